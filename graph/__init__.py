@@ -1,0 +1,1 @@
+"""Wires the agents into a StateGraph and drives it."""

@@ -1,0 +1,1 @@
+"""What flows along the edges, and one agent a file."""

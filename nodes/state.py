@@ -1,0 +1,124 @@
+"""What flows along the graph's edges: plain values only, so that checkpoints outlive the code that wrote them."""
+
+from operator import add
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from typing_extensions import TypedDict
+
+Agent = Literal["planner", "coder", "tester", "debugger", "critic"]
+
+
+class ContextFile(TypedDict):
+    """A file that the user gave along with the task, contents included."""
+
+    path: str
+    content: str
+
+
+class Step(TypedDict):
+    """One piece of the plan; steps with the same `group` run at once, groups run in ascending order."""
+
+    id: str
+    agent: str
+    description: str
+    file: NotRequired[str]
+    group: int
+
+
+class Plan(TypedDict):
+    """The planner's answer, validated and numbered."""
+
+    explanation: str
+    steps: list[Step]
+
+
+class StepResult(TypedDict):
+    """What became of a step: the snapshot that holds its edit, or why it failed."""
+
+    step_id: str
+    base: str
+    snapshot: NotRequired[str]
+    error: NotRequired[str]
+
+
+class Conflict(TypedDict):
+    """A step whose edit did not merge, and the text with both sides marked."""
+
+    step_id: str
+    text: str
+
+
+class Verdict(TypedDict):
+    """The critic's judgement of one snapshot's tree."""
+
+    verdict: Literal["PASS", "FAIL"]
+    reasons: list[str]
+    tree: str
+
+
+class Stop(TypedDict):
+    """Why a run ends before its proof; `kind` becomes the run's status."""
+
+    kind: Literal["budget", "cancelled", "unverified"]
+    reason: str
+
+
+class Options(BaseModel):
+    """One run's limits and choices. They travel with the run, so that a resume has them; None means no limit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    approve_plan: bool = False
+    auto_approve: bool = False
+    from_head: bool = False
+    parallel: bool = True
+    max_cost_usd: PositiveFloat | None = None
+    max_tokens: PositiveInt | None = None
+    max_run_seconds: PositiveFloat | None = None
+    max_debug_rounds: int = Field(default=3, ge=0)
+    max_review_rounds: int = Field(default=2, ge=0)
+    sandbox_seconds: PositiveFloat = 30.0
+
+
+def _first(kept: Stop | None, new: Stop | None) -> Stop | None:
+    """Reducer: branches may run out of budget together; the first reason stands."""
+    return kept or new
+
+
+class Input(TypedDict):
+    """What starts a run, from every face alike; only `task` is required."""
+
+    task: str
+    repo: NotRequired[str]
+    context_files: NotRequired[list[str | ContextFile]]
+    options: NotRequired[dict[str, Any]]
+
+
+class State(TypedDict, total=False):
+    """The run so far. Snapshots are commit ids; `base` is where the run started and `head` its newest state."""
+
+    task: str
+    repo: str
+    context_files: list[str | ContextFile]
+    options: dict[str, Any]
+
+    base: str
+    head: str
+    instructions: str
+    plan: Plan | None
+    group: int
+    results: Annotated[list[StepResult], add]
+    merged: list[str]
+    conflicts: list[Conflict]
+
+    tests_asked: int
+    untestable: str
+    check: dict[str, Any] | None
+    debug_rounds: int
+    review_rounds: int
+    verdict: Verdict | None
+    stop: Annotated[Stop | None, _first]
+    delivered: str
+    branch: str
+    proof: dict[str, Any] | None
