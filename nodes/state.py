@@ -1,4 +1,4 @@
-"""What flows along the graph's edges: plain values only, so that checkpoints outlive the code that wrote them."""
+"""What flows along the graph's edges: plain values, so that checkpoints outlive the code that wrote them."""
 
 from operator import add
 from typing import Annotated, Any, Literal, NotRequired
@@ -65,7 +65,7 @@ class Stop(TypedDict):
 
 
 class Options(BaseModel):
-    """One run's limits and choices. They travel with the run, so that a resume has them; None means no limit."""
+    """One run's limits and choices. They travel with the run, so a resume has them; None means no limit."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -96,7 +96,7 @@ class Input(TypedDict):
 
 
 class State(TypedDict, total=False):
-    """The run so far. Snapshots are commit ids; `base` is where the run started and `head` its newest state."""
+    """The run so far. Snapshots are commit ids; `base` is where it started, `head` its newest state."""
 
     task: str
     repo: str

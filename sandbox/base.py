@@ -1,4 +1,4 @@
-"""What every sandbox promises: a fresh place for each run, limits that hold, and a Result that says what happened."""
+"""What every sandbox promises: a fresh place a run, limits that hold, a Result that says what happened."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """What one run left behind. `exit_code` is 128 + signal for a killed program; `report` is None where no JUnit file was."""
+    """What one run left behind. `exit_code` is 128 + signal for a killed program; no JUnit file, no `report`."""
 
     exit_code: int
     stdout: str
