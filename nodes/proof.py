@@ -11,7 +11,7 @@ Scope = Literal["all", "affected"]
 
 
 class CaseProof(BaseModel):
-    """One case on base and change; a `new` one lies in a test file the change touched and was absent before."""
+    """One case on base and change; a `new` one is in a touched test file and was absent before."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -85,7 +85,7 @@ class Proof(BaseModel):
 
     @property
     def proves(self) -> bool:
-        """True when green and resting on a fail-to-pass case, or on the tester's reason and a case that ran."""
+        """True when green, with a fail-to-pass case or the tester's reason and a case that ran."""
         if not self.green:
             return False
         if self.grade == "exit code":

@@ -42,7 +42,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """What one run left behind. `exit_code` is 128 + signal for a killed program; no JUnit file, no `report`."""
+    """What one run left behind. `exit_code` is 128 + signal for a killed program; no JUnit, no `report`."""
 
     exit_code: int
     stdout: str
