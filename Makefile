@@ -16,7 +16,7 @@ check:        ## style, types, layers, start-up: nothing is changed
 	$(bin)/ruff check --output-format concise .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
-	$(bin)/lint-imports
+	$(bin)/lint-imports --no-logo
 	$(bin)/python bench/startup.py --check
 
 constraints:  ## new pins after a change of dependencies

@@ -23,6 +23,7 @@ Install one, or name it: make PYTHON=/path/to/python3.11"
 }
 
 new_venv() {
+  python="$(find_python)"
   "$python" -c 'import ensurepip' 2>/dev/null || {  # Debian keeps it apart
     package="$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
     install_package "$package" || die "Python's own venv is missing. Install it: sudo apt-get install $package"
@@ -33,10 +34,10 @@ new_venv() {
 install_by_uv() {
   if uv --version >/dev/null 2>&1; then
     uv=uv
-    new_enough .venv/bin/python || { rm -rf .venv; uv venv --quiet --python "$python" .venv; }
+    [ -d .venv ] || { python="$(find_python)" && uv venv --quiet --python "$python" .venv; }
   else
     uv=.venv/bin/uv
-    new_enough .venv/bin/python || new_venv
+    [ -d .venv ] || new_venv
     [ -x "$uv" ] || .venv/bin/python -m pip install --quiet uv
   fi
   "$uv" pip install --quiet --python .venv/bin/python -c constraints.txt -e . --group test --group check
@@ -49,12 +50,14 @@ install_by_pip() {  # slower, but it knows the machine's own index and certifica
 }
 
 environment() {
-  # The folder is part of it: an environment that was moved does not start.
   wanted="$PWD $(cat bootstrap.sh pyproject.toml constraints.txt server/main.py | cksum)"
-  [ "$(cat .venv/ready 2>/dev/null)" = "$wanted" ] && return
-  python="$(find_python)"
+  ready="$(cat .venv/ready 2>/dev/null || true)"
+  if [ "$ready" = "$wanted" ]; then return; fi
   say "installing into .venv (the first time takes about a minute)"
-  rm -f .venv/ready
+  case "$ready" in
+    "$PWD "*) new_enough .venv/bin/python || rm -rf .venv ;;
+    *) rm -rf .venv ;;  # none yet, half made, or moved, which breaks its scripts
+  esac
   install_by_uv || { say "uv could not do it, trying pip"; install_by_pip; }
   echo "$wanted" >.venv/ready
 }
