@@ -2,7 +2,7 @@
 # Sets up what the Makefile's targets need, on a machine with Python 3.11 or newer and git.
 # Does nothing, in a few milliseconds, when all of it is there.
 #   ./bootstrap.sh            .venv: the project, editable, with its test and check tools
-#   ./bootstrap.sh sandbox    that, and bubblewrap or Docker to run other people's code in
+#   ./bootstrap.sh sandbox    bubblewrap or Docker to run other people's code in, then that
 set -eu
 cd "$(dirname "$0")"
 
@@ -103,5 +103,5 @@ sandbox() {
 or start a Docker engine that this user reaches: \`docker version\` must answer."
 }
 
-environment
 if [ "${1:-}" = sandbox ]; then sandbox; fi
+environment
