@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from glob import glob
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ def start(script: Path, *path: Path, cwd: Path | None = None) -> subprocess.Comp
     return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True)
 
 
+def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Ask git about our own checkout."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize("name", PACKAGES)
 def test_a_stranger_that_hides_a_package_of_ours_is_named_and_never_imported(
     installed: Path, tmp_path: Path, name: str
@@ -49,13 +55,11 @@ def test_a_stranger_that_hides_a_package_of_ours_is_named_and_never_imported(
     assert "stranger ran" not in done.stderr and done.stdout == ""
 
 
-def test_a_single_module_and_a_folder_without_init_are_strangers_too(installed: Path, tmp_path: Path) -> None:
-    theirs = tmp_path / "theirs"
-    (theirs / "server").mkdir(parents=True)
-    (theirs / "tools.py").write_text("raise SystemExit('a stranger ran')")
-    done = start(installed, theirs, ROOT)
+def test_a_single_module_is_a_stranger_too(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "tools.py").write_text("raise SystemExit('a stranger ran')")
+    done = start(installed, tmp_path, ROOT)
     assert done.returncode == 5
-    assert str(theirs / "tools.py") in done.stderr
+    assert str(tmp_path / "tools.py") in done.stderr
 
 
 def test_a_project_with_most_of_our_names_is_still_the_stranger(installed: Path, tmp_path: Path) -> None:
@@ -95,14 +99,25 @@ def test_no_other_distribution_provides_our_import_names() -> None:
     assert all(set(providers.get(name, [])) <= {"autocode-ai"} for name in PACKAGES)
 
 
-def test_the_packages_are_the_six_folders_and_tests_is_none() -> None:
-    assert set(PROJECT["tool"]["setuptools"]["packages"]) == set(PACKAGES)
+def test_the_six_folders_are_installed_whole_and_nothing_else_is() -> None:
+    setup = PROJECT["tool"]["setuptools"]
+    assert {name.split(".")[0] for name in setup["packages"]} == set(PACKAGES)
     assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == set(PACKAGES)
-    assert not list(ROOT.glob("tests/**/__init__.py"))
     assert "Private :: Do Not Upload" in PROJECT["project"]["classifiers"]
-    # a folder inside a package is installed only when it is listed: none is forgotten
-    nested = {path.parent for name in PACKAGES for path in (ROOT / name).glob("*/**/__init__.py")}
-    assert not nested, f"list these under [tool.setuptools] packages: {nested}"
+    patterns = [(name.replace(".", "/"), "*.py") for name in setup["packages"]]
+    for name, globs in setup["package-data"].items():
+        patterns += [(name.replace(".", "/"), pattern) for pattern in globs]
+    installed = {
+        f"{folder}/{file}"
+        for folder, pattern in patterns
+        for file in glob(pattern, root_dir=ROOT / folder, recursive=True)
+    }
+    tracked = git("ls-files", *PACKAGES).stdout.splitlines()
+    assert set(tracked) - installed == {"server/autocode"}, "list these under [tool.setuptools]"
+
+
+def test_tests_is_no_package() -> None:
+    assert not list(ROOT.glob("tests/**/__init__.py"))
 
 
 def test_the_help_imports_nothing_heavy() -> None:
@@ -145,5 +160,5 @@ def test_the_example_names_every_setting_with_its_default(
 def test_no_committed_file_names_a_machine_or_a_registry() -> None:
     words = ["/wo" + "rk/", "/opt/" + "wheels", "/opt/" + "pypi", r"\.pyenv/" + "versions"]
     words += ["pypi" + r"\.org", "python" + "hosted", r"deb\." + "debian", "registry" + r"\.npmjs"]
-    done = subprocess.run(["git", "grep", "-nIE", "|".join(words)], cwd=ROOT, capture_output=True, text=True)
+    done = git("grep", "-nIE", "|".join(words))
     assert done.returncode == 1, done.stdout or done.stderr
