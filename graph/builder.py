@@ -6,13 +6,13 @@ from typing import Any, Literal
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-
 from nodes.check import Check, CheckCache, OpenSandbox
+from nodes.llm import Models
+
 from nodes.coder import Coder
 from nodes.commit import Commit
 from nodes.critic import Critic
 from nodes.debugger import Debugger
-from nodes.llm import Models
 from nodes.merge import Dispatch, Merge, branches
 from nodes.planner import Approval, Planner
 from nodes.proof import Proof
@@ -88,7 +88,7 @@ def written(state: State) -> Literal["sandbox", "commit"]:
 
 
 def checked(state: State) -> Literal["debugger", "tester", "critic", "commit"]:
-    """Red goes to the debugger, green without proof once more to the tester, green with proof to the critic."""
+    """Red goes to the debugger, unproved green once more to the tester, proved green to the critic."""
     options, proof = Options.model_validate(state["options"]), Proof.model_validate(state["check"])
     if state["stop"]:
         return "commit"

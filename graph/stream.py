@@ -76,7 +76,9 @@ class Translator:
         if data.get("interrupts"):
             return []
         ended = {"seconds": round(time.monotonic() - started, 3), "error": data.get("error")}
-        held = [draft for origin in list(self._tokens) if origin[0] == node for draft in self._release(origin)]
+        held = [
+            draft for origin in list(self._tokens) if origin[0] == node for draft in self._release(origin)
+        ]
         return [*held, Draft("node.finished", ended, node, step_id)]
 
     def _release(self, origin: Origin) -> list[Draft]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from langgraph.runtime import Runtime
+from tools.workspace import Workspace, WorkspaceError
 
 from nodes.dialogue import thread_of
 from nodes.proof import Proof
 from nodes.state import State, StepResult
-from tools.workspace import Workspace, WorkspaceError
 
 
 def missing(state: State) -> list[str]:
@@ -28,7 +28,9 @@ def missing(state: State) -> list[str]:
         lacks.append("the newest edits were not run in a sandbox")
     lacks += proof.problems
     if proof.green and not proof.proves:
-        lacks.append("no new test fails on the base and passes on the change, and the tester gave no reason for that")
+        lacks.append(
+            "no new test fails on the base and passes on the change, and the tester gave no reason for that"
+        )
     verdict = state["verdict"]
     if verdict and verdict["verdict"] == "FAIL":
         lacks += [f"the critic: {reason}" for reason in verdict["reasons"] or ["FAIL without a reason"]]
