@@ -244,7 +244,7 @@ class Runner:
         if snapshot.interrupts:
             return {"status": "waiting", "reason": "a human's approval is needed"}
         state: State = snapshot.values
-        stop, missing = state.get("stop"), state.get("missing") or []
+        stop, missing = next(iter(state["stops"]), None), state["missing"]
         status = stop["kind"] if stop else "unverified" if missing else "verified"
         return {
             "status": status,

@@ -62,7 +62,7 @@ class Coder:
         except BudgetSpent as spent:
             return {
                 "results": [result | {"error": str(spent)}],
-                "stop": {"kind": "budget", "reason": str(spent)},
+                "stops": [{"kind": "budget", "reason": str(spent)}],
             }
         except (Unusable, ModelError) as error:
             notify("error", {"message": f"step {step['id']} failed: {error}", "kind": "step"})

@@ -47,7 +47,7 @@ class Critic:
             prompt = await asyncio.to_thread(self._prompt, state, proof)
             passed, reasons = await ask(self.models, call, prompt, parse_verdict, options, notify)
         except BudgetSpent as spent:
-            return {"stop": {"kind": "budget", "reason": str(spent)}}
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
             passed, reasons = False, [f"the critic gave no verdict: {error}"]
         verdict = Verdict(verdict="PASS" if passed else "FAIL", reasons=reasons, tree=proof.tree)

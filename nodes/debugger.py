@@ -57,7 +57,7 @@ class Debugger:
             read = lambda text: write_edit(workspace, head, text, step)  # noqa: E731
             edit = await ask(self.models, call, prompt, read, options, notify)
         except BudgetSpent as spent:
-            return {"stop": {"kind": "budget", "reason": str(spent)}}
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
             notify("error", {"message": f"the debugger's answer could not be used: {error}", "kind": "step"})
             return counted

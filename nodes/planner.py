@@ -126,7 +126,7 @@ class Planner:
             whole = {"agent": "coder", "description": state["task"]}
             plan = read_plan({"explanation": "One step carries the task.", "steps": [whole]})
         except BudgetSpent as spent:
-            return {"stop": {"kind": "budget", "reason": str(spent)}}
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         notify("plan", {"plan": plan, "fallback": fallback})
         return {"plan": plan}
 
@@ -154,7 +154,7 @@ class Approval:
             answer = interrupt(question | ({"problem": problem} if problem else {}))
             if answer["decision"] == "reject":
                 reason = answer.get("reason") or "no reason given"
-                return {"stop": {"kind": "cancelled", "reason": f"the plan was refused: {reason}"}}
+                return {"stops": [{"kind": "cancelled", "reason": f"the plan was refused: {reason}"}]}
             if answer["decision"] == "approve":
                 return {}
             try:

@@ -44,7 +44,7 @@ class Snapshot:
             "debug_rounds": 0,
             "review_rounds": 0,
             "verdict": None,
-            "stop": Overwrite(None),  # type: ignore[typeddict-item]  # resets the reducer
+            "stops": Overwrite([]),  # type: ignore[typeddict-item]  # resets the reducer
             "missing": [],
             "branch": None,
             "proof": None,

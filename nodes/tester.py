@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +83,7 @@ class Tester:
                 notify,
             )
         except BudgetSpent as spent:
-            return {"stop": {"kind": "budget", "reason": str(spent)}}
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
             notify("error", {"message": f"the tester failed: {error}", "kind": "step"})
             failed = StepResult(step_id=step, base=state["head"], error=f"no usable tests: {error}")
@@ -103,7 +104,7 @@ class Tester:
             again = AGAIN.format(cases=cases) if cases else NONE_YET
         sections = [
             agents_section(workspace, head),
-            section("How the tests are run", suite.describe()),
+            section("How the tests are run", shlex.join(suite.whole())),
             section(
                 "The repository's test files",
                 "\n".join(tests[:200]) or "(none yet: tests/test_*.py is a good place)",
