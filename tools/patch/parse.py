@@ -45,7 +45,8 @@ class FilePatch:
 _NUMBERS = re.compile(r"@@+\s*-\s*(\d+)(?:\s*,\s*(\d+))?\s*\+\s*(\d+)(?:\s*,\s*(\d+))?\s*(?:@@+)?(.*)")
 _GIT = re.compile(r'diff --git ("?)(?:a/)?(.+?)\1 \1(?:b/)?(.+?)\1\s*$')
 _NOTE = re.compile(
-    r"index [0-9a-f]{4,}|(?:old|new|deleted file|new file) mode |(?:dis)?similarity index |(?:copy|rename) (?:from|to) "
+    r"index [0-9a-f]{4,}|(?:old|new|deleted file|new file) mode |(?:dis)?similarity index "
+    r"|(?:copy|rename) (?:from|to) "
 )
 _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([\w+.#-]*)[ \t]*$")
 _STAMP = re.compile(r"\t.*|\s{1,}\d{4}-\d\d-\d\d[ T]\d\d:\d\d.*|\s+\((?:\w+ ?){1,3}\)\s*$")
@@ -128,7 +129,7 @@ def _path(text: str) -> str | None:
     text = _STAMP.sub("", text.strip(" ")).strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
         text = _unquote(text[1:-1]) if text[0] == '"' else text[1:-1]
-    return None if text == "/dev/null" else text
+    return None if text in ("/dev/null", "dev/null") else text
 
 
 def _unquote(text: str) -> str:
@@ -190,12 +191,13 @@ class _Reader:
         if self.header is None or self._at(i + 2).startswith("@@") or self._met():
             return True
         old, new = _path(self.lines[i][4:]), _path(self.lines[i + 1][4:])
-        return old is None or new is None or old.removeprefix("a/") == new.removeprefix("b/")
+        same = old is None or new is None or old.removeprefix("a/") == new.removeprefix("b/")
+        return same and self.header[1] is None and ("." in f"{old}{new}" or "/" in f"{old}{new}")
 
     def _met(self) -> bool:
         """Whether the open hunk already holds what its header counted."""
         counts = self.header[1] if self.header else None
-        return counts is not None and counts == _counts(self.body)
+        return counts is not None and counts == counted(self.body)
 
     def _git(self, line: str) -> None:
         names = _GIT.match(line)
@@ -281,7 +283,8 @@ class _Reader:
         self.header, self.body = None, []
 
 
-def _counts(lines: Sequence[Line]) -> tuple[int, int]:
+def counted(lines: Sequence[Line]) -> tuple[int, int]:
+    """How many old and how many new lines these are, as a hunk's header counts them."""
     old = sum(line.kind != "+" for line in lines)
     return old, len(lines) - sum(line.kind == "-" for line in lines)
 
@@ -290,7 +293,7 @@ def _trim(lines: list[Line], counts: tuple[int, int] | None) -> tuple[Line, ...]
     """Drop the empty lines after a hunk, except those that its header counts."""
     end = len(lines)
     while end and lines[end - 1].bare and not lines[end - 1].text.strip():
-        if counts == _counts(lines[:end]):
+        if counts == counted(lines[:end]):
             break
         end -= 1
     return tuple(lines[:end])

@@ -6,22 +6,21 @@ from collections.abc import Collection
 from tools.patch.errors import PatchError
 
 
-def find(name: str, files: Collection[str]) -> str | None:
-    """The file that a header names: exactly, without its prefix, or by a suffix that only one file has."""
-    if name in files:
-        return name
+def exact(name: str, files: Collection[str]) -> str | None:
+    """The file that a header names, as written or without its prefix."""
     bare = _bare(name)
-    if bare in files:
-        return bare
-    shorter = [file for file in files if ("/" + bare).endswith("/" + file)]
-    longer = [file for file in files if ("/" + file).endswith("/" + bare)]
-    if shorter:
-        return max(shorter, key=len)
+    return name if name in files else bare if bare in files else None
+
+
+def similar(name: str, files: Collection[str]) -> str | None:
+    """The one file whose path ends as the name does, or whose path the name ends with."""
+    bare = _bare(name)
+    longer = [file for file in files if file.endswith("/" + bare)]
+    shorter = [file for file in files if bare.endswith("/" + file)]
     if len(longer) > 1:
-        raise PatchError(
-            f"the path fits several files: {', '.join(sorted(longer)[:5])}; give the whole path", name
-        )
-    return longer[0] if longer else None
+        some = ", ".join(sorted(longer)[:5])
+        raise PatchError(f"this path fits several files ({some}): write the whole path", name)
+    return next(iter(longer or sorted(shorter, key=len, reverse=True)), None)
 
 
 def _bare(name: str) -> str:

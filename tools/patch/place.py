@@ -3,56 +3,117 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tools.patch.align import align
 from tools.patch.choose import choose
 from tools.patch.errors import PatchError
+from tools.patch.explain import many_places, no_place
 from tools.patch.parse import Hunk, Line
+from tools.patch.readings import fill, readings
 from tools.patch.source import TIERS, Source
+
+_READINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One hunk in its place: for each of its lines the file's line, None for added or missing ones."""
+    """One hunk in its place: for each of its lines the file's line, None where it has none.
+
+    An added line's place is the line before which it goes; None means after the hunk's line above it.
+    """
 
     hunk: Hunk
     lines: tuple[Line, ...]
     where: tuple[int | None, ...]
     note: str = ""
     exact: bool = False
-    applied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The equal places of a hunk in the strictest reading and tier that has any."""
+
+    lines: tuple[Line, ...]
+    tier: int
+    starts: list[int]
 
 
 def place(source: Source, hunks: Sequence[Hunk]) -> list[Spot]:
     """Find every hunk's place against the original file, or raise PatchError."""
-    found = [_contiguous(source, hunk.lines) for hunk in hunks]
-    spots = []
-    for hunk, (_, starts) in zip(hunks, found, strict=True):
-        if not starts:
-            raise PatchError("its lines are not in the file", hunk=hunk.number)
-    starts_of = choose(source, hunks, [starts for _, starts in found])
-    for hunk, start, (tier, _) in zip(hunks, starts_of, found, strict=True):
-        if start is None:
-            raise PatchError("its lines are in the file several times; add context", hunk=hunk.number)
-        spots.append(_spot(hunk, start, tier))
-    return spots
+    spots: list[Spot | None] = []
+    found = [_contiguous(source, hunk, "+") for hunk in hunks]
+    starts = choose(source, hunks, [match.starts for match in found])
+    for hunk, match, start in zip(hunks, found, starts, strict=True):
+        if start is not None:
+            spots.append(_spot(hunk, match, start))
+        elif match.starts:
+            spots.append(None)
+        else:
+            spots.append(_applied(source, hunk) or _aligned(source, hunk))
+    result = [spot for spot in spots if spot]
+    if len(result) < len(hunks):
+        raise _refusal(source, hunks, found, spots)
+    return result
 
 
-def _contiguous(source: Source, lines: Sequence[Line]) -> tuple[int, list[int]]:
-    old = [line.text for line in lines if line.kind != "+"]
-    if not old:
-        return 0, [0] if not source.lines else []
+def _contiguous(source: Source, hunk: Hunk, without: str) -> Found:
+    """The places where a hunk's lines of all other kinds stand one after another."""
+    ways = [(lines, [line.text for line in lines if line.kind != without]) for lines in readings(hunk)]
     for tier, (_, form) in enumerate(TIERS):
-        starts = source.find([form(text) for text in old], tier)
-        if starts:
-            return tier, starts
-    return 0, []
+        for lines, texts in ways:
+            if texts:
+                starts = source.find([form(text) for text in texts], tier)
+                if starts:
+                    return Found(lines, tier, starts)
+            elif not source.lines:
+                return Found(lines, 0, [0])
+    return Found(hunk.lines, 0, [])
 
 
-def _spot(hunk: Hunk, start: int, tier: int) -> Spot:
+def _spot(hunk: Hunk, match: Found, start: int) -> Spot:
     where: list[int | None] = []
     at = start
-    for line in hunk.lines:
+    for line in match.lines:
         where.append(None if line.kind == "+" else at)
         at += line.kind != "+"
     offset = start + 1 - hunk.start if hunk.start else 0
-    notes = [f"offset {offset:+d}"] * bool(offset) + [f"fuzzy: {TIERS[tier][0]}"] * bool(tier)
-    return Spot(hunk, hunk.lines, tuple(where), ", ".join(notes), exact=tier == 0)
+    notes = [f"offset {offset:+d}"] * bool(offset) + [f"fuzzy: {TIERS[match.tier][0]}"] * bool(match.tier)
+    return Spot(hunk, match.lines, tuple(where), ", ".join(notes), exact=match.tier == 0)
+
+
+def _applied(source: Source, hunk: Hunk) -> Spot | None:
+    """A hunk whose outcome the file already shows, with nothing left to do."""
+    kinds = {line.kind for line in hunk.lines}
+    kept = [line.text for line in hunk.lines if line.kind == " " and line.text.strip()]
+    between = hunk.lines[0].kind == " " and hunk.lines[-1].kind == " "
+    if "+" not in kinds and (len(kept) < 2 or not between):
+        return None
+    match = _contiguous(source, hunk, "-")
+    return Spot(hunk, (), (), "already applied") if match.starts else None
+
+
+def _aligned(source: Source, hunk: Hunk) -> Spot | None:
+    for lines, _ in zip(readings(hunk), range(_READINGS), strict=False):
+        found = align(source, lines)
+        if found:
+            kept = [k for k in range(len(lines)) if k not in found.done]
+            doubtful = [lines[k].bare and not lines[k].text.strip() and found.where[k] is None for k in kept]
+            note = "fuzzy: context" + (", partly applied" if found.done else "")
+            return Spot(
+                hunk, fill([lines[k] for k in kept], doubtful), tuple(found.where[k] for k in kept), note
+            )
+    return None
+
+
+def _refusal(
+    source: Source, hunks: Sequence[Hunk], found: Sequence[Found], spots: Sequence[Spot | None]
+) -> PatchError:
+    """The error for the first hunk without a place; it also tells how the others fared."""
+    failed = next(k for k, spot in enumerate(spots) if spot is None)
+    others = tuple(
+        f"hunk {hunk.number}: {(spot.note or 'exact') if spot else 'no place'}"
+        for k, (hunk, spot) in enumerate(zip(hunks, spots, strict=True))
+        if k != failed
+    )
+    starts = found[failed].starts
+    reason = many_places(starts) if starts else no_place(source, hunks[failed].lines)
+    return PatchError(reason, hunk=hunks[failed].number, placed=others)

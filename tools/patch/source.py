@@ -51,6 +51,14 @@ plain = _plain
 _INDENT = re.compile(r"[ \t]*")
 
 
+_WORDS = re.compile(r"\w+|[^\w\s]")
+
+
+def words(text: str) -> set[str]:
+    """The words and signs of a line, whatever its quotes."""
+    return set(_WORDS.findall(text.translate(_TYPOGRAPHY)))
+
+
 def indent_of(text: str) -> str:
     """The blanks and tabs that a line begins with."""
     match = _INDENT.match(text)
@@ -68,6 +76,7 @@ class Source:
             self.lines.pop()
         self._forms: dict[int, list[str]] = {}
         self._index: dict[int, dict[str, list[int]]] = {}
+        self._words: dict[int, set[str]] = {}
 
     def form(self, tier: int) -> list[str]:
         """The lines as that tier compares them."""
@@ -83,6 +92,12 @@ class Source:
                 index.setdefault(line, []).append(i)
             self._index[tier] = index
         return self._index[tier]
+
+    def words(self, line: int) -> set[str]:
+        """The words and signs of one line, plain."""
+        if line not in self._words:
+            self._words[line] = words(self.lines[line])
+        return self._words[line]
 
     def line_end(self, at: int) -> str:
         """A carriage return when the lines around a place end in one, else nothing."""
