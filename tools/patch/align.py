@@ -1,7 +1,7 @@
 """Alignment of a hunk whose context is not quite the file's, by dynamic programming.
 
-Removed lines must match token for token. Context may match, resemble a line, be missing on either side or,
-at a price, continue elsewhere. Changes that the file already has may stand for themselves. The result counts
+Removed lines must match token for token. Context must match or resemble a line of the file; lines of the file
+may be missing from it, and at a price it may continue elsewhere. Changes that the file already has may stand for themselves. The result counts
 only when no other place comes near: the best score through each alternative is known from a forward and a
 backward sweep.
 """
@@ -13,12 +13,15 @@ from typing import NamedTuple
 
 from tools.patch.parse import Line
 from tools.patch.readings import elided
-from tools.patch.source import Source, plain, words
+from tools.patch.source import Source, bigrams, dice, plain, words
 
 _NEVER = -1e9
 _CELLS = 300_000
-_SKIP, _BLANK, _JUMP, _ELIDED_JUMP, _BESIDE_ADDED = 0.7, 0.05, 2.2, 0.1, 3.0
-_MARGIN = 0.9
+_SKIP, _BLANK, _BLANK_BESIDE = 0.7, 0.05, 0.6
+_JUMP, _ELIDED_JUMP = 2.2, 0.1
+_DRIFT = 0.3
+_MARGIN = 0.65
+_ALIKE = 0.6
 _WORD = re.compile(r"\w")
 
 
@@ -160,9 +163,10 @@ def _items(lines: Sequence[Line]) -> list[_Item]:
         elif line.kind == "-":
             items.append(_Item("-", at, text, line.text, weight(text)))
         else:
-            beside = any(lines[k].kind == "+" for k in (at - 1, at + 1) if 0 <= k < len(lines))
+            beside = any(lines[k].kind != " " for k in (at - 1, at + 1) if 0 <= k < len(lines))
             gap = elided(line)
-            drop = 0.0 if gap else _BLANK if not text else _BESIDE_ADDED if beside else _SKIP
+            blank = _BLANK_BESIDE if beside and not line.bare else _BLANK
+            drop = 0.0 if gap else None if text else blank
             items.append(_Item(" ", at, text, line.text, weight(text), drop, gap))
     return items
 
@@ -192,9 +196,9 @@ def _problem(source: Source, items: list[_Item], region: Sequence[int]) -> _Prob
     for item in items:
         places = columns.get(item.text, []) if item.kind != "+" else []
         if places or item.kind != " " or item.elided or not item.text:
-            gains.append(dict.fromkeys(places, item.weight))
+            gains.append({j: item.weight - _drift(item, source.lines[region[j]]) for j in places})
         else:
-            gains.append(dict(_similar(source, words(item.raw), region)))
+            gains.append(dict(_similar(source, item.raw, region)))
     skips = [_SKIP if text else _BLANK for text in texts]
     for j in range(1, len(region)):
         if region[j] != region[j - 1] + 1:
@@ -202,14 +206,20 @@ def _problem(source: Source, items: list[_Item], region: Sequence[int]) -> _Prob
     return _Problem(items, gains, skips, list(_spans(items, texts, columns)))
 
 
-def _similar(source: Source, wanted: set[str], region: Sequence[int]) -> Iterator[tuple[int, float]]:
-    """Lines that share most of their words with a context line which the file does not have."""
+def _drift(item: _Item, line: str) -> float:
+    """What a match loses when its white space differs."""
+    return 0.0 if item.raw.rstrip() == line.rstrip() else min(_DRIFT, item.weight / 2)
+
+
+def _similar(source: Source, text: str, region: Sequence[int]) -> Iterator[tuple[int, float]]:
+    """Lines that share most of their words or letters with a context line which the file does not have."""
+    wanted, pairs = words(text), bigrams(text)
     for j, line in enumerate(region):
-        other = source.words(line)
-        if other and (shared := len(wanted & other)):
-            likeness = 2 * shared / (len(wanted) + len(other))
-            if likeness >= 0.6:
-                yield j, 0.5 * likeness
+        likeness = dice(wanted, source.words(line))
+        if likeness < _ALIKE and pairs:
+            likeness = dice(pairs, source.bigrams(line)) - 0.1
+        if likeness >= _ALIKE:
+            yield j, likeness / 2
 
 
 def _spans(
@@ -222,7 +232,9 @@ def _spans(
         while end < len(items) and items[end].kind != " ":
             end += 1
         added = [text for item in items[i:end] for text in item.added]
-        if any(map(_WORD.search, added)):
+        if any(map(_WORD.search, added)) and added != [
+            item.text for item in items[i:end] if item.kind == "-"
+        ]:
             gain = min(3.0, sum(map(weight, added))) / 2
             size = len(added)
             found = {j: gain for j in columns.get(added[0], []) if list(texts[j : j + size]) == added}

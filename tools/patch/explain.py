@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tools.patch.parse import Line
-from tools.patch.source import Source, plain, words
+from tools.patch.source import Source, dice, plain, words
 
 _WIDTH = 160
 _SHOWN = 3
@@ -12,7 +12,7 @@ _SEARCHED = 20_000
 
 
 def no_place(source: Source, lines: Sequence[Line]) -> str:
-    """Name the first line that differs and show the file's lines nearest to it, with their numbers."""
+    """Name the first line that differs and show the file's lines nearest to it."""
     old = [(line.kind, line.text) for line in lines if line.kind != "+"]
     if not old:
         return "it adds lines but shows none of the file's around them: add context lines"
@@ -60,8 +60,7 @@ def _alike(source: Source, old: Sequence[tuple[str, str]]) -> str:
     wanted = words(text)
     best, at = 0.0, -1
     for line in range(min(len(source.lines), _SEARCHED)) if wanted else ():
-        other = source.words(line)
-        likeness = 2 * len(wanted & other) / (len(wanted) + len(other))
+        likeness = dice(wanted, source.words(line))
         if likeness > best:
             best, at = likeness, line
     return f"; nearest to `{text.strip()[:_WIDTH]}` is\n{shown(source, at)}" if best > 0.4 else ""

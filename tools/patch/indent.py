@@ -12,7 +12,7 @@ def follow(removed: Iterable[Pair], context: Iterable[Pair]) -> Callable[[str], 
     """A function from the diff's indentation to the file's, learned from pairs (diff, file) of it."""
     groups = [list(removed), list(context)]
     pairs = [pair for group in groups for pair in group]
-    if any(_same(group) for group in groups) or _lost_prefix(groups[1]):
+    if all(diff == file for diff, file in pairs) or any(map(_same, groups)) or _lost_prefix(groups[1]):
         return str
     votes: dict[str, Counter[str]] = {}
     for diff, file in pairs:
@@ -22,10 +22,11 @@ def follow(removed: Iterable[Pair], context: Iterable[Pair]) -> Callable[[str], 
 
 
 def _same(pairs: list[Pair]) -> bool:
-    """Whether most lines kept their indentation, which says more the deeper they stand."""
-    told = [pair for pair in pairs if pair != ("", "")]
-    same = sum(diff == file for diff, file in told)
-    return bool(pairs) and 2 * same >= len(told)
+    """Whether most lines kept their indentation; those without any tell of a shift, not of other units."""
+    moved = [pair for pair in pairs if pair[0] != pair[1]]
+    shifted = any("" in pair for pair in moved)
+    same = sum(diff == file and (shifted or diff != "") for diff, file in pairs)
+    return same > 0 and same >= len(moved)
 
 
 def _lost_prefix(context: list[Pair]) -> bool:
@@ -35,19 +36,19 @@ def _lost_prefix(context: list[Pair]) -> bool:
 
 def _derived(indent: str, known: dict[str, str]) -> str:
     """Indentation at a depth that no shared line has: by one shift, by units, or from the nearest depth."""
-    shifts = {len(file) - len(diff) for diff, file in known.items() if not set(diff + file) - {" "}}
-    if len(shifts) == 1 and len(known) == len(
-        [1 for diff, file in known.items() if not set(diff + file) - {" "}]
-    ):
-        return " " * max(0, len(indent) + shifts.pop()) if not set(indent) - {" "} else indent
+    if not set("".join([indent, *known, *known.values()])) - {" "}:
+        shifts = {len(file) - len(diff) for diff, file in known.items()}
+        if len(shifts) == 1:
+            return " " * max(0, len(indent) + shifts.pop())
+    if indent in known.values():
+        return indent
     near = min(known, key=lambda diff: (not indent.startswith(diff), abs(len(indent) - len(diff))))
-    unit_diff, unit_file = _units(known)
-    steps = (_width(indent, unit_diff) - _width(near, unit_diff)) // max(1, len(unit_diff))
-    file = known[near]
-    if steps >= 0:
-        rest = (_width(indent, unit_diff) - _width(near, unit_diff)) % max(1, len(unit_diff))
-        return file + unit_file * steps + " " * rest
-    return file[: max(0, len(file) + steps * len(unit_file))]
+    diff_unit, file_unit = _units(known)
+    size = max(1, len(diff_unit))
+    steps, rest = divmod(_width(indent, diff_unit) - _width(near, diff_unit), size)
+    if steps < 0:
+        return known[near][: max(0, len(known[near]) + steps * len(file_unit))]
+    return known[near] + file_unit * steps + " " * rest
 
 
 def _width(indent: str, unit: str) -> int:

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from tools.patch.align import align
+from tools.patch.align import align, weight
 from tools.patch.choose import choose
 from tools.patch.errors import PatchError
 from tools.patch.explain import many_places, no_place
 from tools.patch.parse import Hunk, Line
-from tools.patch.readings import fill, readings
+from tools.patch.readings import fill, readings, without_prose
 from tools.patch.source import TIERS, Source
-
-_READINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +56,13 @@ def place(source: Source, hunks: Sequence[Hunk]) -> list[Spot]:
 
 def _contiguous(source: Source, hunk: Hunk, without: str) -> Found:
     """The places where a hunk's lines of all other kinds stand one after another."""
-    ways = [(lines, [line.text for line in lines if line.kind != without]) for lines in readings(hunk)]
-    for tier, (_, form) in enumerate(TIERS):
-        for lines, texts in ways:
-            if texts:
-                starts = source.find([form(text) for text in texts], tier)
+    for ways in (readings(hunk), without_prose(hunk)):
+        texts = [(lines, [line.text for line in lines if line.kind != without]) for lines in ways]
+        for tier, (_, form) in enumerate(TIERS):
+            for lines, wanted in texts:
+                starts = source.find([form(text) for text in wanted], tier)
                 if starts:
                     return Found(lines, tier, starts)
-            elif not source.lines:
-                return Found(lines, 0, [0])
     return Found(hunk.lines, 0, [])
 
 
@@ -82,17 +79,17 @@ def _spot(hunk: Hunk, match: Found, start: int) -> Spot:
 
 def _applied(source: Source, hunk: Hunk) -> Spot | None:
     """A hunk whose outcome the file already shows, with nothing left to do."""
-    kinds = {line.kind for line in hunk.lines}
-    kept = [line.text for line in hunk.lines if line.kind == " " and line.text.strip()]
+    kept = sum(weight(line.text) for line in hunk.lines if line.kind == " ")
+    added = sum(weight(line.text) for line in hunk.lines if line.kind == "+")
     between = hunk.lines[0].kind == " " and hunk.lines[-1].kind == " "
-    if "+" not in kinds and (len(kept) < 2 or not between):
+    if kept < 1 or (not added and (kept < 2 or not between)):
         return None
     match = _contiguous(source, hunk, "-")
     return Spot(hunk, (), (), "already applied") if match.starts else None
 
 
 def _aligned(source: Source, hunk: Hunk) -> Spot | None:
-    for lines, _ in zip(readings(hunk), range(_READINGS), strict=False):
+    for lines in chain(readings(hunk), without_prose(hunk)):
         found = align(source, lines)
         if found:
             kept = [k for k in range(len(lines)) if k not in found.done]

@@ -28,18 +28,44 @@ def elided(line: Line) -> bool:
 
 def readings(hunk: Hunk) -> Iterator[tuple[Line, ...]]:
     """The hunk's lines in every plausible reading, the likeliest first."""
-    for lines in _endings(hunk):
-        yield lines
-        if any(line.bare and not line.text.strip() for line in lines):
-            filled = fill(lines, [line.bare and not line.text.strip() for line in lines])
-            if filled != lines:
-                yield filled
-    shifted = tuple(
-        line._replace(text=" " + line.text) if line.kind == " " and not line.bare else line
-        for line in hunk.lines
+    lines = hunk.lines
+    met = next((i for i in _ends(lines) if hunk.counts == counted(lines[:i])), None)
+    if met is not None and not any(
+        line.kind != "+" and line.text.strip() and not line.bare for line in lines[met:]
+    ):
+        lines = lines[:met]
+    yield lines
+    blank = [line.bare and not line.text.strip() for line in lines]
+    if any(blank) and (filled := fill(lines, blank)) != lines:
+        yield filled
+    if any(line.bare and line.text.strip() for line in lines):
+        yield tuple(_unshifted(line) for line in lines)
+
+
+def without_prose(hunk: Hunk) -> Iterator[tuple[Line, ...]]:
+    """The hunk without the last of its lines, where those may be prose that follows the diff."""
+    for end in _ends(hunk.lines)[:_MOST_CUTS]:
+        if hunk.counts == counted(hunk.lines[:end]) or all(map(_prose, hunk.lines[end:])):
+            yield hunk.lines[:end]
+
+
+def _ends(lines: Sequence[Line]) -> list[int]:
+    """Where prose may begin: at lines without a prefix, after the first change."""
+    first = next((i for i, line in enumerate(lines) if line.kind != " "), 0)
+    last = max((i for i, line in enumerate(lines) if line.bare and line.text.strip()), default=-1)
+    return [i for i, line in enumerate(lines) if first < i <= last and line.bare]
+
+
+def _prose(line: Line) -> bool:
+    """Whether a line could stand in prose: a line without a prefix, or an item of a list."""
+    return (
+        line.bare or not line.text.strip() or (line.kind != " " and re.match(r" \S", line.text) is not None)
     )
-    if shifted != hunk.lines:
-        yield shifted
+
+
+def _unshifted(line: Line) -> Line:
+    """A context line that lost its prefix, with the blank that was taken for one."""
+    return line._replace(text=" " + line.text) if line.kind == " " and not line.bare else line
 
 
 def fill(lines: Sequence[Line], doubtful: Sequence[bool]) -> tuple[Line, ...]:
@@ -53,23 +79,6 @@ def fill(lines: Sequence[Line], doubtful: Sequence[bool]) -> tuple[Line, ...]:
 
 def _next_kind(lines: Sequence[Line], i: int, doubtful: Sequence[bool]) -> str:
     return next((line.kind for k, line in enumerate(lines) if k > i and not doubtful[k]), "")
-
-
-def _endings(hunk: Hunk) -> list[tuple[Line, ...]]:
-    """The hunk whole, and without what may be prose after it."""
-    lines = hunk.lines
-    first = next((i for i, line in enumerate(lines) if line.kind != " "), 0)
-    cuts = [
-        i
-        for i, line in enumerate(lines)
-        if i > first and line.bare and any(later.bare and later.text.strip() for later in lines[i:])
-    ]
-    met = [i for i in cuts if hunk.counts == counted(lines[:i])]
-    cuts = met + [i for i in cuts if i not in met][:_MOST_CUTS]
-    rest = [lines[:i] for i in cuts]
-    if met and not any(line.kind != "+" and not line.bare for line in lines[met[0] :] if line.text.strip()):
-        return [rest[0], lines, *rest[1:]]
-    return [lines, *rest]
 
 
 def created(hunk: Hunk) -> tuple[Line, ...]:

@@ -59,6 +59,17 @@ def words(text: str) -> set[str]:
     return set(_WORDS.findall(text.translate(_TYPOGRAPHY)))
 
 
+def bigrams(text: str) -> set[str]:
+    """The pairs of neighbouring characters in a line, its tokens alone."""
+    text = plain(text)
+    return {text[i : i + 2] for i in range(len(text) - 1)}
+
+
+def dice(one: set[str], other: set[str]) -> float:
+    """How much of two sets is common, from 0 to 1 (Dice's coefficient)."""
+    return 2 * len(one & other) / (len(one) + len(other)) if one and other else 0.0
+
+
 def indent_of(text: str) -> str:
     """The blanks and tabs that a line begins with."""
     match = _INDENT.match(text)
@@ -77,6 +88,7 @@ class Source:
         self._forms: dict[int, list[str]] = {}
         self._index: dict[int, dict[str, list[int]]] = {}
         self._words: dict[int, set[str]] = {}
+        self._bigrams: dict[int, set[str]] = {}
 
     def form(self, tier: int) -> list[str]:
         """The lines as that tier compares them."""
@@ -99,6 +111,12 @@ class Source:
             self._words[line] = words(self.lines[line])
         return self._words[line]
 
+    def bigrams(self, line: int) -> set[str]:
+        """The pairs of neighbouring characters of one line."""
+        if line not in self._bigrams:
+            self._bigrams[line] = bigrams(self.lines[line])
+        return self._bigrams[line]
+
     def line_end(self, at: int) -> str:
         """A carriage return when the lines around a place end in one, else nothing."""
         near = self.lines[at - 1 : at] if at else self.lines[:1]
@@ -106,6 +124,8 @@ class Source:
 
     def find(self, wanted: list[str], tier: int, limit: int = 2000) -> list[int]:
         """Every place where the wanted lines, already in that tier's form, stand one after another."""
+        if not wanted:
+            return [] if self.lines else [0]
         index, form, size = self.index(tier), self.form(tier), len(wanted)
         rare, places = min(
             ((k, index.get(line, [])) for k, line in enumerate(wanted)), key=lambda found: len(found[1])
