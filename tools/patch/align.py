@@ -1,9 +1,9 @@
 """Alignment of a hunk whose context is not quite the file's, by dynamic programming.
 
 Removed lines must match token for token. Context must match or resemble a line of the file; lines of the file
-may be missing from it, and at a price it may continue elsewhere. Changes that the file already has may stand for themselves. The result counts
-only when no other place comes near: the best score through each alternative is known from a forward and a
-backward sweep.
+may be missing from it, and at a price it may continue elsewhere. Changes that the file already has may stand
+for themselves. The result counts only when no other place comes near: the best score through each alternative
+is known from a forward and a backward sweep.
 """
 
 import re

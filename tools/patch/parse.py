@@ -60,15 +60,30 @@ def parse(diff: str) -> list[FilePatch]:
         lines.pop()
     if any(line.startswith(("--- ", "+++ ", "@@")) and line.endswith("\r") for line in lines):
         lines = [line.removesuffix("\r") for line in lines]
-    patches = _Reader(_dedent(_unfence(lines))).read()
+    inside, is_open = _unfence(lines)
+    patches = _Reader(_dedent(inside)).read()
+    if not text.endswith("\n") and _breaks_off(patches, is_open):
+        raise PatchError("the diff breaks off in the middle: send it again, whole")
     if not patches:
         raise PatchError("no unified diff was found: write '--- a/path', '+++ b/path' and '@@' lines")
     return patches
 
 
-def _unfence(lines: list[str]) -> list[str]:
-    """The contents of the fenced blocks that hold a diff, or every line when none does."""
+def _breaks_off(patches: Sequence[FilePatch], is_open: bool) -> bool:
+    """Whether a text without a last line feed ends inside its last hunk's added lines."""
+    if not patches or not patches[-1].hunks or patches[-1].hunks[-1].lines[-1].kind != "+":
+        return False
+    last = patches[-1].hunks[-1]
+    old, new = counted(last.lines)
+    if last.counts is None or is_open:
+        return is_open and last.counts != (old, new)
+    return last.counts[1] - new > last.counts[0] - old >= 1
+
+
+def _unfence(lines: list[str]) -> tuple[list[str], bool]:
+    """The contents of the fenced blocks that hold a diff, or every line; whether a fence is left open."""
     kept: list[str] = []
+    is_open = False
     i = 0
     while i < len(lines):
         fence = _FENCE.match(lines[i])
@@ -77,12 +92,13 @@ def _unfence(lines: list[str]) -> list[str]:
             block = [line.removeprefix(fence[1]) for line in lines[i + 1 : end]]
             if any(_begins(block, k) for k in range(len(block))):
                 kept += block
+                is_open = end == len(lines)
             i = end + 1
         elif not kept and _begins(lines, i):
-            return lines
+            return lines, False
         else:
             i += 1
-    return kept or lines
+    return kept or lines, is_open
 
 
 def _closing(lines: Sequence[str], i: int, indent: str, fence: str) -> int:
