@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import ValidationError
-from tools.workspace import Workspace
 
 from nodes.outcomes import Outcomes
 from sandbox.base import Limits, Result, Sandbox
+from tools.workspace import Workspace
 
 _VERSION = 1
 _EVERY_SECONDS = 0.1

@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from tools.workspace import Workspace
-
 from nodes.selection import affected
 from nodes.steering import sensitive
 from nodes.suite import Suite, has_src, recognise
+from tools.workspace import Workspace
 
 _TEST_FOLDERS = ("test", "tests")
 

@@ -10,11 +10,11 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
-from tools.workspace import Workspace
 
 from nodes.proof import Grade
 from nodes.steering import Options, options
 from sandbox.base import REPORT
+from tools.workspace import Workspace
 
 CONFIG = ".autocode.toml"
 

@@ -52,7 +52,7 @@ async def test_an_exit_at_import_is_red(project: Make, way: str) -> None:
 
 
 async def test_a_report_at_a_guessed_path_is_never_read(project: Make) -> None:
-    way = "for name in ('report.xml', '/tmp/report.xml', '/workspace/junit.xml'): forge(['--junitxml=' + name])\n"
+    way = "for name in ('r.xml', '/tmp/r.xml', '/workspace/junit.xml'): forge(['--junitxml=' + name])\n"
     proof = await project(MATHS).prove(forging(way))
     assert fates(proof) == {ADD: ("passed", "failed")}
     assert proof.problems == [f"1 case failed that passed on the base: {ADD}"]
