@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from graph.builder import Resources
-from graph.settings import Settings
+from graph.settings import AGENTS, Settings
 from memory.journal import Journal
 from nodes.llm import ModelSettings, open_models
 from sandbox.backends import open_sandbox
@@ -27,7 +27,8 @@ async def open_resources(
             return opened[0]
 
     try:
-        yield Resources(open_models(model_settings(settings), journal), sandbox, journal)
+        async with open_models(model_settings(settings), journal.completions) as models:
+            yield Resources(models, sandbox, journal)
     finally:
         for one in opened:
             await one.aclose()
@@ -35,4 +36,23 @@ async def open_resources(
 
 def model_settings(settings: Settings) -> ModelSettings:
     """What the models need of the settings."""
-    raise NotImplementedError
+    keys = {"OPENAI_API_KEY": settings.openai_api_key, "DEEPSEEK_API_KEY": settings.deepseek_api_key}
+    named = {agent for agent in AGENTS if f"{agent}_model" in settings.model_fields_set}
+    if "default_model" in settings.model_fields_set:
+        named.add("default")
+    return ModelSettings(
+        mode=settings.llm_mode,
+        model=settings.llm_model,
+        agents={agent: getattr(settings, f"{agent}_model") for agent in AGENTS},
+        default_model=settings.default_model,
+        explicit=frozenset(named),
+        keys={name: key.get_secret_value() for name, key in keys.items() if key},
+        secrets=tuple(settings.secrets()),
+        local_url=settings.local_llm_url,
+        local_model=settings.local_model,
+        record=settings.llm_record,
+        cassette=settings.llm_cassette,
+        timeout=settings.llm_timeout,
+        max_retries=settings.llm_max_retries,
+        max_output_tokens=settings.llm_max_output_tokens,
+    )

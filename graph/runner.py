@@ -16,7 +16,8 @@ from graph.resources import open_resources
 from graph.settings import Settings
 from graph.stream import Draft, Translator
 from memory.checkpoints import open_checkpointer
-from memory.journal import Journal, RunRow, this_process
+from memory.journal import Journal, RunRow
+from memory.owner import this_process
 from nodes.state import Input, Options, State
 
 BEAT_SECONDS = 0.5
@@ -76,7 +77,8 @@ class Runner:
             raise RunnerError(f"no such approval: {', '.join(sorted(unknown))}; pending: {waiting}")
         await self._ready()
         async with self._lease(thread_id, run.input["repo"]) as owner:
-            await self.journal.abandon(run.id)
+            await self.journal.continue_run(run.id)
+            await self.journal.completions.abandon_all(run.id)
             for id, answer in (answers or {}).items():
                 resolved = {"id": id, "decision": answer["decision"], "reason": answer.get("reason")}
                 yield await self._write(thread_id, run.id, Draft("approval.resolved", resolved))
@@ -151,7 +153,7 @@ class Runner:
 
     @asynccontextmanager
     async def _lease(self, thread_id: str, repo: str) -> AsyncIterator[str]:
-        owner = this_process()
+        owner = str(this_process())
         await self.journal.acquire(thread_id, repo, owner)
         try:
             yield owner
@@ -225,7 +227,12 @@ class Runner:
         """Keep the lease alive, count active seconds, and stop the work when somebody asks for it."""
         while True:
             await asyncio.sleep(BEAT_SECONDS)
-            if await self.journal.beat(thread_id, owner, run_id, BEAT_SECONDS):
+            try:
+                stop = await self.journal.beat(thread_id, owner, run_id, BEAT_SECONDS)
+            except BaseException:
+                work.cancel()
+                raise
+            if stop:
                 work.cancel()
                 return
 
@@ -246,7 +253,7 @@ class Runner:
         }
 
     async def _finish(self, thread_id: str, run_id: str, finished: Mapping[str, Any]) -> Event:
-        usage = await self.journal.usage(run_id)
+        usage = [vars(one) for one in await self.journal.completions.usage(run_id)]
         await self.journal.finish_run(run_id, finished["status"], finished.get("branch"))
         return await self._write(thread_id, run_id, Draft("run.finished", {**finished, "usage": usage}))
 
