@@ -14,8 +14,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from nodes.state import Agent
+
 LlmMode = Literal["litellm", "openai", "deepseek", "local", "replay"]
-AGENTS = ("planner", "coder", "tester", "debugger", "critic")
+AGENTS: tuple[Agent, ...] = ("planner", "coder", "tester", "debugger", "critic")
 
 
 class Settings(BaseSettings):
@@ -27,7 +29,9 @@ class Settings(BaseSettings):
     autocode_debug: bool = False
     database_url: str | None = None
 
-    llm_mode: LlmMode = "litellm"
+    llm_mode: from nodes.state import Agent
+
+LlmMode = "litellm"
     llm_model: str | None = None
     planner_model: str = "gpt-4o"
     coder_model: str = "deepseek/deepseek-chat"

@@ -103,22 +103,41 @@ class State(TypedDict, total=False):
     context_files: list[str | ContextFile]
     options: dict[str, Any]
 
+    run: str
     base: str
     head: str
-    instructions: str
+    delivered: str | None
+
     plan: Plan | None
     group: int
+    pending: list[str]
     results: Annotated[list[StepResult], add]
-    merged: list[str]
     conflicts: list[Conflict]
 
     tests_asked: int
+    vacuous: list[str]
     untestable: str
     check: dict[str, Any] | None
+    failure: str
     debug_rounds: int
     review_rounds: int
     verdict: Verdict | None
+
     stop: Annotated[Stop | None, _first]
-    delivered: str
-    branch: str
+    missing: list[str]
+    branch: str | None
     proof: dict[str, Any] | None
+
+
+class BranchInput(TypedDict):
+    """What `Send` gives a coder branch: its step and what of the run it needs, as plain values."""
+
+    task: str
+    repo: str
+    run: str
+    head: str
+    options: dict[str, Any]
+    context_files: list[str | ContextFile]
+    plan: Plan
+    step: Step
+    conflict: str
