@@ -9,10 +9,10 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-from graph.runner import Runner
 from rich.text import Text
 
 from graph.events import ApprovalRequired, Event
+from graph.runner import Runner
 from nodes.state import Input, Options
 from server import approvals
 from server.exits import STATUSES, Exit

@@ -79,7 +79,8 @@ def said(event: Event, progress: Progress) -> Iterator[str]:
         case RunFinished(data=data):
             yield f"run       {data.status}" + (f": {first(data.reason, 300)}" if data.reason else "")
         case PlanMade(data=data):
-            yield f"plan      {count(len(data.plan['steps']), 'step')}: {first(data.plan['explanation'], 200)}"
+            steps = count(len(data.plan["steps"]), "step")
+            yield f"plan      {steps}: {first(data.plan['explanation'], 200)}"
             for step in data.plan["steps"]:
                 who = f"group {step['group']}  {line(step['agent'])}"
                 yield f"            {who}: {line(step['description'])}"

@@ -142,6 +142,10 @@ class Progress:
             case ApprovalResolved(data=data):
                 self._answered(data)
 
+    def asked(self) -> list[ApprovalRequired.Data]:
+        """Return what waits for an answer."""
+        return [ApprovalRequired.Data(id=id, request=request) for id, request in self.waiting.items()]
+
     def row(self, event: Event) -> Row:
         """Return the newest row that `event` speaks of, made when there is none."""
         for row in reversed(self.rows):

@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from memory.journal import Journal
 from tools.workspace import Workspace
 
 from graph.events import EVENT, RunFinished
+from memory.journal import Journal
 from nodes.proof import Proof
 from server.exits import Usage
 
@@ -31,9 +31,7 @@ class Result:
         events = [EVENT.validate_python(vars(record)) for record in await journal.records(thread)]
         ends = [event.data for event in events if isinstance(event, RunFinished) and event.data.branch]
         if not ends:
-            raise Usage(
-                f"thread {thread} has delivered nothing; `autocode show {thread}` says more"
-            )
+            raise Usage(f"thread {thread} has delivered nothing; `autocode show {thread}` says more")
         return await asyncio.to_thread(cls._find, Path(row.repo), ends[-1])
 
     @classmethod

@@ -176,7 +176,7 @@ class _Sign:
 
 
 class _Deed:
-    """What a row does and what came of it, on one line; the outcome keeps a third of it when both are long."""
+    """What a row does and what came of it, on one line; of two long ones the outcome gets a third."""
 
     def __init__(self, row: Row, style: str) -> None:
         self._row, self._style = row, style

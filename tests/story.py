@@ -13,7 +13,7 @@ PLAN: dict[str, Any] = {
         {
             "id": "s1",
             "agent": "coder",
-            "description": "Add parse_duration() to the new src/durations.py, for 1h30m, 90s and plain seconds",
+            "description": "Add parse_duration() to the new src/durations.py: 1h30m, 90s, plain seconds",
             "file": "src/durations.py",
             "group": 1,
         },
@@ -183,7 +183,7 @@ def verified() -> Iterator[Event]:
     yield story.begin(base="b" * 40)
     yield from story.plan()
     yield story.budget(1920, 0.012)
-    code = '### src/durations.py ```python def parse_duration(text: str) -> float: \n    """Return seconds."""\n    match'
+    code = "### src/durations.py ```python def parse_duration(text: str) -> float: \n    return 0.0"
     docs = (
         "```diff --- a/README.md +++ b/README.md @@ -3,4 +3,6 @@ Options:\n+ --timeout takes 90s, 5m or 1h30m"
     )

@@ -54,7 +54,12 @@ def test_a_block_that_was_cut_off_is_sent_back() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['{"a": 1}', 'Sure!\n```json\n{"a": 1}\n```\nDone.', 'The plan {as asked}: {"a": 1} and more', '{"a": 1,}{"a": 1}'],
+    [
+        '{"a": 1}',
+        'Sure!\n```json\n{"a": 1}\n```\nDone.',
+        'The plan {as asked}: {"a": 1} and more',
+        '{"a": 1,}{"a": 1}',
+    ],
 )
 def test_one_json_object_is_found_wherever_it_stands(text: str) -> None:
     assert parse_json(text) == {"a": 1}
