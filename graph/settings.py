@@ -30,9 +30,7 @@ class Settings(BaseSettings):
     autocode_debug: bool = False
     database_url: str | None = None
 
-    llm_mode: from nodes.state import Agent
-
-LlmMode = "litellm"
+    llm_mode: LlmMode = "litellm"
     llm_model: str | None = None
     planner_model: str = "gpt-4o"
     coder_model: str = "deepseek/deepseek-chat"

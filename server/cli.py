@@ -67,7 +67,7 @@ def run(
     init: Annotated[bool, typer.Option("--init", help="Make DIR a repository if it is none.")] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Carry out a task: plan, code, test in a sandbox, repair, review, and deliver a branch with its proof."""
+    """Carry out a task: plan, code, test in a sandbox, repair, review; deliver a branch with its proof."""
 
     async def body(settings: "Settings", face: "Face") -> int:
         from server.tasks import Task, start
