@@ -67,7 +67,10 @@ def run(
     init: Annotated[bool, typer.Option("--init", help="Make DIR a repository if it is none.")] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Carry out a task: plan, code, test in a sandbox, repair, review; deliver a branch with its proof."""
+    """Carry out a task and deliver a branch.
+
+    Plans, codes in parallel, tests in a sandbox, repairs, reviews; the branch carries the proof.
+    """
 
     async def body(settings: "Settings", face: "Face") -> int:
         from server.tasks import Task, start
@@ -109,7 +112,10 @@ def resume(
     json: Json = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Go on with a run that waits, was stopped, or died; nothing that was finished is done or paid again."""
+    """Go on with a run that waits, was stopped or died.
+
+    Without an answer, what waits is asked about; nothing that was finished is done or paid for again.
+    """
 
     async def body(settings: "Settings", face: "Face") -> int:
         from server.tasks import Replies, go_on
@@ -138,7 +144,10 @@ def threads(
 
 @app.command()
 def show(thread: Thread, env_file: EnvFile = None) -> None:
-    """Show a thread's newest run: its plan and steps, checks and verdicts, proof and cost."""
+    """Show a thread's newest run.
+
+    Its plan and steps, checks and verdicts, proof and cost.
+    """
 
     async def body(settings: "Settings", face: "Face") -> int:
         from server.threads import show
@@ -150,7 +159,10 @@ def show(thread: Thread, env_file: EnvFile = None) -> None:
 
 @app.command()
 def diff(thread: Thread, env_file: EnvFile = None) -> None:
-    """Print what a thread changed: in colour on a terminal, as a patch in a pipe."""
+    """Print what a thread changed.
+
+    In colour on a terminal, as a patch in a pipe.
+    """
 
     async def body(settings: "Settings", face: "Face") -> int:
         from server.threads import diff
@@ -167,7 +179,10 @@ def apply(
     unverified: Annotated[bool, typer.Option("--unverified", help="Also a result without proof.")] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Bring a thread's result into the checkout, entirely or not at all; nobody's work is overwritten."""
+    """Bring a result into the checkout.
+
+    Entirely or not at all; nobody's work is overwritten.
+    """
 
     async def body(settings: "Settings", face: "Face") -> int:
         from server.threads import apply
@@ -185,7 +200,10 @@ def verify(
     repo: Repo = Path(),
     env_file: EnvFile = None,
 ) -> None:
-    """Run a delivered commit's proof again and compare; exit code 0 if it holds."""
+    """Run a proof again and compare.
+
+    Exit code 0 if it holds, 1 if not.
+    """
 
     async def body(settings: "Settings", face: "Face") -> int:
         from server.verify import verify
@@ -197,7 +215,7 @@ def verify(
 
 @app.command()
 def cancel(thread: Thread, env_file: EnvFile = None) -> None:
-    """Stop a thread's run, wherever it runs; it can be resumed."""
+    """Stop a thread's run; it can be resumed."""
 
     async def body(settings: "Settings", face: "Face") -> int:
         from server.tasks import cancel
@@ -209,7 +227,10 @@ def cancel(thread: Thread, env_file: EnvFile = None) -> None:
 
 @app.command()
 def demo(env_file: EnvFile = None) -> None:
-    """Carry out a small task with recorded models: no key, no network; everything else is real."""
+    """Watch a small task being carried out.
+
+    The models are recorded, everything else is real: no key and no network is needed.
+    """
 
     async def body(settings: "Settings", face: "Face") -> int:
         from server.tasks import demonstrate
@@ -221,7 +242,10 @@ def demo(env_file: EnvFile = None) -> None:
 
 @app.command()
 def doctor(env_file: EnvFile = None) -> None:
-    """Say what is found and what is missing, with the cure for each."""
+    """Say what is found and what is missing.
+
+    With the cure for each; exit code 5 if something essential is missing.
+    """
 
     async def body(settings: "Settings", face: "Face") -> int:
         from server.doctor import examine

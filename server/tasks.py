@@ -9,11 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from tools.workspace import Workspace
 
 from graph.runner import Runner
 from graph.settings import Settings
-from nodes.state import ContextFile, Input
+from nodes.state import ContextFile, Input, Options
 from server import approvals
 from server.drive import Drive
 from server.exits import Exit, Usage
@@ -114,8 +115,7 @@ def input_of(task: Task) -> Input:
     if not text.strip():
         raise Usage("the task is empty; say what is to be done")
     files = context_of(workspace.path, task.context)
-    options = {name: value for name, value in (task.options or {}).items() if value is not None}
-    return Input(task=text, repo=str(workspace.path), context_files=files, options=options)
+    return Input(task=text, repo=str(workspace.path), context_files=files, options=_options(task))
 
 
 def context_of(root: Path, files: Sequence[Path]) -> list[str | ContextFile]:
@@ -131,6 +131,17 @@ def context_of(root: Path, files: Sequence[Path]) -> list[str | ContextFile]:
         else:
             found.append(ContextFile(path=path.name, content=_text(path)))
     return found
+
+
+def _options(task: Task) -> dict[str, Any]:
+    """Return the options that were given, once they are known to be possible."""
+    options = {name: value for name, value in (task.options or {}).items() if value is not None}
+    try:
+        Options.model_validate(options)
+    except ValidationError as error:
+        faults = [f"{e['loc'][0]}: {e['msg']}" for e in error.errors()]
+        raise Usage("; ".join(faults)) from error
+    return options
 
 
 def _text(path: Path) -> str:

@@ -32,11 +32,11 @@ class Terminal:
         self._console = console
         self._printed: set[Row] = set()
         self._spinner = Spinner("dots" if not console.options.ascii_only else "line", style="cyan")
-        self._frame = _Frame(self.progress, options or Options(), self._spinner, self._printed)
+        self.frame = Frame(self.progress, options or Options(), self._spinner, self._printed)
         self._live = self._new_live()
 
     def _new_live(self) -> Live:
-        return Live(self._frame, console=self._console, auto_refresh=False, transient=True)
+        return Live(self.frame, console=self._console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> "Terminal":
         self._live = self._new_live()
@@ -77,7 +77,7 @@ class Terminal:
                 self._console.print(row_of(row, self.progress))
 
 
-class _Frame:
+class Frame:
     """What moves: the rows that are not over, and a line of sums below them."""
 
     def __init__(self, progress: Progress, options: Options, spinner: Spinner, printed: set[Row]) -> None:

@@ -161,7 +161,7 @@ class Story:
 
     def budget(self, tokens: int, cost: float) -> Event:
         """Sum up."""
-        spent = {"input_tokens": 100, "output_tokens": 100, "cost_usd": 0.001}
+        spent: dict[str, Any] = {"input_tokens": 100, "output_tokens": 100, "cost_usd": 0.001}
         return self.tell(
             "budget",
             "coder",

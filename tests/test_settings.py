@@ -21,17 +21,26 @@ def test_flags_beat_the_environment_which_beats_the_env_file_which_beats_the_con
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    (home / "config.toml").write_text("max_tokens = 1\nmax_debug_rounds = 1\nmax_review_rounds = 1\nsandbox_timeout = 1\n")
+    (home / "config.toml").write_text(
+        "max_tokens = 1\nmax_debug_rounds = 1\nmax_review_rounds = 1\nsandbox_timeout = 1\n"
+    )
     env_file = tmp_path / "env"
     env_file.write_text("MAX_DEBUG_ROUNDS=2\nMAX_REVIEW_ROUNDS=2\nSANDBOX_TIMEOUT=2\n")
     monkeypatch.setenv("MAX_REVIEW_ROUNDS", "3")
     monkeypatch.setenv("SANDBOX_TIMEOUT", "3")
     settings = Settings.load(env_file, sandbox_timeout=4.0)
-    found = (settings.max_tokens, settings.max_debug_rounds, settings.max_review_rounds, settings.sandbox_timeout)
+    found = (
+        settings.max_tokens,
+        settings.max_debug_rounds,
+        settings.max_review_rounds,
+        settings.sandbox_timeout,
+    )
     assert found == (1, 2, 3, 4.0)
 
 
-def test_the_env_file_hands_provider_keys_to_the_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_env_file_hands_provider_keys_to_the_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     env_file = tmp_path / "env"
     env_file.write_text("ANTHROPIC_API_KEY=from-the-file\nMAX_TOKENS=7\n")
     monkeypatch.setattr(os, "environ", dict(os.environ))
