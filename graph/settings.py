@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     autocode_home: Path = Path("~/.autocode")
+    autocode_debug: bool = False
     database_url: str | None = None
 
     llm_mode: LlmMode = "litellm"

@@ -1,0 +1,47 @@
+"""Exit codes, and which errors lead to them: the one place where an exception becomes a status."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What `autocode` leaves with; a stop by Ctrl-C counts as not verified."""
+
+    VERIFIED = 0
+    UNVERIFIED = 1
+    USAGE = 2
+    WAITING = 3
+    BUDGET = 4
+    ENVIRONMENT = 5
+    INTERNAL = 6
+
+
+class Usage(Exception):
+    """What was typed cannot be done: what, and what can be typed instead."""
+
+
+STATUSES = {
+    "verified": Exit.VERIFIED,
+    "unverified": Exit.UNVERIFIED,
+    "cancelled": Exit.UNVERIFIED,
+    "waiting": Exit.WAITING,
+    "budget": Exit.BUDGET,
+    "failed": Exit.INTERNAL,
+}
+
+ERRORS = {
+    "server.exits.Usage": Exit.USAGE,
+    "graph.runner.RunnerError": Exit.USAGE,
+    "memory.journal.ThreadBusy": Exit.USAGE,
+    "tools.workspace.errors.WorkspaceError": Exit.USAGE,
+    "memory.database.JournalError": Exit.ENVIRONMENT,
+    "nodes.llm.ModelError": Exit.ENVIRONMENT,
+    "nodes.suite.NoSuite": Exit.ENVIRONMENT,
+    "sandbox.base.SandboxError": Exit.ENVIRONMENT,
+}
+"""By name, so that nothing heavy is imported to compare with: what was raised has been imported already."""
+
+
+def exit_of(error: BaseException) -> Exit:
+    """Return the code for an error; one that nobody foresaw is internal."""
+    names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
+    return next((ERRORS[name] for name in names if name in ERRORS), Exit.INTERNAL)
