@@ -35,7 +35,7 @@ ERRORS = {
     "tools.workspace.errors.WorkspaceError": Exit.USAGE,
     "memory.database.JournalError": Exit.ENVIRONMENT,
     "nodes.llm.ModelError": Exit.ENVIRONMENT,
-    "nodes.suite.NoSuite": Exit.ENVIRONMENT,
+    "nodes.check.suite.NoSuite": Exit.ENVIRONMENT,
     "sandbox.base.SandboxError": Exit.ENVIRONMENT,
 }
 """By name, so that nothing heavy is imported to compare with: what was raised has been imported already."""
