@@ -1,25 +1,20 @@
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from projects import ADD, DOUBLE, LIMITS, MATHS, SUBTRACT, Files, Project, fates
 
 from nodes.check import compare
 from nodes.proof import CaseProof, Proof
-from sandbox.base import Limits, Sandbox
+from sandbox.base import Limits
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.bubblewrap]
 
 Make = Callable[[Files], Project]
 
 NEW = "tests.test_double::test_double"
+TRUE = "def test_true():\n    assert True\n"
 OTHER = {"test_other.py": "def test_other():\n    pass\n"}
-
-
-@pytest.fixture
-def project(tmp_path: Path, sandbox: Sandbox) -> Make:
-    return lambda files: Project(tmp_path / "repo", sandbox, files)
 
 
 async def test_a_new_test_that_fails_without_the_change_proves_it(project: Make) -> None:
@@ -50,9 +45,6 @@ async def test_a_change_without_a_telling_test_is_green_but_proves_nothing(proje
     proof = await project(MATHS).prove({"maths.py": DOUBLE["maths.py"], "tests/test_true.py": TRUE})
     assert proof.green and not proof.proves
     assert proof.vacuous == ["tests.test_true::test_true"]
-
-
-TRUE = "def test_true():\n    assert True\n"
 
 
 async def test_a_case_added_to_an_old_file_is_new_there(project: Make) -> None:

@@ -1,12 +1,9 @@
 """Changes that want to look better than they are; on a real sandbox, through the whole check."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from projects import ADD, MATHS, SUBTRACT, Files, Project, fates
-
-from sandbox.base import Sandbox
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.bubblewrap]
 
@@ -24,11 +21,6 @@ def forge(arguments, times=1):
         time.sleep(0.001)
     return path
 """
-
-
-@pytest.fixture
-def project(tmp_path: Path, sandbox: Sandbox) -> Make:
-    return lambda files: Project(tmp_path / "repo", sandbox, files)
 
 
 def forging(way: str) -> dict[str, str]:
