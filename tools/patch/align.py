@@ -13,15 +13,16 @@ from typing import NamedTuple
 
 from tools.patch.parse import Line
 from tools.patch.readings import elided
-from tools.patch.source import Source, bigrams, dice, plain, words
+from tools.patch.source import Source, bigrams, dice, likeness, plain, words
 
 _NEVER = -1e9
-_CELLS = 300_000
+_CELLS, _SMALL = 300_000, 10_000
 _SKIP, _BLANK, _BLANK_BESIDE = 0.7, 0.05, 0.6
 _JUMP, _ELIDED_JUMP = 2.2, 0.1
 _DRIFT = 0.3
 _MARGIN = 0.65
-_ALIKE = 0.6
+_ALIKE, _SPELT_ALIKE = 0.6, 0.75
+_HINT, _REACH = 0.7, 3
 _WORD = re.compile(r"\w")
 
 
@@ -59,6 +60,7 @@ class _Problem:
     gains: list[dict[int, float]]
     skips: list[float]
     spans: list[tuple[int, int, int, dict[int, float]]]
+    starts: list[float] | None = None
 
     def reversed(self) -> "_Problem":
         n, m = len(self.skips), len(self.items)
@@ -79,7 +81,8 @@ class _Problem:
     def sweep(self) -> "_Scores":
         """The best scores of the first i items when the file's lines up to j are used."""
         n, m = len(self.skips), len(self.items)
-        scores = _Scores([[0.0] * (n + 1)], [[0.0] * (n + 1)])
+        first = self.starts or [0.0] * (n + 1)
+        scores = _Scores([first], [first])
         for i, item in enumerate(self.items):
             row, drop = scores.closed[-1], item.drop
             new = [_NEVER] * (n + 1) if drop is None else [score - drop for score in row]
@@ -126,13 +129,22 @@ class Aligned:
     done: frozenset[int]
 
 
-def align(source: Source, lines: Sequence[Line]) -> Aligned | None:
-    """The one convincing alignment of a hunk's lines with the file's, or None."""
+def align(
+    source: Source, lines: Sequence[Line], expected: int | None = None, within: range | None = None
+) -> Aligned | None:
+    """The one convincing alignment of a hunk's lines with the file's, or with a part of them, or None.
+
+    The line where the hunk is expected to begin, counted from 0, tells copies apart.
+    """
     items = _items(lines)
     region = _region(source, items)
+    if within is not None:
+        region = [line for line in region if line in within]
     if not region or len(region) * len(items) > _CELLS:
         return None
     problem = _problem(source, items, region)
+    if expected is not None:
+        problem.starts = [_HINT * (abs(line - expected) <= _REACH) for line in (*region, region[-1] + 1)]
     forward, backward = problem.sweep(), problem.reversed().sweep()
     path = _trace(problem, forward)
     if path is None or not _supported(problem, path) or not _unrivalled(problem, path, forward, backward):
@@ -175,7 +187,7 @@ def _region(source: Source, items: Sequence[_Item]) -> list[int]:
     """The file's lines worth looking at: all of a short file, else those around telling lines."""
     size = len(source.lines)
     index = source.index(4)
-    if size * len(items) <= 40_000:
+    if size * len(items) <= _SMALL:
         return list(range(size))
     chosen: set[int] = set()
     reach = len(items) + 12
@@ -215,11 +227,11 @@ def _similar(source: Source, text: str, region: Sequence[int]) -> Iterator[tuple
     """Lines that share most of their words or letters with a context line which the file does not have."""
     wanted, pairs = words(text), bigrams(text)
     for j, line in enumerate(region):
-        likeness = dice(wanted, source.words(line))
-        if likeness < _ALIKE and pairs:
-            likeness = dice(pairs, source.bigrams(line)) - 0.1
-        if likeness >= _ALIKE:
-            yield j, likeness / 2
+        alike = likeness(wanted, source.words(line))
+        if alike < _ALIKE and dice(pairs, source.bigrams(line)) >= _SPELT_ALIKE:
+            alike = _ALIKE
+        if alike >= _ALIKE:
+            yield j, alike / 2
 
 
 def _spans(

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -51,12 +52,13 @@ plain = _plain
 _INDENT = re.compile(r"[ \t]*")
 
 
-_WORDS = re.compile(r"\w+|[^\w\s]")
+_MISSPELT = 3
+_WORDS = re.compile(r"\w+")
 
 
 def words(text: str) -> set[str]:
-    """The words and signs of a line, whatever its quotes."""
-    return set(_WORDS.findall(text.translate(_TYPOGRAPHY)))
+    """The words of a line."""
+    return set(_WORDS.findall(text))
 
 
 def bigrams(text: str) -> set[str]:
@@ -68,6 +70,24 @@ def bigrams(text: str) -> set[str]:
 def dice(one: set[str], other: set[str]) -> float:
     """How much of two sets is common, from 0 to 1 (Dice's coefficient)."""
     return 2 * len(one & other) / (len(one) + len(other)) if one and other else 0.0
+
+
+def likeness(one: set[str], other: set[str]) -> float:
+    """How many words two lines share, from 0 to 1, where a few may be misspelt."""
+    mine, theirs = one - other, other - one
+    shared = len(one) - len(mine)
+    if (shared or len(one) == 1) and 0 < len(mine) <= _MISSPELT and 0 < len(theirs) <= _MISSPELT:
+        shared += sum(any(_misspelt(word, wrong) for wrong in theirs) for word in mine)
+    return 2 * shared / (len(one) + len(other)) if shared else 0.0
+
+
+@lru_cache(maxsize=65536)
+def _misspelt(word: str, other: str) -> bool:
+    """Whether two words differ by the order of their letters and at most one letter."""
+    if min(len(word), len(other)) < 3 or abs(len(word) - len(other)) > 1 or word[0] != other[0]:
+        return False
+    mine, theirs = Counter(word), Counter(other)
+    return (mine - theirs).total() <= 1 and (theirs - mine).total() <= 1
 
 
 def indent_of(text: str) -> str:
@@ -106,7 +126,7 @@ class Source:
         return self._index[tier]
 
     def words(self, line: int) -> set[str]:
-        """The words and signs of one line, plain."""
+        """The words of one line."""
         if line not in self._words:
             self._words[line] = words(self.lines[line])
         return self._words[line]
