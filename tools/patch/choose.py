@@ -78,7 +78,7 @@ def between(source: Source, chosen: Sequence[int | None], k: int) -> range | Non
 def _by_section(source: Source, section: str, found: Sequence[int]) -> int | None:
     """The first place after the section's heading, when the file has that heading once."""
     wanted = plain(section)
-    heads = [i for i, line in enumerate(source.form(4)) if wanted and line.startswith(wanted)]
+    heads = [i for i, line in enumerate(source.form(-1)) if wanted and line.startswith(wanted)]
     after = [place for place in found if heads and place >= heads[0]]
     return after[0] if len(heads) == 1 and after else None
 

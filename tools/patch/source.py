@@ -106,24 +106,23 @@ class Source:
         if self.newline:
             self.lines.pop()
         self._forms: dict[int, list[str]] = {}
-        self._index: dict[int, dict[str, list[int]]] = {}
+        self._index: dict[str, list[int]] = {}
         self._words: dict[int, set[str]] = {}
         self._bigrams: dict[int, set[str]] = {}
 
     def form(self, tier: int) -> list[str]:
-        """The lines as that tier compares them."""
+        """The lines as a tier compares them; -1 is the last, where the tokens alone count."""
+        tier %= len(TIERS)
         if tier not in self._forms:
             self._forms[tier] = list(map(TIERS[tier][1], self.lines)) if tier else self.lines
         return self._forms[tier]
 
-    def index(self, tier: int) -> dict[str, list[int]]:
-        """Where each line stands, in that tier's form."""
-        if tier not in self._index:
-            index: dict[str, list[int]] = {}
-            for i, line in enumerate(self.form(tier)):
-                index.setdefault(line, []).append(i)
-            self._index[tier] = index
-        return self._index[tier]
+    def index(self) -> dict[str, list[int]]:
+        """Where each line stands, its tokens alone."""
+        if not self._index:
+            for i, line in enumerate(self.form(-1)):
+                self._index.setdefault(line, []).append(i)
+        return self._index
 
     def words(self, line: int) -> set[str]:
         """The words of one line."""
@@ -146,15 +145,15 @@ class Source:
         """Every place where the wanted lines, already in that tier's form, stand one after another."""
         if not wanted:
             return [] if self.lines else [0]
-        index, form, size = self.index(tier), self.form(tier), len(wanted)
-        rare, places = min(
-            ((k, index.get(line, [])) for k, line in enumerate(wanted)), key=lambda found: len(found[1])
-        )
-        found = []
-        for place in places:
-            start = place - rare
-            if start >= 0 and form[start : start + size] == wanted:
-                found.append(start)
-                if len(found) >= limit:
-                    break
+        form, size = self.form(tier), len(wanted)
+        rare = max(range(size), key=lambda k: len(wanted[k]))
+        found: list[int] = []
+        at = rare - 1
+        while len(found) < limit:
+            try:
+                at = form.index(wanted[rare], at + 1)
+            except ValueError:
+                break
+            if at >= rare and form[at - rare : at - rare + size] == wanted:
+                found.append(at - rare)
         return found

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tools.patch.errors import PatchError
 from tools.patch.indent import Adapt, Pair, follow, in_units
 from tools.patch.place import Spot
+from tools.patch.recount import carry_out, recount
 from tools.patch.source import Source, indent_of
 
 
@@ -22,11 +23,7 @@ def write(source: Source, spots: Sequence[Spot]) -> str:
         gone |= removed
         added |= inserted
         newline = _newline(source, spot, newline)
-    lines: list[str] = []
-    for i in range(len(source.lines) + 1):
-        lines += added.get(i, [])
-        if i < len(source.lines) and i not in gone:
-            lines.append(source.lines[i])
+    lines = carry_out(source.lines, recount(source.lines, gone, added))
     return source.bom + "\n".join(lines) + ("\n" if newline and lines else "")
 
 
