@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from nodes.llm import ModelSettings, open_models
+from sandbox.backends import open_sandbox
+
 from graph.builder import Resources
 from graph.settings import AGENTS, Settings
 from memory.journal import Journal
-from nodes.llm import ModelSettings, open_models
-from sandbox.backends import open_sandbox
 from sandbox.base import Sandbox
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -53,7 +53,7 @@ class Runner:
             yield cls(settings, journal, resources, build(resources, checkpointer))
 
     async def start(self, input: Input, thread_id: str | None = None) -> AsyncIterator[Event]:
-        """Run a task, on a new thread or on from the last result of `thread_id`. Raises what a person must mend."""
+        """Run a task, on a new thread or from the last result of `thread_id`."""
         thread_id = thread_id or uuid4().hex[:10]
         task = self._complete(input)
         await self._ready()
@@ -93,7 +93,9 @@ class Runner:
         run = await self.journal.last_run(thread_id)
         if run is None or run.status not in ("running", "waiting"):
             return False
-        await self._finish(thread_id, run.id, {"status": "cancelled", "reason": "cancelled while nobody ran it"})
+        await self._finish(
+            thread_id, run.id, {"status": "cancelled", "reason": "cancelled while nobody ran it"}
+        )
         return True
 
     async def pending(self, thread_id: str) -> list[ApprovalRequired.Data]:
@@ -242,7 +244,7 @@ class Runner:
         if snapshot.interrupts:
             return {"status": "waiting", "reason": "a human's approval is needed"}
         state: State = snapshot.values
-        stop, missing = state.get("stop"), state.get("missing") or []
+        stop, missing = next(iter(state["stops"]), None), state["missing"]
         status = stop["kind"] if stop else "unverified" if missing else "verified"
         return {
             "status": status,

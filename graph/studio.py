@@ -1,4 +1,4 @@
-"""The graph as langgraph.json exports it: for `langgraph dev`, Studio and whatever else brings its own checkpointer."""
+"""The graph as langgraph.json exports it: for Studio and whatever else brings its own checkpointer."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -14,7 +14,7 @@ from nodes.state import ContextFile, Input
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: `verified` alone means done; `branch` and `proof` are there where something was delivered."""
+    """How a run ended: `verified` alone means done; `branch` and `proof` where something was delivered."""
 
     thread_id: str
     status: Status

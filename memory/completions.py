@@ -144,7 +144,7 @@ class Completions:
             seconds = await connection.scalar(lock) or 0.0
             if limits.seconds is not None and seconds >= limits.seconds:
                 raise BudgetSpent("seconds", seconds, limits.seconds)
-            sums = await _sums(connection, row["run_id"])
+            sums = await _sums(connection, row["run_id"], with_reserved=True)
             tokens, kind = room(estimate, limits, sums)
             if tokens < estimate.output_tokens and await _in_flight(connection, row["run_id"]):
                 return None
@@ -184,7 +184,7 @@ class Completions:
 
     @whole
     async def sums(self, run_id: str) -> Sums:
-        """What the run has taken so far."""
+        """What the run has taken so far, calls in flight left out."""
         async with self._database.read() as connection:
             return await _sums(connection, run_id)
 
@@ -246,9 +246,12 @@ class Completions:
         self._freed = asyncio.Event()
 
 
-async def _sums(connection: AsyncConnection, run_id: str) -> Sums:
-    taken = func.sum(completions.c.input_tokens + completions.c.output_tokens)
-    query = select(taken, cast(func.sum(completions.c.cost_usd), Float)).where(completions.c.run_id == run_id)
+async def _sums(connection: AsyncConnection, run_id: str, *, with_reserved: bool = False) -> Sums:
+    table = completions.c
+    taken = func.sum(table.input_tokens + table.output_tokens)
+    query = select(taken, cast(func.sum(table.cost_usd), Float)).where(table.run_id == run_id)
+    if not with_reserved:
+        query = query.where(table.state != "reserved")
     tokens, cost = (await connection.execute(query)).one()
     return Sums(int(tokens or 0), float(cost or 0.0))
 

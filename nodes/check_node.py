@@ -6,7 +6,7 @@ class Check:
     cache: CheckCache
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Return the check; `stop` when the very same tree failed in the very same way before."""
+        """Return the check; `stops` when the very same tree failed in the very same way before."""
         notify = notifier(runtime.stream_writer, "sandbox")
         options = Options.model_validate(state["options"])
         proof = await prove(
@@ -27,7 +27,7 @@ class Check:
         checked: State = {"check": proof.model_dump(), "failure": failure, "vacuous": proof.vacuous}
         if failure and failure == state["failure"]:
             reason = "the last repair changed nothing: the same tree failed in the same way"
-            checked["stop"] = {"kind": "unverified", "reason": reason}
+            checked["stops"] = [{"kind": "unverified", "reason": reason}]
         return checked
 
 

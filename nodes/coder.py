@@ -6,6 +6,7 @@ from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
+from tools.workspace import Workspace
 
 from nodes.context import agents_section, files_section, given_section, map_section, plan_section
 from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, notifier, section, thread_of
@@ -13,20 +14,23 @@ from nodes.edits import keep, write_edit
 from nodes.llm import BudgetSpent, Call, ModelError, Models
 from nodes.replies import Unusable
 from nodes.state import BranchInput, Options, State, StepResult
-from tools.workspace import Workspace
 
-SYSTEM = f"""You are a coder. You carry out one step of a plan in a git repository, completely, and nothing beyond it.
+SYSTEM = f"""\
+You are a coder. You carry out one step of a plan in a git repository, completely, and nothing beyond it.
 
 {EDIT_FORMAT}
 
-- Write code that fits in: the repository's own style, names, layout and error handling; no placeholder, no TODO.
-- Change as few lines as the step needs. Other coders work on the plan's other steps at the same time: keep to yours.
+- Write code that fits in: the repository's own style, names, layout and error handling; no placeholder,
+  no TODO.
+- Change as few lines as the step needs. Other coders work on the plan's other steps at the same time:
+  keep to yours.
 - Write no tests; a tester does that next. Nothing can be installed: use what the repository already uses.
 
 {DATA}"""
 
-CONFLICT = """Your first edit of this step did not merge with the other coders' work, which is now in the files above. Do the step
-again on these files, so that both purposes hold. This is where the edits met:
+CONFLICT = """\
+Your first edit of this step did not merge with the other coders' work, which is now in the files above.
+Do the step again on these files, so that both purposes hold. This is where the edits met:
 {text}"""
 
 
@@ -49,12 +53,17 @@ class Coder:
                 self.models,
                 call,
                 prompt,
-                lambda text: write_edit(workspace, branch["head"], text, f"coder {step['id']}", step.get("file")),
+                lambda text: write_edit(
+                    workspace, branch["head"], text, f"coder {step['id']}", step.get("file")
+                ),
                 Options.model_validate(branch["options"]),
                 notify,
             )
         except BudgetSpent as spent:
-            return {"results": [result | {"error": str(spent)}], "stop": {"kind": "budget", "reason": str(spent)}}
+            return {
+                "results": [result | {"error": str(spent)}],
+                "stops": [{"kind": "budget", "reason": str(spent)}],
+            }
         except (Unusable, ModelError) as error:
             notify("error", {"message": f"step {step['id']} failed: {error}", "kind": "step"})
             return {"results": [result | {"error": str(error)}]}

@@ -1,11 +1,12 @@
-"""What agents are shown of a repository: file contents, a map, AGENTS.md, the user's context files; cut by lines."""
+"""What agents are shown of a repository: contents, a map, AGENTS.md, the user's files; cut by lines."""
 
 from collections.abc import Iterable, Sequence
 
-from nodes.dialogue import fenced, section
-from nodes.state import ContextFile, Plan
 from tools.outline import repository_map
 from tools.workspace import Workspace
+
+from nodes.dialogue import fenced, section
+from nodes.state import ContextFile, Plan
 
 FILE_TOKENS = 24_000
 FILES_TOKENS = 48_000
@@ -15,7 +16,7 @@ CHARS_A_TOKEN = 4
 
 
 def cut(text: str, tokens: int) -> str:
-    """`text` within `tokens` (estimated at four characters), cut in the middle at line ends, saying how much is left out."""
+    """`text` within `tokens` of four characters, cut in the middle at line ends, saying what is left out."""
     limit = tokens * CHARS_A_TOKEN
     if len(text) <= limit:
         return text
@@ -45,14 +46,16 @@ def file_section(path: str, text: str, tokens: int = FILE_TOKENS) -> str:
 
 
 def files_section(title: str, workspace: Workspace, snapshot: str, paths: Iterable[str]) -> str:
-    """The contents of several files of a snapshot under one title, within FILES_TOKENS; what is not text is named."""
+    """The contents of files of a snapshot under one title, within FILES_TOKENS; what is not text is named."""
     parts: list[str] = []
     room = FILES_TOKENS
     for path in dict.fromkeys(paths):
         text = workspace.text(snapshot, path)
         if text is None:
             size = len(workspace.read(snapshot, path) or b"")
-            parts.append(f"### {path}\n({f'not text, {size} bytes' if size else 'does not exist or is empty'})")
+            parts.append(
+                f"### {path}\n({f'not text, {size} bytes' if size else 'does not exist or is empty'})"
+            )
             continue
         shown = file_section(path, text, min(FILE_TOKENS, max(room, 200)))
         room -= len(shown) // CHARS_A_TOKEN
@@ -69,7 +72,9 @@ def map_section(workspace: Workspace, snapshot: str, query: str, tokens: int = M
 
 def agents_section(workspace: Workspace, snapshot: str) -> str:
     """The repository's own AGENTS.md, whose instructions agents honour."""
-    return section("AGENTS.md of this repository (follow it)", cut(workspace.text(snapshot, "AGENTS.md") or "", 6_000))
+    return section(
+        "AGENTS.md of this repository (follow it)", cut(workspace.text(snapshot, "AGENTS.md") or "", 6_000)
+    )
 
 
 def given_section(workspace: Workspace, snapshot: str, given: Sequence[str | ContextFile]) -> str:
@@ -77,15 +82,19 @@ def given_section(workspace: Workspace, snapshot: str, given: Sequence[str | Con
     paths = [item for item in given if isinstance(item, str)]
     values = [file_section(item["path"], item["content"]) for item in given if not isinstance(item, str)]
     inside = files_section("Context files given by the user", workspace, snapshot, paths)
-    return "\n\n".join(part for part in (inside, section("Context given by the user", "\n\n".join(values))) if part)
+    return "\n\n".join(
+        part for part in (inside, section("Context given by the user", "\n\n".join(values))) if part
+    )
 
 
 def plan_section(plan: Plan | None) -> str:
     """The whole plan, so that an agent knows what others do."""
     if plan is None:
         return ""
-    lines = [f"- {step['id']} ({step['agent']}{', ' + step['file'] if step.get('file') else ''}): {step['description']}"
-             for step in plan["steps"]]
+    lines = [
+        f"- {step['id']}{' on ' + step['file'] if 'file' in step else ''}: {step['description']}"
+        for step in plan["steps"]
+    ]
     return section("The plan", "\n".join([plan["explanation"], *lines]))
 
 

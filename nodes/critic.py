@@ -6,6 +6,7 @@ from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
+from tools.workspace import Workspace
 
 from nodes.context import agents_section, diff_section, given_section, plan_section
 from nodes.dialogue import DATA, ask, messages, notifier, section
@@ -13,17 +14,18 @@ from nodes.llm import BudgetSpent, Call, Models
 from nodes.proof import Proof
 from nodes.replies import Unusable, parse_verdict
 from nodes.state import Options, State, Verdict
-from tools.workspace import Workspace
 
-SYSTEM = f"""You are the critic. You review a change to a git repository before it is delivered. Its tests are green; judge what tests
-do not: does it do the whole task and nothing else, is it correct at the edges, safe, readable, in the repository's style?
+SYSTEM = f"""\
+You are the critic. You review a change to a git repository before it is delivered. Its tests are green;
+judge what tests do not: does it do the whole task and nothing else, is it correct at the edges, safe,
+readable, in the repository's style?
 
 Answer with one JSON object and nothing else: {{"verdict": "PASS" or "FAIL", "reasons": ["…"]}}
 
-- FAIL only for what must be mended before delivery; each reason names the file and says what to change. A matter of taste
-  is a PASS with a reason.
-- Tests that were edited so that they demand less, files that steer pytest itself, and the tester's word that nothing can
-  be tested deserve your suspicion.
+- FAIL only for what must be mended before delivery; each reason names the file and says what to change. A
+  matter of taste is a PASS with a reason.
+- Tests that were edited so that they demand less, files that steer pytest itself, and the tester's word
+  that nothing can be tested deserve your suspicion.
 
 {DATA}"""
 
@@ -45,7 +47,7 @@ class Critic:
             prompt = await asyncio.to_thread(self._prompt, state, proof)
             passed, reasons = await ask(self.models, call, prompt, parse_verdict, options, notify)
         except BudgetSpent as spent:
-            return {"stop": {"kind": "budget", "reason": str(spent)}}
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
             passed, reasons = False, [f"the critic gave no verdict: {error}"]
         verdict = Verdict(verdict="PASS" if passed else "FAIL", reasons=reasons, tree=proof.tree)
@@ -67,12 +69,15 @@ class Critic:
 
 def _report(proof: Proof) -> str:
     lines = [
-        f"{proof.passed} of {proof.total} cases passed, {len(proof.fail_to_pass)} of them new and failing without the change.",
+        f"{proof.passed} of {proof.total} cases passed.",
+        f"{len(proof.fail_to_pass)} cases are new and fail without the change.",
         f"Baseline: {proof.baseline}; scope: {proof.scope}.",
     ]
     lines += [f"Fails without the change, passes with it: {case}" for case in proof.fail_to_pass[:40]]
     lines += [f"New, but passes without the change too: {case}" for case in proof.vacuous[:20]]
-    lines += [f"An existing test was edited, and its old text fails now: {case}" for case in proof.contradicted[:20]]
+    lines += [
+        f"An existing test was edited, and its old text fails now: {case}" for case in proof.contradicted[:20]
+    ]
     lines += [f"Steers the test run itself: {path}" for path in proof.sensitive]
     if proof.untestable:
         lines.append(f"The tester says that nothing can be tested: {proof.untestable}")

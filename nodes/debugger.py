@@ -7,6 +7,7 @@ from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
+from tools.workspace import Workspace
 
 from nodes.context import agents_section, diff_section, files_section, given_section, plan_section
 from nodes.dialogue import DATA, EDIT_FORMAT, ask, fenced, messages, notifier, section, thread_of
@@ -15,15 +16,17 @@ from nodes.llm import BudgetSpent, Call, Models
 from nodes.proof import Proof
 from nodes.replies import Unusable
 from nodes.state import Options, State
-from tools.workspace import Workspace
 
-SYSTEM = f"""You are the debugger. A change to a git repository was run in a sandbox, or reviewed, and is not right yet. Mend it.
+SYSTEM = f"""\
+You are the debugger. A change to a git repository was run in a sandbox, or reviewed, and is not right
+yet. Mend it.
 
 {EDIT_FORMAT}
 
 - Find the cause first; say it in one or two sentences before the blocks. Change as little as mends it.
-- What must hold is the task. If the code is wrong, mend the code. Mend a new test only when it demands what the task does
-  not; never delete, skip or weaken a test to make it pass: that is seen and counts as a failure.
+- What must hold is the task. If the code is wrong, mend the code. Mend a new test only when it demands
+  what the task does not; never delete, skip or weaken a test to make it pass: that is seen and counts as
+  a failure.
 - A test that passed before the change must pass again.
 
 {DATA}"""
@@ -54,7 +57,7 @@ class Debugger:
             read = lambda text: write_edit(workspace, head, text, step)  # noqa: E731
             edit = await ask(self.models, call, prompt, read, options, notify)
         except BudgetSpent as spent:
-            return {"stop": {"kind": "budget", "reason": str(spent)}}
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
             notify("error", {"message": f"the debugger's answer could not be used: {error}", "kind": "step"})
             return counted
@@ -67,7 +70,11 @@ class Debugger:
         output = "\n\n".join(f"{failure.id}\n{fenced(failure.text)}" for failure in proof.failures)
         changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
         files = workspace.files(head)
-        named = [path for path in dict.fromkeys(_PATHS.findall(output)) if path.removeprefix("/workspace/") in files]
+        named = [
+            path
+            for path in dict.fromkeys(_PATHS.findall(output))
+            if path.removeprefix("/workspace/") in files
+        ]
         verdict = state["verdict"]
         reasons = verdict["reasons"] if verdict and verdict["verdict"] == "FAIL" else []
         failed = [f"{r['step_id']}: {r['error']}" for r in state["results"] if "error" in r]
@@ -77,7 +84,10 @@ class Debugger:
             plan_section(state["plan"]),
             section("The task", state["task"]),
             files_section(
-                "The files as they are now", workspace, head, changed + [p.removeprefix("/workspace/") for p in named][:6]
+                "The files as they are now",
+                workspace,
+                head,
+                changed + [p.removeprefix("/workspace/") for p in named][:6],
             ),
             diff_section(workspace, base, head),
             section("Steps that failed", "\n".join(failed)),

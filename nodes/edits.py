@@ -1,18 +1,19 @@
-"""From an agent's reply to a snapshot: diffs placed, whole files written, paths checked; all of it or nothing."""
+"""From an agent's reply to a snapshot: diffs placed, files written, paths checked; all of it or nothing."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nodes.llm import Notify
-from nodes.replies import EditReply, Unusable, parse_edits
 from tools.patch import PatchError, place_patch
 from tools.workspace import PathError, Workspace
+
+from nodes.llm import Notify
+from nodes.replies import EditReply, Unusable, parse_edits
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What an agent wrote, applied and stored; `placed` says per path how hunks that did not fit exactly found their place."""
+    """What an agent wrote, applied and stored; `placed` says per path how inexact hunks found their place."""
 
     base: str
     snapshot: str
@@ -27,7 +28,7 @@ def write_edit(
     file: str | None = None,
     allowed: Callable[[str], str | None] = lambda path: None,
 ) -> Edit:
-    """Apply the reply `text` to the snapshot `base`. `allowed` names the reason why a path may not be written.
+    """Apply the reply `text` to the snapshot `base`; `allowed` gives the reason why not to write a path.
 
     Raises Unusable with what its author must mend: no edit at all, a diff without a place, a forbidden path.
     """
@@ -83,10 +84,14 @@ def _patch(
 
 
 def _mentioned(workspace: Workspace, base: str, diff: str) -> dict[str, str]:
-    """The text files whose name a header line of the diff ends with: enough for exact paths and unique suffixes."""
-    headers = [line for line in diff.splitlines() if line.startswith(("---", "+++", "diff ", "***", "rename"))]
+    """The text files that a header line of the diff may mean: enough for exact paths and unique suffixes."""
+    headers = [
+        line for line in diff.splitlines() if line.startswith(("---", "+++", "diff ", "***", "rename"))
+    ]
     words = {word.strip("\"'`").rpartition("/")[2] for line in headers for word in line.split()}
-    names = [path for path in workspace.files(base) if path.rpartition("/")[2] in words or _spaced(path, headers)]
+    names = [
+        path for path in workspace.files(base) if path.rpartition("/")[2] in words or _spaced(path, headers)
+    ]
     texts = {path: workspace.text(base, path) for path in names}
     return {path: text for path, text in texts.items() if text is not None}
 

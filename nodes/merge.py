@@ -6,11 +6,11 @@ from pathlib import Path
 
 from langgraph.runtime import Runtime
 from langgraph.types import Send
+from tools.workspace import FileConflict, Workspace
 
 from nodes.context import cut
 from nodes.dialogue import thread_of
 from nodes.state import BranchInput, Conflict, Options, Plan, State, Step, StepResult
-from tools.workspace import FileConflict, Workspace
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,9 @@ def _blocked(plan: Plan, results: list[StepResult]) -> dict[str | None, str]:
 
 def _skip(step: Step, head: str, blocked: dict[str | None, str]) -> StepResult:
     failed = blocked[step.get("file")]
-    return StepResult(step_id=step["id"], base=head, error=f"not run: step {failed}, which failed, names the same file")
+    return StepResult(
+        step_id=step["id"], base=head, error=f"not run: step {failed}, which failed, names the same file"
+    )
 
 
 def _text(conflicts: tuple[FileConflict, ...]) -> str:

@@ -9,28 +9,34 @@ from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from tools.workspace import Workspace
 
 from nodes.context import agents_section, given_section, map_section
 from nodes.dialogue import DATA, ask, messages, notifier, section
 from nodes.llm import BudgetSpent, Call, Models
 from nodes.replies import Unusable, parse_json
 from nodes.state import Options, Plan, State, Step
-from tools.workspace import Workspace
 
-SYSTEM = f"""You are the planner of a team of coding agents. You split a task on a git repository into steps for coders.
+SYSTEM = f"""\
+You are the planner of a team of coding agents. You split a task on a git repository into steps for
+coders.
 
 Answer with one JSON object and nothing else:
 {{"explanation": "how the task will be done, two or three sentences",
- "steps": [{{"agent": "coder", "description": "what to change, precisely", "file": "path/to/file.py", "parallel_group": 1}}]}}
+ "steps": [{{"agent": "coder", "description": "what to change, precisely", "file": "path/to/file.py",
+             "parallel_group": 1}}]}}
 
-- Every step has agent "coder". A tester writes the tests, a sandbox runs them and a critic reviews, after your steps, by
-  themselves: plan no steps for that.
-- "file" is the one file that the step mainly edits or creates, relative to the root; leave it out if there is none.
-- Steps with the same "parallel_group" number run at the same time and cannot see each other's work: give them different
-  files and say in each description the names and signatures that they share. Groups run in ascending order. Steps
-  without a number run one after another.
-- An easy task is one step. Never more steps than the task needs, and none that only reads, explores or verifies.
-- A coder sees its own step, the plan, its file, the context files and the map. Put what it must know in the description.
+- Every step has agent "coder". A tester writes the tests, a sandbox runs them and a critic reviews, after
+  your steps, by themselves: plan no steps for that.
+- "file" is the one file that the step mainly edits or creates, relative to the root; leave it out if
+  there is none.
+- Steps with the same "parallel_group" number run at the same time and cannot see each other's work: give
+  them different files and say in each description the names and signatures that they share. Groups run in
+  ascending order. Steps without a number run one after another.
+- An easy task is one step. Never more steps than the task needs, and none that only reads, explores or
+  verifies.
+- A coder sees its own step, the plan, its file, the context files and the map. Put what it must know in
+  the description.
 
 {DATA}"""
 
@@ -88,8 +94,10 @@ def read_plan(value: Any) -> Plan:
 
 
 def _groups(steps: list[StepReply]) -> list[int]:
-    """A group a step: equal numbers share one and run in ascending order; a step without a number has its own."""
-    keys = [(0, i) if step.parallel_group is None else (1, step.parallel_group) for i, step in enumerate(steps)]
+    """A group a step: equal numbers share one, in ascending order; a step without a number has its own."""
+    keys = [
+        (0, i) if step.parallel_group is None else (1, step.parallel_group) for i, step in enumerate(steps)
+    ]
     places = list(dict.fromkeys(keys))
     ascending = iter(sorted(key for key in places if key[0]))
     order = [next(ascending) if key[0] else key for key in places]
@@ -98,7 +106,7 @@ def _groups(steps: list[StepReply]) -> list[int]:
 
 @dataclass(frozen=True)
 class Planner:
-    """Asks for a plan; one that does not validate goes back once, then a single coder step carries the task."""
+    """Asks for a plan; one that does not validate goes back once, then one coder step carries the task."""
 
     models: Models
 
@@ -110,13 +118,15 @@ class Planner:
         options = Options.model_validate(state["options"])
         fallback = False
         try:
-            plan = await ask(self.models, call, prompt, lambda text: read_plan(parse_json(text)), options, notify)
+            plan = await ask(
+                self.models, call, prompt, lambda text: read_plan(parse_json(text)), options, notify
+            )
         except Unusable:
             fallback = True
             whole = {"agent": "coder", "description": state["task"]}
             plan = read_plan({"explanation": "One step carries the task.", "steps": [whole]})
         except BudgetSpent as spent:
-            return {"stop": {"kind": "budget", "reason": str(spent)}}
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         notify("plan", {"plan": plan, "fallback": fallback})
         return {"plan": plan}
 
@@ -144,7 +154,7 @@ class Approval:
             answer = interrupt(question | ({"problem": problem} if problem else {}))
             if answer["decision"] == "reject":
                 reason = answer.get("reason") or "no reason given"
-                return {"stop": {"kind": "cancelled", "reason": f"the plan was refused: {reason}"}}
+                return {"stops": [{"kind": "cancelled", "reason": f"the plan was refused: {reason}"}]}
             if answer["decision"] == "approve":
                 return {}
             try:

@@ -1,4 +1,4 @@
-"""Reading what models write: edits in fenced blocks, plans and verdicts in one JSON object, prose forgiven."""
+"""Reading what models write: edits in fenced blocks, plans and verdicts in one JSON object."""
 
 import json
 import re
@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^`\n]*)$")
-_HEADING = re.compile(r"^ {0,3}#{2,4}[ \t]+(?:[Ff]ile:[ \t]*)?(?P<quote>[`*]{0,3})(?P<path>\S(?:.*?\S)?)(?P=quote)[ \t]*$")
+_HEADING = re.compile(
+    r"^ {0,3}#{2,4}[ \t]+(?:[Ff]ile:[ \t]*)?(?P<quote>[`*]{0,3})(?P<path>\S(?:.*?\S)?)(?P=quote)[ \t]*$"
+)
 _DELETE = re.compile(r"^ {0,3}#{2,4}[ \t]+delete[ \t]+`?(?P<path>\S(?:.*?\S)?)`?[ \t]*$", re.IGNORECASE)
 _DIFF = re.compile(r"\A\s*(?:diff --git .*\n(?:.*\n)*?)?(?:index .*\n)?--- \S.*\n\+\+\+ \S", re.MULTILINE)
 
@@ -18,7 +20,7 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class EditReply:
-    """What an agent wants written: diffs in order, whole files by path, paths to delete, blocks without a path."""
+    """What an agent wants written: diffs in order, files by path, paths to delete, blocks without a path."""
 
     diffs: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
@@ -66,7 +68,12 @@ def _blocks(text: str, rest: list[str]) -> Iterator[_Block]:
         body: list[str] = []
         for inner in lines:
             closing = _FENCE.match(inner.rstrip("\r"))
-            if closing and closing[1][0] == fence[0] and len(closing[1]) >= len(fence) and not closing[2].strip():
+            if (
+                closing
+                and closing[1][0] == fence[0]
+                and len(closing[1]) >= len(fence)
+                and not closing[2].strip()
+            ):
                 break
             body.append(inner)
         else:
@@ -78,13 +85,13 @@ def _blocks(text: str, rest: list[str]) -> Iterator[_Block]:
 
 
 def _path_above(before: list[str]) -> str | None:
-    """The path in the heading right above a block; a blank line between is forgiven where it surely is a path."""
+    """The path in the heading above a block; a blank line between is forgiven where it surely is a path."""
     above = [line for line in before[-2:] if line.strip()]
     heading = _HEADING.match(above[-1].rstrip("\r")) if above else None
     if heading is None or _DELETE.match(above[-1]):
         return None
     path, touching = heading["path"], bool(before[-1].strip())
-    likely = bool(heading["quote"]) or ("/" in path or "." in path) and not path.endswith((".", ":"))
+    likely = bool(heading["quote"]) or (("/" in path or "." in path) and not path.endswith((".", ":")))
     if " " in path and not heading["quote"]:
         return path if touching and "/" in path else None
     return path if likely or touching else None

@@ -1,4 +1,4 @@
-"""The first node: takes the snapshot a run starts from, and clears what the thread's last run left in the state."""
+"""The first node: takes the snapshot a run starts from, and clears what the last run left in the state."""
 
 import asyncio
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from uuid import uuid4
 
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
+from tools.workspace import Workspace, WorkspaceError
 
 from nodes.dialogue import notifier, thread_of
 from nodes.llm import Notify
 from nodes.state import ContextFile, Options, State
 from nodes.suite import recognise
-from tools.workspace import Workspace, WorkspaceError
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Opens the repository, checks everything that can be checked before money is spent, and fixes the base."""
+    """Opens the repository, checks what can be checked before money is spent, and fixes the base."""
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return a fresh state. Raises WorkspaceError and NoSuite with what a person must mend."""
@@ -44,7 +44,7 @@ class Snapshot:
             "debug_rounds": 0,
             "review_rounds": 0,
             "verdict": None,
-            "stop": Overwrite(None),  # type: ignore[typeddict-item]  # resets the reducer
+            "stops": Overwrite([]),  # type: ignore[typeddict-item]  # resets the reducer
             "missing": [],
             "branch": None,
             "proof": None,
@@ -63,7 +63,9 @@ class Snapshot:
             snapshot = begun.snapshot
             if begun.left_out:
                 left = ", ".join(begun.left_out)
-                notify("error", {"kind": "warning", "message": f"left out, as they look like secrets: {left}"})
+                notify(
+                    "error", {"kind": "warning", "message": f"left out, as they look like secrets: {left}"}
+                )
         recognise(workspace, snapshot)
         self._find(workspace, snapshot, state.get("context_files") or [])
         workspace.hold(thread, "base", snapshot)

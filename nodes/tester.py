@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
+from tools.workspace import Workspace
 
 from nodes.context import agents_section, diff_section, files_section, given_section, plan_section
 from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, notifier, section, thread_of
@@ -15,29 +17,33 @@ from nodes.llm import BudgetSpent, Call, Models
 from nodes.replies import Unusable, parse_edits
 from nodes.state import Options, State, StepResult
 from nodes.suite import Suite, recognise
-from tools.workspace import Workspace
 
-SYSTEM = f"""You are the tester. You write the tests that prove a change: each fails on the repository as it was and passes with the
-change. They run in a sandbox without a network, with nothing installed but what the repository's tests already use.
+SYSTEM = f"""\
+You are the tester. You write the tests that prove a change: each fails on the repository as it was and
+passes with the change. They run in a sandbox without a network, with nothing installed but what the
+repository's tests already use.
 
 {EDIT_FORMAT}
 
-- Write into the repository's own test layout and style, best into a test file that fits; keep every existing test as it is.
-- Test behaviour through the public face: the ordinary case, the edges, the errors that are raised. Few, telling, quick,
-  deterministic tests; no network, no sleeping, no dependence on the order.
+- Write into the repository's own test layout and style, best into a test file that fits; keep every
+  existing test as it is.
+- Test behaviour through the public face: the ordinary case, the edges, the errors that are raised. Few,
+  telling, quick, deterministic tests; no network, no sleeping, no dependence on the order.
 - Write tests only. If the change is wrong, let a test show it; others will mend the code.
-- Only if the change adds nothing that a test could tell (words in a document, say), write no block and answer with one
-  line: NO TESTS: the reason
+- Only if the change adds nothing that a test could tell (words in a document, say), write no block and
+  answer with one line: NO TESTS: the reason
 
 {DATA}"""
 
-AGAIN = """These of your tests pass on the repository as it was, without the change, so they prove nothing:
+AGAIN = """\
+These of your tests pass on the repository as it was, without the change, so they prove nothing:
 {cases}
-Write tests that fail without the change and pass with it (replace those, or add to them). If no test can tell the
-difference, answer with one line: NO TESTS: the reason"""
+Write tests that fail without the change and pass with it (replace those, or add to them). If no test can
+tell the difference, answer with one line: NO TESTS: the reason"""
 
-NONE_YET = """No new test of yours fails on the repository as it was. Write tests that do, and that pass with the change. If no test
-can tell the difference, answer with one line: NO TESTS: the reason"""
+NONE_YET = """\
+No new test of yours fails on the repository as it was. Write tests that do, and that pass with the
+change. If no test can tell the difference, answer with one line: NO TESTS: the reason"""
 
 _NO_TESTS = re.compile(r"^\W*NO[ _-]?TESTS?\b\W*(?P<reason>\S.*)$", re.MULTILINE | re.IGNORECASE)
 
@@ -69,10 +75,15 @@ class Tester:
             suite = await asyncio.to_thread(recognise, workspace, state["base"])
             prompt = await asyncio.to_thread(self._prompt, workspace, suite, state)
             answer = await ask(
-                self.models, call, prompt, lambda text: _read(workspace, suite, state["head"], text), options, notify
+                self.models,
+                call,
+                prompt,
+                lambda text: _read(workspace, suite, state["head"], text),
+                options,
+                notify,
             )
         except BudgetSpent as spent:
-            return {"stop": {"kind": "budget", "reason": str(spent)}}
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
             notify("error", {"message": f"the tester failed: {error}", "kind": "step"})
             failed = StepResult(step_id=step, base=state["head"], error=f"no usable tests: {error}")
@@ -93,9 +104,17 @@ class Tester:
             again = AGAIN.format(cases=cases) if cases else NONE_YET
         sections = [
             agents_section(workspace, head),
-            section("How the tests are run", suite.describe()),
-            section("The repository's test files", "\n".join(tests[:200]) or "(none yet: tests/test_*.py is a good place)"),
-            files_section("Existing tests, as examples of the style", workspace, head, [p for p in near if p not in changed]),
+            section("How the tests are run", shlex.join(suite.whole())),
+            section(
+                "The repository's test files",
+                "\n".join(tests[:200]) or "(none yet: tests/test_*.py is a good place)",
+            ),
+            files_section(
+                "Existing tests, as examples of the style",
+                workspace,
+                head,
+                [p for p in near if p not in changed],
+            ),
             given_section(workspace, head, state["context_files"]),
             plan_section(state["plan"]),
             files_section("The changed files as they are now", workspace, head, changed),
