@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pygit2
-from nodes.llm import ModelError
 from rich.table import Table
 from rich.text import Text
-from sandbox.backends import Diagnosis, diagnose
 
 from graph.resources import open_resources
 from graph.settings import Settings
 from memory.journal import Journal, JournalError
+from nodes.llm import ModelError
+from sandbox.backends import Diagnosis, diagnose
 from server.exits import Exit
 from server.face import Face
 from server.wording import clean

@@ -4,12 +4,11 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.workspace import Workspace
-
 from graph.events import EVENT, RunFinished
 from memory.journal import Journal
 from nodes.proof import Proof
 from server.exits import Usage
+from tools.workspace import Workspace
 
 
 @dataclass(frozen=True)

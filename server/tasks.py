@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from tools.workspace import Workspace
 
 from graph.runner import Runner
 from graph.settings import Settings
@@ -20,6 +19,7 @@ from server.drive import Drive
 from server.exits import Exit, Usage
 from server.face import Face
 from server.wording import line
+from tools.workspace import Workspace
 
 CONTEXT_BYTES = 256 * 1024
 """How large a context file from outside the repository may be."""

@@ -3,19 +3,19 @@
 import asyncio
 from pathlib import Path
 
-from nodes.check import compare, prove
 from pydantic import ValidationError
 from rich.text import Text
-from tools.workspace import Workspace, WorkspaceError
 
 from graph.resources import open_resources
 from graph.settings import Settings
 from memory.journal import Journal
+from nodes.check import compare, prove
 from nodes.proof import Proof
 from sandbox.base import Limits
 from server.exits import Exit, Usage
 from server.face import Face
 from server.wording import clean, count, line
+from tools.workspace import Workspace, WorkspaceError
 
 
 async def verify(settings: Settings, face: Face, name: str, repo: Path) -> Exit:

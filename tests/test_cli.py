@@ -5,22 +5,24 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterable
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 from gitrepo import GitRepo
-from story import PLAN, PROOF, Story, verified, waiting
-from tools.workspace import Workspace
+from story import PENDING, PLAN, PROOF, Story, verified, waiting
 from typer.testing import CliRunner, Result
 
-from graph.events import ApprovalRequired, Event
-from memory.journal import Journal
+from graph.events import Event
+from graph.runner import RunnerError
+from memory.journal import BudgetSpent, Journal, JournalError, ThreadBusy
+from nodes.check import NoSuite
+from nodes.llm import ModelError
+from sandbox.base import SandboxError
 from server import approvals
 from server.cli import app
 from server.exits import ERRORS, Exit, Usage, exit_of
 from server.tasks import context_of
+from tools.workspace import Workspace, WorkspaceError
 
 ROOT = Path(__file__).parent.parent
 MAIN = [sys.executable, str(ROOT / "server" / "main.py")]
@@ -126,12 +128,21 @@ def test_every_command_has_help_and_the_exit_codes_are_told() -> None:
     assert "3 waiting for an approval" in shown
 
 
-def test_every_error_that_has_a_code_exists() -> None:
-    for name in ERRORS:
-        module, _, kind = name.rpartition(".")
-        raised = getattr(import_module(module), kind)
-        assert issubclass(raised, Exception)
-        assert (raised.__module__, raised.__qualname__) == (module, kind)
+def test_every_error_of_ours_has_its_code_and_any_other_is_internal() -> None:
+    ours = (
+        Usage,
+        RunnerError,
+        WorkspaceError,
+        ThreadBusy,
+        BudgetSpent,
+        JournalError,
+        ModelError,
+        NoSuite,
+        SandboxError,
+    )
+    codes = [exit_of(kind.__new__(kind)) for kind in ours]
+    assert codes == [2, 2, 2, 2, 4, 5, 5, 5, 5]
+    assert len(ours) == len(ERRORS)
     assert exit_of(ZeroDivisionError()) is Exit.INTERNAL
 
 
@@ -316,9 +327,6 @@ def test_context_files_go_by_path_inside_the_repository_and_by_value_from_outsid
             context_of(repo.path, [tmp_path / bad])
 
 
-PENDING = [ApprovalRequired.Data(id="i-1", request={"kind": "plan", "plan": PLAN})]
-
-
 def test_answers_are_checked_against_what_waits() -> None:
     assert approvals.chosen(PENDING, approve=["i-1"]) == {"i-1": {"decision": "approve"}}
     refused = approvals.chosen(PENDING, reject=["i-1"], reason="too much")
@@ -369,7 +377,7 @@ def on_a_terminal(code: str, typed: bytes) -> str:
 
 
 ASK = """
-from test_cli import PENDING
+from story import PENDING
 from server import approvals
 from server.face import Face
 print("ANSWER", approvals.ask(Face.open().out, PENDING))
@@ -398,15 +406,13 @@ def test_a_human_can_approve_refuse_edit_or_leave(
     assert answer in shown
 
 
-def test_a_reader_that_leaves_early_is_met_with_silence(home: Path, repo: GitRepo) -> None:
-    for number in range(60):
-        keep(home, repo.path, waiting(), f"thread{number}")
-    command = f"{sys.executable} {ROOT / 'server/main.py'} threads --json | head -c 1"
-    done = subprocess.run(
-        command, shell=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+@pytest.mark.parametrize("arguments", [["threads", "--json"], ["threads"], ["show", "7f3a12"], ["--help"]])
+def test_a_reader_that_left_is_met_with_silence(arguments: list[str], home: Path, repo: GitRepo) -> None:
+    keep(home, repo.path, waiting())
+    reader, writer = os.pipe()
+    os.close(reader)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*MAIN, *arguments], stdout=writer, stderr=subprocess.PIPE, env=env)
+    os.close(writer)
     assert done.stderr == b""
-
-
-def settings_of(**values: Any) -> dict[str, str]:
-    return {name: str(value) for name, value in values.items()}
+    assert done.returncode == 1
