@@ -7,18 +7,18 @@ from typing import Any, Literal
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from nodes.check import Check, CheckCache, OpenSandbox
-from nodes.llm import Models
 
+from nodes.check import Check, CheckCache, OpenSandbox
 from nodes.coder import Coder
 from nodes.commit import Commit
 from nodes.critic import Critic
 from nodes.debugger import Debugger
+from nodes.llm import Models
 from nodes.merge import Dispatch, Merge, branches
 from nodes.planner import Approval, Planner
 from nodes.proof import Proof
 from nodes.snapshot import Snapshot
-from nodes.state import Input, Options, State
+from nodes.state import BranchInput, Input, Options, State
 from nodes.tester import Tester
 
 Graph = CompiledStateGraph[State, None, Input, State]
@@ -42,7 +42,7 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph.add_node("planner", Planner(models))
     graph.add_node("approval", Approval())
     graph.add_node("dispatch", Dispatch())
-    graph.add_node("coder", Coder(models))
+    graph.add_node("coder", Coder(models), input_schema=BranchInput)
     graph.add_node("merge", Merge())
     graph.add_node("tester", Tester(models))
     graph.add_node("sandbox", Check(resources.sandbox, resources.checks))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from langgraph.runtime import Runtime
-from tools.workspace import Workspace, WorkspaceError
 
 from nodes.dialogue import thread_of
 from nodes.proof import Proof
 from nodes.state import State, StepResult
+from tools.workspace import Workspace, WorkspaceError
 
 
 def missing(state: State) -> list[str]:

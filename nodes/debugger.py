@@ -7,15 +7,16 @@ from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
-from tools.workspace import Workspace
 
 from nodes.context import agents_section, diff_section, files_section, given_section, plan_section
-from nodes.dialogue import DATA, EDIT_FORMAT, ask, fenced, messages, notifier, section, thread_of
+from nodes.dialogue import DATA, EDIT_FORMAT, ask, fenced, messages, section, thread_of
 from nodes.edits import keep, write_edit
 from nodes.llm import BudgetSpent, Call, Models
+from nodes.notify import notifier
 from nodes.proof import Proof
 from nodes.replies import Unusable
 from nodes.state import Options, State
+from tools.workspace import Workspace
 
 SYSTEM = f"""\
 You are the debugger. A change to a git repository was run in a sandbox, or reviewed, and is not right

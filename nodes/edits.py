@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nodes.notify import Notify
+from nodes.replies import EditReply, Unusable, parse_edits
 from tools.patch import PatchError, place_patch
 from tools.workspace import PathError, Workspace
-
-from nodes.llm import Notify
-from nodes.replies import EditReply, Unusable, parse_edits
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
-from tools.workspace import Workspace
 
 from nodes.context import agents_section, given_section, map_section
-from nodes.dialogue import DATA, ask, messages, notifier, section
+from nodes.dialogue import DATA, ask, messages, section
 from nodes.llm import BudgetSpent, Call, Models
+from nodes.notify import notifier
 from nodes.replies import Unusable, parse_json
 from nodes.state import Options, Plan, State, Step
+from tools.workspace import Workspace
 
 SYSTEM = f"""\
 You are the planner of a team of coding agents. You split a task on a git repository into steps for

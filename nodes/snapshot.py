@@ -7,12 +7,12 @@ from uuid import uuid4
 
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
-from tools.workspace import Workspace, WorkspaceError
 
-from nodes.dialogue import notifier, thread_of
-from nodes.llm import Notify
+from nodes.check.suite import recognise
+from nodes.dialogue import thread_of
+from nodes.notify import Notify, notifier
 from nodes.state import ContextFile, Options, State
-from nodes.suite import recognise
+from tools.workspace import Workspace, WorkspaceError
 
 
 @dataclass(frozen=True)

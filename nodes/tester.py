@@ -8,15 +8,16 @@ from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
-from tools.workspace import Workspace
 
+from nodes.check.suite import Suite, recognise
 from nodes.context import agents_section, diff_section, files_section, given_section, plan_section
-from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, notifier, section, thread_of
+from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, section, thread_of
 from nodes.edits import Edit, keep, write_edit
 from nodes.llm import BudgetSpent, Call, Models
+from nodes.notify import notifier
 from nodes.replies import Unusable, parse_edits
 from nodes.state import Options, State, StepResult
-from nodes.suite import Suite, recognise
+from tools.workspace import Workspace
 
 SYSTEM = f"""\
 You are the tester. You write the tests that prove a change: each fails on the repository as it was and

@@ -1,6 +1,6 @@
 import pytest
 
-from nodes.selection import affected
+from nodes.check.selection import affected
 
 TREE = {
     "pkg/__init__.py": "",

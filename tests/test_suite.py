@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.suite import FLAGS, NoSuite, Suite, listing, recognise
+from nodes.check.suite import FLAGS, NoSuite, Suite, listing, recognise
 from sandbox.base import REPORT
 from tools.workspace import Workspace
 

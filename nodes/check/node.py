@@ -1,3 +1,26 @@
+"""The node named sandbox: proves the run's head beside its base."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from langgraph.runtime import Runtime
+
+from nodes.check.execute import CheckCache
+from nodes.check.prove import prove
+from nodes.notify import notifier
+from nodes.proof import Proof
+from nodes.state import Options, State
+from sandbox.base import Limits, Sandbox
+from tools.workspace import Workspace
+
+OpenSandbox = Callable[[], Awaitable[Sandbox]]
+"""Opens the process's sandbox at its first use, and gives the same one ever after."""
+
+
 @dataclass(frozen=True)
 class Check:
     """The node named sandbox: proves the head beside the base, and notices a repair that repaired nothing."""

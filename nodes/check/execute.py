@@ -3,22 +3,20 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from pydantic import ValidationError
 
-from nodes.outcomes import Outcomes
+from nodes.check.outcomes import Outcomes
+from nodes.notify import Notify
 from sandbox.base import Limits, Result, Sandbox
 from tools.workspace import Workspace
 
 _VERSION = 1
 _EVERY_SECONDS = 0.1
-
-Notify = Callable[[str, Mapping[str, Any]], None]
-"""Hears (event type, data), in the shapes of the event union."""
 
 
 class CheckCache(Protocol):

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from nodes.excerpt import CASE_CHARACTERS, TOTAL_CHARACTERS, cut, last_lines, normalise
-from nodes.outcomes import Outcomes, belongs, named
+from nodes.check.excerpt import CASE_CHARACTERS, TOTAL_CHARACTERS, cut, last_lines, normalise
+from nodes.check.outcomes import Outcomes, belongs, named
+from nodes.check.trust import distrust
 from nodes.proof import CaseOutcome, CaseProof, Failure
-from nodes.trust import distrust
 from sandbox.base import Limits, Result
 
 _BAD = ("failed", "error")

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from nodes.selection import affected
-from nodes.steering import sensitive
-from nodes.suite import Suite, has_src, recognise
+from nodes.check.selection import affected
+from nodes.check.steering import sensitive
+from nodes.check.suite import Suite, has_src, recognise
 from tools.workspace import Workspace
 
 _TEST_FOLDERS = ("test", "tests")

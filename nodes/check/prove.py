@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from nodes.execute import CheckCache, Executor, Notify
-from nodes.facts import Facts
-from nodes.judge import Evidence, judge, output, stopped
-from nodes.outcomes import Outcomes, belongs
+from nodes.check.execute import CheckCache, Executor
+from nodes.check.facts import Facts
+from nodes.check.judge import Evidence, judge, output, stopped
+from nodes.check.outcomes import Outcomes, belongs
+from nodes.check.suite import Suite, listing
+from nodes.check.trust import NotListed, listed
+from nodes.notify import Notify
 from nodes.proof import Failure, Proof, Scope
-from nodes.suite import Suite, listing
-from nodes.trust import NotListed, listed
 from sandbox.base import Limits, Outcome, Result, Sandbox
 from tools.workspace import Workspace
 

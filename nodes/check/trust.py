@@ -2,8 +2,8 @@
 
 import re
 
-from nodes.excerpt import last_lines
-from nodes.outcomes import Outcomes, named
+from nodes.check.excerpt import last_lines
+from nodes.check.outcomes import Outcomes, named
 from sandbox.base import Result
 
 _ILLEGAL = re.compile("[^\u0009\u000a\u000d\u0020-\u007e\u0080-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
+from nodes.check.steering import Options, options
 from nodes.proof import Grade
-from nodes.steering import Options, options
 from sandbox.base import REPORT
 from tools.workspace import Workspace
 
