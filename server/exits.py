@@ -29,19 +29,20 @@ STATUSES = {
 }
 
 ERRORS = {
-    "server.exits.Usage": Exit.USAGE,
-    "graph.runner.RunnerError": Exit.USAGE,
-    "memory.journal.ThreadBusy": Exit.USAGE,
-    "tools.workspace.errors.WorkspaceError": Exit.USAGE,
-    "memory.database.JournalError": Exit.ENVIRONMENT,
-    "nodes.llm.ModelError": Exit.ENVIRONMENT,
-    "nodes.check.suite.NoSuite": Exit.ENVIRONMENT,
-    "sandbox.base.SandboxError": Exit.ENVIRONMENT,
+    "server.Usage": Exit.USAGE,
+    "graph.RunnerError": Exit.USAGE,
+    "tools.WorkspaceError": Exit.USAGE,
+    "memory.ThreadBusy": Exit.USAGE,
+    "memory.BudgetSpent": Exit.BUDGET,
+    "memory.JournalError": Exit.ENVIRONMENT,
+    "nodes.ModelError": Exit.ENVIRONMENT,
+    "nodes.NoSuite": Exit.ENVIRONMENT,
+    "sandbox.SandboxError": Exit.ENVIRONMENT,
 }
-"""By name, so that nothing heavy is imported to compare with: what was raised has been imported already."""
+"""By folder and name, so that nothing heavy is imported to compare with."""
 
 
 def exit_of(error: BaseException) -> Exit:
     """Return the code for an error; one that nobody foresaw is internal."""
-    names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
+    names = (f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}" for kind in type(error).__mro__)
     return next((ERRORS[name] for name in names if name in ERRORS), Exit.INTERNAL)
