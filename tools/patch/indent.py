@@ -53,8 +53,9 @@ def _is_shift(diff: str, file: str) -> bool:
 
 
 def _lost_prefix(context: list[Pair]) -> bool:
-    """Whether all context lacks one blank: its prefix, while that of the added lines is there."""
-    return bool(context) and all(file == diff + " " for diff, file in context)
+    """Whether context lacks one blank here and there: its prefix, while that of the added lines is there."""
+    moved = [pair for pair in context if pair[0] != pair[1]]
+    return bool(moved) and all(file == diff + " " for diff, file in moved)
 
 
 def _derived(indent: str, known: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ from tools.patch.errors import PatchError
 from tools.patch.explain import many_places, no_place
 from tools.patch.parse import Hunk, Line
 from tools.patch.readings import fill, readings, without_prose
-from tools.patch.source import TIERS, Source, plain
+from tools.patch.source import TIERS, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,12 @@ def _applied(source: Source, hunk: Hunk) -> Spot | None:
     if kept < 1 or (not added and (kept < 2 or not between)):
         return None
     match = _contiguous(source, hunk, "-")
-    removed = {plain(line.text) for line in hunk.lines if line.kind == "-" and line.text.strip()}
-    moved = any(plain(line.text) in removed for line in hunk.lines if line.kind == "+")
-    if not match.starts or (moved and match.tier > 1):
-        return None
-    return Spot(hunk, (), (), "already applied")
+    new = [line for line in match.lines if line.kind != "-"]
+    for start in match.starts:
+        there = zip(new, source.lines[start:], strict=False)
+        if all(line.text.rstrip() == text.rstrip() for line, text in there if line.kind == "+"):
+            return Spot(hunk, (), (), "already applied")
+    return None
 
 
 def _aligned(source: Source, hunk: Hunk, expected: int | None, within: range | None) -> Spot | None:

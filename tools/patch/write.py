@@ -69,7 +69,7 @@ def _adapters(source: Source, spots: Sequence[Spot]) -> list[Adapt]:
     if common is None:
         added = [indent_of(line.text) for spot in spots for line in spot.lines if line.kind == "+"]
         common = in_units(added, map(indent_of, source.lines))
-    return [adapt or common for adapt in own]
+    return [adapt or (str if common("") else common) for adapt in own]
 
 
 def _pairs(source: Source, spots: Sequence[Spot]) -> tuple[list[Pair], list[Pair]]:
