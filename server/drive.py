@@ -96,7 +96,7 @@ class Drive:
 
     def _park(self, thread: str, pending: approvals.Pending) -> Exit:
         """Say how the run is taken up again."""
-        if not self.face.json:
+        if not self.face.json and not self.face.asks:
             for one in pending:
                 with self.face.page() as console:
                     approvals.show(console, one)
