@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
@@ -14,8 +15,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from nodes.state import Agent
+
 LlmMode = Literal["litellm", "openai", "deepseek", "local", "replay"]
-AGENTS = ("planner", "coder", "tester", "debugger", "critic")
+AGENTS: tuple[Agent, ...] = ("planner", "coder", "tester", "debugger", "critic")
 
 
 class Settings(BaseSettings):
@@ -24,6 +27,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     autocode_home: Path = Path("~/.autocode")
+    autocode_debug: bool = False
     database_url: str | None = None
 
     llm_mode: LlmMode = "litellm"
@@ -68,11 +72,18 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, env_file: Path | None = None, **flags: Any) -> "Settings":
-        """Read all sources; `flags` that are None count as not given. Raises ValidationError."""
+        """Read all sources; `flags` that are None count as not given. Raises ValidationError.
+
+        What the env file sets beside our own variables, such as a provider's key, goes into the process's
+        environment, where the libraries that want it look; what is set there already stands.
+        """
         named = env_file or (Path(value) if (value := os.environ.get("AUTOCODE_ENV_FILE")) else None)
         file = named or Path(__file__).parent.parent / ".env"
         if named and not named.is_file():
             raise FileNotFoundError(f"no env file at {named}; mend --env-file or AUTOCODE_ENV_FILE")
+        for name, value in dotenv_values(file).items():
+            if name.lower() not in cls.model_fields and value:
+                os.environ.setdefault(name, value)
         given = {name: value for name, value in flags.items() if value is not None}
 
         class Sourced(cls):  # type: ignore[valid-type, misc]  # the sources depend on where the env file lies

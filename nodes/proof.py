@@ -67,6 +67,8 @@ class Proof(BaseModel):
     """Why the tester wrote no test that fails on the base, in its own words."""
     verdict: Literal["PASS", "FAIL", ""] = ""
     reasons: list[str] = Field(default_factory=list)
+    missing: list[str] = Field(default_factory=list)
+    """What a verified result would still need; empty for a proof that holds."""
 
     @property
     def fail_to_pass(self) -> list[str]:

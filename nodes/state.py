@@ -81,11 +81,6 @@ class Options(BaseModel):
     sandbox_seconds: PositiveFloat = 30.0
 
 
-def _first(kept: Stop | None, new: Stop | None) -> Stop | None:
-    """Reducer: branches may run out of budget together; the first reason stands."""
-    return kept or new
-
-
 class Input(TypedDict):
     """What starts a run, from every face alike; only `task` is required."""
 
@@ -103,22 +98,41 @@ class State(TypedDict, total=False):
     context_files: list[str | ContextFile]
     options: dict[str, Any]
 
+    run: str
     base: str
     head: str
-    instructions: str
+    delivered: str | None
+
     plan: Plan | None
     group: int
+    pending: list[str]
     results: Annotated[list[StepResult], add]
-    merged: list[str]
     conflicts: list[Conflict]
 
     tests_asked: int
+    vacuous: list[str]
     untestable: str
     check: dict[str, Any] | None
+    failure: str
     debug_rounds: int
     review_rounds: int
     verdict: Verdict | None
-    stop: Annotated[Stop | None, _first]
-    delivered: str
-    branch: str
+
+    stops: Annotated[list[Stop], add]
+    missing: list[str]
+    branch: str | None
     proof: dict[str, Any] | None
+
+
+class BranchInput(TypedDict):
+    """What `Send` gives a coder branch: its step and what of the run it needs, as plain values."""
+
+    task: str
+    repo: str
+    run: str
+    head: str
+    options: dict[str, Any]
+    context_files: list[str | ContextFile]
+    plan: Plan
+    step: Step
+    conflict: str

@@ -1,0 +1,90 @@
+"""From LangGraph's stream to drafts of events: tasks become nodes, messages become coalesced tokens."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+
+COALESCE_SECONDS = 0.05
+
+Origin = tuple[str | None, str | None]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An event before it is written: the log gives it its number and time."""
+
+    type: str
+    data: Mapping[str, Any]
+    node: str | None = None
+    step_id: str | None = None
+
+
+@dataclass
+class Translator:
+    """Follows one stream; `holding` is True while tokens wait to be joined with the next ones."""
+
+    _tokens: dict[Origin, list[str]] = field(default_factory=dict)
+    _since: dict[Origin, float] = field(default_factory=dict)
+    _running: dict[str, tuple[str, str | None, float]] = field(default_factory=dict)
+
+    @property
+    def holding(self) -> bool:
+        """Whether tokens are held back."""
+        return bool(self._tokens)
+
+    def translate(self, part: Mapping[str, Any]) -> list[Draft]:
+        """The drafts that one part of LangGraph's stream (version 2) stands for."""
+        kind, data = part["type"], part["data"]
+        if kind == "messages":
+            return self._message(*data)
+        if kind == "custom":
+            draft = Draft(data["type"], data["data"], data.get("node"), data.get("step_id"))
+            before = [origin for origin in self._tokens if origin[0] == draft.node]
+            mine = [origin for origin in before if draft.step_id in (None, origin[1])]
+            return [*(token for origin in mine for token in self._release(origin)), draft]
+        if kind == "tasks":
+            return self._task(data)
+        if kind == "updates" and "__interrupt__" in data:
+            asked = [{"id": i.id, "request": i.value} for i in data["__interrupt__"]]
+            return [*self.flush(), *(Draft("approval.required", one, "approval") for one in asked)]
+        return []
+
+    def flush(self) -> list[Draft]:
+        """Every token held back."""
+        return [draft for origin in list(self._tokens) for draft in self._release(origin)]
+
+    def _message(self, message: BaseMessage, metadata: Mapping[str, Any]) -> list[Draft]:
+        text = message.text
+        if not text:
+            return []
+        origin = (metadata.get("langgraph_node"), metadata.get("step_id"))
+        now = time.monotonic()
+        self._tokens.setdefault(origin, []).append(text)
+        since = self._since.setdefault(origin, now)
+        return self._release(origin) if now - since >= COALESCE_SECONDS else []
+
+    def _task(self, data: Mapping[str, Any]) -> list[Draft]:
+        id, node = data["id"], data["name"]
+        if "triggers" in data:
+            given = data["input"]
+            step = given.get("step") if isinstance(given, Mapping) else None
+            step_id = step["id"] if isinstance(step, Mapping) else None
+            self._running[id] = (node, step_id, time.monotonic())
+            return [Draft("node.started", {}, node, step_id)]
+        _, step_id, started = self._running.pop(id, (node, None, time.monotonic()))
+        if data.get("interrupts"):
+            return []
+        error = data.get("error")
+        ended = {"seconds": round(time.monotonic() - started, 3), "error": str(error) if error else None}
+        held = [
+            draft for origin in list(self._tokens) if origin[0] == node for draft in self._release(origin)
+        ]
+        return [*held, Draft("node.finished", ended, node, step_id)]
+
+    def _release(self, origin: Origin) -> list[Draft]:
+        pieces = self._tokens.pop(origin, None)
+        self._since.pop(origin, None)
+        return [Draft("token", {"text": "".join(pieces)}, *origin)] if pieces else []

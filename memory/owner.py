@@ -1,0 +1,62 @@
+"""Who holds a thread: a process, named so that others can tell whether it still lives."""
+
+import hashlib
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+CLOCK_SLACK = 2.0
+"""Seconds by which two readings of one process's start may differ, as the system clock is adjusted."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """One process; `place` tells boots and pid namespaces of a host apart. Text: host:pid:start:place."""
+
+    host: str
+    pid: int
+    started: float
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}:{self.started:.2f}:{self.place}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Owner | None":
+        """Read `str(owner)` back; None for any other text."""
+        try:
+            host, pid, started, place = text.rsplit(":", 3)
+            return cls(host, int(pid), float(started), place)
+        except ValueError:
+            return None
+
+    def died(self) -> bool:
+        """Whether the process is known to be gone; False for one that cannot be seen from here."""
+        if (self.host, self.place) != (socket.gethostname(), _place()):
+            return False
+        try:
+            process = psutil.Process(self.pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+            return abs(process.create_time() - self.started) > CLOCK_SLACK
+        except psutil.NoSuchProcess:
+            return True
+        except psutil.AccessDenied:
+            return False
+
+
+def this_process() -> Owner:
+    """The process that asks."""
+    return Owner(socket.gethostname(), os.getpid(), psutil.Process().create_time(), _place())
+
+
+def _place() -> str:
+    """A name for this boot and pid namespace: containers share a boot and may share a host name."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    booted = boot.read_text().strip() if boot.exists() else str(int(psutil.boot_time()))
+    namespace = Path("/proc/self/ns/pid")
+    seen_from = os.readlink(namespace) if namespace.is_symlink() else ""
+    return hashlib.sha256(f"{booted} {seen_from}".encode()).hexdigest()[:8]

@@ -1,0 +1,86 @@
+"""The coder: one step of the plan becomes an edit, stored as a snapshot on the group's base."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from langchain_core.messages import BaseMessage
+from langgraph.runtime import Runtime
+
+from nodes.context import agents_section, files_section, given_section, map_section, plan_section
+from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, section, thread_of
+from nodes.edits import keep, write_edit
+from nodes.llm import BudgetSpent, Call, ModelError, Models
+from nodes.notify import notifier
+from nodes.replies import Unusable
+from nodes.state import BranchInput, Options, State, StepResult
+from tools.workspace import Workspace
+
+SYSTEM = f"""\
+You are a coder. You carry out one step of a plan in a git repository, completely, and nothing beyond it.
+
+{EDIT_FORMAT}
+
+- Write code that fits in: the repository's own style, names, layout and error handling; no placeholder,
+  no TODO.
+- Change as few lines as the step needs. Other coders work on the plan's other steps at the same time:
+  keep to yours.
+- Write no tests; a tester does that next. Nothing can be installed: use what the repository already uses.
+
+{DATA}"""
+
+CONFLICT = """\
+Your first edit of this step did not merge with the other coders' work, which is now in the files above.
+Do the step again on these files, so that both purposes hold. This is where the edits met:
+{text}"""
+
+
+@dataclass(frozen=True)
+class Coder:
+    """One branch: reads its step's file and context, asks, applies; a step that fails is data, not an end."""
+
+    models: Models
+
+    async def __call__(self, state: BranchInput, runtime: Runtime[None]) -> State:
+        """Return the step's result: a snapshot built on `head`, or the reason why there is none."""
+        step = state["step"]
+        notify = notifier(runtime.stream_writer, "coder", step["id"])
+        result = StepResult(step_id=step["id"], base=state["head"])
+        call = Call(run=state["run"], agent="coder", step=step["id"], ordinal=2 if state["conflict"] else 0)
+        workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
+        try:
+            prompt = await asyncio.to_thread(self._prompt, workspace, state)
+            edit = await ask(
+                self.models,
+                call,
+                prompt,
+                lambda text: write_edit(
+                    workspace, state["head"], text, f"coder {step['id']}", step.get("file")
+                ),
+                Options.model_validate(state["options"]),
+                notify,
+            )
+        except BudgetSpent as spent:
+            return {
+                "results": [result | {"error": str(spent)}],
+                "stops": [{"kind": "budget", "reason": str(spent)}],
+            }
+        except (Unusable, ModelError) as error:
+            notify("error", {"message": f"step {step['id']} failed: {error}", "kind": "step"})
+            return {"results": [result | {"error": str(error)}]}
+        await asyncio.to_thread(keep, workspace, edit, thread_of(runtime), f"{step['id']}-edit", notify)
+        return {"results": [result | {"snapshot": edit.snapshot}]}
+
+    def _prompt(self, workspace: Workspace, branch: BranchInput) -> list[BaseMessage]:
+        step, head = branch["step"], branch["head"]
+        conflict = CONFLICT.format(text=branch["conflict"]) if branch["conflict"] else ""
+        sections = [
+            agents_section(workspace, head),
+            map_section(workspace, head, f"{step['description']} {branch['task']}"),
+            given_section(workspace, head, branch["context_files"]),
+            section("The whole task, for your orientation", branch["task"]),
+            plan_section(branch["plan"]),
+            files_section("The file of your step", workspace, head, [step["file"]] if "file" in step else []),
+            section("Conflict", conflict),
+        ]
+        return messages(SYSTEM, sections, step["description"])

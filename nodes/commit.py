@@ -1,0 +1,124 @@
+"""The commit: delivers the head as a branch with its proof, verified or openly not."""
+
+import asyncio
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+from langgraph.runtime import Runtime
+
+from nodes.dialogue import thread_of
+from nodes.proof import Proof
+from nodes.state import State, StepResult
+from tools.workspace import Workspace, WorkspaceError
+
+
+def missing(state: State) -> list[str]:
+    """What a verified result would still need, in words; empty when the run may be called done."""
+    lacks: list[str] = []
+    if state["stops"]:
+        lacks.append(state["stops"][0]["reason"])
+    lacks += [f"step {r['step_id']} failed: {r['error']}" for r in _latest(state) if "error" in r]
+    if state["plan"] and state["head"] == state["base"]:
+        return [*lacks, "no step changed a file"]
+    if not state["check"]:
+        return [*lacks, "the change was not run in a sandbox"]
+    proof = Proof.model_validate(state["check"])
+    if proof.head != state["head"]:
+        lacks.append("the newest edits were not run in a sandbox")
+    lacks += proof.problems
+    if proof.green and not proof.proves:
+        lacks.append(
+            "no new test fails on the base and passes on the change, and the tester gave no reason for that"
+        )
+    verdict = state["verdict"]
+    if verdict and verdict["verdict"] == "FAIL":
+        lacks += [f"the critic: {reason}" for reason in verdict["reasons"] or ["FAIL without a reason"]]
+    elif proof.proves and (verdict is None or verdict["tree"] != proof.tree):
+        lacks.append("the critic has not passed this tree")
+    return lacks
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Writes one commit with its proof as a note; the branch's name says whether it is verified."""
+
+    async def __call__(self, state: State, runtime: Runtime[None]) -> State:
+        """Return branch and proof; a run that changed nothing leaves no branch."""
+        lacks = missing(state)
+        if state["head"] == state["base"] or any(stop["kind"] == "cancelled" for stop in state["stops"]):
+            return {"missing": lacks, "branch": None, "proof": state["check"]}
+        return await asyncio.to_thread(self._deliver, state, thread_of(runtime), lacks)
+
+    def _deliver(self, state: State, thread: str, lacks: list[str]) -> State:
+        workspace = Workspace.open(Path(state["repo"]))
+        proof = _signed(state, lacks)
+        tree = workspace.tree(state["head"])
+        branch = _branch(workspace, thread, tree, verified=not lacks)
+        commit = _existing(workspace, branch, tree)
+        if commit is None:
+            text = _message(state, proof, tree, lacks)
+            commit = workspace.deliver(branch, state["head"], state["base"], text)
+        note = proof.model_dump_json(indent=1) if proof else "{}"
+        workspace.note(commit, note)
+        workspace.hold(thread, "result", commit)
+        done: State = {"missing": lacks, "branch": branch, "proof": proof.model_dump() if proof else None}
+        return done if lacks else done | {"delivered": commit}
+
+
+def _latest(state: State) -> list[StepResult]:
+    return list({result["step_id"]: result for result in state["results"]}.values())
+
+
+def _signed(state: State, lacks: list[str]) -> Proof | None:
+    """The check as a proof of this run: with the task, the run and what the critic said of this tree."""
+    if not state["check"]:
+        return None
+    proof, verdict = Proof.model_validate(state["check"]), state["verdict"]
+    said = verdict if verdict and verdict["tree"] == proof.tree else None
+    signature = {
+        "task": state["task"],
+        "run": state["run"],
+        "verdict": said["verdict"] if said else "",
+        "reasons": said["reasons"] if said else [],
+        "missing": lacks,
+    }
+    return proof.model_copy(update=signature)
+
+
+def _branch(workspace: Workspace, thread: str, tree: str, verified: bool) -> str:
+    """The branch's name; an unverified one never replaces what an earlier run left there."""
+    name = f"autocode/{thread}" if verified else f"autocode/{thread}-unverified"
+    if verified or _tip(workspace, name) is None or _existing(workspace, name, tree):
+        return name
+    number = 2
+    while _tip(workspace, f"{name}-{number}") and not _existing(workspace, f"{name}-{number}", tree):
+        number += 1
+    return f"{name}-{number}"
+
+
+def _existing(workspace: Workspace, branch: str, tree: str) -> str | None:
+    """The branch's commit where it holds this very tree: delivered before a crash, and not again."""
+    tip = _tip(workspace, branch)
+    return tip if tip and workspace.tree(tip) == tree else None
+
+
+def _tip(workspace: Workspace, branch: str) -> str | None:
+    try:
+        return workspace.resolve(f"refs/heads/{branch}")
+    except WorkspaceError:
+        return None
+
+
+def _message(state: State, proof: Proof | None, tree: str, lacks: list[str]) -> str:
+    """A commit message from the task, with the trailers that name run, tree and checks."""
+    first, _, rest = state["task"].strip().partition("\n")
+    subject = textwrap.shorten(first, 72, placeholder="…") or "AutoCodeAI"
+    whole = f"{first}\n{rest}" if subject != first else rest
+    body = [subject, *(textwrap.fill(part, 72) for part in whole.strip().splitlines() if part)]
+    trailers = [f"Autocode-Run: {state['run']}", f"Autocode-Tree: {tree}"]
+    if lacks:
+        trailers.append(f"Autocode-Unverified: {' '.join(lacks[0].split())[:200]}")
+    elif proof:
+        trailers.append(f"Autocode-Verified: {proof.passed}/{proof.total}")
+    return "\n\n".join([*body, "\n".join(trailers)]) + "\n"

@@ -1,0 +1,99 @@
+"""The debugger: mends the change from what the sandbox saw, or from what the critic found."""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from langchain_core.messages import BaseMessage
+from langgraph.runtime import Runtime
+
+from nodes.context import agents_section, diff_section, files_section, given_section, plan_section
+from nodes.dialogue import DATA, EDIT_FORMAT, ask, fenced, messages, section, thread_of
+from nodes.edits import keep, write_edit
+from nodes.llm import BudgetSpent, Call, Models
+from nodes.notify import notifier
+from nodes.proof import Proof
+from nodes.replies import Unusable
+from nodes.state import Options, State
+from tools.workspace import Workspace
+
+SYSTEM = f"""\
+You are the debugger. A change to a git repository was run in a sandbox, or reviewed, and is not right
+yet. Mend it.
+
+{EDIT_FORMAT}
+
+- Find the cause first; say it in one or two sentences before the blocks. Change as little as mends it.
+- What must hold is the task. If the code is wrong, mend the code. Mend a new test only when it demands
+  what the task does not; never delete, skip or weaken a test to make it pass: that is seen and counts as
+  a failure.
+- A test that passed before the change must pass again.
+
+{DATA}"""
+
+_PATHS = re.compile(r"[\w./-]+\.\w+")
+
+
+@dataclass(frozen=True)
+class Debugger:
+    """Asks for a repair of the head; an unusable answer costs the round and changes nothing."""
+
+    models: Models
+
+    async def __call__(self, state: State, runtime: Runtime[None]) -> State:
+        """Return the repaired head and the round's count."""
+        reviewed = state["verdict"] is not None and state["verdict"]["verdict"] == "FAIL"
+        rounds = state["review_rounds"] if reviewed else state["debug_rounds"]
+        step = f"review-{rounds + 1}" if reviewed else f"debug-{rounds + 1}"
+        counted: State = {"review_rounds": rounds + 1} if reviewed else {"debug_rounds": rounds + 1}
+        counted["verdict"] = None
+        notify = notifier(runtime.stream_writer, "debugger", step)
+        workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
+        head = state["head"]
+        call = Call(run=state["run"], agent="debugger", step=step, ordinal=0)
+        options = Options.model_validate(state["options"])
+        try:
+            prompt = await asyncio.to_thread(self._prompt, workspace, state)
+            read = lambda text: write_edit(workspace, head, text, step)  # noqa: E731
+            edit = await ask(self.models, call, prompt, read, options, notify)
+        except BudgetSpent as spent:
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
+        except Unusable as error:
+            notify("error", {"message": f"the debugger's answer could not be used: {error}", "kind": "step"})
+            return counted
+        await asyncio.to_thread(keep, workspace, edit, thread_of(runtime), step, notify)
+        return counted | {"head": edit.snapshot}
+
+    def _prompt(self, workspace: Workspace, state: State) -> list[BaseMessage]:
+        base, head = state["base"], state["head"]
+        proof = Proof.model_validate(state["check"])
+        output = "\n\n".join(f"{failure.id}\n{fenced(failure.text)}" for failure in proof.failures)
+        changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
+        files = workspace.files(head)
+        named = [
+            path
+            for path in dict.fromkeys(_PATHS.findall(output))
+            if path.removeprefix("/workspace/") in files
+        ]
+        verdict = state["verdict"]
+        reasons = verdict["reasons"] if verdict and verdict["verdict"] == "FAIL" else []
+        failed = [f"{r['step_id']}: {r['error']}" for r in state["results"] if "error" in r]
+        sections = [
+            agents_section(workspace, head),
+            given_section(workspace, head, state["context_files"]),
+            plan_section(state["plan"]),
+            section("The task", state["task"]),
+            files_section(
+                "The files as they are now",
+                workspace,
+                head,
+                changed + [p.removeprefix("/workspace/") for p in named][:6],
+            ),
+            diff_section(workspace, base, head),
+            section("Steps that failed", "\n".join(failed)),
+            section("What the sandbox found", "\n".join(f"- {problem}" for problem in proof.problems)),
+            section("Output of the failing cases", output),
+            section("What the critic wants mended", "\n".join(f"- {reason}" for reason in reasons)),
+        ]
+        return messages(SYSTEM, sections, state["task"].strip().splitlines()[0])

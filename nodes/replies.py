@@ -1,0 +1,161 @@
+"""Reading what models write: edits in fenced blocks, plans and verdicts in one JSON object."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^`\n]*)$")
+_HEADING = re.compile(
+    r"^ {0,3}#{2,4}[ \t]+(?:[Ff]ile:[ \t]*)?(?P<quote>[`*]{0,3})(?P<path>\S(?:.*?\S)?)(?P=quote)[ \t]*$"
+)
+_DELETE = re.compile(r"^ {0,3}#{2,4}[ \t]+delete[ \t]+`?(?P<path>\S(?:.*?\S)?)`?[ \t]*$", re.IGNORECASE)
+_DIFF = re.compile(r"\A\s*(?:diff --git .*\n(?:.*\n)*?)?(?:index .*\n)?--- \S.*\n\+\+\+ \S", re.MULTILINE)
+
+
+class Unusable(Exception):
+    """A reply that its author can mend: the text says precisely what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class EditReply:
+    """What an agent wants written: diffs in order, files by path, paths to delete, blocks without a path."""
+
+    diffs: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+    deleted: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Block:
+    info: str
+    text: str
+    before: list[str]
+
+
+def parse_edits(text: str) -> EditReply:
+    """Read an agent's edits out of its reply. Raises Unusable when a block is not closed."""
+    diffs: list[str] = []
+    files: dict[str, str] = {}
+    deleted: list[str] = []
+    loose: list[str] = []
+    rest: list[str] = []
+    for block in _blocks(text, rest):
+        path = _path_above(block.before)
+        if block.info.lower() in ("diff", "patch") or (path is None and _DIFF.search(block.text)):
+            diffs.append(block.text)
+        elif path is None:
+            loose.append(block.text)
+        else:
+            files[path] = block.text
+    deleted += [match["path"] for line in rest if (match := _DELETE.match(line))]
+    if not (diffs or files or deleted) and (bare := _bare_diff(rest)):
+        diffs.append(bare)
+    return EditReply(tuple(diffs), files, tuple(deleted), tuple(loose))
+
+
+def _blocks(text: str, rest: list[str]) -> Iterator[_Block]:
+    """Yield the fenced blocks verbatim; the lines outside them go to `rest`."""
+    lines = iter(text.split("\n"))
+    for line in lines:
+        opening = _FENCE.match(line.rstrip("\r"))
+        if opening is None:
+            rest.append(line)
+            continue
+        fence, info = opening.groups()
+        body: list[str] = []
+        for inner in lines:
+            closing = _FENCE.match(inner.rstrip("\r"))
+            if (
+                closing
+                and closing[1][0] == fence[0]
+                and len(closing[1]) >= len(fence)
+                and not closing[2].strip()
+            ):
+                break
+            body.append(inner)
+        else:
+            raise Unusable(
+                f"The block that opens with `{line.strip()}` is never closed: was the reply cut off? "
+                "Close every block with a fence of its own length."
+            )
+        yield _Block(info.strip(), "".join(f"{part}\n" for part in body), list(rest))
+
+
+def _path_above(before: list[str]) -> str | None:
+    """The path in the heading above a block; a blank line between is forgiven where it surely is a path."""
+    above = [line for line in before[-2:] if line.strip()]
+    heading = _HEADING.match(above[-1].rstrip("\r")) if above else None
+    if heading is None or _DELETE.match(above[-1]):
+        return None
+    path, touching = heading["path"], bool(before[-1].strip())
+    likely = bool(heading["quote"]) or (("/" in path or "." in path) and not path.endswith((".", ":")))
+    if " " in path and not heading["quote"]:
+        return path if touching and "/" in path else None
+    return path if likely or touching else None
+
+
+def _bare_diff(rest: list[str]) -> str | None:
+    text = "\n".join(rest)
+    start = re.search(r"^--- \S.*\n\+\+\+ \S", text, re.MULTILINE)
+    return text[start.start() :].rstrip("\n") + "\n" if start else None
+
+
+def parse_json(text: str) -> dict[str, Any]:
+    """The one JSON object of a reply, fenced or bare, prose around it forgiven. Raises Unusable."""
+    candidates = [block.text for block in _fenced(text) if block.info.lower() in ("json", "")] + [text]
+    problem = "it holds no JSON object"
+    for candidate in candidates:
+        try:
+            value = _first_object(candidate)
+        except json.JSONDecodeError as error:
+            problem = f"its JSON does not parse: {error.msg} at line {error.lineno}, column {error.colno}"
+            continue
+        if value is not None:
+            return value
+    raise Unusable(f"The reply could not be read: {problem}. Answer with one JSON object and nothing else.")
+
+
+def _fenced(text: str) -> list[_Block]:
+    try:
+        return list(_blocks(text, []))
+    except Unusable:
+        return []
+
+
+def _first_object(text: str) -> dict[str, Any] | None:
+    """The first balanced object in `text`; the decode error of the first brace when none decodes."""
+    decoder, first_error = json.JSONDecoder(strict=False), None
+    for match in re.finditer(r"\{", text):
+        try:
+            value, _ = decoder.raw_decode(text, match.start())
+        except json.JSONDecodeError as error:
+            first_error = first_error or error
+            continue
+        if isinstance(value, dict):
+            return value
+    if first_error:
+        raise first_error
+    return None
+
+
+def parse_verdict(text: str) -> tuple[bool, list[str]]:
+    """The critic's judgement and its reasons. Raises Unusable when the reply is none."""
+    bare = re.match(r"\W*(PASS|FAIL)\b\W*(.*)", text, re.DOTALL)
+    try:
+        value = parse_json(text)
+    except Unusable:
+        if bare is None:
+            raise
+        reasons = [line.strip(" -*\t") for line in bare[2].splitlines() if line.strip(" -*\t")]
+        return bare[1] == "PASS", reasons
+    verdict, reasons = value.get("verdict"), value.get("reasons") or []
+    if verdict not in ("PASS", "FAIL"):
+        raise Unusable('"verdict" must be "PASS" or "FAIL".')
+    if isinstance(reasons, str):
+        reasons = [reasons]
+    if not isinstance(reasons, list) or (verdict == "FAIL" and not reasons):
+        raise Unusable('"reasons" must be a list of sentences; a FAIL needs at least one.')
+    return verdict == "PASS", [str(reason) for reason in reasons]

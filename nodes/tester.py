@@ -1,0 +1,145 @@
+"""The tester: writes tests that fail without the change and pass with it, or says why there can be none."""
+
+import asyncio
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from langchain_core.messages import BaseMessage
+from langgraph.runtime import Runtime
+
+from nodes.check.suite import Suite, recognise
+from nodes.context import agents_section, diff_section, files_section, given_section, plan_section
+from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, section, thread_of
+from nodes.edits import Edit, keep, write_edit
+from nodes.llm import BudgetSpent, Call, Models
+from nodes.notify import notifier
+from nodes.replies import Unusable, parse_edits
+from nodes.state import Options, State, StepResult
+from tools.workspace import Workspace
+
+SYSTEM = f"""\
+You are the tester. You write the tests that prove a change: each fails on the repository as it was and
+passes with the change. They run in a sandbox without a network, with nothing installed but what the
+repository's tests already use.
+
+{EDIT_FORMAT}
+
+- Write into the repository's own test layout and style, best into a test file that fits; keep every
+  existing test as it is.
+- Test behaviour through the public face: the ordinary case, the edges, the errors that are raised. Few,
+  telling, quick, deterministic tests; no network, no sleeping, no dependence on the order.
+- Write tests only. If the change is wrong, let a test show it; others will mend the code.
+- Only if the change adds nothing that a test could tell (words in a document, say), write no block and
+  answer with one line: NO TESTS: the reason
+
+{DATA}"""
+
+AGAIN = """\
+These of your tests pass on the repository as it was, without the change, so they prove nothing:
+{cases}
+Write tests that fail without the change and pass with it (replace those, or add to them). If no test can
+tell the difference, answer with one line: NO TESTS: the reason"""
+
+NONE_YET = """\
+No new test of yours fails on the repository as it was. Write tests that do, and that pass with the
+change. If no test can tell the difference, answer with one line: NO TESTS: the reason"""
+
+_NO_TESTS = re.compile(r"^\W*NO[ _-]?TESTS?\b\W*(?P<reason>\S.*)$", re.MULTILINE | re.IGNORECASE)
+
+LIKE_THESE = 2
+
+
+@dataclass(frozen=True)
+class NoTests:
+    """The tester's word that nothing testable was added."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tester:
+    """Asks for tests, once more when the first ones prove nothing."""
+
+    models: Models
+
+    async def __call__(self, state: State, runtime: Runtime[None]) -> State:
+        """Return the head with the tests in it, or why there are none."""
+        asked = state["tests_asked"]
+        step = f"tester-{asked + 1}"
+        notify = notifier(runtime.stream_writer, "tester", step)
+        workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
+        call = Call(run=state["run"], agent="tester", step=step, ordinal=0)
+        options = Options.model_validate(state["options"])
+        try:
+            suite = await asyncio.to_thread(recognise, workspace, state["base"])
+            prompt = await asyncio.to_thread(self._prompt, workspace, suite, state)
+            answer = await ask(
+                self.models,
+                call,
+                prompt,
+                lambda text: _read(workspace, suite, state["head"], text),
+                options,
+                notify,
+            )
+        except BudgetSpent as spent:
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
+        except Unusable as error:
+            notify("error", {"message": f"the tester failed: {error}", "kind": "step"})
+            failed = StepResult(step_id=step, base=state["head"], error=f"no usable tests: {error}")
+            return {"tests_asked": asked + 1, "results": [failed]}
+        if isinstance(answer, NoTests):
+            return {"tests_asked": asked + 1, "untestable": answer.reason}
+        await asyncio.to_thread(keep, workspace, answer, thread_of(runtime), step, notify)
+        return {"tests_asked": asked + 1, "head": answer.snapshot}
+
+    def _prompt(self, workspace: Workspace, suite: Suite, state: State) -> list[BaseMessage]:
+        base, head = state["base"], state["head"]
+        changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
+        tests = [path for path in workspace.files(head) if suite.is_test(path)]
+        near = sorted(tests, key=lambda path: _distance(path, changed))[:LIKE_THESE]
+        again = ""
+        if state["tests_asked"]:
+            cases = "\n".join(f"- {case}" for case in state["vacuous"])
+            again = AGAIN.format(cases=cases) if cases else NONE_YET
+        sections = [
+            agents_section(workspace, head),
+            section("How the tests are run", shlex.join(suite.whole())),
+            section(
+                "The repository's test files",
+                "\n".join(tests[:200]) or "(none yet: tests/test_*.py is a good place)",
+            ),
+            files_section(
+                "Existing tests, as examples of the style",
+                workspace,
+                head,
+                [p for p in near if p not in changed],
+            ),
+            given_section(workspace, head, state["context_files"]),
+            plan_section(state["plan"]),
+            files_section("The changed files as they are now", workspace, head, changed),
+            diff_section(workspace, base, head, "The change that your tests are to prove"),
+            section("The task", state["task"]),
+            section("Your earlier tests", again),
+        ]
+        return messages(SYSTEM, sections, state["task"].strip().splitlines()[0])
+
+
+def _read(workspace: Workspace, suite: Suite, head: str, text: str) -> Edit | NoTests:
+    reply = parse_edits(text)
+    if not (reply.diffs or reply.files or reply.deleted) and (match := _NO_TESTS.search(text)):
+        return NoTests(match["reason"].strip())
+
+    def allowed(path: str) -> str | None:
+        if suite.is_test(path) or workspace.read(head, path) is None:
+            return None
+        return f"{path} is not a test file. Write tests only, and leave the code as it is."
+
+    return write_edit(workspace, head, text, "tester", allowed=allowed)
+
+
+def _distance(test: str, changed: list[str]) -> tuple[int, str]:
+    """How far a test file's name is from the changed files' names: 0 when it contains one."""
+    stems = [Path(path).stem.lower() for path in changed]
+    return (0 if any(stem and stem in Path(test).stem.lower() for stem in stems) else 1, test)
