@@ -90,13 +90,18 @@ def test_ten_kills_change_nothing_of_the_result_and_pay_for_nothing_twice(bench:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+def wait_for(bench: Bench, prompt: str) -> None:
+    """Until the model is asked."""
+    while not bench.desk.prompts(prompt):
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_cleanly_and_says_how_to_go_on(bench: Bench, number: int) -> None:
     bench.desk.on("You are a coder", "", delay=30, times=1)
     script(bench.desk)
     process = autocode(bench, "run", "Add mul", "--repo", str(bench.repo.path), "--thread", "stopped")
-    while not bench.desk.prompts("You are a coder"):
-        time.sleep(0.05)
+    wait_for(bench, "You are a coder")
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=20)
     end = json.loads(out.splitlines()[-1])
@@ -110,8 +115,7 @@ async def test_a_live_run_is_neither_resumed_nor_started_twice_but_can_be_cancel
     bench.desk.on("You are a coder", "", delay=30, times=1)
     script(bench.desk)
     running = asyncio.create_task(bench.run(thread="busy"))
-    while not bench.desk.prompts("You are a coder"):
-        await asyncio.sleep(0.05)
+    await asyncio.to_thread(wait_for, bench, "You are a coder")
     with pytest.raises(ThreadBusy, match=f"process {os.getpid()}"):
         await bench.resume("busy")
     async with Runner.open(bench.settings()) as other:
