@@ -1,9 +1,9 @@
-"""A one-step task with a model that answers at once: where do the seconds of the whole process go?
+"""A one-step task with a model that answers at once: where the seconds of the whole process go.
 
     python bench/overhead.py [--runs 5] [--backend bubblewrap|docker]
 
-Each run is a process of its own (`autocode run --json`) on a small repository. The least of all runs is printed
-for each part; a part is told from the times of events, the rest from the process's start and end.
+Each run is a process of its own (`autocode run --json`) on a small repository. The least of all runs is
+printed for each part; a part is told from the times of events, the rest from the process's start and end.
 """
 
 import argparse
@@ -35,9 +35,7 @@ PARTS = {
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--backend", choices=("bubblewrap", "docker"), default="bubblewrap")
     return parser.parse_args()

@@ -1,9 +1,9 @@
-"""Eight independent coder steps at once: how much longer than the slowest one does the coding phase take?
+"""Eight independent coder steps at once: how much longer than the slowest one the coding phase takes.
 
     python bench/parallel.py [--steps 8] [--workers 8] [--ttft 0.5] [--tokens-per-second 80] [--tokens 160]
 
-The model is scripted, with the given time to its first token and rate; everything else is real. Prints the coding
-phase (first start to last finish of the coder node), the slowest step, and their ratio, all from one run.
+The model is scripted, with the given time to its first token and rate; everything else is real. Prints the
+coding phase (first start to last finish of the coder node), the slowest step, and their ratio, from one run.
 """
 
 import argparse
@@ -23,9 +23,7 @@ from runs import CALC, Bench, Run, block, script
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--ttft", type=float, default=0.5)
