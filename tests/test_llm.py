@@ -273,7 +273,7 @@ async def test_a_reply_that_the_budget_cut_short_ends_the_run_and_is_not_used_la
 async def test_cancelled_calls_stop_at_once_and_count_their_prompts_and_what_came(
     desk: Desk, models: Models, journal: Journal, notes: Notes
 ) -> None:
-    desk.tokens_per_second = 200
+    desk.tokens_per_second = 20
     desk.on("", "word " * 600)
     tasks = [asyncio.create_task(ask(models, "Hello", notes, step=f"s{n}")) for n in range(8)]
     await asyncio.to_thread(desk.wait, len(tasks))
