@@ -39,7 +39,9 @@ class Found:
 def place(source: Source, hunks: Sequence[Hunk]) -> list[Spot]:
     """Find every hunk's place against the original file, or raise PatchError."""
     spots: list[Spot | None] = []
-    found = [_contiguous(source, hunk, "+") for hunk in hunks]
+    seen = {(hunk.lines, hunk.counts): hunk for hunk in hunks}
+    fits = {key: _contiguous(source, hunk, "+") for key, hunk in seen.items()}
+    found = [fits[hunk.lines, hunk.counts] for hunk in hunks]
     places = [match.starts for match in found]
     starts, expected = choose(source, hunks, places), expect(hunks, places)
     for k, (hunk, match, start) in enumerate(zip(hunks, found, starts, strict=True)):

@@ -102,9 +102,9 @@ def indent_of(text: str) -> str:
 class Source:
     """One file's text as lines without their line feeds, with an index for each form."""
 
-    def __init__(self, text: str) -> None:
-        self.bom = "\ufeff" if text.startswith("\ufeff") else ""
-        self.lines = text.removeprefix("\ufeff").split("\n")
+    def __init__(self, text: str, bom_is_text: bool = False) -> None:
+        self.bom = "\ufeff" if text.startswith("\ufeff") and not bom_is_text else ""
+        self.lines = text.removeprefix(self.bom).split("\n")
         self.newline = not self.lines[-1]
         if self.newline:
             self.lines.pop()
