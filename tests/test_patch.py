@@ -146,7 +146,8 @@ def test_elided_context_bridges_lines_that_a_marker_stands_for() -> None:
     body = "".join(f"  step{i}();\n" for i in range(9))
     files = {"run.js": f"function run() {{\n  start();\n{body}  stop();\n  log();\n}}\n"}
     diff = (
-        "--- a/run.js\n+++ b/run.js\n@@ -1,14 +1,14 @@\n function run() {\n-  start();\n+  begin();\n   step0();\n"
+        "--- a/run.js\n+++ b/run.js\n@@ -1,14 +1,14 @@\n function run() {\n-  start();\n"
+        "+  begin();\n   step0();\n"
         "   // ... existing code ...\n   step8();\n-  stop();\n+  end();\n   log();\n }\n"
     )
     wanted = files["run.js"].replace("start()", "begin()").replace("stop()", "end()")
