@@ -5,7 +5,7 @@ usage: python bench/patches.py CORPUS [--every N] [--tools ours,git,patch,unidif
 A corpus is JSON Lines, gzipped or not, one case a line: files_before, diff, and files_after (also alt: more
 right results) or refuse: true; refuse_ok permits a refusal. Its group (single, combo, ambiguous or
 unapplicable) and tier (core or extra) sort it. A refusal is an exception or a non-zero exit code. Wrong is
-silent damage: an output neither right nor the input; noop is the input back where a change or a refusal was due.
+silent damage: an output neither right nor the input; noop is the input back where something else was due.
 """
 
 import argparse

@@ -167,3 +167,8 @@ def test_byte_order_mark_line_ends_and_last_line_stay_as_the_file_has_them() -> 
     assert apply_patch({"a.ts": file}, diff) == {
         "a.ts": "\ufeffimport a;\r\nimport b;\r\nimport c;\r\nrun();"
     }
+
+
+def test_lines_added_after_a_last_line_without_end_take_the_ends_of_those_before() -> None:
+    diff = "--- a/a.js\n+++ b/a.js\n@@ -1,2 +1,4 @@\n a();\n b();\n+c();\n+d();\n"
+    assert apply_patch({"a.js": "a();\r\nb();"}, diff) == {"a.js": "a();\r\nb();\r\nc();\r\nd();"}

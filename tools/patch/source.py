@@ -141,7 +141,9 @@ class Source:
 
     def line_end(self, at: int) -> str:
         """A carriage return when the lines around a place end in one, else nothing."""
-        near = self.lines[at - 1 : at] if at else self.lines[:1]
+        if at == len(self.lines) and not self.newline:
+            at -= 1
+        near = self.lines[at - 1 : at] if at > 0 else self.lines[:1]
         return "\r" if near and near[0].endswith("\r") else ""
 
     def find(self, wanted: list[str], tier: int, limit: int = 2000) -> list[int]:
