@@ -16,6 +16,7 @@ _USAGE = (
     "Missing required plugins",
     "Error importing plugin",
     "invalid choice",
+    "PytestConfigWarning",
 )
 
 
@@ -39,7 +40,7 @@ class Outcomes(BaseModel):
             if cases is not None:
                 cases[case.id] = max(known, case.outcome, key=_WORST.__getitem__)
         output = result.stderr + result.stdout
-        usage = result.exit_code == 4 and any(phrase in output for phrase in _USAGE)
+        usage = result.exit_code in (3, 4) and any(phrase in output for phrase in _USAGE)
         return cls(exit_code=result.exit_code, stopped=_stopped(result), cases=cases, usage=usage)
 
     @property
