@@ -5,7 +5,6 @@ from projects import ADD, DOUBLE, MATHS, SUBTRACT, Files, Project, fates
 
 from nodes.check import compare
 from nodes.proof import CaseProof, Proof
-from sandbox.base import Limits
 
 pytestmark = [pytest.mark.bubblewrap]
 
@@ -226,54 +225,6 @@ async def test_a_new_test_outside_testpaths_is_run_all_the_same(project: Make) -
     here = project(MATHS | {"pytest.ini": "[pytest]\ntestpaths = tests\n"})
     proof = await here.prove({"maths.py": DOUBLE["maths.py"], "test_new.py": DOUBLE["tests/test_double.py"]})
     assert proof.fail_to_pass == ["test_new::test_double"] and proof.total == 2
-
-
-SLOW = "import time\n\n\ndef test_slow():\n    time.sleep(60)\n"
-ENDLESS = "def loop():\n    print('counting')\n    while True:\n        pass\n"
-FEW_SECONDS = Limits(seconds=5)
-
-
-async def test_a_change_that_never_ends_is_red_and_says_where(project: Make) -> None:
-    proof = await project(MATHS).prove({"maths.py": ENDLESS.replace("loop()", "add(a, b)")}, FEW_SECONDS)
-    assert not proof.green
-    assert proof.problems[0].startswith("timed out after 5 s; last output:")
-    assert fates(proof) == {ADD: ("passed", "unknown")}
-
-
-async def test_a_change_that_wants_too_much_memory_is_red_and_says_so(project: Make) -> None:
-    proof = await project(MATHS).prove({"maths.py": "hoard = ['x' * 1_000_000_000]\n" + MATHS["maths.py"]})
-    assert not proof.green
-    assert any("memory" in text for text in (*proof.problems, *(failure.text for failure in proof.failures)))
-
-
-async def test_too_slow_a_suite_gives_way_to_what_the_change_reaches(project: Make) -> None:
-    here = project(MATHS | {"lone.py": "", "other.py": "", "tests/test_other.py": "import other\n" + SLOW})
-    proof = await here.prove(DOUBLE, FEW_SECONDS)
-    assert proof.proves and (proof.scope, proof.baseline) == ("affected", "known")
-    assert fates(proof) == {ADD: ("passed", "passed"), NEW: ("error", "passed")}
-    here.events.clear()
-    again = await here.prove(DOUBLE, FEW_SECONDS)
-    assert compare(proof, again) == []
-    assert here.started == ["the cases of the change", "the change", "the change's tests on the base"]
-    alone = await here.prove({"lone.py": "x = 1\n"}, FEW_SECONDS)
-    assert not alone.green and "no test file imports what the change touches" in alone.problems[0]
-
-
-async def test_a_base_that_is_always_too_slow_is_an_unknown_baseline(project: Make) -> None:
-    slow = {"maths.py": "import time\n\ntime.sleep(60)\n\n\n" + MATHS["maths.py"]}
-    here = project(MATHS | slow | {".autocode.toml": '[test]\nscope = "affected"\ntimeout = 5\n'})
-    proof = await here.prove({"maths.py": MATHS["maths.py"]})
-    assert proof.green and (proof.scope, proof.baseline) == ("affected", "unknown")
-    assert fates(proof) == {ADD: ("unknown", "passed")}
-
-
-async def test_a_new_test_that_hangs_on_the_base_fails_there(project: Make) -> None:
-    test = f"from loop import loop\n\n\ndef test_loop():\n    assert loop() == 1\n\n\n{TRUE}"
-    here = project(MATHS | {"loop.py": ENDLESS})
-    change = {"loop.py": "def loop():\n    return 1\n", "tests/test_loop.py": test}
-    proof = await here.prove(change, FEW_SECONDS)
-    assert proof.fail_to_pass == ["tests.test_loop::test_loop"]
-    assert proof.vacuous == ["tests.test_loop::test_true"]
 
 
 async def test_a_command_of_another_kind_is_graded_by_its_exit_code(project: Make) -> None:
