@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from server.signals import leave, stopping
+
 if TYPE_CHECKING:
     from graph.settings import Settings
     from server.face import Face
@@ -260,6 +262,7 @@ Body = Callable[["Settings", "Face"], Coroutine[Any, Any, int]]
 
 def _carry(body: Body, env_file: Path | None, json: bool = False) -> None:
     """Read the settings, run a command's body, and leave with its exit code."""
-    from server.entry import enter
+    with stopping(leave):
+        from server.entry import enter
 
-    raise typer.Exit(enter(body, env_file, json))
+        raise typer.Exit(enter(body, env_file, json))

@@ -77,7 +77,7 @@ def _facts(
 ) -> Iterator[tuple[str, RenderableType]]:
     if finished.reason:
         yield "reason", Text(clean(finished.reason), style="yellow")
-    for missing in finished.missing:
+    for missing in (one for one in finished.missing if one != finished.reason):
         yield "missing", Text(line(missing), style="red")
     for error in progress.errors if finished.status in ("failed", "unverified") else []:
         yield "error", Text(clean(error.message), style="red")

@@ -88,13 +88,19 @@ async def apply(settings: Settings, face: Face, thread: str, yes: bool, unverifi
     if not yes:
         if not face.asks:
             raise Usage("nobody is here to ask; --yes applies without asking")
-        answer = face.out.input(Text(f"Apply this to {result.repo}? [y/N] ", style="bold"))
-        if answer.strip().lower() not in ("y", "yes"):
+        if not _agreed(face, f"Apply this to {result.repo}? [y/N] "):
             face.say("Nothing was applied.")
             return Exit.UNVERIFIED
     paths = await result.apply()
     face.print(Text(f"Applied {count(len(paths), 'file')}: {', '.join(map(line, paths))}", style="green"))
     return Exit.VERIFIED
+
+
+def _agreed(face: Face, question: str) -> bool:
+    try:
+        return face.out.input(Text(question, style="bold")).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 @asynccontextmanager
