@@ -134,7 +134,8 @@ class Completions:
             if grant:
                 return grant
             with suppress(TimeoutError):
-                await asyncio.wait_for(freed.wait(), ANOTHER_LOOK_SECONDS)
+                async with asyncio.timeout(ANOTHER_LOOK_SECONDS):
+                    await freed.wait()
 
     @whole
     async def _reserve(self, row: dict[str, Any], estimate: Estimate, limits: Limits) -> Grant | None:

@@ -46,11 +46,17 @@ def _present(client: "DockerClient", name: str) -> str | None:
 
 
 def _pull(client: "DockerClient", name: str, notify: Callable[[str], None]) -> str:
+    from docker.errors import APIError
+
     notify(f"Pulling the image {name}, on first use only")
     repository, _, tag = name.rpartition(":") if ":" in name.rpartition("/")[2] else (name, "", "latest")
     whole = "@" in name
-    log = client.api.pull(name if whole else repository, None if whole else tag, stream=True, decode=True)
-    _follow(log, lambda _: None, f"the image {name} could not be pulled; run: docker pull {name}")
+    failure = f"the image {name} could not be pulled; run: docker pull {name}"
+    try:
+        log = client.api.pull(name if whole else repository, None if whole else tag, stream=True, decode=True)
+    except APIError as error:
+        raise SandboxError(f"{failure}\n{error}") from error
+    _follow(log, lambda _: None, failure)
     return _present(client, name) or _missing(name)
 
 

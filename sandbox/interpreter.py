@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -111,25 +111,31 @@ def _resolve(environment: Path) -> None:
 
 def _install(python: Path, pins: list[str]) -> None:
     """Run in a folder of ours: uv and Python heed what lies in the current one, which may be hostile."""
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    if uv:
-        tool = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--link-mode", "copy"]
-        command = [*tool, "--python", str(python), *pins]
-    elif importlib.util.find_spec("pip"):
-        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", *pins]
-    else:
+    if not (tools := list(_tools(python))):
         raise SandboxError(
             "the sandbox's Python environment needs uv or pip, and neither is there; "
             f"install one: {sys.executable} -m ensurepip"
         )
-    done = subprocess.run(  # noqa: S603  # a list of ours, no shell
-        command, cwd=python.parent, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SandboxError(
-            "pytest could not be installed into the sandbox's Python environment; connect to the network "
-            f"(or set PIP_INDEX_URL) and try again:\n{done.stderr.strip()[-2000:]}"
+    for tool in tools:
+        done = subprocess.run(  # noqa: S603  # a list of ours, no shell
+            [*tool, *pins], cwd=python.parent, capture_output=True, text=True, check=False
         )
+        if not done.returncode:
+            return
+    raise SandboxError(
+        "pytest could not be installed into the sandbox's Python environment; connect to the network "
+        f"(or set PIP_INDEX_URL) and try again:\n{done.stderr.strip()[-2000:]}"
+    )
+
+
+def _tools(python: Path) -> Iterator[list[str]]:
+    """What can install packages, the fastest first."""
+    places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    if uv := shutil.which("uv", path=places):
+        options = ["--quiet", "--compile-bytecode", "--link-mode", "copy"]
+        yield [uv, "pip", "install", *options, "--python", str(python)]
+    if importlib.util.find_spec("pip"):
+        yield [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
 
 
 def _open_to_all(directory: Path) -> None:

@@ -31,8 +31,8 @@ class Output:
             await asyncio.sleep(_FLOOD_SECONDS)
 
     def _feed(self, fd: int, data: bytes) -> None:
-        if not self.started.is_set():
-            fd, data = 2, self._after_mark(data) if fd == 2 else b""
+        if fd == 2 and not self.started.is_set():
+            data = self._after_mark(data)
         if not data:
             return
         self._streams[fd].feed(data)

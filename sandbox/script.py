@@ -29,7 +29,7 @@ done | tar -xf - || exit
 echo 1000 >/proc/self/oom_score_adj
 echo "$mark" >&2
 exec 4>&2 2>/dev/null
-"$@" </dev/null 2>&4 4>&-
+(exec "$@" </dev/null 2>&4 4>&-)
 code=$?
 kill -9 -1
 [ -n "$report" ] && [ -f "$report" ] && [ ! -L "$report" ] && head -c {MAX_BYTES + 1} "$report" >&0
@@ -40,7 +40,7 @@ exit "$code"
 # that nobody writes to the report while it is read. The counters are those of either cgroup version.
 _COLLECT = f"""read -r _
 kill -9 -1
-cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control 2>/dev/null >&2
+cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control >&2 2>/dev/null
 [ -n "$1" ] && [ -f "$1" ] && [ ! -L "$1" ] && head -c {MAX_BYTES + 1} "$1"
 """
 

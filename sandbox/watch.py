@@ -74,6 +74,6 @@ async def _start(
 
 
 def _complaint(preamble: str, limits: Limits) -> str:
-    if "No space left" in preamble:
+    if "No space left" in preamble or "Wrote only" in preamble:
         return f"the files do not fit into the sandbox's workspace of {limits.workspace_mb} MiB"
     return f"the program could not be started: {preamble or 'the sandbox said nothing'}"

@@ -49,6 +49,16 @@ class GitRepo:
         self.git("commit", "-q", "--allow-empty", "-m", message)
         return self.git("rev-parse", "HEAD")
 
+    def grow(self, count: int) -> None:
+        """Commit and check out many small modules at once."""
+        stream = ["commit refs/heads/main\ncommitter Ursula <ursula@example.org> 0 +0000\ndata 1\nm"]
+        for number in range(count):
+            text = f"x = {number}\n"
+            stream.append(f"M 644 inline p{number // 1000}/m{number}.py\ndata {len(text)}\n{text}")
+        text = "\n".join(stream) + "\n"
+        subprocess.run(["git", "fast-import", "--quiet"], cwd=self.path, input=text, text=True, check=True)
+        self.git("reset", "-q", "--hard", "main")
+
     def show(self, commit: str, path: str) -> str:
         """Read a file of a commit."""
         return self.git("show", f"{commit}:{path}")

@@ -43,6 +43,7 @@ class Project:
     """A repository with a base; what its checks tell is in `events`."""
 
     def __init__(self, path: Path, sandbox: Sandbox, files: Files) -> None:
+        path.mkdir()
         self.workspace = Workspace.init(path)
         empty = self.workspace.begin().snapshot
         self.base = self.workspace.write(empty, files, "base") if files else empty

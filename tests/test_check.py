@@ -1,25 +1,20 @@
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from projects import ADD, DOUBLE, LIMITS, MATHS, SUBTRACT, Files, Project, fates
 
 from nodes.check import compare
 from nodes.proof import CaseProof, Proof
-from sandbox.base import Limits, Sandbox
+from sandbox.base import Limits
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.bubblewrap]
+pytestmark = [pytest.mark.bubblewrap]
 
 Make = Callable[[Files], Project]
 
 NEW = "tests.test_double::test_double"
+TRUE = "def test_true():\n    assert True\n"
 OTHER = {"test_other.py": "def test_other():\n    pass\n"}
-
-
-@pytest.fixture
-def project(tmp_path: Path, sandbox: Sandbox) -> Make:
-    return lambda files: Project(tmp_path / "repo", sandbox, files)
 
 
 async def test_a_new_test_that_fails_without_the_change_proves_it(project: Make) -> None:
@@ -50,9 +45,6 @@ async def test_a_change_without_a_telling_test_is_green_but_proves_nothing(proje
     proof = await project(MATHS).prove({"maths.py": DOUBLE["maths.py"], "tests/test_true.py": TRUE})
     assert proof.green and not proof.proves
     assert proof.vacuous == ["tests.test_true::test_true"]
-
-
-TRUE = "def test_true():\n    assert True\n"
 
 
 async def test_a_case_added_to_an_old_file_is_new_there(project: Make) -> None:
@@ -114,27 +106,41 @@ async def test_a_renamed_parameter_is_a_deleted_case(project: Make) -> None:
     assert proof.problems == ["1 case passed on the base and vanished: test_words::test_word[x[1]]"]
 
 
-@pytest.mark.parametrize(
-    ("text", "fate"),
-    [
-        ("import pytest\n\n\n@pytest.mark.skip\ndef test_add():\n    assert False\n", "got skipped"),
-        ("import pytest\n\n\n@pytest.mark.xfail\ndef test_add():\n    assert False\n", "got skipped"),
-        (
-            "import pytest\n\npytest.skip('', allow_module_level=True)\n\n\ndef test_add():\n    pass\n",
-            "vanished",
-        ),
-    ],
-    ids=["skip", "xfail", "module"],
-)
-async def test_a_newly_skipped_case_is_red(project: Make, text: str, fate: str) -> None:
-    proof = await project(MATHS | OTHER).prove({"tests/test_maths.py": text})
-    assert proof.problems == [f"1 case passed on the base and {fate}: {ADD}"]
+async def test_newly_skipped_cases_are_red(project: Make) -> None:
+    text = "import pytest\n\n\ndef test_it():\n    pass\n"
+    here = project(
+        {"test_skip.py": text, "test_xfail.py": text, "test_module.py": text, "test_kept.py": text}
+    )
+    proof = await here.prove(
+        {
+            "test_skip.py": text.replace("def", "@pytest.mark.skip\ndef"),
+            "test_xfail.py": text.replace("def", "@pytest.mark.xfail\ndef").replace("pass", "assert False"),
+            "test_module.py": text.replace("def", "pytest.skip('', allow_module_level=True)\n\n\ndef"),
+        }
+    )
+    assert proof.problems == [
+        "1 case passed on the base and vanished: test_module::test_it",
+        "2 cases passed on the base and got skipped: test_skip::test_it, test_xfail::test_it",
+    ]
 
 
 async def test_a_weakened_test_is_contradicted_by_its_old_text(project: Make) -> None:
     weak = "from maths import add\n\n\ndef test_add():\n    assert add(1, 2) is not None\n"
     proof = await project(MATHS).prove(SUBTRACT | {"tests/test_maths.py": weak})
     assert proof.green and proof.contradicted == [ADD]
+
+
+async def test_what_lies_beside_the_tests_cannot_be_weakened_unseen(project: Make) -> None:
+    test = "from maths import add\nfrom tests.tools import same\n\n\ndef test_add():\n    same(add(1, 2))\n"
+    tools = (
+        "import pathlib\n\nTHREE = pathlib.Path(__file__).with_name('three.txt')\n\n\n"
+        "def same(value):\n    assert value == int(THREE.read_text())\n"
+    )
+    tests = {"tests/__init__.py": "", "tests/tools.py": tools, "tests/three.txt": "3"}
+    here = project(MATHS | tests | {"tests/test_maths.py": test})
+    for weaker in ({"tests/three.txt": "-1"}, {"tests/tools.py": "def same(value):\n    pass\n"}):
+        proof = await here.prove(SUBTRACT | weaker)
+        assert proof.green and proof.contradicted == [ADD]
 
 
 async def test_a_file_that_no_longer_imports_fails_each_of_its_cases(project: Make) -> None:
@@ -200,12 +206,8 @@ async def test_unittest_classes_subtests_and_teardown_errors_are_read(project: M
 
 @pytest.mark.parametrize(
     "config",
-    [
-        "addopts = -q -q -s --color=yes",
-        "addopts = -vv -x",
-        "addopts = --cov=maths -n 2",
-        "required_plugins = pytest-cov",
-    ],
+    ["addopts = -q -q -s -x --color=yes", "addopts = --cov=maths -n 2\nrequired_plugins = pytest-cov"],
+    ids=["noise", "plugins"],
 )
 async def test_options_of_the_repository_do_not_break_the_check(project: Make, config: str) -> None:
     noisy = {"tests/test_maths.py": "print('tests/test_maths.py::printed')\n" + MATHS["tests/test_maths.py"]}
@@ -240,7 +242,7 @@ async def test_a_change_that_wants_too_much_memory_is_red_and_says_so(project: M
 
 
 async def test_too_slow_a_suite_gives_way_to_what_the_change_reaches(project: Make) -> None:
-    here = project(MATHS | {"other.py": "", "tests/test_other.py": "import other\n" + SLOW})
+    here = project(MATHS | {"lone.py": "", "other.py": "", "tests/test_other.py": "import other\n" + SLOW})
     proof = await here.prove(DOUBLE, FEW_SECONDS)
     assert proof.proves and (proof.scope, proof.baseline) == ("affected", "known")
     assert fates(proof) == {ADD: ("passed", "passed"), NEW: ("error", "passed")}
@@ -248,12 +250,15 @@ async def test_too_slow_a_suite_gives_way_to_what_the_change_reaches(project: Ma
     again = await here.prove(DOUBLE, FEW_SECONDS)
     assert compare(proof, again) == []
     assert here.started == ["the cases of the change", "the change", "the change's tests on the base"]
+    alone = await here.prove({"lone.py": "x = 1\n"}, FEW_SECONDS)
+    assert not alone.green and "no test file imports what the change touches" in alone.problems[0]
 
 
 async def test_a_base_that_is_always_too_slow_is_an_unknown_baseline(project: Make) -> None:
     slow = {"maths.py": "import time\n\ntime.sleep(60)\n\n\n" + MATHS["maths.py"]}
-    proof = await project(MATHS | slow).prove({"maths.py": MATHS["maths.py"]}, FEW_SECONDS)
-    assert proof.baseline == "unknown" and proof.green
+    here = project(MATHS | slow | {".autocode.toml": '[test]\nscope = "affected"\ntimeout = 4\n'})
+    proof = await here.prove({"maths.py": MATHS["maths.py"]})
+    assert proof.green and (proof.scope, proof.baseline) == ("affected", "unknown")
     assert fates(proof) == {ADD: ("unknown", "passed")}
 
 
@@ -264,12 +269,6 @@ async def test_a_new_test_that_hangs_on_the_base_fails_there(project: Make) -> N
     proof = await here.prove(change, FEW_SECONDS)
     assert proof.fail_to_pass == ["tests.test_loop::test_loop"]
     assert proof.vacuous == ["tests.test_loop::test_true"]
-
-
-async def test_a_change_that_no_test_reaches_in_time_says_so(project: Make) -> None:
-    here = project({"other.py": "", "maths.py": "", "tests/test_other.py": "import other\n" + SLOW})
-    proof = await here.prove({"maths.py": "x = 1\n"}, FEW_SECONDS)
-    assert not proof.green and "no test file imports what the change touches" in proof.problems[0]
 
 
 async def test_a_command_of_another_kind_is_graded_by_its_exit_code(project: Make) -> None:

@@ -1,14 +1,11 @@
 """Changes that want to look better than they are; on a real sandbox, through the whole check."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from projects import ADD, MATHS, SUBTRACT, Files, Project, fates
 
-from sandbox.base import Sandbox
-
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.bubblewrap]
+pytestmark = [pytest.mark.bubblewrap]
 
 Make = Callable[[Files], Project]
 
@@ -26,11 +23,6 @@ def forge(arguments, times=1):
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path, sandbox: Sandbox) -> Make:
-    return lambda files: Project(tmp_path / "repo", sandbox, files)
-
-
 def forging(way: str) -> dict[str, str]:
     """A change that breaks `add` and forges the report."""
     return {"maths.py": FORGED + way + SUBTRACT["maths.py"]}
@@ -43,9 +35,7 @@ async def test_an_early_exit_is_not_trusted(project: Make) -> None:
     assert proof.sensitive == ["conftest.py"] and proof.passed == 0
 
 
-@pytest.mark.parametrize(
-    "way", ["import os\nos._exit(0)\n", "import sys\nsys.exit(0)\n", "raise SystemExit\n"]
-)
+@pytest.mark.parametrize("way", ["import os\nos._exit(0)\n", "raise SystemExit\n"], ids=["hard", "soft"])
 async def test_an_exit_at_import_is_red(project: Make, way: str) -> None:
     proof = await project(MATHS).prove({"maths.py": way})
     assert not proof.green and proof.passed == 0

@@ -10,8 +10,8 @@ from sandbox.base import Outcome, Result
 LISTING = "tests/test_a.py::test_one\ntests/test_a.py::test_two\n\n2 tests collected in 0.01s\n"
 
 
-def ended(stdout: str, exit_code: int = 0, **more: bool) -> Result:
-    return Result(exit_code=exit_code, stdout=stdout, stderr="", seconds=0.1, **more)
+def ended(stdout: str, exit_code: int = 0, timed_out: bool = False, truncated: bool = False) -> Result:
+    return Result(exit_code, stdout, "", seconds=0.1, timed_out=timed_out, truncated=truncated)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_node_ids_become_the_ids_of_the_report(node: str, case: str) -> None:
 def test_a_listing_is_read_with_what_comes_around_it() -> None:
     expected = {f"tests.test_a::{name}": f"tests/test_a.py::{name}" for name in ("test_one", "test_two")}
     assert listed(ended(LISTING)) == expected
-    assert listed(ended("a banner of a plugin\nwith a.py::line\n" + LISTING + "\nby\n")) == expected
+    assert listed(ended("a banner\n\nof a plugin\n\nwith a.py::line\n" + LISTING + "\nby\n")) == expected
     errors = "\n==== ERRORS ====\n__ ERROR collecting test_b.py __\n3 tests collected\n\nERROR test_b.py\n"
     counted = errors + "2/5 tests collected (3 deselected), 1 error in 0.1s"
     assert listed(ended(LISTING.replace("\n2 tests collected in 0.01s", counted), exit_code=1)) == expected

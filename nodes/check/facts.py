@@ -1,9 +1,8 @@
 """What a check needs to know of base and change before anything runs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from nodes.check.selection import affected
 from nodes.check.steering import sensitive
@@ -11,14 +10,16 @@ from nodes.check.suite import Suite, has_src, recognise
 from tools.workspace import Workspace
 
 _TEST_FOLDERS = ("test", "tests")
+_FRESH = "The base with the change's tests"
+_OLD = "The change with the base's tests"
 
 
 @dataclass(frozen=True)
 class Facts:
     """Base and change, side by side.
 
-    `fresh` is the base with the change's test files, `old` the change with the base's text of the test files
-    that it edited; None when no test file was touched, or none edited.
+    `fresh` is the base with the change's test files, `old` the change with the base's text of what it edited
+    or deleted among the tests and what lies beside them, and `weighed` the test files that this concerns.
     """
 
     suite: Suite
@@ -36,6 +37,7 @@ class Facts:
     sensitive: tuple[str, ...]
     fresh: str | None
     old: str | None
+    weighed: tuple[str, ...]
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -51,15 +53,15 @@ class Facts:
         if suite.grade == "tests":
             suite = replace(suite, src=suite.src or has_src(head_files))
         changes = workspace.changes(base, head)
-        changed: dict[Literal["added", "modified", "deleted"], list[str]] = {
-            "added": [],
-            "modified": [],
-            "deleted": [],
-        }
-        for change in changes:
-            changed[change.status].append(change.path)
-        added, edited, deleted = (tuple(filter(suite.is_test, paths)) for paths in changed.values())
-        return cls(
+        side = _TestSide(suite, base_files.keys() | head_files.keys())
+        added, edited, deleted = (
+            tuple(change.path for change in changes if change.status == status and suite.is_test(change.path))
+            for status in ("added", "modified", "deleted")
+        )
+        fresh = [each.path for each in changes if each.status != "deleted" and each.path in side]
+        old = [each.path for each in changes if each.status != "added" and each.path in side]
+        beside = [path for path in old if not suite.is_test(path)]
+        facts = cls(
             suite=suite,
             base=base,
             head=head,
@@ -73,12 +75,19 @@ class Facts:
             edited=edited,
             deleted=deleted,
             sensitive=tuple(sensitive(workspace, base, head, [change.path for change in changes])),
-            fresh=_fresh(workspace, base, head, suite, (*changed["added"], *changed["modified"])),
-            old=_with(workspace, head, base, edited, "The change with the base's tests"),
+            fresh=_with(workspace, base, head, fresh, _FRESH) if added or edited else None,
+            old=None,
+            weighed=edited,
         )
+        if beside:
+            weighed = {*edited, *side.around(beside), *facts.reached(path, beside)}
+            facts = replace(facts, weighed=tuple(sorted(weighed & facts.base_files & facts.head_files)))
+        if facts.weighed:
+            facts = replace(facts, old=_with(workspace, head, base, old, _OLD))
+        return facts
 
-    def reached(self, path: Path) -> list[str]:
-        """The test files, of base and change, that the change can reach."""
+    def reached(self, path: Path, changed: Iterable[str] | None = None) -> list[str]:
+        """The test files, of base and change, that `changed` can reach; without it, all that changed."""
         workspace = Workspace.open(path)
         sources = {}
         for name in sorted(self.base_files | self.head_files):
@@ -86,39 +95,44 @@ class Facts:
                 text = workspace.text(self.head, name) if name in self.head_files else ""
                 sources[name] = text or ""
         tests = [name for name in sources if self.suite.is_test(name)]
-        return affected(sources, self.changed, tests, self.suite.options.pythonpath)
+        start = self.changed if changed is None else tuple(changed)
+        return affected(sources, start, tests, self.suite.options.pythonpath)
 
 
-def _fresh(workspace: Workspace, base: str, head: str, suite: Suite, touched: tuple[str, ...]) -> str | None:
-    """The base with the change's tests and what lies beside them: a helper that is missing proves nothing."""
-    tests = [path for path in touched if suite.is_test(path)]
-    if not tests:
-        return None
-    folders = _test_folders(workspace.files(head), suite)
-    beside = [path for path in touched if any(str(above) in folders for above in PurePosixPath(path).parents)]
-    conftests = [path for path in touched if PurePosixPath(path).name == "conftest.py"]
-    return _with(workspace, base, head, (*tests, *beside, *conftests), "The base with the change's tests")
+class _TestSide:
+    """Tests and what lies beside them: conftest.py files, and all in folders named for tests that hold some.
+
+    A folder of that name without tests ships a library's test tools.
+    """
+
+    def __init__(self, suite: Suite, files: Iterable[str]) -> None:
+        self._suite = suite
+        self._tests = [path for path in files if suite.is_test(path)]
+        self._folders = {
+            str(above)
+            for path in self._tests
+            for above in PurePosixPath(path).parents
+            if above.name in _TEST_FOLDERS
+        }
+
+    def __contains__(self, path: str) -> bool:
+        if self._suite.grade != "tests":
+            return False
+        if self._suite.is_test(path) or PurePosixPath(path).name == "conftest.py":
+            return True
+        return any(str(above) in self._folders for above in PurePosixPath(path).parents)
+
+    def around(self, paths: Iterable[str]) -> set[str]:
+        """The test files below the nearest test folder of data files, which no import tells of."""
+        data = [path for path in paths if not path.endswith(".py")]
+        nearest = {
+            next((str(above) for above in PurePosixPath(path).parents if str(above) in self._folders), "")
+            for path in data
+        }
+        return {test for test in self._tests for folder in nearest if test.startswith(f"{folder}/")}
 
 
-def _test_folders(files: Mapping[str, int], suite: Suite) -> set[str]:
-    """Folders that are named for tests and hold some; one that ships a library's test tools holds none."""
-    folders = {
-        str(PurePosixPath(path).parent)
-        for path in files
-        if suite.is_test(path) or path.endswith("conftest.py")
-    }
-    named = {
-        str(above)
-        for folder in folders
-        for above in (PurePosixPath(folder), *PurePosixPath(folder).parents)
-        if above.name in _TEST_FOLDERS
-    }
-    return named
-
-
-def _with(
-    workspace: Workspace, snapshot: str, source: str, paths: tuple[str, ...], message: str
-) -> str | None:
-    """`snapshot` with some files as `source` has them; None without paths."""
+def _with(workspace: Workspace, snapshot: str, source: str, paths: list[str], message: str) -> str:
+    """`snapshot` with some files as `source` has them."""
     contents = {path: content for path in paths if (content := workspace.read(source, path)) is not None}
-    return workspace.write(snapshot, contents, message) if contents else None
+    return workspace.write(snapshot, contents, message)

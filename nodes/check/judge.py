@@ -62,15 +62,18 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
 def stopped(result: Result, limits: Limits) -> str:
     """Why a program did not come to its end, in words; empty when it did."""
     if result.timed_out:
-        return (
-            f"timed out after {limits.seconds:g} s; last output: {last_lines(result.stdout + result.stderr)}"
-        )
+        return f"timed out after {limits.seconds:g} s{_told(result)}"
     if result.out_of_memory:
-        return f"ran out of memory ({limits.memory_mb} MB)"
+        return f"ran out of memory ({limits.memory_mb} MB){_told(result)}"
     if result.exit_code >= 128 or result.exit_code < 0:
         signal = result.exit_code - 128 if result.exit_code >= 128 else -result.exit_code
-        return f"killed by signal {signal}; last output: {last_lines(result.stdout + result.stderr)}"
+        return f"killed by signal {signal}{_told(result)}"
     return ""
+
+
+def _told(result: Result) -> str:
+    last = last_lines(result.stdout + result.stderr)
+    return f"; last output: {last}" if last else ""
 
 
 def output(result: Result) -> str:
@@ -80,8 +83,7 @@ def output(result: Result) -> str:
 
 def _unusable(head: Outcomes, evidence: Evidence) -> str:
     if head.exit_code not in (0, 1, 5):
-        told = last_lines(evidence.head.stderr or evidence.head.stdout)
-        return f"pytest ended with exit code {head.exit_code}: {told}"
+        return f"pytest ended with exit code {head.exit_code}{_told(evidence.head)}"
     if head.exit_code == 5 or head.cases == {}:
         return "no test was collected"
     reason = distrust(head, evidence.listing)

@@ -108,6 +108,15 @@ class Suite:
         root = () if rooted else ("--rootdir=.",)
         return (*self._start(), *root, *(_argument(path) for path in tests))
 
+    def describe(self) -> str:
+        """How the tests are run, in words for whoever writes some."""
+        command = shlex.join(word for word in self.whole() if REPORT not in word)
+        if self.grade == "exit code":
+            return f"`{command}`, judged by its exit code"
+        roots = self.paths or self.options.testpaths
+        where = f" under {', '.join(roots)}" if roots else ""
+        return f"`{command}`; test files are named {', '.join(self.options.files)}{where}"
+
     def plain(self) -> "Suite":
         """The same suite without `addopts` and required plugins, for a sandbox that lacks these plugins."""
         modes = [word for word in self.options.addopts if word.startswith("--import-mode=")]

@@ -44,9 +44,10 @@ def listed(result: Result) -> dict[str, str]:
         raise NotListed("listing the cases ended early, without their count")
     end, match = counts[-1]
     count = int(match["some"] or 0)
-    blank = next((at for at in range(end) if at >= count and not lines[at]), end)
-    nodes = lines[blank - count : blank]
-    if len(nodes) != count or not all("::" in node for node in nodes):
+    blanks = [at for at in range(count, end + 1) if at == end or not lines[at]]
+    blocks = (lines[at - count : at] for at in blanks)
+    nodes = next((block for block in blocks if all("::" in node for node in block)), None)
+    if nodes is None:
         raise NotListed(f"the list of cases does not hold the {count} that it counts")
     return {junit_id(node): node for node in nodes}
 

@@ -98,7 +98,7 @@ class OpenAIWire(_Library):
             api_key=SecretStr(secret),
             http_async_client=self._client,
             timeout=timeout,
-            stream_chunk_timeout=self._settings.timeout,
+            stream_chunk_timeout=None,  # it is a wait_for, which on Python 3.11 may swallow a cancellation
             max_retries=0,
             streaming=True,
             stream_usage=True,
@@ -206,12 +206,9 @@ class Player:
         if found is None:
             raise ModelError(f"the cassette {cassette.path} ends before {call}; record the task anew")
         changed = f"the prompt of {call} is not the one that {cassette.path} recorded"
-        return Voice(
-            Replay(exchange=found, pieces_per_second=self._settings.replay_pieces_per_second),
-            found.model,
-            FREE,
-            "" if found.prompt_hash == key.prompt_hash else changed,
-        )
+        pace = self._settings.replay_pieces_per_second
+        replay = Replay(exchange=found, streaming=True, pieces_per_second=pace)
+        return Voice(replay, found.model, FREE, "" if found.prompt_hash == key.prompt_hash else changed)
 
     def limit(self, tokens: int) -> dict[str, Any]:
         return {}

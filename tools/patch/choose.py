@@ -13,17 +13,23 @@ _NEAR = 40
 def choose(source: Source, hunks: Sequence[Hunk], places: Sequence[Sequence[int]]) -> list[int | None]:
     """One place for each hunk; None where it has none or nothing tells its places apart."""
     chosen: list[int | None] = [found[0] if len(found) == 1 else None for found in places]
-    hints = _hints(hunks, places)
-    offset = _shared_offset(hints, chosen)
+    expected = expect(hunks, places)
     for k, found in enumerate(places):
         if len(found) > 1:
-            chosen[k] = _by_line(hints[k], found, offset)
+            chosen[k] = _by_line(expected[k], found)
     for k, found in enumerate(places):
         if chosen[k] is None and len(found) > 1:
-            between = _between(hunks, chosen, k, found)
-            chosen[k] = between[0] if len(between) == 1 else _by_section(source, hunks[k].section, found)
+            inside = [place for place in found if place in (between(source, chosen, k) or ())]
+            chosen[k] = inside[0] if len(inside) == 1 else _by_section(source, hunks[k].section, found)
     _pair_off(hunks, places, chosen)
     return chosen
+
+
+def expect(hunks: Sequence[Hunk], places: Sequence[Sequence[int]]) -> list[int | None]:
+    """The line at which each hunk should begin, counted from 0, as far as headers and other hunks tell."""
+    hints = _hints(hunks, places)
+    offset = _shared_offset(hints, [found[0] if len(found) == 1 else None for found in places])
+    return [None if hint is None or offset is None else hint + offset for hint in hints]
 
 
 def _hints(hunks: Sequence[Hunk], places: Sequence[Sequence[int]]) -> list[int | None]:
@@ -50,32 +56,29 @@ def _shared_offset(hints: Sequence[int | None], chosen: Sequence[int | None]) ->
     return offset if 2 * times > sum(offsets.values()) else None
 
 
-def _by_line(hint: int | None, found: Sequence[int], offset: int | None) -> int | None:
-    """The place at the named line, moved as other hunks are, or the one clearly nearest to it."""
-    if hint is None or offset is None:
-        return None
-    expected = hint + offset
-    if expected in found:
+def _by_line(expected: int | None, found: Sequence[int]) -> int | None:
+    """The place at the expected line, or the one clearly nearest to it."""
+    if expected is None or expected in found:
         return expected
     near, second, *_ = sorted(found, key=lambda place: abs(place - expected))
     distance = abs(near - expected)
     return near if distance <= _NEAR and _CLEARLY * distance < abs(second - expected) else None
 
 
-def _between(hunks: Sequence[Hunk], chosen: Sequence[int | None], k: int, found: Sequence[int]) -> list[int]:
-    """The places that keep the hunks in their order, when those with a place are in order."""
+def between(source: Source, chosen: Sequence[int | None], k: int) -> range | None:
+    """The lines where hunk k keeps the hunks in their order, when those with a place are in order."""
     fixed = [place for place in chosen if place is not None]
     if not fixed or fixed != sorted(fixed):
-        return []
+        return None
     before = max((place for place in chosen[:k] if place is not None), default=-1)
-    after = min((place for place in chosen[k + 1 :] if place is not None), default=None)
-    return [place for place in found if place > before and (after is None or place < after)]
+    after = min((place for place in chosen[k + 1 :] if place is not None), default=len(source.lines))
+    return range(before + 1, after)
 
 
 def _by_section(source: Source, section: str, found: Sequence[int]) -> int | None:
     """The first place after the section's heading, when the file has that heading once."""
     wanted = plain(section)
-    heads = [i for i, line in enumerate(source.form(4)) if wanted and line.startswith(wanted)]
+    heads = [i for i, line in enumerate(source.form(-1)) if wanted and line.startswith(wanted)]
     after = [place for place in found if heads and place >= heads[0]]
     return after[0] if len(heads) == 1 and after else None
 

@@ -19,10 +19,10 @@ def no_place(source: Source, lines: Sequence[Line]) -> str:
     start = _nearest(source, [text for _, text in old])
     if start is None:
         return f"none of its lines are in the file{_alike(source, old)}"
-    form = source.form(4)
+    form = source.form(-1)
     for k, (kind, text) in enumerate(old):
         at = start + k
-        if not 0 <= at < len(form) or form[at] != plain(text):
+        if text.strip() and not (0 <= at < len(form) and form[at] == plain(text)):
             what = "removed line" if kind == "-" else "context line"
             return f"the {what} `{text.strip()[:_WIDTH]}` is not there; the file has\n{shown(source, at)}"
     return f"its lines do not tell its place clearly; the nearest is\n{shown(source, start)}"
@@ -31,7 +31,7 @@ def no_place(source: Source, lines: Sequence[Line]) -> str:
 def many_places(starts: Sequence[int]) -> str:
     """Say where else a hunk would fit."""
     listed = ", ".join(str(start + 1) for start in starts[:8]) + (" ..." if len(starts) > 8 else "")
-    return f"its lines stand in the file {len(starts)} times, at lines {listed}: add context that tells them apart"
+    return f"its lines stand in the file {len(starts)} times (lines {listed}): add context to tell them apart"
 
 
 def shown(source: Source, at: int) -> str:
@@ -45,7 +45,7 @@ def shown(source: Source, at: int) -> str:
 
 def _nearest(source: Source, old: Sequence[str]) -> int | None:
     """The start at which most of the old lines agree with the file."""
-    index = source.index(4)
+    index = source.index()
     votes: Counter[int] = Counter()
     for k, text in enumerate(map(plain, old)):
         places = index.get(text, []) if text else []

@@ -1,18 +1,24 @@
 """How the indentation of added lines follows from that of the lines which a hunk shares with the file."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-
-from tools.patch.source import indent_of
+from collections.abc import Callable, Iterable, Sequence
 
 Pair = tuple[str, str]
+Adapt = Callable[[str], str]
 
 
-def follow(removed: Iterable[Pair], context: Iterable[Pair]) -> Callable[[str], str]:
-    """A function from the diff's indentation to the file's, learned from pairs (diff, file) of it."""
+def follow(removed: Iterable[Pair], context: Iterable[Pair]) -> Adapt | None:
+    """A function from the diff's indentation to the file's, learned from pairs (diff, file) of it.
+
+    None when the pairs do not show any: no shared line is indented.
+    """
     groups = [list(removed), list(context)]
     pairs = [pair for group in groups for pair in group]
-    if all(diff == file for diff, file in pairs) or any(map(_same, groups)) or _lost_prefix(groups[1]):
+    if not any(map(any, pairs)):
+        return None
+    moved = [pair for pair in pairs if pair[0] != pair[1]]
+    shifted = any(_is_shift(*pair) for pair in moved)
+    if not moved or any(_same(group, shifted) for group in groups) or _lost_prefix(groups[1]):
         return str
     votes: dict[str, Counter[str]] = {}
     for diff, file in pairs:
@@ -21,17 +27,35 @@ def follow(removed: Iterable[Pair], context: Iterable[Pair]) -> Callable[[str], 
     return lambda indent: known.get(indent, _derived(indent, known))
 
 
-def _same(pairs: list[Pair]) -> bool:
+def in_units(wanted: Iterable[str], have: Iterable[str]) -> Adapt:
+    """Tabs for blanks or blanks for tabs, when a diff indents by the one and its file by the other alone."""
+    wanted, have = {indent for indent in wanted if indent}, Counter(indent for indent in have if indent)
+    tabs, blanks = (all(set(indent) == {char} for indent in wanted) for char in "\t ")
+    if wanted and have and tabs and not any("\t" in indent for indent in have):
+        unit = min(have, key=lambda indent: (have[indent] < max(have.values()) / 4, len(indent)))
+        return lambda indent: unit * len(indent)
+    if wanted and have and blanks and all(set(indent) == {"\t"} for indent in have):
+        size = min(map(len, wanted))
+        return lambda indent: "\t" * (len(indent) // size) + " " * (len(indent) % size)
+    return str
+
+
+def _same(pairs: Sequence[Pair], shifted: bool) -> bool:
     """Whether most lines kept their indentation; those without any tell of a shift, not of other units."""
-    moved = [pair for pair in pairs if pair[0] != pair[1]]
-    shifted = any("" in pair for pair in moved)
     same = sum(diff == file and (shifted or diff != "") for diff, file in pairs)
-    return same > 0 and same >= len(moved)
+    return same > 0 and 2 * same >= sum(diff != file or shifted or diff != "" for diff, file in pairs)
+
+
+def _is_shift(diff: str, file: str) -> bool:
+    """Whether two indentations differ by some blanks, not by the size or kind of their unit."""
+    short, long = sorted(map(len, (diff, file)))
+    return not short or (not set(diff + file) - {" "} and long % short != 0)
 
 
 def _lost_prefix(context: list[Pair]) -> bool:
-    """Whether all context lacks one blank: its prefix, while that of the added lines is there."""
-    return bool(context) and all(file == diff + " " for diff, file in context)
+    """Whether context lacks one blank here and there: its prefix, while that of the added lines is there."""
+    moved = [pair for pair in context if pair[0] != pair[1]]
+    return bool(moved) and all(file == diff + " " for diff, file in moved)
 
 
 def _derived(indent: str, known: dict[str, str]) -> str:
@@ -66,8 +90,3 @@ def _units(known: dict[str, str]) -> Pair:
     if set(file) == {"\t"} and not len(diff) % len(file):
         return diff[: len(diff) // len(file)], "\t"
     return diff, file
-
-
-def indents(diff: str, file: str) -> Pair:
-    """The pair that one shared line gives."""
-    return indent_of(diff), indent_of(file)

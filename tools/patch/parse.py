@@ -1,11 +1,12 @@
 """Unified diffs as models write them, read without trusting their headers, counts or surroundings."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from tools.patch.errors import PatchError
+from tools.patch.fences import dedent, unfence
 
 Kind = Literal[" ", "-", "+"]
 
@@ -48,7 +49,6 @@ _NOTE = re.compile(
     r"index [0-9a-f]{4,}|(?:old|new|deleted file|new file) mode |(?:dis)?similarity index "
     r"|(?:copy|rename) (?:from|to) "
 )
-_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([\w+.#-]*)[ \t]*$")
 _STAMP = re.compile(r"\t.*|\s{1,}\d{4}-\d\d-\d\d[ T]\d\d:\d\d.*|\s+\((?:\w+ ?){1,3}\)\s*$")
 
 
@@ -60,8 +60,8 @@ def parse(diff: str) -> list[FilePatch]:
         lines.pop()
     if any(line.startswith(("--- ", "+++ ", "@@")) and line.endswith("\r") for line in lines):
         lines = [line.removesuffix("\r") for line in lines]
-    inside, is_open = _unfence(lines)
-    patches = _Reader(_dedent(inside)).read()
+    inside, is_open = unfence(lines)
+    patches = _Reader(dedent(inside)).read()
     if not text.endswith("\n") and _breaks_off(patches, is_open):
         raise PatchError("the diff breaks off in the middle: send it again, whole")
     if not patches:
@@ -78,66 +78,6 @@ def _breaks_off(patches: Sequence[FilePatch], is_open: bool) -> bool:
     if last.counts is None or is_open:
         return is_open and last.counts != (old, new)
     return last.counts[1] - new > last.counts[0] - old >= 1
-
-
-def _unfence(lines: list[str]) -> tuple[list[str], bool]:
-    """The contents of the fenced blocks that hold a diff, or every line; whether a fence is left open."""
-    kept: list[str] = []
-    is_open = False
-    i = 0
-    while i < len(lines):
-        fence = _FENCE.match(lines[i])
-        if fence:
-            end = _closing(lines, i + 1, fence[1], fence[2])
-            block = [line.removeprefix(fence[1]) for line in lines[i + 1 : end]]
-            if any(_begins(block, k) for k in range(len(block))):
-                kept += block
-                is_open = end == len(lines)
-            i = end + 1
-        elif not kept and _begins(lines, i):
-            return lines, False
-        else:
-            i += 1
-    return kept or lines, is_open
-
-
-def _closing(lines: Sequence[str], i: int, indent: str, fence: str) -> int:
-    """The line that closes a fence: the first that fits, unless more of the diff follows it."""
-    fits = re.compile(re.escape(indent) + re.escape(fence[0]) + f"{{{len(fence)},}}[ \t]*$")
-    last = len(lines)
-    for k in range(i, len(lines)):
-        if fits.match(lines[k]):
-            last = k
-            following = _until_fence(lines, k + 1)
-            if not any(lines[j].startswith(indent + "@@ ") for j in following):
-                return k
-    return last
-
-
-def _until_fence(lines: Sequence[str], i: int) -> Iterator[int]:
-    while i < len(lines) and not ((fence := _FENCE.match(lines[i])) and fence[3]):
-        yield i
-        i += 1
-
-
-def _begins(lines: Sequence[str], i: int) -> bool:
-    """Whether a diff's first line stands here."""
-    line = lines[i].lstrip(" \t")
-    following = lines[i + 1].lstrip(" \t") if i + 1 < len(lines) else ""
-    return (
-        line.startswith(("diff --git ", "*** Begin Patch", "*** Update File:", "@@ -"))
-        or (line.startswith("--- ") and following.startswith(("+++ ", "@@")))
-        or (line.startswith("+++ ") and following.startswith("@@"))
-    )
-
-
-def _dedent(lines: list[str]) -> list[str]:
-    """Take off the indentation that a whole diff was given."""
-    for i, line in enumerate(lines):
-        if _begins(lines, i):
-            indent = line[: len(line) - len(line.lstrip(" \t"))]
-            return [line.removeprefix(indent) for line in lines] if indent else lines
-    return lines
 
 
 def _path(text: str) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from tools.patch.align import align, weight
-from tools.patch.choose import choose
+from tools.patch.choose import between, choose, expect
 from tools.patch.errors import PatchError
 from tools.patch.explain import many_places, no_place
 from tools.patch.parse import Hunk, Line
@@ -40,14 +40,17 @@ def place(source: Source, hunks: Sequence[Hunk]) -> list[Spot]:
     """Find every hunk's place against the original file, or raise PatchError."""
     spots: list[Spot | None] = []
     found = [_contiguous(source, hunk, "+") for hunk in hunks]
-    starts = choose(source, hunks, [match.starts for match in found])
-    for hunk, match, start in zip(hunks, found, starts, strict=True):
+    places = [match.starts for match in found]
+    starts, expected = choose(source, hunks, places), expect(hunks, places)
+    for k, (hunk, match, start) in enumerate(zip(hunks, found, starts, strict=True)):
         if start is not None:
             spots.append(_spot(hunk, match, start))
         elif match.starts:
             spots.append(None)
         else:
-            spots.append(_applied(source, hunk) or _aligned(source, hunk))
+            spots.append(
+                _applied(source, hunk) or _aligned(source, hunk, expected[k], between(source, starts, k))
+            )
     result = [spot for spot in spots if spot]
     if len(result) < len(hunks):
         raise _refusal(source, hunks, found, spots)
@@ -85,12 +88,18 @@ def _applied(source: Source, hunk: Hunk) -> Spot | None:
     if kept < 1 or (not added and (kept < 2 or not between)):
         return None
     match = _contiguous(source, hunk, "-")
-    return Spot(hunk, (), (), "already applied") if match.starts else None
+    new = [line for line in match.lines if line.kind != "-"]
+    for start in match.starts:
+        there = zip(new, source.lines[start:], strict=False)
+        if all(line.text.rstrip() == text.rstrip() for line, text in there if line.kind == "+"):
+            return Spot(hunk, (), (), "already applied")
+    return None
 
 
-def _aligned(source: Source, hunk: Hunk) -> Spot | None:
+def _aligned(source: Source, hunk: Hunk, expected: int | None, within: range | None) -> Spot | None:
+    """A hunk whose context is not quite the file's; where it is in doubt, the order of the hunks decides."""
     for lines in chain(readings(hunk), without_prose(hunk)):
-        found = align(source, lines)
+        found = align(source, lines, expected) or (align(source, lines, expected, within) if within else None)
         if found:
             kept = [k for k in range(len(lines)) if k not in found.done]
             doubtful = [lines[k].bare and not lines[k].text.strip() and found.where[k] is None for k in kept]

@@ -26,7 +26,7 @@ def elided(line: Line) -> bool:
     )
 
 
-def readings(hunk: Hunk) -> Iterator[tuple[Line, ...]]:
+def readings(hunk: Hunk) -> list[tuple[Line, ...]]:
     """The hunk's lines in every plausible reading, the likeliest first."""
     lines = hunk.lines
     met = next((i for i in _ends(lines) if hunk.counts == counted(lines[:i])), None)
@@ -34,12 +34,13 @@ def readings(hunk: Hunk) -> Iterator[tuple[Line, ...]]:
         line.kind != "+" and line.text.strip() and not line.bare for line in lines[met:]
     ):
         lines = lines[:met]
-    yield lines
+    found = [lines]
     blank = [line.bare and not line.text.strip() for line in lines]
     if any(blank) and (filled := fill(lines, blank)) != lines:
-        yield filled
+        found.insert(counted(filled) != hunk.counts, filled)
     if any(line.bare and line.text.strip() for line in lines):
-        yield tuple(_unshifted(line) for line in lines)
+        found.append(tuple(_unshifted(line) for line in lines))
+    return found
 
 
 def without_prose(hunk: Hunk) -> Iterator[tuple[Line, ...]]:

@@ -51,12 +51,13 @@ plain = _plain
 _INDENT = re.compile(r"[ \t]*")
 
 
-_WORDS = re.compile(r"\w+|[^\w\s]")
+_MISSPELT = 3
+_WORDS = re.compile(r"\w+")
 
 
 def words(text: str) -> set[str]:
-    """The words and signs of a line, whatever its quotes."""
-    return set(_WORDS.findall(text.translate(_TYPOGRAPHY)))
+    """The words of a line."""
+    return set(_WORDS.findall(text))
 
 
 def bigrams(text: str) -> set[str]:
@@ -68,6 +69,28 @@ def bigrams(text: str) -> set[str]:
 def dice(one: set[str], other: set[str]) -> float:
     """How much of two sets is common, from 0 to 1 (Dice's coefficient)."""
     return 2 * len(one & other) / (len(one) + len(other)) if one and other else 0.0
+
+
+def likeness(one: set[str], other: set[str]) -> float:
+    """How many words two lines share, from 0 to 1, where a few may be misspelt."""
+    mine, theirs = one - other, other - one
+    shared = len(one) - len(mine)
+    if (shared or len(one) == 1) and 0 < len(mine) <= _MISSPELT and 0 < len(theirs) <= _MISSPELT:
+        shared += sum(any(_misspelt(word, wrong) for wrong in theirs) for word in mine)
+    return 2 * shared / (len(one) + len(other)) if shared else 0.0
+
+
+def _misspelt(word: str, other: str) -> bool:
+    """Whether two words differ by one letter more, less or other, or by two that changed places."""
+    if min(len(word), len(other)) < 3 or abs(len(word) - len(other)) > 1:
+        return False
+    start = next((i for i, (mine, its) in enumerate(zip(word, other, strict=False)) if mine != its), -1)
+    rest, others = word[start:], other[start:]
+    if start < 0:
+        return True
+    if len(rest) == len(others):
+        return rest[1:] == others[1:] or (rest[1::-1] == others[:2] and rest[2:] == others[2:])
+    return rest[1:] == others or rest == others[1:]
 
 
 def indent_of(text: str) -> str:
@@ -86,27 +109,26 @@ class Source:
         if self.newline:
             self.lines.pop()
         self._forms: dict[int, list[str]] = {}
-        self._index: dict[int, dict[str, list[int]]] = {}
+        self._index: dict[str, list[int]] = {}
         self._words: dict[int, set[str]] = {}
         self._bigrams: dict[int, set[str]] = {}
 
     def form(self, tier: int) -> list[str]:
-        """The lines as that tier compares them."""
+        """The lines as a tier compares them; -1 is the last, where the tokens alone count."""
+        tier %= len(TIERS)
         if tier not in self._forms:
             self._forms[tier] = list(map(TIERS[tier][1], self.lines)) if tier else self.lines
         return self._forms[tier]
 
-    def index(self, tier: int) -> dict[str, list[int]]:
-        """Where each line stands, in that tier's form."""
-        if tier not in self._index:
-            index: dict[str, list[int]] = {}
-            for i, line in enumerate(self.form(tier)):
-                index.setdefault(line, []).append(i)
-            self._index[tier] = index
-        return self._index[tier]
+    def index(self) -> dict[str, list[int]]:
+        """Where each line stands, its tokens alone."""
+        if not self._index:
+            for i, line in enumerate(self.form(-1)):
+                self._index.setdefault(line, []).append(i)
+        return self._index
 
     def words(self, line: int) -> set[str]:
-        """The words and signs of one line, plain."""
+        """The words of one line."""
         if line not in self._words:
             self._words[line] = words(self.lines[line])
         return self._words[line]
@@ -126,15 +148,15 @@ class Source:
         """Every place where the wanted lines, already in that tier's form, stand one after another."""
         if not wanted:
             return [] if self.lines else [0]
-        index, form, size = self.index(tier), self.form(tier), len(wanted)
-        rare, places = min(
-            ((k, index.get(line, [])) for k, line in enumerate(wanted)), key=lambda found: len(found[1])
-        )
-        found = []
-        for place in places:
-            start = place - rare
-            if start >= 0 and form[start : start + size] == wanted:
-                found.append(start)
-                if len(found) >= limit:
-                    break
+        form, size = self.form(tier), len(wanted)
+        rare = max(range(size), key=lambda k: len(wanted[k]))
+        found: list[int] = []
+        at = rare - 1
+        while len(found) < limit:
+            try:
+                at = form.index(wanted[rare], at + 1)
+            except ValueError:
+                break
+            if at >= rare and form[at - rare : at - rare + size] == wanted:
+                found.append(at - rare)
         return found

@@ -1,10 +1,11 @@
 """The new text of a file from its placed hunks: the file's own lines, indentation and line ends win."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tools.patch.errors import PatchError
-from tools.patch.indent import follow, indents
+from tools.patch.indent import Adapt, Pair, follow, in_units
 from tools.patch.place import Spot
+from tools.patch.recount import carry_out, recount
 from tools.patch.source import Source, indent_of
 
 
@@ -13,8 +14,8 @@ def write(source: Source, spots: Sequence[Spot]) -> str:
     gone: set[int] = set()
     added: dict[int, list[str]] = {}
     newline = source.newline
-    for spot in spots:
-        removed, inserted = _edits(source, spot)
+    for spot, adapt in zip(spots, _adapters(source, spots), strict=True):
+        removed, inserted = _edits(spot, source, adapt)
         if removed <= gone and all(added.get(at) == lines for at, lines in inserted.items()):
             continue
         if removed & gone or inserted.keys() & added.keys():
@@ -22,11 +23,7 @@ def write(source: Source, spots: Sequence[Spot]) -> str:
         gone |= removed
         added |= inserted
         newline = _newline(source, spot, newline)
-    lines: list[str] = []
-    for i in range(len(source.lines) + 1):
-        lines += added.get(i, [])
-        if i < len(source.lines) and i not in gone:
-            lines.append(source.lines[i])
+    lines = carry_out(source.lines, recount(source.lines, gone, added))
     return source.bom + "\n".join(lines) + ("\n" if newline and lines else "")
 
 
@@ -43,17 +40,19 @@ def _newline(source: Source, spot: Spot, newline: bool) -> bool:
     return newline or any(line.end and line.kind == "-" for line, _ in old)
 
 
-def _edits(source: Source, spot: Spot) -> tuple[set[int], dict[int, list[str]]]:
+def _edits(spot: Spot, source: Source, adapt: Adapt) -> tuple[set[int], dict[int, list[str]]]:
     """The lines a hunk removes, and those it adds before which line of the file."""
     gone: set[int] = set()
     added: dict[int, list[str]] = {}
     at = next((place for place in spot.where if place is not None), 0)
-    adapt = str if spot.exact else _adapter(source, spot)
     for line, place in zip(spot.lines, spot.where, strict=True):
         if line.kind == "+":
             at = at if place is None else place
-            text = line.text if spot.exact else adapt(line.text.removesuffix("\r")) + source.line_end(at)
-            added.setdefault(at, []).append(text)
+            text = line.text
+            if not spot.exact:
+                text = text.removesuffix("\r") + source.line_end(at)
+            indent = indent_of(text)
+            added.setdefault(at, []).append(adapt(indent) + text[len(indent) :] if text.strip() else text)
         elif place is not None:
             at = place + 1
             if line.kind == "-":
@@ -61,14 +60,23 @@ def _edits(source: Source, spot: Spot) -> tuple[set[int], dict[int, list[str]]]:
     return gone, added
 
 
-def _adapter(source: Source, spot: Spot) -> Callable[[str], str]:
-    """What gives an added line the file's indentation."""
-    shared = [
-        (line.kind, indents(line.text, source.lines[place]))
-        for line, place in zip(spot.lines, spot.where, strict=True)
-        if place is not None and line.kind != "+" and line.text.strip() and not line.bare
-    ]
-    adapt = follow(
-        [pair for kind, pair in shared if kind == "-"], [pair for kind, pair in shared if kind == " "]
-    )
-    return lambda text: adapt(indent_of(text)) + text[len(indent_of(text)) :] if text.strip() else text
+def _adapters(source: Source, spots: Sequence[Spot]) -> list[Adapt]:
+    """For each hunk what gives its added lines the file's indentation."""
+    own = [follow(*_pairs(source, [spot])) for spot in spots]
+    if all(spot.exact for spot in spots):
+        return [str for _ in spots]
+    common = follow(*_pairs(source, spots))
+    if common is None:
+        added = [indent_of(line.text) for spot in spots for line in spot.lines if line.kind == "+"]
+        common = in_units(added, map(indent_of, source.lines))
+    return [adapt or (str if common("") else common) for adapt in own]
+
+
+def _pairs(source: Source, spots: Sequence[Spot]) -> tuple[list[Pair], list[Pair]]:
+    """The indentation that removed and context lines have in the diff and in the file."""
+    found: dict[str, list[Pair]] = {"-": [], " ": []}
+    for spot in spots:
+        for line, place in zip(spot.lines, spot.where, strict=True):
+            if place is not None and line.kind in found and line.text.strip() and not line.bare:
+                found[line.kind].append((indent_of(line.text), indent_of(source.lines[place])))
+    return found["-"], found[" "]

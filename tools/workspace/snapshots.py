@@ -99,7 +99,7 @@ class Snapshots:
         """Give what now lies at `path`, if writing there touches no link, submodule or other file."""
         for folder in (path[:end] for end, char in enumerate(path) if char == "/"):
             above = self._objects.entry(tree, folder)
-            if changes.get(folder) is not None:
+            if changes.get(folder) is not None and changes[path] is not None:
                 raise PathError(f"{path}: {folder} is written as a file too; a path is a file or a folder")
             if above and above.mode != FileMode.TREE and folder not in changes:
                 raise PathError(f"{path}: {folder} is {_kind(above)}, not a folder; choose another path")
