@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pygit2
 from pydantic import ValidationError
 
 from graph.runner import Runner
@@ -94,13 +95,22 @@ async def cancel(settings: Settings, face: Face, thread: str) -> Exit:
 
 async def demonstrate(settings: Settings, face: Face) -> Exit:
     """Carry out the packaged task on a fresh copy of the packaged repository, with recorded models."""
+    task = (DEMO / "task.txt").read_text(encoding="utf-8").strip()
     place = settings.home / "scratch" / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
-    shutil.copytree(DEMO / "repository", place)
-    Workspace.init(place)
+    _settle(place)
+    face.say(f"A small repository was copied to {place}\nThe task: {task}\n")
     replay = settings.model_copy(update={"llm_mode": "replay", "llm_cassette": DEMO / "cassette.jsonl"})
-    face.say(f"A small repository, copied to {place}\n")
-    task = Task((DEMO / "task.txt").read_text(encoding="utf-8").strip(), place)
-    return await start(replay, face, task)
+    return await start(replay, face, Task(task, place))
+
+
+def _settle(place: Path) -> None:
+    """Copy the packaged repository to `place`, with everything in a first commit."""
+    shutil.copytree(DEMO / "repository", place, ignore=shutil.ignore_patterns("__pycache__"))
+    repo = pygit2.init_repository(str(place), initial_head="main")
+    repo.index.add_all()
+    repo.index.write()
+    author = pygit2.Signature("AutoCodeAI demo", "demo@autocode.invalid")
+    repo.create_commit("HEAD", author, author, "A small work log", repo.index.write_tree(), [])
 
 
 def input_of(task: Task) -> Input:
