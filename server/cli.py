@@ -220,6 +220,10 @@ def cancel(thread: Thread, env_file: EnvFile = None) -> None:
     """Stop a thread's run; it can be resumed."""
 
     async def body(settings: "Settings", face: "Face") -> int:
+        from server.threads import stopped
+
+        if await stopped(settings, face, thread):
+            return 0
         from server.tasks import cancel
 
         return await cancel(settings, face, thread)

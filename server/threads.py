@@ -1,4 +1,4 @@
-"""The commands that look at threads and take their results: threads, show, diff, apply."""
+"""The commands that look at threads and take their results."""
 
 import json
 from collections.abc import AsyncIterator
@@ -94,6 +94,16 @@ async def apply(settings: Settings, face: Face, thread: str, yes: bool, unverifi
     paths = await result.apply()
     face.print(Text(f"Applied {count(len(paths), 'file')}: {', '.join(map(line, paths))}", style="green"))
     return Exit.VERIFIED
+
+
+async def stopped(settings: Settings, face: Face, thread: str) -> bool:
+    """Ask a live owner of the thread to stop, without the weight of the runner; False when there is none."""
+    async with _journal(settings) as journal:
+        await _thread(journal, thread)
+        asked = await journal.ask_cancel(thread)
+    if asked:
+        face.say(f"Cancelled. Go on with: autocode resume {thread}")
+    return asked
 
 
 def _agreed(face: Face, question: str) -> bool:

@@ -497,8 +497,8 @@ def test_a_spent_budget_and_a_missing_model_have_codes_of_their_own(
     assert "LOCAL_LLM_URL" in missing.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_says_how_to_go_on_and_goes_on(ready: Bench, number: signal.Signals) -> None:
+@pytest.mark.parametrize("how", ["INT", "TERM", "cancel"])
+def test_a_stopped_run_says_how_to_go_on_and_goes_on(ready: Bench, how: str) -> None:
     ready.desk.rules[1].delay = 30.0
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [*MAIN, "run", "Add mul", "--repo", str(ready.repo.path), "--thread", "t1", "--json"]
@@ -508,8 +508,12 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on(ready: Bench, number: signa
     for said in child.stdout:
         told.append(EVENT.validate_json(said))
         if told[-1].node == "coder":
-            child.send_signal(number)
             break
+    if how == "cancel":
+        assert autocode("resume", "t1").exit_code == 2
+        assert autocode("cancel", "t1").exit_code == 0
+    else:
+        child.send_signal(signal.Signals[f"SIG{how}"])
     rest, complaint = child.communicate(timeout=30)
     told += [EVENT.validate_json(said) for said in rest.splitlines()]
     assert child.returncode == 1
