@@ -91,7 +91,7 @@ class Database:
         """Connect to `sqlite:///PATH` or `postgresql://…`, and create what is missing."""
         path = sqlite_path(url)
         if path:
-            prepare(path)
+            await asyncio.to_thread(prepare, path)
             engine = create_async_engine(
                 URL.create("sqlite+aiosqlite", database=str(path)), pool_size=1, max_overflow=0
             )

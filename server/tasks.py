@@ -29,6 +29,8 @@ THREAD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What may name a thread, and so a branch."""
 
 DEMO = Path(__file__).parent / "demo"
+DEMO_PACE = 200.0
+"""Words a second of the recorded models: as quick as it can be followed."""
 
 
 @dataclass(frozen=True)
@@ -95,22 +97,24 @@ async def cancel(settings: Settings, face: Face, thread: str) -> Exit:
 
 async def demonstrate(settings: Settings, face: Face) -> Exit:
     """Carry out the packaged task on a fresh copy of the packaged repository, with recorded models."""
-    task = (DEMO / "task.txt").read_text(encoding="utf-8").strip()
     place = settings.home / "scratch" / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
-    _settle(place)
-    face.say(f"A small repository was copied to {place}\nThe task: {task}\n")
-    replay = settings.model_copy(update={"llm_mode": "replay", "llm_cassette": DEMO / "cassette.jsonl"})
-    return await start(replay, face, Task(task, place))
+    shutil.copytree(DEMO / "repository", place)
+    _commit(place)
+    tape = {"llm_mode": "replay", "llm_cassette": DEMO / "cassette.jsonl", "llm_replay_pace": DEMO_PACE}
+    replay = settings.model_copy(update=tape)
+    face.say(f"A small repository, copied to {place}\n")
+    task = Task((DEMO / "task.txt").read_text(encoding="utf-8").strip(), place)
+    return await start(replay, face, task)
 
 
-def _settle(place: Path) -> None:
-    """Copy the packaged repository to `place`, with everything in a first commit."""
-    shutil.copytree(DEMO / "repository", place, ignore=shutil.ignore_patterns("__pycache__"))
-    repo = pygit2.init_repository(str(place), initial_head="main")
-    repo.index.add_all()
-    repo.index.write()
-    author = pygit2.Signature("AutoCodeAI demo", "demo@autocode.invalid")
-    repo.create_commit("HEAD", author, author, "A small work log", repo.index.write_tree(), [])
+def _commit(place: Path) -> None:
+    """Make the copied files a repository with one commit, as a user's would be."""
+    repository = pygit2.init_repository(place, initial_head="main")
+    repository.index.add_all()
+    repository.index.write()
+    author = pygit2.Signature("Demo", "demo@example.com")
+    tree = repository.index.write_tree()
+    repository.create_commit("HEAD", author, author, "Read a log of working time", tree, [])
 
 
 def input_of(task: Task) -> Input:
