@@ -106,9 +106,11 @@ class Progress:
         """Fold in the next event."""
         before, self.now = self.now, moment(event.ts)
         self.last_seq = event.seq
+        if self.finished or isinstance(event, RunStarted):
+            self.started += self.now - before
         match event:
             case RunStarted():
-                self._begin(event, idle=self.now - before)
+                self._begin(event)
             case RunFinished(data=data):
                 self._end(data)
             case NodeStarted():
@@ -164,9 +166,8 @@ class Progress:
         steps = self.plan["steps"] if self.plan else []
         return event.step_id if any(step["id"] == event.step_id for step in steps) else None
 
-    def _begin(self, event: RunStarted, idle: float) -> None:
+    def _begin(self, event: RunStarted) -> None:
         if event.run_id == self.run:
-            self.started += idle
             self._rewind()
         else:
             self.__dict__.update(Progress(started=self.now, now=self.now, last_seq=self.last_seq).__dict__)

@@ -75,9 +75,9 @@ def _headline(finished: RunFinished.Data, proof: Proof | None) -> Text:
 def _facts(
     finished: RunFinished.Data, proof: Proof | None, progress: Progress
 ) -> Iterator[tuple[str, RenderableType]]:
-    if finished.reason:
+    if finished.reason and finished.reason != "stopped":
         yield "reason", Text(clean(finished.reason), style="yellow")
-    for missing in finished.missing:
+    for missing in (one for one in finished.missing if one != finished.reason):
         yield "missing", Text(line(missing), style="red")
     for error in progress.errors if finished.status in ("failed", "unverified") else []:
         yield "error", Text(clean(error.message), style="red")

@@ -85,7 +85,7 @@ async def go_on(settings: Settings, face: Face, thread: str, replies: Replies) -
 
 
 async def cancel(settings: Settings, face: Face, thread: str) -> Exit:
-    """Ask whoever runs the thread to stop."""
+    """End the run of a thread that nobody runs just now, or that somebody does after all."""
     async with Runner.open(settings, face.say) as runner:
         if await runner.journal.last_run(thread) is None:
             raise Usage(f"there is no thread {line(thread)}; `autocode threads` lists them")
