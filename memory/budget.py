@@ -30,7 +30,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Sums:
-    """What a run has taken so far, reservations included."""
+    """What a run's calls have taken together."""
 
     tokens: int
     cost_usd: float
