@@ -243,9 +243,16 @@ def test_an_unfinished_merge_goes_in_as_it_lies_in_the_files(repo: GitRepo) -> N
 
 
 def test_indexes_that_cannot_be_read_are_said_with_a_way_out(repo: GitRepo) -> None:
-    head = repo.commit({"a.py": "1\n"})
+    repo.commit({"a.py": "1\n"})
     repo.git("update-index", "--split-index")
     with pytest.raises(WorkspaceError, match=r"--from-head.*--no-split-index"):
+        Workspace.open(repo.path).begin()
+    repo.git("update-index", "--no-split-index")
+    repo.put("in/a.py")
+    repo.put("out/b.py")
+    head = repo.commit()
+    repo.git("sparse-checkout", "set", "--cone", "--sparse-index", "in")
+    with pytest.raises(WorkspaceError, match=r"--from-head.*--no-sparse-index"):
         Workspace.open(repo.path).begin()
     assert Workspace.open(repo.path).begin(from_head=True).snapshot == head
 
@@ -261,6 +268,19 @@ def test_a_subfolder_opens_its_repository_and_other_folders_name_init(repo: GitR
     made = Workspace.init(tmp_path / "plain")
     assert made.begin().head is None
     assert Workspace.init(repo.path).begin().head == repo.git("rev-parse", "HEAD")
+
+
+def test_checkouts_whose_git_folder_lies_elsewhere_open(repo: GitRepo, tmp_path: Path) -> None:
+    apart = GitRepo(tmp_path / "apart", "--separate-git-dir", str(tmp_path / "elsewhere"))
+    head = apart.commit({"a.py": "1\n"})
+    workspace = Workspace.open(apart.path)
+    assert (workspace.path, workspace.begin().snapshot) == (apart.path, head)
+    repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(apart.path), "lib")
+    inside = Workspace.open(repo.path / "lib")
+    assert (inside.path, inside.begin().snapshot) == (repo.path / "lib", head)
+    assert inside.apply(head, inside.write(head, {"b.py": "1\n"}, "m")) == ("b.py",)
+    (tmp_path / "link").symlink_to(repo.path)
+    assert Workspace.open(tmp_path / "link").path == repo.path
 
 
 def test_a_linked_worktree_has_its_own_head_and_shares_refs(repo: GitRepo, tmp_path: Path) -> None:
@@ -353,8 +373,11 @@ def test_a_missing_object_is_said_so(repo: GitRepo) -> None:
     blob = repo.git("rev-parse", "HEAD:a.py")
     (repo.path / f".git/objects/{blob[:2]}/{blob[2:]}").unlink()
     workspace = Workspace.open(repo.path)
-    with pytest.raises(WorkspaceError, match="partial clone, or damaged"):
-        workspace.files(workspace.begin().snapshot)
+    head = workspace.begin().snapshot
+    written = workspace.write(head, {"a.py": "2\n"}, "m")
+    for lookup in (workspace.files, workspace.size, lambda head: workspace.diff(head, written)):
+        with pytest.raises(WorkspaceError, match="partial clone, or damaged"):
+            lookup(head)
     with pytest.raises(WorkspaceError, match="no commit"):
         workspace.files("1" * 40)
 

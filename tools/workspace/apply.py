@@ -40,7 +40,7 @@ def apply(repo: pygit2.Repository, objects: Objects, root: Path, base: str, resu
     wanted = [move for move in moves if checkout.holds(move) != move.new]
     try:
         _write(checkout, wanted)
-    except OSError as error:
+    except (OSError, KeyError, pygit2.GitError) as error:
         raise WorkspaceError(f"nothing was applied, every file is as before: {error}") from error
     return tuple(move.path for move in wanted)
 
@@ -210,5 +210,5 @@ def _copy(source: Path, copy: Path) -> None:
 def _give(file: Path, like: Path) -> None:
     """Give a file the owner of another, for when we run as root in a user's repository."""
     owner = like.lstat()
-    with suppress(PermissionError):
+    with suppress(OSError):
         os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)

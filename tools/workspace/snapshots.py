@@ -10,7 +10,7 @@ from pygit2.enums import DeltaStatus, FileMode
 
 from tools.workspace.archive import tar
 from tools.workspace.diff import unified
-from tools.workspace.errors import PathError
+from tools.workspace.errors import PathError, missing_objects
 from tools.workspace.merge import Merged, describe
 from tools.workspace.objects import Entry, Objects
 from tools.workspace.paths import check_path
@@ -143,7 +143,8 @@ class Snapshots:
         )
 
     def _patches(self, base: str, head: str) -> list[tuple[str, pygit2.Patch]]:
-        patches = [patch for patch in self._objects.diff(base, head) if patch is not None]
+        with missing_objects():
+            patches = [patch for patch in self._objects.diff(base, head) if patch is not None]
         return sorted(
             ((os.fsdecode(patch.delta.new_file.raw_path), patch) for patch in patches),
             key=lambda named: named[0],
@@ -152,7 +153,8 @@ class Snapshots:
     def merge(self, base: str, ours: str, theirs: str, message: str) -> Merged:
         """Join two snapshots that began at `base`, three-way, into a snapshot or a list of conflicts."""
         ancestor, one, other = (self._objects.tree(snapshot) for snapshot in (base, ours, theirs))
-        index = self._objects.repo.merge_trees(ancestor, one, other)
+        with missing_objects():
+            index = self._objects.repo.merge_trees(ancestor, one, other)
         if index.conflicts is not None:
             return Merged(None, describe(self._objects, index.conflicts))
         tree = index.write_tree(self._objects.repo)

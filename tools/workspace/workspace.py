@@ -48,11 +48,10 @@ class Workspace(Snapshots, Refs):
         pygit2.settings.owner_validation = False  # another user's repository is safe: nothing in it runs
         if not path.is_dir():
             raise WorkspaceError(f"there is no folder {path}")
-        found = pygit2.discover_repository(str(path))
-        if found is None:
+        if pygit2.discover_repository(str(path)) is None:
             raise WorkspaceError(f"{path} is not in a git repository; --init makes it one")
         with git_errors(_UNREADABLE.format(path=path)):
-            repo = pygit2.Repository(found)
+            repo = pygit2.Repository(str(path))
         return cls(_root(repo), repo)
 
     @classmethod
