@@ -76,7 +76,8 @@ class Database:
     async def open(cls, url: str) -> "Database":
         """Connect to `sqlite:///PATH` or `postgresql://…`, and create what is missing."""
         path = sqlite_path(url)
-        database = cls(_sqlite(path) if path else _postgresql(url), str(path or make_url(url)))
+        engine = await asyncio.to_thread(_sqlite, path) if path else _postgresql(url)
+        database = cls(engine, str(path or make_url(url)))
         try:
             await database.run(_create, writes=True)
         except BaseException:
