@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from sandbox.base import Limits, Result, SandboxError
@@ -176,8 +177,14 @@ class Docker:
 def connect() -> "DockerClient":
     """A client of the engine that Docker's own variables name. Raises NoEngine."""
     import docker
+    from docker.constants import DEFAULT_UNIX_SOCKET
     from docker.errors import DockerException
+    from docker.utils import kwargs_from_env
 
+    address = str(kwargs_from_env().get("base_url") or DEFAULT_UNIX_SOCKET)
+    scheme, _, path = address.partition("://")
+    if scheme.endswith("unix") and not Path("/", path).is_socket():  # docker-py would leak a socket of its own
+        raise NoEngine(f"no Docker Engine answers (there is no {path}); {START}")
     try:
         quick = docker.from_env(timeout=_PING_SECONDS)
         quick.ping()
