@@ -101,11 +101,12 @@ class Jailed:
             await self.kill()
 
     async def kill(self) -> None:
-        """Kill bubblewrap, with which its namespace's init dies, with which everything in it dies."""
+        """Kill the namespace's init, with which everything in it dies; bubblewrap then ends by itself.
+
+        Never the other way round: until it is told to go on, the init would wait for a dead parent forever.
+        """
         with suppress(ProcessLookupError):
-            self._process.kill()
-        if self._init.done() and (init := self._init.result()):
-            with suppress(ProcessLookupError):
+            if init := await asyncio.shield(self._init):
                 signal.pidfd_send_signal(init[1], signal.SIGKILL)
 
     async def close(self) -> None:
@@ -113,7 +114,6 @@ class Jailed:
         await self.kill()
         await self._process.wait()
         if init := await self._init:
-            await self.kill()
             await _readable(init[1])
             os.close(init[1])
         self._sender.close()

@@ -197,6 +197,37 @@ async def test_cancelling_kills_the_program(sandbox: Sandbox) -> None:
     assert not processes(token)
 
 
+async def test_cancelling_at_any_moment_leaves_nothing(sandbox: Sandbox) -> None:
+    token = f"program-{uuid4().hex}"
+    command = ["sh", "-c", "yes & sleep 60", token]
+    tasks = [asyncio.create_task(sandbox.run(tar({}), command, Limits())) for _ in range(4)]
+    for number, task in enumerate(tasks):
+        await asyncio.sleep(0.02 * number**2)
+        task.cancel()
+    await asyncio.sleep(0.01)
+    tasks[-1].cancel()  # and again, while it is being taken down
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(one, asyncio.CancelledError) for one in ended)
+    for _ in range(50):
+        if not processes(token):
+            break
+        await asyncio.sleep(0.1)
+    assert not processes(token)
+
+
+async def test_half_a_processor_is_all_there_is(sandbox: Sandbox) -> None:
+    program = """
+        import os, time
+        children = [child for _ in range(2) if (child := os.fork())]
+        end = time.monotonic() + 2
+        while time.monotonic() < end: pass
+        for child in children: os.waitpid(child, 0)
+        if len(children) == 2: print(sum(os.times()[:4]))
+    """
+    result = await python(sandbox, program)
+    assert float(result.stdout) < 1.6
+
+
 async def test_a_fork_bomb_runs_into_its_limit(sandbox: Sandbox) -> None:
     program = """
         import os, time
