@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import psutil
 
-from sandbox.base import Limits
+from sandbox.base import Limits, SandboxError
 from sandbox.cgroup import Cgroup, Cgroups
 from sandbox.jail import PATH, Jail
 from sandbox.output import Output
@@ -41,7 +41,7 @@ class Jailed:
     async def start(
         cls, jail: Jail, cgroups: Cgroups, cgroup: Cgroup, limits: Limits, script: list[str]
     ) -> "Jailed":
-        """Start `script`, which waits for its files. Raises OSError when not even that succeeds."""
+        """Start `script`, which waits for its files. Raises SandboxError when not even that succeeds."""
         near, far = socket.socketpair()
         info, info_end = os.pipe()
         passed = [info_end]
@@ -57,9 +57,11 @@ class Jailed:
                 env={**ENVIRONMENT, "PATH": PATH},
                 cwd="/",
             )
-        except BaseException:
+        except BaseException as error:
             near.close()
             os.close(info)
+            if isinstance(error, OSError):
+                raise SandboxError(f"the program could not be started: {error}") from error
             raise
         finally:
             far.close()

@@ -152,6 +152,11 @@ async def test_files_that_do_not_fit_are_an_error_that_says_so(sandbox: Sandbox)
         await sandbox.run(tar({"blob": bytes(4_000_000)}), ["true"], Limits(workspace_mb=2))
 
 
+async def test_a_command_that_is_too_long_is_an_error_of_the_sandbox(sandbox: Sandbox) -> None:
+    with pytest.raises(SandboxError):
+        await sandbox.run(tar({}), ["true", "x" * 3_000_000], Limits())
+
+
 async def test_an_error_while_files_are_read_is_passed_on(sandbox: Sandbox) -> None:
     def broken() -> Iterator[bytes]:
         yield bytes(512)
