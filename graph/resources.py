@@ -52,6 +52,7 @@ def model_settings(settings: Settings) -> ModelSettings:
         local_model=settings.local_model,
         record=settings.llm_record,
         cassette=settings.llm_cassette,
+        replay_pieces_per_second=settings.llm_replay_pace,
         timeout=settings.llm_timeout,
         max_retries=settings.llm_max_retries,
         max_output_tokens=settings.llm_max_output_tokens,

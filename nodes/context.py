@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from tools.outline import repository_map
-
 from nodes.dialogue import fenced, section
 from nodes.state import ContextFile, Plan
+from tools.outline import repository_map
 from tools.workspace import Workspace
 
 FILE_TOKENS = 24_000

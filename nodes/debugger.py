@@ -63,7 +63,7 @@ class Debugger:
             notify("error", {"message": f"the debugger's answer could not be used: {error}", "kind": "step"})
             return counted
         await asyncio.to_thread(keep, workspace, edit, thread_of(runtime), step, notify)
-        return counted | {"head": edit.snapshot}
+        return counted | {"head": edit.snapshot, "repairs": [*state["repairs"], edit.digest]}
 
     def _prompt(self, workspace: Workspace, state: State) -> list[BaseMessage]:
         base, head = state["base"], state["head"]

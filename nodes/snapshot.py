@@ -41,6 +41,7 @@ class Snapshot:
             "untestable": "",
             "check": None,
             "failure": "",
+            "repairs": [],
             "debug_rounds": 0,
             "review_rounds": 0,
             "verdict": None,

@@ -114,6 +114,7 @@ class State(TypedDict, total=False):
     untestable: str
     check: dict[str, Any] | None
     failure: str
+    repairs: list[str]
     debug_rounds: int
     review_rounds: int
     verdict: Verdict | None

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from server.signals import leave, stopping
+
 if TYPE_CHECKING:
     from graph.settings import Settings
     from server.face import Face
@@ -218,6 +220,10 @@ def cancel(thread: Thread, env_file: EnvFile = None) -> None:
     """Stop a thread's run; it can be resumed."""
 
     async def body(settings: "Settings", face: "Face") -> int:
+        from server.threads import stopped
+
+        if await stopped(settings, face, thread):
+            return 0
         from server.tasks import cancel
 
         return await cancel(settings, face, thread)
@@ -260,6 +266,7 @@ Body = Callable[["Settings", "Face"], Coroutine[Any, Any, int]]
 
 def _carry(body: Body, env_file: Path | None, json: bool = False) -> None:
     """Read the settings, run a command's body, and leave with its exit code."""
-    from server.entry import enter
+    with stopping(leave):
+        from server.entry import enter
 
-    raise typer.Exit(enter(body, env_file, json))
+        raise typer.Exit(enter(body, env_file, json))

@@ -1,11 +1,9 @@
 """Carries a run on the command line: shows it, asks what it asks, stops it cleanly, returns its exit code."""
 
 import asyncio
-import os
-import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,6 +17,7 @@ from server.exits import STATUSES, Exit
 from server.face import Face, View
 from server.progress import Progress
 from server.result import Result
+from server.signals import interrupt, leave, stopping
 from server.summary import coloured, summary
 
 FRAME_SECONDS = 0.1
@@ -67,14 +66,15 @@ class Drive:
 
     async def _watch(self, events: AsyncIterator[Event], view: View) -> None:
         """Show events until they end; Ctrl-C or SIGTERM ends them early, and the log tells the rest."""
-        progress = view.progress
+        progress, loop = view.progress, asyncio.get_running_loop()
+        seen = progress.last_seq
         with view:
             ticking = asyncio.create_task(_tick(view))
             reading = asyncio.create_task(_read(events, view))
             try:
-                with _stopping(reading, view):
+                with stopping(lambda: loop.call_soon_threadsafe(_end, reading, view)):
                     await asyncio.wait((reading,))
-                if progress.run:
+                if progress.last_seq > seen:
                     for event in await self.runner.events(progress.thread, progress.last_seq):
                         view.show(event)
             finally:
@@ -82,7 +82,7 @@ class Drive:
                 reading.cancel()
                 await asyncio.wait((ticking, reading))
         if not reading.cancelled() and (error := reading.exception()):
-            if progress.run and progress.thread:
+            if progress.last_seq > seen:
                 error.add_note(f"thread {progress.thread}; go on with: autocode resume {progress.thread}")
             raise error
 
@@ -91,12 +91,12 @@ class Drive:
             return approvals.approved(pending)
         if not self.face.asks:
             return None
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's own would not reach a prompt
-        return approvals.ask(self.face.out, pending)
+        with stopping(interrupt):
+            return approvals.ask(self.face.out, pending)
 
     def _park(self, thread: str, pending: approvals.Pending) -> Exit:
         """Say how the run is taken up again."""
-        if not self.face.json:
+        if not self.face.json and not self.face.asks:
             for one in pending:
                 with self.face.page() as console:
                     approvals.show(console, one)
@@ -144,25 +144,13 @@ async def _tick(view: View) -> None:
         await asyncio.sleep(FRAME_SECONDS)
 
 
-@contextmanager
-def _stopping(reading: "asyncio.Task[None]", view: View) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM stop the run where it can be resumed, the second end us at once."""
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        if reading.cancelling():
-            view.__exit__(None, None, None)
-            os._exit(Exit.UNVERIFIED)
-        view.say("Stopping; once more leaves at once.")
-        reading.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+def _end(reading: "asyncio.Task[None]", view: View) -> None:
+    """Stop the run where it can be resumed; when asked for a second time, leave at once."""
+    if reading.cancelling():
+        view.__exit__(None, None, None)
+        leave()
+    view.say("Stopping; once more leaves at once.")
+    reading.cancel()
 
 
 def _ways(thread: str, asked: ApprovalRequired.Data) -> list[str]:

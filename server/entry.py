@@ -25,9 +25,6 @@ def enter(
     try:
         settings = _settings(env_file)
         return asyncio.run(body(settings, face))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        face.say("Stopped.")
-        return Exit.UNVERIFIED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.UNVERIFIED

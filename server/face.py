@@ -72,8 +72,8 @@ class Face:
         return Lines(self.write, self.write, progress)
 
     def say(self, text: str) -> None:
-        """Write a notice to standard error."""
-        self.err.print(Text(clean(text)), soft_wrap=True)
+        """Write a notice: to standard error, or on a terminal above whatever moves there."""
+        (self.out if self.live else self.err).print(Text(clean(text)), soft_wrap=True)
 
     def write(self, text: str) -> None:
         """Write one plain line to standard output."""

@@ -82,7 +82,7 @@ def said(event: Event, progress: Progress) -> Iterator[str]:
             steps = count(len(data.plan["steps"]), "step")
             yield f"plan      {steps}: {first(data.plan['explanation'], 200)}"
             for step in data.plan["steps"]:
-                who = f"group {step['group']}  {line(step['agent'])}"
+                who = f"group {step['group'] + 1}  {line(step['agent'])}"
                 yield f"            {who}: {line(step['description'])}"
         case ApprovalRequired(data=data):
             kind = line(str(data.request.get("kind", "step")))
@@ -102,7 +102,7 @@ def said(event: Event, progress: Progress) -> Iterator[str]:
             for file in data.files:
                 yield from (f"            {line(file.path)}: {line(how)}" for how in file.placed)
         case SandboxStarted(data=data):
-            yield f"sandbox   {line(data.what)} ({data.backend}): {line(' '.join(data.command))}"
+            yield f"sandbox   {line(data.what)} ({data.backend}): {first(' '.join(data.command), 72)}"
         case ToolResult(data=data):
             yield f"tool      {line(data.tool)}: exit code {data.returncode}"
         case Check(data=data):

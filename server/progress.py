@@ -32,6 +32,9 @@ Look = Literal["planned", "running", "done", "failed", "asks", "stopped"]
 QUIET = frozenset({"snapshot", "recall", "approval", "dispatch", "merge"})
 """Nodes that only pass things on: their rows show when they fail or have something to say."""
 
+ANSWERED = {"approve": "approved", "edit": "approved with changes", "reject": "refused"}
+"""How a human's decision reads afterwards."""
+
 TAIL = 600
 """How many characters of a streaming reply are kept for its row."""
 
@@ -101,8 +104,10 @@ class Progress:
 
     def take(self, event: Event) -> None:
         """Fold in the next event."""
-        self.now = moment(event.ts)
+        before, self.now = self.now, moment(event.ts)
         self.last_seq = event.seq
+        if self.finished or isinstance(event, RunStarted):
+            self.started += self.now - before
         match event:
             case RunStarted():
                 self._begin(event)
@@ -148,12 +153,18 @@ class Progress:
 
     def row(self, event: Event) -> Row:
         """Return the newest row that `event` speaks of, made when there is none."""
+        step = self._step(event)
         for row in reversed(self.rows):
-            if row.step == event.step_id and (row.step or row.node == event.node):
+            if row.step == step and (step or row.node == event.node):
                 return row
-        row = Row(event.node or "run", event.step_id)
+        row = Row(event.node or "run", step)
         self._insert(row)
         return row
+
+    def _step(self, event: Event) -> str | None:
+        """Return the event's step if the plan knows it: agents beyond the plan name calls of their own."""
+        steps = self.plan["steps"] if self.plan else []
+        return event.step_id if any(step["id"] == event.step_id for step in steps) else None
 
     def _begin(self, event: RunStarted) -> None:
         if event.run_id == self.run:
@@ -248,7 +259,9 @@ class Progress:
 
     def _answered(self, data: ApprovalResolved.Data) -> None:
         self.waiting.pop(data.id, None)
-        said = f"{line(data.decision)} by a human" + (f": {first(data.reason)}" if data.reason else "")
+        said = ANSWERED.get(data.decision, line(data.decision)) + (
+            f": {first(data.reason)}" if data.reason else ""
+        )
         for row in self.rows:
             if row.look == "asks":
                 row.look = "planned"

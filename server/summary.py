@@ -75,9 +75,9 @@ def _headline(finished: RunFinished.Data, proof: Proof | None) -> Text:
 def _facts(
     finished: RunFinished.Data, proof: Proof | None, progress: Progress
 ) -> Iterator[tuple[str, RenderableType]]:
-    if finished.reason:
+    if finished.reason and finished.reason != "stopped":
         yield "reason", Text(clean(finished.reason), style="yellow")
-    for missing in finished.missing:
+    for missing in (one for one in finished.missing if one != finished.reason):
         yield "missing", Text(line(missing), style="red")
     for error in progress.errors if finished.status in ("failed", "unverified") else []:
         yield "error", Text(clean(error.message), style="red")
@@ -90,7 +90,8 @@ def proved(proof: Proof) -> Iterator[tuple[str, RenderableType]]:
     yield "command", Text(line(" ".join(proof.command)))
     state = "green" if proof.green else "RED"
     yield "check", Text(f"{state}, exit code {proof.exit_code}, {_counts(proof)}")
-    yield "where", Text(f"{line(proof.backend)}, {line(proof.image)[:80]}", style="dim")
+    image, backend = line(proof.image), line(proof.backend)
+    yield "where", Text(image if image.startswith(backend) else f"{backend}, {image}", style="dim")
     yield "tree", Text(f"{line(proof.tree)} (base {line(proof.base)[:12]})", style="dim")
     if cases := proof.fail_to_pass:
         yield "proves", _cases(cases, "fails without the change, passes with it", "green")
@@ -158,7 +159,7 @@ def costs(usage: Sequence[Usage]) -> Table:
         ("calls", f"{sum(one.calls for one in usage):,}"),
         ("input", f"{sum(one.input_tokens for one in usage):,}"),
         ("output", f"{sum(one.output_tokens for one in usage):,}"),
-        ("cost", f"over {money(known)}" if unpriced else money(known)),
+        ("cost", (f"over {money(known)}" if known else "unknown") if unpriced else money(known)),
         ("time", clock(sum(one.seconds for one in usage))),
     ]
     for name, total in sums:

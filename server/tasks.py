@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pygit2
 from pydantic import ValidationError
 
 from graph.runner import Runner
@@ -28,6 +29,8 @@ THREAD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What may name a thread, and so a branch."""
 
 DEMO = Path(__file__).parent / "demo"
+DEMO_PACE = 200.0
+"""Words a second of the recorded models: as quick as it can be followed."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ async def go_on(settings: Settings, face: Face, thread: str, replies: Replies) -
 
 
 async def cancel(settings: Settings, face: Face, thread: str) -> Exit:
-    """Ask whoever runs the thread to stop."""
+    """End the run of a thread that nobody runs just now, or that somebody does after all."""
     async with Runner.open(settings, face.say) as runner:
         if await runner.journal.last_run(thread) is None:
             raise Usage(f"there is no thread {line(thread)}; `autocode threads` lists them")
@@ -96,11 +99,22 @@ async def demonstrate(settings: Settings, face: Face) -> Exit:
     """Carry out the packaged task on a fresh copy of the packaged repository, with recorded models."""
     place = settings.home / "scratch" / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     shutil.copytree(DEMO / "repository", place)
-    Workspace.init(place)
-    replay = settings.model_copy(update={"llm_mode": "replay", "llm_cassette": DEMO / "cassette.jsonl"})
+    _commit(place)
+    tape = {"llm_mode": "replay", "llm_cassette": DEMO / "cassette.jsonl", "llm_replay_pace": DEMO_PACE}
+    replay = settings.model_copy(update=tape)
     face.say(f"A small repository, copied to {place}\n")
     task = Task((DEMO / "task.txt").read_text(encoding="utf-8").strip(), place)
     return await start(replay, face, task)
+
+
+def _commit(place: Path) -> None:
+    """Make the copied files a repository with one commit, as a user's would be."""
+    repository = pygit2.init_repository(place, initial_head="main")
+    repository.index.add_all()
+    repository.index.write()
+    author = pygit2.Signature("Demo", "demo@example.com")
+    tree = repository.index.write_tree()
+    repository.create_commit("HEAD", author, author, "Read a log of working time", tree, [])
 
 
 def input_of(task: Task) -> Input:

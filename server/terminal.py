@@ -8,7 +8,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from graph.events import Event, RunStarted
+from graph.events import Event
 from nodes.state import Options, Plan
 from server.progress import Look, Progress, Row
 from server.wording import clock, count, first, line, money
@@ -30,6 +30,7 @@ class Terminal:
     def __init__(self, console: Console, progress: Progress, options: Options | None = None) -> None:
         self.progress = progress
         self._console = console
+        self._titled = False
         self._printed: set[Row] = set()
         self._spinner = Spinner("dots" if not console.options.ascii_only else "line", style="cyan")
         self.frame = Frame(self.progress, options or Options(), self._spinner, self._printed)
@@ -41,6 +42,7 @@ class Terminal:
     def __enter__(self) -> "Terminal":
         self._live = self._new_live()
         self._live.start()
+        self._entitle()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -50,10 +52,16 @@ class Terminal:
     def show(self, event: Event) -> None:
         """Take in one event; the next tick draws it."""
         self.progress.take(event)
-        if isinstance(event, RunStarted):
-            title = Text(first(event.data.task, self._console.width - 14), style="bold")
-            self._console.print(Text.assemble((line(event.thread_id), "cyan"), "  ", title))
+        self._entitle()
         self._settle()
+
+    def _entitle(self) -> None:
+        """Print once what is being done, as soon as that is known."""
+        if self.progress.run and not self._titled:
+            self._titled = True
+            name = line(self.progress.thread)
+            task = Text(first(self.progress.task, self._console.width - len(name) - 2), style="bold")
+            self._console.print(Text.assemble((name, "cyan"), "  ", task))
 
     def tick(self, now: float) -> None:
         """Draw the newest state, at the wall clock's time."""
@@ -96,14 +104,16 @@ class Frame:
 
     def _sums(self) -> Iterator[RenderableType]:
         progress, limits = self._progress, self._options
-        parts = [
-            clock(progress.now - progress.started)
-            + _of(limits.max_run_seconds and clock(limits.max_run_seconds))
-        ]
-        limit = limits.max_tokens and f"{limits.max_tokens:,}"
-        parts.append(f"{progress.tokens:,}{_of(limit)} tokens")
+        if not progress.run:
+            yield Text("  starting …", style="dim")
+            return
+        spent, tokens = progress.now - progress.started, f"{progress.tokens:,}"
         price = "price unknown" if progress.unpriced and not progress.cost else money(progress.cost)
-        parts.append(price + _of(limits.max_cost_usd and money(limits.max_cost_usd)))
+        parts = [
+            clock(spent) + _of(limits.max_run_seconds and clock(limits.max_run_seconds)),
+            tokens + _of(limits.max_tokens and f"{limits.max_tokens:,}") + " tokens",
+            price + _of(limits.max_cost_usd and money(limits.max_cost_usd)),
+        ]
         if progress.retries:
             parts.append(count(progress.retries, "retry", "retries"))
         yield Text("  " + " · ".join(parts), style="dim", no_wrap=True, overflow="ellipsis")
@@ -118,7 +128,7 @@ def spent(progress: Progress) -> str:
     return f"{money(progress.cost)} and more, a price is unknown" if progress.cost else "price unknown"
 
 
-def _of(limit: str | float | int | None) -> str:
+def _of(limit: object) -> str:
     return f" of {limit}" if limit else ""
 
 

@@ -1,4 +1,4 @@
-"""The commands that look at threads and take their results: threads, show, diff, apply."""
+"""The commands that look at threads and take their results."""
 
 import json
 from collections.abc import AsyncIterator
@@ -88,13 +88,29 @@ async def apply(settings: Settings, face: Face, thread: str, yes: bool, unverifi
     if not yes:
         if not face.asks:
             raise Usage("nobody is here to ask; --yes applies without asking")
-        answer = face.out.input(Text(f"Apply this to {result.repo}? [y/N] ", style="bold"))
-        if answer.strip().lower() not in ("y", "yes"):
+        if not _agreed(face, f"Apply this to {result.repo}? [y/N] "):
             face.say("Nothing was applied.")
             return Exit.UNVERIFIED
     paths = await result.apply()
     face.print(Text(f"Applied {count(len(paths), 'file')}: {', '.join(map(line, paths))}", style="green"))
     return Exit.VERIFIED
+
+
+async def stopped(settings: Settings, face: Face, thread: str) -> bool:
+    """Ask a live owner of the thread to stop, without the weight of the runner; False when there is none."""
+    async with _journal(settings) as journal:
+        await _thread(journal, thread)
+        asked = await journal.ask_cancel(thread)
+    if asked:
+        face.say(f"Cancelled. Go on with: autocode resume {thread}")
+    return asked
+
+
+def _agreed(face: Face, question: str) -> bool:
+    try:
+        return face.out.input(Text(question, style="bold")).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 @asynccontextmanager

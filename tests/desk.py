@@ -39,7 +39,8 @@ class Rule:
     """An answer to prompts that `match` finds. Prompts read 'model: NAME', then 'ROLE: content' lines.
 
     `reply` is a text, or makes one of the request; `times` is how often the rule applies; `status` answers
-    with an error; `drop` closes the connection halfway through the reply; `usage` overrides what was counted.
+    with an error; `drop` closes the connection halfway through the reply; `usage` replaces what was counted
+    (an empty one is left out, as is a `finish` of None).
     """
 
     match: str
@@ -69,7 +70,7 @@ class Desk:
         self.max_in_flight = 0
         self.answered = 0
         self._in_flight = 0
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.desk = self
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -88,6 +89,11 @@ class Desk:
         """The prompts so far that `match` finds."""
         return [request.prompt for request in self.requests if re.search(match, request.prompt, re.S)]
 
+    def wait(self, requests: int = 1, seconds: float = 60.0) -> None:
+        """Block until so many requests have come."""
+        with self._lock:
+            assert self._lock.wait_for(lambda: len(self.requests) >= requests, seconds), "no request came"
+
     def __enter__(self) -> "Desk":
         self._thread.start()
         return self
@@ -102,6 +108,7 @@ class Desk:
         """Note a request and choose its rule."""
         with self._lock:
             self.requests.append(request)
+            self._lock.notify_all()
             self._in_flight += 1
             self.max_in_flight = max(self.max_in_flight, self._in_flight)
             for rule in self.rules:
@@ -182,11 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(rule.status, {"error": error}, rule.headers)
             return False
         pieces = PIECE.findall(text)
-        usage = rule.usage or {
-            "prompt_tokens": len(PIECE.findall(request.prompt)),
-            "completion_tokens": len(pieces),
-            "total_tokens": len(PIECE.findall(request.prompt)) + len(pieces),
-        }
+        usage = _counted(request, pieces) if rule.usage is None else rule.usage
         if request.body.get("stream"):
             return self._stream(rule, request, pieces, usage)
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": rule.finish}
@@ -211,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(max(0.0, due - time.perf_counter()))
             self._put(chunk | {"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
         self._put(chunk | {"choices": [{"index": 0, "delta": {}, "finish_reason": rule.finish}]})
-        if (request.body.get("stream_options") or {}).get("include_usage"):
+        if usage and (request.body.get("stream_options") or {}).get("include_usage"):
             self._put(chunk | {"choices": [], "usage": usage})
         self._write("data: [DONE]\n\n")
         self.wfile.write(b"0\r\n\r\n")
@@ -244,6 +247,11 @@ def _prompt(body: dict[str, Any]) -> str:
             content = "\n".join(part.get("text", "") for part in content)
         lines.append(f"{message.get('role')}: {content}")
     return "\n".join(lines)
+
+
+def _counted(request: Request, pieces: list[str]) -> dict[str, Any]:
+    asked = len(PIECE.findall(request.prompt))
+    return {"prompt_tokens": asked, "completion_tokens": len(pieces), "total_tokens": asked + len(pieces)}
 
 
 def _head(request: Request, kind: str) -> dict[str, Any]:

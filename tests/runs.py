@@ -22,6 +22,7 @@ PLAN = (
     '{"explanation": "One function.", "steps":'
     ' [{"agent": "coder", "description": "Add mul to calc.py", "file": "calc.py"}]}'
 )
+MULTIPLY = "def mul(a, b):\n    return a * b"
 MUL = """```diff
 --- a/calc.py
 +++ b/calc.py
@@ -54,6 +55,11 @@ def test_mul():
     assert mul(3, 4) == 12
 ```"""
 PASS = '{"verdict": "PASS", "reasons": []}'
+
+
+def block(path: str, code: str) -> str:
+    """A reply that writes one whole file."""
+    return f"### {path}\n```\n{code}\n```"
 
 
 def script(desk: Desk, **replies: str) -> Desk:
@@ -105,7 +111,7 @@ class Bench:
 
     def settings(self, **more: Any) -> Settings:
         """Settings for the scripted model and the daemonless sandbox."""
-        fixed = {
+        fixed: dict[str, Any] = {
             "autocode_home": self.home,
             "llm_mode": "local",
             "local_llm_url": self.desk.url,

@@ -2,6 +2,7 @@ import asyncio
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from gitrepo import GitRepo
+from runs import Bench, script
 from story import PENDING, PLAN, PROOF, Story, verified, waiting
 from typer.testing import CliRunner, Result
 
-from graph.events import Event
+from graph.events import EVENT, Event, RunFinished
 from graph.runner import RunnerError
 from memory.journal import BudgetSpent, Journal, JournalError, ThreadBusy
 from nodes.check import NoSuite
@@ -36,32 +38,25 @@ def repo(tmp_path: Path) -> GitRepo:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of this test's own, and no settings from outside."""
     for name in ("AUTOCODE_ENV_FILE", "DATABASE_URL", "AUTOCODE_DEBUG", "LLM_MODE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AUTOCODE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv(
-        "AUTOCODE_ENV_FILE", os.devnull if Path(os.devnull).is_file() else str(_empty(tmp_path))
-    )
-    return tmp_path / "home"
-
-
-def _empty(folder: Path) -> Path:
-    file = folder / "empty.env"
-    file.touch()
-    return file
+    monkeypatch.setenv("AUTOCODE_HOME", str(tmp_path / "place"))
+    (tmp_path / "empty.env").touch()
+    monkeypatch.setenv("AUTOCODE_ENV_FILE", str(tmp_path / "empty.env"))
+    return tmp_path / "place"
 
 
 def autocode(*arguments: str | Path, input: str | None = None) -> Result:
     return CliRunner().invoke(app, [str(one) for one in arguments], input=input)
 
 
-def keep(home: Path, repo: Path, events: Iterable[Event], thread: str = "7f3a12") -> None:
+def keep(place: Path, repo: Path, events: Iterable[Event], thread: str = "7f3a12") -> None:
     """Write a run into the journal as the runner does."""
 
     async def write() -> None:
-        journal = await Journal.open(f"sqlite:///{home / 'autocode.db'}")
+        journal = await Journal.open(f"sqlite:///{place / 'autocode.db'}")
         await journal.acquire(thread, str(repo), "test")
         task = {"task": "Let --timeout take durations", "repo": str(repo)}
         await journal.start_run(f"run-{thread}", thread, task)
@@ -76,7 +71,7 @@ def keep(home: Path, repo: Path, events: Iterable[Event], thread: str = "7f3a12"
     asyncio.run(write())
 
 
-def delivered(home: Path, repo: GitRepo, status: str = "verified") -> Workspace:
+def delivered(place: Path, repo: GitRepo, status: str = "verified") -> Workspace:
     """A thread whose run changed calc.py and added a file."""
     workspace = Workspace.open(repo.path)
     base = workspace.begin().snapshot
@@ -87,7 +82,7 @@ def delivered(home: Path, repo: GitRepo, status: str = "verified") -> Workspace:
     proof = {**PROOF, "base": base, "head": changed, "tree": workspace.tree(commit)}
     story = Story()
     keep(
-        home,
+        place,
         repo.path,
         [story.begin(), *story.plan(), story.end(status, branch="autocode/7f3a12", proof=proof)],
     )
@@ -186,7 +181,7 @@ def test_a_wrong_setting_is_named_without_its_value(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_nobody_foresaw_is_internal_and_keeps_its_trace_in_a_private_file(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fall(self: object) -> None:
         raise KeyError("boom [bold]")
@@ -196,7 +191,7 @@ def test_what_nobody_foresaw_is_internal_and_keeps_its_trace_in_a_private_file(
     assert done.exit_code == 6
     assert "internal error: KeyError: 'boom [bold]'" in done.stderr
     assert "Traceback" not in done.stderr
-    log = home / "errors.log"
+    log = place / "errors.log"
     assert "boom" in log.read_text()
     assert log.stat().st_mode & 0o077 == 0
     monkeypatch.setenv("AUTOCODE_DEBUG", "1")
@@ -213,9 +208,9 @@ def test_no_threads_are_an_empty_list() -> None:
     assert "no threads yet" in autocode("threads").stderr
 
 
-def test_threads_are_listed_newest_first_in_the_agreed_shape(home: Path, repo: GitRepo) -> None:
-    keep(home, repo.path, verified(), "older")
-    keep(home, repo.path, waiting(), "newer")
+def test_threads_are_listed_newest_first_in_the_agreed_shape(place: Path, repo: GitRepo) -> None:
+    keep(place, repo.path, verified(), "older")
+    keep(place, repo.path, waiting(), "newer")
     found = json.loads(autocode("threads", "--json").stdout)
     assert [one["id"] for one in found] == ["newer", "older"]
     assert found[1] == {
@@ -230,8 +225,8 @@ def test_threads_are_listed_newest_first_in_the_agreed_shape(home: Path, repo: G
     assert table.index("newer") < table.index("older")
 
 
-def test_show_tells_plan_steps_checks_verdict_proof_and_cost(home: Path, repo: GitRepo) -> None:
-    keep(home, repo.path, verified())
+def test_show_tells_plan_steps_checks_verdict_proof_and_cost(place: Path, repo: GitRepo) -> None:
+    keep(place, repo.path, verified())
     shown = autocode("show", "7f3a12").stdout
     for piece in (
         PLAN["explanation"],
@@ -248,28 +243,28 @@ def test_show_tells_plan_steps_checks_verdict_proof_and_cost(home: Path, repo: G
     assert not any(one.endswith(" ") for one in shown.splitlines())
 
 
-def test_show_tells_what_waits_for_an_answer(home: Path, repo: GitRepo) -> None:
-    keep(home, repo.path, waiting())
+def test_show_tells_what_waits_for_an_answer(place: Path, repo: GitRepo) -> None:
+    keep(place, repo.path, waiting())
     shown = autocode("show", "7f3a12").stdout
     assert "YOUR APPROVAL: plan" in shown
     assert "Read --timeout through parse_duration in src/cli.py" in shown
     assert "autocode resume 7f3a12" in shown
 
 
-def test_show_of_a_run_that_died_says_how_to_go_on(home: Path, repo: GitRepo) -> None:
-    keep(home, repo.path, list(verified())[:12])
+def test_show_of_a_run_that_died_says_how_to_go_on(place: Path, repo: GitRepo) -> None:
+    keep(place, repo.path, list(verified())[:12])
     assert "nobody runs it; go on with: autocode resume 7f3a12" in autocode("show", "7f3a12").stdout
 
 
-def test_a_piped_diff_is_a_valid_patch(home: Path, repo: GitRepo) -> None:
-    delivered(home, repo)
+def test_a_piped_diff_is_a_valid_patch(place: Path, repo: GitRepo) -> None:
+    delivered(place, repo)
     patch = autocode("diff", "7f3a12").stdout_bytes
     subprocess.run(["git", "apply", "--check"], input=patch, cwd=repo.path, check=True)
     assert b"+    return 2 * n" in patch
 
 
-def test_apply_brings_the_change_and_nothing_else(home: Path, repo: GitRepo) -> None:
-    delivered(home, repo)
+def test_apply_brings_the_change_and_nothing_else(place: Path, repo: GitRepo) -> None:
+    delivered(place, repo)
     head = repo.git("rev-parse", "HEAD")
     done = autocode("apply", "7f3a12", "--yes")
     assert done.exit_code == 0, done.output
@@ -278,15 +273,15 @@ def test_apply_brings_the_change_and_nothing_else(home: Path, repo: GitRepo) -> 
     assert repo.git("rev-parse", "HEAD") == head
 
 
-def test_apply_without_an_answer_applies_nothing(home: Path, repo: GitRepo) -> None:
-    delivered(home, repo)
+def test_apply_without_an_answer_applies_nothing(place: Path, repo: GitRepo) -> None:
+    delivered(place, repo)
     before = repo.fingerprint()
     assert autocode("apply", "7f3a12").exit_code == 2
     assert repo.fingerprint() == before
 
 
-def test_apply_takes_an_unverified_result_only_when_told_to(home: Path, repo: GitRepo) -> None:
-    delivered(home, repo, "unverified")
+def test_apply_takes_an_unverified_result_only_when_told_to(place: Path, repo: GitRepo) -> None:
+    delivered(place, repo, "unverified")
     before = repo.fingerprint()
     refused = autocode("apply", "7f3a12", "--yes")
     assert refused.exit_code == 1
@@ -295,16 +290,16 @@ def test_apply_takes_an_unverified_result_only_when_told_to(home: Path, repo: Gi
     assert autocode("apply", "7f3a12", "--yes", "--unverified").exit_code == 0
 
 
-def test_a_branch_that_moved_since_its_proof_is_not_verified(home: Path, repo: GitRepo) -> None:
-    workspace = delivered(home, repo)
+def test_a_branch_that_moved_since_its_proof_is_not_verified(place: Path, repo: GitRepo) -> None:
+    workspace = delivered(place, repo)
     tip = workspace.resolve("autocode/7f3a12")
     moved = workspace.write(tip, {"evil.py": "pass\n"}, "on top")
     repo.git("update-ref", "refs/heads/autocode/7f3a12", moved)
     assert autocode("apply", "7f3a12", "--yes").exit_code == 1
 
 
-def test_apply_refuses_to_overwrite_work(home: Path, repo: GitRepo) -> None:
-    delivered(home, repo)
+def test_apply_refuses_to_overwrite_work(place: Path, repo: GitRepo) -> None:
+    delivered(place, repo)
     repo.put("calc.py", "mine\n")
     done = autocode("apply", "7f3a12", "--yes")
     assert done.exit_code == 2
@@ -377,6 +372,7 @@ def on_a_terminal(code: str, typed: bytes) -> str:
 
 
 ASK = """
+from runs import Bench, script
 from story import PENDING
 from server import approvals
 from server.face import Face
@@ -407,8 +403,8 @@ def test_a_human_can_approve_refuse_edit_or_leave(
 
 
 @pytest.mark.parametrize("arguments", [["threads", "--json"], ["threads"], ["show", "7f3a12"], ["--help"]])
-def test_a_reader_that_left_is_met_with_silence(arguments: list[str], home: Path, repo: GitRepo) -> None:
-    keep(home, repo.path, waiting())
+def test_a_reader_that_left_is_met_with_silence(arguments: list[str], place: Path, repo: GitRepo) -> None:
+    keep(place, repo.path, waiting())
     reader, writer = os.pipe()
     os.close(reader)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -416,3 +412,114 @@ def test_a_reader_that_left_is_met_with_silence(arguments: list[str], home: Path
     os.close(writer)
     assert done.stderr == b""
     assert done.returncode == 1
+
+
+@pytest.fixture
+def ready(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The command line on a scripted model that does the task well."""
+    monkeypatch.setenv("AUTOCODE_HOME", str(bench.home))
+    monkeypatch.setenv("LLM_MODE", "local")
+    monkeypatch.setenv("LOCAL_LLM_URL", bench.desk.url)
+    monkeypatch.setenv("SANDBOX_BACKEND", "bubblewrap")
+    script(bench.desk)
+    return bench
+
+
+def run(bench: Bench, *more: str) -> Result:
+    return autocode("run", "Add mul", "--repo", bench.repo.path, "--thread", "t1", *more)
+
+
+def events_of(done: Result) -> list[Event]:
+    return [EVENT.validate_json(one) for one in done.stdout.splitlines()]
+
+
+def test_a_verified_run_shows_its_proof_and_can_be_looked_at_verified_and_applied(ready: Bench) -> None:
+    before = ready.repo.fingerprint()
+    done = run(ready)
+    assert done.exit_code == 0, done.output
+    assert "Verified  autocode/t1  2 of 2 passed" in done.stdout
+    assert "tests.test_mul::test_mul" in done.stdout
+    assert "git merge autocode/t1" in done.stdout
+    assert ready.repo.fingerprint() == before
+    assert "critic" in autocode("show", "t1").stdout
+    held = autocode("verify", "autocode/t1", "--repo", ready.repo.path)
+    assert held.exit_code == 0, held.output
+    assert "holds" in held.stdout
+    assert autocode("apply", "t1", "--yes").exit_code == 0
+    assert "def mul" in (ready.repo.path / "calc.py").read_text()
+    assert autocode("resume", "t1").exit_code == 2
+
+
+def test_json_carries_every_event_once_and_nothing_else(ready: Bench) -> None:
+    done = run(ready, "--json", "--apply")
+    assert done.exit_code == 0, done.output
+    told = events_of(done)
+    assert [event.seq for event in told] == list(range(1, len(told) + 1))
+    assert told[-1].type == "run.finished"
+    assert "def mul" in (ready.repo.path / "calc.py").read_text()
+
+
+def test_a_plan_without_a_human_parks_and_the_printed_command_goes_on(ready: Bench) -> None:
+    parked = run(ready, "--approve-plan")
+    assert parked.exit_code == 3
+    printed = next(one for one in parked.stderr.splitlines() if "--approve" in one).split()
+    assert printed[:3] == ["autocode", "resume", "t1"]
+    unknown = autocode("resume", "t1", "--approve", "nosuch")
+    assert unknown.exit_code == 2
+    assert printed[-1] in unknown.stderr
+    assert autocode("resume", "t1").exit_code == 3
+    done = autocode(*printed[1:], "--json")
+    assert done.exit_code == 0, done.output
+    assert {event.type for event in events_of(done)} >= {"approval.resolved", "run.finished"}
+    assert autocode("resume", "t1", "--approve", printed[-1]).exit_code == 2
+
+
+def test_yes_approves_what_would_ask(ready: Bench) -> None:
+    assert run(ready, "--approve-plan", "--yes").exit_code == 0
+
+
+def test_a_refused_plan_is_not_verified_and_not_offered_again(ready: Bench) -> None:
+    printed = next(one for one in run(ready, "--approve-plan").stderr.splitlines() if "--approve" in one)
+    done = autocode("resume", "t1", "--reject", printed.split()[-1], "--reason", "not like this")
+    assert done.exit_code == 1
+    assert "not like this" in done.stdout
+    assert "autocode resume" not in done.stdout
+
+
+def test_a_spent_budget_and_a_missing_model_have_codes_of_their_own(
+    ready: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(ready, "--max-tokens", "10").exit_code == 4
+    monkeypatch.setenv("LOCAL_LLM_URL", "http://127.0.0.1:1/v1")
+    missing = run(ready, "--json")
+    assert missing.exit_code == 5
+    assert missing.stdout == ""
+    assert "LOCAL_LLM_URL" in missing.stderr
+
+
+@pytest.mark.parametrize("how", ["INT", "TERM", "cancel"])
+def test_a_stopped_run_says_how_to_go_on_and_goes_on(ready: Bench, how: str) -> None:
+    ready.desk.rules[1].delay = 30.0
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [*MAIN, "run", "Add mul", "--repo", str(ready.repo.path), "--thread", "t1", "--json"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    assert child.stdout
+    told = []
+    for said in child.stdout:
+        told.append(EVENT.validate_json(said))
+        if told[-1].node == "coder":
+            break
+    if how == "cancel":
+        assert autocode("resume", "t1").exit_code == 2
+        assert autocode("cancel", "t1").exit_code == 0
+    else:
+        child.send_signal(signal.Signals[f"SIG{how}"])
+    rest, complaint = child.communicate(timeout=30)
+    told += [EVENT.validate_json(said) for said in rest.splitlines()]
+    assert child.returncode == 1
+    assert isinstance(told[-1], RunFinished)
+    assert told[-1].data.status == "cancelled"
+    assert "autocode resume t1" in complaint
+    assert "Traceback" not in complaint
+    ready.desk.rules[1].delay = 0.0
+    assert autocode("resume", "t1").exit_code == 0

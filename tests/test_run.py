@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from desk import Request
-from runs import BROKEN_MUL, CALC, MEND, MUL, TESTS, Bench, script
+from desk import Request, Rule
+from runs import BROKEN_MUL, CALC, MEND, MUL, MULTIPLY, TESTS, Bench, block, script
 
 from graph.runner import RunnerError
 from nodes.check import NoSuite
@@ -58,25 +58,27 @@ async def test_debugging_ends_after_its_rounds(bench: Bench) -> None:
 
     def other_mistake(request: Request) -> str:
         operator = next(rounds)
-        return f"### calc.py\n```python\ndef add(a, b):\n    return a + b\n\n\ndef mul(a, b):\n    return a {operator} b\n```"
+        return block("calc.py", f"{CALC['calc.py']}\n\n{MULTIPLY.replace('*', operator)}")
 
     script(bench.desk, coder=BROKEN_MUL)
-    bench.desk.rules.insert(0, bench.desk.rules[3].__class__("You are the debugger", other_mistake))
+    bench.desk.rules.insert(0, Rule("You are the debugger", other_mistake))
     run = await bench.run(options={"max_debug_rounds": 2})
     assert run.nodes().count("debugger") == 2
     assert run.end.status == "unverified"
 
 
-async def test_the_same_failure_of_the_same_files_ends_debugging_early(bench: Bench) -> None:
-    same = BROKEN_MUL.replace("```diff", "Again:\n```diff")
-    script(bench.desk, coder=BROKEN_MUL, debugger=same)
+@pytest.mark.parametrize(("repair", "rounds"), [("I see nothing wrong.", 1), (BROKEN_MUL, 2)])
+async def test_a_repair_in_vain_ends_debugging_early(bench: Bench, repair: str, rounds: int) -> None:
+    script(bench.desk, coder=BROKEN_MUL, debugger=repair)
     run = await bench.run()
-    assert run.nodes().count("debugger") == 1
-    assert any("same way" in reason for reason in run.end.missing)
+    assert run.nodes().count("debugger") == rounds
+    assert any("changed nothing" in reason for reason in run.end.missing)
 
 
 async def test_tests_that_pass_without_the_change_are_asked_for_once_more(bench: Bench) -> None:
-    vacuous = "### tests/test_more.py\n```python\nfrom calc import add\n\n\ndef test_more():\n    assert add(2, 2) == 4\n```"
+    vacuous = block(
+        "tests/test_more.py", "from calc import add\n\n\ndef test_more():\n    assert add(2, 2) == 4"
+    )
     bench.desk.on("You are the tester.*Your earlier tests.*tests.test_more::test_more", TESTS)
     script(bench.desk, tester=vacuous)
     run = await bench.run()
@@ -124,7 +126,7 @@ async def test_what_the_critic_never_passes_is_not_verified(bench: Bench) -> Non
         return f"### notes{next(changes)}.txt\n```\nmore\n```"
 
     script(bench.desk, critic='{"verdict": "FAIL", "reasons": ["I do not like it"]}')
-    bench.desk.rules.insert(0, bench.desk.rules[0].__class__("You are the debugger", touch))
+    bench.desk.rules.insert(0, Rule("You are the debugger", touch))
     run = await bench.run()
     assert len(run.of("verdict")) == 3
     assert run.end.missing == ["the critic: I do not like it"]
@@ -208,7 +210,7 @@ async def test_steps_of_a_group_run_at_once_unless_that_is_switched_off(bench: B
     script(
         bench.desk,
         planner=json.dumps({"explanation": "", "steps": steps}),
-        tester="### tests/test_parts.py\n```python\nimport part0\n\n\ndef test_it():\n    assert part0.N == 0\n```",
+        tester=block("tests/test_parts.py", "import part0\n\n\ndef test_it():\n    assert part0.N == 0"),
     )
     run = await bench.run(settings={"enable_parallel_execution": parallel, "max_parallel_workers": 2})
     assert run.end.status == "verified"
@@ -261,7 +263,9 @@ async def test_a_follow_up_starts_from_the_last_result_with_a_clean_state(bench:
     first = await bench.run()
     bench.desk.rules.clear()
     cube = "### cube.py\n```python\nfrom calc import mul\n\n\ndef cube(a):\n    return mul(a, mul(a, a))\n```"
-    tests = "### tests/test_cube.py\n```python\nfrom cube import cube\n\n\ndef test_cube():\n    assert cube(2) == 8\n```"
+    tests = block(
+        "tests/test_cube.py", "from cube import cube\n\n\ndef test_cube():\n    assert cube(2) == 8"
+    )
     script(bench.desk, coder=cube, tester=tests)
     second = await bench.run("Add cube", thread=first.thread)
     assert second.end.status == "verified"
@@ -274,8 +278,8 @@ async def test_work_in_progress_is_the_base_and_secrets_stay_out(bench: Bench) -
     bench.repo.put("calc.py", CALC["calc.py"] + "\n\nOFFSET = 1\n")
     bench.repo.put("new.py", "NEW = 1\n")
     bench.repo.put(".env", "KEY=hidden\n")
-    script(bench.desk, coder="### mul.py\n```python\nfrom calc import OFFSET\nfrom new import NEW\n\n\ndef mul(a, b):\n    return a * b * NEW + OFFSET - 1\n```",
-           tester=TESTS.replace("from calc", "from mul"))  # fmt: skip
+    code = f"from calc import OFFSET\nfrom new import NEW\n\n\n{MULTIPLY} * NEW + OFFSET - 1"
+    script(bench.desk, coder=block("mul.py", code), tester=TESTS.replace("from calc", "from mul"))
     before = bench.repo.fingerprint()
     run = await bench.run()
     assert run.end.status == "verified"
@@ -318,7 +322,7 @@ async def test_the_first_message_ends_with_the_one_line_that_names_the_step(benc
 
 async def test_faults_that_a_person_must_mend_are_told_before_anything_is_spent(bench: Bench) -> None:
     script(bench.desk)
-    with pytest.raises(WorkspaceError, match="no such context file.*gone.md"):
+    with pytest.raises(WorkspaceError, match=r"no such context file.*gone\.md"):
         await bench.run(context_files=["gone.md"])
     with pytest.raises(RunnerError, match="task is empty"):
         await bench.run("  ")

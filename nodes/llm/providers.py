@@ -98,7 +98,7 @@ class OpenAIWire(_Library):
             api_key=SecretStr(secret),
             http_async_client=self._client,
             timeout=timeout,
-            stream_chunk_timeout=self._settings.timeout,
+            stream_chunk_timeout=None,  # it is a wait_for, which on Python 3.11 may swallow a cancellation
             max_retries=0,
             streaming=True,
             stream_usage=True,
@@ -140,15 +140,9 @@ class LiteLLM(_Library):
     """A hundred providers by `provider/model`; keys of the settings, else of LiteLLM's own variables."""
 
     def _chat(self, model: str) -> BaseChatModel:
-        litellm = _litellm()
+        provider = _litellm_provider(model)
         from langchain_litellm import ChatLiteLLM
 
-        try:
-            provider = litellm.get_llm_provider(model)[1]
-        except litellm.exceptions.BadRequestError as error:
-            raise ModelError(
-                f"LiteLLM knows no provider for the model {model}; name it provider/model"
-            ) from error
         return ChatLiteLLM(
             model=model,
             api_key=self._settings.keys.get(f"{provider.upper()}_API_KEY"),
@@ -166,6 +160,7 @@ class LiteLLM(_Library):
         litellm = await asyncio.to_thread(_litellm)
         lacking: dict[str, list[str]] = {}
         for agent, model in models.items():
+            _litellm_provider(model)
             for variable in litellm.validate_environment(model)["missing_keys"]:
                 if not self._settings.keys.get(variable):
                     lacking.setdefault(variable, []).append(f"{agent} ({model})")
@@ -192,6 +187,15 @@ def _litellm() -> Any:
     return litellm
 
 
+def _litellm_provider(model: str) -> str:
+    """The provider that LiteLLM takes `model` for."""
+    litellm = _litellm()
+    try:
+        return str(litellm.get_llm_provider(model)[1])
+    except litellm.exceptions.BadRequestError as error:
+        raise ModelError(f"LiteLLM knows no provider of {model}; name it provider/model") from error
+
+
 class Player:
     """Plays a cassette; free of charge except for costs that were recorded."""
 
@@ -206,12 +210,9 @@ class Player:
         if found is None:
             raise ModelError(f"the cassette {cassette.path} ends before {call}; record the task anew")
         changed = f"the prompt of {call} is not the one that {cassette.path} recorded"
-        return Voice(
-            Replay(exchange=found, pieces_per_second=self._settings.replay_pieces_per_second),
-            found.model,
-            FREE,
-            "" if found.prompt_hash == key.prompt_hash else changed,
-        )
+        pace = self._settings.replay_pieces_per_second
+        replay = Replay(exchange=found, streaming=True, pieces_per_second=pace, cache=False)
+        return Voice(replay, found.model, FREE, "" if found.prompt_hash == key.prompt_hash else changed)
 
     def limit(self, tokens: int) -> dict[str, Any]:
         return {}

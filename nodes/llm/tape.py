@@ -10,6 +10,7 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -91,6 +92,7 @@ class Replay(BaseChatModel):
     """A chat model that says one recorded reply, streamed in pieces as a provider's would be."""
 
     exchange: Exchange
+    streaming: bool = False
     pieces_per_second: float = 0.0
 
     @property
@@ -129,4 +131,4 @@ class Replay(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **_: Any,
     ) -> ChatResult:
-        raise NotImplementedError("a replay is streamed; use ainvoke")
+        return generate_from_stream(self._pieces())

@@ -15,7 +15,7 @@ from tools.patch.readings import elided
 from tools.patch.source import Source, bigrams, dice, likeness, plain, words
 from tools.patch.sweep import NEVER, Item, Problem, Scores, Step, changes, through, trace
 
-_CELLS, _SMALL = 60_000, 8_000
+_CELLS, _SMALL = 60_000, 20_000
 _SKIP, _BLANK, _BLANK_BESIDE = 0.7, 0.05, 0.6
 _DRIFT = 0.3
 _MARGIN = 0.65
@@ -40,24 +40,43 @@ class Aligned:
 def align(
     source: Source, lines: Sequence[Line], expected: int | None = None, within: range | None = None
 ) -> Aligned | None:
-    """The one convincing alignment of a hunk's lines with the file's, or with a part of them, or None.
+    """The one convincing alignment of a hunk's lines with the file's, or None.
 
-    The line where the hunk is expected to begin, counted from 0, tells copies apart.
+    The line where the hunk is expected to begin, counted from 0, tells copies apart; where that does not do,
+    only the lines within a range count.
     """
     items = _items(lines)
-    region = _region(source, items)
-    if within is not None:
+    region = _region(source, items, expected)
+    path, rivalled = _path(source, items, region, expected)
+    if rivalled and within is not None:
         region = [line for line in region if line in within]
-    if not region:
-        return None
-    problem = _problem(source, items, region)
+        path, _ = _path(source, items, region, expected)
+    return _aligned(lines, items, path, region) if path else None
+
+
+def _path(
+    source: Source, items: list[Item], region: Sequence[int], expected: int | None
+) -> tuple[list[Step] | None, bool]:
+    """The best path through a region if it convinces, and whether it does not because another is as good."""
+    problem = _problem(source, items, region) if region else None
+    if problem is None:
+        return None, False
     if expected is not None:
         problem.starts = [_HINT * (abs(line - expected) <= _REACH) for line in (*region, region[-1] + 1)]
-    forward, backward = problem.sweep(), problem.reversed().sweep()
+    forward = problem.sweep()
     path = trace(problem, forward)
-    if path is None or not _supported(problem, path) or not _unrivalled(problem, path, forward, backward):
-        return None
-    path = _settled(problem, path, forward, backward)
+    if path is None or not _supported(problem, path):
+        return None, False
+    backward = problem.reversed().sweep()
+    if not _unrivalled(problem, path, forward, backward):
+        return None, True
+    return _settled(problem, path, forward, backward), False
+
+
+def _aligned(
+    lines: Sequence[Line], items: Sequence[Item], path: Sequence[Step], region: Sequence[int]
+) -> Aligned:
+    """A path as places of the hunk's lines in the file."""
     where: list[int | None] = [None] * len(lines)
     done: set[int] = set()
     for i, (item, step) in enumerate(zip(items, path, strict=True)):
@@ -79,7 +98,7 @@ def _items(lines: Sequence[Line]) -> list[Item]:
         if line.kind == "+":
             if not items or items[-1].kind != "+" or lines[at - 1].kind != "+":
                 items.append(Item("+", at, drop=0.0))
-            items[-1].added.append(text)
+            items[-1].added.append(line.text.rstrip())
         elif line.kind == "-":
             items.append(Item("-", at, text, line.text, weight(text)))
         else:
@@ -91,14 +110,15 @@ def _items(lines: Sequence[Line]) -> list[Item]:
     return items
 
 
-def _region(source: Source, items: Sequence[Item]) -> list[int]:
+def _region(source: Source, items: Sequence[Item], expected: int | None) -> list[int]:
     """The file's lines worth looking at: all of a short file, else those around telling lines."""
     size, reach = len(source.lines), len(items) + 12
     if size * len(items) <= _SMALL:
         return list(range(size))
     index = source.index()
     for most in (8, 2, 1):
-        chosen: set[int] = set()
+        near = range(expected - reach, expected + reach) if expected is not None else ()
+        chosen = {line for line in near if 0 <= line < size}
         for item in items:
             places = index.get(item.text, []) if item.weight == 1.0 else []
             for place in places if len(places) <= most else []:
@@ -108,24 +128,28 @@ def _region(source: Source, items: Sequence[Item]) -> list[int]:
     return []
 
 
-def _problem(source: Source, items: list[Item], region: Sequence[int]) -> Problem:
+def _problem(source: Source, items: list[Item], region: Sequence[int]) -> Problem | None:
+    """The items against the region; None when a line that must be there is not."""
     form = source.form(-1)
     texts = [form[line] for line in region]
     columns: dict[str, list[int]] = {}
     for j, text in enumerate(texts):
         columns.setdefault(text, []).append(j)
-    gains: list[dict[int, float]] = []
-    for item in items:
+    spans = list(_spans(items, [source.lines[line].rstrip() for line in region]))
+    spare = {k for start, end, _, _ in spans for k in range(start, end)}
+    gains: list[dict[int, float]] = [{} for _ in items]
+    for k, item in sorted(enumerate(items), key=lambda numbered: numbered[1].kind == " "):
         places = columns.get(item.text, []) if item.kind != "+" else []
-        if places or item.kind != " " or item.elided or not item.text:
-            gains.append({j: item.weight - _drift(item, source.lines[region[j]]) for j in places})
-        else:
-            gains.append(dict(_similar(source, item.raw, region)))
+        gains[k] = {j: item.weight - _drift(item, source.lines[region[j]]) for j in places}
+        if not places and item.kind == " " and item.drop is None:
+            gains[k] = dict(_similar(source, item.raw, region))
+        if not gains[k] and item.drop is None and k not in spare:
+            return None
     skips = [_SKIP if text else _BLANK for text in texts]
     for j in range(1, len(region)):
         if region[j] != region[j - 1] + 1:
             skips[j - 1] = -NEVER
-    return Problem(items, gains, skips, list(_spans(items, texts, columns)))
+    return Problem(items, gains, skips, spans)
 
 
 def _drift(item: Item, line: str) -> float:
@@ -144,25 +168,15 @@ def _similar(source: Source, text: str, region: Sequence[int]) -> Iterator[tuple
             yield j, alike / 2
 
 
-def _spans(
-    items: Sequence[Item], texts: Sequence[str], columns: dict[str, list[int]]
-) -> Iterator[tuple[int, int, int, dict[int, float]]]:
+def _spans(items: Sequence[Item], texts: Sequence[str]) -> Iterator[tuple[int, int, int, dict[int, float]]]:
     """Every change whose added lines the file has somewhere, as (first item, end, lines, gains)."""
-    i = 0
-    while i < len(items):
-        end = i
-        while end < len(items) and items[end].kind != " ":
-            end += 1
-        added = [text for item in items[i:end] for text in item.added]
-        if any(map(_WORD.search, added)) and added != [
-            item.text for item in items[i:end] if item.kind == "-"
-        ]:
-            gain = min(3.0, sum(map(weight, added))) / 2
-            size = len(added)
-            found = {j: gain for j in columns.get(added[0], []) if list(texts[j : j + size]) == added}
-            if found:
-                yield i, end, size, found
-        i = max(end, i + 1)
+    for start, end in changes(items):
+        added = [text for item in items[start:end] for text in item.added]
+        if any(map(_WORD.search, added)):
+            size, gain = len(added), min(3.0, sum(map(weight, added))) / 2
+            places = [j for j, text in enumerate(texts) if text == added[0] and texts[j : j + size] == added]
+            if places:
+                yield start, end, size, dict.fromkeys(places, gain)
 
 
 def _supported(problem: Problem, path: Sequence[Step]) -> bool:

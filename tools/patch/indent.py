@@ -53,12 +53,15 @@ def _is_shift(diff: str, file: str) -> bool:
 
 
 def _lost_prefix(context: list[Pair]) -> bool:
-    """Whether all context lacks one blank: its prefix, while that of the added lines is there."""
-    return bool(context) and all(file == diff + " " for diff, file in context)
+    """Whether context lacks one blank here and there: its prefix, while that of the added lines is there."""
+    moved = [pair for pair in context if pair[0] != pair[1]]
+    return bool(moved) and all(file == diff + " " for diff, file in moved)
 
 
 def _derived(indent: str, known: dict[str, str]) -> str:
     """Indentation at a depth that no shared line has: by one shift, by units, or from the nearest depth."""
+    if len(known) == 1 and indent in known.values():
+        return indent
     if not set("".join([indent, *known, *known.values()])) - {" "}:
         shifts = {len(file) - len(diff) for diff, file in known.items()}
         if len(shifts) == 1:

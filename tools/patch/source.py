@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -81,13 +80,17 @@ def likeness(one: set[str], other: set[str]) -> float:
     return 2 * shared / (len(one) + len(other)) if shared else 0.0
 
 
-@lru_cache(maxsize=65536)
 def _misspelt(word: str, other: str) -> bool:
-    """Whether two words differ by the order of their letters and at most one letter."""
-    if min(len(word), len(other)) < 3 or abs(len(word) - len(other)) > 1 or word[0] != other[0]:
+    """Whether two words differ by one letter more, less or other, or by two that changed places."""
+    if min(len(word), len(other)) < 3 or abs(len(word) - len(other)) > 1:
         return False
-    mine, theirs = Counter(word), Counter(other)
-    return (mine - theirs).total() <= 1 and (theirs - mine).total() <= 1
+    start = next((i for i, (mine, its) in enumerate(zip(word, other, strict=False)) if mine != its), -1)
+    rest, others = word[start:], other[start:]
+    if start < 0:
+        return True
+    if len(rest) == len(others):
+        return rest[1:] == others[1:] or (rest[1::-1] == others[:2] and rest[2:] == others[2:])
+    return rest[1:] == others or rest == others[1:]
 
 
 def indent_of(text: str) -> str:
@@ -99,9 +102,9 @@ def indent_of(text: str) -> str:
 class Source:
     """One file's text as lines without their line feeds, with an index for each form."""
 
-    def __init__(self, text: str) -> None:
-        self.bom = "\ufeff" if text.startswith("\ufeff") else ""
-        self.lines = text.removeprefix("\ufeff").split("\n")
+    def __init__(self, text: str, bom_is_text: bool = False) -> None:
+        self.bom = "\ufeff" if text.startswith("\ufeff") and not bom_is_text else ""
+        self.lines = text.removeprefix(self.bom).split("\n")
         self.newline = not self.lines[-1]
         if self.newline:
             self.lines.pop()
@@ -138,7 +141,9 @@ class Source:
 
     def line_end(self, at: int) -> str:
         """A carriage return when the lines around a place end in one, else nothing."""
-        near = self.lines[at - 1 : at] if at else self.lines[:1]
+        if at == len(self.lines) and not self.newline:
+            at -= 1
+        near = self.lines[at - 1 : at] if at > 0 else self.lines[:1]
         return "\r" if near and near[0].endswith("\r") else ""
 
     def find(self, wanted: list[str], tier: int, limit: int = 2000) -> list[int]:

@@ -1,0 +1,181 @@
+"""The ledger of model calls: what a run may still spend, across parallel calls and processes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memory.budget import BudgetSpent, Estimate, Limits, Sums, room
+from memory.completions import Completions, Grant, Key, Spent, Usage
+from memory.journal import Journal
+
+MESSAGES = [{"role": "user", "content": "my key is sk-very-secret"}]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'autocode.db'}"
+
+
+@pytest.fixture
+async def journal(url: str) -> AsyncIterator[Journal]:
+    opened = await Journal.open(url, secrets=["sk-very-secret"])
+    await opened.start_run("r", "t", {"task": "x"})
+    yield opened
+    await opened.aclose()
+
+
+def key(step: str = "s1", ordinal: int = 0, prompt: str = "hash") -> Key:
+    return Key("r", "coder", step, ordinal, prompt)
+
+
+async def reserve(ledger: Completions, call: Key, limits: Limits, output: int = 1000) -> Grant:
+    """A call whose prompt costs nothing to speak of, and a dollar for a thousand tokens of reply."""
+    return await ledger.reserve(call, "m", MESSAGES, Estimate(10, output, 0.0, 0.001), limits)
+
+
+async def test_a_reply_is_found_again_for_its_own_call_and_prompt_alone(journal: Journal) -> None:
+    ledger = journal.completions
+    grant = await reserve(ledger, key(), Limits())
+    assert await ledger.lookup(key()) is None
+    await ledger.settle(grant, "said", Spent(12, 3, 0.5, 1.0))
+    stored = await ledger.lookup(key())
+    assert stored and (stored.text, stored.model, stored.cost_usd) == ("said", "m", 0.5)
+    for other in (key(step="s2"), key(ordinal=1), key(prompt="changed"), replace(key(), run="r2")):
+        assert await ledger.lookup(other) is None
+
+
+async def test_parallel_calls_of_two_processes_never_spend_more_than_the_limit(
+    url: str, journal: Journal
+) -> None:
+    other = await Journal.open(url)
+    limits = Limits(cost_usd=3.5)
+
+    async def call(number: int) -> str:
+        ledger = (journal, other)[number % 2].completions
+        try:
+            grant = await reserve(ledger, key(f"s{number}"), limits)
+        except BudgetSpent as spent:
+            assert (spent.kind, spent.limit) == ("cost", 3.5)
+            return "refused"
+        await asyncio.sleep(0.02)
+        await ledger.settle(grant, "said", Spent(10, grant.output_tokens, grant.output_tokens * 0.001, 0.1))
+        return "said"
+
+    said = await asyncio.gather(*(call(number) for number in range(8)))
+    assert sorted(said) == ["refused"] * 4 + ["said"] * 4
+    assert (await journal.completions.sums("r")).cost_usd == pytest.approx(3.5)
+    await other.aclose()
+
+
+async def test_a_call_waits_for_what_others_hold_and_mostly_do_not_use(journal: Journal) -> None:
+    """A small budget must not fail parallel branches that together cost far less than it."""
+    ledger, limits = journal.completions, Limits(cost_usd=1.2)
+
+    async def call(number: int) -> None:
+        grant = await reserve(ledger, key(f"s{number}"), limits)
+        await asyncio.sleep(0.01)
+        await ledger.settle(grant, "said", Spent(10, 50, 0.05, 0.1))
+
+    await asyncio.wait_for(asyncio.gather(*(call(number) for number in range(8))), 30)
+    assert (await ledger.sums("r")).cost_usd == pytest.approx(0.4)
+
+
+async def test_what_is_left_caps_the_reply_and_too_little_is_refused(journal: Journal) -> None:
+    ledger = journal.completions
+    capped = await reserve(ledger, key("s1"), Limits(cost_usd=0.4))
+    assert (capped.output_tokens, capped.capped) == (400, "cost")
+    await ledger.release(capped)
+    assert await ledger.sums("r") == Sums(0, 0.0)
+    with pytest.raises(BudgetSpent, match=r"\$0\.0000 of \$0\.2"):
+        await reserve(ledger, key("s1"), Limits(cost_usd=0.2))
+    capped = await reserve(ledger, key("s1"), Limits(cost_usd=5, tokens=500))
+    assert (capped.output_tokens, capped.capped) == (490, "tokens")
+    await ledger.settle(capped, "said", Spent(300, 100, 0.1, 1.0))
+    with pytest.raises(BudgetSpent, match="400 of 500 tokens") as spent:
+        await reserve(ledger, key("s2"), Limits(tokens=500))
+    assert (spent.value.kind, spent.value.spent, spent.value.limit) == ("tokens", 400, 500)
+
+
+async def test_time_at_work_is_a_limit_too(journal: Journal) -> None:
+    await journal.acquire("t", "/repo", "me")
+    await journal.beat("t", "me", "r", 59.0)
+    await journal.completions.release(await reserve(journal.completions, key(), Limits(seconds=60)))
+    await journal.beat("t", "me", "r", 1.5)
+    with pytest.raises(BudgetSpent, match="60 of 60 seconds"):
+        await reserve(journal.completions, key(), Limits(seconds=60))
+
+
+async def test_an_unknown_price_counts_tokens_alone(journal: Journal) -> None:
+    ledger, unpriced = journal.completions, Estimate(10, 1000, None, None)
+    grant = await ledger.reserve(key(), "odd", MESSAGES, unpriced, Limits(cost_usd=0.01))
+    await ledger.settle(grant, "said", Spent(10, 600, None, 2.0))
+    assert await ledger.sums("r") == Sums(610, 0.0)
+    assert await ledger.usage("r") == [Usage("coder", "odd", 1, 10, 600, None, 2.0)]
+    with pytest.raises(BudgetSpent):
+        await ledger.reserve(key("s2"), "odd", MESSAGES, unpriced, Limits(tokens=800))
+
+
+async def test_what_a_dead_process_left_reserved_is_counted_at_its_prompt_and_blocks_nobody(
+    journal: Journal,
+) -> None:
+    ledger, limits = journal.completions, Limits(cost_usd=1.1)
+    await ledger.reserve(key(), "m", MESSAGES, Estimate(100, 1000, 0.001, 0.001), limits)
+    waiting = asyncio.create_task(reserve(ledger, key("s2"), limits))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await ledger.abandon_all("r")
+    assert await ledger.sums("r") == Sums(100, 0.1)
+    assert await ledger.lookup(key()) is None
+    assert (await reserve(ledger, key("s2"), limits)).output_tokens == 1000
+
+
+async def test_a_cancelled_call_leaves_no_reservation_behind(journal: Journal) -> None:
+    ledger = journal.completions
+    for turns in range(12):
+        task = asyncio.create_task(reserve(ledger, key(), Limits()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await asyncio.wait_for(reserve(ledger, key(), Limits(cost_usd=1.0)), 30)
+
+
+async def test_a_run_exports_as_a_tape_without_secrets_and_without_what_failed(journal: Journal) -> None:
+    ledger = journal.completions
+    await ledger.abandon(await reserve(ledger, key(), Limits()), Spent(10, 5, 0.25, 1.0))
+    await ledger.settle(await reserve(ledger, key(), Limits()), "sk-very-secret!", Spent(10, 3, 0.5, 1.0))
+    (line,) = await ledger.export("r")
+    assert line == {
+        "agent": "coder",
+        "step": "s1",
+        "ordinal": 0,
+        "prompt_hash": "hash",
+        "model": "m",
+        "messages": [{"role": "user", "content": "my key is ***"}],
+        "reply": "***!",
+        "usage": {"input_tokens": 10, "output_tokens": 3, "cost_usd": 0.5, "seconds": 1.0},
+    }
+    assert await ledger.usage("r") == [Usage("coder", "m", 2, 20, 8, 0.75, 2.0)]
+
+
+PRICES = st.one_of(st.none(), st.floats(0, 1e-3))
+TOKENS = st.integers(1, 200_000)
+ESTIMATES = st.builds(Estimate, TOKENS, TOKENS, PRICES, PRICES)
+LIMITS = st.builds(Limits, st.floats(1e-6, 10), TOKENS)
+
+
+@given(ESTIMATES, LIMITS, st.builds(Sums, TOKENS, st.floats(0, 10)))
+def test_a_granted_call_fits_into_its_limits(estimate: Estimate, limits: Limits, sums: Sums) -> None:
+    tokens, kind = room(estimate, limits, sums)
+    assert tokens <= estimate.output_tokens and (kind or tokens == estimate.output_tokens)
+    if tokens > 0:
+        assert limits.tokens and sums.tokens + estimate.input_tokens + tokens <= limits.tokens
+        cost = estimate.input_tokens * (estimate.input_price or 0) + tokens * (estimate.output_price or 0)
+        assert limits.cost_usd and sums.cost_usd + cost <= limits.cost_usd * (1 + 1e-9)

@@ -1,0 +1,226 @@
+"""The journal: leases, runs and the event log, through real files and real processes."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from memory.journal import Journal, JournalError, ThreadBusy
+from memory.owner import Owner, this_process
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'home' / 'autocode.db'}"
+
+
+@pytest.fixture
+async def journal(url: str) -> AsyncIterator[Journal]:
+    opened = await Journal.open(url, secrets=["sk-very-secret", 'quo"ted\nkey'])
+    yield opened
+    await opened.aclose()
+
+
+def elsewhere(url: str, script: str) -> "subprocess.Popen[str]":
+    """Another process with the journal open as `journal` and its name as `me`."""
+    body = "\n".join(f"    {line}" for line in script.splitlines())
+    program = (
+        "import asyncio, sys\nfrom memory.journal import Journal\nfrom memory.owner import this_process\n"
+        f"async def main():\n    journal, me = await Journal.open({url!r}), str(this_process())\n{body}\n"
+        "asyncio.run(main())\n"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=env)
+
+
+HOLD = 'await journal.acquire("t", "/r", me)\nprint(me, flush=True)\nawait asyncio.sleep(60)'
+
+
+async def test_events_are_numbered_without_gaps_whoever_writes_and_whatever_is_cancelled(
+    url: str, journal: Journal
+) -> None:
+    await journal.acquire("t", "/repo", "me")
+    await journal.acquire("other", "/repo", "me")
+    second = await Journal.open(url)
+    writers = [
+        asyncio.create_task(writer.append(thread, "r", "token", {"text": str(number)}))
+        for number in range(40)
+        for writer in (journal, second)
+        for thread in ("t", "other")
+    ]
+    await asyncio.sleep(0.03)
+    for task in writers[::7]:
+        task.cancel()
+    await asyncio.gather(*writers, return_exceptions=True)
+    last = await journal.append("t", "r", "token", {"text": "last"}, node="coder", step_id="s1")
+    records = await second.records("t")
+    assert [record.seq for record in records] == list(range(1, last.seq + 1))
+    assert records[-1] == last
+    assert (last.node, last.step_id, last.ts[-1], len(last.ts)) == ("coder", "s1", "Z", 24)
+    assert await journal.records("t", after=last.seq - 1) == [last]
+    await second.aclose()
+
+
+async def test_secrets_are_masked_wherever_they_stand_in_an_event(url: str, journal: Journal) -> None:
+    await journal.acquire("t", "/repo", "me")
+    data = {"a": ["x sk-very-secret y"], "sk-very-secret": {"b": 'quo"ted\nkey'}, "n": 1}
+    record = await journal.append("t", "r", "error", data)
+    assert record.data == {"a": ["x *** y"], "***": {"b": "***"}, "n": 1}
+    assert await journal.records("t") == [record]
+    home = Path(url[10:]).parent
+    assert not [name for name in os.listdir(home) if b"sk-very-secret" in (home / name).read_bytes()]
+
+
+async def test_a_thread_that_a_live_process_holds_is_refused_and_its_owner_named(
+    url: str, journal: Journal
+) -> None:
+    with elsewhere(url, HOLD) as holder:
+        assert holder.stdout
+        owner = holder.stdout.readline().strip()
+        with pytest.raises(ThreadBusy, match=f"process {holder.pid} ") as busy:
+            await journal.acquire("t", "/repo", str(this_process()))
+        assert busy.value.owner == owner
+        thread = await journal.thread("t")
+        assert thread and thread.owner == owner
+        holder.kill()
+
+
+async def test_the_lease_of_a_killed_process_is_taken_over_at_once_even_before_it_is_reaped(
+    url: str, journal: Journal
+) -> None:
+    with elsewhere(url, HOLD) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        os.kill(holder.pid, signal.SIGKILL)
+        await asyncio.to_thread(os.waitid, os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+        await journal.acquire("t", "/repo", str(this_process()))
+        with pytest.raises(ThreadBusy):
+            await journal.acquire("t", "/repo", str(this_process()))
+
+
+async def test_a_process_on_another_host_holds_the_lease_as_long_as_its_heart_beats(
+    url: str, journal: Journal
+) -> None:
+    far = "far.example:1:1.00:cafecafe"
+    await journal.acquire("t", "/repo", far)
+    with pytest.raises(ThreadBusy, match=r"far\.example"):
+        await journal.acquire("t", "/repo", "me")
+    with sqlite3.connect(url[10:]) as database:
+        database.execute("UPDATE threads SET heartbeat = heartbeat - 60")
+    database.close()
+    await journal.acquire("t", "/repo", "me")
+    with pytest.raises(ThreadBusy, match="me"):
+        await journal.beat("t", far, "r", 1.0)
+    await journal.release("t", far)
+    assert not await journal.beat("t", "me", "r", 1.0)
+
+
+async def test_a_cancel_reaches_the_live_owner_with_its_next_beat_and_nobody_else(journal: Journal) -> None:
+    assert not await journal.ask_cancel("t")
+    await journal.acquire("t", "/repo", "me")
+    assert not await journal.beat("t", "me", "r", 0.0)
+    assert await journal.ask_cancel("t")
+    assert await journal.beat("t", "me", "r", 0.0)
+    await journal.release("t", "me")
+    assert not await journal.ask_cancel("t")
+    await journal.acquire("t", "/repo", "me")
+    assert not await journal.beat("t", "me", "r", 0.0)
+
+
+async def test_threads_show_their_newest_run_newest_thread_first(journal: Journal) -> None:
+    for thread in ("a", "b"):
+        await journal.acquire(thread, f"/{thread}", "me")
+        await journal.start_run(f"{thread}1", thread, {"task": f"first of {thread}"})
+    await journal.finish_run("a1", "verified", "autocode/a")
+    await journal.release("a", "me")
+    await journal.start_run("a2", "a", {"task": "second of a", "options": {"parallel": False}})
+    for _ in range(2):
+        await journal.beat("b", "me", "b1", 1.5)
+    rows = [(row.id, row.task, row.status, row.owner) for row in await journal.threads()]
+    assert rows == [("b", "first of b", "running", "me"), ("a", "second of a", "running", None)]
+    await journal.finish_run("a2", "waiting")
+    await journal.continue_run("a2")
+    await journal.finish_run("a2", "verified", "autocode/a")
+    run = await journal.last_run("a")
+    assert run and run.finished and (run.id, run.status, run.branch) == ("a2", "verified", "autocode/a")
+    assert run.input == {"task": "second of a", "options": {"parallel": False}}
+    other = await journal.last_run("b")
+    assert other and (other.seconds, other.finished) == (3.0, None)
+    assert await journal.last_run("c") is None and await journal.thread("c") is None
+
+
+async def test_what_was_written_before_a_kill_is_there_after_it(url: str, journal: Journal) -> None:
+    script = (
+        'await journal.acquire("t", "/r", me)\nwhile True:\n'
+        '    record = await journal.append("t", "r", "token", {})\n    print(record.seq, flush=True)'
+    )
+    with elsewhere(url, script) as writer:
+        assert writer.stdout
+        seen = [int(writer.stdout.readline()) for _ in range(50)]
+        writer.kill()
+        seen += [int(line) for line in writer.stdout.read().split("\n")[:-1]]
+    stored = [record.seq for record in await journal.records("t")]
+    assert stored[: len(seen)] == seen and stored == list(range(1, len(stored) + 1))
+    assert len(stored) - len(seen) <= 1
+
+
+def test_many_processes_may_open_a_new_database_at_once(url: str) -> None:
+    script = 'await journal.acquire(me, "/r", me)\nprint((await journal.append(me, "r", "x", {})).seq)'
+    writers = [elsewhere(url, script + "\nawait journal.aclose()") for _ in range(4)]
+    assert [writer.communicate()[0] for writer in writers] == ["1\n"] * 4
+
+
+async def test_the_home_and_the_database_are_the_users_alone(url: str, journal: Journal) -> None:
+    modes = [stat.S_IMODE(os.stat(path).st_mode) for path in (Path(url[10:]).parent, url[10:])]
+    assert modes == [0o700, 0o600]
+
+
+async def test_a_database_that_cannot_be_used_says_where_it_is_and_what_to_do(tmp_path: Path) -> None:
+    damaged = tmp_path / "odd name?#%.db"
+    damaged.write_bytes(b"this is no database " * 100)
+    with pytest.raises(JournalError, match=r"odd name\?#%\.db.*damaged: move it aside"):
+        await Journal.open(f"sqlite:///{damaged}")
+    with pytest.raises(JournalError, match="AUTOCODE_HOME"):
+        await Journal.open(f"sqlite:///{tmp_path}")
+    with pytest.raises(JournalError, match=r"psycopg|refused") as missing:
+        await Journal.open("postgresql://me:pa55word@127.0.0.1:1/database")
+    assert "pa55word" not in str(missing.value)
+    damaged.unlink()
+    opened = await Journal.open(f"sqlite:///{damaged}")
+    with pytest.raises(JournalError, match="acquire it first"):
+        await opened.append("nobody", "r", "x", {})
+    await opened.aclose()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+async def test_a_read_only_database_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "autocode.db"
+    await (await Journal.open(f"sqlite:///{file}")).aclose()
+    file.chmod(0o400)
+    with pytest.raises(JournalError, match="make it writable"):
+        await Journal.open(f"sqlite:///{file}")
+
+
+async def test_the_result_of_a_check_is_kept_and_replaced(journal: Journal) -> None:
+    assert await journal.check("key") is None
+    await journal.store_check("key", json.dumps([1]))
+    await journal.store_check("key", json.dumps([2]))
+    assert await journal.check("key") == "[2]"
+
+
+def test_a_process_id_that_was_given_to_another_process_counts_as_dead() -> None:
+    me = this_process()
+    assert Owner.parse(str(me)) is not None and not me.died()
+    assert Owner(me.host, me.pid, me.started - 100, me.place).died()
+    assert not Owner(me.host, me.pid, me.started - 100, "elsewhere").died()
+    assert Owner.parse("not an owner") is None

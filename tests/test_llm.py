@@ -1,0 +1,432 @@
+"""Models against a real HTTP server: retries, fallback, budgets, choice of model, errors that help."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+import pytest
+from desk import Desk
+from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.graph import START, StateGraph
+from langgraph.types import Send
+
+from graph.events import EVENT
+from memory.journal import BudgetSpent, Journal
+from nodes.llm import Call, ModelError, Models, ModelSettings, Reply, open_models
+from nodes.llm.prices import price_of
+from nodes.state import Agent, Options
+
+ROOT = Path(__file__).parent.parent
+KEY = "sk-a-very-secret-key"
+DEFAULTS: dict[Agent, str] = {
+    "planner": "gpt-4o",
+    "coder": "deepseek/deepseek-chat",
+    "critic": "anthropic/claude-sonnet-4-5",
+}
+
+
+class Notes(list[tuple[str, Mapping[str, Any]]]):
+    """What was notified; each is valid as an event."""
+
+    def __call__(self, type: str, data: Mapping[str, Any]) -> None:
+        EVENT.validate_python(
+            {"seq": 1, "thread_id": "t", "run_id": "r", "ts": "", "type": type, "data": dict(data)}
+        )
+        self.append((type, data))
+
+    def of(self, type: str) -> list[Mapping[str, Any]]:
+        return [data for kind, data in self if kind == type]
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+    opened = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}", secrets=[KEY])
+    await opened.start_run("r", "t", {"task": "x"})
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def settings(desk: Desk) -> ModelSettings:
+    return ModelSettings(
+        mode="local",
+        agents=DEFAULTS,
+        local_url=desk.url,
+        local_model="gpt-4o",
+        secrets=(KEY,),
+        retry_seconds=0.01,
+        max_retries=2,
+    )
+
+
+@pytest.fixture
+async def models(settings: ModelSettings, journal: Journal) -> AsyncIterator[Models]:
+    async with open_models(settings, journal.completions) as opened:
+        yield opened
+
+
+async def ask(
+    models: Models, text: str, notes: Notes, step: str = "s1", ordinal: int = 0, **options: Any
+) -> Reply:
+    messages = [SystemMessage("Be brief."), HumanMessage(text)]
+    return await models.complete(Call("r", "coder", step, ordinal), messages, Options(**options), notes)
+
+
+async def test_a_reply_carries_what_the_provider_counted_and_the_budget_says_so(
+    desk: Desk, models: Models, notes: Notes
+) -> None:
+    usage = {
+        "prompt_tokens": 1000,
+        "completion_tokens": 100,
+        "total_tokens": 1100,
+        "prompt_tokens_details": {"cached_tokens": 600},
+    }
+    desk.on("Hello", "Hi there", usage=usage)
+    reply = await ask(models, "Hello", notes)
+    cost = 400 * 2.5e-6 + 600 * 1.25e-6 + 100 * 1e-5
+    assert replace(reply, cost_usd=None) == Reply("Hi there", "gpt-4o", 1000, 100, None, cached=False)
+    assert reply.cost_usd == pytest.approx(cost)
+    (budget,) = notes.of("budget")
+    assert (budget["total_tokens"], budget["total_cost_usd"]) == (1100, pytest.approx(cost))
+    assert desk.requests[0].max_tokens == 8192
+    assert desk.requests[0].messages[0] == {"role": "system", "content": "Be brief."}
+
+
+async def test_a_call_is_paid_for_once_and_a_new_prompt_again(
+    desk: Desk, models: Models, journal: Journal, notes: Notes
+) -> None:
+    desk.on("first", "one").on("second", "two")
+    assert (await ask(models, "first", notes)).text == "one"
+    again = await ask(models, "first", notes)
+    assert (again.text, again.cached, again.cost_usd) == ("one", True, 0.0)
+    assert (await ask(models, "second", notes)).text == "two"
+    assert [data["cached"] for data in notes.of("budget")] == [False, True, False]
+    assert len(desk.requests) == 2
+    assert [usage.calls for usage in await journal.completions.usage("r")] == [2]
+
+
+class Branch(TypedDict, total=False):
+    id: str
+
+
+async def test_parallel_replies_stream_through_langgraph_under_their_steps_and_a_stored_one_not_again(
+    models: Models, desk: Desk, notes: Notes
+) -> None:
+    desk.on("", lambda request: f"I am {request.messages[-1]['content']} now")
+
+    async def coder(state: Branch) -> Branch:
+        await ask(models, state["id"], notes, step=state["id"])
+        return {}
+
+    builder = StateGraph(Branch)
+    builder.add_node("coder", coder)
+    builder.add_conditional_edges(START, lambda _: [Send("coder", {"id": name}) for name in "abc"], ["coder"])
+    graph = builder.compile()
+    for expected in ({name: f"I am {name} now" for name in "abc"}, {}):
+        heard: dict[str, str] = {}
+        async for part in graph.astream({}, stream_mode=["messages"], subgraphs=True, version="v2"):
+            message, metadata = cast(tuple[Any, dict[str, Any]], part["data"])
+            assert (metadata["agent"], metadata["langgraph_node"]) == ("coder", "coder")
+            heard[metadata["step_id"]] = heard.get(metadata["step_id"], "") + str(message.text)
+        assert heard == expected
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_busy_or_broken_provider_is_asked_again_visibly_and_not_paid_for_its_refusals(
+    status: int, desk: Desk, models: Models, journal: Journal, notes: Notes
+) -> None:
+    desk.on("", f"busy {KEY}", status=status, times=2, headers={"Retry-After": "0.05"}).on(
+        "", "ready at last"
+    )
+    assert (await ask(models, "Hello", notes)).text == "ready at last"
+    retries = notes.of("retry")
+    assert [(retry["attempt"], retry["model"], retry["wait_seconds"]) for retry in retries] == [
+        (1, "gpt-4o", 0.05),
+        (2, "gpt-4o", 0.05),
+    ]
+    assert retries[0]["reason"] == f"HTTP {status}: busy ***"
+    assert [usage.calls for usage in await journal.completions.usage("r")] == [1]
+
+
+async def test_a_dropped_stream_is_asked_again_and_what_came_of_it_counts(
+    desk: Desk, models: Models, journal: Journal, notes: Notes
+) -> None:
+    desk.on("", "word " * 40, drop=True, times=1).on("", "whole")
+    assert (await ask(models, "Hello", notes)).text == "whole"
+    assert "peer closed" in notes.of("retry")[0]["reason"]
+    (usage,) = await journal.completions.usage("r")
+    assert usage.calls == 2
+    assert usage.output_tokens == 1 + len("word" + " word" * 19) // 4 + 1
+
+
+async def test_a_stream_that_ends_without_an_end_is_a_dropped_one(
+    desk: Desk, settings: ModelSettings, journal: Journal, notes: Notes
+) -> None:
+    desk.on("", "half a", finish=None, usage={}, times=1).on("", "whole")
+    async with open_models(settings, journal.completions) as models:
+        assert (await ask(models, "Hello", notes)).text == "whole"
+    assert notes.of("retry")[0]["reason"] == "the stream broke off"
+
+
+async def test_a_model_that_hangs_is_given_up_after_the_time_limit(
+    desk: Desk, settings: ModelSettings, journal: Journal, notes: Notes
+) -> None:
+    desk.on("", "late", delay=1.5, times=1).on("", "in time")
+    async with open_models(replace(settings, timeout=0.5), journal.completions) as models:
+        assert (await ask(models, "Hello", notes)).text == "in time"
+    assert "Timeout" in notes.of("retry")[0]["reason"]
+
+
+async def test_the_default_model_steps_in_visibly_and_then_the_error_names_both(
+    desk: Desk, settings: ModelSettings, journal: Journal, notes: Notes
+) -> None:
+    desk.on("model: weak", "overloaded", status=503).on("model: strong.*Hello", "mine")
+    desk.on("", "gone", status=503)
+    chosen = replace(
+        settings,
+        agents={"coder": "weak"},
+        default_model="strong",
+        explicit=frozenset({"coder", "default"}),
+        max_retries=1,
+    )
+    async with open_models(chosen, journal.completions) as models:
+        reply = await ask(models, "Hello", notes)
+        assert (reply.text, reply.model, reply.cost_usd) == ("mine", "strong", None)
+        assert [data["unpriced"] for data in notes.of("budget")] == [True]
+        assert [retry["model"] for retry in notes.of("retry")] == ["weak", "strong"]
+        assert "strong steps in for weak" in notes.of("retry")[1]["reason"]
+        with pytest.raises(ModelError, match=r"coder: weak keeps failing .*overloaded.*strong failed.*gone"):
+            await ask(models, "Farewell", notes)
+
+
+@pytest.mark.parametrize(
+    "waits", [{"headers": {"Retry-After": "3600"}}, {"error": {"code": "insufficient_quota"}}]
+)
+async def test_a_provider_that_will_not_answer_soon_is_not_waited_for(
+    waits: dict[str, Any], desk: Desk, models: Models, notes: Notes
+) -> None:
+    desk.on("", "come back later", status=429, **waits)
+    with pytest.raises(ModelError, match="come back later"):
+        await ask(models, "Hello", notes)
+    assert len(desk.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "advice"),
+    [
+        (401, f"wrong key {KEY}", "key was refused.*wrong key \\*\\*\\*"),
+        (403, "not for you", "key was refused"),
+        (404, "no such model", "CODER_MODEL"),
+        (400, "maximum context length is 8192 tokens", "longer than its context"),
+        (422, "what?\x1b[31m\nwhat?", "HTTP 422: what\\? \\[31m what\\?"),
+    ],
+)
+async def test_a_refusal_is_told_at_once_without_retries_or_keys(
+    status: int, said: str, advice: str, desk: Desk, models: Models, journal: Journal, notes: Notes
+) -> None:
+    desk.on("", said, status=status)
+    with pytest.raises(ModelError, match=f"coder: gpt-4o: .*{advice}") as refused:
+        await ask(models, "Hello", notes)
+    assert KEY not in str(refused.value) and len(desk.requests) == 1 and not notes
+    assert await journal.completions.usage("r") == []
+
+
+async def test_a_budget_holds_across_parallel_branches_and_lets_small_calls_through(
+    desk: Desk, models: Models, journal: Journal, notes: Notes
+) -> None:
+    """Each call reserves $0.08 and takes $0.01, so a limit of $0.0415 lets four of eight through."""
+    usage = {"prompt_tokens": 0, "completion_tokens": 1000, "total_tokens": 1000}
+    desk.on("", "done", usage=usage)
+    calls = (ask(models, "Hello", notes, step=f"s{n}", max_cost_usd=0.0415) for n in range(8))
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results].count(Reply) == 4
+    assert [type(result) for result in results].count(BudgetSpent) == 4
+    assert (await journal.completions.sums("r")).cost_usd == pytest.approx(0.04, abs=1e-3)
+    assert all((request.max_tokens or 0) * 1e-5 <= 0.0415 for request in desk.requests)
+
+
+async def test_a_reply_that_the_budget_cut_short_ends_the_run_and_is_not_used_later(
+    desk: Desk, models: Models, journal: Journal, notes: Notes
+) -> None:
+    desk.on("", "half of", finish="length", times=2).on("", "all of it")
+    with pytest.raises(BudgetSpent) as spent:
+        await ask(models, "Hello", notes, max_cost_usd=0.01)
+    assert (spent.value.kind, spent.value.limit) == ("cost", 0.01)
+    reply = await ask(models, "Hello", notes, ordinal=1)
+    assert reply.text == "half of" and "LLM_MAX_OUTPUT_TOKENS" in notes.of("error")[0]["message"]
+    assert (await ask(models, "Hello", notes)).text == "all of it"
+
+
+async def test_cancelled_calls_stop_at_once_and_count_their_prompts_and_what_came(
+    desk: Desk, models: Models, journal: Journal, notes: Notes
+) -> None:
+    desk.tokens_per_second = 20
+    desk.on("", "word " * 600)
+    tasks = [asyncio.create_task(ask(models, "Hello", notes, step=f"s{n}")) for n in range(8)]
+    await asyncio.to_thread(desk.wait, len(tasks))
+    for task in tasks:
+        await asyncio.sleep(0.03)
+        task.cancel()
+    assert {type(end) for end in await asyncio.gather(*tasks, return_exceptions=True)} == {
+        asyncio.CancelledError
+    }
+    (usage,) = await journal.completions.usage("r")
+    assert usage.calls == 8 and usage.input_tokens == 8 * 13
+    assert 0 < usage.output_tokens < 8 * 600 and desk.answered == 0
+
+
+async def test_a_process_killed_after_the_reply_never_pays_for_it_again(
+    desk: Desk, settings: ModelSettings, journal: Journal, tmp_path: Path, notes: Notes
+) -> None:
+    desk.on("", "expensive")
+    program = f"""
+import asyncio, os, signal
+from langchain_core.messages import HumanMessage, SystemMessage
+from memory.journal import Journal
+from nodes.llm import Call, ModelSettings, open_models
+from nodes.state import Options
+async def main():
+    journal = await Journal.open("sqlite:///{tmp_path / "autocode.db"}")
+    settings = ModelSettings(mode="local", local_url={desk.url!r}, local_model="gpt-4o")
+    async with open_models(settings, journal.completions) as models:
+        messages = [SystemMessage("Be brief."), HumanMessage("Hello")]
+        await models.complete(Call("r", "coder", "s1", 0), messages, Options(), lambda *_: None)
+        os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    killed = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], env=env, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    async with open_models(replace(settings, local_model="another"), journal.completions) as models:
+        reply = await ask(models, "Hello", notes)
+    assert (reply.text, reply.cached, len(desk.requests)) == ("expensive", True, 1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "changes", "expected"),
+    [
+        ("litellm", {}, ["gpt-4o", "deepseek/deepseek-chat", "anthropic/claude-sonnet-4-5", "gpt-4o"]),
+        ("openai", {}, ["gpt-4o", "gpt-4o", "gpt-4o", "gpt-4o"]),
+        ("openai", {"default_model": "gpt-4o-mini"}, ["gpt-4o", *["gpt-4o-mini"] * 3]),
+        ("openai", {"explicit": frozenset({"critic"})}, ["gpt-4o", "gpt-4o", DEFAULTS["critic"], "gpt-4o"]),
+        ("deepseek", {}, ["deepseek-chat"] * 4),
+        ("local", {}, ["qwen"] * 4),
+        ("local", {"explicit": frozenset({"coder"})}, ["qwen", DEFAULTS["coder"], "qwen", "qwen"]),
+        ("local", {"model": "org/big"}, ["org/big"] * 3 + ["qwen"]),
+        ("deepseek", {"model": "deepseek/deepseek-reasoner"}, ["deepseek-reasoner"] * 3 + ["deepseek-chat"]),
+    ],
+)
+def test_each_agent_gets_a_model_that_its_mode_serves(
+    mode: Any, changes: dict[str, Any], expected: list[str]
+) -> None:
+    settings = ModelSettings(**{"mode": mode, "agents": DEFAULTS, "local_model": "qwen", **changes})
+    assert [settings.model_of(agent) for agent in DEFAULTS] + [settings.fallback] == expected
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+NOBODY = f"http://127.0.0.1:{free_port()}/v1"
+KEYS = {"OPENAI_API_KEY": "x"}
+NOWHERE = Path("/nowhere/tape.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (ModelSettings(mode="openai"), "set OPENAI_API_KEY"),
+        (ModelSettings(mode="deepseek", keys=KEYS), "set DEEPSEEK_API_KEY"),
+        (ModelSettings(mode="local", local_url=NOBODY), "ollama serve.*LOCAL_LLM_URL"),
+        (ModelSettings(mode="local", local_url="nonsense"), "LOCAL_LLM_URL"),
+        (ModelSettings(mode="replay"), "set LLM_CASSETTE"),
+        (ModelSettings(mode="replay", cassette=NOWHERE), "tape.jsonl cannot be read"),
+        (ModelSettings(mode="openai", keys=KEYS, record=NOWHERE), "LLM_RECORD=/nowhere/tape.jsonl"),
+    ],
+)
+async def test_what_is_missing_is_said_before_any_work(
+    settings: ModelSettings, says: str, journal: Journal
+) -> None:
+    async with open_models(settings, journal.completions) as models:
+        with pytest.raises(ModelError, match=says):
+            await models.probe()
+
+
+async def test_a_server_that_answers_is_enough_to_begin(models: Models) -> None:
+    await models.probe()
+
+
+def test_prices_are_found_with_and_without_their_provider_and_unknown_ones_are_none() -> None:
+    plain, prefixed = price_of("gpt-4o"), price_of("openai/gpt-4o")
+    assert plain and plain == prefixed and plain.cost(1_000_000, 100_000) == pytest.approx(3.5)
+    assert price_of("anthropic/claude-sonnet-4-5") and price_of("deepseek/deepseek-chat")
+    assert price_of("elsewhere/gpt-4o") is None and price_of("unheard-of") is None
+
+
+LITELLM = """
+import asyncio, json, os, sys, tempfile
+from langchain_core.messages import HumanMessage
+from memory.journal import Journal
+from nodes.llm import Call, ModelError, ModelSettings, open_models
+from nodes.state import Options
+async def main():
+    journal = await Journal.open(sys.argv[1])
+    agents, notes = {"planner": "groq/llama-3.3-70b-versatile", "coder": "openai/gpt-4o"}, []
+    lacking = ModelSettings(agents=agents, keys={"OPENAI_API_KEY": "sk-some-key"}, max_retries=1)
+    odd = ModelSettings(model="unheard-of", agents=agents)
+    for wrong in (lacking, odd):
+        async with open_models(wrong, journal.completions) as models:
+            try:
+                await models.probe()
+            except ModelError as error:
+                notes.append(("error", str(error)))
+    settings = ModelSettings(model="openai/gpt-4o", keys=lacking.keys, retry_seconds=0.01)
+    async with open_models(settings, journal.completions) as models:
+        await models.probe()
+        call = Call("r", "coder", "s1", 0)
+        notify = lambda *note: notes.append(note)
+        reply = await models.complete(call, [HumanMessage("Hello")], Options(), notify)
+    await journal.aclose()
+    json.dump({"reply": vars(reply), "notes": notes}, sys.stdout)
+asyncio.run(main())
+"""
+
+
+def test_litellm_serves_any_provider_and_leaves_stdout_alone(desk: Desk, tmp_path: Path) -> None:
+    desk.on("", "no", status=500, times=1).on("", "one two three four", drop=True, times=1).on("", "yes")
+    env = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    env |= {"PYTHONPATH": str(ROOT), "OPENAI_BASE_URL": desk.url, "OPENAI_API_BASE": desk.url}
+    command = [sys.executable, "-c", LITELLM, f"sqlite:///{tmp_path / 'litellm.db'}"]
+    done = subprocess.run(command, env=env, check=True, text=True, stdout=subprocess.PIPE)
+    said = json.loads(done.stdout)
+    assert (said["reply"]["text"], said["reply"]["cost_usd"]) == (
+        "yes",
+        pytest.approx(3 * 2.5e-6 + 1e-5, rel=1),
+    )
+    kinds = [note[0] for note in said["notes"]]
+    assert kinds == ["error", "error", "retry", "retry", "budget"] and len(desk.requests) == 3
+    assert "GROQ_API_KEY for planner (groq/llama-3.3-70b-versatile)" in said["notes"][0][1]
+    assert "OPENAI_API_KEY" not in said["notes"][0][1] and "unheard-of" in said["notes"][1][1]
+
+
+def test_no_client_library_is_imported_before_a_model_is_asked() -> None:
+    program = (
+        "import sys, nodes.llm; print(sorted({'litellm', 'openai', 'langchain_openai'} & set(sys.modules)))"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    assert subprocess.check_output([sys.executable, "-c", program], env=env, text=True) == "[]\n"
