@@ -1,23 +1,24 @@
 """The graph on one page: nodes, edges, routes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from nodes.check import Check, CheckCache, OpenSandbox
-from nodes.llm import Models
 
+from nodes.check import Check, CheckCache, OpenSandbox
 from nodes.coder import Coder
 from nodes.commit import Commit
 from nodes.critic import Critic
 from nodes.debugger import Debugger
+from nodes.llm import Models
 from nodes.merge import Dispatch, Merge, branches
 from nodes.planner import Approval, Planner
 from nodes.proof import Proof
 from nodes.snapshot import Snapshot
-from nodes.state import Input, Options, State
+from nodes.state import BranchInput, Input, Options, State
 from nodes.tester import Tester
 
 Graph = CompiledStateGraph[State, None, Input, State]
@@ -41,7 +42,7 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph.add_node("planner", Planner(models))
     graph.add_node("approval", Approval())
     graph.add_node("dispatch", Dispatch())
-    graph.add_node("coder", Coder(models))
+    graph.add_node("coder", Coder(models), input_schema=BranchInput)
     graph.add_node("merge", Merge())
     graph.add_node("tester", Tester(models))
     graph.add_node("sandbox", Check(resources.sandbox, resources.checks))
@@ -52,45 +53,39 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph.add_edge(START, "snapshot")
     graph.add_edge("snapshot", "planner")
     graph.add_conditional_edges("planner", planned)
-    graph.add_conditional_edges("approval", approved)
+    graph.add_conditional_edges("approval", unless_stopped("dispatch"), ["dispatch", "commit"])
     graph.add_conditional_edges("dispatch", branches, ["coder", "tester", "commit"])
     graph.add_edge("coder", "merge")
-    graph.add_conditional_edges("merge", merged)
-    graph.add_conditional_edges("tester", written)
+    graph.add_conditional_edges("merge", unless_stopped("dispatch"), ["dispatch", "commit"])
+    graph.add_conditional_edges("tester", unless_stopped("sandbox"), ["sandbox", "commit"])
     graph.add_conditional_edges("sandbox", checked)
-    graph.add_conditional_edges("debugger", written)
+    graph.add_conditional_edges("debugger", unless_stopped("sandbox"), ["sandbox", "commit"])
     graph.add_conditional_edges("critic", judged)
     graph.add_edge("commit", END)
     return graph.compile(checkpointer=checkpointer, name="autocode")
 
 
+def unless_stopped(onward: str) -> Callable[[State], str]:
+    """A route that goes on, or to the commit of the best state when budget, patience or approval ran out."""
+
+    def route(state: State) -> str:
+        return "commit" if state["stops"] else onward
+
+    return route
+
+
 def planned(state: State) -> Literal["approval", "dispatch", "commit"]:
     """A plan waits for a human where the run asks for that."""
     options = Options.model_validate(state["options"])
-    if state["stop"]:
+    if state["stops"]:
         return "commit"
     return "approval" if options.approve_plan and not options.auto_approve else "dispatch"
-
-
-def approved(state: State) -> Literal["dispatch", "commit"]:
-    """A refused plan ends the run."""
-    return "commit" if state["stop"] else "dispatch"
-
-
-def merged(state: State) -> Literal["dispatch", "commit"]:
-    """The next group, unless the budget is spent."""
-    return "commit" if state["stop"] else "dispatch"
-
-
-def written(state: State) -> Literal["sandbox", "commit"]:
-    """Whatever was written is run."""
-    return "commit" if state["stop"] else "sandbox"
 
 
 def checked(state: State) -> Literal["debugger", "tester", "critic", "commit"]:
     """Red goes to the debugger, unproved green once more to the tester, proved green to the critic."""
     options, proof = Options.model_validate(state["options"]), Proof.model_validate(state["check"])
-    if state["stop"]:
+    if state["stops"]:
         return "commit"
     if not proof.green:
         return "debugger" if state["debug_rounds"] < options.max_debug_rounds else "commit"
@@ -102,6 +97,6 @@ def checked(state: State) -> Literal["debugger", "tester", "critic", "commit"]:
 def judged(state: State) -> Literal["debugger", "commit"]:
     """A FAIL goes back with its reasons while rounds are left; a PASS, or their end, is committed."""
     options, verdict = Options.model_validate(state["options"]), state["verdict"]
-    if state["stop"] or verdict is None or verdict["verdict"] == "PASS":
+    if state["stops"] or verdict is None or verdict["verdict"] == "PASS":
         return "commit"
     return "debugger" if state["review_rounds"] < options.max_review_rounds else "commit"

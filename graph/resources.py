@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from nodes.llm import ModelSettings, open_models
-from sandbox.backends import open_sandbox
-
 from graph.builder import Resources
 from graph.settings import AGENTS, Settings
 from memory.journal import Journal
+from nodes.llm import ModelSettings, open_models
+from sandbox.backends import open_sandbox
 from sandbox.base import Sandbox
 
 
@@ -38,7 +37,7 @@ async def open_resources(
 def model_settings(settings: Settings) -> ModelSettings:
     """What the models need of the settings."""
     keys = {"OPENAI_API_KEY": settings.openai_api_key, "DEEPSEEK_API_KEY": settings.deepseek_api_key}
-    named = {agent for agent in AGENTS if f"{agent}_model" in settings.model_fields_set}
+    named: set[str] = {agent for agent in AGENTS if f"{agent}_model" in settings.model_fields_set}
     if "default_model" in settings.model_fields_set:
         named.add("default")
     return ModelSettings(
@@ -53,6 +52,7 @@ def model_settings(settings: Settings) -> ModelSettings:
         local_model=settings.local_model,
         record=settings.llm_record,
         cassette=settings.llm_cassette,
+        replay_pieces_per_second=settings.llm_replay_pace,
         timeout=settings.llm_timeout,
         max_retries=settings.llm_max_retries,
         max_output_tokens=settings.llm_max_output_tokens,

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Command
+from langgraph.types import Command, StreamMode
 
 from graph.builder import Graph, Resources, build
 from graph.events import EVENT, ApprovalRequired, Event
@@ -150,7 +150,7 @@ class Runner:
     ) -> Input | Command[Any] | None:
         state = await self.graph.aget_state(self._config(thread_id))
         if state.values.get("run") != run.id:
-            return Input(**run.input)  # type: ignore[typeddict-item]  # stopped before its first checkpoint
+            return cast(Input, run.input)  # it stopped before its first checkpoint
         return Command(resume=dict(answers)) if answers else None
 
     @asynccontextmanager
@@ -198,7 +198,7 @@ class Runner:
 
     async def _work(self, payload: Any, config: RunnableConfig, parts: "asyncio.Queue[Any]") -> None:
         """Stream the graph into `parts`; None marks the end, whatever brought it about."""
-        modes = ["tasks", "custom", "messages", "updates"]
+        modes: list[StreamMode] = ["tasks", "custom", "messages", "updates"]
         try:
             async for part in self.graph.astream(
                 payload, config, stream_mode=modes, subgraphs=True, version="v2", durability="sync"
@@ -243,8 +243,8 @@ class Runner:
         snapshot = await self.graph.aget_state(self._config(thread_id))
         if snapshot.interrupts:
             return {"status": "waiting", "reason": "a human's approval is needed"}
-        state: State = snapshot.values
-        stop, missing = state.get("stop"), state.get("missing") or []
+        state = cast(State, snapshot.values)
+        stop, missing = next(iter(state["stops"]), None), state["missing"]
         status = stop["kind"] if stop else "unverified" if missing else "verified"
         return {
             "status": status,

@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     autocode_home: Path = Path("~/.autocode")
+    autocode_debug: bool = False
     database_url: str | None = None
 
     llm_mode: LlmMode = "litellm"
@@ -43,6 +44,7 @@ class Settings(BaseSettings):
     local_model: str = "deepseek-coder"
     llm_record: Path | None = None
     llm_cassette: Path | None = None
+    llm_replay_pace: float = Field(default=0.0, ge=0)
     llm_timeout: float = Field(default=120.0, gt=0)
     llm_max_retries: int = Field(default=4, ge=0)
     llm_max_output_tokens: int = Field(default=8192, gt=0)

@@ -42,7 +42,9 @@ class Translator:
             return self._message(*data)
         if kind == "custom":
             draft = Draft(data["type"], data["data"], data.get("node"), data.get("step_id"))
-            return [*self._release((draft.node, draft.step_id)), draft]
+            before = [origin for origin in self._tokens if origin[0] == draft.node]
+            mine = [origin for origin in before if draft.step_id in (None, origin[1])]
+            return [*(token for origin in mine for token in self._release(origin)), draft]
         if kind == "tasks":
             return self._task(data)
         if kind == "updates" and "__interrupt__" in data:
@@ -75,7 +77,8 @@ class Translator:
         _, step_id, started = self._running.pop(id, (node, None, time.monotonic()))
         if data.get("interrupts"):
             return []
-        ended = {"seconds": round(time.monotonic() - started, 3), "error": data.get("error")}
+        error = data.get("error")
+        ended = {"seconds": round(time.monotonic() - started, 3), "error": str(error) if error else None}
         held = [
             draft for origin in list(self._tokens) if origin[0] == node for draft in self._release(origin)
         ]

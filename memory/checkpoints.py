@@ -1,5 +1,6 @@
 """LangGraph's checkpoints, in the same database as the journal."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,7 +18,7 @@ async def open_checkpointer(url: str) -> AsyncIterator[BaseCheckpointSaver[str]]
     path = sqlite_path(url)
     if path is None:
         raise JournalError(f"checkpoints are kept in SQLite alone so far, not in {url.split(':')[0]}")
-    prepare(path)
+    await asyncio.to_thread(prepare, path)
     async with aiosqlite.connect(path) as connection:
         with explained(str(path)):
             for pragma in PRAGMAS:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
-from tools.workspace import Workspace
 
 from nodes.context import agents_section, files_section, given_section, map_section, plan_section
-from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, notifier, section, thread_of
+from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, section, thread_of
 from nodes.edits import keep, write_edit
 from nodes.llm import BudgetSpent, Call, ModelError, Models
+from nodes.notify import notifier
 from nodes.replies import Unusable
 from nodes.state import BranchInput, Options, State, StepResult
+from tools.workspace import Workspace
 
 SYSTEM = f"""\
 You are a coder. You carry out one step of a plan in a git repository, completely, and nothing beyond it.
@@ -40,29 +41,29 @@ class Coder:
 
     models: Models
 
-    async def __call__(self, branch: BranchInput, runtime: Runtime[None]) -> State:
+    async def __call__(self, state: BranchInput, runtime: Runtime[None]) -> State:
         """Return the step's result: a snapshot built on `head`, or the reason why there is none."""
-        step = branch["step"]
+        step = state["step"]
         notify = notifier(runtime.stream_writer, "coder", step["id"])
-        result = StepResult(step_id=step["id"], base=branch["head"])
-        call = Call(run=branch["run"], agent="coder", step=step["id"], ordinal=2 if branch["conflict"] else 0)
-        workspace = await asyncio.to_thread(Workspace.open, Path(branch["repo"]))
+        result = StepResult(step_id=step["id"], base=state["head"])
+        call = Call(run=state["run"], agent="coder", step=step["id"], ordinal=2 if state["conflict"] else 0)
+        workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
         try:
-            prompt = await asyncio.to_thread(self._prompt, workspace, branch)
+            prompt = await asyncio.to_thread(self._prompt, workspace, state)
             edit = await ask(
                 self.models,
                 call,
                 prompt,
                 lambda text: write_edit(
-                    workspace, branch["head"], text, f"coder {step['id']}", step.get("file")
+                    workspace, state["head"], text, f"coder {step['id']}", step.get("file")
                 ),
-                Options.model_validate(branch["options"]),
+                Options.model_validate(state["options"]),
                 notify,
             )
         except BudgetSpent as spent:
             return {
                 "results": [result | {"error": str(spent)}],
-                "stop": {"kind": "budget", "reason": str(spent)},
+                "stops": [{"kind": "budget", "reason": str(spent)}],
             }
         except (Unusable, ModelError) as error:
             notify("error", {"message": f"step {step['id']} failed: {error}", "kind": "step"})

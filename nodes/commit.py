@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from langgraph.runtime import Runtime
-from tools.workspace import Workspace, WorkspaceError
 
 from nodes.dialogue import thread_of
 from nodes.proof import Proof
 from nodes.state import State, StepResult
+from tools.workspace import Workspace, WorkspaceError
 
 
 def missing(state: State) -> list[str]:
     """What a verified result would still need, in words; empty when the run may be called done."""
     lacks: list[str] = []
-    if stop := state["stop"]:
-        lacks.append(stop["reason"])
+    if state["stops"]:
+        lacks.append(state["stops"][0]["reason"])
     lacks += [f"step {r['step_id']} failed: {r['error']}" for r in _latest(state) if "error" in r]
     if state["plan"] and state["head"] == state["base"]:
         return [*lacks, "no step changed a file"]
@@ -46,7 +46,7 @@ class Commit:
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return branch and proof; a run that changed nothing leaves no branch."""
         lacks = missing(state)
-        if state["head"] == state["base"] or (state["stop"] and state["stop"]["kind"] == "cancelled"):
+        if state["head"] == state["base"] or any(stop["kind"] == "cancelled" for stop in state["stops"]):
             return {"missing": lacks, "branch": None, "proof": state["check"]}
         return await asyncio.to_thread(self._deliver, state, thread_of(runtime), lacks)
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from tools.outline import repository_map
-from tools.workspace import Workspace
-
 from nodes.dialogue import fenced, section
 from nodes.state import ContextFile, Plan
+from tools.outline import repository_map
+from tools.workspace import Workspace
 
 FILE_TOKENS = 24_000
 FILES_TOKENS = 48_000

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
-from tools.workspace import Workspace
 
 from nodes.context import agents_section, diff_section, given_section, plan_section
-from nodes.dialogue import DATA, ask, messages, notifier, section
+from nodes.dialogue import DATA, ask, messages, section
 from nodes.llm import BudgetSpent, Call, Models
+from nodes.notify import notifier
 from nodes.proof import Proof
 from nodes.replies import Unusable, parse_verdict
 from nodes.state import Options, State, Verdict
+from tools.workspace import Workspace
 
 SYSTEM = f"""\
 You are the critic. You review a change to a git repository before it is delivered. Its tests are green;
@@ -47,7 +48,7 @@ class Critic:
             prompt = await asyncio.to_thread(self._prompt, state, proof)
             passed, reasons = await ask(self.models, call, prompt, parse_verdict, options, notify)
         except BudgetSpent as spent:
-            return {"stop": {"kind": "budget", "reason": str(spent)}}
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
             passed, reasons = False, [f"the critic gave no verdict: {error}"]
         verdict = Verdict(verdict="PASS" if passed else "FAIL", reasons=reasons, tree=proof.tree)

@@ -7,15 +7,16 @@ from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
-from tools.workspace import Workspace
 
 from nodes.context import agents_section, diff_section, files_section, given_section, plan_section
-from nodes.dialogue import DATA, EDIT_FORMAT, ask, fenced, messages, notifier, section, thread_of
+from nodes.dialogue import DATA, EDIT_FORMAT, ask, fenced, messages, section, thread_of
 from nodes.edits import keep, write_edit
 from nodes.llm import BudgetSpent, Call, Models
+from nodes.notify import notifier
 from nodes.proof import Proof
 from nodes.replies import Unusable
 from nodes.state import Options, State
+from tools.workspace import Workspace
 
 SYSTEM = f"""\
 You are the debugger. A change to a git repository was run in a sandbox, or reviewed, and is not right
@@ -57,12 +58,12 @@ class Debugger:
             read = lambda text: write_edit(workspace, head, text, step)  # noqa: E731
             edit = await ask(self.models, call, prompt, read, options, notify)
         except BudgetSpent as spent:
-            return {"stop": {"kind": "budget", "reason": str(spent)}}
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
             notify("error", {"message": f"the debugger's answer could not be used: {error}", "kind": "step"})
             return counted
         await asyncio.to_thread(keep, workspace, edit, thread_of(runtime), step, notify)
-        return counted | {"head": edit.snapshot}
+        return counted | {"head": edit.snapshot, "repairs": [*state["repairs"], edit.digest]}
 
     def _prompt(self, workspace: Workspace, state: State) -> list[BaseMessage]:
         base, head = state["base"], state["head"]

@@ -2,21 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
+from nodes.notify import Notify
+from nodes.replies import EditReply, Unusable, parse_edits
 from tools.patch import PatchError, place_patch
 from tools.workspace import PathError, Workspace
-
-from nodes.llm import Notify
-from nodes.replies import EditReply, Unusable, parse_edits
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What an agent wrote, applied and stored; `placed` says per path how inexact hunks found their place."""
+    """What an agent wrote, applied and stored; `digest` tells answers apart, `placed` how hunks fit."""
 
     base: str
     snapshot: str
+    digest: str
     placed: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -41,7 +42,7 @@ def write_edit(
         snapshot = workspace.write(base, changes, f"{author}: {', '.join(sorted(changes))[:200]}")
     except PathError as error:
         raise Unusable(str(error)) from error
-    return Edit(base, snapshot, placed)
+    return Edit(base, snapshot, sha256(repr(reply).encode()).hexdigest(), placed)
 
 
 def _changes(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from langgraph.runtime import Runtime
 from langgraph.types import Send
-from tools.workspace import FileConflict, Workspace
 
 from nodes.context import cut
 from nodes.dialogue import thread_of
 from nodes.state import BranchInput, Conflict, Options, Plan, State, Step, StepResult
+from tools.workspace import FileConflict, Workspace
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
-from tools.workspace import Workspace
 
 from nodes.context import agents_section, given_section, map_section
-from nodes.dialogue import DATA, ask, messages, notifier, section
+from nodes.dialogue import DATA, ask, messages, section
 from nodes.llm import BudgetSpent, Call, Models
+from nodes.notify import notifier
 from nodes.replies import Unusable, parse_json
 from nodes.state import Options, Plan, State, Step
+from tools.workspace import Workspace
 
 SYSTEM = f"""\
 You are the planner of a team of coding agents. You split a task on a git repository into steps for
@@ -126,7 +127,7 @@ class Planner:
             whole = {"agent": "coder", "description": state["task"]}
             plan = read_plan({"explanation": "One step carries the task.", "steps": [whole]})
         except BudgetSpent as spent:
-            return {"stop": {"kind": "budget", "reason": str(spent)}}
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         notify("plan", {"plan": plan, "fallback": fallback})
         return {"plan": plan}
 
@@ -154,7 +155,7 @@ class Approval:
             answer = interrupt(question | ({"problem": problem} if problem else {}))
             if answer["decision"] == "reject":
                 reason = answer.get("reason") or "no reason given"
-                return {"stop": {"kind": "cancelled", "reason": f"the plan was refused: {reason}"}}
+                return {"stops": [{"kind": "cancelled", "reason": f"the plan was refused: {reason}"}]}
             if answer["decision"] == "approve":
                 return {}
             try:

@@ -7,12 +7,12 @@ from uuid import uuid4
 
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
-from tools.workspace import Workspace, WorkspaceError
 
-from nodes.dialogue import notifier, thread_of
-from nodes.llm import Notify
+from nodes.check.suite import recognise
+from nodes.dialogue import thread_of
+from nodes.notify import Notify, notifier
 from nodes.state import ContextFile, Options, State
-from nodes.suite import recognise
+from tools.workspace import Workspace, WorkspaceError
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,11 @@ class Snapshot:
             "untestable": "",
             "check": None,
             "failure": "",
+            "repairs": [],
             "debug_rounds": 0,
             "review_rounds": 0,
             "verdict": None,
-            "stop": Overwrite(None),  # type: ignore[typeddict-item]  # resets the reducer
+            "stops": Overwrite([]),  # type: ignore[typeddict-item]  # resets the reducer
             "missing": [],
             "branch": None,
             "proof": None,

@@ -81,11 +81,6 @@ class Options(BaseModel):
     sandbox_seconds: PositiveFloat = 30.0
 
 
-def _first(kept: Stop | None, new: Stop | None) -> Stop | None:
-    """Reducer: branches may run out of budget together; the first reason stands."""
-    return kept or new
-
-
 class Input(TypedDict):
     """What starts a run, from every face alike; only `task` is required."""
 
@@ -119,11 +114,12 @@ class State(TypedDict, total=False):
     untestable: str
     check: dict[str, Any] | None
     failure: str
+    repairs: list[str]
     debug_rounds: int
     review_rounds: int
     verdict: Verdict | None
 
-    stop: Annotated[Stop | None, _first]
+    stops: Annotated[list[Stop], add]
     missing: list[str]
     branch: str | None
     proof: dict[str, Any] | None

@@ -2,20 +2,22 @@
 
 import asyncio
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
-from tools.workspace import Workspace
 
+from nodes.check.suite import Suite, recognise
 from nodes.context import agents_section, diff_section, files_section, given_section, plan_section
-from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, notifier, section, thread_of
+from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, section, thread_of
 from nodes.edits import Edit, keep, write_edit
 from nodes.llm import BudgetSpent, Call, Models
+from nodes.notify import notifier
 from nodes.replies import Unusable, parse_edits
 from nodes.state import Options, State, StepResult
-from nodes.suite import Suite, recognise
+from tools.workspace import Workspace
 
 SYSTEM = f"""\
 You are the tester. You write the tests that prove a change: each fails on the repository as it was and
@@ -82,7 +84,7 @@ class Tester:
                 notify,
             )
         except BudgetSpent as spent:
-            return {"stop": {"kind": "budget", "reason": str(spent)}}
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
             notify("error", {"message": f"the tester failed: {error}", "kind": "step"})
             failed = StepResult(step_id=step, base=state["head"], error=f"no usable tests: {error}")
@@ -103,7 +105,7 @@ class Tester:
             again = AGAIN.format(cases=cases) if cases else NONE_YET
         sections = [
             agents_section(workspace, head),
-            section("How the tests are run", suite.describe()),
+            section("How the tests are run", shlex.join(suite.whole())),
             section(
                 "The repository's test files",
                 "\n".join(tests[:200]) or "(none yet: tests/test_*.py is a good place)",

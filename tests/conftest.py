@@ -1,9 +1,21 @@
-"""What many tests share: a scripted model."""
+"""What many tests share: a scripted model, real sandboxes, and what is made of them."""
 
-from collections.abc import Iterator
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
 
 import pytest
 from desk import Desk
+from gitrepo import GitRepo
+from projects import Files, Project
+from runs import CALC, Bench
+
+from sandbox.backends import open_sandbox
+from sandbox.base import Sandbox, SandboxError
+
+REQUIRED = bool(os.environ.get("AUTOCODE_REQUIRE_SANDBOXES") or os.environ.get("CI"))
 
 
 @pytest.fixture
@@ -11,3 +23,68 @@ def desk() -> Iterator[Desk]:
     """A scripted model without rules, serving on a free port."""
     with Desk() as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def sandbox_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An AUTOCODE_HOME whose Python environment is made once."""
+    return tmp_path_factory.mktemp("home")
+
+
+def opened(backend: Literal["docker", "bubblewrap"], home: Path) -> Iterator[Sandbox]:
+    """A backend for the session; where it is missing, a failure if it is required, else a skip."""
+    try:
+        found = asyncio.run(open_sandbox(backend, home))
+    except SandboxError as error:
+        if REQUIRED:
+            raise
+        pytest.skip(str(error))
+    yield found
+    asyncio.run(found.aclose())
+
+
+@pytest.fixture(scope="session")
+def bubblewrap(sandbox_home: Path) -> Iterator[Sandbox]:
+    """The daemonless backend; any event loop may use it."""
+    yield from opened("bubblewrap", sandbox_home)
+
+
+@pytest.fixture(scope="session")
+def docker(sandbox_home: Path) -> Iterator[Sandbox]:
+    """The Docker backend; a test that prepares containers opens its own."""
+    yield from opened("docker", sandbox_home)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("bubblewrap", marks=pytest.mark.bubblewrap),
+        pytest.param("docker", marks=pytest.mark.docker),
+    ]
+)
+def sandbox(request: pytest.FixtureRequest) -> Sandbox:
+    """Each backend in turn."""
+    found: Sandbox = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def project(tmp_path: Path, bubblewrap: Sandbox) -> Callable[[Files], Project]:
+    """Makes a repository with these files, on which changes are proved."""
+    return lambda files: Project(tmp_path / "repo", bubblewrap, files)
+
+
+@pytest.fixture
+def home(tmp_path: Path, bubblewrap: Sandbox, sandbox_home: Path) -> Path:
+    """A fresh AUTOCODE_HOME that shares the sandbox's Python environment."""
+    fresh = tmp_path / "home"
+    fresh.mkdir(mode=0o700)
+    (fresh / "sandbox").symlink_to(sandbox_home / "sandbox")
+    return fresh
+
+
+@pytest.fixture
+def bench(tmp_path: Path, desk: Desk, home: Path) -> Bench:
+    """A small project, a scripted model and an installation of its own."""
+    repo = GitRepo(tmp_path / "repo")
+    repo.commit(dict(CALC))
+    return Bench(desk, home, repo)

@@ -21,7 +21,7 @@ from langgraph.types import Send
 from graph.events import EVENT
 from memory.journal import BudgetSpent, Journal
 from nodes.llm import Call, ModelError, Models, ModelSettings, Reply, open_models
-from nodes.prices import price_of
+from nodes.llm.prices import price_of
 from nodes.state import Agent, Options
 
 ROOT = Path(__file__).parent.parent

@@ -13,8 +13,8 @@ from langchain_core.messages import HumanMessage
 
 from memory.journal import BudgetSpent, Journal
 from nodes.llm import Call, ModelError, ModelSettings, open_models
+from nodes.llm.tape import Exchange, Replay, record
 from nodes.state import Options
-from nodes.tape import Exchange, Replay, record
 
 KEY = "sk-a-very-secret-key"
 

@@ -12,7 +12,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
 
 from memory.completions import Spent
-from nodes.prices import Price
+from nodes.llm.prices import Price
 
 BYTES_PER_TOKEN = 4
 """The usual rule of thumb, for prompts until the provider has counted, and for replies that broke off."""

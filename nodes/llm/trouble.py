@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from nodes.model_settings import ModelError
+from nodes.llm.settings import ModelError
 
 LONGEST_WAIT = 60.0
 """Seconds of Retry-After beyond which another model is asked instead."""

@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from langchain_core.messages import AIMessage, BaseMessage
 from tenacity import (
@@ -20,18 +20,14 @@ from tenacity import (
 
 from memory.budget import BudgetSpent, Estimate, Limits, Sums
 from memory.completions import Completions, Grant, Key
-from nodes.model_settings import ModelError, ModelSettings
-from nodes.prices import Price
-from nodes.prompt import Listener, Prompt
-from nodes.providers import Provider, Voice, provider_of
+from nodes.llm.prices import Price
+from nodes.llm.prompt import Listener, Prompt
+from nodes.llm.providers import Provider, Voice, provider_of
+from nodes.llm.settings import ModelError, ModelSettings
+from nodes.llm.tape import record
+from nodes.llm.trouble import Trouble, understood
+from nodes.notify import Notify
 from nodes.state import Agent, Options
-from nodes.tape import record
-from nodes.trouble import Trouble, understood
-
-__all__ = ["BudgetSpent", "Call", "ModelError", "ModelSettings", "Models", "Notify", "Reply", "open_models"]
-
-Notify = Callable[[str, Mapping[str, Any]], None]
-"""Takes an event's type and data as they happen; the shapes are those of the event union."""
 
 LONGEST_BACKOFF = 30.0
 

@@ -11,10 +11,10 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
 from memory.completions import Key
-from nodes.model_settings import ModelError, ModelSettings
-from nodes.prices import FREE, Price, price_of
+from nodes.llm.prices import FREE, Price, price_of
+from nodes.llm.settings import ModelError, ModelSettings
+from nodes.llm.tape import Cassette, CassetteError, Replay
 from nodes.state import Agent
-from nodes.tape import Cassette, CassetteError, Replay
 
 DEEPSEEK_URL = "https://api.deepseek.com"
 CONNECT_SECONDS = 10.0

@@ -1,0 +1,8 @@
+"""The check that a success rests on: the suite on base and change, compared case by case into a Proof."""
+
+from nodes.check.execute import CheckCache
+from nodes.check.node import Check, OpenSandbox
+from nodes.check.prove import compare, prove
+from nodes.check.suite import NoSuite, Suite, recognise
+
+__all__ = ["Check", "CheckCache", "NoSuite", "OpenSandbox", "Suite", "compare", "prove", "recognise"]

@@ -1,0 +1,182 @@
+"""One program in bubblewrap's hands, from its start until nothing of it is left."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+
+import psutil
+
+from sandbox.base import Limits
+from sandbox.cgroup import Cgroup, Cgroups
+from sandbox.jail import PATH, Jail
+from sandbox.output import Output
+from sandbox.report import MAX_BYTES
+from sandbox.script import ENVIRONMENT, send_files
+from sandbox.watch import UNPACK_SECONDS
+
+_CHUNK = 65_536
+_GUARD_SECONDS = 0.1
+
+# `echo 0` moves the shell itself, so that what it becomes is limited from its first instruction.
+_JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs" || exit 1; shift; done; shift; exec "$@"'
+
+
+class Jailed:
+    """The process, its stdin (a socket: files go in, the report comes back), and its namespace's init."""
+
+    def __init__(self, process: asyncio.subprocess.Process, stdin: socket.socket, info_fd: int) -> None:
+        self.report = b""
+        self.outgrown = False
+        self._process = process
+        self._sender, self._receiver = stdin, stdin.dup()
+        self._sender.settimeout(UNPACK_SECONDS)
+        self._receiver.setblocking(False)
+        self._init = asyncio.ensure_future(_find_init(info_fd))
+
+    @classmethod
+    async def start(
+        cls, jail: Jail, cgroups: Cgroups, cgroup: Cgroup, limits: Limits, script: list[str]
+    ) -> "Jailed":
+        """Start `script`, which waits for its files. Raises OSError when not even that succeeds."""
+        near, far = socket.socketpair()
+        info, info_end = os.pipe()
+        passed = [info_end]
+        try:
+            prefix, files = jail.arguments(limits, info_end, "memory" in cgroups)
+            passed += files
+            process = await asyncio.create_subprocess_exec(
+                *_limited(cgroups, cgroup, [*prefix, *script]),
+                stdin=far.fileno(),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=passed,
+                env={**ENVIRONMENT, "PATH": PATH},
+                cwd="/",
+            )
+        except BaseException:
+            near.close()
+            os.close(info)
+            raise
+        finally:
+            far.close()
+            for fd in passed:
+                os.close(fd)
+        return cls(process, near, info)
+
+    @property
+    def exit_code(self) -> int:
+        """The program's, which bubblewrap passes on; its own when it was killed itself."""
+        code = self._process.returncode or 0
+        return code if code >= 0 else 128 - code
+
+    async def send(self, files: Iterable[bytes]) -> None:
+        """Send the files; raises what reading them raises, and OSError when nobody listens any more."""
+        await asyncio.to_thread(send_files, files, self._sender.sendall)
+
+    async def read(self, output: Output) -> None:
+        """Read all that comes until the program has ended."""
+        assert self._process.stdout and self._process.stderr  # noqa: S101  # both are pipes
+        pipes = ((1, self._process.stdout), (2, self._process.stderr))
+        await asyncio.gather(*(_pump(fd, pipe, output) for fd, pipe in pipes), self._read_report())
+        await self._process.wait()
+
+    async def _read_report(self) -> None:
+        report = bytearray()
+        with suppress(ConnectionError):
+            while data := await asyncio.get_running_loop().sock_recv(self._receiver, _CHUNK):
+                if len(report) <= MAX_BYTES:
+                    report += data
+        self.report = bytes(report)
+
+    async def guard(self, limits: Limits) -> None:
+        """Kill when the program's processes outgrow their memory together: for want of a cgroup."""
+        if init := await self._init:
+            while not self.outgrown:
+                self.outgrown = await asyncio.to_thread(_outgrown, init[0], limits.memory_mb * 2**20)
+                await asyncio.sleep(0 if self.outgrown else _GUARD_SECONDS)
+            await self.kill()
+
+    async def kill(self) -> None:
+        """Kill bubblewrap, with which its namespace's init dies, with which everything in it dies."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        if self._init.done() and (init := self._init.result()):
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(init[1], signal.SIGKILL)
+
+    async def close(self) -> None:
+        """Kill what there is, and wait until the kernel has taken the last process down."""
+        await self.kill()
+        await self._process.wait()
+        if init := await self._init:
+            await self.kill()
+            await _readable(init[1])
+            os.close(init[1])
+        self._sender.close()
+        self._receiver.close()
+
+
+def _limited(cgroups: Cgroups, cgroup: Cgroup, command: list[str]) -> list[str]:
+    if "cpu" not in cgroups:
+        command = ["nice", "-n", "10", *command]
+    if cgroup.directories:
+        command = ["/bin/sh", "-c", _JOIN, "sh", *map(str, cgroup.directories), "--", *command]
+    return command
+
+
+async def _find_init(fd: int) -> tuple[int, int] | None:
+    """The pid of the namespace's init and a descriptor that becomes readable when it has gone."""
+    reader = asyncio.StreamReader()
+    pipe = os.fdopen(fd, "rb")
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    said = await reader.read()
+    try:
+        pid = int(json.loads(said)["child-pid"])
+        return pid, os.pidfd_open(pid)
+    except (ValueError, KeyError, ProcessLookupError):
+        return None
+
+
+async def _pump(fd: int, pipe: asyncio.StreamReader, output: Output) -> None:
+    while data := await pipe.read(_CHUNK):
+        await output.take(fd, data)
+
+
+def _set(ready: "asyncio.Future[None]") -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+async def _readable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, _set, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(fd)
+
+
+def _outgrown(pid: int, limit: int) -> bool:
+    """Sum what the tree under `pid` holds. Shared pages count once: resident size only says when to look."""
+    try:
+        tree = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return False
+    return _sum(tree, "rss") > limit and _sum(tree, "pss") > limit
+
+
+def _sum(tree: Iterable[psutil.Process], kind: str) -> int:
+    total = 0
+    for process in tree:
+        with suppress(psutil.NoSuchProcess):
+            try:
+                memory = process.memory_full_info() if kind == "pss" else process.memory_info()
+                total += getattr(memory, kind)
+            except psutil.AccessDenied:
+                total += process.memory_info().rss
+    return total

@@ -1,0 +1,130 @@
+"""The commands that look at threads and take their results: threads, show, diff, apply."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rich.table import Table
+from rich.text import Text
+
+from graph.events import EVENT, Event
+from graph.settings import Settings
+from memory.journal import Journal, ThreadRow
+from server import approvals
+from server.exits import Exit, Usage
+from server.face import Face
+from server.progress import Progress
+from server.result import Result
+from server.summary import coloured, summary
+from server.terminal import row_of
+from server.wording import clean, count, first, line
+
+STYLES = {
+    "verified": "green",
+    "unverified": "red",
+    "failed": "red",
+    "budget": "red",
+    "waiting": "bold yellow",
+}
+
+
+async def listing(settings: Settings, face: Face) -> Exit:
+    """List all threads, newest first."""
+    async with _journal(settings) as journal:
+        rows = await journal.threads()
+    if face.json:
+        shown = ("id", "task", "status", "repo", "branch")
+        face.data(json.dumps([{name: getattr(row, name) for name in shown} for row in rows]) + "\n")
+    elif rows:
+        face.print(_table(rows))
+    else:
+        face.say('There are no threads yet; autocode run "TASK" begins one.')
+    return Exit.VERIFIED
+
+
+async def show(settings: Settings, face: Face, thread: str) -> Exit:
+    """Show the newest run of a thread from its log."""
+    async with _journal(settings) as journal:
+        row = await _thread(journal, thread)
+        progress = Progress.of(await _events(journal, thread))
+    face.print(Text(f"{row.id}  {clean(progress.task).strip()}", style="bold"), Text(row.repo, style="dim"))
+    if progress.plan and progress.plan["explanation"]:
+        face.print(Text(clean(progress.plan["explanation"]).strip(), style="italic"))
+    face.print(Text(), *(row_of(one, progress) for one in progress.rows if one.shown))
+    for asked in progress.asked():
+        with face.page() as console:
+            approvals.show(console, asked)
+    if progress.finished:
+        with face.page() as console:
+            summary(console, progress)
+    elif row.owner:
+        face.print(Text(f"\nrunning: {line(row.owner)}", style="cyan"))
+    else:
+        face.print(Text(f"\nnobody runs it; go on with: autocode resume {row.id}", style="yellow"))
+    return Exit.VERIFIED
+
+
+async def diff(settings: Settings, face: Face, thread: str) -> Exit:
+    """Print the change of a thread's newest result."""
+    async with _journal(settings) as journal:
+        result = await Result.of(journal, thread)
+    text = await result.diff()
+    if face.out.is_terminal:
+        face.print(coloured(text, limit=None))
+    else:
+        face.data(text)
+    return Exit.VERIFIED
+
+
+async def apply(settings: Settings, face: Face, thread: str, yes: bool, unverified: bool) -> Exit:
+    """Bring a result into the checkout, after showing it; one without proof only when that was asked for."""
+    async with _journal(settings) as journal:
+        result = await Result.of(journal, thread)
+    if not result.verified and not unverified:
+        face.say(f"{result.branch} is not verified as it stands; nothing was applied (--unverified insists)")
+        return Exit.UNVERIFIED
+    text = await result.diff()
+    face.print(coloured(text, thread, limit=None))
+    if not yes:
+        if not face.asks:
+            raise Usage("nobody is here to ask; --yes applies without asking")
+        answer = face.out.input(Text(f"Apply this to {result.repo}? [y/N] ", style="bold"))
+        if answer.strip().lower() not in ("y", "yes"):
+            face.say("Nothing was applied.")
+            return Exit.UNVERIFIED
+    paths = await result.apply()
+    face.print(Text(f"Applied {count(len(paths), 'file')}: {', '.join(map(line, paths))}", style="green"))
+    return Exit.VERIFIED
+
+
+@asynccontextmanager
+async def _journal(settings: Settings) -> AsyncIterator[Journal]:
+    journal = await Journal.open(settings.database, settings.secrets())
+    try:
+        yield journal
+    finally:
+        await journal.aclose()
+
+
+async def _thread(journal: Journal, thread: str) -> ThreadRow:
+    row = await journal.thread(thread)
+    if row is None:
+        raise Usage(f"there is no thread {line(thread)}; `autocode threads` lists them")
+    return row
+
+
+async def _events(journal: Journal, thread: str) -> list[Event]:
+    return [EVENT.validate_python(vars(record)) for record in await journal.records(thread)]
+
+
+def _table(rows: list[ThreadRow]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    table.add_column("id", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("task", ratio=2, no_wrap=True, overflow="ellipsis")
+    table.add_column("repo", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("branch", overflow="fold")
+    for row in rows:
+        status = Text(row.status, style=STYLES.get(row.status, ""))
+        table.add_row(row.id, status, first(row.task), line(row.repo), line(row.branch or ""))
+    return table

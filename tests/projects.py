@@ -1,0 +1,74 @@
+"""A repository with a base on which changes are proved, for the tests of the check."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nodes.check import prove
+from nodes.proof import Proof
+from sandbox.base import Limits, Sandbox
+from tools.workspace import Workspace
+
+Files = Mapping[str, str | bytes | None]
+
+LIMITS = Limits(seconds=20)
+
+MATHS = {
+    "maths.py": "def add(a, b):\n    return a + b\n",
+    "tests/test_maths.py": "from maths import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n",
+}
+ADD = "tests.test_maths::test_add"
+
+DOUBLE = {
+    "maths.py": MATHS["maths.py"] + "\n\ndef double(a):\n    return 2 * a\n",
+    "tests/test_double.py": "from maths import double\n\n\ndef test_double():\n    assert double(4) == 8\n",
+}
+"""A good change of MATHS, with its test."""
+
+SUBTRACT = {"maths.py": "def add(a, b):\n    return a - b\n"}
+"""A change of MATHS that its test fails."""
+
+
+class Remembered(dict[str, str]):
+    """A cache of checks that lives as long as a test."""
+
+    async def check(self, key: str) -> str | None:
+        return self.get(key)
+
+    async def store_check(self, key: str, value: str) -> None:
+        self[key] = value
+
+
+class Project:
+    """A repository with a base; what its checks tell is in `events`."""
+
+    def __init__(self, path: Path, sandbox: Sandbox, files: Files) -> None:
+        path.mkdir()
+        self.workspace = Workspace.init(path)
+        empty = self.workspace.begin().snapshot
+        self.base = self.workspace.write(empty, files, "base") if files else empty
+        self.sandbox = sandbox
+        self.cache = Remembered()
+        self.events: list[tuple[str, Mapping[str, Any]]] = []
+
+    async def prove(self, change: Files, limits: Limits = LIMITS, untestable: str = "") -> Proof:
+        return await prove(
+            self.workspace,
+            self.sandbox,
+            self.base,
+            self.workspace.write(self.base, change, "change"),
+            limits=limits,
+            cache=self.cache,
+            notify=lambda type, data: self.events.append((type, data)),
+            untestable=untestable,
+        )
+
+    @property
+    def started(self) -> list[str]:
+        """What was run, sorted."""
+        return sorted(data["what"] for type, data in self.events if type == "sandbox.started")
+
+
+def fates(proof: Proof) -> dict[str, tuple[str, str]]:
+    """What every case did on base and change."""
+    return {case.id: (case.base, case.head) for case in proof.cases}

@@ -1,0 +1,137 @@
+"""Whole runs for tests: a project in git, a scripted model, and the runner between them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from desk import Desk
+from gitrepo import GitRepo
+
+from graph.events import Event, RunFinished
+from graph.runner import Runner
+from graph.settings import Settings
+from nodes.proof import Proof
+
+CALC = {
+    "calc.py": "def add(a, b):\n    return a + b\n",
+    "tests/test_calc.py": "from calc import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n",
+}
+
+PLAN = (
+    '{"explanation": "One function.", "steps":'
+    ' [{"agent": "coder", "description": "Add mul to calc.py", "file": "calc.py"}]}'
+)
+MULTIPLY = "def mul(a, b):\n    return a * b"
+MUL = """```diff
+--- a/calc.py
++++ b/calc.py
+@@ -1,2 +1,6 @@
+ def add(a, b):
+     return a + b
++
++
++def mul(a, b):
++    return a * b
+```"""
+BROKEN_MUL = MUL.replace("a * b", "a - b")
+MEND = """The operator is wrong.
+```diff
+--- a/calc.py
++++ b/calc.py
+@@ -3,4 +3,4 @@
+
+
+ def mul(a, b):
+-    return a - b
++    return a * b
+```"""
+TESTS = """### tests/test_mul.py
+```python
+from calc import mul
+
+
+def test_mul():
+    assert mul(3, 4) == 12
+```"""
+PASS = '{"verdict": "PASS", "reasons": []}'
+
+
+def block(path: str, code: str) -> str:
+    """A reply that writes one whole file."""
+    return f"### {path}\n```\n{code}\n```"
+
+
+def script(desk: Desk, **replies: str) -> Desk:
+    """A desk that does the task well, but for the agents given."""
+    well = {"planner": PLAN, "coder": MUL, "tester": TESTS, "debugger": MEND, "critic": PASS}
+    for agent, reply in (well | replies).items():
+        desk.on(f"system: You are (the|a) {agent}", reply)
+    return desk
+
+
+@dataclass
+class Run:
+    """What a run told, from its first event to its last."""
+
+    events: list[Event]
+
+    @property
+    def end(self) -> RunFinished.Data:
+        """How it ended."""
+        last = self.events[-1]
+        assert isinstance(last, RunFinished)
+        return last.data
+
+    @property
+    def proof(self) -> Proof:
+        """What its end rests on."""
+        return Proof.model_validate(self.end.proof)
+
+    @property
+    def thread(self) -> str:
+        """The thread it ran on."""
+        return self.events[0].thread_id
+
+    def of(self, type: str) -> list[Any]:
+        """The data of all events of one type."""
+        return [event.data for event in self.events if event.type == type]
+
+    def nodes(self) -> list[str | None]:
+        """The nodes that finished, in order, routes aside."""
+        skipped = ("snapshot", "dispatch", "merge")
+        return [e.node for e in self.events if e.type == "node.finished" and e.node not in skipped]
+
+
+class Bench:
+    """One installation, one repository, one scripted model."""
+
+    def __init__(self, desk: Desk, home: Path, repo: GitRepo) -> None:
+        self.desk, self.home, self.repo = desk, home, repo
+
+    def settings(self, **more: Any) -> Settings:
+        """Settings for the scripted model and the daemonless sandbox."""
+        fixed: dict[str, Any] = {
+            "autocode_home": self.home,
+            "llm_mode": "local",
+            "local_llm_url": self.desk.url,
+            "sandbox_backend": "bubblewrap",
+        }
+        return Settings.load(**(fixed | more))
+
+    async def run(
+        self,
+        task: str = "Add mul",
+        thread: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **input: Any,
+    ) -> Run:
+        """Run a task to its end."""
+        async with Runner.open(self.settings(**(settings or {}))) as runner:
+            given: Any = {"task": task, "repo": str(self.repo.path), **input}
+            return Run([event async for event in runner.start(given, thread)])
+
+    async def resume(self, thread: str, answers: Mapping[str, Mapping[str, Any]] | None = None) -> Run:
+        """Go on with a thread."""
+        async with Runner.open(self.settings()) as runner:
+            return Run([event async for event in runner.resume(thread, answers)])

@@ -1,0 +1,304 @@
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from projects import ADD, DOUBLE, LIMITS, MATHS, SUBTRACT, Files, Project, fates
+
+from nodes.check import compare
+from nodes.proof import CaseProof, Proof
+from sandbox.base import Limits
+
+pytestmark = [pytest.mark.bubblewrap]
+
+Make = Callable[[Files], Project]
+
+NEW = "tests.test_double::test_double"
+TRUE = "def test_true():\n    assert True\n"
+OTHER = {"test_other.py": "def test_other():\n    pass\n"}
+
+
+async def test_a_new_test_that_fails_without_the_change_proves_it(project: Make) -> None:
+    here = project(MATHS)
+    proof = await here.prove(DOUBLE)
+    assert proof.proves and proof.fail_to_pass == [NEW]
+    assert fates(proof) == {ADD: ("passed", "passed"), NEW: ("error", "passed")}
+    assert (proof.passed, proof.total, proof.exit_code) == (2, 2, 0)
+    assert (proof.baseline, proof.scope, proof.grade) == ("known", "all", "tests")
+    assert proof.tree == here.workspace.tree(proof.head)
+    assert proof.command[:3] == ["python", "-m", "pytest"]
+    assert (proof.backend, proof.image) == (here.sandbox.name, await here.sandbox.identity())
+    assert not (proof.vacuous or proof.contradicted or proof.sensitive or proof.failures)
+
+
+async def test_what_runs_is_told_and_the_base_is_remembered(project: Make) -> None:
+    here = project(MATHS)
+    await here.prove({"maths.py": DOUBLE["maths.py"]})
+    assert here.started == ["the base", "the cases of the change", "the change"]
+    assert "1 passed" in "".join(data["text"] for type, data in here.events if type == "sandbox.output")
+    here.events.clear()
+    proof = await here.prove({"maths.py": MATHS["maths.py"] + "\n"}, untestable="only layout")
+    assert here.started == ["the cases of the change", "the change"]
+    assert proof.proves and proof.untestable == "only layout"
+
+
+async def test_a_change_without_a_telling_test_is_green_but_proves_nothing(project: Make) -> None:
+    proof = await project(MATHS).prove({"maths.py": DOUBLE["maths.py"], "tests/test_true.py": TRUE})
+    assert proof.green and not proof.proves
+    assert proof.vacuous == ["tests.test_true::test_true"]
+
+
+async def test_a_case_added_to_an_old_file_is_new_there(project: Make) -> None:
+    added = "\n\ndef test_double():\n    import maths\n\n    assert maths.double(2) == 4\n"
+    edited = MATHS["tests/test_maths.py"] + added
+    proof = await project(MATHS).prove({"maths.py": DOUBLE["maths.py"], "tests/test_maths.py": edited})
+    assert proof.proves and not proof.contradicted
+    assert fates(proof)["tests.test_maths::test_double"] == ("failed", "passed")
+
+
+async def test_a_helper_beside_the_tests_cannot_make_a_test_fail_on_the_base(project: Make) -> None:
+    uses = "from maths import add\nfrom tests.tools import THREE\n\n\n"
+    text = uses + "def test():\n    assert add(1, 2) == THREE\n"
+    change = {"tests/tools.py": "THREE = 3\n", "tests/test_more.py": text}
+    proof = await project(MATHS | {"tests/__init__.py": ""}).prove(change)
+    assert proof.vacuous == ["tests.test_more::test"] and not proof.fail_to_pass
+
+
+async def test_breaking_what_passed_is_red_with_its_output(project: Make) -> None:
+    proof = await project(MATHS).prove(SUBTRACT)
+    assert not proof.green
+    assert proof.problems == [f"1 case failed that passed on the base: {ADD}"]
+    assert [failure.id for failure in proof.failures] == [ADD]
+    assert "assert -1 == 3" in proof.failures[0].text
+
+
+async def test_what_failed_on_the_base_is_not_blamed(project: Make) -> None:
+    broken = {"tests/test_old.py": "def test_broken():\n    assert 1 == 2\n"}
+    proof = await project(MATHS | broken).prove(DOUBLE)
+    assert proof.proves and not proof.failures
+    assert proof.exit_code == 1
+    assert fates(proof)["tests.test_old::test_broken"] == ("failed", "failed")
+
+
+async def test_a_new_test_that_fails_on_the_change_is_red(project: Make) -> None:
+    proof = await project(MATHS).prove({"tests/test_double.py": DOUBLE["tests/test_double.py"]})
+    assert proof.problems == ["1 case failed: ::tests.test_double"]
+    assert "cannot import name 'double'" in proof.failures[0].text
+
+
+async def test_deleting_a_case_or_a_test_file_is_red(project: Make) -> None:
+    zero = MATHS["tests/test_maths.py"] + "\n\ndef test_zero():\n    assert add(0, 0) == 0\n"
+    old = {"tests/test_maths.py": zero, "tests/test_old.py": "def test_old():\n    assert False\n"}
+    proof = await project(MATHS | old).prove({**MATHS, "tests/test_old.py": None})
+    assert proof.problems == [
+        "1 case passed on the base and vanished: tests.test_maths::test_zero",
+        "the test file tests/test_old.py was deleted",
+    ]
+
+
+async def test_a_renamed_parameter_is_a_deleted_case(project: Make) -> None:
+    text = (
+        "import pytest\n\n\n@pytest.mark.parametrize('word', ['a::b', 'x[1]', 'ü', '', '\\x01'])\n"
+        "def test_word(word):\n    pass\n"
+    )
+    here = project({"test_words.py": text})
+    assert (await here.prove({"README.md": "words\n"})).green
+    proof = await here.prove({"test_words.py": text.replace("x[1]", "y[1]")})
+    assert proof.problems == ["1 case passed on the base and vanished: test_words::test_word[x[1]]"]
+
+
+async def test_newly_skipped_cases_are_red(project: Make) -> None:
+    text = "import pytest\n\n\ndef test_it():\n    pass\n"
+    here = project(
+        {"test_skip.py": text, "test_xfail.py": text, "test_module.py": text, "test_kept.py": text}
+    )
+    proof = await here.prove(
+        {
+            "test_skip.py": text.replace("def", "@pytest.mark.skip\ndef"),
+            "test_xfail.py": text.replace("def", "@pytest.mark.xfail\ndef").replace("pass", "assert False"),
+            "test_module.py": text.replace("def", "pytest.skip('', allow_module_level=True)\n\n\ndef"),
+        }
+    )
+    assert proof.problems == [
+        "1 case passed on the base and vanished: test_module::test_it",
+        "2 cases passed on the base and got skipped: test_skip::test_it, test_xfail::test_it",
+    ]
+
+
+async def test_a_weakened_test_is_contradicted_by_its_old_text(project: Make) -> None:
+    weak = "from maths import add\n\n\ndef test_add():\n    assert add(1, 2) is not None\n"
+    proof = await project(MATHS).prove(SUBTRACT | {"tests/test_maths.py": weak})
+    assert proof.green and proof.contradicted == [ADD]
+
+
+async def test_what_lies_beside_the_tests_cannot_be_weakened_unseen(project: Make) -> None:
+    test = "from maths import add\nfrom tests.tools import same\n\n\ndef test_add():\n    same(add(1, 2))\n"
+    tools = (
+        "import pathlib\n\nTHREE = pathlib.Path(__file__).with_name('three.txt')\n\n\n"
+        "def same(value):\n    assert value == int(THREE.read_text())\n"
+    )
+    tests = {"tests/__init__.py": "", "tests/tools.py": tools, "tests/three.txt": "3"}
+    here = project(MATHS | tests | {"tests/test_maths.py": test})
+    for weaker in ({"tests/three.txt": "-1"}, {"tests/tools.py": "def same(value):\n    pass\n"}):
+        proof = await here.prove(SUBTRACT | weaker)
+        assert proof.green and proof.contradicted == [ADD]
+
+
+async def test_a_file_that_no_longer_imports_fails_each_of_its_cases(project: Make) -> None:
+    proof = await project(MATHS | OTHER).prove({"maths.py": "def plus(a, b):\n    return a + b\n"})
+    assert fates(proof)[ADD] == ("passed", "error")
+    assert "cannot import name 'add'" in proof.failures[0].text
+
+
+async def test_tests_that_wait_for_their_module_are_not_blamed_and_not_new(project: Make) -> None:
+    here = project(MATHS | {"tests/test_double.py": DOUBLE["tests/test_double.py"]})
+    proof = await here.prove({"maths.py": DOUBLE["maths.py"]}, untestable="the test was there")
+    assert fates(proof) == {ADD: ("passed", "passed"), NEW: ("error", "passed")}
+    assert proof.proves and not proof.fail_to_pass
+
+
+async def test_a_conftest_that_needs_the_change_fails_the_new_tests_on_the_base(project: Make) -> None:
+    conftest = (
+        "import pytest\nfrom maths import double\n\n\n@pytest.fixture\ndef eight():\n    return double(4)\n"
+    )
+    test = "def test_double(eight):\n    assert eight == 8\n"
+    proof = await project(MATHS).prove({**DOUBLE, "conftest.py": conftest, "tests/test_double.py": test})
+    assert proof.fail_to_pass == [NEW] and proof.sensitive == ["conftest.py"]
+
+
+async def test_an_empty_repository_and_a_src_layout_work(project: Make) -> None:
+    hello = "from hello import hello\n\n\ndef test_hello():\n    assert hello() == 'hello'\n"
+    proof = await project({}).prove(
+        {"src/hello/__init__.py": "def hello():\n    return 'hello'\n", "tests/test_hello.py": hello}
+    )
+    assert proof.fail_to_pass == ["tests.test_hello::test_hello"] and proof.proves
+    assert proof.command[:2] == ["env", "PYTHONPATH=src"]
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({"maths.py": ""}, "no test was collected"),
+        (
+            {"test_it.py": "import pytest\n\n\n@pytest.mark.skip\ndef test_it():\n    pass\n"},
+            "every case was skipped",
+        ),
+    ],
+)
+async def test_a_check_in_which_nothing_ran_is_red(project: Make, files: Files, problem: str) -> None:
+    proof = await project(files).prove({"README.md": "words\n"}, untestable="words alone")
+    assert not proof.green and proof.problems == [problem]
+
+
+async def test_unittest_classes_subtests_and_teardown_errors_are_read(project: Make) -> None:
+    text = (
+        "import unittest\n\nimport pytest\n\n\n"
+        "class TestSub(unittest.TestCase):\n    def test_parts(self):\n        for part in range(3):\n"
+        "            with self.subTest(part=part):\n                assert part != LIMIT\n\n\n"
+        "@pytest.fixture\ndef place():\n    yield\n    assert LIMIT != 1\n\n\n"
+        "def test_place(place):\n    pass\n"
+    )
+    proof = await project({"test_all.py": "LIMIT = 9\n" + text}).prove({"test_all.py": "LIMIT = 1\n" + text})
+    assert fates(proof) == {
+        "test_all.TestSub::test_parts": ("passed", "failed"),
+        "test_all::test_place": ("passed", "error"),
+    }
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["addopts = -q -q -s -x --color=yes", "addopts = --cov=maths -n 2\nrequired_plugins = pytest-cov"],
+    ids=["noise", "plugins"],
+)
+async def test_options_of_the_repository_do_not_break_the_check(project: Make, config: str) -> None:
+    noisy = {"tests/test_maths.py": "print('tests/test_maths.py::printed')\n" + MATHS["tests/test_maths.py"]}
+    broken = {"test_broken.py": "def test_broken():\n    assert False\n"}
+    here = project(MATHS | noisy | broken | {"pytest.ini": f"[pytest]\n{config}\n"})
+    proof = await here.prove(DOUBLE)
+    assert proof.proves and proof.total == 3
+
+
+async def test_a_new_test_outside_testpaths_is_run_all_the_same(project: Make) -> None:
+    here = project(MATHS | {"pytest.ini": "[pytest]\ntestpaths = tests\n"})
+    proof = await here.prove({"maths.py": DOUBLE["maths.py"], "test_new.py": DOUBLE["tests/test_double.py"]})
+    assert proof.fail_to_pass == ["test_new::test_double"] and proof.total == 2
+
+
+SLOW = "import time\n\n\ndef test_slow():\n    time.sleep(60)\n"
+ENDLESS = "def loop():\n    print('counting')\n    while True:\n        pass\n"
+FEW_SECONDS = Limits(seconds=4)
+
+
+async def test_a_change_that_never_ends_is_red_and_says_where(project: Make) -> None:
+    proof = await project(MATHS).prove({"maths.py": ENDLESS.replace("loop()", "add(a, b)")}, FEW_SECONDS)
+    assert not proof.green
+    assert proof.problems[0].startswith("timed out after 4 s; last output:")
+    assert fates(proof) == {ADD: ("passed", "unknown")}
+
+
+async def test_a_change_that_wants_too_much_memory_is_red_and_says_so(project: Make) -> None:
+    proof = await project(MATHS).prove({"maths.py": "hoard = ['x' * 1_000_000_000]\n" + MATHS["maths.py"]})
+    assert not proof.green
+    assert any("memory" in text for text in (*proof.problems, *(failure.text for failure in proof.failures)))
+
+
+async def test_too_slow_a_suite_gives_way_to_what_the_change_reaches(project: Make) -> None:
+    here = project(MATHS | {"lone.py": "", "other.py": "", "tests/test_other.py": "import other\n" + SLOW})
+    proof = await here.prove(DOUBLE, FEW_SECONDS)
+    assert proof.proves and (proof.scope, proof.baseline) == ("affected", "known")
+    assert fates(proof) == {ADD: ("passed", "passed"), NEW: ("error", "passed")}
+    here.events.clear()
+    again = await here.prove(DOUBLE, FEW_SECONDS)
+    assert compare(proof, again) == []
+    assert here.started == ["the cases of the change", "the change", "the change's tests on the base"]
+    alone = await here.prove({"lone.py": "x = 1\n"}, FEW_SECONDS)
+    assert not alone.green and "no test file imports what the change touches" in alone.problems[0]
+
+
+async def test_a_base_that_is_always_too_slow_is_an_unknown_baseline(project: Make) -> None:
+    slow = {"maths.py": "import time\n\ntime.sleep(60)\n\n\n" + MATHS["maths.py"]}
+    here = project(MATHS | slow | {".autocode.toml": '[test]\nscope = "affected"\ntimeout = 4\n'})
+    proof = await here.prove({"maths.py": MATHS["maths.py"]})
+    assert proof.green and (proof.scope, proof.baseline) == ("affected", "unknown")
+    assert fates(proof) == {ADD: ("unknown", "passed")}
+
+
+async def test_a_new_test_that_hangs_on_the_base_fails_there(project: Make) -> None:
+    test = f"from loop import loop\n\n\ndef test_loop():\n    assert loop() == 1\n\n\n{TRUE}"
+    here = project(MATHS | {"loop.py": ENDLESS})
+    change = {"loop.py": "def loop():\n    return 1\n", "tests/test_loop.py": test}
+    proof = await here.prove(change, FEW_SECONDS)
+    assert proof.fail_to_pass == ["tests.test_loop::test_loop"]
+    assert proof.vacuous == ["tests.test_loop::test_true"]
+
+
+async def test_a_command_of_another_kind_is_graded_by_its_exit_code(project: Make) -> None:
+    here = project({".autocode.toml": '[test]\ncommand = "sh check.sh"\n', "check.sh": "exit 0\n"})
+    proof = await here.prove({"check.sh": "echo fine\n"})
+    assert proof.proves and proof.grade == "exit code" and proof.command == ["sh", "check.sh"]
+    proof = await here.prove({"check.sh": "echo oh no; exit 3\n"})
+    assert proof.problems == ["sh check.sh ended with exit code 3 (on the base it ended with exit code 0)"]
+    assert proof.failures[0].text == "oh no"
+
+
+async def test_a_change_cannot_name_its_own_command(project: Make) -> None:
+    proof = await project(MATHS).prove(SUBTRACT | {".autocode.toml": '[test]\ncommand = "true"\n'})
+    assert not proof.green and proof.sensitive == [".autocode.toml"]
+
+
+async def test_a_proof_that_is_run_again_holds(project: Make) -> None:
+    here = project(MATHS)
+    first, second = await asyncio.gather(here.prove(DOUBLE), here.prove(DOUBLE))
+    assert compare(first, second) == []
+    assert compare(Proof.model_validate_json(first.model_dump_json()), second) == []
+
+
+async def test_a_proof_that_does_not_hold_says_where(project: Make) -> None:
+    proof = await project(MATHS).prove({"README.md": "maths\n"}, LIMITS)
+    cases = [CaseProof(id=ADD, base="passed", head="failed")]
+    other = proof.model_copy(update={"cases": cases, "exit_code": 1, "tree": "0" * 40, "green": False})
+    assert compare(proof, other) == [
+        f"tree: {proof.tree} was recorded, {'0' * 40} now",
+        "exit code: 0 was recorded, 1 now",
+        "green: True was recorded, False now",
+        f"{ADD} on the change: passed was recorded, failed now",
+    ]

@@ -1,0 +1,418 @@
+import asyncio
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from gitrepo import GitRepo
+from story import PENDING, PLAN, PROOF, Story, verified, waiting
+from typer.testing import CliRunner, Result
+
+from graph.events import Event
+from graph.runner import RunnerError
+from memory.journal import BudgetSpent, Journal, JournalError, ThreadBusy
+from nodes.check import NoSuite
+from nodes.llm import ModelError
+from sandbox.base import SandboxError
+from server import approvals
+from server.cli import app
+from server.exits import ERRORS, Exit, Usage, exit_of
+from server.tasks import context_of
+from tools.workspace import Workspace, WorkspaceError
+
+ROOT = Path(__file__).parent.parent
+MAIN = [sys.executable, str(ROOT / "server" / "main.py")]
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> GitRepo:
+    made = GitRepo(tmp_path / "repo")
+    made.commit({"calc.py": "def double(n):\n    return n + n\n", "kept.py": "x = 1\n"})
+    return made
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of this test's own, and no settings from outside."""
+    for name in ("AUTOCODE_ENV_FILE", "DATABASE_URL", "AUTOCODE_DEBUG", "LLM_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AUTOCODE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(
+        "AUTOCODE_ENV_FILE", os.devnull if Path(os.devnull).is_file() else str(_empty(tmp_path))
+    )
+    return tmp_path / "home"
+
+
+def _empty(folder: Path) -> Path:
+    file = folder / "empty.env"
+    file.touch()
+    return file
+
+
+def autocode(*arguments: str | Path, input: str | None = None) -> Result:
+    return CliRunner().invoke(app, [str(one) for one in arguments], input=input)
+
+
+def keep(home: Path, repo: Path, events: Iterable[Event], thread: str = "7f3a12") -> None:
+    """Write a run into the journal as the runner does."""
+
+    async def write() -> None:
+        journal = await Journal.open(f"sqlite:///{home / 'autocode.db'}")
+        await journal.acquire(thread, str(repo), "test")
+        task = {"task": "Let --timeout take durations", "repo": str(repo)}
+        await journal.start_run(f"run-{thread}", thread, task)
+        for event in events:
+            data = event.model_dump(mode="json")["data"]
+            await journal.append(thread, f"run-{thread}", event.type, data, event.node, event.step_id)
+            if event.type == "run.finished":
+                await journal.finish_run(f"run-{thread}", event.data.status, event.data.branch)
+        await journal.release(thread, "test")
+        await journal.aclose()
+
+    asyncio.run(write())
+
+
+def delivered(home: Path, repo: GitRepo, status: str = "verified") -> Workspace:
+    """A thread whose run changed calc.py and added a file."""
+    workspace = Workspace.open(repo.path)
+    base = workspace.begin().snapshot
+    changed = workspace.write(
+        base, {"calc.py": "def double(n):\n    return 2 * n\n", "new.py": "y = 2\n"}, "edit"
+    )
+    commit = workspace.deliver("autocode/7f3a12", changed, base, "Double by two")
+    proof = {**PROOF, "base": base, "head": changed, "tree": workspace.tree(commit)}
+    story = Story()
+    keep(
+        home,
+        repo.path,
+        [story.begin(), *story.plan(), story.end(status, branch="autocode/7f3a12", proof=proof)],
+    )
+    return workspace
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, server.cli; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = set(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split())
+    assert not loaded & {
+        "langgraph",
+        "langchain_core",
+        "litellm",
+        "openai",
+        "pydantic",
+        "pygit2",
+        "sqlalchemy",
+        "docker",
+    }
+
+
+def test_every_command_has_help_and_the_exit_codes_are_told() -> None:
+    shown = autocode("--help").output
+    for command in [
+        "run",
+        "resume",
+        "threads",
+        "show",
+        "diff",
+        "apply",
+        "verify",
+        "cancel",
+        "demo",
+        "doctor",
+    ]:
+        assert f"  {command} " in shown
+        assert autocode(command, "--help").exit_code == 0
+    assert "3 waiting for an approval" in shown
+
+
+def test_every_error_of_ours_has_its_code_and_any_other_is_internal() -> None:
+    ours = (
+        Usage,
+        RunnerError,
+        WorkspaceError,
+        ThreadBusy,
+        BudgetSpent,
+        JournalError,
+        ModelError,
+        NoSuite,
+        SandboxError,
+    )
+    codes = [exit_of(kind.__new__(kind)) for kind in ours]
+    assert codes == [2, 2, 2, 2, 4, 5, 5, 5, 5]
+    assert len(ours) == len(ERRORS)
+    assert exit_of(ZeroDivisionError()) is Exit.INTERNAL
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run"],
+        ["run", "task", "--budget", "much"],
+        ["run", "task", "--repo", "/nowhere/at/all"],
+        ["run", "task", "--repo", "."],
+        ["run", " ", "--repo", "REPO"],
+        ["run", "task", "--repo", "REPO", "--budget", "-1"],
+        ["run", "task", "--repo", "REPO", "--max-tokens", "0"],
+        ["run", "task", "--repo", "REPO", "--context", "absent.txt"],
+        ["run", "task", "--repo", "REPO", "--thread", "../x"],
+        ["run", "task", "--repo", "REPO", "--env-file", "absent.env"],
+        ["show", "nothread"],
+        ["diff", "nothread"],
+        ["apply", "nothread"],
+        ["verify", "HEAD", "--repo", "REPO"],
+        ["verify", "nobranch", "--repo", "REPO"],
+    ],
+)
+def test_what_cannot_be_done_as_typed_is_a_usage_error_in_one_line(
+    arguments: list[str], repo: GitRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = autocode(*(str(repo.path) if one == "REPO" else one for one in arguments))
+    assert done.exit_code == 2, done.output
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip()
+
+
+def test_a_wrong_setting_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_DEBUG_ROUNDS", "sk-verysecret")
+    done = autocode("threads")
+    assert done.exit_code == 2
+    assert "MAX_DEBUG_ROUNDS" in done.stderr
+    assert "verysecret" not in done.stderr
+
+
+def test_what_nobody_foresaw_is_internal_and_keeps_its_trace_in_a_private_file(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fall(self: object) -> None:
+        raise KeyError("boom [bold]")
+
+    monkeypatch.setattr(Journal, "threads", fall)
+    done = autocode("threads")
+    assert done.exit_code == 6
+    assert "internal error: KeyError: 'boom [bold]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    log = home / "errors.log"
+    assert "boom" in log.read_text()
+    assert log.stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("AUTOCODE_DEBUG", "1")
+    assert "Traceback" in autocode("threads").stderr
+
+
+def test_a_database_that_cannot_be_opened_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "sqlite:////proc/no/such.db")
+    assert autocode("threads").exit_code == 5
+
+
+def test_no_threads_are_an_empty_list() -> None:
+    assert json.loads(autocode("threads", "--json").stdout) == []
+    assert "no threads yet" in autocode("threads").stderr
+
+
+def test_threads_are_listed_newest_first_in_the_agreed_shape(home: Path, repo: GitRepo) -> None:
+    keep(home, repo.path, verified(), "older")
+    keep(home, repo.path, waiting(), "newer")
+    found = json.loads(autocode("threads", "--json").stdout)
+    assert [one["id"] for one in found] == ["newer", "older"]
+    assert found[1] == {
+        "id": "older",
+        "task": "Let --timeout take durations",
+        "status": "verified",
+        "repo": str(repo.path),
+        "branch": "autocode/7f3a12",
+    }
+    assert found[0]["branch"] is None
+    table = autocode("threads").stdout
+    assert table.index("newer") < table.index("older")
+
+
+def test_show_tells_plan_steps_checks_verdict_proof_and_cost(home: Path, repo: GitRepo) -> None:
+    keep(home, repo.path, verified())
+    shown = autocode("show", "7f3a12").stdout
+    for piece in (
+        PLAN["explanation"],
+        "Document --timeout",
+        "3 passed, 1 failed",
+        "PASS",
+        "python -m pytest",
+        "VACUOUS",
+        "deepseek/deepseek-chat",
+        "git merge autocode/7f3a12",
+    ):
+        assert piece in shown
+    assert "\x1b" not in shown
+    assert not any(one.endswith(" ") for one in shown.splitlines())
+
+
+def test_show_tells_what_waits_for_an_answer(home: Path, repo: GitRepo) -> None:
+    keep(home, repo.path, waiting())
+    shown = autocode("show", "7f3a12").stdout
+    assert "YOUR APPROVAL: plan" in shown
+    assert "Read --timeout through parse_duration in src/cli.py" in shown
+    assert "autocode resume 7f3a12" in shown
+
+
+def test_show_of_a_run_that_died_says_how_to_go_on(home: Path, repo: GitRepo) -> None:
+    keep(home, repo.path, list(verified())[:12])
+    assert "nobody runs it; go on with: autocode resume 7f3a12" in autocode("show", "7f3a12").stdout
+
+
+def test_a_piped_diff_is_a_valid_patch(home: Path, repo: GitRepo) -> None:
+    delivered(home, repo)
+    patch = autocode("diff", "7f3a12").stdout_bytes
+    subprocess.run(["git", "apply", "--check"], input=patch, cwd=repo.path, check=True)
+    assert b"+    return 2 * n" in patch
+
+
+def test_apply_brings_the_change_and_nothing_else(home: Path, repo: GitRepo) -> None:
+    delivered(home, repo)
+    head = repo.git("rev-parse", "HEAD")
+    done = autocode("apply", "7f3a12", "--yes")
+    assert done.exit_code == 0, done.output
+    assert (repo.path / "calc.py").read_text() == "def double(n):\n    return 2 * n\n"
+    assert (repo.path / "new.py").read_text() == "y = 2\n"
+    assert repo.git("rev-parse", "HEAD") == head
+
+
+def test_apply_without_an_answer_applies_nothing(home: Path, repo: GitRepo) -> None:
+    delivered(home, repo)
+    before = repo.fingerprint()
+    assert autocode("apply", "7f3a12").exit_code == 2
+    assert repo.fingerprint() == before
+
+
+def test_apply_takes_an_unverified_result_only_when_told_to(home: Path, repo: GitRepo) -> None:
+    delivered(home, repo, "unverified")
+    before = repo.fingerprint()
+    refused = autocode("apply", "7f3a12", "--yes")
+    assert refused.exit_code == 1
+    assert "not verified" in refused.stderr
+    assert repo.fingerprint() == before
+    assert autocode("apply", "7f3a12", "--yes", "--unverified").exit_code == 0
+
+
+def test_a_branch_that_moved_since_its_proof_is_not_verified(home: Path, repo: GitRepo) -> None:
+    workspace = delivered(home, repo)
+    tip = workspace.resolve("autocode/7f3a12")
+    moved = workspace.write(tip, {"evil.py": "pass\n"}, "on top")
+    repo.git("update-ref", "refs/heads/autocode/7f3a12", moved)
+    assert autocode("apply", "7f3a12", "--yes").exit_code == 1
+
+
+def test_apply_refuses_to_overwrite_work(home: Path, repo: GitRepo) -> None:
+    delivered(home, repo)
+    repo.put("calc.py", "mine\n")
+    done = autocode("apply", "7f3a12", "--yes")
+    assert done.exit_code == 2
+    assert "calc.py" in done.stderr
+    assert (repo.path / "calc.py").read_text() == "mine\n"
+
+
+def test_context_files_go_by_path_inside_the_repository_and_by_value_from_outside(
+    repo: GitRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = tmp_path / "notes.txt"
+    outside.write_text("remember\n")
+    monkeypatch.chdir(repo.path)
+    found = context_of(repo.path, [Path("calc.py"), outside])
+    assert found == ["calc.py", {"path": "notes.txt", "content": "remember\n"}]
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "large").write_text("x" * 300_000)
+    for bad in ("binary", "large", "absent"):
+        with pytest.raises(Usage, match=bad):
+            context_of(repo.path, [tmp_path / bad])
+
+
+def test_answers_are_checked_against_what_waits() -> None:
+    assert approvals.chosen(PENDING, approve=["i-1"]) == {"i-1": {"decision": "approve"}}
+    refused = approvals.chosen(PENDING, reject=["i-1"], reason="too much")
+    assert refused == {"i-1": {"decision": "reject", "reason": "too much"}}
+    with pytest.raises(Usage, match="i-9 is not waiting for an answer; waiting: i-1"):
+        approvals.chosen(PENDING, approve=["i-9"])
+    with pytest.raises(Usage, match="more than one"):
+        approvals.chosen(PENDING, approve=["i-1"], reject=["i-1"])
+
+
+def test_an_edit_keeps_its_groups_in_the_planners_own_words(tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(PLAN))
+    answer = approvals.chosen(PENDING, edit=("i-1", f"@{file}"))["i-1"]
+    assert answer["decision"] == "edit"
+    assert [step["parallel_group"] for step in answer["plan"]["steps"]] == [1, 1, 2]
+    for bad in ("{", "[]", '{"steps": [1]}', "@/nowhere"):
+        with pytest.raises(Usage):
+            approvals.chosen(PENDING, edit=("i-1", bad))
+
+
+def on_a_terminal(code: str, typed: bytes) -> str:
+    """What a Python program shows on a terminal of its own while this is typed."""
+    ours, theirs = pty.openpty()
+    env = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+        "TERM": "xterm",
+        "NO_COLOR": "1",
+    }
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, env=env
+    )
+    os.close(theirs)
+    os.write(ours, typed)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(ours)
+    child.wait(timeout=20)
+    return shown.decode()
+
+
+ASK = """
+from story import PENDING
+from server import approvals
+from server.face import Face
+print("ANSWER", approvals.ask(Face.open().out, PENDING))
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        (b"a\n", "{'decision': 'approve'}"),
+        (b"what\nr\ntoo much\n", "{'decision': 'reject', 'reason': 'too much'}"),
+        (b"\x04", "ANSWER None"),
+        (b"e\n", "'parallel_group': 7"),
+    ],
+)
+def test_a_human_can_approve_refuse_edit_or_leave(
+    typed: bytes, answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nsed -i \'s/"parallel_group": 2/"parallel_group": 7/\' "$1"\n')
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    shown = on_a_terminal(ASK, typed)
+    assert "YOUR APPROVAL: plan" in shown
+    assert "┌ coder Add parse_duration()" in shown
+    assert answer in shown
+
+
+@pytest.mark.parametrize("arguments", [["threads", "--json"], ["threads"], ["show", "7f3a12"], ["--help"]])
+def test_a_reader_that_left_is_met_with_silence(arguments: list[str], home: Path, repo: GitRepo) -> None:
+    keep(home, repo.path, waiting())
+    reader, writer = os.pipe()
+    os.close(reader)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*MAIN, *arguments], stdout=writer, stderr=subprocess.PIPE, env=env)
+    os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode == 1

@@ -1,0 +1,136 @@
+"""Crashes and stops: nothing that was finished is lost, and no completion is paid for twice."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from runs import BROKEN_MUL, Bench, script
+
+from graph.runner import Runner
+from memory.journal import ThreadBusy
+
+MAIN = Path(__file__).parent.parent / "server" / "main.py"
+PLAN = json.dumps(
+    {
+        "explanation": "Two at once.",
+        "steps": [
+            {"agent": "coder", "description": "Add mul to calc.py", "file": "calc.py", "parallel_group": 1},
+            {"agent": "coder", "description": "Note it", "file": "NOTES.md", "parallel_group": 1},
+        ],
+    }
+)
+
+
+def autocode(bench: Bench, *arguments: str) -> "subprocess.Popen[str]":
+    """The command line in a process of its own, telling its events."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(MAIN.parent.parent),
+        "AUTOCODE_HOME": str(bench.home),
+        "LLM_MODE": "local",
+        "LOCAL_LLM_URL": bench.desk.url,
+        "SANDBOX_BACKEND": "bubblewrap",
+    }
+    command = [sys.executable, str(MAIN), *arguments, "--json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload, no-any-return]
+
+
+def killed_after(process: "subprocess.Popen[str]", events: int) -> bool:
+    """Kill -9 once so many events were told; False where it had ended by itself."""
+    assert process.stdout
+    for _ in range(events):
+        if not process.stdout.readline():
+            break
+    else:
+        process.kill()
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+def test_ten_kills_change_nothing_of_the_result_and_pay_for_nothing_twice(bench: Bench) -> None:
+    bench.desk.on("Step: Note it", "### NOTES.md\n```\nmul multiplies\n```")
+    script(bench.desk, planner=PLAN, coder=BROKEN_MUL)
+    undisturbed = asyncio.run(bench.run())
+    paid = len(bench.desk.requests)
+    bench.desk.requests.clear()
+    before = bench.repo.fingerprint()
+
+    thread = ("--thread", "killed")
+    kills = [killed_after(autocode(bench, "run", "Add mul", "--repo", str(bench.repo.path), *thread), 3)]
+    for events in (2, 7, 5, 12, 3, 9, 14, 6, 11):
+        kills.append(killed_after(autocode(bench, "resume", "killed"), events))
+    last = autocode(bench, "resume", "killed")
+    last.communicate()
+
+    assert kills.count(True) >= 6 and last.returncode in (0, 2)
+    same = bench.repo.git("rev-parse", "autocode/killed^{tree}", f"{undisturbed.end.branch}^{{tree}}")
+    assert len(set(same.split())) == 1
+    assert bench.repo.fingerprint() == before
+    with closing(sqlite3.connect(bench.home / "autocode.db")) as database:
+        rows = database.execute(
+            "SELECT c.prompt_hash, c.state FROM completions c JOIN runs r ON c.run_id = r.id"
+            " WHERE r.thread_id = 'killed'"
+        ).fetchall()
+        numbers = [
+            n for (n,) in database.execute("SELECT seq FROM events WHERE thread_id = 'killed' ORDER BY seq")
+        ]
+    settled = Counter(prompt for prompt, state in rows if state == "settled")
+    assert set(settled.values()) == {1} and len(settled) == paid
+    assert len(bench.desk.requests) <= paid + sum(state == "abandoned" for _, state in rows)
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def wait_for(bench: Bench, prompt: str) -> None:
+    """Until the model is asked."""
+    while not bench.desk.prompts(prompt):
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly_and_says_how_to_go_on(bench: Bench, number: int) -> None:
+    bench.desk.on("You are a coder", "", delay=30, times=1)
+    script(bench.desk)
+    process = autocode(bench, "run", "Add mul", "--repo", str(bench.repo.path), "--thread", "stopped")
+    wait_for(bench, "You are a coder")
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=20)
+    end = json.loads(out.splitlines()[-1])
+    assert (end["type"], end["data"]["status"]) == ("run.finished", "cancelled")
+    assert process.returncode == 1 and "autocode resume stopped" in err
+    assert asyncio.run(bench.resume("stopped")).end.status == "verified"
+    assert len(bench.desk.prompts("You are the planner")) == 1
+
+
+async def test_a_live_run_is_neither_resumed_nor_started_twice_but_can_be_cancelled(bench: Bench) -> None:
+    bench.desk.on("You are a coder", "", delay=30, times=1)
+    script(bench.desk)
+    running = asyncio.create_task(bench.run(thread="busy"))
+    await asyncio.to_thread(wait_for, bench, "You are a coder")
+    with pytest.raises(ThreadBusy, match=f"process {os.getpid()}"):
+        await bench.resume("busy")
+    async with Runner.open(bench.settings()) as other:
+        assert await other.cancel("busy")
+    began = time.monotonic()
+    assert (await running).end.status == "cancelled"
+    assert time.monotonic() - began < 5
+    assert (await bench.resume("busy")).end.status == "verified"
+
+
+async def test_a_run_outlives_an_outage_of_its_provider(bench: Bench) -> None:
+    bench.desk.on("You are the tester", "", status=400, times=1)
+    script(bench.desk)
+    with pytest.raises(Exception, match="400"):
+        await bench.run(thread="outage")
+    run = await bench.resume("outage")
+    assert run.end.status == "verified"
+    assert len(bench.desk.prompts("You are a coder")) == 1

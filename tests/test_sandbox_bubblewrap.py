@@ -1,0 +1,180 @@
+"""What only bubblewrap does: make do without cgroups, and serve ordinary users."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from sandbox.base import Limits, Sandbox
+from sandbox.bubblewrap import Bubblewrap
+from sandbox.cgroup import Cgroups
+from sandbox.interpreter import Interpreter, pinned
+
+pytestmark = pytest.mark.bubblewrap
+
+EMPTY = [bytes(10_240)]
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+async def bare(bubblewrap: Sandbox, sandbox_home: Path) -> Bubblewrap:
+    """Bubblewrap as on a machine that lets us make no cgroup."""
+    return await Bubblewrap.open(sandbox_home, cgroups=Cgroups())
+
+
+def groups() -> set[Path]:
+    found = Cgroups.find().parents.values()
+    return {path for _, parent in found for path in parent.glob(f"autocode-{os.getpid()}-*")}
+
+
+async def python(sandbox: Sandbox, program: str, seconds: float = 10) -> tuple[int, str, bool]:
+    command = ["python", "-c", textwrap.dedent(program)]
+    result = await sandbox.run(EMPTY, command, Limits(seconds=seconds))
+    return result.exit_code, result.stdout, result.out_of_memory
+
+
+HOG = """
+    hoard = []
+    for _ in range(160): hoard.append(bytearray(b"x" * 20_000_000))
+"""
+CROWD = """
+    import os, time
+    shared = b"x" * 200_000_000
+    for number in range({count}):
+        if not os.fork():
+            own = b"x" * {own}
+            time.sleep(2)
+            os._exit(0)
+    for number in range({count}): os.wait()
+    print("lived")
+"""
+
+
+async def test_without_a_cgroup_memory_is_watched(bare: Bubblewrap) -> None:
+    assert await python(bare, HOG) == (137, "", True)
+
+
+async def test_without_a_cgroup_all_processes_count_and_shared_memory_once(bare: Bubblewrap) -> None:
+    assert await python(bare, CROWD.format(count=6, own=100_000_000)) == (137, "", True)
+    assert await python(bare, CROWD.format(count=6, own=1_000)) == (0, "lived\n", False)
+
+
+async def test_without_a_cgroup_memory_that_nobody_maps_is_denied(bare: Bubblewrap) -> None:
+    program = "import os\ntry: os.memfd_create('x')\nexcept OSError: print('denied')"
+    assert await python(bare, program) == (0, "denied\n", False)
+
+
+async def test_without_a_cgroup_processes_are_counted_and_time_is_shared(bare: Bubblewrap) -> None:
+    program = """
+        import os, resource, time
+        print(os.nice(0) > 0, resource.getrlimit(resource.RLIMIT_CPU)[1] < 60)
+        count = 0
+        try:
+            while os.fork(): count += 1
+            time.sleep(30)
+        except OSError: print(40 < count <= 64)
+    """
+    assert await python(bare, program) == (0, "True True\nTrue\n", False)
+
+
+async def test_no_cgroup_stays_behind(bubblewrap: Sandbox) -> None:
+    await bubblewrap.run(EMPTY, ["sh", "-c", "sleep 60 & sleep 60"], Limits(seconds=0.5))
+    assert not groups()
+
+
+async def test_a_start_takes_no_time(bubblewrap: Sandbox) -> None:
+    spent = []
+    for _ in range(5):
+        began = time.monotonic()
+        await bubblewrap.run(EMPTY, ["true"], Limits())
+        spent.append(time.monotonic() - began)
+    assert min(spent) < 0.25
+
+
+async def test_the_environment_holds_pytest_alone_at_the_dockerfiles_versions(bubblewrap: Sandbox) -> None:
+    program = """
+        from importlib.metadata import distributions
+        print(*sorted(f"{found.name.lower()}=={found.version}" for found in distributions()))
+    """
+    code, stdout, _ = await python(bubblewrap, program)
+    assert (code, stdout.split()) == (0, sorted(pinned()))
+
+
+async def test_the_pytest_command_works_too(bubblewrap: Sandbox) -> None:
+    result = await bubblewrap.run(EMPTY, ["pytest", "--version"], Limits())
+    assert "pytest 9" in result.stdout + result.stderr
+
+
+def test_an_environment_that_is_there_needs_no_network(
+    bubblewrap: Sandbox, sandbox_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    told: list[str] = []
+    assert Interpreter.make(sandbox_home, told.append).venv.is_dir()
+    assert not told
+
+
+ORDINARY = """
+import asyncio, os, sys
+from pathlib import Path
+from sandbox.backends import open_sandbox
+from sandbox.base import REPORT, Limits
+async def main():
+    sandbox = await open_sandbox("bubblewrap", Path(os.environ["HOME"]) / "autocode")
+    suite = "import os\\ndef test_a(): assert os.getuid() == 10001"
+    test = f"echo '{suite}' > test_a.py; pytest -q --junitxml={REPORT}"
+    result = await sandbox.run([bytes(10240)], ["sh", "-c", test], Limits(seconds=20))
+    print(result.exit_code, [case.outcome for case in result.report or ()])
+    result = await sandbox.run([bytes(10240)], ["ls", os.environ["HOME"]], Limits())
+    print(result.exit_code)
+    bomb = (
+        "import os, time\\ncount = 0\\ntry:\\n while os.fork(): count += 1\\n time.sleep(20)\\n"
+        "except OSError: print(40 < count <= 64)"
+    )
+    result = await sandbox.run([bytes(10240)], ["python", "-c", bomb], Limits())
+    print(result.stdout.strip())
+    hog = "x = []\\nwhile True: x.append(b'x' * 20_000_000)"
+    result = await sandbox.run([bytes(10240)], ["python", "-c", hog], Limits())
+    print(result.exit_code, result.out_of_memory)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="every test of an ordinary user's run is this one")
+def test_an_ordinary_user_has_a_sandbox_too(bubblewrap: Sandbox, tmp_path: Path) -> None:
+    system = "/usr/bin/python3"
+    asked = [system, "-c", "import sys; print(sys.version_info[:2] == tuple(map(int, sys.argv[1:])))"]
+    version = [str(number) for number in sys.version_info[:2]]
+    if not Path(system).exists() or subprocess.check_output([*asked, *version], text=True) != "True\n":
+        pytest.skip("there is no interpreter of our version that any user may read")
+    with tempfile.TemporaryDirectory() as folder:
+        assert ordinary_run(Path(folder), system) == "0 ['passed']\n2\nTrue\n137 True\n"
+
+
+def ordinary_run(folder: Path, system: str) -> str:
+    """Run ORDINARY as a user of no rights, on copies of what it imports, in a home made beforehand."""
+    home, lib = folder / "home", folder / "lib"
+    (home / "autocode").mkdir(parents=True)
+    shutil.copytree(ROOT / "sandbox", lib / "sandbox")
+    for name in ("psutil", "defusedxml"):
+        found = find_spec(name)
+        assert found and found.origin
+        shutil.copytree(Path(found.origin).parent, lib / name)
+    make = "from sandbox.interpreter import *; Interpreter.make(Path(sys.argv[1]), print)"
+    imports = {"PYTHONPATH": str(lib)}
+    command = [system, "-c", make, str(home / "autocode")]
+    subprocess.run(command, env={**os.environ, **imports}, cwd=folder, check=True)
+    subprocess.run(["chown", "-R", "54321:54321", str(folder)], check=True)
+    drop = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--inh-caps=-all"]
+    environment = {**imports, "PATH": os.environ["PATH"], "HOME": str(home)}
+    command = [*drop, system, "-c", ORDINARY]
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    return done.stdout

@@ -1,0 +1,150 @@
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from nodes.check.suite import FLAGS, NoSuite, Suite, listing, recognise
+from sandbox.base import REPORT
+from tools.workspace import Workspace
+
+Recognise = Callable[[Mapping[str, str]], Suite]
+
+
+@pytest.fixture
+def suite_of(tmp_path: Path) -> Recognise:
+    workspace = Workspace.init(tmp_path)
+    empty = workspace.begin().snapshot
+
+    def suite(files: Mapping[str, str]) -> Suite:
+        return recognise(workspace, workspace.write(empty, files, "files") if files else empty)
+
+    return suite
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"README.md": "soon\n"},
+        {"maths.py": "x = 1\n"},
+        {"package.json": "{}", "tests/test_it.py": ""},
+        {"package.json": "{}", "pytest.ini": ""},
+        {"main.go": "package main\n", "go.mod": "module m\n", "pyproject.toml": "[project]\nname = 'm'\n"},
+        {"go.mod": "module m\n", "e2e/conftest.py": ""},
+    ],
+    ids=lambda files: "+".join(files) or "empty",
+)
+def test_pytest_is_the_default_where_nothing_speaks_against_python(
+    suite_of: Recognise, files: dict[str, str]
+) -> None:
+    suite = suite_of(files)
+    assert suite.whole() == ("python", "-m", "pytest", *FLAGS)
+    assert suite.whole()[-1] == f"--junitxml={REPORT}"
+    assert suite.grade == "tests" and suite.scope == "auto" and suite.seconds is None
+
+
+@pytest.mark.parametrize(
+    ("files", "command"),
+    [
+        ({"package.json": "{}", "index.js": ""}, "npm test"),
+        ({"go.mod": "module m\n", "main.go": ""}, "go test ./..."),
+        ({"Cargo.toml": "", "src/main.rs": "", "tools/gen.py": ""}, "cargo test"),
+        ({"main.c": ""}, "make test"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_another_language_is_told_what_to_write(
+    suite_of: Recognise, files: dict[str, str], command: str
+) -> None:
+    with pytest.raises(NoSuite, match=r"\.autocode\.toml") as raised:
+        suite_of(files)
+    assert f'[test]\ncommand = "{command}"' in str(raised.value)
+
+
+def test_a_folder_src_is_put_on_the_path(suite_of: Recognise) -> None:
+    assert suite_of({"src/m/__init__.py": ""}).whole()[:4] == ("env", "PYTHONPATH=src", "python", "-m")
+
+
+def test_a_named_command_is_split_and_graded_by_its_exit_code(suite_of: Recognise) -> None:
+    suite = suite_of({".autocode.toml": "[test]\ncommand = \"npm run 'unit tests'\"\ntimeout = 90\n"})
+    assert (suite.whole(), suite.grade, suite.seconds) == (("npm", "run", "unit tests"), "exit code", 90.0)
+    suite = suite_of({".autocode.toml": '[test]\ncommand = ["sh", "-c", "a && b"]\n'})
+    assert suite.whole() == ("sh", "-c", "a && b")
+    suite = suite_of({".autocode.toml": '[test]\ncommand = "CI=1 make check"\n'})
+    assert suite.whole() == ("env", "CI=1", "make", "check")
+
+
+@pytest.mark.parametrize(
+    "program", ["pytest", "python -m pytest", "python3 -m pytest", "env A=1 pytest", "A=1 pytest"]
+)
+def test_a_named_pytest_is_still_graded_by_its_cases(suite_of: Recognise, program: str) -> None:
+    command = f"{program} -m unit tests/unit --junitxml=x.xml"
+    told = f'[test]\ncommand = "{command}"\nscope = "all"\n'
+    suite = suite_of({".autocode.toml": told, "tests/unit/test_it.py": ""})
+    env = ("env", "A=1") if "A=1" in program else ()
+    start = (*env, "python", "-m", "pytest", "-m", "unit", "--junitxml=x.xml", *FLAGS)
+    assert (suite.grade, suite.scope) == ("tests", "all")
+    assert suite.whole() == (*start, "tests/unit")
+    assert suite.whole(["tests/test_new.py", "tests/unit/test_it.py"]) == (
+        *start,
+        "tests/unit",
+        "tests/test_new.py",
+    )
+    assert suite.only(["-odd_test.py"]) == (*start, "--rootdir=.", "./-odd_test.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[test\n", "not valid TOML"),
+        ("[test]\ncommand = 3\n", "test.command"),
+        ("[test]\ncommand = []\n", "test.command"),
+        ('[test]\ncommand = "A=1"\n', "names no program"),
+        ('[test]\ncommand = "make a && make b"\n', '"sh", "-c"'),
+        ('[test]\ncommand = "make \'a"\n', "test.command"),
+        ('[test]\nscope = "some"\n', "test.scope"),
+        ("[test]\ntimeout = -1\n", "test.timeout"),
+        ('[test]\ncomand = "make"\n', "test.comand"),
+        ('[test]\ncommand = "make"\nscope = "affected"\n', "pytest alone"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_named(suite_of: Recognise, text: str, words: str) -> None:
+    with pytest.raises(NoSuite, match=r"\.autocode\.toml") as raised:
+        suite_of({".autocode.toml": text, "maths.py": ""})
+    assert words in str(raised.value)
+
+
+TOLD = "python_files = check_*.py spec/*.py\ntestpaths = checks\naddopts = -x\n"
+LISTED = 'python_files = ["check_*.py", "spec/*.py"]\ntestpaths = ["checks"]\naddopts = ["-x"]\n'
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("pytest.ini", f"[pytest]\n{TOLD}"),
+        ("tox.ini", f"[pytest]\n{TOLD}".replace("= ", "=\n    ")),
+        ("setup.cfg", f"[tool:pytest]\n{TOLD}"),
+        ("pyproject.toml", f"[tool.pytest.ini_options]\n{LISTED}".replace('["-x"]', '"-x"')),
+        ("pytest.toml", f"[pytest]\n{LISTED}"),
+    ],
+)
+def test_the_options_of_the_repository_are_honoured(suite_of: Recognise, path: str, text: str) -> None:
+    suite = suite_of({path: text, "checks/check_it.py": ""})
+    names = ["checks/check_it.py", "spec/it.py", "a/spec/it.py", "test_it.py", "check_it.txt", "spec.py"]
+    assert [suite.is_test(name) for name in names] == [True, True, True, False, False, False]
+    assert suite.whole(["checks/check_it.py"])[-1] == "--maxfail=0"
+    assert suite.whole(["check_it.py"])[-2:] == ("-o", "testpaths=checks check_it.py")
+
+
+def test_an_unreadable_configuration_is_left_to_pytest(suite_of: Recognise) -> None:
+    assert suite_of({"pyproject.toml": "[tool.pytest", "setup.cfg": "no section\n"}).is_test("test_a.py")
+
+
+def test_the_plain_suite_clears_what_a_sandbox_may_lack(suite_of: Recognise) -> None:
+    suite = suite_of({"pytest.ini": "[pytest]\naddopts = --cov --import-mode=importlib\n"}).plain()
+    assert suite.whole()[-4:] == ("-o", "addopts=--import-mode=importlib", "-o", "required_plugins=")
+
+
+def test_the_listing_writes_no_report(suite_of: Recognise) -> None:
+    command = listing(suite_of({}).only(["test_a.py"]))
+    assert "--collect-only" in command and not any(REPORT in word for word in command)

@@ -1,0 +1,380 @@
+import io
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from rich.console import Console
+from story import PLAN, PROOF, USAGE, Story, verified, waiting
+
+from graph.events import Event
+from nodes.state import Options
+from server.lines import JsonLines, Lines
+from server.progress import Progress
+from server.summary import coloured, summary
+from server.terminal import Terminal
+from server.wording import clean, clock, first, line, money
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+HOSTILE = (
+    "\x1b]0;owned\x07\x1b[2J\x1b[1;1H[bold red]Verified[/] [link=http://evil]x[/link]\u202etxt.exe\r\x9b31m"
+)
+
+
+def terminal(width: int = 80, height: int = 24, **options: object) -> tuple[Console, io.StringIO]:
+    file = io.StringIO()
+    settings = {"force_terminal": True, "width": width, "height": height, "markup": False, **options}
+    return Console(file=file, highlight=False, emoji=False, legacy_windows=False, **settings), file  # type: ignore[arg-type]
+
+
+def frame(
+    events: Iterable[Event], width: int = 80, height: int = 24, options: Options | None = None
+) -> list[str]:
+    """What the moving part of the screen shows after these events."""
+    console, _ = terminal(width, height)
+    view = Terminal(console, Progress(), options)
+    for event in events:
+        view.show(event)
+    with console.capture() as drawn:
+        console.print(view.frame)
+    return [said.rstrip() for said in ESCAPES.sub("", drawn.get()).splitlines()]
+
+
+def screen(written: str) -> list[str]:
+    """What a terminal shows after all that was written, cursor moves and erasures obeyed."""
+    rows, at = [""], 0
+    for piece in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\n|\r|[^\x1b\n\r]+", written):
+        if piece == "\n":
+            at += 1
+            rows += [""] * (at == len(rows))
+        elif piece.endswith("A") and piece.startswith("\x1b"):
+            at -= int(piece[2:-1] or 1)
+        elif piece == "\x1b[2K":
+            rows[at] = ""
+        elif piece[0] not in "\x1b\r":
+            rows[at] += piece
+    return [row.rstrip() for row in rows]
+
+
+def printed(events: Iterable[Event], width: int = 80) -> list[str]:
+    """What stays on the screen when these events are over."""
+    console, file = terminal(width)
+    with Terminal(console, Progress()) as view:
+        for event in events:
+            view.show(event)
+    return screen(file.getvalue())
+
+
+def lines(events: Iterable[Event]) -> list[str]:
+    said: list[str] = []
+    view = Lines(said.append, said.append, Progress())
+    for event in events:
+        view.show(event)
+    return said
+
+
+def ended(events: Iterable[Event], width: int = 80) -> str:
+    console, file = terminal(width, color_system=None)
+    summary(console, Progress.of(events))
+    return ESCAPES.sub("", file.getvalue())
+
+
+def test_a_plan_has_a_line_a_step_and_a_bracket_around_what_runs_at_once() -> None:
+    story = Story()
+    drawn = frame([story.begin(), *story.plan(), *story.stream({"s1": "one", "s2": "two"})])
+    steps = [said for said in drawn if "coder" in said]
+    assert len(steps) == 3
+    assert "┌ coder    Add parse_duration()" in steps[0]
+    assert "└ coder    Document --timeout" in steps[1]
+    assert steps[2].startswith("·   coder")
+
+
+def test_what_parallel_steps_stream_stays_with_its_step() -> None:
+    story = Story()
+    drawn = frame([story.begin(), *story.plan(), *story.stream({"s1": "alpha beta", "s2": "gamma delta"})])
+    at = {said.strip(): number for number, said in enumerate(drawn)}
+    first_step = next(number for number, said in enumerate(drawn) if "┌" in said)
+    second_step = next(number for number, said in enumerate(drawn) if "└" in said)
+    assert first_step < at["│ alpha beta"] < second_step < at["│ gamma delta"]
+
+
+def test_only_the_last_two_lines_of_a_stream_are_shown() -> None:
+    story = Story()
+    drawn = frame([story.begin(), *story.plan(), *story.stream({"s1": "one\ntwo\nthree\nfour"})])
+    assert [said.strip() for said in drawn if "│ " in said] == ["│ three", "│ four"]
+
+
+def test_a_plan_longer_than_the_screen_keeps_what_is_at_work_in_sight() -> None:
+    story = Story()
+    steps = [
+        {"id": f"s{n}", "agent": "coder", "description": f"step {n}", "group": n // 20} for n in range(40)
+    ]
+    begun = [story.begin(), story.tell("plan", "planner", plan={"explanation": "", "steps": steps})]
+    drawn = frame([*begun, *story.stream({"s35": "here"})], height=12)
+    assert len(drawn) <= 12
+    assert any("step 35" in said for said in drawn)
+    assert any("more steps" in said for said in drawn)
+
+
+def test_budget_and_retries_are_in_sight() -> None:
+    story = Story()
+    retry = story.tell("retry", "planner", reason="429 Too Many Requests", attempt=2, wait_seconds=4.0)
+    drawn = frame(
+        [story.begin(), retry, story.budget(4120, 0.0312)], options=Options(max_cost_usd=0.5, max_tokens=9000)
+    )
+    sums = drawn[-1]
+    assert "4,120 of 9,000 tokens" in sums
+    assert "$0.0312 of $0.50" in sums
+    assert "1 retry" in sums
+    assert any("retry 2: 429 Too Many Requests, again in 4s" in said for said in drawn)
+
+
+def test_a_price_that_is_unknown_is_not_zero() -> None:
+    story = Story()
+    spent: dict[str, Any] = {
+        "input_tokens": 1,
+        "output_tokens": 1,
+        "cost_usd": None,
+        "total_tokens": 2,
+        "total_cost_usd": 0.0,
+    }
+    unpriced = story.tell("budget", "coder", agent="coder", model="own", unpriced=True, **spent)
+    assert "price unknown" in frame([story.begin(), unpriced])[-1]
+
+
+def test_a_run_leaves_a_line_for_everything_that_happened_in_its_order() -> None:
+    left = printed(verified())
+    signs = [said[0] for said in left if said.startswith(("✓", "✗"))]
+    agents = [said.split()[2 if said[2] in "┌└" else 1] for said in left if said.startswith(("✓", "✗"))]
+    assert " ".join(agents) == "planner coder coder coder tester sandbox debugger sandbox critic commit"
+    assert "".join(signs) == "✓✓✓✓✓✗✓✓✓✓"
+    assert any("tests.test_durations::test_nonsense_raises" in said for said in left)
+    assert any("README.md: hunk 1: offset +12" in said for said in left)
+
+
+def test_nothing_of_a_run_is_printed_twice_when_it_waited_in_between() -> None:
+    console, file = terminal()
+    story, progress = Story(), Progress()
+    view = Terminal(console, progress)
+    with view:
+        for event in [
+            story.begin(),
+            *story.plan(),
+            story.tell("approval.required", "approval", id="i", request={"kind": "plan"}),
+        ]:
+            view.show(event)
+        view.show(story.end("waiting"))
+    with view:
+        view.show(story.begin(resumed=True))
+        view.show(story.tell("approval.resolved", id="i", decision="approve"))
+        for event in [
+            *story.node("approval", 0.0),
+            *story.stream({"s1": "x"}),
+            *story.edit("coder", "s1", "a.py", 1, 0),
+        ]:
+            view.show(event)
+    left = "\n".join(screen(file.getvalue()))
+    assert left.count("planner") == 1
+    assert left.count("Add parse_duration()") == 1
+    assert "approved" in left
+
+
+def test_a_step_that_failed_is_never_shown_as_done() -> None:
+    story = Story()
+    failed = story.tell("error", "coder", "s1", message="step s1 failed: no usable reply", kind="step")
+    started = story.tell("node.started", "coder", "s1")
+    over = story.tell("node.finished", "coder", "s1", seconds=2.0)
+    row = next(
+        said
+        for said in printed([story.begin(), *story.plan(), started, failed, over])
+        if "parse_duration" in said
+    )
+    assert row.startswith("✗")
+
+
+def test_a_step_done_again_gets_a_line_of_its_own() -> None:
+    story = Story()
+    once = [*story.stream({"s1": "x"}), *story.edit("coder", "s1", "a.py", 1, 0)]
+    again = [*story.stream({"s1": "y"}), *story.edit("coder", "s1", "a.py", 2, 0)]
+    rows = [
+        said
+        for said in printed([story.begin(), *story.plan(), *once, *again], 140)
+        if "parse_duration" in said
+    ]
+    assert len(rows) == 2
+    assert "(again)" in rows[1]
+
+
+def test_a_stopped_run_goes_on_where_it_stopped() -> None:
+    story = Story()
+    progress = Progress.of([story.begin(), *story.plan(), *story.stream({"s1": "x"}), story.end("cancelled")])
+    assert [row.look for row in progress.rows] == ["done", "stopped", "planned", "planned"]
+    progress.take(story.begin(resumed=True))
+    assert [row.look for row in progress.rows] == ["done", "planned", "planned", "planned"]
+    assert progress.finished is None
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 140])
+def test_every_width_is_kept(width: int) -> None:
+    left = printed(verified(), width)
+    assert max(len(said) for said in left) <= width
+
+
+def test_plain_lines_tell_the_run_without_colour_or_tokens() -> None:
+    said = lines(verified())
+    text = "\n".join(said)
+    assert "\x1b" not in text
+    assert all(re.match(r"\[ *[\d.:]+s?\] ", one) for one in said)
+    assert "plan      3 steps" in text
+    assert "check     RED: 3 passed, 1 failed" in text
+    assert "test_nonsense_raises" in text
+    assert "check     green: 4 passed" in text
+    assert "retry     coder (gpt-4o), attempt 1: 429 Too Many Requests" in text
+    assert "critic    PASS" in text
+    assert said[-1].endswith("run       verified")
+    assert "def parse_duration" not in text
+
+
+def test_waiting_is_said_loudly_in_plain_lines() -> None:
+    assert any("WAITING   for your approval of a plan: i-1" in said for said in lines(waiting()))
+
+
+def test_json_lines_are_the_events_themselves() -> None:
+    from graph.events import EVENT
+
+    said: list[str] = []
+    events = list(verified())
+    view = JsonLines(said.append, said.append, Progress())
+    for event in events:
+        view.show(event)
+    assert [EVENT.validate_json(one) for one in said] == events
+    assert all("\n" not in one for one in said)
+
+
+def test_text_from_models_and_repositories_can_neither_steer_the_terminal_nor_mark_up() -> None:
+    story = Story()
+    plan = {
+        "explanation": HOSTILE,
+        "steps": [{"id": "s1", "agent": HOSTILE, "description": HOSTILE, "group": 0}],
+    }
+    events = [
+        story.tell("run.started", task=HOSTILE, repo=HOSTILE),
+        story.tell("plan", "planner", plan=plan),
+        *story.stream({"s1": HOSTILE}),
+        story.tell("retry", "coder", "s1", reason=HOSTILE, attempt=1, model=HOSTILE),
+        *story.edit("coder", "s1", HOSTILE, 1, 1, HOSTILE),
+        story.tell("sandbox.started", "sandbox", what=HOSTILE, backend="docker", command=[HOSTILE]),
+        story.tell("sandbox.output", "sandbox", text=HOSTILE),
+        story.tell(
+            "check",
+            "sandbox",
+            green=False,
+            passed=0,
+            failed=1,
+            cases=[{"id": HOSTILE, "head": "failed"}],
+            tree="",
+        ),
+        story.tell("verdict", "critic", verdict="FAIL", reasons=[HOSTILE], tree=""),
+        story.tell("error", "coder", "s1", message=HOSTILE, kind="step"),
+        story.end(
+            "unverified",
+            reason=HOSTILE,
+            missing=[HOSTILE],
+            proof={**PROOF, "problems": [HOSTILE], "command": [HOSTILE]},
+        ),
+    ]
+    console, file = terminal(140, color_system=None)
+    with Terminal(console, Progress()) as view:
+        for event in events:
+            view.show(event)
+            view.tick(0)
+    summary(console, view.progress)
+    console.print(coloured(f"--- a/x\n+++ b/x\n@@ -1 +1 @@\n+{HOSTILE}\n", "t"))
+    ours = re.compile(r"\x1b\[(\?25[lh]|\d*A|2K|1A|\d*[mG])|\r(?=\x1b\[2K|\x1b\[1A|\Z|\x1b\[\?25)|(?<=\n)\r")
+    shown = ours.sub("", file.getvalue())
+    everything = shown + "\n".join(lines(events))
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", everything)
+    assert "[bold red]Verified[/]" in everything
+
+
+def test_the_end_names_the_proof_the_cost_and_the_commands_to_go_on_with() -> None:
+    text = ended(verified())
+    assert "Verified  autocode/7f3a12  4 of 4 passed" in text
+    assert "python -m pytest" in text
+    assert "exit code 0" in text
+    assert text.index("test_hours_and_minutes") < text.index("fails without the change, passes with it")
+    assert "VACUOUS" in text
+    assert "over $0.0141" in text
+    assert re.search(r"coder +deepseek/deepseek-chat +3 +4,500 +1,260", text)
+    for command in ("git merge autocode/7f3a12", "autocode apply 7f3a12", "autocode show 7f3a12"):
+        assert command in text
+
+
+def test_weaknesses_of_a_proof_are_loud() -> None:
+    story = Story()
+    weak = {
+        **PROOF,
+        "contradicted": ["t::a"],
+        "sensitive": ["conftest.py"],
+        "baseline": "unknown",
+        "scope": "affected",
+    }
+    text = ended([story.begin(), story.end(proof=weak, branch="b", usage=USAGE)])
+    for word in ("VACUOUS", "CONTRADICTED", "SENSITIVE", "BASELINE", "conftest.py"):
+        assert word in text
+
+
+def test_a_result_without_proof_says_so_and_offers_no_merge() -> None:
+    story = Story()
+    missing = ["the critic: it breaks Windows"]
+    text = ended(
+        [story.begin(), story.end("unverified", branch="autocode/7f3a12-unverified", missing=missing)]
+    )
+    assert "NOT verified  autocode/7f3a12-unverified" in text
+    assert "it breaks Windows" in text
+    assert "git merge" not in text
+    assert "autocode diff 7f3a12" in text
+
+
+@pytest.mark.parametrize(
+    ("status", "missing", "offered"),
+    [
+        ("cancelled", [], True),
+        ("cancelled", ["refused"], False),
+        ("failed", [], True),
+        ("budget", ["spent"], False),
+    ],
+)
+def test_a_run_that_can_go_on_says_how(status: str, missing: list[str], offered: bool) -> None:
+    story = Story()
+    text = ended([story.begin(), story.end(status, missing=missing)])
+    assert ("autocode resume 7f3a12" in text) is offered
+
+
+def test_a_long_diff_is_cut_and_says_where_the_rest_is() -> None:
+    console, file = terminal(color_system=None)
+    console.print(coloured("\n".join(f"+{n}" for n in range(1000)), "abc"))
+    assert "+299" in file.getvalue()
+    assert "700 more lines: autocode diff abc" in file.getvalue()
+
+
+def test_values_read_well() -> None:
+    assert [clock(s) for s in (0.04, 59.94, 65, 3723)] == ["0.0s", "59.9s", "1:05", "1:02:03"]
+    assert [money(c) for c in (0, 0.5, 0.0012, 3.456, None)] == [
+        "$0.00",
+        "$0.50",
+        "$0.0012",
+        "$3.46",
+        "unknown",
+    ]
+    assert first("\n\n  hello\tthere \nmore") == "hello there"
+    assert first("x" * 200, 10) == "x" * 9 + "…"
+    assert line("a\r\nb\x1b[31mc") == "a bc"
+    assert clean("\x1b]8;;http://x\x07y") == "␛]8;;http://x␇y"
+    assert clean("a\u202eb\u200b") == "a<U+202E>b<U+200B>"
+
+
+def test_plain_lines_tell_the_whole_plan() -> None:
+    story = Story()
+    said = [one for one in lines([story.begin(), *story.plan()]) if "group" in one]
+    assert [step["description"] in one for step, one in zip(PLAN["steps"], said, strict=True)] == [True] * 3

@@ -1,0 +1,117 @@
+"""A whole diff onto a whole set of files: everything or nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tools.patch import paths
+from tools.patch.errors import PatchError
+from tools.patch.parse import FilePatch, parse
+from tools.patch.place import place
+from tools.patch.readings import created
+from tools.patch.source import Source, plain
+from tools.patch.write import write
+
+
+@dataclass(frozen=True)
+class Patched:
+    """The new files, and for each path how hunks that did not fit exactly found their place."""
+
+    files: dict[str, str]
+    placed: dict[str, list[str]]
+
+
+def apply_patch(files: Mapping[str, str], diff: str) -> dict[str, str]:
+    """Return the files as the diff wants them, or raise PatchError when it does not fit."""
+    return place_patch(files, diff).files
+
+
+def place_patch(files: Mapping[str, str], diff: str) -> Patched:
+    """Like apply_patch, and tell how each hunk was placed."""
+    result, placed = dict(files), dict[str, list[str]]()
+    for patch in _joined(files, parse(diff)):
+        _file(files, result, patch, placed)
+    return Patched(result, placed)
+
+
+def _joined(files: Mapping[str, str], patches: list[FilePatch]) -> list[FilePatch]:
+    """One patch a file, hunks of repeated headers together."""
+    joined: dict[str, FilePatch] = {}
+    for patch in patches:
+        _recognise(files, patch)
+        key = _target(files, patch) if _changes(patch) else f"\0{len(joined)}"
+        if key in joined:
+            known = joined[key].hunks
+            known += [replace(hunk, number=len(known) + k) for k, hunk in enumerate(patch.hunks, 1)]
+        else:
+            joined[key] = patch
+    return list(joined.values())
+
+
+def _changes(patch: FilePatch) -> bool:
+    """Whether a patch changes a file where it stands."""
+    return not (patch.old is None or patch.new is None or patch.created or patch.deleted or patch.renamed)
+
+
+def _recognise(files: Mapping[str, str], patch: FilePatch) -> None:
+    """Mark a patch that creates its file without saying so in the usual way."""
+    only_added = all(line.kind == "+" or line.bare for hunk in patch.hunks for line in hunk.lines)
+    name = patch.new or patch.old
+    if _changes(patch) and patch.hunks and only_added and name and paths.exact(name, files) is None:
+        patch.created = not any(hunk.start for hunk in patch.hunks)
+
+
+def _target(files: Mapping[str, str], patch: FilePatch) -> str:
+    """The file that a patch changes, deletes or renames."""
+    if not patch.old and not patch.new:
+        if len(files) == 1:
+            return next(iter(files))
+        raise PatchError("the diff names no file: write '--- a/path' and '+++ b/path' above the hunks")
+    names = [name for name in (patch.old, patch.new) if name]
+    for find in (paths.exact, paths.similar) if _changes(patch) else (paths.exact,):
+        for name in names:
+            found = find(name, files)
+            if found is not None:
+                return found
+    raise PatchError("there is no such file; to create one write '--- /dev/null'", names[0])
+
+
+def _file(
+    files: Mapping[str, str], result: dict[str, str], patch: FilePatch, placed: dict[str, list[str]]
+) -> None:
+    if patch.old is None or patch.created:
+        _create(result, patch)
+        return
+    name = _target(files, patch)
+    source = Source(files[name])
+    try:
+        spots = place(source, patch.hunks)
+        text = write(source, spots)
+    except PatchError as error:
+        raise PatchError(error.reason, name, error.hunk, error.placed) from None
+    notes = [f"hunk {spot.hunk.number}: {spot.note}" for spot in spots if spot.note]
+    if notes:
+        placed[name] = notes
+    if patch.new is None or patch.deleted:
+        if patch.hunks and plain(text):
+            raise PatchError("the diff deletes this file, but does not show all its lines", name)
+        del result[name]
+    elif patch.renamed:
+        _move(result, name, paths.new(patch.new), text)
+    else:
+        result[name] = text
+
+
+def _move(result: dict[str, str], name: str, target: str, text: str) -> None:
+    if target in result and target != name:
+        raise PatchError("a file is to be renamed to this path, but it exists", target)
+    del result[name]
+    result[target] = text
+
+
+def _create(result: dict[str, str], patch: FilePatch) -> None:
+    target = paths.new(patch.new or patch.old or "")
+    lines = [line for hunk in patch.hunks for line in created(hunk)]
+    text = "\n".join(line.text for line in lines) + ("" if not lines or lines[-1].end else "\n")
+    if target in result and result[target] != text:
+        raise PatchError("the diff calls this file new, but it exists: change the lines it has", target)
+    result[target] = text

@@ -1,0 +1,92 @@
+"""Which of several equal places a hunk means: what other hunks, line numbers and section headings tell."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tools.patch.parse import Hunk
+from tools.patch.source import Source, plain
+
+_CLEARLY = 3
+_NEAR = 40
+
+
+def choose(source: Source, hunks: Sequence[Hunk], places: Sequence[Sequence[int]]) -> list[int | None]:
+    """One place for each hunk; None where it has none or nothing tells its places apart."""
+    chosen: list[int | None] = [found[0] if len(found) == 1 else None for found in places]
+    expected = expect(hunks, places)
+    for k, found in enumerate(places):
+        if len(found) > 1:
+            chosen[k] = _by_line(expected[k], found)
+    for k, found in enumerate(places):
+        if chosen[k] is None and len(found) > 1:
+            inside = [place for place in found if place in (between(source, chosen, k) or ())]
+            chosen[k] = inside[0] if len(inside) == 1 else _by_section(source, hunks[k].section, found)
+    _pair_off(hunks, places, chosen)
+    return chosen
+
+
+def expect(hunks: Sequence[Hunk], places: Sequence[Sequence[int]]) -> list[int | None]:
+    """The line at which each hunk should begin, counted from 0, as far as headers and other hunks tell."""
+    hints = _hints(hunks, places)
+    offset = _shared_offset(hints, [found[0] if len(found) == 1 else None for found in places])
+    return [None if hint is None or offset is None else hint + offset for hint in hints]
+
+
+def _hints(hunks: Sequence[Hunk], places: Sequence[Sequence[int]]) -> list[int | None]:
+    """The lines that headers name, counted from 0, without those that name no line in earnest."""
+    starts = [hunk.start for hunk in hunks]
+    same = len(hunks) > 1 and len(set(starts)) == 1 and len({hunk.lines for hunk in hunks}) > 1
+    hints: list[int | None] = []
+    for start, found in zip(starts, places, strict=True):
+        idle = not start or same or (start == 1 and 0 not in found)
+        hints.append(None if idle or start is None else start - 1)
+    return hints
+
+
+def _shared_offset(hints: Sequence[int | None], chosen: Sequence[int | None]) -> int | None:
+    """How far the hunks that have one place are off their line numbers, when they agree."""
+    offsets = Counter(
+        place - hint
+        for hint, place in zip(hints, chosen, strict=True)
+        if hint is not None and place is not None
+    )
+    if not offsets:
+        return 0
+    offset, times = offsets.most_common(1)[0]
+    return offset if 2 * times > sum(offsets.values()) else None
+
+
+def _by_line(expected: int | None, found: Sequence[int]) -> int | None:
+    """The place at the expected line, or the one clearly nearest to it."""
+    if expected is None or expected in found:
+        return expected
+    near, second, *_ = sorted(found, key=lambda place: abs(place - expected))
+    distance = abs(near - expected)
+    return near if distance <= _NEAR and _CLEARLY * distance < abs(second - expected) else None
+
+
+def between(source: Source, chosen: Sequence[int | None], k: int) -> range | None:
+    """The lines where hunk k keeps the hunks in their order, when those with a place are in order."""
+    fixed = [place for place in chosen if place is not None]
+    if not fixed or fixed != sorted(fixed):
+        return None
+    before = max((place for place in chosen[:k] if place is not None), default=-1)
+    after = min((place for place in chosen[k + 1 :] if place is not None), default=len(source.lines))
+    return range(before + 1, after)
+
+
+def _by_section(source: Source, section: str, found: Sequence[int]) -> int | None:
+    """The first place after the section's heading, when the file has that heading once."""
+    wanted = plain(section)
+    heads = [i for i, line in enumerate(source.form(-1)) if wanted and line.startswith(wanted)]
+    after = [place for place in found if heads and place >= heads[0]]
+    return after[0] if len(heads) == 1 and after else None
+
+
+def _pair_off(hunks: Sequence[Hunk], places: Sequence[Sequence[int]], chosen: list[int | None]) -> None:
+    """Give hunks that read alike, and as many places, each its own in order."""
+    for k, hunk in enumerate(hunks):
+        alike = [i for i, other in enumerate(hunks) if other.lines == hunk.lines]
+        if len(alike) > 1 and len(alike) == len(places[k]) and all(chosen[i] is None for i in alike):
+            for i, place in zip(alike, places[k], strict=True):
+                chosen[i] = place

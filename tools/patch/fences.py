@@ -1,0 +1,66 @@
+"""Finds a diff in a reply: inside fences, after prose, indented as a whole."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([\w+.#-]*)[ \t]*$")
+
+
+def unfence(lines: list[str]) -> tuple[list[str], bool]:
+    """The contents of the fenced blocks that hold a diff, or every line; whether a fence is left open."""
+    kept: list[str] = []
+    is_open = False
+    i = 0
+    while i < len(lines):
+        fence = _FENCE.match(lines[i])
+        if fence:
+            end = _closing(lines, i + 1, fence[1], fence[2])
+            block = [line.removeprefix(fence[1]) for line in lines[i + 1 : end]]
+            if any(_begins(block, k) for k in range(len(block))):
+                kept += block
+                is_open = end == len(lines)
+            i = end + 1
+        elif not kept and _begins(lines, i):
+            return lines, False
+        else:
+            i += 1
+    return kept or lines, is_open
+
+
+def _closing(lines: Sequence[str], i: int, indent: str, fence: str) -> int:
+    """The line that closes a fence: the first that fits, unless more of the diff follows it."""
+    fits = re.compile(re.escape(indent) + re.escape(fence[0]) + f"{{{len(fence)},}}[ \t]*$")
+    last = len(lines)
+    for k in range(i, len(lines)):
+        if fits.match(lines[k]):
+            last = k
+            following = _until_fence(lines, k + 1)
+            if not any(lines[j].startswith(indent + "@@ ") for j in following):
+                return k
+    return last
+
+
+def _until_fence(lines: Sequence[str], i: int) -> Iterator[int]:
+    while i < len(lines) and not ((fence := _FENCE.match(lines[i])) and fence[3]):
+        yield i
+        i += 1
+
+
+def _begins(lines: Sequence[str], i: int) -> bool:
+    """Whether a diff's first line stands here."""
+    line = lines[i].lstrip(" \t")
+    following = lines[i + 1].lstrip(" \t") if i + 1 < len(lines) else ""
+    return (
+        line.startswith(("diff --git ", "*** Begin Patch", "*** Update File:", "@@ -"))
+        or (line.startswith("--- ") and following.startswith(("+++ ", "@@")))
+        or (line.startswith("+++ ") and following.startswith("@@"))
+    )
+
+
+def dedent(lines: list[str]) -> list[str]:
+    """Take off the indentation that a whole diff was given."""
+    for i, line in enumerate(lines):
+        if _begins(lines, i):
+            indent = line[: len(line) - len(line.lstrip(" \t"))]
+            return [line.removeprefix(indent) for line in lines] if indent else lines
+    return lines

@@ -1,0 +1,48 @@
+"""Which file of the tree a diff means, and whether it may be written."""
+
+import re
+from collections.abc import Collection
+
+from tools.patch.errors import PatchError
+
+
+def exact(name: str, files: Collection[str]) -> str | None:
+    """The file that a header names, as written or without its prefix."""
+    bare = _bare(name)
+    return name if name in files else bare if bare in files else None
+
+
+def similar(name: str, files: Collection[str]) -> str | None:
+    """The one file whose path ends as the name does, or whose path the name ends with."""
+    bare = _bare(name)
+    longer = [file for file in files if file.endswith("/" + bare)]
+    shorter = [file for file in files if bare.endswith("/" + file)]
+    if len(longer) > 1:
+        some = ", ".join(sorted(longer)[:5])
+        raise PatchError(f"this path fits several files ({some}): write the whole path", name)
+    return next(iter(longer or sorted(shorter, key=len, reverse=True)), None)
+
+
+def _bare(name: str) -> str:
+    name = re.sub(r"^(?:\./)+", "", name.replace("\\", "/"))
+    name = re.sub(r"^[abciow]/", "", name)
+    return re.sub(r"^(?:\./|/)+", "", name)
+
+
+def new(name: str) -> str:
+    """The path for a file that the diff creates, refused when it is not plainly inside the tree."""
+    path = re.sub(r"^(?:\./)+", "", re.sub(r"^[abciow]/", "", name))
+    parts = path.split("/")
+    unsafe = (
+        name.startswith(("/", "~", "\\"))
+        or "\\" in path
+        or re.match(r"[A-Za-z]:", path)
+        or any(part in ("", ".", "..") or part.lower() == ".git" for part in parts)
+        or any(ord(char) < 32 for char in path)
+        or path.startswith(("/", "~"))
+    )
+    if unsafe:
+        raise PatchError(
+            "this path is not allowed: give a path inside the repository, relative to its root", name
+        )
+    return path

@@ -1,0 +1,162 @@
+"""A file as lines, and the forms in which its lines are compared with a diff's."""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from functools import lru_cache
+
+_TYPOGRAPHY = str.maketrans(
+    dict.fromkeys('"\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u2032\u2033', "'")
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+    | dict.fromkeys("\u200b\u200c\u200d\ufeff\u00ad")
+    | {"\u2026": "..."}
+)
+
+
+def _exact(text: str) -> str:
+    return text
+
+
+def _rstrip(text: str) -> str:
+    return text.rstrip()
+
+
+def _strip(text: str) -> str:
+    return text.strip()
+
+
+def _squeeze(text: str) -> str:
+    return "".join(text.split())
+
+
+@lru_cache(maxsize=65536)
+def _plain(text: str) -> str:
+    """The tokens alone: no white space, one kind of quote, no typographic characters."""
+    if text.isascii():
+        return "".join(text.split()).replace('"', "'")
+    text = unicodedata.normalize("NFKC", text.translate(_TYPOGRAPHY))
+    return "".join(text.translate(_TYPOGRAPHY).split())
+
+
+TIERS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("exact", _exact),
+    ("trailing white space", _rstrip),
+    ("indentation", _strip),
+    ("white space", _squeeze),
+    ("quotes or typography", _plain),
+)
+"""How lines are compared, the strictest first: the name of the tier, the form compared."""
+
+plain = _plain
+_INDENT = re.compile(r"[ \t]*")
+
+
+_MISSPELT = 3
+_WORDS = re.compile(r"\w+")
+
+
+def words(text: str) -> set[str]:
+    """The words of a line."""
+    return set(_WORDS.findall(text))
+
+
+def bigrams(text: str) -> set[str]:
+    """The pairs of neighbouring characters in a line, its tokens alone."""
+    text = plain(text)
+    return {text[i : i + 2] for i in range(len(text) - 1)}
+
+
+def dice(one: set[str], other: set[str]) -> float:
+    """How much of two sets is common, from 0 to 1 (Dice's coefficient)."""
+    return 2 * len(one & other) / (len(one) + len(other)) if one and other else 0.0
+
+
+def likeness(one: set[str], other: set[str]) -> float:
+    """How many words two lines share, from 0 to 1, where a few may be misspelt."""
+    mine, theirs = one - other, other - one
+    shared = len(one) - len(mine)
+    if (shared or len(one) == 1) and 0 < len(mine) <= _MISSPELT and 0 < len(theirs) <= _MISSPELT:
+        shared += sum(any(_misspelt(word, wrong) for wrong in theirs) for word in mine)
+    return 2 * shared / (len(one) + len(other)) if shared else 0.0
+
+
+def _misspelt(word: str, other: str) -> bool:
+    """Whether two words differ by one letter more, less or other, or by two that changed places."""
+    if min(len(word), len(other)) < 3 or abs(len(word) - len(other)) > 1:
+        return False
+    start = next((i for i, (mine, its) in enumerate(zip(word, other, strict=False)) if mine != its), -1)
+    rest, others = word[start:], other[start:]
+    if start < 0:
+        return True
+    if len(rest) == len(others):
+        return rest[1:] == others[1:] or (rest[1::-1] == others[:2] and rest[2:] == others[2:])
+    return rest[1:] == others or rest == others[1:]
+
+
+def indent_of(text: str) -> str:
+    """The blanks and tabs that a line begins with."""
+    match = _INDENT.match(text)
+    return match[0] if match else ""
+
+
+class Source:
+    """One file's text as lines without their line feeds, with an index for each form."""
+
+    def __init__(self, text: str) -> None:
+        self.bom = "\ufeff" if text.startswith("\ufeff") else ""
+        self.lines = text.removeprefix("\ufeff").split("\n")
+        self.newline = not self.lines[-1]
+        if self.newline:
+            self.lines.pop()
+        self._forms: dict[int, list[str]] = {}
+        self._index: dict[str, list[int]] = {}
+        self._words: dict[int, set[str]] = {}
+        self._bigrams: dict[int, set[str]] = {}
+
+    def form(self, tier: int) -> list[str]:
+        """The lines as a tier compares them; -1 is the last, where the tokens alone count."""
+        tier %= len(TIERS)
+        if tier not in self._forms:
+            self._forms[tier] = list(map(TIERS[tier][1], self.lines)) if tier else self.lines
+        return self._forms[tier]
+
+    def index(self) -> dict[str, list[int]]:
+        """Where each line stands, its tokens alone."""
+        if not self._index:
+            for i, line in enumerate(self.form(-1)):
+                self._index.setdefault(line, []).append(i)
+        return self._index
+
+    def words(self, line: int) -> set[str]:
+        """The words of one line."""
+        if line not in self._words:
+            self._words[line] = words(self.lines[line])
+        return self._words[line]
+
+    def bigrams(self, line: int) -> set[str]:
+        """The pairs of neighbouring characters of one line."""
+        if line not in self._bigrams:
+            self._bigrams[line] = bigrams(self.lines[line])
+        return self._bigrams[line]
+
+    def line_end(self, at: int) -> str:
+        """A carriage return when the lines around a place end in one, else nothing."""
+        near = self.lines[at - 1 : at] if at else self.lines[:1]
+        return "\r" if near and near[0].endswith("\r") else ""
+
+    def find(self, wanted: list[str], tier: int, limit: int = 2000) -> list[int]:
+        """Every place where the wanted lines, already in that tier's form, stand one after another."""
+        if not wanted:
+            return [] if self.lines else [0]
+        form, size = self.form(tier), len(wanted)
+        rare = max(range(size), key=lambda k: len(wanted[k]))
+        found: list[int] = []
+        at = rare - 1
+        while len(found) < limit:
+            try:
+                at = form.index(wanted[rare], at + 1)
+            except ValueError:
+                break
+            if at >= rare and form[at - rare : at - rare + size] == wanted:
+                found.append(at - rare)
+        return found

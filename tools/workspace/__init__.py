@@ -1,0 +1,8 @@
+"""Snapshots: states of the files as commits in the repository's object database, written through pygit2."""
+
+from tools.workspace.errors import PathError, WorkspaceError
+from tools.workspace.merge import FileConflict, Merged
+from tools.workspace.snapshots import Change
+from tools.workspace.workspace import Base, Workspace
+
+__all__ = ["Base", "Change", "FileConflict", "Merged", "PathError", "Workspace", "WorkspaceError"]

@@ -1,0 +1,51 @@
+"""A tree as a tar stream that no one needs to trust: it cannot write outside the folder it is unpacked in."""
+
+import tarfile
+from collections.abc import Iterator
+from itertools import takewhile
+
+import pygit2
+from pygit2.enums import FileMode
+
+from tools.workspace.objects import Entry, Objects
+
+_PIECE = 1 << 20
+
+
+def tar(objects: Objects, tree: pygit2.Tree) -> Iterator[bytes]:
+    """Stream a tree in pieces of about a megabyte; no more than one file is in memory."""
+    waiting = bytearray()
+    for path, entry in objects.entries(tree):
+        waiting += _member(objects, path, entry)
+        if len(waiting) >= _PIECE:
+            yield bytes(waiting)
+            waiting.clear()
+    yield bytes(waiting) + bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _member(objects: Objects, path: str, entry: Entry) -> bytes:
+    if entry.mode == FileMode.COMMIT:
+        return b""
+    info = tarfile.TarInfo(path)
+    data = objects.blob(entry.id)
+    if entry.mode == FileMode.LINK:
+        if not stays_inside(path, data):
+            return b""
+        info.type, info.mode = tarfile.SYMTYPE, 0o777
+        info.linkname, data = data.decode("utf-8", "surrogateescape"), b""
+    else:
+        info.mode = 0o755 if entry.mode == FileMode.BLOB_EXECUTABLE else 0o644
+    info.size = len(data)
+    header = info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+    return header + data + bytes(-len(data) % tarfile.BLOCKSIZE)
+
+
+def stays_inside(path: str, target: bytes) -> bool:
+    """Tell whether a link at `path` leads no higher than the root, whatever other links do.
+
+    It may climb only at its start: after a name, which may be a link itself, `..` could lead anywhere.
+    """
+    parts = [part for part in target.split(b"/") if part not in (b"", b".")]
+    climbs = sum(1 for _ in takewhile(lambda part: part == b"..", parts))
+    plain = bool(target) and not target.startswith(b"/") and b"\0" not in target
+    return plain and climbs <= path.count("/") and b".." not in parts[climbs:]

@@ -1,0 +1,144 @@
+"""The object database alone: nothing in a repository's config or attributes reaches what happens here."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pygit2
+from pygit2.enums import DiffOption, FileMode
+
+from tools.workspace.errors import WorkspaceError, missing_objects
+from tools.workspace.paths import is_git_folder
+
+NAME, EMAIL = "AutoCodeAI", "autocode@localhost"
+REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
+MAX_FILES = 1_000_000
+"""A tree can name itself a thousand times over; past this many files it is taken for an attack."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a tree holds at a path: a file, a symbolic link or a submodule's commit."""
+
+    id: pygit2.Oid
+    mode: FileMode
+
+    @property
+    def is_file(self) -> bool:
+        """True for a regular file, executable or not."""
+        return self.mode in REGULAR
+
+
+class Objects:
+    """Trees, blobs and commits of one repository. Paths are decoded as the file system's are."""
+
+    def __init__(self, odb: pygit2.Odb) -> None:
+        self.repo = pygit2.Repository()
+        self.repo.set_odb(odb)
+
+    def commit(self, snapshot: str) -> pygit2.Commit:
+        """Look up a commit by its full id."""
+        try:
+            return self.repo[snapshot].peel(pygit2.Commit)
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise WorkspaceError(
+                f"there is no commit {snapshot} in this repository; it may have been pruned"
+            ) from error
+
+    def tree(self, snapshot: str) -> pygit2.Tree:
+        """Look up the tree of a commit."""
+        with missing_objects():
+            return self.commit(snapshot).tree
+
+    def entry(self, tree: pygit2.Tree, path: str) -> Entry | None:
+        """Find what lies at `path`; a folder counts as an Entry too."""
+        try:
+            found = tree[path]
+        except KeyError:
+            return None
+        return Entry(found.id, found.filemode)
+
+    def blob(self, id: pygit2.Oid) -> bytes:
+        """Read a file's contents."""
+        with missing_objects():
+            return self.repo.odb.read(id)[1]
+
+    def size(self, id: pygit2.Oid) -> int:
+        """Give a blob's size in bytes without reading it."""
+        with missing_objects():
+            return self.repo.odb.read_header(id)[1]
+
+    def entries(self, tree: pygit2.Tree) -> Iterator[tuple[str, Entry]]:
+        """List everything but folders, depth first; refuses trees that git itself would not check out."""
+        left = MAX_FILES
+        folders: list[tuple[bytes, pygit2.Oid]] = [(b"", tree.id)]
+        while folders:
+            prefix, id = folders.pop()
+            below: list[tuple[bytes, pygit2.Oid]] = []
+            for name, entry in self._children(id):
+                path = prefix + name
+                left -= 1
+                if left < 0 or len(path) > 4096:
+                    raise WorkspaceError(f"the tree {tree.id} has too many or too deeply nested files")
+                if entry.mode == FileMode.TREE:
+                    below.append((path + b"/", entry.id))
+                else:
+                    yield os.fsdecode(path), entry
+            folders.extend(reversed(below))
+
+    def _children(self, id: pygit2.Oid) -> list[tuple[bytes, Entry]]:
+        with missing_objects():
+            folder = self.repo[id].peel(pygit2.Tree)
+            children = [(child.raw_name or b"", Entry(child.id, child.filemode)) for child in folder]
+        names = {name for name, _ in children}
+        if len(names) < len(children) or any(map(_forbidden, names)):
+            raise WorkspaceError(f"the tree {id} is malformed (a forbidden or repeated name); see `git fsck`")
+        return children
+
+    def graft(self, tree: pygit2.Tree, changes: Mapping[str, Entry | None]) -> pygit2.Oid:
+        """Write `tree` with some paths set or removed; what `changes` does not name is carried along."""
+        index = pygit2.Index()
+        index.read_tree(tree)
+        for path, entry in sorted(changes.items(), key=lambda item: item[1] is not None):
+            if entry:
+                index.add(pygit2.IndexEntry(path, entry.id, entry.mode))
+            elif path in index:
+                index.remove(path)
+        return index.write_tree(self.repo)
+
+    def diff(self, base: str, head: str) -> pygit2.Diff:
+        """Compare the trees of two snapshots; a move is a deletion and an addition."""
+        with missing_objects():
+            return self.tree(base).diff_to_tree(
+                self.tree(head), flags=DiffOption.INCLUDE_TYPECHANGE, interhunk_lines=0
+            )
+
+    def empty_tree(self) -> pygit2.Oid:
+        """Write the tree that holds nothing."""
+        return self.repo.TreeBuilder().write()
+
+    def store(
+        self,
+        tree: pygit2.Oid,
+        parents: list[str],
+        message: str,
+        author: pygit2.Signature | None = None,
+    ) -> str:
+        """Write a snapshot. It takes its parents' time, so the same edit made again is the same commit."""
+        time = max((self.commit(parent).commit_time for parent in parents), default=0)
+        committer = pygit2.Signature(NAME, EMAIL, time, 0)
+        by = pygit2.Signature(author.name, author.email, time, 0) if author else committer
+        return str(self.repo.create_commit(None, by, committer, clean(message), tree, parents))
+
+
+def clean(message: str) -> str:
+    """Make any text a commit message: valid UTF-8, no NUL, one final newline."""
+    text = message.replace("\0", "").encode("utf-8", "replace").decode()
+    return text.strip() + "\n"
+
+
+def _forbidden(name: bytes) -> bool:
+    if name in (b"", b".", b"..") or b"/" in name:
+        return True
+    suspicious = b"git" in name.lower() or not name.isascii()
+    return suspicious and is_git_folder(os.fsdecode(name))

@@ -1,0 +1,186 @@
+"""What keeps snapshots: our refs, branches and notes, and never a ref of the user's."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pygit2
+
+from tools.workspace.errors import WorkspaceError, git_errors
+from tools.workspace.objects import EMAIL, NAME, Objects, clean
+
+HELD = "refs/autocode"
+BRANCHES = "refs/heads/autocode"
+NOTES = "refs/notes/autocode"
+STALE_LOCK_SECONDS = 3.0
+"""A ref is locked for milliseconds; a lock older than this was left by a killed process."""
+
+_ATTEMPTS = 100
+
+T = TypeVar("T")
+
+
+class Refs:
+    """Writes under refs/autocode, refs/heads/autocode and refs/notes/autocode alone."""
+
+    def __init__(self, repo: pygit2.Repository, objects: Objects) -> None:
+        self._repo = repo
+        self._objects = objects
+        self._dir = _common_dir(repo)
+        repo.set_ident(NAME, EMAIL)
+
+    def user(self) -> pygit2.Signature:
+        """Give the name and email that the user's git config holds, else our own."""
+        try:
+            found = self._repo.default_signature
+            return pygit2.Signature(" ".join(found.name.split()), "".join(found.email.split()))
+        except (KeyError, ValueError, pygit2.GitError):
+            return pygit2.Signature(NAME, EMAIL)
+
+    def check_free(self) -> None:
+        """Raise WorkspaceError when a branch named `autocode` forbids branches `autocode/...`."""
+        on_it = self._repo.lookup_reference("HEAD").target == BRANCHES
+        if on_it or self._repo.references.get(BRANCHES) is not None:
+            raise WorkspaceError(
+                f"{self._dir}: a branch named `autocode` leaves no room for branches `autocode/...`; "
+                "rename it: git branch -m autocode NEW-NAME"
+            )
+
+    def hold(self, thread: str, name: str, snapshot: str) -> None:
+        """Keep a snapshot from being pruned, as refs/autocode/<thread>/<name>."""
+        ref = _checked(f"{HELD}/{_component(thread)}/{name}")
+        id = self._objects.commit(snapshot).id
+        self._write(ref, lambda: self._repo.create_reference(ref, id, force=True))
+
+    def held(self, thread: str) -> dict[str, str]:
+        """Map the names under which a thread holds snapshots to their ids."""
+        prefix = f"{HELD}/{_component(thread)}/"
+        with git_errors(f"{self._dir}: cannot list refs"):
+            refs = [os.fsdecode(ref) for ref in sorted(self._repo.raw_listall_references())]
+            ours = [self._repo.references[ref] for ref in refs if ref.startswith(prefix)]
+        return {ref.name.removeprefix(prefix): str(ref.target) for ref in ours}
+
+    def release(self, thread: str) -> None:
+        """Let go of everything that a thread holds; delivered branches stay."""
+        for name in self.held(thread):
+            ref = f"{HELD}/{thread}/{name}"
+            self._write(ref, self._repo.references[ref].delete)
+
+    def deliver(self, branch: str, snapshot: str, parent: str | None, message: str) -> str:
+        """Put one commit with the snapshot's tree on top of `parent`, and move the branch forward to it.
+
+        Delivering the same again gives the same commit. A branch that would lose commits, or that is
+        checked out, is a WorkspaceError.
+        """
+        ref = _checked(f"refs/heads/{branch}")
+        if not ref.startswith(f"{BRANCHES}/"):
+            raise WorkspaceError(f"{branch}: only branches `autocode/...` are written")
+        self.check_free()
+        tree, text, parents = self._objects.tree(snapshot).id, clean(message), [parent] if parent else []
+        existing = self._repo.references.get(ref)
+        if existing is not None:
+            tip = existing.peel(pygit2.Commit)
+            if (tip.tree_id, tip.message, list(map(str, tip.parent_ids))) == (tree, text, parents):
+                return str(tip.id)
+            self._check_forward(branch, tip.id, parent)
+        self._check_not_checked_out(branch, ref)
+        committer = pygit2.Signature(NAME, EMAIL)
+        with git_errors(f"{self._dir}: cannot write the commit"):
+            id = self._objects.repo.create_commit(None, self.user(), committer, text, tree, parents)
+        entry = "autocode: " + text.partition("\n")[0]
+        if existing is None:
+            self._write(ref, lambda: self._repo.create_reference(ref, id, message=entry))
+        else:  # fails if someone has moved the branch since it was looked up
+            self._write(ref, lambda: existing.set_target(id, entry))
+        return str(id)
+
+    def _check_forward(self, branch: str, tip: pygit2.Oid, parent: str | None) -> None:
+        with git_errors(f"{self._dir}: cannot compare {branch} with its new commit"):
+            if parent and (str(tip) == parent or self._repo.descendant_of(parent, tip)):
+                return
+        raise WorkspaceError(
+            f"the branch {branch} has commits that the new one does not build on ({str(tip)[:10]}); "
+            f"keep them under another name: git branch -m {branch} NEW-NAME"
+        )
+
+    def _check_not_checked_out(self, branch: str, ref: str) -> None:
+        unborn = self._repo.head_is_unborn and self._repo.lookup_reference("HEAD").target == ref
+        existing = self._repo.branches.local.get(branch)
+        if unborn or (existing is not None and existing.is_checked_out()):
+            raise WorkspaceError(
+                f"the branch {branch} is checked out, and moving it would pull it from under the files; "
+                "switch to another one first: git switch -"
+            )
+
+    def note(self, commit: str, text: str) -> None:
+        """Attach `text` to a commit in refs/notes/autocode, in place of an earlier one."""
+        by = pygit2.Signature(NAME, EMAIL)
+        id = str(self._objects.commit(commit).id)
+        self._write(NOTES, lambda: self._repo.create_note(clean(text), by, by, id, NOTES, True))
+
+    def read_note(self, commit: str) -> str | None:
+        """Read the text attached to a commit."""
+        try:
+            return self._repo.lookup_note(str(self._objects.commit(commit).id), NOTES).message
+        except KeyError:
+            return None
+
+    def resolve(self, name: str) -> str:
+        """Give the commit that a branch, tag, id or its prefix means."""
+        try:
+            return str(self._repo.revparse_single(name).peel(pygit2.Commit).id)
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise WorkspaceError(f"{self._dir}: {name!r} names no commit ({error})") from error
+
+    def _write(self, ref: str, act: Callable[[], T]) -> T:
+        """Run `act`, waiting while another process locks `ref`, and past a lock that a dead one left."""
+        self._check_no_links(ref)
+        lock = self._dir / f"{ref}.lock"
+        for attempt in range(_ATTEMPTS):
+            try:
+                return act()
+            except (pygit2.GitError, OSError):
+                age = _age(lock)
+                if age is None and attempt >= _ATTEMPTS // 10:
+                    break
+                if age is not None and age > STALE_LOCK_SECONDS:
+                    lock.unlink(missing_ok=True)
+                time.sleep(0.05)
+        with git_errors(f"{self._dir}: cannot write {ref}"):
+            return act()
+
+    def _check_no_links(self, ref: str) -> None:
+        """Refuse a ref or reflog that is a link: a hostile .git could have us write anywhere."""
+        for place in (Path(ref), Path("logs", ref)):
+            ours = [place, *(above for above in place.parents if "autocode" in above.parts)]
+            for link in ours:
+                if (self._dir / link).is_symlink():
+                    raise WorkspaceError(f"{self._dir / link} is a symbolic link; remove it")
+
+
+def _age(lock: Path) -> float | None:
+    try:
+        return time.time() - lock.stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def _component(thread: str) -> str:
+    if not thread or "/" in thread:
+        raise WorkspaceError(f"{thread!r} cannot name a thread; leave out any /")
+    return thread
+
+
+def _checked(ref: str) -> str:
+    if not ref.isprintable() or len(ref) > 240 or not pygit2.reference_is_valid_name(ref):
+        raise WorkspaceError(f"{ref!r} is no valid name for a ref; use letters, digits and -")
+    return ref
+
+
+def _common_dir(repo: pygit2.Repository) -> Path:
+    """Give the .git folder that holds the refs; a linked worktree shares it with its main one."""
+    own = Path(repo.path)
+    shared = own / "commondir"
+    return (own / shared.read_text().strip()).resolve() if shared.is_file() else own

@@ -1,0 +1,183 @@
+"""What can be done with snapshots: read, write, compare, merge, pack; all in the object database."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pygit2
+from pygit2.enums import DeltaStatus, FileMode
+
+from tools.workspace.archive import tar
+from tools.workspace.diff import unified
+from tools.workspace.errors import PathError
+from tools.workspace.merge import Merged, describe
+from tools.workspace.objects import Entry, Objects
+from tools.workspace.paths import check_path
+
+
+@dataclass(frozen=True)
+class Change:
+    """One file that differs between two snapshots, with its counts of added and removed lines."""
+
+    path: str
+    status: Literal["added", "modified", "deleted"]
+    added: int
+    removed: int
+
+
+class Snapshots:
+    """Snapshots are commit ids. Symbolic links are never followed, submodules never entered."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def tree(self, snapshot: str) -> str:
+        """Give the id of a snapshot's tree."""
+        return str(self._objects.tree(snapshot).id)
+
+    def files(self, snapshot: str) -> dict[str, int]:
+        """Map every regular file to its size in bytes, sorted; names that are not UTF-8 are left out."""
+        sizes = {
+            path: self._objects.size(entry.id)
+            for path, entry in self._objects.entries(self._objects.tree(snapshot))
+            if entry.is_file and _is_text(path)
+        }
+        return dict(sorted(sizes.items()))
+
+    def size(self, snapshot: str) -> int:
+        """Sum the bytes of all regular files."""
+        entries = self._objects.entries(self._objects.tree(snapshot))
+        return sum(self._objects.size(entry.id) for _, entry in entries if entry.is_file)
+
+    def read(self, snapshot: str, path: str) -> bytes | None:
+        """Read a regular file; None when there is none at `path`."""
+        entry = self._objects.entry(self._objects.tree(snapshot), path)
+        return self._objects.blob(entry.id) if entry and entry.is_file else None
+
+    def text(self, snapshot: str, path: str) -> str | None:
+        """Read a file as text, line ends untouched; None when it is absent, binary or not UTF-8."""
+        data = self.read(snapshot, path)
+        if data is None or b"\0" in data:
+            return None
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def tar(self, snapshot: str) -> Iterator[bytes]:
+        """Pack the files as a tar stream, a file at a time: modes kept, no submodules, no time, no owner.
+
+        Symbolic links that could lead out of the tree are left out.
+        """
+        return tar(self._objects, self._objects.tree(snapshot))
+
+    def write(self, snapshot: str, changes: Mapping[str, str | bytes | None], message: str) -> str:
+        """Write files (None deletes) on top of `snapshot`; the same snapshot comes back if nothing changes.
+
+        A file that was executable stays so. Raises PathError for paths and texts that are not allowed.
+        """
+        tree = self._objects.tree(snapshot)
+        edits: dict[str, Entry | None] = {}
+        for path, content in sorted(changes.items()):
+            check_path(path)
+            kept = self._editable(tree, path, changes)
+            if content is None and kept is None:
+                raise PathError(f"{path}: there is no such file to delete")
+            edits[path] = None if content is None else self._file(path, content, kept)
+        try:
+            written = self._objects.graft(tree, edits)
+        except pygit2.GitError as error:
+            raise PathError(str(error)) from error
+        if written == tree.id:
+            return snapshot
+        return self._objects.store(written, [snapshot], message)
+
+    def _editable(
+        self, tree: pygit2.Tree, path: str, changes: Mapping[str, str | bytes | None]
+    ) -> Entry | None:
+        """Give what now lies at `path`, if writing there touches no link, submodule or other file."""
+        for folder in (path[:end] for end, char in enumerate(path) if char == "/"):
+            above = self._objects.entry(tree, folder)
+            if changes.get(folder) is not None and changes[path] is not None:
+                raise PathError(f"{path}: {folder} is written as a file too; a path is a file or a folder")
+            if above and above.mode != FileMode.TREE and folder not in changes:
+                raise PathError(f"{path}: {folder} is {_kind(above)}, not a folder; choose another path")
+        entry = self._objects.entry(tree, path)
+        if entry is None or entry.is_file:
+            return entry
+        if changes[path] is None:
+            gone = entry.mode == FileMode.LINK
+        else:
+            gone = entry.mode == FileMode.TREE and self._emptied(entry, path, changes)
+        if not gone:
+            raise PathError(f"{path} is {_kind(entry)}, not a file; choose another path")
+        return entry
+
+    def _emptied(self, folder: Entry, path: str, changes: Mapping[str, str | bytes | None]) -> bool:
+        tree = self._objects.repo[folder.id].peel(pygit2.Tree)
+        inside = [f"{path}/{name}" for name, _ in self._objects.entries(tree)]
+        return all(changes.get(name, "") is None for name in inside)
+
+    def _file(self, path: str, content: str | bytes, kept: Entry | None) -> Entry:
+        try:
+            data = content if isinstance(content, bytes) else content.encode()
+        except UnicodeEncodeError as error:
+            raise PathError(f"{path}: the text is not valid Unicode ({error.reason})") from error
+        mode = kept.mode if kept and kept.is_file else FileMode.BLOB
+        return Entry(self._objects.repo.create_blob(data), mode)
+
+    def changes(self, base: str, head: str) -> tuple[Change, ...]:
+        """List the files that differ, by path; a move is a deletion and an addition."""
+        return tuple(
+            Change(path, _status(patch.delta.status), patch.line_stats[1], patch.line_stats[2])
+            for path, patch in self._patches(base, head)
+        )
+
+    def diff(self, base: str, head: str, paths: Sequence[str] = ()) -> str:
+        """Give the unified diff (a/, b/) of two snapshots, or of some files and folders of theirs."""
+        return "".join(
+            unified(path, patch)
+            for path, patch in self._patches(base, head)
+            if not paths or any(path == wanted or path.startswith(f"{wanted}/") for wanted in paths)
+        )
+
+    def _patches(self, base: str, head: str) -> list[tuple[str, pygit2.Patch]]:
+        patches = [patch for patch in self._objects.diff(base, head) if patch is not None]
+        return sorted(
+            ((os.fsdecode(patch.delta.new_file.raw_path), patch) for patch in patches),
+            key=lambda named: named[0],
+        )
+
+    def merge(self, base: str, ours: str, theirs: str, message: str) -> Merged:
+        """Join two snapshots that began at `base`, three-way, into a snapshot or a list of conflicts."""
+        ancestor, one, other = (self._objects.tree(snapshot) for snapshot in (base, ours, theirs))
+        index = self._objects.repo.merge_trees(ancestor, one, other)
+        if index.conflicts is not None:
+            return Merged(None, describe(self._objects, index.conflicts))
+        tree = index.write_tree(self._objects.repo)
+        if tree == one.id:
+            return Merged(ours, ())
+        if tree == other.id:
+            return Merged(theirs, ())
+        return Merged(self._objects.store(tree, [ours, theirs], message), ())
+
+
+def _status(status: DeltaStatus) -> Literal["added", "modified", "deleted"]:
+    if status == DeltaStatus.ADDED:
+        return "added"
+    return "deleted" if status == DeltaStatus.DELETED else "modified"
+
+
+def _kind(entry: Entry | None) -> str:
+    if entry is None or entry.is_file:
+        return "a file"
+    return {FileMode.LINK: "a symbolic link", FileMode.COMMIT: "a submodule"}.get(entry.mode, "a folder")
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
