@@ -90,15 +90,13 @@ class Bubblewrap:
     ) -> Result:
         placed, report = place_report(command)
         output = Output(limits.output_bytes, on_output)
-        cgroup = self._cgroups.make(limits)
-        script = run_script(placed, output.mark, report)
-        starting = asyncio.ensure_future(Jailed.start(self._jail, self._cgroups, cgroup, limits, script))
+        starting = asyncio.ensure_future(self._start(limits, run_script(placed, output.mark, report)))
         try:
-            jailed = await asyncio.shield(starting)
+            cgroup, jailed = await asyncio.shield(starting)
             watched = await self._watch(jailed, files, limits, output)
-            out_of_memory = jailed.outgrown or cgroup.ooms() > 0
+            out_of_memory = jailed.outgrown or await asyncio.to_thread(cgroup.ooms) > 0
         finally:
-            await self._endings.finish(_take_down(starting, cgroup))
+            await self._endings.finish(_take_down(starting))
         stdout, stderr = output.texts(report)
         return Result(
             exit_code=128 + signal.SIGKILL if watched.timed_out or jailed.outgrown else jailed.exit_code,
@@ -111,6 +109,14 @@ class Bubblewrap:
             report=await asyncio.to_thread(read_report, jailed.report) if report else None,
         )
 
+    async def _start(self, limits: Limits, script: list[str]) -> tuple[Cgroup, Jailed]:
+        cgroup = await asyncio.to_thread(self._cgroups.make, limits)
+        try:
+            return cgroup, await Jailed.start(self._jail, self._cgroups, cgroup, limits, script)
+        except BaseException:
+            await asyncio.to_thread(cgroup.remove)
+            raise
+
     async def _watch(self, jailed: Jailed, files: Iterable[bytes], limits: Limits, output: Output) -> Watched:
         sending = asyncio.ensure_future(jailed.send(files))
         reading = asyncio.ensure_future(jailed.read(output))
@@ -122,12 +128,13 @@ class Bubblewrap:
                 guard.cancel()
 
 
-async def _take_down(starting: "asyncio.Future[Jailed]", cgroup: Cgroup) -> None:
+async def _take_down(starting: "asyncio.Future[tuple[Cgroup, Jailed]]") -> None:
     """Also what is only just starting, which must not be cut off: bubblewrap would leave its child behind."""
     await asyncio.wait({starting})
     if not starting.exception():
-        await starting.result().close()
-    await cgroup.remove()
+        cgroup, jailed = starting.result()
+        await jailed.close()
+        await asyncio.to_thread(cgroup.remove)
 
 
 def working_bwrap() -> tuple[str, str]:

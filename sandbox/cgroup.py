@@ -1,11 +1,11 @@
 """Control groups, version 1 or 2, wherever this process may make some."""
 
-import asyncio
 import itertools
 import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ class Cgroup:
                 counts += sum_of_ooms((self.memory / name).read_text())
         return counts
 
-    async def remove(self) -> None:
+    def remove(self) -> None:
         """Take the groups down once the last process has gone, which takes the kernel a moment."""
         for directory in self.directories:
             for _ in range(200):
@@ -59,7 +59,7 @@ class Cgroup:
                 except OSError:
                     with suppress(OSError):
                         (directory / "cgroup.kill").write_text("1")
-                    await asyncio.sleep(0.01)
+                    time.sleep(0.01)
                 else:
                     break
 

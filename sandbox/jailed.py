@@ -46,7 +46,7 @@ class Jailed:
         info, info_end = os.pipe()
         passed = [info_end]
         try:
-            prefix, files = jail.arguments(limits, info_end, "memory" in cgroups)
+            prefix, files = await asyncio.to_thread(jail.arguments, limits, info_end, "memory" in cgroups)
             passed += files
             process = await asyncio.create_subprocess_exec(
                 *_limited(cgroups, cgroup, [*prefix, *script]),
