@@ -76,7 +76,8 @@ class Database:
     async def open(cls, url: str) -> "Database":
         """Connect to `sqlite:///PATH` or `postgresql://…`, and create what is missing."""
         path = sqlite_path(url)
-        database = cls(_sqlite(path) if path else _postgresql(url), str(path or make_url(url)))
+        engine = await asyncio.to_thread(_sqlite, path) if path else _postgresql(url)
+        database = cls(engine, str(path or engine.url))
         try:
             await database.run(_create, writes=True)
         except BaseException:
@@ -87,7 +88,7 @@ class Database:
     async def aclose(self) -> None:
         """Finish what is queued and close the connection."""
         await asyncio.wrap_future(self._thread.submit(self._engine.dispose))
-        self._thread.shutdown()
+        self._thread.shutdown(wait=False)
 
     async def run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
         """Run `work` as one transaction; once asked for, it is done even when the asker is cancelled."""

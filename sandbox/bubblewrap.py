@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sandbox.base import Limits, Result, SandboxError
-from sandbox.cgroup import Cgroups
+from sandbox.cgroup import Cgroup, Cgroups
+from sandbox.endings import Endings
 from sandbox.interpreter import Interpreter
 from sandbox.jail import Jail, namespaces
 from sandbox.jailed import Jailed
@@ -44,6 +45,7 @@ class Bubblewrap:
         self._jail = jail
         self._cgroups = cgroups
         self._version = version
+        self._endings = Endings()
 
     @classmethod
     async def open(
@@ -76,7 +78,8 @@ class Bubblewrap:
         """Nothing: a start takes some tens of milliseconds."""
 
     async def aclose(self) -> None:
-        """Nothing: a run leaves nothing behind."""
+        """Wait for what is being taken down."""
+        await self._endings.wait()
 
     async def run(
         self,
@@ -87,14 +90,13 @@ class Bubblewrap:
     ) -> Result:
         placed, report = place_report(command)
         output = Output(limits.output_bytes, on_output)
-        cgroup = self._cgroups.make(limits)
+        starting = asyncio.ensure_future(self._start(limits, run_script(placed, output.mark, report)))
         try:
-            script = run_script(placed, output.mark, report)
-            jailed = await Jailed.start(self._jail, self._cgroups, cgroup, limits, script)
+            cgroup, jailed = await asyncio.shield(starting)
             watched = await self._watch(jailed, files, limits, output)
-            out_of_memory = jailed.outgrown or cgroup.ooms() > 0
+            out_of_memory = jailed.outgrown or await asyncio.to_thread(cgroup.ooms) > 0
         finally:
-            await asyncio.shield(cgroup.remove())
+            await self._endings.finish(_take_down(starting))
         stdout, stderr = output.texts(report)
         return Result(
             exit_code=128 + signal.SIGKILL if watched.timed_out or jailed.outgrown else jailed.exit_code,
@@ -107,6 +109,14 @@ class Bubblewrap:
             report=await asyncio.to_thread(read_report, jailed.report) if report else None,
         )
 
+    async def _start(self, limits: Limits, script: list[str]) -> tuple[Cgroup, Jailed]:
+        cgroup = await asyncio.to_thread(self._cgroups.make, limits)
+        try:
+            return cgroup, await Jailed.start(self._jail, self._cgroups, cgroup, limits, script)
+        except BaseException:
+            await asyncio.to_thread(cgroup.remove)
+            raise
+
     async def _watch(self, jailed: Jailed, files: Iterable[bytes], limits: Limits, output: Output) -> Watched:
         sending = asyncio.ensure_future(jailed.send(files))
         reading = asyncio.ensure_future(jailed.read(output))
@@ -116,7 +126,15 @@ class Bubblewrap:
         finally:
             if guard:
                 guard.cancel()
-            await asyncio.shield(jailed.close())
+
+
+async def _take_down(starting: "asyncio.Future[tuple[Cgroup, Jailed]]") -> None:
+    """Also what is only just starting, which must not be cut off: bubblewrap would leave its child behind."""
+    await asyncio.wait({starting})
+    if not starting.exception():
+        cgroup, jailed = starting.result()
+        await jailed.close()
+        await asyncio.to_thread(cgroup.remove)
 
 
 def working_bwrap() -> tuple[str, str]:

@@ -1,9 +1,11 @@
 """Control groups, version 1 or 2, wherever this process may make some."""
 
-import asyncio
 import itertools
+import os
 import re
+import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -46,7 +48,7 @@ class Cgroup:
                 counts += sum_of_ooms((self.memory / name).read_text())
         return counts
 
-    async def remove(self) -> None:
+    def remove(self) -> None:
         """Take the groups down once the last process has gone, which takes the kernel a moment."""
         for directory in self.directories:
             for _ in range(200):
@@ -57,7 +59,7 @@ class Cgroup:
                 except OSError:
                     with suppress(OSError):
                         (directory / "cgroup.kill").write_text("1")
-                    await asyncio.sleep(0.01)
+                    time.sleep(0.01)
                 else:
                     break
 
@@ -113,8 +115,16 @@ class Cgroups:
                     continue
                 owner = Owner(here.boot, here.pids, match[1], match[2])
                 if owner.state() == "dead":
-                    with suppress(OSError):
-                        directory.rmdir()
+                    _empty(directory)
+
+
+def _empty(directory: Path) -> None:
+    """Kill whatever did not notice its owner's death; the directory goes now, or at the next sweep."""
+    with suppress(OSError):
+        for pid in (directory / "cgroup.procs").read_text().split():
+            with suppress(OSError):
+                os.kill(int(pid), signal.SIGKILL)
+        directory.rmdir()
 
 
 def sum_of_ooms(text: str) -> int:

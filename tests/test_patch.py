@@ -122,6 +122,7 @@ def test_files_are_deleted_and_renamed_only_as_they_were_shown() -> None:
     rename = "diff --git a/a.txt b/c/b.txt\nsimilarity index 100%\nrename from a.txt\nrename to c/b.txt\n"
     assert apply_patch({"a.txt": "one\n"}, rename) == {"c/b.txt": "one\n"}
     refusal({"a.txt": "one\n", "c/b.txt": "two\n"}, rename)
+    assert "again" in str(refusal({"a.txt": "one\ntwo\n"}, delete + delete))
 
 
 @pytest.mark.parametrize(

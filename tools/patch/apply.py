@@ -84,6 +84,8 @@ def _file(
         _create(result, patch)
         return
     name = _target(files, patch)
+    if name not in result:
+        raise PatchError("the diff deletes or renames this file, and then changes it again", name)
     marked = any(line.text.startswith("\ufeff") for hunk in patch.hunks for line in hunk.lines)
     source = Source(files[name], bom_is_text=marked)
     try:
