@@ -40,13 +40,13 @@ install_by_uv() {
     [ -d .venv ] || new_venv
     [ -x "$uv" ] || .venv/bin/python -m pip install --quiet uv
   fi
-  "$uv" pip install --quiet --python .venv/bin/python -c constraints.txt -e . --group test --group check
+  "$uv" pip install --quiet --python .venv/bin/python -c constraints.txt -e ".[dev]" --group test --group check
 }
 
 install_by_pip() {  # slower, but it knows the machine's own index and certificates
   new_venv
   .venv/bin/python -m pip install --quiet --upgrade pip
-  .venv/bin/python -m pip install --quiet -c constraints.txt -e . --group test --group check
+  .venv/bin/python -m pip install --quiet -c constraints.txt -e ".[dev]" --group test --group check
 }
 
 environment() {
@@ -103,5 +103,13 @@ sandbox() {
 or start a Docker engine that this user reaches: \`docker version\` must answer."
 }
 
+prepare() {  # what the first run in the sandbox would otherwise wait for, network included
+  home="${AUTOCODE_HOME:-$HOME/.autocode}"
+  if [ "$(cat .venv/prepared 2>/dev/null || true)" = "$wanted $home" ]; then return; fi
+  .venv/bin/python -m sandbox "$home"
+  echo "$wanted $home" >.venv/prepared
+}
+
 if [ "${1:-}" = sandbox ]; then sandbox; fi
 environment
+if [ "${1:-}" = sandbox ]; then prepare; fi

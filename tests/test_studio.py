@@ -1,0 +1,84 @@
+"""The graph under LangGraph's own development server, driven by its own SDK."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import httpx
+import pytest
+from langgraph_sdk import get_sync_client
+from langgraph_sdk.client import SyncLangGraphClient
+from runs import Bench, script
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def studio(bench: Bench, tmp_path: Path) -> Iterator[SyncLangGraphClient]:
+    """A client of `langgraph dev` on this project's langgraph.json."""
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "AUTOCODE_HOME": str(bench.home),
+        "LLM_MODE": "local",
+        "LOCAL_LLM_URL": bench.desk.url,
+        "SANDBOX_BACKEND": "bubblewrap",
+        "LANGSMITH_TRACING": "false",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload"]
+    config = ["--port", str(port), "--config", str(ROOT / "langgraph.json")]
+    with (tmp_path / "studio.log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, *config], cwd=tmp_path, env={**os.environ, **settings}, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/ok", server)
+            with get_sync_client(url=f"http://127.0.0.1:{port}") as client:
+                yield client
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(20)
+
+
+def _wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            if httpx.get(url, trust_env=False).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    raise AssertionError("langgraph dev did not start")
+
+
+def test_the_graph_is_shown_and_runs_a_task(studio: SyncLangGraphClient, bench: Bench) -> None:
+    script(bench.desk)
+    (assistant,) = studio.assistants.search()
+    drawn = studio.assistants.get_graph(assistant["assistant_id"])
+    assert {"planner", "coder", "merge", "tester", "sandbox", "debugger", "critic", "commit"} <= {
+        str(node["id"]) for node in drawn["nodes"]
+    }
+    thread = studio.threads.create()["thread_id"]
+    task: dict[str, Any] = {
+        "task": "Add mul",
+        "repo": str(bench.repo.path),
+        "options": {"approve_plan": True},
+    }
+    asked = [part.data for part in studio.runs.stream(thread, "autocode", input=task, stream_mode="updates")]
+    assert "__interrupt__" in json.dumps(asked[-1])
+    answer: Any = {"resume": {"decision": "approve"}}
+    for part in studio.runs.stream(thread, "autocode", command=answer, stream_mode="updates"):
+        assert part.event != "error", part.data
+    values = studio.threads.get_state(thread)["values"]
+    assert isinstance(values, dict) and values["missing"] == []
+    assert bench.repo.git("rev-parse", f"autocode/{thread}^{{tree}}") == values["proof"]["tree"]
