@@ -12,7 +12,6 @@ from tools.patch import apply_patch
 TYPESCRIPT = """import { EventEmitter } from 'node:events';
 import type { Options, Job } from './types';
 
-/** Runs jobs one after another. */
 export class Queue<T extends Job> extends EventEmitter {
   private readonly waiting: T[] = [];
   private busy = false;
@@ -37,13 +36,7 @@ export class Queue<T extends Job> extends EventEmitter {
     }
     this.busy = false;
   }
-
-  get length(): number {
-    return this.waiting.length;
-  }
 }
-
-export const createQueue = <T extends Job>(options?: Options) => new Queue<T>(options);
 """
 JAVASCRIPT = """const path = require("path");
 const fs = require("fs");
@@ -68,12 +61,8 @@ function merge(left, right) {
   }
   return result;
 }
-
-module.exports = { load, merge };
 """
-JAVA = """package org.example.bank;
-
-import java.util.ArrayList;
+JAVA = """import java.util.ArrayList;
 import java.util.List;
 
 public final class Account {
@@ -277,15 +266,8 @@ ERRORS: list[Error] = [
     _twice,
 ]
 # Two errors that tell opposite things about indentation, prefix or end make no sense together.
-APART = [
-    {_tabs, _deeper, _context_prefix_lost},
-    {_fenced, _followed_by_prose, _twice},
-]
-PAIRS = [
-    pair
-    for pair in itertools.combinations(ERRORS, 2)
-    if not any(len(group & set(pair)) == 2 for group in APART)
-]
+APART = [{_tabs, _deeper, _context_prefix_lost}, {_fenced, _followed_by_prose, _twice}]
+PAIRS = [pair for pair in itertools.combinations(ERRORS, 2) if not any(group >= {*pair} for group in APART)]
 
 
 def _name(errors: Error | tuple[Error, ...]) -> str:
