@@ -502,19 +502,24 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on(ready: Bench, how: str) -> 
     ready.desk.rules[1].delay = 30.0
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [*MAIN, "run", "Add mul", "--repo", str(ready.repo.path), "--thread", "t1", "--json"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-    assert child.stdout
     told = []
-    for said in child.stdout:
-        told.append(EVENT.validate_json(said))
-        if told[-1].node == "coder":
-            break
-    if how == "cancel":
-        assert autocode("resume", "t1").exit_code == 2
-        assert autocode("cancel", "t1").exit_code == 0
-    else:
-        child.send_signal(signal.Signals[f"SIG{how}"])
-    rest, complaint = child.communicate(timeout=30)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    ) as child:
+        try:
+            assert child.stdout
+            for said in child.stdout:
+                told.append(EVENT.validate_json(said))
+                if told[-1].node == "coder":
+                    break
+            if how == "cancel":
+                assert autocode("resume", "t1").exit_code == 2
+                assert autocode("cancel", "t1").exit_code == 0
+            else:
+                child.send_signal(signal.Signals[f"SIG{how}"])
+            rest, complaint = child.communicate(timeout=20)
+        finally:
+            child.kill()
     told += [EVENT.validate_json(said) for said in rest.splitlines()]
     assert child.returncode == 1
     assert isinstance(told[-1], RunFinished)
