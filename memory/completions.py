@@ -7,11 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Row, and_, cast, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, Float, Row, and_, cast, func, select, update
 
 from memory.budget import LEAST_OUTPUT, BudgetSpent, Estimate, Kind, Limits, Sums, room
-from memory.database import Database, whole
+from memory.database import Database, transaction, view
 from memory.tables import completions, runs
 
 ANOTHER_LOOK_SECONDS = 1.0
@@ -80,8 +79,8 @@ class Completions:
         self._masked = masked
         self._freed = asyncio.Event()
 
-    @whole
-    async def lookup(self, key: Key) -> Stored | None:
+    @view
+    def lookup(self, connection: Connection, key: Key) -> Stored | None:
         """The reply stored for exactly this call, or None."""
         table = completions.c
         call = and_(
@@ -93,8 +92,7 @@ class Completions:
             table.state == "settled",
         )
         query = select(completions).where(call).order_by(table.number.desc()).limit(1)
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        row = connection.execute(query).one_or_none()
         if row is None:
             return None
         return Stored(row.reply, row.model, row.input_tokens, row.output_tokens, row.cost_usd)
@@ -137,60 +135,65 @@ class Completions:
                 async with asyncio.timeout(ANOTHER_LOOK_SECONDS):
                     await freed.wait()
 
-    @whole
-    async def _reserve(self, row: dict[str, Any], estimate: Estimate, limits: Limits) -> Grant | None:
+    @transaction
+    def _reserve(
+        self, connection: Connection, row: dict[str, Any], estimate: Estimate, limits: Limits
+    ) -> Grant | None:
         """One attempt; None when others hold what is lacking. The run's row is the lock on PostgreSQL."""
         lock = select(runs.c.seconds).where(runs.c.id == row["run_id"]).with_for_update()
-        async with self._database.write() as connection:
-            seconds = await connection.scalar(lock) or 0.0
-            if limits.seconds is not None and seconds >= limits.seconds:
-                raise BudgetSpent("seconds", seconds, limits.seconds)
-            sums = await _sums(connection, row["run_id"], with_reserved=True)
-            tokens, kind = room(estimate, limits, sums)
-            if tokens < estimate.output_tokens and await _in_flight(connection, row["run_id"]):
-                return None
-            if kind and tokens < min(LEAST_OUTPUT, estimate.output_tokens):
-                limit = limits.cost_usd if kind == "cost" else limits.tokens
-                raise BudgetSpent(kind, sums.cost_usd if kind == "cost" else sums.tokens, limit or 0)
-            row |= {"input_tokens": estimate.input_tokens, "output_tokens": tokens}
-            if estimate.input_price is not None and estimate.output_price is not None:
-                row["prompt_cost_usd"] = estimate.input_tokens * estimate.input_price
-                row["cost_usd"] = row["prompt_cost_usd"] + tokens * estimate.output_price
-            result = await connection.execute(completions.insert().values(row))
-            (number,) = result.inserted_primary_key or (0,)
+        seconds = connection.scalar(lock) or 0.0
+        if limits.seconds is not None and seconds >= limits.seconds:
+            raise BudgetSpent("seconds", seconds, limits.seconds)
+        sums = _sums(connection, row["run_id"], with_reserved=True)
+        tokens, kind = room(estimate, limits, sums)
+        if tokens < estimate.output_tokens and _in_flight(connection, row["run_id"]):
+            return None
+        if kind and tokens < min(LEAST_OUTPUT, estimate.output_tokens):
+            limit = limits.cost_usd if kind == "cost" else limits.tokens
+            raise BudgetSpent(kind, sums.cost_usd if kind == "cost" else sums.tokens, limit or 0)
+        row |= {"input_tokens": estimate.input_tokens, "output_tokens": tokens}
+        if estimate.input_price is not None and estimate.output_price is not None:
+            row["prompt_cost_usd"] = estimate.input_tokens * estimate.input_price
+            row["cost_usd"] = row["prompt_cost_usd"] + tokens * estimate.output_price
+        result = connection.execute(completions.insert().values(row))
+        (number,) = result.inserted_primary_key or (0,)
         return Grant(number, tokens, kind)
 
     async def settle(self, grant: Grant, reply: str, spent: Spent) -> Sums:
         """Store the reply and what it really took; returns the run's sums."""
-        return await self._close(grant, spent, state="settled", reply=reply)
+        try:
+            return await self._close(grant, {**vars(spent), "state": "settled", "reply": reply})
+        finally:
+            self._wake()
 
     async def abandon(self, grant: Grant, spent: Spent) -> Sums:
         """Count a call without a usable reply: dropped, timed out, cancelled, or cut short by the budget."""
-        return await self._close(grant, spent, state="abandoned")
+        try:
+            return await self._close(grant, {**vars(spent), "state": "abandoned"})
+        finally:
+            self._wake()
 
-    @whole
     async def release(self, grant: Grant) -> None:
         """Undo a reservation for a call that the provider refused and did not bill."""
-        async with self._database.write() as connection:
-            await connection.execute(completions.delete().where(completions.c.number == grant.number))
-        self._wake()
+        try:
+            await self._release(grant)
+        finally:
+            self._wake()
 
-    @whole
-    async def abandon_all(self, run_id: str) -> None:
+    @transaction
+    def abandon_all(self, connection: Connection, run_id: str) -> None:
         """For a resume: count what a dead process left reserved, at the prompts' price alone."""
         left = and_(completions.c.run_id == run_id, completions.c.state == "reserved")
         lost = {"state": "abandoned", "output_tokens": 0, "cost_usd": completions.c.prompt_cost_usd}
-        async with self._database.write() as connection:
-            await connection.execute(update(completions).where(left).values(lost))
+        connection.execute(update(completions).where(left).values(lost))
 
-    @whole
-    async def sums(self, run_id: str) -> Sums:
+    @view
+    def sums(self, connection: Connection, run_id: str) -> Sums:
         """What the run has taken so far, calls in flight left out."""
-        async with self._database.read() as connection:
-            return await _sums(connection, run_id)
+        return _sums(connection, run_id)
 
-    @whole
-    async def usage(self, run_id: str) -> list[Usage]:
+    @view
+    def usage(self, connection: Connection, run_id: str) -> list[Usage]:
         """What each agent took of each model, in the order of their first calls."""
         table = completions.c
         query = (
@@ -208,8 +211,7 @@ class Completions:
             .group_by(table.agent, table.model)
             .order_by(func.min(table.number))
         )
-        async with self._database.read() as connection:
-            rows = [row._asdict() for row in (await connection.execute(query)).all()]
+        rows = [row._asdict() for row in connection.execute(query).all()]
         return [
             Usage(**(row if row.pop("priced") == row["calls"] else row | {"cost_usd": None})) for row in rows
         ]
@@ -223,23 +225,22 @@ class Completions:
         (line,) = await self._exchanges(completions.c.number == grant.number)
         return line
 
-    @whole
-    async def _exchanges(self, which: ColumnElement[bool]) -> list[dict[str, Any]]:
+    @view
+    def _exchanges(self, connection: Connection, which: ColumnElement[bool]) -> list[dict[str, Any]]:
         table = completions.c
         query = select(completions).where(which, table.state == "settled").order_by(table.number)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = connection.execute(query).all()
         return [self._masked(_line(row)) for row in rows]
 
-    @whole
-    async def _close(self, grant: Grant, spent: Spent, **values: Any) -> Sums:
-        done = update(completions).where(completions.c.number == grant.number)
-        done = done.values({**vars(spent), **values})
-        async with self._database.write() as connection:
-            run_id = await connection.scalar(done.returning(completions.c.run_id))
-            sums = await _sums(connection, run_id or "")
-        self._wake()
-        return sums
+    @transaction
+    def _close(self, connection: Connection, grant: Grant, values: dict[str, Any]) -> Sums:
+        done = update(completions).where(completions.c.number == grant.number).values(values)
+        run_id = connection.scalar(done.returning(completions.c.run_id))
+        return _sums(connection, run_id or "")
+
+    @transaction
+    def _release(self, connection: Connection, grant: Grant) -> None:
+        connection.execute(completions.delete().where(completions.c.number == grant.number))
 
     def _wake(self) -> None:
         """Let the calls that wait for a share look again."""
@@ -247,19 +248,19 @@ class Completions:
         self._freed = asyncio.Event()
 
 
-async def _sums(connection: AsyncConnection, run_id: str, *, with_reserved: bool = False) -> Sums:
+def _sums(connection: Connection, run_id: str, *, with_reserved: bool = False) -> Sums:
     table = completions.c
     taken = func.sum(table.input_tokens + table.output_tokens)
     query = select(taken, cast(func.sum(table.cost_usd), Float)).where(table.run_id == run_id)
     if not with_reserved:
         query = query.where(table.state != "reserved")
-    tokens, cost = (await connection.execute(query)).one()
+    tokens, cost = connection.execute(query).one()
     return Sums(int(tokens or 0), float(cost or 0.0))
 
 
-async def _in_flight(connection: AsyncConnection, run_id: str) -> bool:
+def _in_flight(connection: Connection, run_id: str) -> bool:
     held = and_(completions.c.run_id == run_id, completions.c.state == "reserved")
-    return bool(await connection.scalar(select(func.count()).select_from(completions).where(held)))
+    return bool(connection.scalar(select(func.count()).select_from(completions).where(held)))
 
 
 def _line(row: Row[Any]) -> dict[str, Any]:

@@ -3,22 +3,23 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, Table, event, make_url
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, make_url, select
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from memory.tables import metadata
 
 P = ParamSpec("P")
 T = TypeVar("T")
+S = TypeVar("S", bound="Persistent")
 
 PRAGMAS = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=NORMAL")
 """How each connection to SQLite is set up; the time-out (in ms) first, as the next may have to wait."""
@@ -63,89 +64,113 @@ def _advice(cause: str) -> str:
     return "check AUTOCODE_HOME and DATABASE_URL"
 
 
-def whole(method: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Let a method's transaction end before a cancellation goes on: a broken one leaves the file locked."""
-
-    @wraps(method)
-    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        task = asyncio.ensure_future(method(*args, **kwargs))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.gather(task, return_exceptions=True)
-            raise
-
-    return call
-
-
 class Database:
-    """One connection, used in turn: transactions of a process queue here, those of processes in SQLite."""
+    """One connection in a thread of its own, where the process's transactions queue."""
 
-    def __init__(self, engine: AsyncEngine, where: str) -> None:
-        self._writing = engine
-        self._reading = engine.execution_options(reads=True)
+    def __init__(self, engine: Engine, where: str) -> None:
+        self._engine = engine
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self.where = where
 
     @classmethod
     async def open(cls, url: str) -> "Database":
         """Connect to `sqlite:///PATH` or `postgresql://…`, and create what is missing."""
         path = sqlite_path(url)
-        if path:
-            await asyncio.to_thread(prepare, path)
-            engine = create_async_engine(
-                URL.create("sqlite+aiosqlite", database=str(path)), pool_size=1, max_overflow=0
-            )
-            _speak_sqlite(engine)
-        else:
-            address = make_url(url)
-            try:
-                engine = create_async_engine(address.set(drivername="postgresql+psycopg"))
-            except ImportError as error:
-                raise JournalError(f"{address!r} needs a driver: pip install 'psycopg[binary]'") from error
+        engine = await asyncio.to_thread(_sqlite, path) if path else _postgresql(url)
         database = cls(engine, str(path or engine.url))
         try:
-            async with database.write() as connection:
-                await connection.run_sync(metadata.create_all)
+            await database.run(_create, writes=True)
         except BaseException:
-            await engine.dispose()
+            await database.aclose()
             raise
         return database
 
     async def aclose(self) -> None:
-        """Close the connection."""
-        await self._writing.dispose()
+        """Finish what is queued and close the connection."""
+        await asyncio.wrap_future(self._thread.submit(self._engine.dispose))
+        self._thread.shutdown(wait=False)
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction that others' writes neither interleave with nor follow half."""
-        with explained(self.where):
-            async with self._writing.begin() as connection:
-                yield connection
+    async def run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
+        """Run `work` as one transaction; once asked for, it is done even when the asker is cancelled."""
+        return await asyncio.shield(asyncio.wrap_future(self._thread.submit(self._run, work, writes)))
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """One consistent view that waits for no writer."""
-        with explained(self.where):
-            async with self._reading.connect() as connection:
-                yield connection
+    def _run(self, work: Callable[[Connection], T], writes: bool) -> T:
+        engine = self._engine.execution_options(writes=writes)
+        with explained(self.where), engine.begin() as connection:
+            return work(connection)
 
     def insert(self, table: Table) -> Any:
         """An INSERT that knows ON CONFLICT, which both dialects spell alike but SQLAlchemy keeps apart."""
-        return (sqlite if self._writing.dialect.name == "sqlite" else postgresql).insert(table)
+        if self._engine.dialect.name == "sqlite":
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
 
 
-def _speak_sqlite(engine: AsyncEngine) -> None:
-    """Take BEGIN out of the driver's hands: a read that turns into a write would fail, not wait."""
+class Persistent(Protocol):
+    """Whatever keeps its rows in a database."""
 
-    @event.listens_for(engine.sync_engine, "connect")
-    def _set_up(connection: Any, _: Any) -> None:
+    _database: Database
+
+
+def transaction(
+    method: Callable[Concatenate[S, Connection, P], T],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Make a method's body one transaction in the database's thread; callers await it without connection."""
+
+    @wraps(method)
+    async def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._database.run(
+            lambda connection: method(self, connection, *args, **kwargs), writes=True
+        )
+
+    return call
+
+
+def view(
+    method: Callable[Concatenate[S, Connection, P], T],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Like `transaction`, for a body that only reads: it waits for no writer."""
+
+    @wraps(method)
+    async def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._database.run(
+            lambda connection: method(self, connection, *args, **kwargs), writes=False
+        )
+
+    return call
+
+
+def _create(connection: Connection) -> None:
+    """Create the tables; a lock keeps first openers of PostgreSQL apart, BEGIN IMMEDIATE those of SQLite."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(0)))
+    metadata.create_all(connection)
+
+
+def _postgresql(url: str) -> Engine:
+    address = make_url(url)
+    try:
+        return create_engine(address.set(drivername="postgresql+psycopg"))
+    except ImportError as error:
+        raise JournalError(f"{address} needs a driver: pip install 'psycopg[binary]'") from error
+
+
+def _sqlite(path: Path) -> Engine:
+    """Take BEGIN out of the driver's hands: a transaction that reads, then writes, would fail, not wait."""
+    prepare(path)
+    engine = create_engine(URL.create("sqlite", database=str(path)))
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: sqlite3.Connection, _: Any) -> None:
         connection.isolation_level = None
-        cursor = connection.cursor()
         for pragma in PRAGMAS:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+            connection.execute(f"PRAGMA {pragma}")
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        reads = connection.get_execution_options().get("reads")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+        writes = connection.get_execution_options()["writes"]
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, update
 
 from memory.budget import BudgetSpent
 from memory.completions import Completions
-from memory.database import Database, JournalError, whole
+from memory.database import Database, JournalError, transaction, view
 from memory.owner import Owner
 from memory.tables import checks, events, runs, threads
 
@@ -89,50 +89,46 @@ class Journal:
         """Close the database."""
         await self._database.aclose()
 
-    @whole
-    async def acquire(self, thread_id: str, repo: str, owner: str) -> None:
+    @transaction
+    def acquire(self, connection: Connection, thread_id: str, repo: str, owner: str) -> None:
         """Take the thread's lease, creating the thread; ThreadBusy while a live process holds it."""
         new = self._database.insert(threads).values(id=thread_id, repo=repo, created=_now())
         held = select(threads.c.owner, threads.c.heartbeat).where(threads.c.id == thread_id).with_for_update()
         lease = {"owner": owner, "heartbeat": time.time(), "cancel": False}
-        async with self._database.write() as connection:
-            await connection.execute(new.on_conflict_do_nothing(index_elements=["id"]))
-            if holder := _live_owner((await connection.execute(held)).one()):
-                raise ThreadBusy(thread_id, holder)
-            await connection.execute(update(threads).where(threads.c.id == thread_id).values(lease))
+        connection.execute(new.on_conflict_do_nothing(index_elements=["id"]))
+        if holder := _live_owner(connection.execute(held).one()):
+            raise ThreadBusy(thread_id, holder)
+        connection.execute(update(threads).where(threads.c.id == thread_id).values(lease))
 
-    @whole
-    async def beat(self, thread_id: str, owner: str, run_id: str, seconds: float) -> bool:
+    @transaction
+    def beat(self, connection: Connection, thread_id: str, owner: str, run_id: str, seconds: float) -> bool:
         """Renew the lease and add active seconds to the run; True when a cancel was asked for.
 
         ThreadBusy when another process has taken the thread over, as after a long suspension.
         """
         mine = update(threads).where(_held_by(thread_id, owner)).values(heartbeat=time.time())
         worked = update(runs).where(runs.c.id == run_id).values(seconds=runs.c.seconds + seconds)
-        async with self._database.write() as connection:
-            row = (await connection.execute(mine.returning(threads.c.cancel))).one_or_none()
-            if row is None:
-                holder = select(threads.c.owner).where(threads.c.id == thread_id)
-                raise ThreadBusy(thread_id, await connection.scalar(holder) or "nobody")
-            await connection.execute(worked)
+        row = connection.execute(mine.returning(threads.c.cancel)).one_or_none()
+        if row is None:
+            holder = select(threads.c.owner).where(threads.c.id == thread_id)
+            raise ThreadBusy(thread_id, connection.scalar(holder) or "nobody")
+        connection.execute(worked)
         return bool(row.cancel)
 
-    @whole
-    async def release(self, thread_id: str, owner: str) -> None:
+    @transaction
+    def release(self, connection: Connection, thread_id: str, owner: str) -> None:
         """Give the lease back; nothing happens when it is somebody else's by now."""
         free = {"owner": None, "heartbeat": 0.0, "cancel": False}
-        async with self._database.write() as connection:
-            await connection.execute(update(threads).where(_held_by(thread_id, owner)).values(free))
+        connection.execute(update(threads).where(_held_by(thread_id, owner)).values(free))
 
-    @whole
-    async def ask_cancel(self, thread_id: str) -> bool:
+    @transaction
+    def ask_cancel(self, connection: Connection, thread_id: str) -> bool:
         """Ask the thread's owner to stop; False when no live process would see it."""
         held = select(threads.c.owner, threads.c.heartbeat).where(threads.c.id == thread_id).with_for_update()
-        async with self._database.write() as connection:
-            row = (await connection.execute(held)).one_or_none()
-            if row is None or not _live_owner(row):
-                return False
-            await connection.execute(update(threads).where(threads.c.id == thread_id).values(cancel=True))
+        row = connection.execute(held).one_or_none()
+        if row is None or not _live_owner(row):
+            return False
+        connection.execute(update(threads).where(threads.c.id == thread_id).values(cancel=True))
         return True
 
     async def thread(self, thread_id: str) -> ThreadRow | None:
@@ -144,42 +140,41 @@ class Journal:
         """All threads, newest first."""
         return await self._threads(_threads_with_newest_run())
 
-    @whole
-    async def start_run(self, run_id: str, thread_id: str, input: Mapping[str, Any]) -> None:
+    @transaction
+    def start_run(
+        self, connection: Connection, run_id: str, thread_id: str, input: Mapping[str, Any]
+    ) -> None:
         """Note a new run."""
         values = {"id": run_id, "thread_id": thread_id, "input": json.dumps(dict(input))}
-        async with self._database.write() as connection:
-            await connection.execute(runs.insert().values(**values, status="running", started=_now()))
+        connection.execute(runs.insert().values(**values, status="running", started=_now()))
 
-    @whole
-    async def continue_run(self, run_id: str) -> None:
+    @transaction
+    def continue_run(self, connection: Connection, run_id: str) -> None:
         """Note that a run that had parked, stopped or crashed goes on."""
         values = {"status": "running", "finished": None}
-        async with self._database.write() as connection:
-            await connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+        connection.execute(update(runs).where(runs.c.id == run_id).values(values))
 
-    @whole
-    async def finish_run(self, run_id: str, status: str, branch: str | None = None) -> None:
+    @transaction
+    def finish_run(self, connection: Connection, run_id: str, status: str, branch: str | None = None) -> None:
         """Note how a run ended or parked; a branch that was noted before stays."""
         values = {"status": status, "finished": _now(), **({"branch": branch} if branch else {})}
-        async with self._database.write() as connection:
-            await connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+        connection.execute(update(runs).where(runs.c.id == run_id).values(values))
 
-    @whole
-    async def last_run(self, thread_id: str) -> RunRow | None:
+    @view
+    def last_run(self, connection: Connection, thread_id: str) -> RunRow | None:
         """The thread's newest run, or None."""
         newest = select(runs).where(runs.c.thread_id == thread_id).order_by(runs.c.number.desc()).limit(1)
-        async with self._database.read() as connection:
-            row = (await connection.execute(newest)).one_or_none()
+        row = connection.execute(newest).one_or_none()
         if row is None:
             return None
         values = row._asdict()
         del values["number"]
         return RunRow(**{**values, "input": json.loads(row.input)})
 
-    @whole
-    async def append(
+    @transaction
+    def append(
         self,
+        connection: Connection,
         thread_id: str,
         run_id: str,
         type: str,
@@ -190,43 +185,38 @@ class Journal:
         """Write one event, secrets masked; it is on disk before this returns, and returned as written."""
         masked = self._masked(dict(data))
         step = update(threads).where(threads.c.id == thread_id).values(last_seq=threads.c.last_seq + 1)
-        async with self._database.write() as connection:
-            seq = (await connection.execute(step.returning(threads.c.last_seq))).scalar_one_or_none()
-            if seq is None:
-                raise JournalError(f"there is no thread {thread_id} to write to; acquire it first")
-            record = Record(seq, thread_id, run_id, _now(), type, node, step_id, masked)
-            values = {**vars(record), "data": json.dumps(masked)}
-            await connection.execute(events.insert().values(values))
+        seq = connection.execute(step.returning(threads.c.last_seq)).scalar_one_or_none()
+        if seq is None:
+            raise JournalError(f"there is no thread {thread_id} to write to; acquire it first")
+        record = Record(seq, thread_id, run_id, _now(), type, node, step_id, masked)
+        values = {**vars(record), "data": json.dumps(masked)}
+        connection.execute(events.insert().values(values))
         return record
 
-    @whole
-    async def records(self, thread_id: str, after: int = 0) -> list[Record]:
+    @view
+    def records(self, connection: Connection, thread_id: str, after: int = 0) -> list[Record]:
         """The thread's events with a `seq` above `after`, in order."""
         later = and_(events.c.thread_id == thread_id, events.c.seq > after)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(select(events).where(later).order_by(events.c.seq))).all()
+        rows = connection.execute(select(events).where(later).order_by(events.c.seq)).all()
         return [Record(**{**row._asdict(), "data": json.loads(row.data)}) for row in rows]
 
-    @whole
-    async def check(self, key: str) -> str | None:
+    @view
+    def check(self, connection: Connection, key: str) -> str | None:
         """What was stored under `key` for a check on a base, or None."""
-        async with self._database.read() as connection:
-            value: str | None = await connection.scalar(select(checks.c.value).where(checks.c.key == key))
+        value: str | None = connection.scalar(select(checks.c.value).where(checks.c.key == key))
         return value
 
-    @whole
-    async def store_check(self, key: str, value: str) -> None:
+    @transaction
+    def store_check(self, connection: Connection, key: str, value: str) -> None:
         """Keep a check's result; a later one under the same key replaces it."""
         row = self._database.insert(checks).values(key=key, value=value)
-        async with self._database.write() as connection:
-            await connection.execute(
-                row.on_conflict_do_update(index_elements=["key"], set_={"value": row.excluded.value})
-            )
+        connection.execute(
+            row.on_conflict_do_update(index_elements=["key"], set_={"value": row.excluded.value})
+        )
 
-    @whole
-    async def _threads(self, query: Select[Any]) -> list[ThreadRow]:
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
+    @view
+    def _threads(self, connection: Connection, query: Select[Any]) -> list[ThreadRow]:
+        rows = connection.execute(query).all()
         return [_thread_row(row) for row in rows]
 
     def _masked(self, value: Any) -> Any:

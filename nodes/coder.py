@@ -1,6 +1,7 @@
 """The coder: one step of the plan becomes an edit, stored as a snapshot on the group's base."""
 
 import asyncio
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,11 @@ from langgraph.runtime import Runtime
 
 from nodes.context import agents_section, files_section, given_section, map_section, plan_section
 from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, section, thread_of
-from nodes.edits import keep, write_edit
+from nodes.edits import Edit, keep, write_edit
 from nodes.llm import BudgetSpent, Call, ModelError, Models
 from nodes.notify import notifier
-from nodes.replies import Unusable
-from nodes.state import BranchInput, Options, State, StepResult
+from nodes.replies import Unusable, parse_edits
+from nodes.state import BranchInput, Options, State, Step, StepResult
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -25,9 +26,13 @@ You are a coder. You carry out one step of a plan in a git repository, completel
   no TODO.
 - Change as few lines as the step needs. Other coders work on the plan's other steps at the same time:
   keep to yours.
+- Only if the files already are as the step wants them, write no block and answer with one line:
+  NO CHANGE: the reason
 - Write no tests; a tester does that next. Nothing can be installed: use what the repository already uses.
 
 {DATA}"""
+
+_NO_CHANGE = re.compile(r"^\W*NO[ _-]?CHANGES?\b\W*\S", re.MULTILINE)
 
 CONFLICT = """\
 Your first edit of this step did not merge with the other coders' work, which is now in the files above.
@@ -54,9 +59,7 @@ class Coder:
                 self.models,
                 call,
                 prompt,
-                lambda text: write_edit(
-                    workspace, state["head"], text, f"coder {step['id']}", step.get("file")
-                ),
+                lambda text: _read(workspace, state["head"], step, text),
                 Options.model_validate(state["options"]),
                 notify,
             )
@@ -68,7 +71,8 @@ class Coder:
         except (Unusable, ModelError) as error:
             notify("error", {"message": f"step {step['id']} failed: {error}", "kind": "step"})
             return {"results": [result | {"error": str(error)}]}
-        await asyncio.to_thread(keep, workspace, edit, thread_of(runtime), f"{step['id']}-edit", notify)
+        if edit.snapshot != edit.base:
+            await asyncio.to_thread(keep, workspace, edit, thread_of(runtime), f"{step['id']}-edit", notify)
         return {"results": [result | {"snapshot": edit.snapshot}]}
 
     def _prompt(self, workspace: Workspace, branch: BranchInput) -> list[BaseMessage]:
@@ -84,3 +88,10 @@ class Coder:
             section("Conflict", conflict),
         ]
         return messages(SYSTEM, sections, step["description"])
+
+
+def _read(workspace: Workspace, head: str, step: Step, text: str) -> Edit:
+    """The step's edit; none where the coder says that there is nothing to change."""
+    if not parse_edits(text).any and _NO_CHANGE.search(text):
+        return Edit(head, head, digest="")
+    return write_edit(workspace, head, text, f"coder {step['id']}", step.get("file"))

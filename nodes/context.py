@@ -1,6 +1,10 @@
 """What agents are shown of a repository: contents, a map, AGENTS.md, the user's files; cut by lines."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from unidiff.errors import UnidiffParseError
+from unidiff.patch import PatchSet
 
 from nodes.dialogue import fenced, section
 from nodes.state import ContextFile, Plan
@@ -9,9 +13,13 @@ from tools.workspace import Workspace
 
 FILE_TOKENS = 24_000
 FILES_TOKENS = 48_000
+CHANGED_TOKENS = 6_000
+EXAMPLE_TOKENS = 2_000
 MAP_TOKENS = 4_000
 DIFF_TOKENS = 16_000
 CHARS_A_TOKEN = 4
+MARGIN = 60
+"""Lines shown on either side of a change in a file that is too long to be shown whole."""
 
 
 def cut(text: str, tokens: int) -> str:
@@ -39,27 +47,71 @@ def cut(text: str, tokens: int) -> str:
     return "".join([*head, f"[… {last - first} lines left out …]\n", *tail])
 
 
-def file_section(path: str, text: str, tokens: int = FILE_TOKENS) -> str:
+def around(text: str, places: Sequence[range], tokens: int, margin: int = MARGIN) -> str:
+    """`text` whole where it fits, else the lines within `margin` of `places` (line numbers from 1)."""
+    if len(text) <= tokens * CHARS_A_TOKEN or not places:
+        return cut(text, tokens)
+    lines = text.splitlines(keepends=True)
+    near = {n for place in places for n in range(place.start - margin, place.stop + margin)}
+    shown = [n for n in range(1, len(lines) + 1) if n in near]
+    parts: list[str] = []
+    for before, number in pairwise([0, *shown, len(lines) + 1]):
+        if number > before + 1:
+            parts.append(f"[… lines {before + 1} to {number - 1} left out …]\n")
+        if number <= len(lines):
+            parts.append(lines[number - 1])
+    return cut("".join(parts), tokens)
+
+
+def file_section(path: str, text: str, tokens: int = FILE_TOKENS, places: Sequence[range] = ()) -> str:
     """One file as agents see it: its path as a heading, its contents in a fence."""
-    return f"### {path}\n{fenced(cut(text, tokens))}"
+    return f"### {path}\n{fenced(around(text, places, tokens))}"
 
 
-def files_section(title: str, workspace: Workspace, snapshot: str, paths: Iterable[str]) -> str:
-    """The contents of files of a snapshot under one title, within FILES_TOKENS; what is not text is named."""
+def files_section(
+    title: str,
+    workspace: Workspace,
+    snapshot: str,
+    paths: Iterable[str],
+    tokens: int = FILE_TOKENS,
+    places: Mapping[str, Sequence[range]] | None = None,
+) -> str:
+    """The contents of files of a snapshot under one title, each within `tokens`, all within FILES_TOKENS.
+
+    A longer file is shown around its `places`. What is not text is named.
+    """
     parts: list[str] = []
     room = FILES_TOKENS
     for path in dict.fromkeys(paths):
         text = workspace.text(snapshot, path)
         if text is None:
             size = len(workspace.read(snapshot, path) or b"")
-            parts.append(
-                f"### {path}\n({f'not text, {size} bytes' if size else 'does not exist or is empty'})"
-            )
+            what = f"not text, {size} bytes" if size else "does not exist or is empty"
+            parts.append(f"### {path}\n({what})")
             continue
-        shown = file_section(path, text, min(FILE_TOKENS, max(room, 200)))
+        shown = file_section(path, text, min(tokens, max(room, 200)), (places or {}).get(path, ()))
         room -= len(shown) // CHARS_A_TOKEN
         parts.append(shown)
     return section(title, "\n\n".join(parts))
+
+
+def changed_section(title: str, workspace: Workspace, base: str, head: str) -> str:
+    """The changed files as they are now; a long one only around its changes."""
+    changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
+    places = _places(workspace.diff(base, head, changed)) if changed else {}
+    return files_section(title, workspace, head, changed, CHANGED_TOKENS, places)
+
+
+def _places(diff: str) -> dict[str, list[range]]:
+    """The lines of each file that a diff writes."""
+    try:
+        files = PatchSet(diff)
+    except UnidiffParseError:
+        return {}
+    return {
+        file.path: [range(hunk.target_start, hunk.target_start + hunk.target_length) for hunk in file]
+        for file in files
+    }
 
 
 def map_section(workspace: Workspace, snapshot: str, query: str, tokens: int = MAP_TOKENS) -> str:

@@ -57,12 +57,14 @@ class Critic:
 
     def _prompt(self, state: State, proof: Proof) -> list[BaseMessage]:
         workspace = Workspace.open(Path(state["repo"]))
+        failed = [result for result in state["results"] if "error" in result]
         sections = [
             agents_section(workspace, state["head"]),
             given_section(workspace, state["head"], state["context_files"]),
             plan_section(state["plan"]),
             diff_section(workspace, state["base"], state["head"], "The change"),
             section("What the sandbox saw", _report(proof)),
+            section("Steps that failed", "\n".join(f"{r['step_id']}: {r['error']}" for r in failed)),
             section("The task", state["task"]),
         ]
         return messages(SYSTEM, sections, state["task"].strip().splitlines()[0])

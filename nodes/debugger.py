@@ -8,7 +8,14 @@ from pathlib import Path
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
-from nodes.context import agents_section, diff_section, files_section, given_section, plan_section
+from nodes.context import (
+    agents_section,
+    changed_section,
+    diff_section,
+    files_section,
+    given_section,
+    plan_section,
+)
 from nodes.dialogue import DATA, EDIT_FORMAT, ask, fenced, messages, section, thread_of
 from nodes.edits import keep, write_edit
 from nodes.llm import BudgetSpent, Call, Models
@@ -32,7 +39,10 @@ yet. Mend it.
 
 {DATA}"""
 
-_PATHS = re.compile(r"[\w./-]+\.\w+")
+_PATHS = re.compile(r"(?<=/workspace/)[\w./-]+\.\w+|[\w./-]+\.\w+")
+
+NAMED = 4
+NAMED_TOKENS = 3_000
 
 
 @dataclass(frozen=True)
@@ -69,13 +79,9 @@ class Debugger:
         base, head = state["base"], state["head"]
         proof = Proof.model_validate(state["check"])
         output = "\n\n".join(f"{failure.id}\n{fenced(failure.text)}" for failure in proof.failures)
-        changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
-        files = workspace.files(head)
-        named = [
-            path
-            for path in dict.fromkeys(_PATHS.findall(output))
-            if path.removeprefix("/workspace/") in files
-        ]
+        changed = {change.path for change in workspace.changes(base, head)}
+        files = workspace.files(head).keys() - changed
+        named = [path for path in dict.fromkeys(_PATHS.findall(output)) if path in files]
         verdict = state["verdict"]
         reasons = verdict["reasons"] if verdict and verdict["verdict"] == "FAIL" else []
         failed = [f"{r['step_id']}: {r['error']}" for r in state["results"] if "error" in r]
@@ -84,12 +90,8 @@ class Debugger:
             given_section(workspace, head, state["context_files"]),
             plan_section(state["plan"]),
             section("The task", state["task"]),
-            files_section(
-                "The files as they are now",
-                workspace,
-                head,
-                changed + [p.removeprefix("/workspace/") for p in named][:6],
-            ),
+            changed_section("The changed files as they are now", workspace, base, head),
+            files_section("Files that the output names", workspace, head, named[:NAMED], NAMED_TOKENS),
             diff_section(workspace, base, head),
             section("Steps that failed", "\n".join(failed)),
             section("What the sandbox found", "\n".join(f"- {problem}" for problem in proof.problems)),

@@ -27,6 +27,11 @@ class EditReply:
     deleted: tuple[str, ...] = ()
     loose: tuple[str, ...] = ()
 
+    @property
+    def any(self) -> bool:
+        """Whether the reply wants anything written."""
+        return bool(self.diffs or self.files or self.deleted)
+
 
 @dataclass(frozen=True)
 class _Block:

@@ -10,7 +10,15 @@ from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
 from nodes.check.suite import Suite, recognise
-from nodes.context import agents_section, diff_section, files_section, given_section, plan_section
+from nodes.context import (
+    EXAMPLE_TOKENS,
+    agents_section,
+    changed_section,
+    diff_section,
+    files_section,
+    given_section,
+    plan_section,
+)
 from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, section, thread_of
 from nodes.edits import Edit, keep, write_edit
 from nodes.llm import BudgetSpent, Call, Models
@@ -114,11 +122,12 @@ class Tester:
                 "Existing tests, as examples of the style",
                 workspace,
                 head,
-                [p for p in near if p not in changed],
+                [path for path in near if path not in changed],
+                EXAMPLE_TOKENS,
             ),
             given_section(workspace, head, state["context_files"]),
             plan_section(state["plan"]),
-            files_section("The changed files as they are now", workspace, head, changed),
+            changed_section("The changed files as they are now", workspace, base, head),
             diff_section(workspace, base, head, "The change that your tests are to prove"),
             section("The task", state["task"]),
             section("Your earlier tests", again),
@@ -128,11 +137,11 @@ class Tester:
 
 def _read(workspace: Workspace, suite: Suite, head: str, text: str) -> Edit | NoTests:
     reply = parse_edits(text)
-    if not (reply.diffs or reply.files or reply.deleted) and (match := _NO_TESTS.search(text)):
+    if not reply.any and (match := _NO_TESTS.search(text)):
         return NoTests(match["reason"].strip())
 
     def allowed(path: str) -> str | None:
-        if suite.is_test(path) or workspace.read(head, path) is None:
+        if suite.grade != "tests" or suite.is_test(path) or workspace.read(head, path) is None:
             return None
         return f"{path} is not a test file. Write tests only, and leave the code as it is."
 

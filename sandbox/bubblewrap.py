@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sandbox.base import Limits, Result, SandboxError
-from sandbox.cgroup import Cgroups
+from sandbox.cgroup import Cgroup, Cgroups
+from sandbox.endings import Endings
 from sandbox.interpreter import Interpreter
 from sandbox.jail import Jail, namespaces
 from sandbox.jailed import Jailed
@@ -44,6 +45,7 @@ class Bubblewrap:
         self._jail = jail
         self._cgroups = cgroups
         self._version = version
+        self._endings = Endings()
 
     @classmethod
     async def open(
@@ -76,7 +78,8 @@ class Bubblewrap:
         """Nothing: a start takes some tens of milliseconds."""
 
     async def aclose(self) -> None:
-        """Nothing: a run leaves nothing behind."""
+        """Wait for what is being taken down."""
+        await self._endings.wait()
 
     async def run(
         self,
@@ -88,13 +91,14 @@ class Bubblewrap:
         placed, report = place_report(command)
         output = Output(limits.output_bytes, on_output)
         cgroup = self._cgroups.make(limits)
+        script = run_script(placed, output.mark, report)
+        starting = asyncio.ensure_future(Jailed.start(self._jail, self._cgroups, cgroup, limits, script))
         try:
-            script = run_script(placed, output.mark, report)
-            jailed = await Jailed.start(self._jail, self._cgroups, cgroup, limits, script)
+            jailed = await asyncio.shield(starting)
             watched = await self._watch(jailed, files, limits, output)
             out_of_memory = jailed.outgrown or cgroup.ooms() > 0
         finally:
-            await asyncio.shield(cgroup.remove())
+            await self._endings.finish(_take_down(starting, cgroup))
         stdout, stderr = output.texts(report)
         return Result(
             exit_code=128 + signal.SIGKILL if watched.timed_out or jailed.outgrown else jailed.exit_code,
@@ -116,7 +120,14 @@ class Bubblewrap:
         finally:
             if guard:
                 guard.cancel()
-            await asyncio.shield(jailed.close())
+
+
+async def _take_down(starting: "asyncio.Future[Jailed]", cgroup: Cgroup) -> None:
+    """Also what is only just starting, which must not be cut off: bubblewrap would leave its child behind."""
+    await asyncio.wait({starting})
+    if not starting.exception():
+        await starting.result().close()
+    await cgroup.remove()
 
 
 def working_bwrap() -> tuple[str, str]:

@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -113,8 +115,16 @@ class Cgroups:
                     continue
                 owner = Owner(here.boot, here.pids, match[1], match[2])
                 if owner.state() == "dead":
-                    with suppress(OSError):
-                        directory.rmdir()
+                    _empty(directory)
+
+
+def _empty(directory: Path) -> None:
+    """Kill whatever did not notice its owner's death; the directory goes now, or at the next sweep."""
+    with suppress(OSError):
+        for pid in (directory / "cgroup.procs").read_text().split():
+            with suppress(OSError):
+                os.kill(int(pid), signal.SIGKILL)
+        directory.rmdir()
 
 
 def sum_of_ooms(text: str) -> int:

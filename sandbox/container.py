@@ -24,6 +24,8 @@ class Container:
         self.id = id
         self._api = client.api
         self._stdin = stdin
+        self._executions: list[Execution] = []
+        self._removed = False
 
     @classmethod
     def create(cls, client: "DockerClient", image: str, limits: Limits) -> "Container":
@@ -60,7 +62,11 @@ class Container:
             workdir=WORKSPACE,
             environment=dict(ENVIRONMENT),
         )["Id"]
-        return Execution(self._api, id)
+        execution = Execution(self._api, id)
+        self._executions.append(execution)
+        if self._removed:  # meanwhile, by another thread, which did not know of this one
+            execution.close()
+        return execution
 
     def is_running(self) -> bool:
         """False once its first process has ended."""
@@ -85,6 +91,7 @@ class Container:
         """Kill and remove it; one that is gone already is fine."""
         from docker.errors import APIError, NotFound
 
+        self._removed = True
         _close(self._stdin)
         try:
             self._api.remove_container(self.id, force=True, v=True)
@@ -93,6 +100,9 @@ class Container:
         except APIError as error:
             if "already in progress" not in str(error):
                 raise
+        finally:
+            for execution in self._executions:
+                execution.close()
 
 
 class Execution:

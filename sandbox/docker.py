@@ -5,11 +5,13 @@ import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from sandbox.base import Limits, Result, SandboxError
 from sandbox.cgroup import sum_of_ooms
 from sandbox.container import Container, Execution, sweep
+from sandbox.endings import Endings
 from sandbox.image import digest, ready_image
 from sandbox.output import Output
 from sandbox.pool import Pool
@@ -53,8 +55,9 @@ class Docker:
         # Threads of its own: a reader waits in one as long as its program runs, and killing needs another.
         self._threads = ThreadPoolExecutor(4 * _AT_ONCE, thread_name_prefix="docker")
         self._room = asyncio.Semaphore(_AT_ONCE)
-        self._pool = Pool(self._create, self._discard)
+        self._pool = Pool(self._create, self._is_running, self._discard)
         self._shape = _shape(_DEFAULT)
+        self._endings = Endings()
 
     @classmethod
     async def open(cls, image: str | None = None, notify: Callable[[str], None] = lambda _: None) -> "Docker":
@@ -76,6 +79,7 @@ class Docker:
         self._pool.prepare(self._shape, count)
 
     async def aclose(self) -> None:
+        await self._endings.wait()
         await self._pool.aclose()
         self._threads.shutdown(wait=False)
         self._client.close()
@@ -90,13 +94,14 @@ class Docker:
         placed, report = place_report(command)
         output = Output(limits.output_bytes, on_output)
         async with self._room:
-            container = await self._take(limits)
+            self._shape = _shape(limits)
+            container = await self._pool.take(self._shape)
             try:
                 script = run_script(placed, output.mark)
                 watched, exit_code = await self._watch(container, script, files, limits, output)
                 out_of_memory, xml = await self._collect(container, report, dead=watched.timed_out)
             finally:
-                await asyncio.shield(self._discard(container))
+                await self._endings.finish(self._discard(container))
         stdout, stderr = output.texts(report)
         return Result(
             exit_code=exit_code,
@@ -108,15 +113,6 @@ class Docker:
             truncated=output.truncated,
             report=await asyncio.to_thread(read_report, xml) if report else None,
         )
-
-    async def _take(self, limits: Limits) -> Container:
-        """A running container; one that waited for long may have lost its connection, and so have ended."""
-        self._shape = _shape(limits)
-        container = await self._pool.take(self._shape)
-        if await self._call(container.is_running):
-            return container
-        await self._discard(container)
-        return await self._create(self._shape)
 
     async def _watch(
         self, container: Container, script: list[str], files: Iterable[bytes], limits: Limits, output: Output
@@ -163,6 +159,9 @@ class Docker:
     async def _create(self, shape: Limits) -> Container:
         return await self._call(Container.create, self._client, self._image, shape)
 
+    async def _is_running(self, container: Container) -> bool:
+        return await self._call(container.is_running)
+
     async def _discard(self, container: Container) -> None:
         await self._call(container.remove)
 
@@ -176,8 +175,16 @@ class Docker:
 def connect() -> "DockerClient":
     """A client of the engine that Docker's own variables name. Raises NoEngine."""
     import docker
+    from docker.constants import DEFAULT_UNIX_SOCKET
     from docker.errors import DockerException
+    from docker.utils import kwargs_from_env
 
+    address = str(kwargs_from_env().get("base_url") or DEFAULT_UNIX_SOCKET)
+    scheme, _, path = address.partition("://")
+    if (
+        scheme.endswith("unix") and not Path("/", path).is_socket()
+    ):  # docker-py would leak a socket of its own
+        raise NoEngine(f"no Docker Engine answers (there is no {path}); {START}")
     try:
         quick = docker.from_env(timeout=_PING_SECONDS)
         quick.ping()

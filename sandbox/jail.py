@@ -104,8 +104,8 @@ def _rlimits(limits: Limits, memory_is_counted: bool) -> list[str]:
         f"--nproc={limits.processes + _counted_with_ours()}",
         f"--cpu={cpu}",
     ]
-    if not memory_is_counted:
-        arguments.append(f"--as={max(4 * limits.memory_mb, 2048) * _MIB}")
+    if not memory_is_counted:  # what is open holds buffers, which belong to no process
+        arguments += [f"--as={max(4 * limits.memory_mb, 2048) * _MIB}", "--nofile=512:512"]
     return [*arguments, "--"]
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import psutil
 
-from sandbox.base import Limits
+from sandbox.base import Limits, SandboxError
 from sandbox.cgroup import Cgroup, Cgroups
 from sandbox.jail import PATH, Jail
 from sandbox.output import Output
@@ -41,7 +41,7 @@ class Jailed:
     async def start(
         cls, jail: Jail, cgroups: Cgroups, cgroup: Cgroup, limits: Limits, script: list[str]
     ) -> "Jailed":
-        """Start `script`, which waits for its files. Raises OSError when not even that succeeds."""
+        """Start `script`, which waits for its files. Raises SandboxError when not even that succeeds."""
         near, far = socket.socketpair()
         info, info_end = os.pipe()
         passed = [info_end]
@@ -57,9 +57,11 @@ class Jailed:
                 env={**ENVIRONMENT, "PATH": PATH},
                 cwd="/",
             )
-        except BaseException:
+        except BaseException as error:
             near.close()
             os.close(info)
+            if isinstance(error, OSError):
+                raise SandboxError(f"the program could not be started: {error}") from error
             raise
         finally:
             far.close()
@@ -101,11 +103,12 @@ class Jailed:
             await self.kill()
 
     async def kill(self) -> None:
-        """Kill bubblewrap, with which its namespace's init dies, with which everything in it dies."""
+        """Kill the namespace's init, with which everything in it dies; bubblewrap then ends by itself.
+
+        Never the other way round: until it is told to go on, the init would wait for a dead parent forever.
+        """
         with suppress(ProcessLookupError):
-            self._process.kill()
-        if self._init.done() and (init := self._init.result()):
-            with suppress(ProcessLookupError):
+            if init := await asyncio.shield(self._init):
                 signal.pidfd_send_signal(init[1], signal.SIGKILL)
 
     async def close(self) -> None:
@@ -113,7 +116,6 @@ class Jailed:
         await self.kill()
         await self._process.wait()
         if init := await self._init:
-            await self.kill()
             await _readable(init[1])
             os.close(init[1])
         self._sender.close()

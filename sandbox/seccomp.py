@@ -18,13 +18,13 @@ _X86_64: Mapping[str, int] = {
     "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161, "unshare": 272, "setns": 308,
     "acct": 163, "quotactl": 179, "add_key": 248, "request_key": 249, "keyctl": 250, "bpf": 321,
     "perf_event_open": 298, "userfaultfd": 323, "name_to_handle_at": 303, "open_by_handle_at": 304,
-    "clone": 56, "memfd_create": 319, "shmget": 29,
+    "syslog": 103, "clone": 56, "socket": 41, "memfd_create": 319, "shmget": 29, "msgget": 68,
 }  # fmt: skip
 _AARCH64: Mapping[str, int] = {
     "mount": 40, "umount2": 39, "pivot_root": 41, "chroot": 51, "unshare": 97, "setns": 268,
     "acct": 89, "quotactl": 60, "add_key": 217, "request_key": 218, "keyctl": 219, "bpf": 280,
     "perf_event_open": 241, "userfaultfd": 282, "name_to_handle_at": 264, "open_by_handle_at": 265,
-    "clone": 220, "memfd_create": 279, "shmget": 194,
+    "syslog": 116, "clone": 220, "socket": 198, "memfd_create": 279, "shmget": 194, "msgget": 186,
 }  # fmt: skip
 _EVERYWHERE: Mapping[str, int] = {
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428,
@@ -35,7 +35,8 @@ _MACHINES: Mapping[str, tuple[int, Mapping[str, int]]] = {
     "x86_64": (0xC000003E, _X86_64),
     "aarch64": (0xC00000B7, _AARCH64),
 }
-_UNCOUNTED = {"memfd_create", "memfd_secret", "shmget"}
+_UNCOUNTED = {"memfd_create", "memfd_secret", "shmget", "msgget"}
+_FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK; AF_VSOCK, say, heeds no namespace
 
 
 def seccomp_filter(memory_is_counted: bool) -> bytes | None:
@@ -48,7 +49,7 @@ def seccomp_filter(memory_is_counted: bool) -> bytes | None:
         return None
     architecture, calls = _MACHINES[platform.machine()]
     denied = {**calls, **_EVERYWHERE}
-    special = {"clone", "clone3"} | (_UNCOUNTED if memory_is_counted else set())
+    special = {"clone", "clone3", "socket"} | (_UNCOUNTED if memory_is_counted else set())
     code = [
         _instruction(_LOAD, _ARCHITECTURE),
         _instruction(_EQUAL, architecture, 1, 0),
@@ -62,6 +63,11 @@ def seccomp_filter(memory_is_counted: bool) -> bytes | None:
     for number in sorted(denied[name] for name in denied.keys() - special):
         code += [_instruction(_EQUAL, number, 0, 1), _instruction(_RETURN, _EPERM)]
     code += [
+        _instruction(_EQUAL, denied["socket"], 0, len(_FAMILIES) + 3),
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        *(_instruction(_EQUAL, family, len(_FAMILIES) - place) for place, family in enumerate(_FAMILIES)),
+        _instruction(_RETURN, _EPERM),
+        _instruction(_RETURN, _ALLOW),
         _instruction(_EQUAL, denied["clone"], 0, 3),
         _instruction(_LOAD, _FIRST_ARGUMENT),
         _instruction(_ANY_BIT, _NEW_NAMESPACES, 0, 1),

@@ -35,6 +35,8 @@ async def watch(
 
     Raises SandboxError when the program never began, and whatever made `sending` fail.
     """
+    for future in (sending, reading):
+        future.add_done_callback(_heed)
     try:
         await _start(output, sending, reading, limits)
         began = time.monotonic()
@@ -51,6 +53,12 @@ async def watch(
         raise SandboxError(f"the program would not die within {_DEATH_SECONDS:.0f} s")
     await reading
     return watched
+
+
+def _heed(future: "asyncio.Future[None]") -> None:
+    """Look at the outcome, as one who is cancelled twice never does."""
+    if not future.cancelled():
+        future.exception()
 
 
 async def _start(

@@ -11,7 +11,7 @@ from tools.workspace import Workspace
 
 Files = Mapping[str, str | bytes | None]
 
-LIMITS = Limits(seconds=20)
+LIMITS = Limits(seconds=60)
 
 MATHS = {
     "maths.py": "def add(a, b):\n    return a + b\n",

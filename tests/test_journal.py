@@ -192,6 +192,9 @@ async def test_a_database_that_cannot_be_used_says_where_it_is_and_what_to_do(tm
         await Journal.open(f"sqlite:///{damaged}")
     with pytest.raises(JournalError, match="AUTOCODE_HOME"):
         await Journal.open(f"sqlite:///{tmp_path}")
+    with pytest.raises(JournalError, match=r"psycopg|refused") as missing:
+        await Journal.open("postgresql://me:pa55word@127.0.0.1:1/database")
+    assert "pa55word" not in str(missing.value)
     damaged.unlink()
     opened = await Journal.open(f"sqlite:///{damaged}")
     with pytest.raises(JournalError, match="acquire it first"):

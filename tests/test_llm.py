@@ -184,8 +184,8 @@ async def test_a_stream_that_ends_without_an_end_is_a_dropped_one(
 async def test_a_model_that_hangs_is_given_up_after_the_time_limit(
     desk: Desk, settings: ModelSettings, journal: Journal, notes: Notes
 ) -> None:
-    desk.on("", "late", delay=1.0, times=1).on("", "in time")
-    async with open_models(replace(settings, timeout=0.2), journal.completions) as models:
+    desk.on("", "late", delay=1.5, times=1).on("", "in time")
+    async with open_models(replace(settings, timeout=0.5), journal.completions) as models:
         assert (await ask(models, "Hello", notes)).text == "in time"
     assert "Timeout" in notes.of("retry")[0]["reason"]
 
@@ -273,7 +273,7 @@ async def test_a_reply_that_the_budget_cut_short_ends_the_run_and_is_not_used_la
 async def test_cancelled_calls_stop_at_once_and_count_their_prompts_and_what_came(
     desk: Desk, models: Models, journal: Journal, notes: Notes
 ) -> None:
-    desk.tokens_per_second = 200
+    desk.tokens_per_second = 20
     desk.on("", "word " * 600)
     tasks = [asyncio.create_task(ask(models, "Hello", notes, step=f"s{n}")) for n in range(8)]
     await asyncio.to_thread(desk.wait, len(tasks))
@@ -386,13 +386,15 @@ from nodes.llm import Call, ModelError, ModelSettings, open_models
 from nodes.state import Options
 async def main():
     journal = await Journal.open(sys.argv[1])
-    agents = {"planner": "groq/llama-3.3-70b-versatile", "coder": "openai/gpt-4o"}
+    agents, notes = {"planner": "groq/llama-3.3-70b-versatile", "coder": "openai/gpt-4o"}, []
     lacking = ModelSettings(agents=agents, keys={"OPENAI_API_KEY": "sk-some-key"}, max_retries=1)
-    async with open_models(lacking, journal.completions) as models:
-        try:
-            await models.probe()
-        except ModelError as error:
-            notes = [("error", str(error))]
+    odd = ModelSettings(model="unheard-of", agents=agents)
+    for wrong in (lacking, odd):
+        async with open_models(wrong, journal.completions) as models:
+            try:
+                await models.probe()
+            except ModelError as error:
+                notes.append(("error", str(error)))
     settings = ModelSettings(model="openai/gpt-4o", keys=lacking.keys, retry_seconds=0.01)
     async with open_models(settings, journal.completions) as models:
         await models.probe()
@@ -417,9 +419,9 @@ def test_litellm_serves_any_provider_and_leaves_stdout_alone(desk: Desk, tmp_pat
         pytest.approx(3 * 2.5e-6 + 1e-5, rel=1),
     )
     kinds = [note[0] for note in said["notes"]]
-    assert kinds == ["error", "retry", "retry", "budget"] and len(desk.requests) == 3
+    assert kinds == ["error", "error", "retry", "retry", "budget"] and len(desk.requests) == 3
     assert "GROQ_API_KEY for planner (groq/llama-3.3-70b-versatile)" in said["notes"][0][1]
-    assert "OPENAI_API_KEY" not in said["notes"][0][1]
+    assert "OPENAI_API_KEY" not in said["notes"][0][1] and "unheard-of" in said["notes"][1][1]
 
 
 def test_no_client_library_is_imported_before_a_model_is_asked() -> None:

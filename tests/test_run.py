@@ -4,7 +4,7 @@ import json
 
 import pytest
 from desk import Request, Rule
-from runs import BROKEN_MUL, CALC, MEND, MUL, MULTIPLY, TESTS, Bench, block, script
+from runs import BROKEN_MUL, CALC, MEND, MUL, MULTIPLY, PLAN, TESTS, Bench, block, script
 
 from graph.runner import RunnerError
 from nodes.check import NoSuite
@@ -172,6 +172,27 @@ async def test_a_step_that_fails_does_not_end_the_run_and_is_never_verified(benc
     assert "not run" in run.end.missing[1]
     assert bench.desk.prompts("Step: Build on it") == []
     assert run.of("check")[-1].green
+
+
+async def test_a_step_may_find_that_nothing_is_to_be_changed(bench: Bench) -> None:
+    step = {"agent": "coder", "description": "Mention it", "file": "tests/test_calc.py"}
+    plan = json.loads(PLAN)
+    plan["steps"].append(step)
+    bench.desk.on("Step: Mention it", "NO CHANGE: there is nothing to mention")
+    script(bench.desk, planner=json.dumps(plan))
+    run = await bench.run()
+    assert run.end.status == "verified"
+
+
+async def test_of_a_long_file_the_tester_sees_what_is_around_the_change(bench: Bench) -> None:
+    filler = "".join(f"def unrelated_{n}():\n    return {n}\n\n\n" for n in range(1500))
+    bench.repo.commit({"calc.py": filler + CALC["calc.py"]})
+    script(bench.desk)
+    run = await bench.run()
+    assert run.end.status == "verified"
+    (prompt,) = bench.desk.prompts("You are the tester")
+    assert "def unrelated_1499" in prompt and "def unrelated_700" not in prompt
+    assert "[… lines 1 to " in prompt
 
 
 async def test_parallel_steps_merge_and_a_conflict_is_redone_alone(bench: Bench) -> None:

@@ -152,6 +152,11 @@ async def test_files_that_do_not_fit_are_an_error_that_says_so(sandbox: Sandbox)
         await sandbox.run(tar({"blob": bytes(4_000_000)}), ["true"], Limits(workspace_mb=2))
 
 
+async def test_a_command_that_is_too_long_is_an_error_of_the_sandbox(sandbox: Sandbox) -> None:
+    with pytest.raises(SandboxError):
+        await sandbox.run(tar({}), ["true", "x" * 3_000_000], Limits())
+
+
 async def test_an_error_while_files_are_read_is_passed_on(sandbox: Sandbox) -> None:
     def broken() -> Iterator[bytes]:
         yield bytes(512)
@@ -195,6 +200,37 @@ async def test_cancelling_kills_the_program(sandbox: Sandbox) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not processes(token)
+
+
+async def test_cancelling_at_any_moment_leaves_nothing(sandbox: Sandbox) -> None:
+    token = f"program-{uuid4().hex}"
+    command = ["sh", "-c", "yes & sleep 60", token]
+    tasks = [asyncio.create_task(sandbox.run(tar({}), command, Limits())) for _ in range(4)]
+    for number, task in enumerate(tasks):
+        await asyncio.sleep(0.02 * number**2)
+        task.cancel()
+    await asyncio.sleep(0.01)
+    tasks[-1].cancel()  # and again, while it is being taken down
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(one, asyncio.CancelledError) for one in ended)
+    for _ in range(50):
+        if not processes(token):
+            break
+        await asyncio.sleep(0.1)
+    assert not processes(token)
+
+
+async def test_half_a_processor_is_all_there_is(sandbox: Sandbox) -> None:
+    program = """
+        import os, time
+        children = [child for _ in range(2) if (child := os.fork())]
+        end = time.monotonic() + 2
+        while time.monotonic() < end: pass
+        for child in children: os.waitpid(child, 0)
+        if len(children) == 2: print(sum(os.times()[:4]))
+    """
+    result = await python(sandbox, program)
+    assert float(result.stdout) < 1.6
 
 
 async def test_a_fork_bomb_runs_into_its_limit(sandbox: Sandbox) -> None:

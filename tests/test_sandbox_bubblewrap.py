@@ -1,7 +1,9 @@
 """What only bubblewrap does: make do without cgroups, and serve ordinary users."""
 
+import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -9,7 +11,9 @@ import textwrap
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from uuid import uuid4
 
+import psutil
 import pytest
 
 from sandbox.base import Limits, Sandbox
@@ -29,9 +33,9 @@ async def bare(bubblewrap: Sandbox, sandbox_home: Path) -> Bubblewrap:
     return await Bubblewrap.open(sandbox_home, cgroups=Cgroups())
 
 
-def groups() -> set[Path]:
+def groups(owner: int) -> set[Path]:
     found = Cgroups.find().parents.values()
-    return {path for _, parent in found for path in parent.glob(f"autocode-{os.getpid()}-*")}
+    return {path for _, parent in found for path in parent.glob(f"autocode-{owner}-*")}
 
 
 async def python(sandbox: Sandbox, program: str, seconds: float = 10) -> tuple[int, str, bool]:
@@ -84,9 +88,74 @@ async def test_without_a_cgroup_processes_are_counted_and_time_is_shared(bare: B
     assert await python(bare, program) == (0, "True True\nTrue\n", False)
 
 
+async def test_system_calls_that_lead_out_of_the_namespaces_are_denied(bubblewrap: Sandbox) -> None:
+    program = """
+        import ctypes, os, platform, socket
+        clone = {"x86_64": 56, "aarch64": 220}[platform.machine()]
+        libc = ctypes.CDLL(None, use_errno=True)
+        for flag in (0x10000000, 0x00020000, 0x20000000):
+            print(libc.syscall(clone, flag | 17, 0, 0, 0, 0), end=" ")
+        for family in (socket.AF_VSOCK, socket.AF_PACKET, 38):
+            try: socket.socket(family, socket.SOCK_STREAM)
+            except OSError as error: print(error.strerror)
+        for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6): socket.socket(family).close()
+        print(os.popen("echo child").read(), end="")
+    """
+    code, stdout, _ = await python(bubblewrap, program)
+    denied = "Operation not permitted\n"
+    assert (code, stdout) == (0, f"-1 -1 -1 {denied}{denied}{denied}child\n")
+
+
+ORPHAN = """
+import asyncio, sys
+from pathlib import Path
+from sandbox.base import Limits
+from sandbox.bubblewrap import Bubblewrap
+async def main():
+    bubblewrap = await Bubblewrap.open(Path(sys.argv[1]))
+    command = ["sh", "-c", "echo on; sleep 300", sys.argv[2]]
+    await bubblewrap.run([bytes(10240)], command, Limits(seconds=300), lambda _: print("on", flush=True))
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_owner_ran_dies_and_its_cgroups_are_swept(
+    bubblewrap: Sandbox, sandbox_home: Path
+) -> None:
+    token = f"orphan-{uuid4().hex}"
+    command = [sys.executable, "-c", ORPHAN, str(sandbox_home), token]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    orphan = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=environment)
+    assert orphan.stdout
+    assert await asyncio.wait_for(orphan.stdout.readline(), 30) == b"on\n"
+    orphan.send_signal(signal.SIGKILL)
+    await orphan.wait()
+    for _ in range(100):
+        running = [
+            found for found in psutil.process_iter(["cmdline"]) if token in (found.info["cmdline"] or ())
+        ]
+        if not running:
+            break
+        await asyncio.sleep(0.1)
+    assert not running
+    await Bubblewrap.open(sandbox_home)
+    assert not groups(orphan.pid)
+
+
+def test_the_files_of_cgroup_version_2_are_written_as_the_kernel_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.procs").touch()
+    cgroup = Cgroups({"memory": (2, tmp_path), "cpu": (2, tmp_path), "pids": (2, tmp_path)}).make(Limits())
+    (directory,) = cgroup.directories
+    written = {file.name: file.read_text() for file in directory.iterdir()}
+    assert written == {"memory.max": str(832 * 2**20), "cpu.max": "50000 100000", "pids.max": "64"}
+    assert cgroup.ooms() == 0
+    (directory / "memory.events").write_text("low 0\nhigh 0\nmax 9\noom 2\noom_kill 1\noom_group_kill 0\n")
+    assert cgroup.ooms() == 1
+
+
 async def test_no_cgroup_stays_behind(bubblewrap: Sandbox) -> None:
     await bubblewrap.run(EMPTY, ["sh", "-c", "sleep 60 & sleep 60"], Limits(seconds=0.5))
-    assert not groups()
+    assert not groups(os.getpid())
 
 
 async def test_a_start_takes_no_time(bubblewrap: Sandbox) -> None:

@@ -102,6 +102,18 @@ async def test_the_container_is_held_to_its_limits(own: Docker, engine: Any) -> 
     assert inspected["Config"]["User"] == "65534:65534"
 
 
+async def test_cancelling_at_any_moment_leaves_no_container(own: Docker, engine: Any) -> None:
+    own.prepare(2)
+    tasks = [asyncio.create_task(own.run(EMPTY, ["sleep", "60"], Limits())) for _ in range(5)]
+    for task in tasks:
+        await asyncio.sleep(0.2)
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert len(mine(engine)) <= 2  # prepared, and cancelled before they were taken
+    await own.aclose()
+    assert not mine(engine)
+
+
 ORPHAN = """
 import asyncio, sys
 from sandbox.base import Limits

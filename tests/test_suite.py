@@ -142,7 +142,22 @@ def test_an_unreadable_configuration_is_left_to_pytest(suite_of: Recognise) -> N
 
 def test_the_plain_suite_clears_what_a_sandbox_may_lack(suite_of: Recognise) -> None:
     suite = suite_of({"pytest.ini": "[pytest]\naddopts = --cov --import-mode=importlib\n"}).plain()
-    assert suite.whole()[-4:] == ("-o", "addopts=--import-mode=importlib", "-o", "required_plugins=")
+    added = suite.whole()[3 + len(FLAGS) :]
+    assert added[:2] == ("-o", "addopts=--import-mode=importlib")
+    assert {"required_plugins=", "strict_config=false"} < set(added)
+
+
+def test_options_that_would_spoil_the_report_are_overruled(suite_of: Recognise) -> None:
+    suite = suite_of({"pytest.ini": "[pytest]\naddopts = -qx --junitprefix=py\n"})
+    assert suite.whole()[-2:] == ("--maxfail=0", "--junitprefix=")
+
+
+def test_a_suite_says_how_it_is_run(suite_of: Recognise) -> None:
+    assert "`python -m pytest" in suite_of({}).describe()
+    assert "named test_*.py, *_test.py" in suite_of({}).describe()
+    assert "{" not in suite_of({}).describe()
+    suite = suite_of({".autocode.toml": '[test]\ncommand = "make"\n'})
+    assert suite.describe() == "`make`, judged by its exit code"
 
 
 def test_the_listing_writes_no_report(suite_of: Recognise) -> None:

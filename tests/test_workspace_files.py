@@ -11,6 +11,8 @@ from gitrepo import GitRepo
 
 from tools.workspace import Change, PathError, Workspace
 
+Edits = dict[str, str | bytes | None]
+
 
 @pytest.fixture
 def repo(tmp_path: Path) -> GitRepo:
@@ -54,7 +56,7 @@ def test_files_are_read_by_path_and_links_are_not_followed(workspace: Workspace,
 
 
 def test_text_keeps_line_ends_and_is_none_for_what_is_not_utf8(workspace: Workspace, head: str) -> None:
-    files = {"crlf": "1\r\n2\r", "bom": "\ufeffx", "binary": b"a\0b", "latin": b"\xe9", "empty": ""}
+    files: Edits = {"crlf": "1\r\n2\r", "bom": "\ufeffx", "binary": b"a\0b", "latin": b"\xe9", "empty": ""}
     written = workspace.write(head, files, "m")
     assert workspace.text(written, "crlf") == "1\r\n2\r"
     assert workspace.text(written, "bom") == "\ufeffx"
@@ -91,9 +93,10 @@ def test_a_file_may_become_a_folder_and_back_when_all_is_deleted(workspace: Work
 
 def test_paths_that_leave_the_repository_or_reach_git_are_refused(workspace: Workspace, head: str) -> None:
     paths = [
-        "", "/etc/passwd", "../x", "src/../../x", "./x", "src//x", "src/", "a\0b", "a\nb", "src\\x.py", "C:/x",
-        ".git/config", ".GIT/hooks/x", "src/.git/config", ".git /config", ".git./config", "git~1/config",
-        ".git::$INDEX_ALLOCATION/x", ".g\u200cit/config", "\udcff.py", "x" * 256, "d/" * 2500 + "x",
+        "", "/etc/passwd", "../x", "src/../../x", "./x", "src//x", "src/", "a\0b", "a\nb", "src\\x.py",
+        "C:/x", ".git/config", ".GIT/hooks/x", "src/.git/config", ".git /config", ".git./config",
+        "git~1/config", ".git::$INDEX_ALLOCATION/x", ".g\u200cit/config", "\udcff.py", "x" * 256,
+        "d/" * 2500 + "x",
     ]  # fmt: skip
     for path in paths:
         with pytest.raises(PathError):
@@ -135,7 +138,7 @@ def test_changes_count_lines_and_diff_can_be_applied_by_git(
     repo.git("config", "diff.noprefix", "true")
     repo.git("config", "diff.mnemonicPrefix", "true")
     repo.put(".git/info/attributes", "*.py -diff\n")
-    edits = {
+    edits: Edits = {
         "src/app.py": "one\n2\nthree\nfour",
         "README": None,
         "a dir/ü.txt": "a\nb\n",
@@ -178,8 +181,8 @@ def test_changes_from_both_sides_merge_and_either_alone_is_itself(workspace: Wor
 
 
 def test_conflicts_show_both_sides_with_labels(workspace: Workspace, head: str) -> None:
-    mine = {"src/app.py": "one\n2\nthree\n", "new.py": "mine\n", "README": None, "b": b"\0 1"}
-    yours = {"src/app.py": "one\nII\nthree\n", "new.py": "yours\n", "README": "R\n", "b": b"\0 2"}
+    mine: Edits = {"src/app.py": "one\n2\nthree\n", "new.py": "mine\n", "README": None, "b": b"\0 1"}
+    yours: Edits = {"src/app.py": "one\nII\nthree\n", "new.py": "yours\n", "README": "R\n", "b": b"\0 2"}
     ours, theirs = (workspace.write(head, side, "m") for side in (mine, yours))
     merged = workspace.merge(head, ours, theirs, "m")
     assert merged.snapshot is None

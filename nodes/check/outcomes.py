@@ -16,6 +16,7 @@ _USAGE = (
     "Missing required plugins",
     "Error importing plugin",
     "invalid choice",
+    "PytestConfigWarning",
 )
 
 
@@ -25,6 +26,7 @@ class Outcomes(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     exit_code: int
+    seconds: float = 0.0
     stopped: Literal["", "timed out", "out of memory", "killed"] = ""
     cases: dict[str, Outcome] | None = None
     usage: bool = False
@@ -39,8 +41,14 @@ class Outcomes(BaseModel):
             if cases is not None:
                 cases[case.id] = max(known, case.outcome, key=_WORST.__getitem__)
         output = result.stderr + result.stdout
-        usage = result.exit_code == 4 and any(phrase in output for phrase in _USAGE)
-        return cls(exit_code=result.exit_code, stopped=_stopped(result), cases=cases, usage=usage)
+        usage = result.exit_code in (3, 4) and any(phrase in output for phrase in _USAGE)
+        return cls(
+            exit_code=result.exit_code,
+            seconds=result.seconds,
+            stopped=_stopped(result),
+            cases=cases,
+            usage=usage,
+        )
 
     @property
     def known(self) -> bool:

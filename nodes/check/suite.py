@@ -28,6 +28,9 @@ FLAGS = (
     f"--junitxml={REPORT}",
 )
 
+_LENIENT = ("-o", "strict_config=false", "-W", "ignore::pytest.PytestConfigWarning")
+"""What lets pytest start with options in its configuration that belong to a missing plugin."""
+
 _ELSEWHERE = {
     "package.json": "npm test",
     "go.mod": "go test ./...",
@@ -120,7 +123,7 @@ class Suite:
     def plain(self) -> "Suite":
         """The same suite without `addopts` and required plugins, for a sandbox that lacks these plugins."""
         modes = [word for word in self.options.addopts if word.startswith("--import-mode=")]
-        cleared = ("-o", f"addopts={shlex.join(modes)}", "-o", "required_plugins=")
+        cleared = ("-o", f"addopts={shlex.join(modes)}", "-o", "required_plugins=", *_LENIENT)
         return replace(self, command=(*self.command, *cleared), options=replace(self.options, addopts=()))
 
     def _start(self) -> tuple[str, ...]:
@@ -194,12 +197,17 @@ def _named(command: list[str], files: Mapping[str, int], found: Options) -> Suit
 
 
 def _pytest(arguments: list[str], found: Options) -> Suite:
-    """A suite with our flags last, so that they win; a run that stops at the first failure proves nothing."""
-    stops = any(re.match(r"-\w*x|--exitfirst|--maxfail", word) for word in (*arguments, *found.addopts))
-    return Suite(
-        command=(*PYTEST, *arguments, *FLAGS, *(("--maxfail=0",) if stops else ())),
-        options=found,
-    )
+    """A suite with our flags last, so that they win over those of the user and the configuration."""
+    words = (*arguments, *found.addopts)
+    pins = [
+        pin
+        for pattern, pin in (
+            (r"-\w*x$|--exitfirst|--maxfail", "--maxfail=0"),
+            ("--junit-?prefix", "--junitprefix="),
+        )
+        if any(re.match(pattern, word) for word in words)
+    ]
+    return Suite(command=(*PYTEST, *arguments, *FLAGS, *pins), options=found)
 
 
 def _is_python(files: Mapping[str, int], found: Options) -> bool:

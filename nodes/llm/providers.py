@@ -140,15 +140,9 @@ class LiteLLM(_Library):
     """A hundred providers by `provider/model`; keys of the settings, else of LiteLLM's own variables."""
 
     def _chat(self, model: str) -> BaseChatModel:
-        litellm = _litellm()
+        provider = _litellm_provider(model)
         from langchain_litellm import ChatLiteLLM
 
-        try:
-            provider = litellm.get_llm_provider(model)[1]
-        except litellm.exceptions.BadRequestError as error:
-            raise ModelError(
-                f"LiteLLM knows no provider for the model {model}; name it provider/model"
-            ) from error
         return ChatLiteLLM(
             model=model,
             api_key=self._settings.keys.get(f"{provider.upper()}_API_KEY"),
@@ -166,6 +160,7 @@ class LiteLLM(_Library):
         litellm = await asyncio.to_thread(_litellm)
         lacking: dict[str, list[str]] = {}
         for agent, model in models.items():
+            _litellm_provider(model)
             for variable in litellm.validate_environment(model)["missing_keys"]:
                 if not self._settings.keys.get(variable):
                     lacking.setdefault(variable, []).append(f"{agent} ({model})")
@@ -192,6 +187,15 @@ def _litellm() -> Any:
     return litellm
 
 
+def _litellm_provider(model: str) -> str:
+    """The provider that LiteLLM takes `model` for."""
+    litellm = _litellm()
+    try:
+        return str(litellm.get_llm_provider(model)[1])
+    except litellm.exceptions.BadRequestError as error:
+        raise ModelError(f"LiteLLM knows no provider of {model}; name it provider/model") from error
+
+
 class Player:
     """Plays a cassette; free of charge except for costs that were recorded."""
 
@@ -207,7 +211,7 @@ class Player:
             raise ModelError(f"the cassette {cassette.path} ends before {call}; record the task anew")
         changed = f"the prompt of {call} is not the one that {cassette.path} recorded"
         pace = self._settings.replay_pieces_per_second
-        replay = Replay(exchange=found, streaming=True, pieces_per_second=pace)
+        replay = Replay(exchange=found, streaming=True, pieces_per_second=pace, cache=False)
         return Voice(replay, found.model, FREE, "" if found.prompt_hash == key.prompt_hash else changed)
 
     def limit(self, tokens: int) -> dict[str, Any]:

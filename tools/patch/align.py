@@ -40,29 +40,43 @@ class Aligned:
 def align(
     source: Source, lines: Sequence[Line], expected: int | None = None, within: range | None = None
 ) -> Aligned | None:
-    """The one convincing alignment of a hunk's lines with the file's, or with a part of them, or None.
+    """The one convincing alignment of a hunk's lines with the file's, or None.
 
-    The line where the hunk is expected to begin, counted from 0, tells copies apart.
+    The line where the hunk is expected to begin, counted from 0, tells copies apart; where that does not do,
+    only the lines within a range count.
     """
     items = _items(lines)
     region = _region(source, items, expected)
-    if within is not None:
+    path, rivalled = _path(source, items, region, expected)
+    if rivalled and within is not None:
         region = [line for line in region if line in within]
-    if not region:
-        return None
-    problem = _problem(source, items, region)
+        path, _ = _path(source, items, region, expected)
+    return _aligned(lines, items, path, region) if path else None
+
+
+def _path(
+    source: Source, items: list[Item], region: Sequence[int], expected: int | None
+) -> tuple[list[Step] | None, bool]:
+    """The best path through a region if it convinces, and whether it does not because another is as good."""
+    problem = _problem(source, items, region) if region else None
     if problem is None:
-        return None
+        return None, False
     if expected is not None:
         problem.starts = [_HINT * (abs(line - expected) <= _REACH) for line in (*region, region[-1] + 1)]
     forward = problem.sweep()
     path = trace(problem, forward)
     if path is None or not _supported(problem, path):
-        return None
+        return None, False
     backward = problem.reversed().sweep()
     if not _unrivalled(problem, path, forward, backward):
-        return None
-    path = _settled(problem, path, forward, backward)
+        return None, True
+    return _settled(problem, path, forward, backward), False
+
+
+def _aligned(
+    lines: Sequence[Line], items: Sequence[Item], path: Sequence[Step], region: Sequence[int]
+) -> Aligned:
+    """A path as places of the hunk's lines in the file."""
     where: list[int | None] = [None] * len(lines)
     done: set[int] = set()
     for i, (item, step) in enumerate(zip(items, path, strict=True)):

@@ -67,6 +67,8 @@ def _target(files: Mapping[str, str], patch: FilePatch) -> str:
             return next(iter(files))
         raise PatchError("the diff names no file: write '--- a/path' and '+++ b/path' above the hunks")
     names = [name for name in (patch.old, patch.new) if name]
+    if names[0].startswith("a/") and names[-1].startswith("b/") and names[0][2:] in files:
+        return names[0][2:]
     for find in (paths.exact, paths.similar) if _changes(patch) else (paths.exact,):
         for name in names:
             found = find(name, files)
@@ -82,7 +84,10 @@ def _file(
         _create(result, patch)
         return
     name = _target(files, patch)
-    source = Source(files[name])
+    if name not in result:
+        raise PatchError("the diff deletes or renames this file, and then changes it again", name)
+    marked = any(line.text.startswith("\ufeff") for hunk in patch.hunks for line in hunk.lines)
+    source = Source(files[name], bom_is_text=marked)
     try:
         spots = place(source, patch.hunks)
         text = write(source, spots)

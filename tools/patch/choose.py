@@ -19,7 +19,8 @@ def choose(source: Source, hunks: Sequence[Hunk], places: Sequence[Sequence[int]
             chosen[k] = _by_line(expected[k], found)
     for k, found in enumerate(places):
         if chosen[k] is None and len(found) > 1:
-            inside = [place for place in found if place in (between(source, chosen, k) or ())]
+            within = between(source, chosen, k) or range(0)
+            inside = [place for place in found if place in within]
             chosen[k] = inside[0] if len(inside) == 1 else _by_section(source, hunks[k].section, found)
     _pair_off(hunks, places, chosen)
     return chosen

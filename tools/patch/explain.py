@@ -50,7 +50,7 @@ def _nearest(source: Source, old: Sequence[str]) -> int | None:
     for k, text in enumerate(map(plain, old)):
         places = index.get(text, []) if text else []
         for place in places[:50]:
-            votes[place - k] += 1 if len(text) < 4 else 4
+            votes[max(0, place - k)] += 1 if len(text) < 4 else 4
     return max(votes, key=lambda start: (votes[start], -start)) if votes else None
 
 

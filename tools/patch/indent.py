@@ -60,6 +60,8 @@ def _lost_prefix(context: list[Pair]) -> bool:
 
 def _derived(indent: str, known: dict[str, str]) -> str:
     """Indentation at a depth that no shared line has: by one shift, by units, or from the nearest depth."""
+    if len(known) == 1 and indent in known.values():
+        return indent
     if not set("".join([indent, *known, *known.values()])) - {" "}:
         shifts = {len(file) - len(diff) for diff, file in known.items()}
         if len(shifts) == 1:

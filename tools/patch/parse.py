@@ -157,13 +157,14 @@ class _Reader:
 
     def _git(self, line: str) -> None:
         names = _GIT.match(line)
-        self._file(names[2] if names else None, names[3] if names else None)
+        self._file(f"a/{names[2]}" if names else None, f"b/{names[3]}" if names else None)
 
     def _file(self, old: str | None, new: str | None) -> None:
         self._close()
         last = self.patches[-1] if self.patches else None
         if last and not last.hunks and (old, new) != (None, None) and self._same(last, old, new):
-            last.old, last.new = old, new
+            if not last.renamed:
+                last.old, last.new = old, new
         else:
             self.patches.append(FilePatch(old, new))
 
@@ -180,9 +181,9 @@ class _Reader:
         elif line.startswith("deleted file mode"):
             patch.deleted = True
         elif line.startswith("rename from "):
-            patch.renamed, patch.old = True, _path(line.removeprefix("rename from "))
+            patch.renamed, patch.old = True, f"a/{_path(line.removeprefix('rename from '))}"
         elif line.startswith("rename to "):
-            patch.renamed, patch.new = True, _path(line.removeprefix("rename to "))
+            patch.renamed, patch.new = True, f"b/{_path(line.removeprefix('rename to '))}"
 
     def _hunk(self, line: str) -> None:
         self._close()

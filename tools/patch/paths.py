@@ -31,7 +31,7 @@ def _bare(name: str) -> str:
 
 def new(name: str) -> str:
     """The path for a file that the diff creates, refused when it is not plainly inside the tree."""
-    path = re.sub(r"^(?:\./)+", "", re.sub(r"^[abciow]/", "", name))
+    path = re.sub(r"^(?:\./)+", "", name.removeprefix("b/"))
     parts = path.split("/")
     unsafe = (
         name.startswith(("/", "~", "\\"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 from tools.patch.align import align, weight
 from tools.patch.choose import between, choose, expect
@@ -11,6 +11,8 @@ from tools.patch.explain import many_places, no_place
 from tools.patch.parse import Hunk, Line
 from tools.patch.readings import fill, readings, without_prose
 from tools.patch.source import TIERS, Source
+
+_READINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,9 @@ class Found:
 def place(source: Source, hunks: Sequence[Hunk]) -> list[Spot]:
     """Find every hunk's place against the original file, or raise PatchError."""
     spots: list[Spot | None] = []
-    found = [_contiguous(source, hunk, "+") for hunk in hunks]
+    seen = {(hunk.lines, hunk.counts): hunk for hunk in hunks}
+    fits = {key: _contiguous(source, hunk, "+") for key, hunk in seen.items()}
+    found = [fits[hunk.lines, hunk.counts] for hunk in hunks]
     places = [match.starts for match in found]
     starts, expected = choose(source, hunks, places), expect(hunks, places)
     for k, (hunk, match, start) in enumerate(zip(hunks, found, starts, strict=True)):
@@ -98,8 +102,8 @@ def _applied(source: Source, hunk: Hunk) -> Spot | None:
 
 def _aligned(source: Source, hunk: Hunk, expected: int | None, within: range | None) -> Spot | None:
     """A hunk whose context is not quite the file's; where it is in doubt, the order of the hunks decides."""
-    for lines in chain(readings(hunk), without_prose(hunk)):
-        found = align(source, lines, expected) or (align(source, lines, expected, within) if within else None)
+    for lines in islice(chain(readings(hunk), without_prose(hunk)), _READINGS):
+        found = align(source, lines, expected, within)
         if found:
             kept = [k for k in range(len(lines)) if k not in found.done]
             doubtful = [lines[k].bare and not lines[k].text.strip() and found.where[k] is None for k in kept]

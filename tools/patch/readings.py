@@ -72,14 +72,13 @@ def _unshifted(line: Line) -> Line:
 def fill(lines: Sequence[Line], doubtful: Sequence[bool]) -> tuple[Line, ...]:
     """Turn doubtful empty lines between added ones into added lines that lost their prefix."""
     result = list(lines)
+    following = [""] * len(lines)
+    for i in range(len(lines) - 2, -1, -1):
+        following[i] = following[i + 1] if doubtful[i + 1] else lines[i + 1].kind
     for i, doubt in enumerate(doubtful):
-        if doubt and i and result[i - 1].kind == "+" and _next_kind(lines, i, doubtful) == "+":
+        if doubt and i and result[i - 1].kind == "+" and following[i] == "+":
             result[i] = Line("+", "")
     return tuple(result)
-
-
-def _next_kind(lines: Sequence[Line], i: int, doubtful: Sequence[bool]) -> str:
-    return next((line.kind for k, line in enumerate(lines) if k > i and not doubtful[k]), "")
 
 
 def created(hunk: Hunk) -> tuple[Line, ...]:

@@ -102,9 +102,9 @@ def indent_of(text: str) -> str:
 class Source:
     """One file's text as lines without their line feeds, with an index for each form."""
 
-    def __init__(self, text: str) -> None:
-        self.bom = "\ufeff" if text.startswith("\ufeff") else ""
-        self.lines = text.removeprefix("\ufeff").split("\n")
+    def __init__(self, text: str, bom_is_text: bool = False) -> None:
+        self.bom = "\ufeff" if text.startswith("\ufeff") and not bom_is_text else ""
+        self.lines = text.removeprefix(self.bom).split("\n")
         self.newline = not self.lines[-1]
         if self.newline:
             self.lines.pop()
@@ -141,7 +141,9 @@ class Source:
 
     def line_end(self, at: int) -> str:
         """A carriage return when the lines around a place end in one, else nothing."""
-        near = self.lines[at - 1 : at] if at else self.lines[:1]
+        if at == len(self.lines) and not self.newline:
+            at -= 1
+        near = self.lines[at - 1 : at] if at > 0 else self.lines[:1]
         return "\r" if near and near[0].endswith("\r") else ""
 
     def find(self, wanted: list[str], tier: int, limit: int = 2000) -> list[int]:

@@ -24,7 +24,19 @@ def write(source: Source, spots: Sequence[Spot]) -> str:
         added |= inserted
         newline = _newline(source, spot, newline)
     lines = carry_out(source.lines, recount(source.lines, gone, added))
+    grown = len(source.lines) in added and not all(spot.exact for spot in spots)
+    if grown and not newline:
+        _end_in_nothing(source, lines, len(added[len(source.lines)]))
     return source.bom + "\n".join(lines) + ("\n" if newline and lines else "")
+
+
+def _end_in_nothing(source: Source, lines: list[str], new: int) -> None:
+    """Give the file's former last line the line end it now needs, and the new last line none."""
+    end = source.line_end(len(source.lines))
+    before = len(lines) - new - 1
+    if before >= 0 and not lines[before].endswith("\r"):
+        lines[before] += end
+    lines[-1] = lines[-1].removesuffix("\r")
 
 
 def _newline(source: Source, spot: Spot, newline: bool) -> bool:

@@ -1,0 +1,227 @@
+"""A program that lists the definitions of source files: JSON lines `[path, text]` in, JSON lists out.
+
+Grammars crash and swell on text that is made for it, so it runs in a process of its own, within limits.
+"""
+
+import importlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from functools import cache
+from os.path import splitext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tree_sitter import Language, Node
+
+GRAMMARS = {
+    ".py": "python.language",
+    ".pyi": "python.language",
+    ".js": "javascript.language",
+    ".jsx": "javascript.language",
+    ".mjs": "javascript.language",
+    ".cjs": "javascript.language",
+    ".ts": "typescript.language_typescript",
+    ".mts": "typescript.language_typescript",
+    ".cts": "typescript.language_typescript",
+    ".tsx": "typescript.language_tsx",
+    ".go": "go.language",
+    ".rs": "rust.language",
+    ".java": "java.language",
+}
+_HOLDERS = {
+    "abstract_class_declaration",
+    "annotation_type_declaration",
+    "class",
+    "class_declaration",
+    "class_definition",
+    "enum_declaration",
+    "impl_item",
+    "interface_declaration",
+    "internal_module",
+    "mod_item",
+    "module",
+    "record_declaration",
+    "trait_item",
+}
+"""Definitions whose members' names are shown."""
+_PLAIN = {
+    "enum_item",
+    "function_declaration",
+    "function_definition",
+    "function_item",
+    "function_signature",
+    "function_signature_item",
+    "generator_function_declaration",
+    "macro_definition",
+    "method_declaration",
+    "struct_item",
+    "type_alias",
+    "type_alias_declaration",
+    "type_item",
+    "type_spec",
+    "union_item",
+}
+_MEMBERS = (
+    _HOLDERS
+    | _PLAIN
+    | {
+        "abstract_method_signature",
+        "compact_constructor_declaration",
+        "constructor_declaration",
+        "method_definition",
+        "method_elem",
+        "method_signature",
+        "property_signature",
+    }
+)
+_VALUES = {"arrow_function", "class", "function_expression", "generator_function"}
+"""What makes a definition of the variable that it is assigned to."""
+_ASSIGNING = {"expression_statement", "lexical_declaration", "variable_declaration"}
+_WRAPPERS = {
+    "ERROR",
+    "ambient_declaration",
+    "decorated_definition",
+    "enum_body_declarations",
+    "export_statement",
+    "expression_statement",
+    "type_declaration",
+}
+_BEFORE = {"annotation", "comment", "decorator", "marker_annotation"}
+"""What may stand before a definition and is no part of its signature."""
+_GO_TYPES = {"type_alias", "type_spec"}
+_BODIES = {"field_declaration_list", "{", "(", "["}
+"""What ends a signature where a grammar names no `body`."""
+
+SECONDS_PER_FILE = 0.5
+SECONDS = 10
+MEMORY = 1 << 29
+SIGNATURE_LENGTH = 200
+MEMBERS_SHOWN = 40
+
+
+def definitions(path: str, text: str) -> list[str]:
+    """List the top-level definitions of a file, as far as it can be understood."""
+    from tree_sitter import Parser
+
+    data = text.encode("utf-8", "replace")
+    late = time.process_time() + SECONDS_PER_FILE
+    try:
+        tree = Parser(_language(GRAMMARS[splitext(path)[1].lower()])).parse(
+            lambda offset, _: data[offset : offset + 65536],
+            progress_callback=lambda *_: time.process_time() > late,
+        )
+    except ValueError:  # the progress callback has stopped it
+        return []
+    return [_line(data, *found) for found in _found(tree.root_node)]
+
+
+@cache
+def _language(grammar: str) -> "Language":
+    from tree_sitter import Language
+
+    package, function = grammar.split(".")
+    return Language(getattr(importlib.import_module(f"tree_sitter_{package}"), function)())
+
+
+def _found(node: "Node") -> Iterator[tuple["Node", "Node"]]:
+    """Find definitions, each with the node that its signature begins with."""
+    for child in node.children:
+        if child.type in _HOLDERS or child.type in _PLAIN:
+            yield child, child
+        elif child.type in _VALUES and node.type == "export_statement":
+            yield child, node
+        elif child.type in _ASSIGNING:
+            yield from ((value, child) for value in _assigned(child))
+        if child.type in _WRAPPERS:
+            yield from _found(child)
+
+
+def _assigned(statement: "Node") -> Iterator["Node"]:
+    for child in statement.named_children:
+        value = child.child_by_field_name("value") or child.child_by_field_name("right")
+        if value is not None and value.type in _VALUES:
+            yield value
+
+
+def _line(data: bytes, node: "Node", outer: "Node") -> str:
+    end, holder = _extent(node)
+    words = _text(data, outer, _first(outer).start_byte, end).decode("utf-8", "replace").split()
+    if node.type in _GO_TYPES:
+        words.insert(0, "type")
+    signature = " ".join(words).rstrip(" :;{")
+    if len(signature) > SIGNATURE_LENGTH:
+        signature = signature[:SIGNATURE_LENGTH] + "…"
+    names = [name.decode("utf-8", "replace") for name in _names(data, holder)] if holder else []
+    if names[MEMBERS_SHOWN:]:
+        names[MEMBERS_SHOWN:] = ["…"]
+    line = f"{signature}: {', '.join(names)}" if names else signature
+    return "".join(char if char.isprintable() else " " for char in line)
+
+
+def _text(data: bytes, node: "Node", start: int, end: int) -> bytes:
+    """Cut a piece out of `node`, without comments."""
+    text = b""
+    for comment in _comments(node, start, end):
+        text += data[start : comment.start_byte]
+        start = comment.end_byte
+    return text + data[start:end]
+
+
+def _comments(node: "Node", start: int, end: int) -> Iterator["Node"]:
+    for child in node.children:
+        if child.end_byte <= start or child.start_byte >= end:
+            continue
+        if "comment" in child.type:
+            yield child
+        else:
+            yield from _comments(child, start, end)
+
+
+def _first(node: "Node") -> "Node":
+    """Skip decorators, annotations and comments."""
+    for child in node.children:
+        if child.type == "modifiers":
+            if any(inner.type not in _BEFORE for inner in child.children):
+                return _first(child)
+        elif child.type not in _BEFORE:
+            return child
+    return node
+
+
+def _extent(node: "Node") -> tuple[int, "Node | None"]:
+    """Give the byte where a signature ends, and the node that holds the members if they are shown."""
+    shape = node.child_by_field_name("type") if node.type in _GO_TYPES else node
+    body = node.child_by_field_name("body")
+    if body is None and shape is not None:
+        body = next((child for child in shape.children if child.type in _BODIES), None)
+    end = body.start_byte if body else node.end_byte
+    if shape is not None and shape.type == "interface_type":
+        return end, shape
+    return end, body if node.type in _HOLDERS else None
+
+
+def _names(data: bytes, holder: "Node") -> Iterator[bytes]:
+    for child in holder.named_children:
+        name = child.child_by_field_name("name")
+        if child.type in _MEMBERS and name is not None:
+            yield data[name.start_byte : name.end_byte]
+        elif child.type in _WRAPPERS:
+            yield from _names(data, child)
+
+
+def main() -> None:
+    """Answer every line of the input with one of its own; each is out before the next one is begun."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for line in sys.stdin:
+        path, text = json.loads(line)
+        sys.stdout.write(json.dumps(definitions(path, text)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
