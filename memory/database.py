@@ -5,7 +5,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -35,10 +35,13 @@ def sqlite_path(url: str) -> Path | None:
 
 
 def prepare(path: Path) -> None:
-    """Create the database's folder (0700) and file (0600) where they are missing."""
-    with explained(str(path)):
+    """Create the database's folder (0700) and file (0600) where they are missing.
+
+    A file that is there is not touched: closing it would drop the locks that SQLite holds in this process.
+    """
+    with explained(str(path)), suppress(FileExistsError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 @contextmanager

@@ -134,7 +134,7 @@ async def _events(journal: Journal, thread: str) -> list[Event]:
 
 
 def _table(rows: list[ThreadRow]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1), header_style="dim")
     table.add_column("id", no_wrap=True)
     table.add_column("status", no_wrap=True)
     table.add_column("task", ratio=2, no_wrap=True, overflow="ellipsis")

@@ -497,12 +497,7 @@ def test_a_spent_budget_and_a_missing_model_have_codes_of_their_own(
     assert "LOCAL_LLM_URL" in missing.stderr
 
 
-OPENED_TWICE = pytest.mark.xfail(
-    strict=True, reason="opening the database's file once more drops SQLite's locks on it: its WAL is lost"
-)
-
-
-@pytest.mark.parametrize("how", ["INT", "TERM", pytest.param("cancel", marks=OPENED_TWICE)])
+@pytest.mark.parametrize("how", ["INT", "TERM", "cancel"])
 def test_a_stopped_run_says_how_to_go_on_and_goes_on(ready: Bench, how: str) -> None:
     ready.desk.rules[1].delay = 30.0
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
