@@ -5,6 +5,8 @@ It is installed as a script, not as an entry point: an entry point begins by imp
 which is too late when the `server` that Python finds is somebody else's.
 """
 
+import atexit
+import gc
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,6 +44,7 @@ def main() -> None:
         sys.stderr.write("Take its folder off PYTHONPATH, or uninstall what brought it, and start again.\n")
         raise SystemExit(ENVIRONMENT)
 
+    atexit.register(gc.freeze)  # else the interpreter looks for garbage once more, for most of a second
     from server.cli import app  # only now is it sure that this `server` is ours
 
     app()

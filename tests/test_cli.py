@@ -528,3 +528,12 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on(ready: Bench, how: str) -> 
     assert "Traceback" not in complaint
     ready.desk.rules[1].delay = 0.0
     assert autocode("resume", "t1").exit_code == 0
+
+
+def test_the_demo_is_red_then_green_with_a_current_tape(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SANDBOX_BACKEND", "bubblewrap")
+    shown = autocode("demo")
+    assert shown.exit_code == 0
+    told = shown.stdout + shown.stderr
+    assert "RED: 21 passed, 2 failed" in told and "green: 23 passed, 0 failed" in told
+    assert "warning" not in told and "23 of 23 passed" in told
