@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command, StreamMode
 
 from graph.builder import Graph, Resources, build
@@ -19,6 +22,7 @@ from memory.checkpoints import open_checkpointer
 from memory.journal import Journal, RunRow
 from memory.owner import this_process
 from nodes.state import Input, Options, State
+from tools.workspace import Workspace, WorkspaceError
 
 BEAT_SECONDS = 0.5
 TOKEN_SECONDS = 0.05
@@ -38,6 +42,7 @@ class Runner:
     journal: Journal
     resources: Resources
     graph: Graph
+    checkpointer: BaseCheckpointSaver[str]
 
     @classmethod
     @asynccontextmanager
@@ -50,7 +55,7 @@ class Runner:
             stack.push_async_callback(journal.aclose)
             checkpointer = await stack.enter_async_context(open_checkpointer(settings.database))
             resources = await stack.enter_async_context(open_resources(settings, journal, say))
-            yield cls(settings, journal, resources, build(resources, checkpointer))
+            yield cls(settings, journal, resources, build(resources, checkpointer), checkpointer)
 
     async def start(self, input: Input, thread_id: str | None = None) -> AsyncIterator[Event]:
         """Run a task, on a new thread or from the last result of `thread_id`."""
@@ -97,6 +102,25 @@ class Runner:
             thread_id, run.id, {"status": "cancelled", "reason": "cancelled while nobody ran it"}
         )
         return True
+
+    async def prune(self, days: float) -> list[str]:
+        """Remove what is kept of threads whose last run ended `days` ago or earlier; delivered branches stay.
+
+        Gives their ids. A thread that runs, waits for a human or has crashed is left alone.
+        """
+        limit, gone = datetime.now(UTC) - timedelta(days=days), list[str]()
+        for row in await self.journal.threads():
+            run = await self.journal.last_run(row.id)
+            if row.owner or run is None or run.finished is None or run.status in ("running", "waiting"):
+                continue
+            if datetime.fromisoformat(run.finished) > limit:
+                continue
+            with suppress(WorkspaceError):  # the repository may be gone, and its refs with it
+                await asyncio.to_thread(lambda: Workspace.open(Path(row.repo)).release(row.id))  # noqa: B023
+            await self.checkpointer.adelete_thread(row.id)
+            await self.journal.forget(row.id)
+            gone.append(row.id)
+        return gone
 
     async def pending(self, thread_id: str) -> list[ApprovalRequired.Data]:
         """The approvals that the thread waits for."""

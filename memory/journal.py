@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, select, update
 
 from memory.budget import BudgetSpent
 from memory.completions import Completions
 from memory.database import Database, JournalError, transaction, view
 from memory.owner import Owner
-from memory.tables import checks, events, runs, threads
+from memory.tables import checks, completions, events, runs, threads
 
 __all__ = ["BudgetSpent", "Journal", "JournalError", "Record", "RunRow", "ThreadBusy", "ThreadRow"]
 
@@ -99,6 +99,19 @@ class Journal:
         if holder := _live_owner(connection.execute(held).one()):
             raise ThreadBusy(thread_id, holder)
         connection.execute(update(threads).where(threads.c.id == thread_id).values(lease))
+
+    @transaction
+    def forget(self, connection: Connection, thread_id: str) -> None:
+        """Delete a thread with its runs, events and completions; ThreadBusy while a live process holds it."""
+        held = select(threads.c.owner, threads.c.heartbeat).where(threads.c.id == thread_id).with_for_update()
+        row = connection.execute(held).one_or_none()
+        if row and (holder := _live_owner(row)):
+            raise ThreadBusy(thread_id, holder)
+        own = select(runs.c.id).where(runs.c.thread_id == thread_id)
+        connection.execute(delete(completions).where(completions.c.run_id.in_(own)))
+        for table in (events, runs):
+            connection.execute(delete(table).where(table.c.thread_id == thread_id))
+        connection.execute(delete(threads).where(threads.c.id == thread_id))
 
     @transaction
     def beat(self, connection: Connection, thread_id: str, owner: str, run_id: str, seconds: float) -> bool:

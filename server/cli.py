@@ -132,6 +132,10 @@ def threads(
     json: Annotated[
         bool, typer.Option("--json", help="A JSON array of id, task, status, repo, branch.")
     ] = False,
+    prune: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="DAYS", help="First forget those that ended so long ago."),
+    ] = None,
     env_file: EnvFile = None,
 ) -> None:
     """List the threads, newest first."""
@@ -139,7 +143,7 @@ def threads(
     async def body(settings: "Settings", face: "Face") -> int:
         from server.threads import listing
 
-        return await listing(settings, face)
+        return await listing(settings, face, prune)
 
     _carry(body, env_file, json)
 

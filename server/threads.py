@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graph.events import EVENT, Event
+from graph.runner import Runner
 from graph.settings import Settings
 from memory.journal import Journal, ThreadRow
 from server import approvals
@@ -28,8 +29,12 @@ STYLES = {
 }
 
 
-async def listing(settings: Settings, face: Face) -> Exit:
-    """List all threads, newest first."""
+async def listing(settings: Settings, face: Face, prune: float | None = None) -> Exit:
+    """List all threads, newest first, once those that ended `prune` days ago are forgotten."""
+    if prune is not None:
+        async with Runner.open(settings, face.say) as runner:
+            gone = await runner.prune(prune)
+        face.say(f"{count(len(gone), 'thread')} forgotten; the branches are still there.")
     async with _journal(settings) as journal:
         rows = await journal.threads()
     if face.json:

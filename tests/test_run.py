@@ -6,7 +6,7 @@ import pytest
 from desk import Request, Rule
 from runs import BROKEN_MUL, CALC, MEND, MUL, MULTIPLY, PLAN, TESTS, Bench, block, script
 
-from graph.runner import RunnerError
+from graph.runner import Runner, RunnerError
 from nodes.check import NoSuite
 from tools.workspace import WorkspaceError
 
@@ -371,3 +371,16 @@ async def test_a_project_without_pytest_proves_by_its_commands_exit_code(bench: 
     run = await bench.run("Write done.txt")
     assert run.end.status == "verified"
     assert (run.proof.grade, run.proof.exit_code) == ("exit code", 0)
+
+
+async def test_pruning_forgets_old_threads_and_keeps_their_branches(bench: Bench) -> None:
+    script(bench.desk)
+    run = await bench.run()
+    parked = await bench.run(options={"approve_plan": True})
+    async with Runner.open(bench.settings()) as runner:
+        assert await runner.prune(days=1) == []
+        assert await runner.prune(days=0) == [run.thread]
+        assert [row.id for row in await runner.journal.threads()] == [parked.thread]
+        assert await runner.events(run.thread) == []
+    assert bench.repo.git("for-each-ref", f"refs/autocode/{run.thread}") == ""
+    assert bench.repo.git("rev-parse", f"autocode/{run.thread}^{{tree}}") == run.proof.tree
