@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
+
 from sandbox.base import WORKSPACE, Limits
 from sandbox.cgroup import total_memory
 from sandbox.owner import PREFIX, Owner
@@ -94,7 +96,9 @@ class Container:
         self._removed = True
         _close(self._stdin)
         try:
-            self._api.remove_container(self.id, force=True, v=True)
+            for attempt in _patiently():
+                with attempt:
+                    self._api.remove_container(self.id, force=True, v=True)
         except NotFound:
             pass
         except APIError as error:
@@ -103,6 +107,12 @@ class Container:
         finally:
             for execution in self._executions:
                 execution.close()
+
+
+def _patiently() -> Retrying:
+    """Try again where Docker was about to kill a container that ended by itself just then."""
+    ended = retry_if_exception(lambda error: "is not running" in str(error))
+    return Retrying(retry=ended, stop=stop_after_attempt(20), wait=wait_fixed(0.1), reraise=True)
 
 
 class Execution:
