@@ -232,7 +232,7 @@ def ordinary_run(folder: Path, system: str) -> str:
     home, lib = folder / "home", folder / "lib"
     (home / "autocode").mkdir(parents=True)
     shutil.copytree(ROOT / "sandbox", lib / "sandbox")
-    for name in ("psutil", "defusedxml"):
+    for name in ("psutil", "defusedxml", "tenacity"):
         found = find_spec(name)
         assert found and found.origin
         shutil.copytree(Path(found.origin).parent, lib / name)
