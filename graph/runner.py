@@ -116,7 +116,8 @@ class Runner:
             if datetime.fromisoformat(run.finished) > limit:
                 continue
             with suppress(WorkspaceError):  # the repository may be gone, and its refs with it
-                await asyncio.to_thread(lambda: Workspace.open(Path(row.repo)).release(row.id))  # noqa: B023
+                workspace = await asyncio.to_thread(Workspace.open, Path(row.repo))
+                await asyncio.to_thread(workspace.release, row.id)
             await self.checkpointer.adelete_thread(row.id)
             await self.journal.forget(row.id)
             gone.append(row.id)

@@ -65,8 +65,14 @@ class Debugger:
         options = Options.model_validate(state["options"])
         try:
             prompt = await asyncio.to_thread(self._prompt, workspace, state)
-            read = lambda text: write_edit(workspace, head, text, step)  # noqa: E731
-            edit = await ask(self.models, call, prompt, read, options, notify)
+            edit = await ask(
+                self.models,
+                call,
+                prompt,
+                lambda text: write_edit(workspace, head, text, step),
+                options,
+                notify,
+            )
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
