@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     max_tokens: int | None = Field(default=None, gt=0)
     max_run_seconds: float | None = Field(default=None, gt=0)
 
+    max_concurrent_runs: int = Field(default=10, ge=1, le=1000)
+    resume_on_start: bool = True
+
     @property
     def home(self) -> Path:
         """AUTOCODE_HOME, expanded and absolute."""
