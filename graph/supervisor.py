@@ -13,14 +13,15 @@ from graph import states
 from graph.approvals import Answers
 from graph.delivery import Delivery, delivery
 from graph.driver import PARKED, Driver, Ending
-from graph.errors import InputError, RunnerError, UnknownThread
+from graph.errors import RunnerError, UnknownThread
 from graph.events import ApprovalRequired, Event
 from graph.follow import Tails
 from graph.fork import fork
 from graph.intake import completed, named, opened, scratch
+from graph.notes import note
 from graph.runner import Runner
 from graph.settings import Settings
-from memory.journal import Journal, RunRow, RunUnfinished, ThreadBusy
+from memory.journal import Journal, RunRow, RunUnfinished
 from memory.owner import this_process
 from nodes.state import Input
 
@@ -28,8 +29,6 @@ Strategy = Literal["reject", "enqueue", "interrupt"]
 
 LOOK_SECONDS = 1.0
 """How often the queue is looked at for runs whose threads other processes have let go."""
-
-NOTE_CHARACTERS = 20_000
 
 WITHDRAWN = Ending.of("cancelled", "cancelled before it began")
 CANCELLED = Ending.of("cancelled", "cancelled by the user")
@@ -151,7 +150,8 @@ class Supervisor:
 
     async def note(self, thread_id: str, text: str) -> Event:
         """Tell a running or waiting task something; the next call of an agent sees it."""
-        return await note(self.runner, thread_id, text)
+        (event,) = self.runner.log.tell(await note(self.journal, thread_id, text))
+        return event
 
     async def pending(self, thread_id: str) -> list[ApprovalRequired.Data]:
         """What the thread waits for."""
@@ -285,20 +285,3 @@ class Supervisor:
 
     async def _end(self, thread_id: str) -> int:
         return (await self.journal.ends([thread_id])).get(thread_id, 0)
-
-
-async def note(runner: Runner, thread_id: str, text: str) -> Event:
-    """Write a user's note to a thread's unfinished run. Raises InputError, RunnerError."""
-    if not text.strip():
-        raise InputError("the note is empty")
-    if len(text) > NOTE_CHARACTERS:
-        raise InputError(f"the note is longer than {NOTE_CHARACTERS} characters")
-    if await runner.journal.thread(thread_id) is None:
-        raise UnknownThread(f"there is no thread {thread_id}; `autocode threads` lists them")
-    record = await runner.journal.note(thread_id, text)
-    if record is None:
-        raise RunnerError(f"thread {thread_id} has no unfinished run to hear a note; start another run")
-    return runner.log.tell(record)[0]
-
-
-__all__ = ["Strategy", "Supervisor", "ThreadBusy", "note"]
