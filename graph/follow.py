@@ -130,8 +130,9 @@ class Tails:
         """Bring what other processes wrote, and what overtook in this one, while somebody follows."""
         while self._tails and not self._closed:
             self._gap.clear()
-            ends = await self._journal.ends(list(self._tails))
-            for thread_id, tail in list(self._tails.items()):
+            tails = dict(self._tails)
+            ends = await self._journal.ends(list(tails))
+            for thread_id, tail in tails.items():
                 if thread_id not in ends:
                     tail.gone = True
                     tail.wake()
