@@ -67,10 +67,8 @@ async def test_a_reader_that_comes_while_others_are_looked_after_stays(journal: 
     names = [f"t{number}" for number in range(20)]
     for name in names:
         await journal.acquire(name, "/r", "me")
-    readers: list[asyncio.Task[Event | None]] = []
-    for name in names:
-        readers.append(asyncio.create_task(anext(tails.follow(name), None)))
-        await asyncio.sleep(0.005)
+    readers = [asyncio.create_task(anext(tails.follow(name), None)) for name in names]
+    await asyncio.sleep(0.3)
     for name in names:
         await log.write(name, "r", [token(1)])
     assert all(await asyncio.gather(*readers))
