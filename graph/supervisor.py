@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
@@ -21,7 +21,7 @@ from graph.intake import completed, named, opened, scratch
 from graph.notes import note
 from graph.runner import Runner
 from graph.settings import Settings
-from memory.journal import Journal, RunRow, RunUnfinished
+from memory.journal import Journal, JournalError, RunRow, RunUnfinished
 from memory.owner import this_process
 from nodes.state import Input
 
@@ -241,15 +241,22 @@ class Supervisor:
             self.say(f"run {run.id} on thread {run.thread_id}: {error}")
         finally:
             del self._drivers[run.id]
-            await self.journal.release(run.thread_id, self.owner)
+            with suppress(JournalError):  # a lease that cannot be given back runs out
+                await self.journal.release(run.thread_id, self.owner)
             del self._tasks[run.id]
-        if not self._closing:
-            await self._pump()
+        await self._look_now()
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            await self._look_now()
+
+    async def _look_now(self) -> None:
+        """Look at the queue; a database that fails is looked at again later."""
+        try:
             await self._pump()
+        except JournalError as error:
+            self.say(str(error))
 
     async def _cancel(self, run: RunRow, ending: Ending, wait: bool) -> bool:
         if run.status == "queued":
