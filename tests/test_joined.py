@@ -60,7 +60,8 @@ async def test_a_stream_arrives_whole_in_fewer_parts_and_breaks_off_as_it_did(br
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer), event_hooks=hooks) as client:
         try:
             async with client.stream("GET", "http://desk/") as response:
-                parts += [part async for part in response.aiter_raw()]
+                async for part in response.aiter_raw():
+                    parts.append(part)
         except httpx.ReadError:
             assert broken
     events = b"".join(parts).split(b"\n\n")[:-1]
