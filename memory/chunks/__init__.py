@@ -1,0 +1,1 @@
+"""Files as chunks: what their syntax or their lines tell apart."""
