@@ -42,3 +42,9 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Give one row a text, of length 1; raises EmbeddingError."""
         ...
+
+
+def unit(rows: Vectors) -> Vectors:
+    """Scale each row to length 1; a row of zeros stays."""
+    scaled: Vectors = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return scaled

@@ -1,0 +1,23 @@
+"""Text as words to search for: identifiers are split where their writer joined words."""
+
+import re
+from functools import lru_cache
+
+_WORD = re.compile(r"\w+")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
+_LONGEST = 40
+
+
+@lru_cache(maxsize=1 << 16)
+def parts_of(identifier: str) -> tuple[str, ...]:
+    """Split `getHTTPResponse_2` into get, http, response, 2."""
+    return tuple(part.lower() for part in _PART.findall(identifier))
+
+
+def words(text: str) -> list[str]:
+    """List a text's words in lower case, those of identifiers apart."""
+    return [
+        part
+        for word in _WORD.findall(text)
+        for part in (parts_of(word) if len(word) <= _LONGEST else (word[:_LONGEST].lower(),))
+    ]

@@ -1,0 +1,32 @@
+"""What a query asks for in full text."""
+
+import re
+
+from memory.chunks.words import words
+
+_STOP = {
+    "a", "about", "after", "all", "also", "an", "and", "any", "are", "as", "at", "be", "been", "but",
+    "by", "can", "could", "do", "does", "for", "from", "had", "has", "have", "how", "i", "if", "in",
+    "into", "is", "it", "its", "may", "me", "my", "no", "not", "of", "on", "or", "our", "should", "so",
+    "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this",
+    "those", "to", "was", "we", "were", "what", "when", "where", "which", "while", "who", "why", "will",
+    "with", "would", "you", "your",
+}  # fmt: skip
+_MOST = 32
+_TESTS = re.compile(r"\b(tests?|testing|pytest|unittest|spec)\b", re.IGNORECASE)
+
+
+def terms(query: str) -> list[str]:
+    """List the words that are looked for, each once; common English ones only where there are no others."""
+    found = list(dict.fromkeys(words(query)))
+    return ([word for word in found if word not in _STOP and len(word) > 1] or found)[:_MOST]
+
+
+def matching(asked: list[str]) -> str:
+    """Write a full-text query for any of these words."""
+    return " OR ".join(f'"{word}"' for word in asked)
+
+
+def is_about_tests(query: str) -> bool:
+    """Tell whether tests are looked for, rather than what they test."""
+    return bool(_TESTS.search(query))
