@@ -7,6 +7,21 @@ from typing import Literal, Protocol
 
 from memory.embeddings import EmbeddingSettings
 from memory.embeddings.base import Vectors
+from memory.vectors import VectorsUnavailable
+
+__all__ = [
+    "Changes",
+    "Engine",
+    "IndexSettings",
+    "OpenCollection",
+    "Progress",
+    "RepoIndexError",
+    "Snippet",
+    "Status",
+    "VectorCollection",
+    "VectorsUnavailable",
+    "View",
+]
 
 Engine = Literal["text", "text and vectors"]
 Progress = Callable[[int, int], None]
@@ -15,10 +30,6 @@ Progress = Callable[[int, int], None]
 
 class RepoIndexError(Exception):
     """The folder cannot be indexed; the message says why and what to do."""
-
-
-class VectorsUnavailable(Exception):
-    """The store of vectors cannot be had, or has gone away; full text goes on without it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,10 @@ class VectorCollection(Protocol):
 
     def query(self, embedding: Vectors, k: int) -> list[tuple[str, float]]:
         """Give the nearest ids with their cosine similarity, best first."""
+        ...
+
+    def tidy(self, stop: Callable[[], bool]) -> bool:
+        """Make it anew if deletions have piled up, unless `stop` says so; True when that was done."""
         ...
 
 

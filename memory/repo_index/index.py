@@ -31,6 +31,7 @@ from memory.repo_index.reconcile import Reconciler
 from memory.repo_index.search import Hits, by_meaning, by_words, joined
 from memory.repo_index.store import Store
 from memory.repo_index.vectors import Exact
+from memory.vectors import collection_name
 
 _CHUNKS_AT_ONCE = 128
 
@@ -55,7 +56,7 @@ class RepoIndex:
         self._open_collection: OpenCollection | None = None
         self._embedder: Embedder | None = None
         self._collection: VectorCollection | None = None
-        self._building = 0
+        self._building = self._lacking = 0
         self._work, self._opening = RLock(), RLock()
         self._chunker = Chunker()
         self._store = self._opened()
@@ -112,17 +113,27 @@ class RepoIndex:
     def embed(
         self, progress: Progress = _silent, stop: Callable[[], bool] = lambda: False, wait: float = 0.0
     ) -> None:
-        """Make the vectors that are missing, in batches that each stand; `stop` is asked between them."""
+        """Make the vectors that are missing, in batches that each stand; `stop` is asked between them.
+
+        Without their store they are made and kept all the same; it is opened here, never by a search.
+        """
         with self._counted(), self._mended(), held(self._path.with_suffix(".vectors.lock"), wait) as ours:
-            if ours:
-                try:
+            try:
+                collection = self._reached()
+                if ours:
                     self._embed(progress, stop)
-                    self._trouble = ""
-                except (EmbeddingError, VectorsUnavailable) as error:
-                    self._trouble = str(error)
+                if ours and collection:
+                    self._align(collection, stop)
+            except (EmbeddingError, VectorsUnavailable) as error:
+                self._lose(error)
+
+    @property
+    def lacks_vectors(self) -> bool:
+        """Whether `embed` should be called though no file has changed: searches are by text alone."""
+        return bool(self._trouble) or self._collection is None
 
     def _embed(self, progress: Progress, stop: Callable[[], bool]) -> None:
-        embedder, collection, store = self.embedder, self._vectors(), self._store
+        embedder, store = self.embedder, self._store
         missing = store.missing(embedder.key)
         missing.sort(key=lambda pair: len(pair[1]))
         for start in range(0, len(missing), _CHUNKS_AT_ONCE):
@@ -132,20 +143,26 @@ class RepoIndex:
             keys, rows = [key for key, _ in batch], embedder.embed([text for _, text in batch])
             with store.transaction():
                 store.keep(embedder.key, keys, rows)
+            if self._collection and not isinstance(self._collection, Exact):
+                self._collection.upsert(keys, rows)
             progress(start + len(batch), len(missing))
-        self._align(collection)
 
-    def _align(self, collection: VectorCollection) -> None:
+    def _align(self, collection: VectorCollection, stop: Callable[[], bool]) -> None:
         """Give a store of vectors of its own what it lacks, and take from it what no chunk has any more."""
         if isinstance(collection, Exact):
             return
         wanted, had = self._store.keys(self.embedder.key), collection.ids()
         lacking = sorted(wanted - had)
+        self._lacking = len(lacking)
         for start in range(0, len(lacking), _CHUNKS_AT_ONCE):
+            if stop():
+                return
             keys = lacking[start : start + _CHUNKS_AT_ONCE]
             collection.upsert(keys, self._store.embeddings(self.embedder.key, keys, self.embedder.dimension))
+            self._lacking -= len(keys)
         if had - wanted:
             collection.delete(had - wanted)
+        collection.tidy(stop)
 
     def status(self) -> Status:
         """Tell how far the index is."""
@@ -153,9 +170,10 @@ class RepoIndex:
             count, chunks = self._store.counts()
             key = self._embedder.key if self._embedder else None
             embedded = self._store.share(key) if key else 0.0
+            embedded *= 1 - self._lacking / max(chunks, self._lacking, 1)
         note = "; ".join(filter(None, (self.note, self._trouble)))
         building = self._building > 0
-        engine: Engine = "text and vectors" if embedded and not self._trouble else "text"
+        engine: Engine = "text and vectors" if embedded and not self.lacks_vectors else "text"
         return Status(count, chunks, embedded, engine, note, building)
 
     def search(self, query: str, k: int, view: View | None = None) -> list[Snippet]:
@@ -167,11 +185,31 @@ class RepoIndex:
         return []
 
     def _near(self, query: str, is_seen: Callable[[int], bool]) -> Hits:
+        collection = self._collection
         try:
-            return by_meaning(self._store, self._vectors(), self.embedder, query, is_seen)
+            if collection is None and self._open_collection is None:
+                collection = self._vectors()
+            return (
+                by_meaning(self._store, collection, self.embedder, query, is_seen) if collection else Hits([])
+            )
         except (EmbeddingError, VectorsUnavailable) as error:
-            self._trouble = str(error)
+            self._lose(error)
             return Hits([])
+
+    def _lose(self, error: Exception) -> None:
+        """Go on by text; the store of vectors may be another one when it is back."""
+        self._trouble = str(error)
+        if isinstance(error, VectorsUnavailable):
+            self._collection = None
+
+    def _reached(self) -> VectorCollection | None:
+        """Open the collection; without it, what is wrong is noted."""
+        try:
+            collection, self._trouble = self._vectors(), ""
+        except VectorsUnavailable as error:
+            collection = None
+            self._lose(error)
+        return collection
 
     def _vectors(self) -> VectorCollection:
         """The collection of this embedder, this chunker and this folder."""
@@ -181,7 +219,8 @@ class RepoIndex:
                 if self._open_collection is None:
                     self._collection = Exact(self._store, embedder.key, embedder.dimension)
                 else:
-                    name = f"{embedder.key}-c{CHUNKER}-{self._path.stem[-12:]}"
+                    folder = self._path.stem[-12:]
+                    name = collection_name("code", embedder.key, f"c{CHUNKER}", folder)
                     self._collection = self._open_collection(name, embedder.dimension)
             return self._collection
 

@@ -1,6 +1,6 @@
 """Exact search among the vectors that the index itself keeps."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -97,6 +97,10 @@ class Exact:
 
     def delete(self, ids: Collection[str]) -> None:
         """Do nothing: ids that the index no longer knows are passed over where they are found."""
+
+    def tidy(self, stop: Callable[[], bool]) -> bool:
+        """Do nothing: deletions do not pile up here."""
+        return False
 
     def ids(self) -> set[str]:
         """Give the ids of all vectors."""
