@@ -173,7 +173,7 @@ def test_a_damaged_store_is_set_aside_and_a_new_one_works(
 
 
 def test_a_store_that_every_process_dies_with_is_not_trusted_for_ever(filled: Path) -> None:
-    for _ in range(3):
+    for _ in range(5):
         process = subprocess.Popen(
             [sys.executable, "-c", OWN, str(filled)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -181,7 +181,7 @@ def test_a_store_that_every_process_dies_with_is_not_trusted_for_ever(filled: Pa
             assert process.stdout and process.stdout.readline() == "open\n"
             process.kill()
     with closing(Vectors.open(filled)) as vectors:
-        assert "3 processes in a row" in vectors.note
+        assert "5 processes in a row" in vectors.note
 
 
 def test_a_failure_in_use_costs_the_store_and_the_next_one_mends_it(filled: Path) -> None:

@@ -122,12 +122,13 @@ class LiveIndex:
             self._due = time.monotonic() + (POLL if polled else RECONCILE)
         elif not dirt.paths:
             return
-        self._embedded.clear()
         changes = self.index.refresh(None if everywhere else dirt.paths, self._progress)
+        if changes.changed or changes.gone or not self._read.is_set():
+            self._embedded.clear()
+            self._behind.set()
+            if self._listener:
+                self._listener(changes, self.status())
         self._read.set()
-        self._behind.set()
-        if self._listener and (changes.changed or changes.gone):
-            self._listener(changes, self.status())
 
     def _renew(self) -> None:
         if self._watch is not None:

@@ -18,8 +18,9 @@ T = TypeVar("T")
 HNSW = {"space": "cosine", "ef_construction": 128, "max_neighbors": 24, "ef_search": 200}
 """After 8 rounds of deleting and adding a quarter of 6,000 clustered vectors, every vector is still found."""
 
-NUMBERS = 20_000
-"""Numbers that vectors added in one call have: Chroma holds the interpreter's lock for about 1 µs each."""
+NUMBERS = 100_000
+"""Numbers in the vectors of one call: each call costs 10 ms, each thousand numbers 1 ms, and Chroma lets no other
+thread of Python run meanwhile."""
 
 PAGE = 1_000
 """Ids and vectors read or deleted in one call; Chroma takes 5,461."""

@@ -20,7 +20,7 @@ MARK = "autocode.json"
 """Name of the file that holds the seal, or since when there was none."""
 
 DATABASE = "chroma.sqlite3"
-TRIES = 3
+TRIES = 5
 """Times in a row that a store may end without its seal; then it may be what ends the process."""
 
 PROBE_SECONDS = 60.0
