@@ -1,12 +1,13 @@
 """The index of one folder."""
 
 import sqlite3
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from threading import RLock
+
+import numpy as np
 
 from memory.chunks import VERSION as CHUNKER
 from memory.chunks import Chunker
@@ -26,6 +27,7 @@ from memory.repo_index.base import (
     View,
 )
 from memory.repo_index.lock import held
+from memory.repo_index.overlay import Overlay, Piece
 from memory.repo_index.query import terms
 from memory.repo_index.reconcile import Reconciler
 from memory.repo_index.search import Hits, by_meaning, by_words, joined
@@ -48,16 +50,16 @@ class RepoIndex:
     def __init__(self, root: Path, folder: Path, open_embedding: Callable[[], Embedder]) -> None:
         self.root = root
         self.note = self._trouble = ""
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._folder = folder
-        self._path = folder / f"{_slug(root)}.db"
+        self._name = _slug(root)
+        self._path: Path | None = folder / f"{self._name}.db"
         self._open_embedding = open_embedding
         self._open_collection: OpenCollection | None = None
         self._embedder: Embedder | None = None
         self._collection: VectorCollection | None = None
         self._building = 0
         self._work, self._opening = RLock(), RLock()
-        self._chunker = Chunker()
+        self._chunker, self._overlay, self._left_out = Chunker(), Overlay(), 0
         self._store = self._opened()
 
     @classmethod
@@ -85,9 +87,8 @@ class RepoIndex:
         """End the parser and close the file."""
         with self._work:
             self._chunker.close()
+            self._overlay.close()
             self._store.close()
-            if self._temporary:
-                self._temporary.cleanup()
 
     @property
     def embedder(self) -> Embedder:
@@ -104,7 +105,7 @@ class RepoIndex:
 
         Another process that is at it is waited for `wait` seconds; then nothing is done, and `note` says so.
         """
-        with self._at_work(), self._mended(), held(self._path.with_suffix(".lock"), wait) as ours:
+        with self._at_work(), self._mended(), held(self._beside(".lock"), wait) as ours:
             if not ours:
                 return Changes(note="another process brings this index up to date")
             return Reconciler(self.root, self._store, self._chunker, self._folder).run(paths, progress)
@@ -113,7 +114,7 @@ class RepoIndex:
         self, progress: Progress = _silent, stop: Callable[[], bool] = lambda: False, wait: float = 0.0
     ) -> None:
         """Make the vectors that are missing, in batches that each stand; `stop` is asked between them."""
-        with self._counted(), self._mended(), held(self._path.with_suffix(".vectors.lock"), wait) as ours:
+        with self._counted(), self._mended(), held(self._beside(".vectors.lock"), wait) as ours:
             if ours:
                 try:
                     self._embed(progress, stop)
@@ -143,7 +144,8 @@ class RepoIndex:
         lacking = sorted(wanted - had)
         for start in range(0, len(lacking), _CHUNKS_AT_ONCE):
             keys = lacking[start : start + _CHUNKS_AT_ONCE]
-            collection.upsert(keys, self._store.embeddings(self.embedder.key, keys, self.embedder.dimension))
+            found = self._store.embeddings(self.embedder.key, keys, self.embedder.dimension)
+            collection.upsert(list(found), np.array(list(found.values()), np.float32))
         if had - wanted:
             collection.delete(had - wanted)
 
@@ -153,7 +155,8 @@ class RepoIndex:
             count, chunks = self._store.counts()
             key = self._embedder.key if self._embedder else None
             embedded = self._store.share(key) if key else 0.0
-        note = "; ".join(filter(None, (self.note, self._trouble)))
+        left_out = f"{self._left_out} files of the run's own are not searched yet" if self._left_out else ""
+        note = "; ".join(filter(None, (self.note, self._trouble, left_out)))
         building = self._building > 0
         engine: Engine = "text and vectors" if embedded and not self._trouble else "text"
         return Status(count, chunks, embedded, engine, note, building)
@@ -161,17 +164,27 @@ class RepoIndex:
     def search(self, query: str, k: int, view: View | None = None) -> list[Snippet]:
         """Find the pieces of `k` files that answer a query best, with what there is of the index by now."""
         with self._mended():
-            seen = self._store.current() if view is None else set(self._store.versions(view.files).values())
-            text = by_words(self._store, terms(query), seen.__contains__)
-            return joined(query, text, self._near(query, seen.__contains__), k)
+            store, asked = self._store, terms(query)
+            indexed = store.current() if view is None else store.versions(view.files)
+            piece = self._overlay.cut(view, indexed) if view else Piece([], 0)
+            self._left_out = piece.left_out
+            seen = set(indexed.values())
+            text = by_words(store, asked, seen.__contains__)
+            if piece.chunks:
+                text += self._overlay.by_words(piece, asked, store.corpus())
+            return joined(query, text, self._near(query, seen, piece), k)
         return []
 
-    def _near(self, query: str, is_seen: Callable[[int], bool]) -> Hits:
+    def _near(self, query: str, seen: set[int], piece: Piece) -> Hits:
         try:
-            return by_meaning(self._store, self._vectors(), self.embedder, query, is_seen)
+            asked = self.embedder.embed([query])[0]
+            near = by_meaning(self._store, self._vectors(), asked, seen.__contains__)
+            if piece.chunks:
+                near += self._overlay.by_meaning(piece, self.embedder, asked, self._store)
         except (EmbeddingError, VectorsUnavailable) as error:
             self._trouble = str(error)
             return Hits([])
+        return near
 
     def _vectors(self) -> VectorCollection:
         """The collection of this embedder, this chunker and this folder."""
@@ -181,7 +194,7 @@ class RepoIndex:
                 if self._open_collection is None:
                     self._collection = Exact(self._store, embedder.key, embedder.dimension)
                 else:
-                    name = f"{embedder.key}-c{CHUNKER}-{self._path.stem[-12:]}"
+                    name = f"{embedder.key}-c{CHUNKER}-{self._name[-12:]}"
                     self._collection = self._open_collection(name, embedder.dimension)
             return self._collection
 
@@ -205,30 +218,32 @@ class RepoIndex:
             yield
         except sqlite3.Error as error:
             if not schema.is_broken(error):
-                raise RepoIndexError(f"the index {self._path} failed: {error}") from error
+                raise RepoIndexError(f"the index in {self._folder} failed: {error}") from error
             with self._opening:
                 self._store.close()
                 self._store, self._collection = self._renewed(str(error)), None
 
     def _renewed(self, cause: str) -> Store:
-        aside = schema.set_aside(self._path)
-        self.note = f"the index was damaged ({cause}) and is made anew; the old one is {aside}"
+        if self._path:
+            aside = schema.set_aside(self._path)
+            self.note = f"the index was damaged ({cause}) and is made anew; the old one is {aside}"
         return Store(self._path)
 
     def _opened(self) -> Store:
         """Open the file, mended; where nothing can be written, one that does not last."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with held(self._path.with_suffix(".lock")):
-                pass
-            return Store(self._path)
+            with held(self._beside(".lock")):
+                return Store(self._path)
         except (OSError, sqlite3.Error) as error:
             if isinstance(error, sqlite3.Error) and schema.is_broken(error):
                 return self._renewed(str(error))
-            self._temporary = tempfile.TemporaryDirectory(prefix="autocode-index-")
             self.note = f"{self._folder} cannot be written ({error}); this index ends with the process"
-            self._path = Path(self._temporary.name) / self._path.name
-            return Store(self._path)
+            self._path = None
+            return Store(None)
+
+    def _beside(self, suffix: str) -> Path | None:
+        return self._path and self._path.with_suffix(suffix)
 
 
 def _slug(root: Path) -> str:
