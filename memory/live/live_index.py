@@ -125,10 +125,10 @@ class LiveIndex:
         changes = self.index.refresh(None if everywhere else dirt.paths, self._progress)
         if changes.changed or changes.gone or not self._read.is_set():
             self._embedded.clear()
+            self._read.set()
             self._behind.set()
             if self._listener:
                 self._listener(changes, self.status())
-        self._read.set()
 
     def _renew(self) -> None:
         if self._watch is not None:

@@ -1,12 +1,13 @@
 """The index of one folder."""
 
 import sqlite3
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from threading import RLock
+
+import numpy as np
 
 from memory.chunks import VERSION as CHUNKER
 from memory.chunks import Chunker
@@ -26,6 +27,7 @@ from memory.repo_index.base import (
     View,
 )
 from memory.repo_index.lock import held
+from memory.repo_index.overlay import Overlay, Piece
 from memory.repo_index.query import terms
 from memory.repo_index.reconcile import Reconciler
 from memory.repo_index.search import Hits, by_meaning, by_words, joined
@@ -49,16 +51,16 @@ class RepoIndex:
     def __init__(self, root: Path, folder: Path, open_embedding: Callable[[], Embedder]) -> None:
         self.root = root
         self.note = self._trouble = ""
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._folder = folder
-        self._path = folder / f"{_slug(root)}.db"
+        self._name = _slug(root)
+        self._path: Path | None = folder / f"{self._name}.db"
         self._open_embedding = open_embedding
         self._open_collection: OpenCollection | None = None
         self._embedder: Embedder | None = None
         self._collection: VectorCollection | None = None
         self._building = self._lacking = 0
         self._work, self._opening = RLock(), RLock()
-        self._chunker = Chunker()
+        self._chunker, self._overlay, self._left_out = Chunker(), Overlay(), 0
         self._store = self._opened()
 
     @classmethod
@@ -86,9 +88,8 @@ class RepoIndex:
         """End the parser and close the file."""
         with self._work:
             self._chunker.close()
+            self._overlay.close()
             self._store.close()
-            if self._temporary:
-                self._temporary.cleanup()
 
     @property
     def embedder(self) -> Embedder:
@@ -105,7 +106,7 @@ class RepoIndex:
 
         Another process that is at it is waited for `wait` seconds; then nothing is done, and `note` says so.
         """
-        with self._at_work(), self._mended(), held(self._path.with_suffix(".lock"), wait) as ours:
+        with self._at_work(), self._mended(), held(self._beside(".lock"), wait) as ours:
             if not ours:
                 return Changes(note="another process brings this index up to date")
             return Reconciler(self.root, self._store, self._chunker, self._folder).run(paths, progress)
@@ -117,7 +118,7 @@ class RepoIndex:
 
         Without their store they are made and kept all the same; it is opened here, never by a search.
         """
-        with self._counted(), self._mended(), held(self._path.with_suffix(".vectors.lock"), wait) as ours:
+        with self._counted(), self._mended(), held(self._beside(".vectors.lock"), wait) as ours:
             try:
                 collection = self._reached()
                 if ours:
@@ -158,7 +159,8 @@ class RepoIndex:
             if stop():
                 return
             keys = lacking[start : start + _CHUNKS_AT_ONCE]
-            collection.upsert(keys, self._store.embeddings(self.embedder.key, keys, self.embedder.dimension))
+            found = self._store.embeddings(self.embedder.key, keys, self.embedder.dimension)
+            collection.upsert(list(found), np.array(list(found.values()), np.float32))
             self._lacking -= len(keys)
         if had - wanted:
             collection.delete(had - wanted)
@@ -171,7 +173,8 @@ class RepoIndex:
             key = self._embedder.key if self._embedder else None
             embedded = self._store.share(key) if key else 0.0
             embedded *= 1 - self._lacking / max(chunks, self._lacking, 1)
-        note = "; ".join(filter(None, (self.note, self._trouble)))
+        left_out = f"{self._left_out} files of the run's own are not searched yet" if self._left_out else ""
+        note = "; ".join(filter(None, (self.note, self._trouble, left_out)))
         building = self._building > 0
         engine: Engine = "text and vectors" if embedded and not self.lacks_vectors else "text"
         return Status(count, chunks, embedded, engine, note, building)
@@ -179,22 +182,32 @@ class RepoIndex:
     def search(self, query: str, k: int, view: View | None = None) -> list[Snippet]:
         """Find the pieces of `k` files that answer a query best, with what there is of the index by now."""
         with self._mended():
-            seen = self._store.current() if view is None else set(self._store.versions(view.files).values())
-            text = by_words(self._store, terms(query), seen.__contains__)
-            return joined(query, text, self._near(query, seen.__contains__), k)
+            store, asked = self._store, terms(query)
+            indexed = store.current() if view is None else store.versions(view.files)
+            piece = self._overlay.cut(view, indexed) if view else Piece([], 0)
+            self._left_out = piece.left_out
+            seen = set(indexed.values())
+            text = by_words(store, asked, seen.__contains__)
+            if piece.chunks:
+                text += self._overlay.by_words(piece, asked, store.corpus())
+            return joined(query, text, self._near(query, seen, piece), k)
         return []
 
-    def _near(self, query: str, is_seen: Callable[[int], bool]) -> Hits:
+    def _near(self, query: str, seen: set[int], piece: Piece) -> Hits:
         collection = self._collection
         try:
             if collection is None and self._open_collection is None:
                 collection = self._vectors()
-            return (
-                by_meaning(self._store, collection, self.embedder, query, is_seen) if collection else Hits([])
-            )
+            if collection is None:
+                return Hits([])
+            asked = self.embedder.embed([query])[0]
+            near = by_meaning(self._store, collection, asked, seen.__contains__)
+            if piece.chunks:
+                near += self._overlay.by_meaning(piece, self.embedder, asked, self._store)
         except (EmbeddingError, VectorsUnavailable) as error:
             self._lose(error)
             return Hits([])
+        return near
 
     def _lose(self, error: Exception) -> None:
         """Go on by text; the store of vectors may be another one when it is back."""
@@ -219,8 +232,7 @@ class RepoIndex:
                 if self._open_collection is None:
                     self._collection = Exact(self._store, embedder.key, embedder.dimension)
                 else:
-                    folder = self._path.stem[-12:]
-                    name = collection_name("code", embedder.key, f"c{CHUNKER}", folder)
+                    name = collection_name("code", embedder.key, f"c{CHUNKER}", self._name[-12:])
                     self._collection = self._open_collection(name, embedder.dimension)
             return self._collection
 
@@ -244,30 +256,32 @@ class RepoIndex:
             yield
         except sqlite3.Error as error:
             if not schema.is_broken(error):
-                raise RepoIndexError(f"the index {self._path} failed: {error}") from error
+                raise RepoIndexError(f"the index in {self._folder} failed: {error}") from error
             with self._opening:
                 self._store.close()
                 self._store, self._collection = self._renewed(str(error)), None
 
     def _renewed(self, cause: str) -> Store:
-        aside = schema.set_aside(self._path)
-        self.note = f"the index was damaged ({cause}) and is made anew; the old one is {aside}"
+        if self._path:
+            aside = schema.set_aside(self._path)
+            self.note = f"the index was damaged ({cause}) and is made anew; the old one is {aside}"
         return Store(self._path)
 
     def _opened(self) -> Store:
         """Open the file, mended; where nothing can be written, one that does not last."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with held(self._path.with_suffix(".lock")):
-                pass
-            return Store(self._path)
+            with held(self._beside(".lock")):
+                return Store(self._path)
         except (OSError, sqlite3.Error) as error:
             if isinstance(error, sqlite3.Error) and schema.is_broken(error):
                 return self._renewed(str(error))
-            self._temporary = tempfile.TemporaryDirectory(prefix="autocode-index-")
             self.note = f"{self._folder} cannot be written ({error}); this index ends with the process"
-            self._path = Path(self._temporary.name) / self._path.name
-            return Store(self._path)
+            self._path = None
+            return Store(None)
+
+    def _beside(self, suffix: str) -> Path | None:
+        return self._path and self._path.with_suffix(suffix)
 
 
 def _slug(root: Path) -> str:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 
 @contextmanager
-def held(path: Path, seconds: float = 0.0) -> Iterator[bool]:
-    """Hold the lock file, if it is free within `seconds`; it is free again when the process ends."""
+def held(path: Path | None, seconds: float = 0.0) -> Iterator[bool]:
+    """Hold a lock file if it is free within `seconds`; None is always free. It ends with the process."""
+    if path is None:
+        yield True
+        return
     place = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         yield _taken(place, time.monotonic() + seconds)

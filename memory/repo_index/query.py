@@ -13,7 +13,11 @@ _STOP = {
     "with", "would", "you", "your",
 }  # fmt: skip
 _MOST = 32
-_TESTS = re.compile(r"\b(tests?|testing|pytest|unittest|spec)\b", re.IGNORECASE)
+_ABOUT_TESTS = re.compile(r"\b(tests?|testing|pytest|unittest|specs?)\b", re.IGNORECASE)
+_TEST_PATH = re.compile(
+    r"(^|/)(tests?|__tests__|testing|testdata|spec|specs|e2e|benchmarks?|examples?)/"
+    r"|(^|/)(test_[^/]*|conftest)\.py$|(_test|_spec|[.-](test|spec|bench))\.\w+$|Tests?\.(java|kt|cs)$"
+)
 
 
 def terms(query: str) -> list[str]:
@@ -29,4 +33,9 @@ def matching(asked: list[str]) -> str:
 
 def is_about_tests(query: str) -> bool:
     """Tell whether tests are looked for, rather than what they test."""
-    return bool(_TESTS.search(query))
+    return bool(_ABOUT_TESTS.search(query))
+
+
+def is_test(path: str) -> bool:
+    """Tell by its path whether a file tests or shows others."""
+    return bool(_TEST_PATH.search(path))

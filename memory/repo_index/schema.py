@@ -34,9 +34,11 @@ CREATE TABLE IF NOT EXISTS vectors (
 _MADE = ("words", "chunks", "files", "docs")
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open an index's file for any thread that holds its lock."""
-    connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+def connect(path: Path | None) -> sqlite3.Connection:
+    """Open an index's file, or memory, for any thread that holds its lock."""
+    connection = sqlite3.connect(
+        path or ":memory:", timeout=10, isolation_level=None, check_same_thread=False
+    )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA cache_size = -32000")
@@ -45,18 +47,19 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables; those of another version are dropped, but embeddings stay: text alone makes them."""
-    if version(connection) == VERSION:
+    if _version(connection) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
-    for table in _MADE:
-        connection.execute(f"DROP TABLE IF EXISTS {table}")
-    for statement in [*_TABLES.split(";\n"), _VECTORS]:
-        connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {VERSION}")
+    if _version(connection) != VERSION:  # another process may have been at it
+        for table in _MADE:
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+        for statement in [*_TABLES.split(";\n"), _VECTORS]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
 
 
-def version(connection: sqlite3.Connection) -> int:
+def _version(connection: sqlite3.Connection) -> int:
     """Read the version that the tables are of; 0 for a new file."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from memory.embeddings import Embedder
+from memory.embeddings.base import Vectors
 from memory.repo_index.base import Snippet, VectorCollection
-from memory.repo_index.query import matching, terms
+from memory.repo_index.query import is_about_tests, is_test, matching, terms
 from memory.repo_index.rank import DEPTH, fused, pooled
 from memory.repo_index.store import Found, Store
 
 WEIGHTS = (1.0, 1.0, 1.0)
 """What a word of the path, of the symbol and of the body counts."""
 _CHUNKS = 4 * DEPTH
+_TEST_WORTH = 0.85
+"""What a test's place counts where not tests are looked for: those of what it tests stand before it."""
 
 
 @dataclass
@@ -27,6 +29,9 @@ class Hits:
             if hit.path not in found or (found[hit.path][0].chunk.outline and not hit.chunk.outline):
                 found[hit.path] = hit, score
         return found
+
+    def __add__(self, other: "Hits") -> "Hits":
+        return Hits(sorted(self.scored + other.scored, key=lambda pair: -pair[1]))
 
     def files(self) -> list[str]:
         """The files, ranked."""
@@ -48,10 +53,10 @@ def by_words(store: Store, asked: Sequence[str], is_seen: Callable[[int], bool])
 
 
 def by_meaning(
-    store: Store, collection: VectorCollection, embedder: Embedder, query: str, is_seen: Callable[[int], bool]
+    store: Store, collection: VectorCollection, asked: Vectors, is_seen: Callable[[int], bool]
 ) -> Hits:
-    """Find chunks by their vectors; raises EmbeddingError and VectorsUnavailable."""
-    nearest = dict(collection.query(embedder.embed([query])[0], 2 * _CHUNKS))
+    """Find chunks by their vectors; raises VectorsUnavailable."""
+    nearest = dict(collection.query(asked, 2 * _CHUNKS))
     found = [(hit, nearest[hit.key]) for hit in store.by_key(list(nearest)) if is_seen(hit.doc)]
     return Hits(sorted(found, key=lambda pair: (-pair[1], pair[0].path, pair[0].id))[:_CHUNKS])
 
@@ -60,7 +65,11 @@ def joined(query: str, text: Hits, meaning: Hits, k: int) -> list[Snippet]:
     """Join both rankings."""
     asked, worded, near = terms(query), text.best(), meaning.best()
     snippets = []
-    for path, score in fused([text.files(), meaning.files()])[:k]:
+    ranked = fused([text.files(), meaning.files()])
+    if not is_about_tests(query):
+        ranked = [(path, score * (_TEST_WORTH if is_test(path) else 1)) for path, score in ranked]
+        ranked.sort(key=lambda pair: -pair[1])
+    for path, score in ranked[:k]:
         hit = (near.get(path) or worded[path])[0] if path not in worded else worded[path][0]
         why = _why(asked, hit, near.get(path))
         chunk = hit.chunk

@@ -1,14 +1,13 @@
 """One repository's index on the disk: files, their chunks, and their words."""
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from math import log
 from pathlib import Path
 from threading import RLock
-
-import numpy as np
 
 from memory.chunks import Chunk
 from memory.chunks.words import words
@@ -32,6 +31,9 @@ class Found:
     key: str
 
 
+COLUMNS = ("path", "symbol", "body")
+
+
 def embedded_text(path: str, chunk: Chunk) -> str:
     """The text of a chunk that becomes its vector."""
     return f"# {path} {chunk.symbol}\n{chunk.text}"
@@ -47,26 +49,50 @@ def row_of(path: str, chunk: Chunk) -> tuple[str, str, str]:
     return " ".join(words(path)), " ".join(words(chunk.symbol)), " ".join(words(chunk.text))
 
 
+def length_of(row: tuple[str, str, str]) -> int:
+    """Count a chunk's words."""
+    return sum(column.count(" ") + 1 for column in row if column)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What all chunks of an index have in common: their number, their length in words, their words."""
+
+    chunks: int
+    length: float
+    holding: Callable[[str], int]
+
+    def rarity(self, word: str, more_holding: int = 0, more: int = 0) -> float:
+        """A word's inverse document frequency as SQLite has it, with `more` chunks beside the index's."""
+        holding = self.holding(word) + more_holding
+        return max(log((self.chunks + more - holding + 0.5) / (holding + 0.5)), 1e-6)
+
+
 class Store:
     """A connection that writes and one that reads; each for one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the file; raises sqlite3.Error."""
-        self.path = path
-        self._writer, self.writing = schema.connect(path), RLock()
-        schema.create(self._writer)
-        self._reader, self.reading = schema.connect(path), RLock()
+    def __init__(self, path: Path | None) -> None:
+        """Open or make the file, or keep all in memory; raises sqlite3.Error."""
+        self._writer, self._writing = schema.connect(path), RLock()
+        self._reader, self._reading = self._writer, self._writing
+        try:
+            schema.create(self._writer)
+            if path:
+                self._reader, self._reading = schema.connect(path), RLock()
+        except BaseException:
+            self._writer.close()
+            raise
 
     def close(self) -> None:
         """Close both connections."""
-        with self.writing, self.reading:
+        with self._writing, self._reading:
             self._writer.close()
             self._reader.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Write all or nothing; another process that writes is waited for."""
-        with self.writing:
+        with self._writing:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -141,7 +167,7 @@ class Store:
 
     def _insert(self, path: str, blob: str, chunks: Sequence[Chunk]) -> int:
         rows = [row_of(path, chunk) for chunk in chunks]
-        length = sum(column.count(" ") + 1 for row in rows for column in row if column)
+        length = sum(map(length_of, rows))
         insert = self._writer.execute(
             "INSERT INTO docs (path, blob, words, chunks, used) VALUES (?, ?, ?, ?, ?)",
             (path, blob, length, len(chunks), time.time()),
@@ -173,7 +199,7 @@ class Store:
 
     def read(self, statement: str, values: Iterable[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
         """Run a query."""
-        with self.reading:
+        with self._reading:
             return self._reader.execute(statement, tuple(values)).fetchall()
 
     def generation(self) -> int:
@@ -219,14 +245,24 @@ class Store:
         done = self.read(f"SELECT count(*) FROM ({_EMBEDDED})", [model])[0][0]
         return done / chunks if chunks else 1.0
 
-    def embeddings(self, model: str, keys: Sequence[str], dimension: int) -> Vectors:
-        """What was kept for some keys, in their order."""
-        marks = ", ".join("?" * len(keys))
-        rows = self.read(
-            f"SELECT key, vector FROM vectors WHERE model = ? AND key IN ({marks})", [model, *keys]
-        )
-        by_key = dict(rows)
-        return np.array([vectors.unpacked(by_key[key], dimension) for key in keys], np.float32)
+    def embeddings(self, model: str, keys: Sequence[str], dimension: int) -> dict[str, Vectors]:
+        """What was kept for some keys."""
+        found: dict[str, Vectors] = {}
+        for start in range(0, len(keys), _MANY):
+            some = keys[start : start + _MANY]
+            marks = ", ".join("?" * len(some))
+            chosen = f"SELECT key, vector FROM vectors WHERE model = ? AND key IN ({marks})"
+            rows = self.read(chosen, [model, *some])
+            found |= {key: vectors.unpacked(data, dimension) for key, data in rows}
+        return found
+
+    def corpus(self) -> Corpus:
+        """What full text knows of all chunks."""
+        chunks, length = self.read("SELECT coalesce(sum(chunks), 0), coalesce(sum(words), 0) FROM docs")[0]
+        return Corpus(chunks, length / max(chunks, 1), self._holding)
+
+    def _holding(self, word: str) -> int:
+        return int(self.read("SELECT count(*) FROM words WHERE words MATCH ?", [f'"{word}"'])[0][0])
 
     def vectors(self, model: str, after: int) -> list[tuple[int, str, bytes]]:
         """The embeddings that were kept after a row."""
@@ -260,9 +296,9 @@ class Store:
             found += map(_found, rows)
         return found
 
-    def current(self) -> set[int]:
-        """The versions that the disk has."""
-        return {row[0] for row in self.read("SELECT doc FROM files")}
+    def current(self) -> dict[str, int]:
+        """The versions that the disk has, by path."""
+        return dict(self.read("SELECT path, doc FROM files"))
 
     def versions(self, files: Mapping[str, str]) -> dict[str, int]:
         """Those of `files` (path to blob id) that are indexed."""

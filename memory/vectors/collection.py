@@ -19,8 +19,8 @@ HNSW = {"space": "cosine", "ef_construction": 128, "max_neighbors": 24, "ef_sear
 """After 8 rounds of deleting and adding a quarter of 6,000 clustered vectors, every vector is still found."""
 
 NUMBERS = 100_000
-"""Numbers in the vectors of one call: each call costs 10 ms, each thousand numbers 1 ms, and Chroma lets no other
-thread of Python run meanwhile."""
+"""Numbers in the vectors of one call: Chroma lets no other Python thread run meanwhile, 10 ms for each call
+and 1 ms for each thousand of them."""
 
 PAGE = 1_000
 """Ids and vectors read or deleted in one call; Chroma takes 5,461."""
