@@ -271,6 +271,9 @@ def index(
     search: Annotated[
         str | None, typer.Option("--search", metavar="QUERY", help="Show what answers this best.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and say what changes, until Ctrl-C.")
+    ] = False,
     env_file: EnvFile = None,
 ) -> None:
     """Index a repository for search by words and by meaning.
@@ -281,6 +284,10 @@ def index(
     async def body(settings: "Settings", face: "Face") -> int:
         from server.index import index
 
+        if watch:
+            from server.watching import watch as follow
+
+            return await follow(settings, face, folder, search)
         return await index(settings, face, folder, search)
 
     _carry(body, env_file)

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Event
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -12,8 +13,10 @@ from graph.resources import index_settings
 from graph.settings import Settings
 from memory.embeddings import choose
 from memory.repo_index import RepoIndex, Snippet
+from memory.vectors import Shelf
 from server.exits import Exit, Usage
 from server.face import Face
+from server.signals import stopping
 from server.wording import clean, count, line
 
 RESULTS = 8
@@ -27,23 +30,33 @@ async def index(settings: Settings, face: Face, folder: Path, query: str | None)
     if not await asyncio.to_thread(folder.is_dir):
         raise Usage(f"there is no folder {line(str(folder))}; name one that holds source files")
     wanted = index_settings(settings)
-    with await asyncio.to_thread(RepoIndex.open, folder, wanted) as opened:
+    stop = Event()
+    with (
+        closing(Shelf(wanted.chroma, wanted.chroma_host, wanted.chroma_port)) as shelf,
+        await asyncio.to_thread(RepoIndex.open, folder, wanted, shelf.collection) as opened,
+    ):
         with _progress(face, "files") as progress:
             changes = await asyncio.to_thread(opened.refresh, None, progress)
         if changes.note:
             face.say(changes.note)
-        with _progress(face, "vectors") as progress:
-            await asyncio.to_thread(opened.embed, progress)
+        with stopping(stop.set), _progress(face, "vectors") as progress:
+            await asyncio.to_thread(opened.embed, progress, stop.is_set)
+        if stop.is_set():
+            face.say("Stopped; what was done is kept.")
+            return Exit.UNVERIFIED
         status = await asyncio.to_thread(opened.status)
         if status.note:
             face.say(status.note)
         changed = f"{len(changes.changed)} changed, {len(changes.gone)} gone"
         have = f"{count(status.files, 'file')}, {count(status.chunks, 'chunk')}"
-        face.print(Text(f"{have} ({changed}); {status.embedded:.0%} with vectors"))
+        vectors = (
+            "searched by words alone" if status.engine == "text" else f"{status.embedded:.0%} with vectors"
+        )
+        face.print(Text(f"{have} ({changed}); {vectors}"))
         face.print(Text(clean(choose(wanted.embeddings).why), style="dim"))
         if query is not None:
             snippets = await asyncio.to_thread(opened.search, query, RESULTS)
-            _show(face, snippets)
+            show(face, snippets)
     return Exit.VERIFIED
 
 
@@ -69,7 +82,7 @@ class _Lines:
             self._next = done + total / _STEPS
 
 
-def _show(face: Face, snippets: list[Snippet]) -> None:
+def show(face: Face, snippets: list[Snippet]) -> None:
     """Print what was found, each with its place, the reason, and its first lines."""
     if not snippets:
         face.print(Text("Nothing was found.", style="yellow"))

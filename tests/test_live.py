@@ -47,7 +47,7 @@ def settings(tmp_path: Path) -> IndexSettings:
 
 
 @pytest.fixture
-def live(repo: GitRepo, settings: IndexSettings) -> Iterator[LiveIndex]:
+def live(repo: GitRepo, settings: IndexSettings) -> Iterator[LiveIndex[RepoIndex]]:
     """A real index that follows the repository."""
     with closing(Indexes.open(settings, print)) as indexes:
         followed = indexes.of(repo.path)
@@ -101,11 +101,13 @@ def asked_after(recorder: Recorder, repo: GitRepo) -> list[frozenset[str] | None
     return [asked for asked in recorder.asked if asked != frozenset()]
 
 
-def paths(live: LiveIndex, query: str) -> list[str]:
-    return [snippet.path for snippet in live.index.search(query, 3)]  # type: ignore[attr-defined]  # a RepoIndex
+def paths(live: LiveIndex[RepoIndex], query: str) -> list[str]:
+    return [snippet.path for snippet in live.index.search(query, 3)]
 
 
-def test_edits_renames_and_deletions_are_found_as_they_happen(repo: GitRepo, live: LiveIndex) -> None:
+def test_edits_renames_and_deletions_are_found_as_they_happen(
+    repo: GitRepo, live: LiveIndex[RepoIndex]
+) -> None:
     repo.put("src/geometry/area.py", "def zebra_crossing():\n    return 1\n")
     eventually(lambda: paths(live, "zebra crossing")[:1] == ["src/geometry/area.py"], "an edit")
     fresh = repo.put("src/geometry/.area.py.tmp", "def quokka_smile():\n    return 2\n")
@@ -231,7 +233,7 @@ def test_damaged_vectors_are_made_anew_from_the_index(repo: GitRepo, settings: I
         with closing(Indexes.open(settings, said.append)) as indexes:
             live = indexes.of(repo.path)
             assert live.wait(30, vectors=True)
-            assert "similarity" in live.index.search("circle area", 1)[0].why  # type: ignore[attr-defined]
+            assert "similarity" in live.index.search("circle area", 1)[0].why
         (settings.chroma / "chroma.sqlite3").write_bytes(b"garbage" * 1000)
     assert len(said) == 1 and "damaged" in said[0]
 

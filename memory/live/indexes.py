@@ -17,14 +17,14 @@ class Indexes:
         self._settings = settings
         self._say = say
         self._lock = Lock()
-        self._live: dict[Path, LiveIndex] = {}
+        self._live: dict[Path, LiveIndex[RepoIndex]] = {}
 
     @classmethod
     def open(cls, settings: IndexSettings, say: Callable[[str], None]) -> "Indexes":
         """Open none yet; `say` hears what a person should know about any of them."""
         return cls(settings, say)
 
-    def of(self, root: Path, listener: Listener | None = None) -> LiveIndex:
+    def of(self, root: Path, listener: Listener | None = None) -> LiveIndex[RepoIndex]:
         """Give a folder's index at once, to be brought up to date in the background.
 
         Raises RepoIndexError.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from memory.live.dirt import Dirt, Pile
 from memory.live.watch import Watch, WatchLimit
@@ -42,6 +42,8 @@ class Index(Protocol):
     def close(self) -> None: ...
 
 
+Kept = TypeVar("Kept", bound=Index)
+
 Listener = Callable[[Changes, Status], None]
 """Hears on a worker's thread what was found, and how far the index is; also when vectors have caught up."""
 
@@ -50,10 +52,10 @@ class _Closing(Exception):
     """Leaves a refresh that is under way."""
 
 
-class LiveIndex:
+class LiveIndex(Generic[Kept]):
     """Follows one folder until it is closed; `say` hears what a person should know, once each time."""
 
-    def __init__(self, index: Index, say: Callable[[str], None], listener: Listener | None = None) -> None:
+    def __init__(self, index: Kept, say: Callable[[str], None], listener: Listener | None = None) -> None:
         self.index = index
         self._say = say
         self._listener = listener
@@ -66,7 +68,7 @@ class LiveIndex:
         self._inode = 0
         self._threads = [Thread(target=work, daemon=True) for work in (self._follow, self._embed)]
 
-    def start(self) -> "LiveIndex":
+    def start(self) -> "LiveIndex[Kept]":
         """Look the folder through in the background, and again every few minutes."""
         for thread in self._threads:
             thread.start()

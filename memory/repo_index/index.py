@@ -124,7 +124,7 @@ class RepoIndex:
                 if ours:
                     self._embed(progress, stop)
                 if ours and collection:
-                    self._align(collection, stop)
+                    self._align(collection, progress, stop)
             except (EmbeddingError, VectorsUnavailable) as error:
                 self._lose(error)
 
@@ -148,7 +148,7 @@ class RepoIndex:
                 self._collection.upsert(keys, rows)
             progress(start + len(batch), len(missing))
 
-    def _align(self, collection: VectorCollection, stop: Callable[[], bool]) -> None:
+    def _align(self, collection: VectorCollection, progress: Progress, stop: Callable[[], bool]) -> None:
         """Give a store of vectors of its own what it lacks, and take from it what no chunk has any more."""
         if isinstance(collection, Exact):
             return
@@ -162,6 +162,7 @@ class RepoIndex:
             found = self._store.embeddings(self.embedder.key, keys, self.embedder.dimension)
             collection.upsert(list(found), np.array(list(found.values()), np.float32))
             self._lacking -= len(keys)
+            progress(len(lacking) - self._lacking, len(lacking))
         if had - wanted:
             collection.delete(had - wanted)
         collection.tidy(stop)

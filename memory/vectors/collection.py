@@ -19,11 +19,11 @@ HNSW = {"space": "cosine", "ef_construction": 128, "max_neighbors": 24, "ef_sear
 """After 8 rounds of deleting and adding a quarter of 6,000 clustered vectors, every vector is still found."""
 
 NUMBERS = 100_000
-"""Numbers in the vectors of one call: Chroma lets no other Python thread run meanwhile, 10 ms for each call
+"""Numbers in the vectors that one call writes: Chroma lets no other Python thread run meanwhile, 10 ms for each call
 and 1 ms for each thousand of them."""
 
 PAGE = 1_000
-"""Ids and vectors read or deleted in one call; Chroma takes 5,461."""
+"""Vectors read in one call; Chroma takes 5,461."""
 
 FEW = 1_000
 """Deletions that never pile up."""
@@ -66,7 +66,7 @@ class Collection:
     def delete(self, ids: Many[str]) -> None:
         """Remove vectors; ids that are not there are passed over."""
         with self._writing:
-            for batch in _batches(list(ids), PAGE):
+            for batch in _batches(list(ids), self._batch):
                 with self._store.used():
                     known = self._handle.get(ids=batch, include=[])["ids"]
                     if known:
