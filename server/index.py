@@ -27,8 +27,7 @@ _STEPS = 10
 
 async def index(settings: Settings, face: Face, folder: Path, query: str | None) -> Exit:
     """Index a folder, and show what answers the query best."""
-    if not await asyncio.to_thread(folder.is_dir):
-        raise Usage(f"there is no folder {line(str(folder))}; name one that holds source files")
+    await must_exist(folder)
     wanted = index_settings(settings)
     stop = Event()
     with (
@@ -58,6 +57,12 @@ async def index(settings: Settings, face: Face, folder: Path, query: str | None)
             snippets = await asyncio.to_thread(opened.search, query, RESULTS)
             show(face, snippets)
     return Exit.VERIFIED
+
+
+async def must_exist(folder: Path) -> None:
+    """Raise Usage if there is no such folder."""
+    if not await asyncio.to_thread(folder.is_dir):
+        raise Usage(f"there is no folder {line(str(folder))}; name one that holds source files")
 
 
 @contextmanager

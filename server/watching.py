@@ -11,7 +11,7 @@ from memory.live import Indexes, LiveIndex
 from memory.repo_index import Changes, RepoIndex, Status
 from server.exits import Exit
 from server.face import Face
-from server.index import RESULTS, show
+from server.index import RESULTS, must_exist, show
 from server.signals import stopping
 from server.wording import clean, count
 
@@ -21,6 +21,7 @@ TICK = 0.5
 
 async def watch(settings: Settings, face: Face, folder: Path, query: str | None) -> Exit:
     """Bring a folder's index up to date and keep it so; what answers the query is shown when it changes."""
+    await must_exist(folder)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     found: asyncio.Queue[tuple[Changes, Status]] = asyncio.Queue()
 

@@ -210,7 +210,8 @@ def test_a_failure_is_said_once_and_tried_again(repo: GitRepo, monkeypatch: pyte
 def test_text_goes_on_while_another_owns_the_vectors_and_they_follow(
     repo: GitRepo, settings: IndexSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memory.live.live_index.RETRY", 0.1)
+    monkeypatch.setattr("memory.live.live_index.RETRY", (0.1, 0.1))
+    monkeypatch.setattr("memory.live.live_index.BEAT", 0.1)
     said: list[str] = []
     other = Vectors.open(settings.chroma)
     with closing(Shelf(settings.chroma, say=said.append, cool_down=0)) as shelf:

@@ -19,10 +19,10 @@ POLL = 5.0
 """The same where folders cannot be watched."""
 
 BEAT = 1.0
-"""Seconds between looks whether the folder itself is still there."""
+"""Seconds between looks whether the folder itself is still there, and the store of vectors."""
 
-RETRY = 15.0
-"""Seconds after which missing vectors are tried for again; their store has a cool-down of its own."""
+RETRY = (5.0, 60.0)
+"""Seconds after which missing vectors are tried for again: at first, and at most."""
 
 
 class Index(Protocol):
@@ -141,13 +141,15 @@ class LiveIndex(Generic[Kept]):
                 self._note("watch", str(error))
 
     def _embed(self) -> None:
+        pause = BEAT
         while not self._closing.is_set():
-            called = self._behind.wait(RETRY)
+            called = self._behind.wait(pause)
             if self._closing.is_set():
                 return
             if self._read.is_set() and (called or self.index.lacks_vectors):
                 self._behind.clear()
                 self._guarded("vectors", self._catch_up)
+                pause = min(max(2 * pause, RETRY[0]), RETRY[1]) if self.index.lacks_vectors else BEAT
 
     def _catch_up(self) -> None:
         self.index.embed(self._ignore, self._closing.is_set)

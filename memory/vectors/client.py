@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 REACH_SECONDS = 3.0
 """How long a server may take to say that it is there."""
 
-CALL_SECONDS = 10.0
-"""How long a server may be silent in a call; Chroma's own client would wait for ever."""
+CALL_SECONDS = 5.0
+"""How long a server may be silent in a call, a search's too; Chroma's own client would wait for ever."""
 
 
 def embedded(folder: Path) -> "Client":

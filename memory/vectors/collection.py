@@ -19,7 +19,7 @@ HNSW = {"space": "cosine", "ef_construction": 128, "max_neighbors": 24, "ef_sear
 """After 8 rounds of deleting and adding a quarter of 6,000 clustered vectors, every vector is still found."""
 
 NUMBERS = 100_000
-"""Numbers in the vectors that one call writes: Chroma lets no other Python thread run meanwhile, 10 ms for each call
+"""Numbers in the vectors that one call writes: no other Python thread runs meanwhile, 10 ms for each
 and 1 ms for each thousand of them."""
 
 PAGE = 1_000

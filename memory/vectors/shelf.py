@@ -9,7 +9,7 @@ from memory.vectors.base import VectorsUnavailable
 from memory.vectors.collection import Collection
 from memory.vectors.store import Vectors
 
-COOL_DOWN = 15.0
+COOL_DOWN = 10.0
 """Seconds for which a store that failed, or was not to be had, is not tried again."""
 
 
