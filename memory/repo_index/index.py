@@ -35,7 +35,7 @@ from memory.repo_index.store import Store
 from memory.repo_index.vectors import Exact
 from memory.vectors import collection_name
 
-_CHUNKS_AT_ONCE = 128
+_CHUNKS_AT_ONCE = 64
 
 
 def _silent(done: int, total: int) -> None:
