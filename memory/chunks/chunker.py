@@ -2,7 +2,7 @@
 
 from os.path import splitext
 
-from memory.chunks.chunks import Chunk, syntax_chunks, text_chunks
+from memory.chunks.chunks import Chunk, is_minified, syntax_chunks, text_chunks
 from memory.chunks.grammars import has_grammar
 from memory.chunks.parser import Parser
 
@@ -19,7 +19,7 @@ class Chunker:
 
     def chunks(self, path: str, text: str) -> list[Chunk]:
         """Cut a file; one that breaks its grammar is cut by lines."""
-        if has_grammar(path):
+        if has_grammar(path) and not is_minified(text):
             parsed = self._parser.parse(path, text)
             if parsed and parsed.parts:
                 return syntax_chunks(text, parsed)

@@ -13,6 +13,8 @@ SIZE = 900
 """Characters that a chunk's text has at most, an outline's twice as many."""
 _MINIFIED = 400
 """Characters that the lines of a generated file have on average."""
+_FEW = 4
+"""Chunks that such a file gets."""
 _HEADING = re.compile(r"#{1,6}\s+(.*?)\s*#*\s*$")
 
 
@@ -42,10 +44,15 @@ def syntax_chunks(text: str, parsed: Parsed) -> list[Chunk]:
 
 def text_chunks(text: str, headings: bool = False) -> list[Chunk]:
     """Make chunks of lines, with `headings` as symbols (Markdown's)."""
-    lines = list(enumerate(text.splitlines(), 1))
-    if len(text) > _MINIFIED * (len(lines) + 10):
-        return list(_windows("", lines))[:4]
+    lines = list(enumerate(text.split("\n"), 1))
+    if is_minified(text):
+        return list(_windows("", lines))[:_FEW]
     return [chunk for symbol, section in _sections(lines, headings) for chunk in _windows(symbol, section)]
+
+
+def is_minified(text: str) -> bool:
+    """Tell whether a file was written by a program for programs."""
+    return len(text) > _MINIFIED * (text.count("\n") + 10)
 
 
 def _outline(definitions: list[str], lines: int) -> Chunk:
@@ -90,6 +97,7 @@ def _windows(symbol: str, lines: list[Line]) -> Iterator[Chunk]:
 
 
 def _chunk(symbol: str, lines: list[Line]) -> Iterator[Chunk]:
-    text = "\n".join(line for _, line in lines).strip("\n")
-    if text.strip():
-        yield Chunk(symbol, lines[0][0], lines[-1][0], text)
+    filled = [place for place, (_, line) in enumerate(lines) if line.strip()]
+    if filled:
+        lines = lines[filled[0] : filled[-1] + 1]
+        yield Chunk(symbol, lines[0][0], lines[-1][0], "\n".join(line for _, line in lines))

@@ -4,14 +4,16 @@ import re
 from functools import lru_cache
 
 _WORD = re.compile(r"\w+")
-_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_UNCASED = re.compile(r"[^\W\d_]+|\d+")
 _LONGEST = 40
 
 
 @lru_cache(maxsize=1 << 16)
 def parts_of(identifier: str) -> tuple[str, ...]:
     """Split `getHTTPResponse_2` into get, http, response, 2."""
-    return tuple(part.lower() for part in _PART.findall(identifier))
+    pattern = _PART if identifier.isascii() else _UNCASED
+    return tuple(part.lower() for part in pattern.findall(identifier))
 
 
 def words(text: str) -> list[str]:
