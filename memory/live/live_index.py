@@ -86,7 +86,7 @@ class LiveIndex(Generic[Kept]):
         return replace(status, note="; ".join(filter(None, [status.note, *self._notes.values()])))
 
     def wait(self, timeout: float, vectors: bool = False) -> bool:
-        """Wait until all that is marked was read, with `vectors` until it is embedded too; False if late."""
+        """Wait until the folder was read once, with `vectors` until what was read is embedded; False if late."""
         return (self._embedded if vectors else self._read).wait(timeout)
 
     def close(self) -> None:
@@ -94,11 +94,11 @@ class LiveIndex(Generic[Kept]):
         self._closing.set()
         self._behind.set()
         self._pile.close()
-        if self._watch is not None:
-            self._watch.close()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
+        if self._watch is not None:
+            self._watch.close()
         self.index.close()
 
     def _follow(self) -> None:
