@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 
 from graph.builder import Resources
 from graph.settings import AGENTS, Settings
+from memory.embeddings import EmbeddingSettings
 from memory.journal import Journal
+from memory.repo_index import IndexSettings
 from nodes.llm import ModelSettings, open_models
 from sandbox.backends import open_sandbox
 from sandbox.base import Sandbox
@@ -56,4 +58,21 @@ def model_settings(settings: Settings) -> ModelSettings:
         timeout=settings.llm_timeout,
         max_retries=settings.llm_max_retries,
         max_output_tokens=settings.llm_max_output_tokens,
+    )
+
+
+def index_settings(settings: Settings) -> IndexSettings:
+    """What the repositories' indexes need of the settings."""
+    key, folder = settings.openai_api_key, settings.repo_index_path
+    return IndexSettings(
+        folder=folder.expanduser().absolute() if folder else settings.home / "index",
+        chroma=settings.home / "chroma",
+        embeddings=EmbeddingSettings(
+            kind=settings.embeddings,
+            model_dir=settings.embeddings_model_dir and settings.embeddings_model_dir.expanduser(),
+            openai_key=key.get_secret_value() if key else None,
+            hosted=model_settings(settings).only_openai,
+        ),
+        chroma_host=settings.chroma_host,
+        chroma_port=settings.chroma_port,
     )

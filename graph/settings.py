@@ -49,6 +49,12 @@ class Settings(BaseSettings):
     llm_max_retries: int = Field(default=4, ge=0)
     llm_max_output_tokens: int = Field(default=8192, gt=0)
 
+    embeddings: Literal["auto", "openai", "minilm", "hash"] = "auto"
+    embeddings_model_dir: Path | None = None
+    repo_index_path: Path | None = None
+    chroma_host: str | None = None
+    chroma_port: int = Field(default=8001, ge=1, le=65535)
+
     sandbox_backend: Literal["auto", "docker", "bubblewrap"] = "auto"
     sandbox_image: str | None = None
     sandbox_timeout: float = Field(default=30.0, gt=0)

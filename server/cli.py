@@ -304,6 +304,34 @@ def doctor(env_file: EnvFile = None) -> None:
     _carry(body, env_file)
 
 
+@app.command()
+def index(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds the repository.")],
+    search: Annotated[
+        str | None, typer.Option("--search", metavar="QUERY", help="Show what answers this best.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and say what changes, until Ctrl-C.")
+    ] = False,
+    env_file: EnvFile = None,
+) -> None:
+    """Index a repository for search by words and by meaning.
+
+    What is unchanged is not read again; Ctrl-C leaves what is done.
+    """
+
+    async def body(settings: "Settings", face: "Face") -> int:
+        from server.index import index
+
+        if watch:
+            from server.watching import watch as follow
+
+            return await follow(settings, face, folder, search)
+        return await index(settings, face, folder, search)
+
+    _carry(body, env_file)
+
+
 Body = Callable[["Settings", "Face"], Coroutine[Any, Any, int]]
 
 

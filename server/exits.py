@@ -35,6 +35,7 @@ ERRORS = {
     "memory.ThreadBusy": Exit.USAGE,
     "memory.BudgetSpent": Exit.BUDGET,
     "memory.JournalError": Exit.ENVIRONMENT,
+    "memory.RepoIndexError": Exit.ENVIRONMENT,
     "nodes.ModelError": Exit.ENVIRONMENT,
     "nodes.NoSuite": Exit.ENVIRONMENT,
     "sandbox.SandboxError": Exit.ENVIRONMENT,

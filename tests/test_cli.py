@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from graph.events import EVENT, Event, RunFinished
 from graph.runner import RunnerError
 from memory.journal import BudgetSpent, Journal, JournalError, ThreadBusy
+from memory.repo_index import RepoIndexError
 from nodes.check import NoSuite
 from nodes.llm import ModelError
 from sandbox.base import SandboxError
@@ -119,6 +120,7 @@ def test_every_command_has_help_and_the_exit_codes_are_told() -> None:
         "fork",
         "demo",
         "doctor",
+        "index",
     ]:
         assert f"  {command} " in shown
         assert autocode(command, "--help").exit_code == 0
@@ -133,12 +135,13 @@ def test_every_error_of_ours_has_its_code_and_any_other_is_internal() -> None:
         ThreadBusy,
         BudgetSpent,
         JournalError,
+        RepoIndexError,
         ModelError,
         NoSuite,
         SandboxError,
     )
     codes = [exit_of(kind.__new__(kind)) for kind in ours]
-    assert codes == [2, 2, 2, 2, 4, 5, 5, 5, 5]
+    assert codes == [2, 2, 2, 2, 4, 5, 5, 5, 5, 5]
     assert len(ours) == len(ERRORS)
     assert exit_of(ZeroDivisionError()) is Exit.INTERNAL
 

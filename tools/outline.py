@@ -1,9 +1,7 @@
 """What source files define, and a map of a repository cut to a token limit by relevance."""
 
-import json
 import re
-import subprocess
-import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +9,12 @@ from functools import lru_cache
 from hashlib import sha256
 from math import log
 from os.path import basename, splitext
-from pathlib import Path
 from threading import Lock
 
-from tools.definitions import GRAMMARS
+from memory.chunks import Parser, has_grammar
 
-_PROGRAM = Path(__file__).with_name("definitions.py")
-_WORKER_SECONDS = 60.0
-_WORKERS = 3
+_MAY_BREAK = 3
+_SECONDS = 60.0
 _REMEMBERED = 5_000
 _SEEN: dict[str, list[str]] = {}
 """Outlines by the hash of their text, for many maps are made of the same files."""
@@ -40,7 +36,7 @@ def outline(path: str, text: str) -> list[str]:
 
 def outlines(files: Mapping[str, str]) -> dict[str, list[str]]:
     """Outline many files at once, in a process that text made to break grammars may break."""
-    keys = {path: _key(path, text) for path, text in files.items() if _is_known(path)}
+    keys = {path: _key(path, text) for path, text in files.items() if has_grammar(path)}
     with _LOCK:  # parallel steps ask for the same files
         if len(_SEEN) > _REMEMBERED:
             _SEEN.clear()
@@ -54,32 +50,16 @@ def _key(path: str, text: str) -> str:
 
 
 def _outlines(texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """Parse texts by key; once several have broken the parser, or time is up, the rest has no outline."""
     found: dict[str, list[str]] = {key: [] for key in texts}
-    waiting = list(texts)
-    for _ in range(_WORKERS):
-        if not waiting:
-            break
-        answers = _ask([(key, texts[key]) for key in waiting])
-        found.update(zip(waiting, answers, strict=False))
-        waiting = waiting[len(answers) + 1 :]  # the first without an answer is the one that broke it
+    late = time.monotonic() + _SECONDS
+    with Parser() as parser:
+        for key, text in texts.items():
+            if parser.broken == _MAY_BREAK or time.monotonic() > late:
+                break
+            parsed = parser.parse(key, text)
+            found[key] = parsed.outline if parsed else []
     return found
-
-
-def _is_known(path: str) -> bool:
-    return splitext(path)[1].lower() in GRAMMARS
-
-
-def _ask(files: Sequence[tuple[str, str]]) -> list[list[str]]:
-    lines = "".join(json.dumps(file) + "\n" for file in files)
-    command = [sys.executable, "-I", str(_PROGRAM)]
-    try:
-        done = subprocess.run(  # noqa: S603  our own program, with an empty environment
-            command, input=lines.encode(), capture_output=True, env={}, timeout=_WORKER_SECONDS
-        )
-        answers = done.stdout
-    except subprocess.TimeoutExpired as late:
-        answers = late.stdout or b""
-    return [json.loads(answer) for answer in answers.splitlines(keepends=True) if answer.endswith(b"\n")]
 
 
 def repository_map(
@@ -93,7 +73,7 @@ def repository_map(
     paths = sorted(path for path in files if path.isprintable())
     asked = set(_terms(query))
     by_path = _relevance(asked, {path: _terms(path) + _terms(basename(path)) for path in paths})
-    ranked = sorted(paths, key=lambda path: (-by_path[path], not _is_known(path), path.count("/"), path))
+    ranked = sorted(paths, key=lambda path: (-by_path[path], not has_grammar(path), path.count("/"), path))
     defined = outlines(_texts(ranked, files, read))
     by_definition = _relevance(asked, {path: _terms(" ".join(defined.get(path, ()))) for path in defined})
     ranked.sort(key=lambda path: -by_path[path] - by_definition.get(path, 0.0))
@@ -106,7 +86,7 @@ def _texts(
     texts: dict[str, str] = {}
     left = MAX_CANDIDATE_BYTES
     for path in ranked:
-        if not _is_known(path) or files[path] > min(MAX_FILE_BYTES, left):
+        if not has_grammar(path) or files[path] > min(MAX_FILE_BYTES, left):
             continue
         text = read(path)
         if text is not None:

@@ -49,6 +49,14 @@ class ModelSettings:
         """The model that steps in when another keeps failing."""
         return self._in_mode("default", self.default_model)
 
+    @property
+    def only_openai(self) -> bool:
+        """Whether every agent's model is hosted by OpenAI, so that it sees the code in any case."""
+        if self.mode == "openai":
+            return True
+        names = [self.model_of(agent) for agent in self.agents]
+        return self.mode == "litellm" and bool(names) and all(_provider(name) == "openai" for name in names)
+
     def _in_mode(self, role: str, name: str) -> str:
         """A default that belongs to another provider gives way to the mode's own model."""
         if self.mode in ("litellm", "replay") or role in self.explicit or _provider(name) == self.mode:

@@ -7,8 +7,8 @@ import pygit2
 from pygit2.enums import DeltaStatus, DiffOption, FileMode
 from pygit2.ffi import C
 
+from memory.secrecy import is_secret
 from tools.workspace.objects import Entry
-from tools.workspace.paths import is_secret
 
 _VALID, _SKIP_WORKTREE = 0x8000, 0x4000
 """Index flags: `git update-index --assume-unchanged`, and files outside a sparse checkout."""

@@ -1,37 +1,12 @@
-"""A program that lists the definitions of source files: JSON lines `[path, text]` in, JSON lists out.
+"""Which parts of a syntax tree are definitions, and the line that each has in an outline."""
 
-Grammars crash and swell on text that is made for it, so it runs in a process of its own, within limits.
-"""
-
-import importlib
-import json
-import resource
-import sys
-import time
 from collections.abc import Iterator
-from functools import cache
-from os.path import splitext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tree_sitter import Language, Node
+    from tree_sitter import Node
 
-GRAMMARS = {
-    ".py": "python.language",
-    ".pyi": "python.language",
-    ".js": "javascript.language",
-    ".jsx": "javascript.language",
-    ".mjs": "javascript.language",
-    ".cjs": "javascript.language",
-    ".ts": "typescript.language_typescript",
-    ".mts": "typescript.language_typescript",
-    ".cts": "typescript.language_typescript",
-    ".tsx": "typescript.language_tsx",
-    ".go": "go.language",
-    ".rs": "rust.language",
-    ".java": "java.language",
-}
-_HOLDERS = {
+HOLDERS = {
     "abstract_class_declaration",
     "annotation_type_declaration",
     "class",
@@ -47,7 +22,7 @@ _HOLDERS = {
     "trait_item",
 }
 """Definitions whose members' names are shown."""
-_PLAIN = {
+PLAIN = {
     "enum_item",
     "function_declaration",
     "function_definition",
@@ -65,8 +40,8 @@ _PLAIN = {
     "union_item",
 }
 _MEMBERS = (
-    _HOLDERS
-    | _PLAIN
+    HOLDERS
+    | PLAIN
     | {
         "abstract_method_signature",
         "compact_constructor_declaration",
@@ -77,10 +52,10 @@ _MEMBERS = (
         "property_signature",
     }
 )
-_VALUES = {"arrow_function", "class", "function_expression", "generator_function"}
+VALUES = {"arrow_function", "class", "function_expression", "generator_function"}
 """What makes a definition of the variable that it is assigned to."""
-_ASSIGNING = {"expression_statement", "lexical_declaration", "variable_declaration"}
-_WRAPPERS = {
+ASSIGNING = {"expression_statement", "lexical_declaration", "variable_declaration"}
+WRAPPERS = {
     "ERROR",
     "ambient_declaration",
     "decorated_definition",
@@ -89,60 +64,38 @@ _WRAPPERS = {
     "expression_statement",
     "type_declaration",
 }
-_BEFORE = {"annotation", "comment", "decorator", "marker_annotation"}
+BEFORE = {"annotation", "comment", "decorator", "marker_annotation"}
 """What may stand before a definition and is no part of its signature."""
 _GO_TYPES = {"type_alias", "type_spec"}
 _BODIES = {"field_declaration_list", "{", "(", "["}
 """What ends a signature where a grammar names no `body`."""
 
-SECONDS_PER_FILE = 0.5
-SECONDS = 10
-MEMORY = 1 << 29
 SIGNATURE_LENGTH = 200
 MEMBERS_SHOWN = 40
 
 
-def definitions(path: str, text: str) -> list[str]:
+def outline(root: "Node", data: bytes) -> list[str]:
     """List the top-level definitions of a file, as far as it can be understood."""
-    from tree_sitter import Parser
-
-    data = text.encode("utf-8", "replace")
-    late = time.process_time() + SECONDS_PER_FILE
-    try:
-        tree = Parser(_language(GRAMMARS[splitext(path)[1].lower()])).parse(
-            lambda offset, _: data[offset : offset + 65536],
-            progress_callback=lambda *_: time.process_time() > late,
-        )
-    except ValueError:  # the progress callback has stopped it
-        return []
-    return [_line(data, *found) for found in _found(tree.root_node)]
-
-
-@cache
-def _language(grammar: str) -> "Language":
-    from tree_sitter import Language
-
-    package, function = grammar.split(".")
-    return Language(getattr(importlib.import_module(f"tree_sitter_{package}"), function)())
+    return [_line(data, *found) for found in _found(root)]
 
 
 def _found(node: "Node") -> Iterator[tuple["Node", "Node"]]:
     """Find definitions, each with the node that its signature begins with."""
     for child in node.children:
-        if child.type in _HOLDERS or child.type in _PLAIN:
+        if child.type in HOLDERS or child.type in PLAIN:
             yield child, child
-        elif child.type in _VALUES and node.type == "export_statement":
+        elif child.type in VALUES and node.type == "export_statement":
             yield child, node
-        elif child.type in _ASSIGNING:
+        elif child.type in ASSIGNING:
             yield from ((value, child) for value in _assigned(child))
-        if child.type in _WRAPPERS:
+        if child.type in WRAPPERS:
             yield from _found(child)
 
 
 def _assigned(statement: "Node") -> Iterator["Node"]:
     for child in statement.named_children:
         value = child.child_by_field_name("value") or child.child_by_field_name("right")
-        if value is not None and value.type in _VALUES:
+        if value is not None and value.type in VALUES:
             yield value
 
 
@@ -184,9 +137,9 @@ def _first(node: "Node") -> "Node":
     """Skip decorators, annotations and comments."""
     for child in node.children:
         if child.type == "modifiers":
-            if any(inner.type not in _BEFORE for inner in child.children):
+            if any(inner.type not in BEFORE for inner in child.children):
                 return _first(child)
-        elif child.type not in _BEFORE:
+        elif child.type not in BEFORE:
             return child
     return node
 
@@ -200,7 +153,7 @@ def _extent(node: "Node") -> tuple[int, "Node | None"]:
     end = body.start_byte if body else node.end_byte
     if shape is not None and shape.type == "interface_type":
         return end, shape
-    return end, body if node.type in _HOLDERS else None
+    return end, body if node.type in HOLDERS else None
 
 
 def _names(data: bytes, holder: "Node") -> Iterator[bytes]:
@@ -208,20 +161,5 @@ def _names(data: bytes, holder: "Node") -> Iterator[bytes]:
         name = child.child_by_field_name("name")
         if child.type in _MEMBERS and name is not None:
             yield data[name.start_byte : name.end_byte]
-        elif child.type in _WRAPPERS:
+        elif child.type in WRAPPERS:
             yield from _names(data, child)
-
-
-def main() -> None:
-    """Answer every line of the input with one of its own; each is out before the next one is begun."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for line in sys.stdin:
-        path, text = json.loads(line)
-        sys.stdout.write(json.dumps(definitions(path, text)) + "\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

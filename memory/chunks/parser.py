@@ -1,0 +1,103 @@
+"""The restricted process that parses files: kept for many, replaced when a file breaks it."""
+
+import json
+import selectors
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from memory.chunks.cut import Part
+
+_ROOT = str(Path(__file__).resolve().parent.parent.parent)
+_START = f"import sys; sys.path.insert(0, {_ROOT!r}); from memory.chunks.worker import main; main()"
+_WALL_SECONDS = 20.0
+_FILES_EACH = 2_000
+_PIECE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A file's outline, a line a definition, and its parts; the ranges count bytes of its UTF-8 text."""
+
+    outline: list[str]
+    parts: list[Part]
+
+
+class Parser:
+    """One process at a time; not for several threads at once. Use as a context, or close it."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answered = 0
+        self.broken = 0
+
+    def __enter__(self) -> "Parser":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process; the next file starts another."""
+        if process := self._process:
+            self._process = None
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream:
+                    stream.close()
+
+    def parse(self, path: str, text: str) -> Parsed | None:
+        """Parse a file whose suffix has a grammar; None if that broke the process, which `broken` counts."""
+        if self._answered >= _FILES_EACH:
+            self.close()
+        request = json.dumps([path, text]).encode() + b"\n"
+        try:
+            outline, parts = json.loads(self._ask(self._running(), request))
+        except (OSError, ValueError):
+            self.broken += 1
+            self.close()
+            return None
+        self._answered += 1
+        return Parsed(outline, [(symbol, [(s, e) for s, e in ranges]) for symbol, ranges in parts])
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            self._answered = 0
+            self._process = subprocess.Popen(  # noqa: S603  our own program, with an empty environment
+                [sys.executable, "-I", "-c", _START],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={},
+                bufsize=0,
+            )
+        return self._process
+
+    def _ask(self, process: "subprocess.Popen[bytes]", request: bytes) -> bytes:
+        """Write the request and read a line; raises OSError when that takes too long or the process ends."""
+        assert process.stdin and process.stdout  # noqa: S101  both are pipes
+        late, answer, left = time.monotonic() + _WALL_SECONDS, b"", memoryview(request)
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdin, selectors.EVENT_WRITE)
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while not answer.endswith(b"\n"):
+                ready = selector.select(late - time.monotonic())
+                if not ready:
+                    raise TimeoutError("the parser does not answer")
+                for key, _ in ready:
+                    if key.fileobj is process.stdin:
+                        left = left[process.stdin.write(left[:4096]) :]
+                        if not left:
+                            selector.unregister(process.stdin)
+                        continue
+                    piece = process.stdout.read(_PIECE)
+                    if not piece:
+                        raise BrokenPipeError("the parser has ended")
+                    answer += piece
+        return answer

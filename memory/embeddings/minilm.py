@@ -1,0 +1,107 @@
+"""all-MiniLM-L6-v2 on this machine, through onnxruntime."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+
+from memory.embeddings.base import EmbeddingError, Vectors, unit
+
+DIMENSION = 384
+_TOKENS = 256
+_BATCH = 32
+_DOWNLOAD_SECONDS = 90.0
+CHROMA_CACHE = Path(".cache/chroma/onnx_models/all-MiniLM-L6-v2/onnx")
+"""Where Chroma keeps the model it downloads, below the user's home."""
+
+
+def find(model_dir: Path | None) -> Path | None:
+    """Find the model: in the folder that is set, else in Chroma's cache."""
+    places = [model_dir] if model_dir else []
+    places.append(Path.home() / CHROMA_CACHE)
+    return next((place for place in places if is_model(place)), None)
+
+
+def is_model(folder: Path) -> bool:
+    """Tell whether a folder holds the model and its tokenizer."""
+    return all((folder / name).is_file() for name in ("model.onnx", "tokenizer.json"))
+
+
+def download() -> Path:
+    """Let Chroma download the model; raises EmbeddingError when that fails or takes too long."""
+    failures: list[Exception] = []
+    thread = Thread(target=_download, args=(failures,), name="minilm-download", daemon=True)
+    thread.start()
+    thread.join(_DOWNLOAD_SECONDS)
+    if failures:
+        raise EmbeddingError(f"MiniLM could not be downloaded: {failures[0]}")
+    if (place := find(None)) is None:
+        raise EmbeddingError(f"MiniLM was not downloaded within {_DOWNLOAD_SECONDS:.0f} s")
+    return place
+
+
+def _download(failures: list[Exception]) -> None:
+    from chromadb.utils.embedding_functions import ONNXMiniLM_L6_V2
+
+    try:
+        ONNXMiniLM_L6_V2()._download_model_if_not_exists()
+    except Exception as error:  # a library's thread of ours: whatever it raises is told
+        failures.append(error)
+
+
+class MiniLmEmbedder:
+    """The model of one folder; its key names the file, for an int8 model's vectors are not the original's."""
+
+    dimension = DIMENSION
+
+    def __init__(self, folder: Path, why: str = "asked for") -> None:
+        """Load the model; raises EmbeddingError."""
+        import onnxruntime  # type: ignore[import-untyped]  # it has no type hints
+        from tokenizers import Tokenizer
+
+        self.why = why
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            with (folder / "model.onnx").open("rb") as file:
+                digest = sha256(file.read(1 << 16))
+            digest.update(str((folder / "model.onnx").stat().st_size).encode())
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            self._session = onnxruntime.InferenceSession(
+                str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # both libraries raise bare exceptions of their own
+            raise EmbeddingError(f"the model in {folder} cannot be loaded: {error}") from error
+        self._tokenizer.enable_truncation(_TOKENS)
+        self._tokenizer.no_padding()
+        self._inputs = {entry.name for entry in self._session.get_inputs()}
+        self.key = f"minilm-{DIMENSION}-{digest.hexdigest()[:8]}"
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Give the mean of each text's token vectors; texts of a length go together, so little is padded."""
+        encoded = [one.ids for one in self._tokenizer.encode_batch(list(texts))]
+        rows = np.zeros((len(texts), DIMENSION), np.float32)
+        order = sorted(range(len(texts)), key=lambda number: len(encoded[number]))
+        for start in range(0, len(order), _BATCH):
+            batch = order[start : start + _BATCH]
+            rows[batch] = self._means([encoded[number] for number in batch])
+        return unit(rows)
+
+    def _means(self, batch: list[list[int]]) -> Vectors:
+        ids = np.zeros((len(batch), max(map(len, batch))), np.int64)
+        for row, tokens in zip(ids, batch, strict=True):
+            row[: len(tokens)] = tokens
+        mask = np.array(
+            [[1] * len(tokens) + [0] * (ids.shape[1] - len(tokens)) for tokens in batch], np.int64
+        )
+        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        try:
+            hidden = self._session.run(None, {name: given[name] for name in self._inputs})[0]
+        except Exception as error:  # onnxruntime raises bare exceptions of its own
+            raise EmbeddingError(f"MiniLM failed: {error}") from error
+        weights = mask[:, :, None].astype(np.float32)
+        means: Vectors = (np.asarray(hidden, np.float32) * weights).sum(axis=1) / weights.sum(axis=1)
+        return means
