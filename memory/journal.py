@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, se
 from memory.budget import BudgetSpent
 from memory.completions import Completions
 from memory.database import Database, JournalError, transaction, view
+from memory.episodes import Episodes
 from memory.owner import Owner
 from memory.tables import checks, completions, events, runs, threads
 
@@ -73,12 +74,13 @@ class ThreadBusy(Exception):
 
 
 class Journal:
-    """Everything durable but the checkpoints; `completions` is the models' share of it."""
+    """Everything durable but the checkpoints: `completions` for the models, `episodes` for memory."""
 
     def __init__(self, database: Database, secrets: Sequence[str] = ()) -> None:
         self._database = database
         self._secrets = tuple(secret for secret in secrets if secret)
         self.completions = Completions(database, self._masked)
+        self.episodes = Episodes(database, self._masked)
 
     @classmethod
     async def open(cls, url: str, secrets: Sequence[str] = ()) -> "Journal":
