@@ -61,7 +61,7 @@ class Runner:
         """Run a task, on a new thread or from the last result of `thread_id`."""
         thread_id = thread_id or uuid4().hex[:10]
         task = self._complete(input)
-        await self._ready()
+        await self._ready(task["repo"])
         last = await self.journal.last_run(thread_id)
         if last and last.status in ("running", "waiting"):
             raise RunnerError(f"thread {thread_id} has an unfinished run; resume it, or cancel it first")
@@ -80,7 +80,7 @@ class Runner:
         if unknown := set(answers or ()) - pending:
             waiting = ", ".join(sorted(pending)) or "none"
             raise RunnerError(f"no such approval: {', '.join(sorted(unknown))}; pending: {waiting}")
-        await self._ready()
+        await self._ready(run.input["repo"])
         async with self._lease(thread_id, run.input["repo"]) as owner:
             await self.journal.continue_run(run.id)
             await self.journal.completions.abandon_all(run.id)
@@ -157,8 +157,12 @@ class Runner:
             "options": options,
         }
 
-    async def _ready(self) -> None:
-        """One clear error before any work when a model or the sandbox is not there."""
+    async def _ready(self, repo: str) -> None:
+        """One clear error before any work when a model or the sandbox is not there; memory gets a start."""
+        if self.resources.memory:
+            with suppress(WorkspaceError):
+                workspace = await asyncio.to_thread(Workspace.open, Path(repo))
+                await self.resources.memory.prepare(workspace.path)
         sandbox, _ = await asyncio.gather(self.resources.sandbox(), self.resources.models.probe())
         sandbox.prepare()
 
