@@ -88,7 +88,10 @@ class Recollection:
         if self._scope == "repository":
             titles = [title for title in titles if title.id in near]
         alike = await asyncio.to_thread(self._likeness.alike, task, titles, near)
-        best = sorted(alike, key=lambda found: (found[0].id not in near, -found[1]))[:TOP]
+        by_task: dict[str, tuple[Title, float]] = {}
+        for found in sorted(alike, key=lambda found: (found[0].id not in near, -found[1])):
+            by_task.setdefault(found[0].task, found)
+        best = list(by_task.values())[:TOP]
         read = {one.id: one for one in await self.episodes.read([title.id for title, _ in best])}
         return [
             Recalled(read[title.id], similarity, title.id in near)

@@ -1,5 +1,6 @@
 """What agents are shown of a repository: contents, a map, AGENTS.md, the user's files; cut by lines."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
@@ -18,6 +19,9 @@ EXAMPLE_TOKENS = 2_000
 MAP_TOKENS = 4_000
 DIFF_TOKENS = 16_000
 CHARS_A_TOKEN = 4
+_NAME = re.compile(r"[\w.:$~<>-]{1,80}")
+"""What a symbol may look like outside a fence: a heading of a document may be a sentence, and anybody's."""
+
 MARGIN = 60
 """Lines shown on either side of a change in a file that is too long to be shown whole."""
 
@@ -142,7 +146,7 @@ def places_section(places: Sequence[Place]) -> str:
     """What a search of the repository found for the work at hand."""
     parts = []
     for place in places:
-        symbol = f", {place['symbol']}" if place["symbol"] else ""
+        symbol = f", {place['symbol']}" if _NAME.fullmatch(place["symbol"]) else ""
         where = f"### {place['path']}, lines {place['first']} to {place['last']}{symbol}"
         parts.append(f"{where}\n{fenced(place['text'])}")
     return section("Places in the repository that a search found for this", "\n\n".join(parts))
