@@ -94,13 +94,14 @@ class Likeness:
         """Rank the nearest episodes, best first, however far they are."""
         return self._ranked(task, titles)[1]
 
-    def keep(self, titles: Sequence[Title]) -> None:
-        """Bring Chroma up to these episodes, if it is there; it can be brought up later as well."""
+    def keep(self, titles: Sequence[Title]) -> bool:
+        """Bring Chroma up to these episodes, if it is there: else the next search does that."""
         if ready := self._ready:
             try:
                 self._aligned(*ready, titles)
             except (EmbeddingError, VectorsUnavailable):
                 self._ready = None
+        return self._ready is not None
 
     def _ranked(self, task: str, titles: Sequence[Title]) -> tuple[str, Ranked]:
         ready = self._ready

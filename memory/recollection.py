@@ -1,7 +1,7 @@
 """One process's memory: the live indexes of repositories, and what earlier tasks taught."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,9 @@ from memory.repo_index import RepoIndexError, Snippet, View
 TOP = 5
 GRACE_SECONDS = 0.5
 """What a run that may learn something gives the embedder to load; then words alone are compared."""
+
+ALIGNING_SECONDS = 2.0
+"""How long the end of a run waits for the vector of what it taught; the next search makes it otherwise."""
 
 Scope = Literal["all", "repository"]
 
@@ -107,17 +110,13 @@ class Recollection:
     async def remember(self, episode: Episode) -> None:
         """Keep an episode; where Chroma is not there, its vector is made when episodes are searched next."""
         await self.episodes.store(episode)
-        await self._keep()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ALIGNING_SECONDS):
+                await self.align()
 
-    async def forget(self, ids: Collection[str]) -> set[str]:
-        """Delete episodes with their vectors; where one is unknown, none, and the unknown ones are given."""
-        if unknown := await self.episodes.forget(ids):
-            return unknown
-        await self._keep()
-        return set()
-
-    async def _keep(self) -> None:
-        await asyncio.to_thread(self._likeness.keep, await self.episodes.titles())
+    async def align(self) -> bool:
+        """Let Chroma hold a vector for each episode and no other; False where it is not there."""
+        return await asyncio.to_thread(self._likeness.keep, await self.episodes.titles())
 
 
 def _same(title: Title, repo: str, root: str) -> bool:

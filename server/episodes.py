@@ -56,11 +56,14 @@ async def forget(settings: Settings, face: Face, ids: Sequence[str], all: bool) 
         raise Usage("name the episodes to forget, or give --all; `autocode memory list` shows their ids")
     async with _memory(settings, face) as memory:
         chosen = [title.id for title in await memory.episodes.titles()] if all else ids
-        await memory.warm()
-        if unknown := await memory.forget(chosen):
+        if unknown := await memory.episodes.forget(chosen):
             names = ", ".join(line(id) for id in sorted(unknown))
             raise Usage(f"there is no episode {names}; `autocode memory list` shows them; none was forgotten")
+        await memory.warm()
+        aligned = await memory.align()
     face.say(f"{count(len(set(chosen)), 'episode')} forgotten.")
+    if not aligned:
+        face.say("Chroma could not be asked; their vectors go when it is next searched.")
     return Exit.VERIFIED
 
 

@@ -48,6 +48,7 @@ def test_without_chroma_words_are_compared_and_deeds_are_not() -> None:
 
 def test_elsewhere_a_task_must_be_more_alike() -> None:
     likeness = Likeness(HashEmbedder, gone)
+    assert not likeness.keep(titles("c"))
     query, known = "Accept durations in minutes", titles("c")
     ((_, similarity),) = likeness.ranked(query, known)
     least = 0.35
@@ -66,8 +67,7 @@ def test_chroma_holds_a_vector_for_each_episode_and_no_other(store: Vectors) -> 
         ]
         (collection,) = store.client.list_collections()
         assert set(collection.get()["ids"]) == {title.id for title in known}
-    likeness.keep(titles("c"))
-    assert collection.count() == 1
+    assert likeness.keep(titles("c")) and collection.count() == 1
     store.close()
     best, _ = likeness.ranked("translation", titles("b", "c"))
     assert best[0].id == "b"
