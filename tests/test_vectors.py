@@ -172,8 +172,11 @@ def test_a_damaged_store_is_set_aside_and_a_new_one_works(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_store_that_every_process_dies_with_is_not_trusted_for_ever(filled: Path) -> None:
-    for _ in range(5):
+def test_a_store_that_every_process_dies_with_is_not_trusted_for_ever(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memory.vectors.folder.TRIES", 2)
+    for _ in range(2):
         process = subprocess.Popen(
             [sys.executable, "-c", OWN, str(filled)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -181,7 +184,7 @@ def test_a_store_that_every_process_dies_with_is_not_trusted_for_ever(filled: Pa
             assert process.stdout and process.stdout.readline() == "open\n"
             process.kill()
     with closing(Vectors.open(filled)) as vectors:
-        assert "5 processes in a row" in vectors.note
+        assert "2 processes in a row" in vectors.note
 
 
 def test_a_failure_in_use_costs_the_store_and_the_next_one_mends_it(filled: Path) -> None:

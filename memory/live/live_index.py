@@ -93,7 +93,7 @@ class LiveIndex(Generic[Kept]):
         return replace(status, note="; ".join(filter(None, [status.note, *self._notes.values()])))
 
     def wait(self, timeout: float, vectors: bool = False) -> bool:
-        """Wait until the folder was read once, with `vectors` until that is embedded; False if late."""
+        """Wait until the folder was read once, with `vectors` until that is embedded; False if it is late."""
         return (self._embedded if vectors else self._read).wait(timeout)
 
     def close(self) -> None:

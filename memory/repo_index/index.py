@@ -36,6 +36,7 @@ from memory.repo_index.vectors import Exact
 from memory.vectors import collection_name
 
 _CHUNKS_AT_ONCE = 64
+_VECTORS_AT_ONCE = 512
 
 
 def _silent(done: int, total: int) -> None:
@@ -155,10 +156,10 @@ class RepoIndex:
         wanted, had = self._store.keys(self.embedder.key), collection.ids()
         lacking = sorted(wanted - had)
         self._lacking = len(lacking)
-        for start in range(0, len(lacking), _CHUNKS_AT_ONCE):
+        for start in range(0, len(lacking), _VECTORS_AT_ONCE):
             if stop():
                 return
-            keys = lacking[start : start + _CHUNKS_AT_ONCE]
+            keys = lacking[start : start + _VECTORS_AT_ONCE]
             found = self._store.embeddings(self.embedder.key, keys, self.embedder.dimension)
             collection.upsert(list(found), np.array(list(found.values()), np.float32))
             self._lacking -= len(keys)

@@ -1,6 +1,7 @@
 """What a query asks for in full text."""
 
 import re
+from collections.abc import Callable, Sequence
 
 from memory.chunks.words import words
 
@@ -13,6 +14,7 @@ _STOP = {
     "with", "would", "you", "your",
 }  # fmt: skip
 _MOST = 32
+_CHUNKS = 12_000
 _ABOUT_TESTS = re.compile(r"\b(tests?|testing|pytest|unittest|specs?)\b", re.IGNORECASE)
 _TEST_PATH = re.compile(
     r"(^|/)(tests?|__tests__|testing|testdata|spec|specs|e2e|benchmarks?|examples?)/"
@@ -26,9 +28,17 @@ def terms(query: str) -> list[str]:
     return ([word for word in found if word not in _STOP and len(word) > 1] or found)[:_MOST]
 
 
-def matching(asked: list[str]) -> str:
-    """Write a full-text query for any of these words."""
-    return " OR ".join(f'"{word}"' for word in asked)
+def matching(asked: Sequence[str], holding: Callable[[str], int]) -> str:
+    """Write a full-text query for any of these words; `holding` tells how many chunks hold one.
+
+    Scoring takes time with every chunk that holds a word. When there are very many, the commonest words,
+    which tell least, count only where they name something.
+    """
+    found, said = 0, []
+    for number, word in sorted((holding(word), word) for word in asked):
+        found += number
+        said.append(f'"{word}"' if found <= _CHUNKS else f'{{path symbol}} : "{word}"')
+    return " OR ".join(said)
 
 
 def is_about_tests(query: str) -> bool:

@@ -24,10 +24,10 @@ def _worth(scores: Sequence[float]) -> float:
     return scores[0] + 0.3 * sum(score * 0.5**number for number, score in enumerate(scores[1:4]))
 
 
-def fused(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
-    """Join rankings by reciprocal rank (Cormack, Clarke and Buettcher 2009), best first."""
+def fused(rankings: Iterable[tuple[float, Sequence[T]]]) -> list[tuple[T, float]]:
+    """Join rankings, each with its weight, by reciprocal rank (Cormack et al. 2009), best first."""
     worth = defaultdict[T, float](float)
-    for ranking in rankings:
+    for weight, ranking in rankings:
         for number, item in enumerate(ranking, 1):
-            worth[item] += 1 / (K + number)
+            worth[item] += weight / (K + number)
     return sorted(worth.items(), key=lambda pair: (-pair[1], str(pair[0])))

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from memory.embeddings.base import Vectors
 from memory.repo_index.base import Snippet, VectorCollection
 from memory.repo_index.query import is_about_tests, is_test, matching, terms
-from memory.repo_index.rank import DEPTH, fused, pooled
+from memory.repo_index.rank import fused, pooled
 from memory.repo_index.store import Found, Store
 
 WEIGHTS = (1.0, 1.0, 1.0)
 """What a word of the path, of the symbol and of the body counts."""
-_CHUNKS = 4 * DEPTH
+_CHUNKS = 500
+"""Chunks of each ranking that are looked at."""
+_MEANING_WORTH = 0.5
+"""What a place among the vectors counts beside one in full text: bench/retrieval.py shows the difference."""
 _TEST_WORTH = 0.85
 """What a test's place counts where not tests are looked for: those of what it tests stand before it."""
 
@@ -42,12 +45,12 @@ def by_words(store: Store, asked: Sequence[str], is_seen: Callable[[int], bool])
     """Find chunks by their words."""
     if not asked:
         return Hits([])
-    limit = _CHUNKS
+    limit, wanted = _CHUNKS, matching(asked, store.holding)
     while True:
-        scored = store.matching(matching(list(asked)), WEIGHTS, limit)
+        scored = store.matching(wanted, WEIGHTS, limit)
         known = store.by_id([id for id, _ in scored])
         hits = [(known[id], score) for id, score in scored if id in known and is_seen(known[id].doc)]
-        if len(hits) * 2 >= _CHUNKS or len(scored) < limit or limit > 20 * _CHUNKS:
+        if len(hits) * 4 >= _CHUNKS or len(scored) < limit or limit > 20 * _CHUNKS:
             return Hits(hits)
         limit *= 4
 
@@ -56,7 +59,7 @@ def by_meaning(
     store: Store, collection: VectorCollection, asked: Vectors, is_seen: Callable[[int], bool]
 ) -> Hits:
     """Find chunks by their vectors; raises VectorsUnavailable."""
-    nearest = dict(collection.query(asked, 2 * _CHUNKS))
+    nearest = dict(collection.query(asked, _CHUNKS))
     found = [(hit, nearest[hit.key]) for hit in store.by_key(list(nearest)) if is_seen(hit.doc)]
     return Hits(sorted(found, key=lambda pair: (-pair[1], pair[0].path, pair[0].id))[:_CHUNKS])
 
@@ -65,7 +68,7 @@ def joined(query: str, text: Hits, meaning: Hits, k: int) -> list[Snippet]:
     """Join both rankings."""
     asked, worded, near = terms(query), text.best(), meaning.best()
     snippets = []
-    ranked = fused([text.files(), meaning.files()])
+    ranked = fused([(1.0, text.files()), (_MEANING_WORTH, meaning.files())])
     if not is_about_tests(query):
         ranked = [(path, score * (_TEST_WORTH if is_test(path) else 1)) for path, score in ranked]
         ranked.sort(key=lambda pair: -pair[1])

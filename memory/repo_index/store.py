@@ -259,9 +259,10 @@ class Store:
     def corpus(self) -> Corpus:
         """What full text knows of all chunks."""
         chunks, length = self.read("SELECT coalesce(sum(chunks), 0), coalesce(sum(words), 0) FROM docs")[0]
-        return Corpus(chunks, length / max(chunks, 1), self._holding)
+        return Corpus(chunks, length / max(chunks, 1), self.holding)
 
-    def _holding(self, word: str) -> int:
+    def holding(self, word: str) -> int:
+        """How many chunks hold a word."""
         return int(self.read("SELECT count(*) FROM words WHERE words MATCH ?", [f'"{word}"'])[0][0])
 
     def vectors(self, model: str, after: int) -> list[tuple[int, str, bytes]]:

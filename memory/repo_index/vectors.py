@@ -1,6 +1,7 @@
 """Exact search among the vectors that the index itself keeps."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -60,26 +61,55 @@ class _Dense:
 
 
 class _Sparse:
-    def __init__(self) -> None:
-        self._count = 0
-        self._rows = np.zeros(0, np.int32)
-        self._places = np.zeros(0, np.uint16)
-        self._values = np.zeros(0, np.float32)
+    """Places with the rows that fill them: sorted by place, but for a tail of those that came last."""
+
+    def __init__(self, dimension: int) -> None:
+        self._count, self._dimension = 0, dimension
+        self._sorted = self._tail = _Filled.none()
+        self._starts = np.zeros(dimension + 1, np.int64)
 
     def add(self, packed: Sequence[bytes]) -> None:
         pairs = [_sparse(data) for data in packed]
-        lengths = [len(places) for places, _ in pairs]
         numbers = np.arange(self._count, self._count + len(packed), dtype=np.int32)
         self._count += len(packed)
-        self._rows = np.concatenate([self._rows, np.repeat(numbers, lengths)])
-        self._places = np.concatenate([self._places, *(places for places, _ in pairs)])
-        self._values = np.concatenate([self._values, *(values.astype(np.float32) for _, values in pairs)])
+        self._tail = self._tail + _Filled(
+            np.concatenate([places for places, _ in pairs]),
+            np.repeat(numbers, [len(places) for places, _ in pairs]),
+            np.concatenate([values for _, values in pairs]).astype(np.float32),
+        )
+        if len(self._tail.places) * 8 > len(self._sorted.places):
+            whole = self._sorted + self._tail
+            self._sorted, self._tail = whole.at(np.argsort(whole.places, kind="stable")), _Filled.none()
+            self._starts = np.searchsorted(self._sorted.places, np.arange(self._dimension + 1))
 
     def scores(self, embedding: Vectors) -> Vectors:
-        weights = embedding[self._places]
-        filled = np.flatnonzero(weights)
-        products = weights[filled] * self._values[filled]
-        return np.bincount(self._rows[filled], products, self._count).astype(np.float32)
+        found = np.zeros(self._count, np.float32)
+        for place in np.flatnonzero(embedding):
+            some = self._sorted.at(slice(self._starts[place], self._starts[place + 1]))
+            found[some.rows] += some.values * embedding[place]
+        np.add.at(found, self._tail.rows, self._tail.values * embedding[self._tail.places])
+        return found
+
+
+@dataclass(frozen=True)
+class _Filled:
+    places: NDArray[np.uint16]
+    rows: NDArray[np.int32]
+    values: Vectors
+
+    @classmethod
+    def none(cls) -> "_Filled":
+        return cls(np.zeros(0, np.uint16), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+    def __add__(self, other: "_Filled") -> "_Filled":
+        return _Filled(
+            np.concatenate([self.places, other.places]),
+            np.concatenate([self.rows, other.rows]),
+            np.concatenate([self.values, other.values]),
+        )
+
+    def at(self, chosen: slice | NDArray[np.int64]) -> "_Filled":
+        return _Filled(self.places[chosen], self.rows[chosen], self.values[chosen])
 
 
 class Exact:
@@ -123,6 +153,6 @@ class Exact:
             return
         self._last = rows[-1][0]
         if self._bank is None:
-            self._bank = _Sparse() if rows[0][2][:1] == b"s" else _Dense(self._dimension)
+            self._bank = _Sparse(self._dimension) if rows[0][2][:1] == b"s" else _Dense(self._dimension)
         self._bank.add([data for _, _, data in rows])
         self._keys += [key for _, key, _ in rows]

@@ -1,0 +1,155 @@
+"""What the repository index finds and how long it takes: every figure that is promised of it.
+
+    python bench/retrieval.py [--tree DIR] [--chunks 45000] [--embeddings hash] [--model-dir DIR]
+        [--queries FILE --clones DIR --trees DIR]
+
+Indexes a tree (default: this checkout), then a made-up repository of so many chunks, and times full text, a
+second look at what is unchanged, one edited file, and queries. With a development set (JSON Lines of repo,
+parent, query, gold, as its own scorer reads them) the scorer that lies beside it is run too.
+"""
+
+import argparse
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from memory.embeddings import EmbeddingSettings, Kind
+from memory.repo_index import IndexSettings, RepoIndex
+
+QUERIES = (
+    "where is the total price of a cart computed",
+    "retry a request after a timeout",
+    "the user cannot log in with an expired token",
+    "parse the value of a header",
+)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--tree", type=Path, default=ROOT)
+    parser.add_argument("--chunks", type=int, default=45_000)
+    parser.add_argument("--embeddings", choices=["auto", "minilm", "hash"], default="hash")
+    parser.add_argument("--model-dir", type=Path)
+    parser.add_argument("--queries", type=Path)
+    parser.add_argument("--clones", type=Path)
+    parser.add_argument("--trees", type=Path)
+    return parser.parse_args()
+
+
+def seconds(work: Callable[[], object], times: int = 1) -> float:
+    """The median duration of some work."""
+    spent = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - start)
+    return statistics.median(spent)
+
+
+def measure(tree: Path, edited: str, settings: IndexSettings, vectors: bool) -> None:
+    """Index a tree and print what that took, and how long queries take in it."""
+    with RepoIndex.open(tree, settings) as index:
+        full = seconds(index.refresh)
+        status = index.status()
+        print(f"{tree.name}: {status.files} files, {status.chunks} chunks")
+        print(f"  full text            {full:8.2f} s    {status.files / full:.0f} files/s")
+        print(f"  unchanged, reconciled{seconds(index.refresh, 5):8.3f} s")
+        file = tree / edited
+        kept = file.read_bytes()
+        try:
+            file.write_bytes(kept + b"\n\ndef appended_here():\n    return 1\n")
+            print(f"  one edited file      {seconds(lambda: index.refresh([edited])) * 1000:8.1f} ms")
+        finally:
+            file.write_bytes(kept)
+            index.refresh([edited])
+        if vectors:
+            spent = seconds(index.embed)
+            print(f"  vectors              {spent:8.2f} s    {status.chunks / spent:.0f} chunks/s")
+            for query in QUERIES:
+                index.search(query, 10)
+        slowest = max(seconds(lambda query=query: index.search(query, 10), 9) for query in QUERIES)  # type: ignore[misc]  # mypy does not infer the default's type
+        print(f"  query, slowest of {len(QUERIES)}  {slowest * 1000:8.1f} ms")
+
+
+def made_up(folder: Path, chunks: int) -> None:
+    """Write a repository of so many functions, its words as unequally frequent as those of real ones."""
+    chance = random.Random(7)
+    stems = [
+        a + b
+        for a in ("re", "un", "co", "de", "in")
+        for b in ("load", "parse", "send", "time", "user", "cart")
+    ]
+    common = [
+        "self",
+        "value",
+        "name",
+        "data",
+        "path",
+        "result",
+        "request",
+        "user",
+        "token",
+        "price",
+        "timeout",
+        "header",
+        "error",
+        "cart",
+        "log",
+    ]
+    rare = [f"{stem}{number}" for stem in stems for number in range(100)]
+    for module in range(chunks // 16):
+        lines = ["import os", ""]
+        for number in range(14):
+            said = " ".join(chance.choices(common, k=12) + chance.choices(rare, k=6))
+            code = "".join(
+                f"    {chance.choice(common)}_{chance.choice(rare)} = {chance.choice(common)}({number})\n"
+                for _ in range(8)
+            )
+            lines.append(
+                f'def {chance.choice(common)}_{chance.choice(rare)}(self):\n    """{said}."""\n{code}'
+            )
+        file = folder / f"package_{module // 50}" / f"module_{module}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(lines))
+
+
+def score(options: argparse.Namespace, kind: Kind, folder: Path) -> None:
+    """Run the development set's own scorer on `retrieve`."""
+    env = os.environ | {"EMBEDDINGS": kind, "REPO_INDEX_PATH": str(folder), "PYTHONPATH": str(ROOT)}
+    if options.model_dir:
+        env["EMBEDDINGS_MODEL_DIR"] = str(options.model_dir)
+    scorer = options.queries.with_name("score.py")
+    places = ["--clones", options.clones, "--trees", options.trees, "--queries", options.queries]
+    print(f"{options.queries.name}, {kind}:", flush=True)
+    subprocess.run(
+        [sys.executable, scorer, "memory.repo_index:retrieve", *map(str, places)], env=env, check=True
+    )
+
+
+def main() -> None:
+    """Measure everything in a folder that is removed afterwards."""
+    options = parse()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        embeddings = EmbeddingSettings(options.embeddings, options.model_dir)
+        settings = IndexSettings(folder / "index", folder / "chroma", embeddings)
+        edited = next(path for path in sorted(options.tree.rglob("*.py")) if path.stat().st_size > 2_000)
+        measure(options.tree, str(edited.relative_to(options.tree)), settings, vectors=True)
+        made_up(folder / "made up", options.chunks)
+        measure(folder / "made up", "package_0/module_0.py", settings, vectors=options.embeddings == "hash")
+        if options.queries:
+            score(options, options.embeddings, folder / "scored")
+
+
+if __name__ == "__main__":
+    main()
