@@ -8,6 +8,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
+from memory.recollection import Recollection
 from nodes.check import Check, CheckCache, OpenSandbox
 from nodes.coder import Coder
 from nodes.commit import Commit
@@ -17,6 +18,7 @@ from nodes.llm import Models
 from nodes.merge import Dispatch, Merge, branches
 from nodes.planner import Approval, Planner
 from nodes.proof import Proof
+from nodes.recall import Recall
 from nodes.snapshot import Snapshot
 from nodes.state import BranchInput, Input, Options, State
 from nodes.tester import Tester
@@ -31,27 +33,30 @@ class Resources:
     models: Models
     sandbox: OpenSandbox
     checks: CheckCache
+    memory: Recollection | None = None
 
 
 def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = None) -> Graph:
     """Compile the graph; without a checkpointer for a platform that brings its own."""
-    models = resources.models
+    models, memory = resources.models, resources.memory
     graph = StateGraph(State, input_schema=Input)
 
     graph.add_node("snapshot", Snapshot())
+    graph.add_node("recall", Recall(memory))
     graph.add_node("planner", Planner(models))
     graph.add_node("approval", Approval())
-    graph.add_node("dispatch", Dispatch())
+    graph.add_node("dispatch", Dispatch(memory))
     graph.add_node("coder", Coder(models), input_schema=BranchInput)
     graph.add_node("merge", Merge())
     graph.add_node("tester", Tester(models))
     graph.add_node("sandbox", Check(resources.sandbox, resources.checks))
     graph.add_node("debugger", Debugger(models))
     graph.add_node("critic", Critic(models))
-    graph.add_node("commit", Commit())
+    graph.add_node("commit", Commit(memory))
 
     graph.add_edge(START, "snapshot")
-    graph.add_edge("snapshot", "planner")
+    graph.add_edge("snapshot", "recall")
+    graph.add_edge("recall", "planner")
     graph.add_conditional_edges("planner", planned)
     graph.add_conditional_edges("approval", unless_stopped("dispatch"), ["dispatch", "commit"])
     graph.add_conditional_edges("dispatch", branches, ["coder", "tester", "commit"])

@@ -104,6 +104,35 @@ class Token(_Event):
     data: Data
 
 
+class RecalledEpisode(_Data):
+    """An earlier task like this one; `similarity` from 0 to 1."""
+
+    id: str
+    task: str
+    similarity: float
+
+
+class IndexState(_Data):
+    """How far the repository's index was: the share of it with vectors, and why it is not more."""
+
+    engine: str
+    embedded: float
+    note: str
+    ready: bool
+
+
+class Recalled(_Event):
+    """What memory had, for the task or for the step: the file of each place that was found, and episodes."""
+
+    class Data(_Data):
+        files: list[str]
+        episodes: list[RecalledEpisode]
+        index: IndexState
+
+    type: Literal["recall"] = "recall"
+    data: Data
+
+
 class PlanMade(_Event):
     """The plan as it stands; `fallback` when the planner's own could not be used."""
 
@@ -281,6 +310,7 @@ Event = Annotated[
     | NodeStarted
     | NodeFinished
     | Token
+    | Recalled
     | PlanMade
     | ApprovalRequired
     | ApprovalResolved

@@ -6,12 +6,18 @@ from contextlib import asynccontextmanager
 
 from graph.builder import Resources
 from graph.settings import AGENTS, Settings
-from memory.embeddings import EmbeddingSettings
+from memory.embeddings import EmbeddingSettings, choose, open_embedder
 from memory.journal import Journal
+from memory.likeness import Likeness
+from memory.live import Indexes
+from memory.recollection import Recollection
 from memory.repo_index import IndexSettings
 from nodes.llm import ModelSettings, open_models
 from sandbox.backends import open_sandbox
 from sandbox.base import Sandbox
+
+VECTORS_AFTER_SECONDS = 3.0
+"""Seconds after which vectors of hashed words are made: for a short run Chroma's import would not pay."""
 
 
 @asynccontextmanager
@@ -29,11 +35,34 @@ async def open_resources(
             return opened[0]
 
     try:
-        async with open_models(model_settings(settings), journal.completions, journal) as models:
-            yield Resources(models, sandbox, journal)
+        async with (
+            open_models(model_settings(settings), journal.completions, journal) as models,
+            open_memory(settings, journal, say) as memory,
+        ):
+            yield Resources(models, sandbox, journal, memory)
     finally:
         for one in opened:
             await one.aclose()
+
+
+@asynccontextmanager
+async def open_memory(
+    settings: Settings, journal: Journal, say: Callable[[str], None], delay: float = VECTORS_AFTER_SECONDS
+) -> AsyncIterator[Recollection | None]:
+    """Yield what runs remember and recall, None where it is switched off; nothing is waited for."""
+    if not settings.enable_memory:
+        yield None
+        return
+    wanted = index_settings(settings)
+    choice = await asyncio.to_thread(choose, wanted.embeddings)
+    patience = delay if choice.kind == "hash" else 0.0
+    indexes = Indexes.open(wanted, say, patience)
+    likeness = Likeness(lambda: open_embedder(wanted.embeddings), indexes.shelf.collection, patience)
+    try:
+        yield Recollection(journal.episodes, indexes, likeness, settings.memory_scope)
+    finally:
+        await asyncio.to_thread(likeness.close)
+        await asyncio.to_thread(indexes.close)
 
 
 def model_settings(settings: Settings) -> ModelSettings:

@@ -66,7 +66,7 @@ class Runner:
         """Run a task, on a new thread or from the last result of `thread_id`."""
         thread_id = thread_id or uuid4().hex[:10]
         task = completed(input, self.settings)
-        await self.ready()
+        await self.ready(task.get("repo"))
         run = await self.journal.current_run(thread_id)
         if run and run.status in ("queued", "running", "waiting"):
             raise RunnerError(f"thread {thread_id} has an unfinished run; resume it, or cancel it first")
@@ -80,7 +80,7 @@ class Runner:
     async def resume(self, thread_id: str, answers: Answers | None = None) -> AsyncIterator[Event]:
         """Go on with the thread's unfinished run; `answers` maps interrupt ids to a human's decisions."""
         run = await self.unfinished(thread_id)
-        await self.ready()
+        await self.ready(run.input["repo"])
         async with self._lease(thread_id, run.input["repo"]) as owner:
             for event in self.log.tell(*await self.approvals.answer(run, answers or {})):
                 yield event
@@ -137,8 +137,12 @@ class Runner:
         records = await self.journal.records(thread_id, after)
         return [EVENT.validate_python(vars(record)) for record in records]
 
-    async def ready(self) -> None:
-        """One clear error before any work when a model or the sandbox is not there."""
+    async def ready(self, repo: str | None) -> None:
+        """One clear error before any work when a model or the sandbox is not there; memory gets a start."""
+        if repo and self.resources.memory:
+            with suppress(WorkspaceError):
+                workspace = await asyncio.to_thread(Workspace.open, Path(repo))
+                await self.resources.memory.prepare(workspace.path)
         sandbox, _ = await asyncio.gather(self.resources.sandbox(), self.resources.models.probe())
         sandbox.prepare()
 

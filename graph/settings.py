@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     llm_max_retries: int = Field(default=4, ge=0)
     llm_max_output_tokens: int = Field(default=8192, gt=0)
 
+    enable_memory: bool = True
+    memory_scope: Literal["all", "repository"] = "all"
     embeddings: Literal["auto", "openai", "minilm", "hash"] = "auto"
     embeddings_model_dir: Path | None = None
     repo_index_path: Path | None = None

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -235,7 +236,7 @@ class Supervisor:
             resumed = await self.journal.began(run.thread_id, run.id)
             if resumed:
                 await self.journal.completions.abandon_all(run.id)
-            async for _ in driver.drive(resumed, self.runner.ready):
+            async for _ in driver.drive(resumed, partial(self.runner.ready, run.input["repo"])):
                 pass
         except Exception as error:
             self.say(f"run {run.id} on thread {run.thread_id}: {error}")

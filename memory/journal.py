@@ -9,6 +9,7 @@ from memory.approvals import Approvals
 from memory.budget import BudgetSpent
 from memory.completions import Completions
 from memory.database import Database, JournalError, transaction, view
+from memory.episodes import Episodes
 from memory.masks import masked
 from memory.notes import Notes
 from memory.rows import Entry, Record, RunRow, RunUnfinished, ThreadBusy, ThreadRow
@@ -28,12 +29,13 @@ __all__ = [
 
 
 class Journal(Approvals, Notes):
-    """Everything durable but the checkpoints; `completions` is the models' share of it."""
+    """Everything durable but the checkpoints: `completions` for the models, `episodes` for memory."""
 
     def __init__(self, database: Database, secrets: Sequence[str] = ()) -> None:
         self._database = database
         self._secrets = tuple(secret for secret in secrets if secret)
         self.completions = Completions(database, self._masked)
+        self.episodes = Episodes(database, self._masked)
 
     @classmethod
     async def open(cls, url: str, secrets: Sequence[str] = ()) -> "Journal":

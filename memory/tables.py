@@ -124,3 +124,16 @@ completions = Table(
     Column("seconds", Float, nullable=False, default=0.0),
     Index("completions_by_call", "run_id", "agent", "step_id", "ordinal"),
 )
+
+episodes = Table(
+    "episodes",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("run_id", Text, nullable=False, unique=True),
+    Column("created", Text, nullable=False),
+    Column("repo", Text, nullable=False),
+    Column("root", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("content", Text, nullable=False),
+)

@@ -8,7 +8,15 @@ from pathlib import Path
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
-from nodes.context import agents_section, files_section, given_section, map_section, plan_section
+from nodes.context import (
+    agents_section,
+    files_section,
+    given_section,
+    lessons_section,
+    map_section,
+    places_section,
+    plan_section,
+)
 from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, section, thread_of
 from nodes.edits import Edit, keep, write_edit
 from nodes.llm import BudgetSpent, Call, ModelError, Models
@@ -31,6 +39,9 @@ You are a coder. You carry out one step of a plan in a git repository, completel
 - Write no tests; a tester does that next. Nothing can be installed: use what the repository already uses.
 
 {DATA}"""
+
+LESSONS = 2
+"""How many earlier tasks a coder is shown: the planner has read them all."""
 
 _NO_CHANGE = re.compile(r"^\W*NO[ _-]?CHANGES?\b\W*\S", re.MULTILINE)
 
@@ -81,7 +92,9 @@ class Coder:
         sections = [
             agents_section(workspace, head),
             map_section(workspace, head, f"{step['description']} {branch['task']}"),
+            places_section(branch.get("places", [])),
             given_section(workspace, head, branch["context_files"]),
+            lessons_section(branch.get("lessons", [])[:LESSONS]),
             section("The whole task, for your orientation", branch["task"]),
             plan_section(branch["plan"]),
             files_section("The file of your step", workspace, head, [step["file"]] if "file" in step else []),

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from langgraph.runtime import Runtime
 
+from memory.recollection import Recollection
 from nodes.dialogue import thread_of
+from nodes.episode import episode_of
 from nodes.messages import ai
+from nodes.notify import Notify, notifier
 from nodes.proof import Proof
 from nodes.state import State, StepResult
 from tools.workspace import Workspace, WorkspaceError
@@ -44,14 +47,31 @@ def missing(state: State) -> list[str]:
 class Commit:
     """Writes one commit with its proof as a note; the branch's name says whether it is verified."""
 
+    memory: Recollection | None = None
+
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Return branch and proof; a run that changed nothing leaves no branch."""
+        """Return branch and proof, and remember what is verified; without a change there is no branch."""
         lacks = missing(state)
         if state["head"] == state["base"] or any(stop["kind"] == "cancelled" for stop in state["stops"]):
             done: State = {"missing": lacks, "branch": None, "proof": state["check"]}
         else:
-            done = await asyncio.to_thread(self._deliver, state, thread_of(runtime), lacks)
+            thread = thread_of(runtime)
+            done = await asyncio.to_thread(self._deliver, state, thread, lacks)
+            if self.memory and (commit := done.get("delivered")):
+                notify = notifier(runtime.stream_writer, "commit")
+                await self._remember(self.memory, state, thread, commit, notify)
         return done | {"messages": [ai(state["run"], "result", told(state, done))]}
+
+    async def _remember(
+        self, memory: Recollection, state: State, thread: str, commit: str, notify: Notify
+    ) -> None:
+        """Keep what the run taught; the result stands whatever becomes of that."""
+        try:
+            workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
+            episode = await asyncio.to_thread(episode_of, state, thread, workspace, commit)
+            await memory.remember(episode)
+        except Exception as error:
+            notify("error", {"kind": "warning", "message": f"this task was not remembered: {error}"})
 
     def _deliver(self, state: State, thread: str, lacks: list[str]) -> State:
         workspace = Workspace.open(Path(state["repo"]))

@@ -1,5 +1,6 @@
 """What agents are shown of a repository: contents, a map, AGENTS.md, the user's files; cut by lines."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
@@ -7,7 +8,7 @@ from unidiff.errors import UnidiffParseError
 from unidiff.patch import PatchSet
 
 from nodes.dialogue import fenced, section
-from nodes.state import ContextFile, Plan
+from nodes.state import ContextFile, Lesson, Place, Plan
 from tools.outline import repository_map
 from tools.workspace import Workspace
 
@@ -18,6 +19,9 @@ EXAMPLE_TOKENS = 2_000
 MAP_TOKENS = 4_000
 DIFF_TOKENS = 16_000
 CHARS_A_TOKEN = 4
+_NAME = re.compile(r"[\w.:$~<>-]{1,80}")
+"""What a symbol may look like outside a fence: a heading of a document may be a sentence, and anybody's."""
+
 MARGIN = 60
 """Lines shown on either side of a change in a file that is too long to be shown whole."""
 
@@ -136,6 +140,25 @@ def given_section(workspace: Workspace, snapshot: str, given: Sequence[str | Con
     return "\n\n".join(
         part for part in (inside, section("Context given by the user", "\n\n".join(values))) if part
     )
+
+
+def places_section(places: Sequence[Place]) -> str:
+    """What a search of the repository found for the work at hand."""
+    parts = []
+    for place in places:
+        symbol = f", {place['symbol']}" if _NAME.fullmatch(place["symbol"]) else ""
+        where = f"### {place['path']}, lines {place['first']} to {place['last']}{symbol}"
+        parts.append(f"{where}\n{fenced(place['text'])}")
+    return section("Places in the repository that a search found for this", "\n\n".join(parts))
+
+
+def lessons_section(lessons: Sequence[Lesson]) -> str:
+    """What earlier tasks taught: data like the repository's own, and for an agent to judge."""
+    title = (
+        "Earlier tasks like this one, done and verified: use what still fits, avoid what failed then; "
+        "the files may have changed since"
+    )
+    return section(title, "\n\n".join(fenced(lesson["text"]) for lesson in lessons))
 
 
 def plan_section(plan: Plan | None) -> str:

@@ -14,6 +14,7 @@ from nodes.context import (
     diff_section,
     files_section,
     given_section,
+    lessons_section,
     plan_section,
 )
 from nodes.dialogue import DATA, EDIT_FORMAT, ask, fenced, messages, section, thread_of
@@ -21,8 +22,8 @@ from nodes.edits import keep, write_edit
 from nodes.llm import BudgetSpent, Call, Models
 from nodes.notify import notifier
 from nodes.proof import Proof
-from nodes.replies import Unusable
-from nodes.state import Options, State
+from nodes.replies import Unusable, explanation
+from nodes.state import Mend, Options, State
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -40,9 +41,13 @@ yet. Mend it.
 {DATA}"""
 
 _PATHS = re.compile(r"(?<=/workspace/)[\w./-]+\.\w+|[\w./-]+\.\w+")
+_ERROR = re.compile(r"^E +(.+)", re.MULTILINE)
 
+LESSONS = 3
 NAMED = 4
 NAMED_TOKENS = 3_000
+FOUND, FOUND_LENGTH, HOW_LENGTH = 4, 240, 600
+"""How much of a repair is kept for memory: faults, and characters of each and of its explanation."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,11 @@ class Debugger:
         options = Options.model_validate(state["options"])
         try:
             prompt = await asyncio.to_thread(self._prompt, workspace, state)
-            edit = await ask(
+            edit, how = await ask(
                 self.models,
                 call,
                 prompt,
-                lambda text: write_edit(workspace, head, text, step),
+                lambda text: (write_edit(workspace, head, text, step), explanation(text)),
                 options,
                 notify,
             )
@@ -79,7 +84,14 @@ class Debugger:
             notify("error", {"message": f"the debugger's answer could not be used: {error}", "kind": "step"})
             return counted
         await asyncio.to_thread(keep, workspace, edit, thread_of(runtime), step, notify)
-        return counted | {"head": edit.snapshot, "repairs": [*state["repairs"], edit.digest]}
+        touched = [change.path for change in workspace.changes(head, edit.snapshot)]
+        mend = Mend(found=_found(state, reviewed), how=how[:HOW_LENGTH], files=touched)
+        repairs = [*state["repairs"], edit.digest]
+        return counted | {
+            "head": edit.snapshot,
+            "repairs": repairs,
+            "mends": [*state.get("mends", []), mend],
+        }
 
     def _prompt(self, workspace: Workspace, state: State) -> list[BaseMessage]:
         base, head = state["base"], state["head"]
@@ -94,6 +106,7 @@ class Debugger:
         sections = [
             agents_section(workspace, head),
             given_section(workspace, head, state["context_files"]),
+            lessons_section(state.get("lessons", [])[:LESSONS]),
             plan_section(state["plan"]),
             section("The task", state["task"]),
             changed_section("The changed files as they are now", workspace, base, head),
@@ -105,3 +118,14 @@ class Debugger:
             section("What the critic wants mended", "\n".join(f"- {reason}" for reason in reasons)),
         ]
         return messages(SYSTEM, sections, state["task"].strip().splitlines()[0])
+
+
+def _found(state: State, reviewed: bool) -> list[str]:
+    """What a repair is for, in short: the critic's reasons, or each fault with its error."""
+    verdict, proof = state["verdict"], Proof.model_validate(state["check"])
+    if reviewed and verdict:
+        return [f"the critic: {reason}"[:FOUND_LENGTH] for reason in verdict["reasons"][:FOUND]]
+    errors = {failure.id: _ERROR.findall(failure.text) for failure in proof.failures}
+    cases = [f"{case}: {lines[0]}" for case, lines in errors.items() if lines]
+    rest = [problem for problem in proof.problems if not any(case in problem for case in errors)]
+    return [" ".join(fault.split())[:FOUND_LENGTH] for fault in [*cases, *rest][:FOUND]]

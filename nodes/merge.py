@@ -7,8 +7,11 @@ from pathlib import Path
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
+from memory.recollection import Recollection
 from nodes.context import cut
 from nodes.dialogue import thread_of
+from nodes.notify import notifier
+from nodes.recall import search_steps
 from nodes.state import BranchInput, Conflict, Options, Plan, State, Step, StepResult
 from tools.workspace import FileConflict, Workspace
 
@@ -17,8 +20,21 @@ from tools.workspace import FileConflict, Workspace
 class Dispatch:
     """Chooses the steps to run now: a step whose edit conflicted, alone, else the next group's."""
 
+    memory: Recollection | None = None
+
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Set `pending`; a step that names a failed step's file is not run but fails with that reason."""
+        """Set `pending` and what memory has for it; runs alone, and so may look at what changes with time."""
+        chosen = self._choose(state)
+        places = await search_steps(
+            self.memory,
+            state,
+            chosen["pending"],
+            lambda step: notifier(runtime.stream_writer, "dispatch", step),
+        )
+        return chosen | {"step_places": places}
+
+    def _choose(self, state: State) -> State:
+        """The next steps; one that names a failed step's file is not run but fails with that reason."""
         plan = _plan(state)
         if state["conflicts"]:
             return {"pending": [state["conflicts"][0]["step_id"]]}
@@ -52,6 +68,8 @@ def branches(state: State) -> list[Send] | str:
                 plan=plan,
                 step=step,
                 conflict=conflicts.get(step["id"], ""),
+                lessons=state.get("lessons", []),
+                places=state.get("step_places", {}).get(step["id"], []),
             ),
         )
         for step in plan["steps"]

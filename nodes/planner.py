@@ -10,7 +10,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
-from nodes.context import agents_section, given_section, map_section
+from nodes.context import agents_section, given_section, lessons_section, map_section, places_section
 from nodes.dialogue import DATA, ask, messages, section
 from nodes.llm import BudgetSpent, Call, Models
 from nodes.messages import ai
@@ -137,7 +137,9 @@ class Planner:
         sections = [
             agents_section(workspace, base),
             map_section(workspace, base, state["task"]),
+            places_section(state.get("places", [])),
             given_section(workspace, base, state["context_files"]),
+            lessons_section(state.get("lessons", [])),
             section("The task", state["task"]),
         ]
         return messages(SYSTEM, sections)

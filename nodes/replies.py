@@ -89,6 +89,17 @@ def _blocks(text: str, rest: list[str]) -> Iterator[_Block]:
         yield _Block(info.strip(), "".join(f"{part}\n" for part in body), list(rest))
 
 
+def explanation(text: str) -> str:
+    """What a reply says before its first block, on one line; headings are left out."""
+    said: list[str] = []
+    for line in text.split("\n"):
+        if _FENCE.match(line.rstrip("\r")) or line.startswith(("--- ", "diff --git ")):
+            break
+        if not line.lstrip().startswith("#"):
+            said += line.split()
+    return " ".join(said)
+
+
 def _path_above(before: list[str]) -> str | None:
     """The path in the heading above a block; a blank line between is forgiven where it surely is a path."""
     above = [line for line in before[-2:] if line.strip()]

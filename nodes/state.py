@@ -51,6 +51,33 @@ class Conflict(TypedDict):
     text: str
 
 
+class Place(TypedDict):
+    """A piece of a file that a search found: lines counted from 1, the last one included."""
+
+    path: str
+    symbol: str
+    first: int
+    last: int
+    text: str
+
+
+class Lesson(TypedDict):
+    """An earlier task like this one: what was done, what failed and how it was mended, as text."""
+
+    id: str
+    task: str
+    similarity: float
+    text: str
+
+
+class Mend(TypedDict):
+    """A repair: what had been found wrong, how the debugger explained it, and the files that it touched."""
+
+    found: list[str]
+    how: str
+    files: list[str]
+
+
 class Verdict(TypedDict):
     """The critic's judgement of one snapshot's tree."""
 
@@ -108,6 +135,10 @@ class State(TypedDict, total=False):
     head: str
     delivered: str | None
 
+    lessons: list[Lesson]
+    places: list[Place]
+    step_places: dict[str, list[Place]]
+
     plan: Plan | None
     group: int
     pending: list[str]
@@ -120,6 +151,7 @@ class State(TypedDict, total=False):
     check: dict[str, Any] | None
     failure: str
     repairs: list[str]
+    mends: list[Mend]
     debug_rounds: int
     review_rounds: int
     verdict: Verdict | None
@@ -142,3 +174,5 @@ class BranchInput(TypedDict):
     plan: Plan
     step: Step
     conflict: str
+    lessons: list[Lesson]
+    places: list[Place]

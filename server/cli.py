@@ -26,6 +26,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+memory = typer.Typer(
+    help="What was learned from earlier verified tasks.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(memory, name="memory")
+
 Thread = Annotated[str, typer.Argument(metavar="THREAD", help="Its id, as `autocode threads` lists it.")]
 EnvFile = Annotated[
     Path | None, typer.Option("--env-file", metavar="FILE", help="Settings to read, as NAME=value lines.")
@@ -300,6 +305,58 @@ def doctor(env_file: EnvFile = None) -> None:
         from server.doctor import examine
 
         return await examine(settings, face)
+
+    _carry(body, env_file)
+
+
+@memory.command("list")
+def memory_list(
+    json: Annotated[bool, typer.Option("--json", help="A JSON array of everything remembered.")] = False,
+    env_file: EnvFile = None,
+) -> None:
+    """List what is remembered, newest first."""
+
+    async def body(settings: "Settings", face: "Face") -> int:
+        from server.episodes import listing
+
+        return await listing(settings, face)
+
+    _carry(body, env_file, json)
+
+
+@memory.command("search")
+def memory_search(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A task, in your words.")],
+    json: Annotated[bool, typer.Option("--json", help="A JSON array, most alike first.")] = False,
+    env_file: EnvFile = None,
+) -> None:
+    """Show the earlier tasks most like QUERY.
+
+    With their similarity, from 0 to 1; a run is given only those that are alike enough.
+    """
+
+    async def body(settings: "Settings", face: "Face") -> int:
+        from server.episodes import search
+
+        return await search(settings, face, query)
+
+    _carry(body, env_file, json)
+
+
+@memory.command("forget")
+def memory_forget(
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="Ids, as `autocode memory list` shows them.")
+    ] = [],  # noqa: B006
+    all: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
+    env_file: EnvFile = None,
+) -> None:
+    """Forget earlier tasks for good."""
+
+    async def body(settings: "Settings", face: "Face") -> int:
+        from server.episodes import forget
+
+        return await forget(settings, face, ids, all)
 
     _carry(body, env_file)
 

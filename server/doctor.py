@@ -12,14 +12,17 @@ import pygit2
 from rich.table import Table
 from rich.text import Text
 
-from graph.resources import open_resources
+from graph.resources import index_settings, open_resources
 from graph.settings import Settings
+from memory.embeddings import choose
 from memory.journal import Journal, JournalError
+from memory.repo_index import IndexSettings
+from memory.vectors import Vectors, VectorsUnavailable
 from nodes.llm import ModelError
 from sandbox.backends import Diagnosis, diagnose
 from server.exits import Exit
 from server.face import Face
-from server.wording import clean
+from server.wording import clean, count
 
 SIGNS = {"found": ("✓", "+", "green"), "weak": ("!", "!", "yellow"), "missing": ("✗", "x", "bold red")}
 
@@ -75,6 +78,8 @@ async def look(settings: Settings, face: Face) -> AsyncIterator[Finding]:
     yield Finding("database", "found", kind)
     try:
         yield await _models(settings, journal, face)
+        for finding in await _memory(settings, journal):
+            yield finding
     finally:
         await journal.aclose()
 
@@ -133,3 +138,26 @@ async def _models(settings: Settings, journal: Journal, face: Face) -> Finding:
             "models", "missing", f"{mode}: no answer in 20 s", "is the network or the server there?"
         )
     return Finding("models", "found", f"{mode}: every agent's model can be asked")
+
+
+async def _memory(settings: Settings, journal: Journal) -> list[Finding]:
+    """Say what is remembered, what compares texts and why, and whether vectors can be kept."""
+    if not settings.enable_memory:
+        off = "switched off: runs neither search nor learn"
+        return [Finding("memory", "weak", off, "ENABLE_MEMORY=true")]
+    wanted = index_settings(settings)
+    known = count(len(await journal.episodes.titles()), "task")
+    return [
+        Finding("memory", "found", f"{known} remembered; indexes are in {wanted.folder}"),
+        Finding("embeddings", "found", choose(wanted.embeddings).why),
+        await asyncio.to_thread(_vectors, wanted),
+    ]
+
+
+def _vectors(wanted: IndexSettings) -> Finding:
+    try:
+        store = Vectors.open(wanted.chroma, wanted.chroma_host, wanted.chroma_port)
+    except VectorsUnavailable as error:
+        return Finding("vectors", "weak", f"{error}; full text is searched without them")
+    store.close()
+    return Finding("vectors", "found", "; ".join(filter(None, [f"Chroma: {store.where}", store.note])))

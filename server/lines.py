@@ -13,6 +13,7 @@ from graph.events import (
     NodeFinished,
     NodeStarted,
     PlanMade,
+    Recalled,
     Retry,
     RunFinished,
     RunStarted,
@@ -20,7 +21,7 @@ from graph.events import (
     ToolResult,
     VerdictGiven,
 )
-from server.progress import QUIET, Progress, told
+from server.progress import QUIET, Progress, recalled, told
 from server.wording import clean, clock, count, first, line, lines_changed
 
 Write = Callable[[str], None]
@@ -85,6 +86,10 @@ def said(event: Event, progress: Progress) -> Iterator[str]:
             for step in data.plan["steps"]:
                 who = f"group {step['group'] + 1}  {line(step['agent'])}"
                 yield f"            {who}: {line(step['description'])}"
+        case Recalled(data=data):
+            which = f"{event.step_id}: " if event.step_id else ""
+            note = f": {first(data.index.note, 200)}" if data.index.note else ""
+            yield f"recall    {which}{recalled(data)}{note}"
         case ApprovalRequired(data=data):
             kind = line(str(data.request.get("kind", "step")))
             yield f"WAITING   for your approval of a {kind}: {line(data.id)}"

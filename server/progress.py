@@ -12,9 +12,11 @@ from graph.events import (
     Edit,
     Error,
     Event,
+    IndexState,
     NodeFinished,
     NodeStarted,
     PlanMade,
+    Recalled,
     Retry,
     RunFinished,
     RunStarted,
@@ -122,6 +124,8 @@ class Progress:
                 row.tail = (row.tail + data.text)[-TAIL:]
             case PlanMade(data=data):
                 self._plan(data)
+            case Recalled(data=data) if event.step_id is None:
+                self.row(event).outcome = recalled(data) if data.files or data.episodes else ""
             case Edit(data=data):
                 self._edit(self.row(event), data)
             case SandboxStarted(data=data):
@@ -276,6 +280,23 @@ class Progress:
                 row.seconds = self.now - row.started
             elif row.look == "planned" and data.status in ("verified", "unverified", "budget"):
                 row.outcome = "not run"
+
+
+def recalled(data: Recalled.Data) -> str:
+    """Return what memory had, in one line, and how far the index was where it was not whole."""
+    places, files = count(len(data.files), "place"), count(len(set(data.files)), "file")
+    found = [f"{places} in {files}"] if data.files else []
+    if data.episodes:
+        found.append(count(len(data.episodes), "earlier task"))
+    return f"{' and '.join(found) or 'nothing'}{_state(data.index)}"
+
+
+def _state(index: IndexState) -> str:
+    if not index.ready:
+        return " (index in the making)"
+    if index.engine == "text":
+        return " (by words alone)"
+    return "" if index.embedded >= 1 else f" (index {index.embedded:.0%})"
 
 
 def told(data: Check.Data) -> list[str]:

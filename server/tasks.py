@@ -98,7 +98,7 @@ async def demonstrate(settings: Settings, face: Face) -> Exit:
     shutil.copytree(DEMO / "repository", place)
     _commit(place)
     tape = {"llm_mode": "replay", "llm_cassette": DEMO / "cassette.jsonl", "llm_replay_pace": DEMO_PACE}
-    replay = settings.model_copy(update=tape)
+    replay = settings.model_copy(update={**tape, "enable_memory": False})  # prompts as they were recorded
     face.say(f"A small repository, copied to {place}\n")
     task = Task((DEMO / "task.txt").read_text(encoding="utf-8").strip(), place)
     return await start(replay, face, task)

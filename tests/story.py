@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from graph.events import EVENT, ApprovalRequired, Event
+from memory.episodes import Episode, FileChange, Mend
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 PLAN: dict[str, Any] = {
@@ -220,3 +221,21 @@ def waiting() -> Iterator[Event]:
     yield from story.plan()
     yield story.tell("approval.required", "planner", id="i-1", request={"kind": "plan", "plan": PLAN})
     yield story.end("waiting")
+
+
+def episode(run: str = "r1", **changes: Any) -> Episode:
+    """What a run with one repair left."""
+    values: dict[str, Any] = {
+        "run": run,
+        "thread": "t1",
+        "repo": "/home/me/calc",
+        "root": "a" * 40,
+        "task": "Add mul to the calculator",
+        "plan": "One function.\n- Add mul to calc.py",
+        "files": [FileChange(path="calc.py", added=4, removed=0)],
+        "change": "calc.py\n@@ line 1 @@\n+def mul(a, b):\n+    return a * b",
+        "mends": [Mend(found=["test_mul: assert -1 == 12"], how="The operator is wrong.", files=["calc.py"])],
+        "commit": "b" * 40,
+        "tree": "c" * 40,
+    }
+    return Episode(**{**values, **changes})

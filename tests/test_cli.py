@@ -3,15 +3,17 @@ import json
 import os
 import pty
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from gitrepo import GitRepo
 from runs import Bench, script
-from story import PENDING, PLAN, PROOF, Story, verified, waiting
+from story import PENDING, PLAN, PROOF, Story, episode, verified, waiting
 from typer.testing import CliRunner, Result
 
 from graph.events import EVENT, Event, RunFinished
@@ -118,6 +120,7 @@ def test_every_command_has_help_and_the_exit_codes_are_told() -> None:
         "cancel",
         "note",
         "fork",
+        "memory",
         "demo",
         "doctor",
         "index",
@@ -542,3 +545,44 @@ def test_the_demo_is_red_then_green_with_a_current_tape(place: Path, monkeypatch
     told = shown.stdout + shown.stderr
     assert "RED: 21 passed, 2 failed" in told and "green: 23 passed, 0 failed" in told
     assert "warning" not in told and "23 of 23 passed" in told
+
+
+def learn(place: Path, *tasks: str) -> None:
+    """Remember tasks, as verified runs do."""
+
+    async def store() -> None:
+        journal = await Journal.open(f"sqlite:///{place / 'autocode.db'}")
+        for task in tasks:
+            await journal.episodes.store(episode(task, task=task))
+        await journal.aclose()
+
+    asyncio.run(store())
+
+
+def test_what_is_remembered_is_listed_searched_and_forgotten(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBEDDINGS", "hash")
+    monkeypatch.setenv("COLUMNS", "160")
+    assert "Nothing is remembered yet" in autocode("memory", "list").stderr
+    learn(place, "Let --timeout take durations", "Add a Dutch translation", "Bump the version")
+    listed = autocode("memory", "list").stdout.splitlines()
+    assert [next(word for word in ("durations", "Dutch", "Bump") if word in row) for row in listed[1:]] == [
+        "Bump",
+        "Dutch",
+        "durations",
+    ]
+    found = json.loads(autocode("memory", "search", "accept a duration as --interval", "--json").stdout)
+    assert found[0]["task"] == "Let --timeout take durations" and found[0]["similarity"] > 0.35
+    assert found[0]["mends"][0]["how"] == "The operator is wrong." and len(found) == 3
+    shown = autocode("memory", "search", "duration").stdout.splitlines()
+    assert "durations" in shown[1] and "calc.py" in shown[1]
+    refused = autocode("memory", "forget", found[0]["id"], "nonsense")
+    assert refused.exit_code == 2 and "there is no episode nonsense" in refused.stderr
+    for wrong in ([], [found[0]["id"], "--all"]):
+        assert autocode("memory", "forget", *wrong).exit_code == 2
+    assert autocode("memory", "forget", found[0]["id"]).exit_code == 0
+    with closing(sqlite3.connect(place / "chroma" / "chroma.sqlite3")) as chroma:
+        assert chroma.execute("SELECT count(*) FROM embeddings").fetchone() == (2,)
+    assert autocode("memory", "forget", "--all").exit_code == 0
+    assert json.loads(autocode("memory", "list", "--json").stdout) == []

@@ -81,6 +81,7 @@ def test_ten_kills_change_nothing_of_the_result_and_pay_for_nothing_twice(bench:
             "SELECT c.prompt_hash, c.state FROM completions c JOIN runs r ON c.run_id = r.id"
             " WHERE r.thread_id = 'killed'"
         ).fetchall()
+        learned = database.execute("SELECT count(*) FROM episodes").fetchone()
         numbers = [
             n for (n,) in database.execute("SELECT seq FROM events WHERE thread_id = 'killed' ORDER BY seq")
         ]
@@ -88,6 +89,7 @@ def test_ten_kills_change_nothing_of_the_result_and_pay_for_nothing_twice(bench:
     assert set(settled.values()) == {1} and len(settled) == paid
     assert len(bench.desk.requests) <= paid + sum(state == "abandoned" for _, state in rows)
     assert numbers == list(range(1, len(numbers) + 1))
+    assert learned == (2,)
 
 
 def wait_for(bench: Bench, prompt: str) -> None:

@@ -129,6 +129,37 @@ def test_budget_and_retries_are_in_sight() -> None:
     assert any("retry 2: 429 Too Many Requests, again in 4s" in said for said in drawn)
 
 
+def recall(story: Story, step: str | None = None, **index: Any) -> Event:
+    """Two places of one file, and an earlier task."""
+    state = {"engine": "text and vectors", "embedded": 0.4, "note": "", "ready": True, **index}
+    known = [{"id": "a1", "task": "Let --delay take durations", "similarity": 0.7}]
+    node, files = "dispatch" if step else "recall", ["src/cli.py", "src/cli.py"]
+    return story.tell("recall", node, step, files=files, episodes=[] if step else known, index=state)
+
+
+def test_what_was_recalled_is_a_line_and_says_how_far_the_index_was() -> None:
+    story = Story()
+    begun, done = story.tell("node.started", "recall"), story.tell("node.finished", "recall", seconds=0.1)
+    step = recall(story, "s1", embedded=1.0, note="by words")
+    events = [story.begin(), begun, recall(story), done, *story.plan(), step]
+    assert any(
+        "recall   2 places in 1 file and 1 earlier task (index 40%)" in said for said in printed(events)
+    )
+    lines = list[str]()
+    view = Lines(lines.append, lines.append, Progress())
+    for event in events:
+        view.show(event)
+    assert any("recall    2 places in 1 file and 1 earlier task (index 40%)" in said for said in lines)
+    assert any("recall    s1: 2 places in 1 file: by words" in said for said in lines)
+    nothing = story.tell(
+        "recall", "recall", files=[], episodes=[],
+        index={"engine": "text", "embedded": 0.0, "note": "", "ready": True},
+    )  # fmt: skip
+    view.show(nothing)
+    assert lines[-1].endswith("recall    nothing (by words alone)")
+    assert not any("recall" in said for said in printed([story.begin(), begun, nothing, done]))
+
+
 def test_a_price_that_is_unknown_is_not_zero() -> None:
     story = Story()
     spent: dict[str, Any] = {

@@ -55,6 +55,31 @@ def test_files_are_read_by_path_and_links_are_not_followed(workspace: Workspace,
         assert workspace.text(head, path) is None
 
 
+def test_contents_are_named_by_their_blobs(workspace: Workspace, head: str, repo: GitRepo) -> None:
+    blobs = workspace.blobs(head)
+    assert blobs.keys() == workspace.files(head).keys()
+    assert blobs["README"] == repo.git("rev-parse", "HEAD:README")
+
+
+def test_clones_share_the_first_commit_also_when_work_is_in_progress(repo: GitRepo, tmp_path: Path) -> None:
+    first = repo.git("rev-parse", "HEAD")
+    repo.git("checkout", "-qb", "side")
+    repo.commit({"side": "1\n"})
+    repo.git("checkout", "-q", "main")
+    repo.commit({"main": "1\n"})
+    repo.git("merge", "-q", "--no-edit", "side")
+    repo.git("clone", "-q", "--no-local", ".", str(tmp_path / "clone"))
+    repo.git("clone", "-q", "--no-local", "--depth", "1", ".", str(tmp_path / "shallow"))
+    clone = GitRepo(tmp_path / "clone")
+    clone.put("main", "2\n")
+    for path, root in ((repo.path, first), (clone.path, first), (tmp_path / "shallow", "")):
+        workspace = Workspace.open(path)
+        begun = workspace.begin().snapshot
+        assert workspace.root(begun) == root
+    empty = Workspace.init(tmp_path / "empty")
+    assert empty.root(empty.begin().snapshot) == ""
+
+
 def test_text_keeps_line_ends_and_is_none_for_what_is_not_utf8(workspace: Workspace, head: str) -> None:
     files: Edits = {"crlf": "1\r\n2\r", "bom": "\ufeffx", "binary": b"a\0b", "latin": b"\xe9", "empty": ""}
     written = workspace.write(head, files, "m")

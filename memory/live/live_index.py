@@ -55,10 +55,17 @@ class _Closing(Exception):
 class LiveIndex(Generic[Kept]):
     """Follows one folder until it is closed; `say` hears what a person should know, once each time."""
 
-    def __init__(self, index: Kept, say: Callable[[str], None], listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        index: Kept,
+        say: Callable[[str], None],
+        listener: Listener | None = None,
+        patience: float = 0.0,
+    ) -> None:
         self.index = index
         self._say = say
         self._listener = listener
+        self._patience = patience
         self._pile = Pile()
         self._closing = Event()
         self._read, self._embedded, self._behind = Event(), Event(), Event()
@@ -141,6 +148,7 @@ class LiveIndex(Generic[Kept]):
                 self._note("watch", str(error))
 
     def _embed(self) -> None:
+        self._closing.wait(self._patience)
         pause = BEAT
         while not self._closing.is_set():
             called = self._behind.wait(pause)

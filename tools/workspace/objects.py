@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import pygit2
 from pygit2.enums import DiffOption, FileMode
@@ -14,6 +15,8 @@ NAME, EMAIL = "AutoCodeAI", "autocode@localhost"
 REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 MAX_FILES = 1_000_000
 """A tree can name itself a thousand times over; past this many files it is taken for an attack."""
+MAX_HISTORY = 10_000
+"""How many commits are followed to a history's beginning: a third of a second at most."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,17 @@ class Objects:
             elif path in index:
                 index.remove(path)
         return index.write_tree(self.repo)
+
+    def first(self, snapshot: str) -> str:
+        """Follow first parents to a history's beginning; empty where it has no files or cannot be reached."""
+        walker = self.repo.walk(self.commit(snapshot).id)
+        walker.simplify_first_parent()
+        try:
+            commits = list(islice(walker, MAX_HISTORY + 1))
+        except (KeyError, pygit2.GitError):  # a shallow clone ends before its beginning
+            return ""
+        first = commits[-1]
+        return str(first.id) if len(commits) <= MAX_HISTORY and len(first.tree) else ""
 
     def diff(self, base: str, head: str) -> pygit2.Diff:
         """Compare the trees of two snapshots; a move is a deletion and an addition."""

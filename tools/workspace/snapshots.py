@@ -45,6 +45,18 @@ class Snapshots:
         }
         return dict(sorted(sizes.items()))
 
+    def blobs(self, snapshot: str) -> dict[str, str]:
+        """Map every regular file to the id of its contents; names that are not UTF-8 are left out."""
+        entries = self._objects.entries(self._objects.tree(snapshot))
+        return {path: str(entry.id) for path, entry in entries if entry.is_file and _is_text(path)}
+
+    def root(self, snapshot: str) -> str:
+        """Give the first commit of a snapshot's history, by which clones know each other.
+
+        Empty where that is too far away, in a shallow clone, or where there were no files in it.
+        """
+        return self._objects.first(snapshot)
+
     def size(self, snapshot: str) -> int:
         """Sum the bytes of all regular files."""
         entries = self._objects.entries(self._objects.tree(snapshot))

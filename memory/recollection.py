@@ -1,0 +1,123 @@
+"""One process's memory: the live indexes of repositories, and what earlier tasks taught."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from memory.database import JournalError
+from memory.episodes import Episode, Episodes, Title
+from memory.likeness import Likeness
+from memory.live import Indexes
+from memory.repo_index import RepoIndexError, Snippet, View
+
+TOP = 5
+GRACE_SECONDS = 0.5
+"""What a run that may learn something gives the embedder to load; then words alone are compared."""
+
+ALIGNING_SECONDS = 2.0
+"""How long the end of a run waits for the vector of what it taught; the next search makes it otherwise."""
+
+Scope = Literal["all", "repository"]
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """How far a repository's index is; `embedded` is the share of it with vectors, `note` why not more."""
+
+    engine: str
+    embedded: float
+    note: str
+    ready: bool
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """An episode like the task at hand; `here` when it was in the same repository."""
+
+    episode: Episode
+    similarity: float
+    here: bool
+
+
+class Recollection:
+    """What runs remember and recall. `scope` says whether other repositories' episodes count."""
+
+    def __init__(self, episodes: Episodes, indexes: Indexes, likeness: Likeness, scope: Scope) -> None:
+        self.episodes = episodes
+        self._indexes = indexes
+        self._likeness = likeness
+        self._scope = scope
+
+    async def prepare(self, root: Path) -> None:
+        """Let the index of a repository be brought up to date, and what compares episodes be opened.
+
+        All of it goes on in the background: this returns at once. What fails is told when it is searched.
+        """
+        with suppress(RepoIndexError, JournalError):
+            await asyncio.to_thread(self._indexes.of, root)
+            if await self.episodes.titles():
+                self._likeness.warm()
+
+    async def warm(self) -> None:
+        """Wait until episodes can be compared by their vectors, or it is known that they cannot."""
+        await asyncio.to_thread(self._likeness.warm().join)
+
+    def readiness(self, root: Path) -> Readiness:
+        """How far the repository's index is."""
+        live = self._indexes.of(root)
+        status = live.status()
+        return Readiness(status.engine, round(status.embedded, 3), status.note, live.wait(0))
+
+    def search(self, root: Path, view: View, query: str, k: int) -> list[Snippet]:
+        """The `k` best places of a snapshot, from what the index holds by now. Blocks."""
+        return self._indexes.of(root).index.search(query, k, view)
+
+    async def lessons(self, task: str, repo: str, root: Callable[[], str]) -> list[Recalled]:
+        """The episodes most like `task`, this repository's first; none rather than one that is not like it.
+
+        `root` gives the repository's first commit, and is asked only where the path does not tell.
+        """
+        titles = await self.episodes.titles()
+        if not titles:
+            return []
+        warming = self._likeness.warm()
+        first = await asyncio.to_thread(root)
+        if self._likeness.prompt:
+            await asyncio.to_thread(warming.join, GRACE_SECONDS)
+        near = {title.id for title in titles if _same(title, repo, first)}
+        if self._scope == "repository":
+            titles = [title for title in titles if title.id in near]
+        alike = await asyncio.to_thread(self._likeness.alike, task, titles, near)
+        by_task: dict[str, tuple[Title, float]] = {}
+        for found in sorted(alike, key=lambda found: (found[0].id not in near, -found[1])):
+            by_task.setdefault(found[0].task, found)
+        best = list(by_task.values())[:TOP]
+        read = {one.id: one for one in await self.episodes.read([title.id for title, _ in best])}
+        return [
+            Recalled(read[title.id], similarity, title.id in near)
+            for title, similarity in best
+            if title.id in read
+        ]
+
+    async def search_episodes(self, query: str) -> list[tuple[Title, float]]:
+        """The episodes nearest to `query`, however far."""
+        titles = await self.episodes.titles()
+        return await asyncio.to_thread(self._likeness.ranked, query, titles)
+
+    async def remember(self, episode: Episode) -> None:
+        """Keep an episode; where Chroma is not there, its vector is made when episodes are searched next."""
+        await self.episodes.store(episode)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ALIGNING_SECONDS):
+                await self.align()
+
+    async def align(self) -> bool:
+        """Let Chroma hold a vector for each episode and no other; False where it is not there."""
+        return await asyncio.to_thread(self._likeness.keep, await self.episodes.titles())
+
+
+def _same(title: Title, repo: str, root: str) -> bool:
+    return title.repo == repo or bool(root and title.root == root)

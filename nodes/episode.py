@@ -1,0 +1,83 @@
+"""From a verified run to what is remembered of it, and from what is remembered to what an agent reads."""
+
+from collections.abc import Iterator
+
+from unidiff.errors import UnidiffParseError
+from unidiff.patch import Hunk, PatchedFile, PatchSet
+
+from memory.episodes import Episode, FileChange, Mend
+from nodes.context import cut
+from nodes.state import State
+from tools.workspace import Workspace
+
+TASK_TOKENS = 400
+PLAN_TOKENS = 500
+CHANGE_TOKENS = 600
+LESSON_TOKENS = 700
+HUNKS, HUNK_LINES, LINE_LENGTH = 4, 8, 120
+"""Of each file the first hunks, of each hunk the first lines that changed: enough to recognise it by."""
+
+
+def episode_of(state: State, thread: str, workspace: Workspace, commit: str) -> Episode:
+    """Sum up a run whose result was delivered as `commit`."""
+    base, head, plan = state["base"], state["head"], state["plan"]
+    steps = [f"- {step['description']}" for step in plan["steps"]] if plan else []
+    return Episode(
+        run=state["run"],
+        thread=thread,
+        repo=str(workspace.path),
+        root=workspace.root(base),
+        task=cut(state["task"].strip(), TASK_TOKENS),
+        plan=cut("\n".join([plan["explanation"] if plan else "", *steps]).strip(), PLAN_TOKENS),
+        files=[
+            FileChange(path=c.path, added=c.added, removed=c.removed) for c in workspace.changes(base, head)
+        ],
+        change=cut(heads(workspace.diff(base, head)), CHANGE_TOKENS),
+        mends=[Mend(**mend) for mend in state.get("mends", [])],
+        commit=commit,
+        tree=workspace.tree(commit),
+    )
+
+
+def heads(diff: str) -> str:
+    """The beginning of every hunk of a diff, under the file's name."""
+    try:
+        files = PatchSet(diff)
+    except UnidiffParseError:
+        return ""
+    return "\n".join(line for file in files for line in _file(file))
+
+
+def _file(file: PatchedFile) -> Iterator[str]:
+    yield file.path
+    for hunk in file[:HUNKS]:
+        yield from _hunk(hunk)
+    if len(file) > HUNKS:
+        yield f"… and {len(file) - HUNKS} more places"
+
+
+def _hunk(hunk: Hunk) -> Iterator[str]:
+    yield f"@@ line {hunk.target_start} @@ {hunk.section_header}".rstrip()[:LINE_LENGTH]
+    changed = [str(line).rstrip("\n")[:LINE_LENGTH] for line in hunk if not line.is_context]
+    yield from changed[:HUNK_LINES]
+    if len(changed) > HUNK_LINES:
+        yield "…"
+
+
+def told(episode: Episode, here: bool) -> str:
+    """An episode as agents read it; `here` when it was in the repository they work on."""
+    files = ", ".join(f"{file.path} (+{file.added} -{file.removed})" for file in episode.files)
+    where = "this repository" if here else episode.repo.rpartition("/")[2]
+    mends = [
+        f"Failed on the way: {'; '.join(mend.found)}\nMended in {', '.join(mend.files)}: {mend.how}"
+        for mend in episode.mends
+    ]
+    parts = [
+        f"Task: {episode.task}",
+        f"Where: {where}, commit {episode.commit[:12]}",
+        f"Plan: {episode.plan}",
+        *mends,
+        f"Files: {files}",
+        f"Change:\n{episode.change}",
+    ]
+    return cut("\n".join(parts), LESSON_TOKENS)

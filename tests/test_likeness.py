@@ -1,0 +1,86 @@
+"""Which earlier tasks count as alike: by words, by vectors in Chroma, and when Chroma is gone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from story import episode
+
+from memory.embeddings.hashed import HashEmbedder
+from memory.episodes import Title
+from memory.journal import Journal
+from memory.likeness import Likeness
+from memory.live import Indexes
+from memory.recollection import Recollection
+from memory.repo_index import IndexSettings, VectorCollection
+from memory.vectors import Vectors, VectorsUnavailable
+
+TASKS = {
+    "a": "Let --timeout take durations such as 1m30s",
+    "b": "Add a Dutch translation",
+    "c": "Accept durations in --interval",
+}
+
+
+def titles(*ids: str) -> list[Title]:
+    return [Title(id, "/home/me/shop", "", TASKS[id]) for id in ids]
+
+
+def gone(name: str, dimension: int) -> VectorCollection:
+    raise VectorsUnavailable("there is no Chroma")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Vectors]:
+    opened = Vectors.open(tmp_path / "chroma")
+    yield opened
+    opened.close()
+
+
+def test_without_chroma_words_are_compared_and_deeds_are_not() -> None:
+    likeness = Likeness(HashEmbedder, gone)
+    likeness.warm().join()
+    alike = likeness.alike("Use durations for --timeout", titles("a", "b", "c"), {"a", "b", "c"})
+    assert [title.id for title, _ in alike] == ["a", "c"]
+    assert likeness.alike("Add a Dockerfile", titles("a", "b", "c"), {"a", "b", "c"}) == []
+    assert likeness.alike("anything", [], set()) == []
+
+
+def test_elsewhere_a_task_must_be_more_alike() -> None:
+    likeness = Likeness(HashEmbedder, gone)
+    assert not likeness.keep(titles("c"))
+    query, known = "Accept durations in minutes", titles("c")
+    ((_, similarity),) = likeness.ranked(query, known)
+    least = 0.35
+    assert bool(likeness.alike(query, known, {"c"})) == (similarity >= least)
+    assert bool(likeness.alike(query, known, set())) == (similarity >= least + 0.1)
+
+
+def test_chroma_holds_a_vector_for_each_episode_and_no_other(store: Vectors) -> None:
+    likeness = Likeness(HashEmbedder, store.collection)
+    likeness.warm().join()
+    words = Likeness(HashEmbedder, gone)
+    for known in (titles("a", "b"), titles("b", "c")):
+        ranked = likeness.ranked("durations in --timeout", known)
+        assert [(title.id, round(near, 4)) for title, near in ranked] == [
+            (title.id, round(near, 4)) for title, near in words.ranked("durations in --timeout", known)
+        ]
+        (collection,) = store.client.list_collections()
+        assert set(collection.get()["ids"]) == {title.id for title in known}
+    assert likeness.keep(titles("c")) and collection.count() == 1
+    store.close()
+    best, _ = likeness.ranked("translation", titles("b", "c"))
+    assert best[0].id == "b"
+
+
+async def test_a_task_done_twice_is_told_once_and_this_repository_comes_first(tmp_path: Path) -> None:
+    journal = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}")
+    indexes = Indexes.open(IndexSettings(tmp_path / "index", tmp_path / "chroma"), lambda line: None)
+    memory = Recollection(journal.episodes, indexes, Likeness(HashEmbedder, gone), "all")
+    for run, repo in (("r1", "/here"), ("r2", "/here"), ("r3", "/there")):
+        task = "Add mul to the calculator" if repo == "/here" else "Add mul and div to the calculator"
+        await memory.remember(episode(run, repo=repo, root=repo, task=task))
+    told = await memory.lessons("Add mul and div to the calculator", "/moved", lambda: "/here")
+    assert [(one.episode.run, one.here) for one in told] == [("r2", True), ("r3", False)]
+    indexes.close()
+    await journal.aclose()
