@@ -12,8 +12,9 @@ import pygit2
 from rich.table import Table
 from rich.text import Text
 
-from graph.resources import open_resources
+from graph.resources import index_settings, open_resources
 from graph.settings import Settings
+from memory.embeddings import choose
 from memory.journal import Journal, JournalError
 from nodes.llm import ModelError
 from sandbox.backends import Diagnosis, diagnose
@@ -64,6 +65,7 @@ async def look(settings: Settings, face: Face) -> AsyncIterator[Finding]:
     yield _git()
     yield _identity()
     yield _home(settings)
+    yield _embeddings(settings)
     for finding in sandboxes(settings.sandbox_backend, await diagnose(settings.home)):
         yield finding
     try:
@@ -118,6 +120,16 @@ def _home(settings: Settings) -> Finding:
         return Finding("home", "found", f"AUTOCODE_HOME is {settings.home}")
     return Finding(
         "home", "missing", f"{settings.home} cannot be written", "set AUTOCODE_HOME to a folder of yours"
+    )
+
+
+def _embeddings(settings: Settings) -> Finding:
+    choice = choose(index_settings(settings).embeddings)
+    return Finding(
+        "embeddings",
+        "weak" if choice.kind == "hash" and choice.better else "found",
+        choice.why,
+        choice.better,
     )
 
 

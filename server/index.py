@@ -40,7 +40,8 @@ async def index(settings: Settings, face: Face, folder: Path, query: str | None)
         changed = f"{len(changes.changed)} changed, {len(changes.gone)} gone"
         have = f"{count(status.files, 'file')}, {count(status.chunks, 'chunk')}"
         face.print(Text(f"{have} ({changed}); {status.embedded:.0%} with vectors"))
-        face.print(Text(clean(choose(wanted.embeddings).why), style="dim"))
+        choice = choose(wanted.embeddings)
+        face.print(Text(clean("; ".join(filter(None, (choice.why, choice.better)))), style="dim"))
         if query is not None:
             snippets = await asyncio.to_thread(opened.search, query, RESULTS)
             _show(face, snippets)

@@ -149,6 +149,10 @@ class Store:
             [(model, key, vectors.packed(row)) for key, row in zip(keys, rows, strict=True)],
         )
 
+    def inherit(self, model: str) -> None:
+        """Give the chunks of moved files the embeddings that they had where the files were."""
+        self._writer.execute(_MOVED, (model,))
+
     def _doc(self, path: str, blob: str) -> int | None:
         row = self._writer.execute("SELECT id FROM docs WHERE path = ? AND blob = ?", (path, blob)).fetchone()
         return row and int(row[0])
@@ -307,6 +311,16 @@ class Store:
         return {path: doc for path, blob, doc in rows if files.get(path) == blob}
 
 
+_MOVED = """
+INSERT OR IGNORE INTO vectors (model, key, vector)
+SELECT model, new.key, vector
+FROM files JOIN docs AS here ON here.id = files.doc
+JOIN docs AS gone ON gone.blob = here.blob AND gone.id NOT IN (SELECT doc FROM files)
+JOIN chunks AS new ON new.doc = here.id
+JOIN chunks AS old ON old.doc = gone.id
+  AND old.first = new.first AND old.symbol = new.symbol AND old.text = new.text
+JOIN vectors ON model = ? AND vectors.key = old.key
+"""
 _EMBEDDED = (
     "SELECT chunks.key FROM files JOIN chunks ON chunks.doc = files.doc "
     "JOIN vectors ON vectors.key = chunks.key AND model = ?"
