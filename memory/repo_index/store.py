@@ -206,10 +206,6 @@ class Store:
         with self._reading:
             return self._reader.execute(statement, tuple(values)).fetchall()
 
-    def generation(self) -> int:
-        """Another one means that somebody has written."""
-        return int(self.read("PRAGMA data_version")[0][0])
-
     def files(self, paths: Collection[str] | None = None) -> dict[str, tuple[Stat, str]]:
         """Files with what was seen of them and their blob ids: all, or those at and below some paths."""
         every = "SELECT files.path, size, mtime, inode, ctime, blob FROM files JOIN docs ON docs.id = doc"
