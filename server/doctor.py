@@ -67,6 +67,7 @@ async def look(settings: Settings, face: Face) -> AsyncIterator[Finding]:
     yield _git()
     yield _identity()
     yield _home(settings)
+    yield _embeddings(settings)
     for finding in sandboxes(settings.sandbox_backend, await diagnose(settings.home)):
         yield finding
     try:
@@ -123,6 +124,16 @@ def _home(settings: Settings) -> Finding:
         return Finding("home", "found", f"AUTOCODE_HOME is {settings.home}")
     return Finding(
         "home", "missing", f"{settings.home} cannot be written", "set AUTOCODE_HOME to a folder of yours"
+    )
+
+
+def _embeddings(settings: Settings) -> Finding:
+    choice = choose(index_settings(settings).embeddings)
+    return Finding(
+        "embeddings",
+        "weak" if choice.kind == "hash" and choice.better else "found",
+        choice.why,
+        choice.better,
     )
 
 

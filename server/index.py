@@ -52,7 +52,8 @@ async def index(settings: Settings, face: Face, folder: Path, query: str | None)
             "searched by words alone" if status.engine == "text" else f"{status.embedded:.0%} with vectors"
         )
         face.print(Text(f"{have} ({changed}); {vectors}"))
-        face.print(Text(clean(choose(wanted.embeddings).why), style="dim"))
+        choice = choose(wanted.embeddings)
+        face.print(Text(clean("; ".join(filter(None, (choice.why, choice.better)))), style="dim"))
         if query is not None:
             snippets = await asyncio.to_thread(opened.search, query, RESULTS)
             show(face, snippets)

@@ -139,7 +139,7 @@ def test_code_goes_to_openai_only_when_its_models_see_it_anyway_or_it_was_asked_
 
 
 def test_a_model_on_the_disk_is_taken_and_the_reason_told(tmp_path: Path) -> None:
-    assert "EMBEDDINGS=minilm" in choose(EmbeddingSettings("auto")).why
+    assert "EMBEDDINGS=minilm" in choose(EmbeddingSettings("auto")).better
     for folder in (tmp_path / CHROMA_CACHE, tmp_path / "own"):
         folder.mkdir(parents=True)
         for name in ("model.onnx", "tokenizer.json"):

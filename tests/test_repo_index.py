@@ -189,9 +189,16 @@ def test_another_process_that_indexes_is_not_disturbed(root: Path, settings: Ind
         assert index.refresh().changed == ("new.py",)
 
 
-def test_what_moved_keeps_its_vectors_and_status_tells_how_far_it_is(
-    root: Path, settings: IndexSettings
-) -> None:
+def test_what_moved_keeps_its_vectors(index: RepoIndex, root: Path) -> None:
+    (root / "shop").rename(root / "store")
+    assert len(index.refresh().changed) == 2
+    embedded: list[tuple[int, int]] = []
+    index.embed(lambda done, total: embedded.append((done, total)))
+    assert embedded == [] and index.status().embedded == 1.0
+    assert "similarity" in index.search("the total price", 1)[0].why
+
+
+def test_status_tells_how_far_the_index_is(root: Path, settings: IndexSettings) -> None:
     with RepoIndex.open(root, settings) as index:
         index.refresh()
         index.embed(stop=lambda: True)

@@ -12,11 +12,15 @@ _BETTER = "EMBEDDINGS=minilm downloads a small model once (80 MB), or EMBEDDINGS
 
 @dataclass(frozen=True)
 class EmbeddingChoice:
-    """What will be used: `why` says so in a sentence, `folder` is MiniLM's unless it has to be downloaded."""
+    """What will be used: `why` says so in a sentence, `better` how to get a model where there is none.
+
+    `folder` is MiniLM's, unless it has to be downloaded.
+    """
 
     kind: Literal["openai", "minilm", "hash"]
     why: str
     folder: Path | None = None
+    better: str = ""
 
 
 def choose(settings: EmbeddingSettings) -> EmbeddingChoice:
@@ -28,12 +32,12 @@ def choose(settings: EmbeddingSettings) -> EmbeddingChoice:
             why = "EMBEDDINGS=openai" if settings.kind == "openai" else "every agent's model is OpenAI's too"
             return EmbeddingChoice("openai", f"OpenAI's text-embedding-3-small: {why}")
         if settings.kind == "openai":
-            return EmbeddingChoice("hash", f"hashed words: OPENAI_API_KEY is not set; set it, or {_BETTER}")
+            return EmbeddingChoice("hash", "hashed words: OPENAI_API_KEY is not set", better=_BETTER)
     if folder := minilm.find(settings.model_dir):
         return EmbeddingChoice("minilm", f"MiniLM on this machine, from {folder}", folder)
     if settings.kind == "minilm" and settings.download:
         return EmbeddingChoice("minilm", "MiniLM, which Chroma downloads on first use")
-    return EmbeddingChoice("hash", f"hashed words: MiniLM is not on this machine; {_BETTER}")
+    return EmbeddingChoice("hash", "hashed words: MiniLM is not on this machine", better=_BETTER)
 
 
 def open_embedder(settings: EmbeddingSettings) -> Embedder:

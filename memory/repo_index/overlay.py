@@ -13,8 +13,9 @@ from memory.embeddings import Embedder
 from memory.embeddings.base import Vectors
 from memory.repo_index.base import View
 from memory.repo_index.files import decoded, is_wanted
+from memory.repo_index.found import COLUMNS, Corpus, Found, embedded_text, key_of, length_of, row_of
 from memory.repo_index.search import WEIGHTS, Hits
-from memory.repo_index.store import COLUMNS, Corpus, Found, Store, embedded_text, key_of, length_of, row_of
+from memory.repo_index.store import Store
 
 _FILES = 300
 """Files of one snapshot that are cut at most."""

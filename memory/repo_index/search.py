@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from memory.embeddings.base import Vectors
 from memory.repo_index.base import Snippet, VectorCollection
+from memory.repo_index.found import Found
 from memory.repo_index.query import is_about_tests, is_test, matching, terms
 from memory.repo_index.rank import fused, pooled
-from memory.repo_index.store import Found, Store
+from memory.repo_index.store import Store
 
 WEIGHTS = (1.0, 1.0, 1.0)
 """What a word of the path, of the symbol and of the body counts."""

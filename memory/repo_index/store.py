@@ -1,71 +1,20 @@
 """One repository's index on the disk: files, their chunks, and their words."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
-from math import log
 from pathlib import Path
 from threading import RLock
 
 from memory.chunks import Chunk
-from memory.chunks.words import words
 from memory.embeddings.base import Vectors
 from memory.repo_index import schema, vectors
 from memory.repo_index.files import Stat
+from memory.repo_index.found import Corpus, Found, embedded_text, key_of, length_of, row_of
 
 _KEEP_SECONDS = 7 * 86_400.0
 _MANY = 500
 """Values that one statement is given at most."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """A chunk as it is kept; `doc` is the version of a file that it belongs to."""
-
-    id: int
-    doc: int
-    path: str
-    chunk: Chunk
-    key: str
-
-
-COLUMNS = ("path", "symbol", "body")
-
-
-def embedded_text(path: str, chunk: Chunk) -> str:
-    """The text of a chunk that becomes its vector."""
-    return f"# {path} {chunk.symbol}\n{chunk.text}"
-
-
-def key_of(path: str, chunk: Chunk) -> str:
-    """Name a chunk by what becomes its vector."""
-    return sha256(embedded_text(path, chunk).encode()).hexdigest()[:32]
-
-
-def row_of(path: str, chunk: Chunk) -> tuple[str, str, str]:
-    """A chunk's words as full text takes them: of its path, its symbol and its body."""
-    return " ".join(words(path)), " ".join(words(chunk.symbol)), " ".join(words(chunk.text))
-
-
-def length_of(row: tuple[str, str, str]) -> int:
-    """Count a chunk's words."""
-    return sum(column.count(" ") + 1 for column in row if column)
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """What all chunks of an index have in common: their number, their length in words, their words."""
-
-    chunks: int
-    length: float
-    holding: Callable[[str], int]
-
-    def rarity(self, word: str, more_holding: int = 0, more: int = 0) -> float:
-        """A word's inverse document frequency as SQLite has it, with `more` chunks beside the index's."""
-        holding = self.holding(word) + more_holding
-        return max(log((self.chunks + more - holding + 0.5) / (holding + 0.5)), 1e-6)
 
 
 class Store:
@@ -149,6 +98,10 @@ class Store:
             [(model, key, vectors.packed(row)) for key, row in zip(keys, rows, strict=True)],
         )
 
+    def inherit(self, model: str) -> None:
+        """Give the chunks of moved files the embeddings that they had where the files were."""
+        self._writer.execute(_MOVED, (model,))
+
     def _doc(self, path: str, blob: str) -> int | None:
         row = self._writer.execute("SELECT id FROM docs WHERE path = ? AND blob = ?", (path, blob)).fetchone()
         return row and int(row[0])
@@ -201,10 +154,6 @@ class Store:
         """Run a query."""
         with self._reading:
             return self._reader.execute(statement, tuple(values)).fetchall()
-
-    def generation(self) -> int:
-        """Another one means that somebody has written."""
-        return int(self.read("PRAGMA data_version")[0][0])
 
     def files(self, paths: Collection[str] | None = None) -> dict[str, tuple[Stat, str]]:
         """Files with what was seen of them and their blob ids: all, or those at and below some paths."""
@@ -307,6 +256,16 @@ class Store:
         return {path: doc for path, blob, doc in rows if files.get(path) == blob}
 
 
+_MOVED = """
+INSERT OR IGNORE INTO vectors (model, key, vector)
+SELECT model, new.key, vector
+FROM files JOIN docs AS here ON here.id = files.doc
+JOIN docs AS gone ON gone.blob = here.blob AND gone.id NOT IN (SELECT doc FROM files)
+JOIN chunks AS new ON new.doc = here.id
+JOIN chunks AS old ON old.doc = gone.id
+  AND old.first = new.first AND old.symbol = new.symbol AND old.text = new.text
+JOIN vectors ON model = ? AND vectors.key = old.key
+"""
 _EMBEDDED = (
     "SELECT chunks.key FROM files JOIN chunks ON chunks.doc = files.doc "
     "JOIN vectors ON vectors.key = chunks.key AND model = ?"
