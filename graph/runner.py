@@ -21,6 +21,8 @@ from graph.stream import Draft, Translator
 from memory.checkpoints import open_checkpointer
 from memory.journal import Journal, RunRow
 from memory.owner import this_process
+from nodes.planner import read_plan
+from nodes.replies import Unusable
 from nodes.state import Input, Options, State
 from tools.workspace import Workspace, WorkspaceError
 
@@ -139,6 +141,11 @@ class Runner:
             raise RunnerError("the task is empty; say what is to be done")
         if not input.get("repo"):
             raise RunnerError("the task names no repository")
+        if steps := input.get("steps"):
+            try:
+                read_plan({"steps": steps})
+            except Unusable as error:
+                raise RunnerError(str(error)) from error
         limits = {
             "parallel": self.settings.enable_parallel_execution,
             "max_debug_rounds": self.settings.max_debug_rounds,
@@ -154,6 +161,7 @@ class Runner:
             "task": input["task"],
             "repo": input["repo"],
             "context_files": input.get("context_files") or [],
+            "steps": steps or None,
             "options": options,
         }
 
