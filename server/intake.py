@@ -1,6 +1,7 @@
 """What clients ask for over the original's API, and how it becomes a run."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
@@ -39,7 +40,7 @@ class StreamRequest(TaskRequest):
 
     frames: Literal["text", "json"] = Field(
         "text",
-        description="text: each message is a piece of text as it is, but for CR, which SSE makes a line's end. "
+        description="text: each message is a piece of text; a CR in it arrives as a line's end, as SSE has it. "
         'json: each is an object whose "text" is exact, with "node", "step_id" and the event\'s "seq".',
     )
 
@@ -74,7 +75,15 @@ class StepsRequest(_Request):
     steps: list[StepRequest] = Field(min_length=1, max_length=40)
 
 
-async def begin(supervisor: Supervisor, settings: Settings, body: TaskRequest | StepsRequest) -> RunRow:
+@dataclass(frozen=True)
+class Begun:
+    """A run that was taken on; its events come after `after` in its thread's log."""
+
+    run: RunRow
+    after: int
+
+
+async def begin(supervisor: Supervisor, settings: Settings, body: TaskRequest | StepsRequest) -> Begun:
     """Start the run that is asked for; it depends on nobody who listens."""
     files = body.context_files
     if isinstance(files, dict):
@@ -86,7 +95,8 @@ async def begin(supervisor: Supervisor, settings: Settings, body: TaskRequest | 
     repo, files = await _place(supervisor, settings, thread_id, body.repo, files)
     options = body.options.model_dump(exclude_unset=True)
     given = Input(task=task, repo=repo, context_files=files, options=options, **wanted)  # type: ignore[typeddict-item]
-    return await supervisor.submit(given, thread_id)
+    after = (await supervisor.journal.ends([thread_id])).get(thread_id, 0)
+    return Begun(await supervisor.submit(given, thread_id), after)
 
 
 async def _place(

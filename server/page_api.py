@@ -1,12 +1,10 @@
 """What the web page and curl use: threads, their log, questions and answers, notes, stops, forks, diffs."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
-from sse_starlette import EventSourceResponse
 
 from graph import events
 from graph.events import ApprovalRequired, Event
@@ -88,20 +86,6 @@ class Cancelled(BaseModel):
     cancelled: bool
 
 
-class Forked(BaseModel):
-    """The new thread."""
-
-    thread_id: str
-
-
-class ForkRequest(BaseModel):
-    """Where to fork: at a checkpoint of the thread's history, else at its newest."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    checkpoint_id: str | None = None
-
-
 @router.get("/api/threads", responses=responses())
 async def threads(supervisor: Supervised, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Thread]:
     """List threads, newest first."""
@@ -111,7 +95,7 @@ async def threads(supervisor: Supervised, limit: Annotated[int, Query(ge=1, le=1
 @router.post("/api/threads", status_code=202, responses=responses(404, 409, 501))
 async def start(body: TaskRequest, supervisor: Supervised, settings: Configured) -> Run:
     """Start a task and answer at once; its log tells the rest."""
-    return Run.of(await begin(supervisor, settings, body))
+    return Run.of((await begin(supervisor, settings, body)).run)
 
 
 @router.get("/api/threads/{thread_id}", responses=responses(404))
@@ -185,13 +169,6 @@ async def resume(thread_id: Id, supervisor: Supervised) -> Run:
     """Go on with a run that was stopped or died."""
     await known(supervisor, thread_id)
     return Run.of(await supervisor.resume(thread_id))
-
-
-@router.post("/api/threads/{thread_id}/fork", status_code=201, responses=responses(404, 409))
-async def fork(thread_id: Id, supervisor: Supervised, body: ForkRequest | None = None) -> Forked:
-    """Make a new thread of this one's history, files included; both go on by themselves."""
-    await known(supervisor, thread_id)
-    return Forked(thread_id=await supervisor.fork(thread_id, body.checkpoint_id if body else None))
 
 
 @router.get("/api/threads/{thread_id}/diff", responses=responses(404, 409))

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pygit2
-from pygit2.enums import FileMode
+from pygit2.enums import CheckoutStrategy, FileMode
 
+from graph.intake import scratch as scratch_place
 from graph.settings import Settings
 from nodes.state import ContextFile
 from server.problems import Problem
@@ -18,13 +19,8 @@ FILE_BYTES = 200_000
 Files = Sequence[str | ContextFile]
 
 
-def scratch_root(settings: Settings) -> Path:
-    """The folder of repositories of tasks that came without one."""
-    return settings.home / "scratch"
-
-
 def checked(settings: Settings, repo: str) -> str:
-    """The root of the repository at `repo`; a Problem where it may not be used, WorkspaceError where it cannot.
+    """The root of the repository at `repo`; Problem where it may not be used, WorkspaceError where it cannot.
 
     Symbolic links are followed first, and git's own folder must lie below the allowed ones as well.
     """
@@ -43,7 +39,7 @@ def scratch(settings: Settings, thread_id: str, files: Files) -> tuple[str, list
 
     Gives its path, and the paths of all `files`.
     """
-    place = scratch_root(settings) / thread_id
+    place = scratch_place(settings, thread_id)
     contents = {one["path"]: one["content"] for one in files if not isinstance(one, str)}
     try:
         for path in contents:
@@ -60,7 +56,9 @@ def scratch(settings: Settings, thread_id: str, files: Files) -> tuple[str, list
 
 def _check_below(settings: Settings, path: Path, named: str) -> None:
     roots = [Path(one).expanduser().resolve() for one in settings.autocode_repos.split(os.pathsep) if one]
-    if roots and not any(path.resolve().is_relative_to(root) for root in [*roots, scratch_root(settings)]):
+    if roots and not any(
+        path.resolve().is_relative_to(root) for root in [*roots, scratch_place(settings, "").resolve()]
+    ):
         detail = f"{named} does not lie below the folders that AUTOCODE_REPOS allows"
         raise Problem(
             403, "Repository not allowed", f"{detail}; choose one that does, or add its folder there"
@@ -75,7 +73,7 @@ def _commit(place: Path, contents: dict[str, str]) -> None:
     author = pygit2.Signature("AutoCodeAI", "autocode@localhost")
     tree = repository.index.write_tree()
     repository.create_commit("HEAD", author, author, "What the task came with", tree, [])
-    repository.checkout_head(strategy=pygit2.enums.CheckoutStrategy.FORCE)
+    repository.checkout("HEAD", strategy=CheckoutStrategy.FORCE)
 
 
 def delivered(repo: str, branch: str | None) -> tuple[dict[str, str | None], str]:

@@ -1,4 +1,4 @@
-"""What a run did, as the original's API tells it: a list of steps with their code, their test, their review."""
+"""What a run did, as the original's API tells it: its steps with their code, their test, their review."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -100,13 +100,17 @@ class Told:
             return "the run has not ended"
         return self.end.reason or f"the run ended as {self.end.status}"
 
-    def of_steps(self, workspace: Workspace) -> list[StepOutput]:
-        """One result a step, in the plan's order."""
+    def results(self, repo: str, steps_alone: bool = False) -> list[StepOutput]:
+        """What the run did on `repo`: everything, or with `steps_alone` exactly one result a step."""
+        workspace = Workspace.open(Path(repo))
+        return self._of_steps(workspace) if steps_alone else self._whole(workspace)
+
+    def _of_steps(self, workspace: Workspace) -> list[StepOutput]:
         return [self._of_step(workspace, step) for step in self.steps]
 
-    def whole(self, workspace: Workspace) -> list[StepOutput]:
-        """All results: the steps and repairs, the test, the review; at least one of each, whatever happened."""
-        code = self.of_steps(workspace)
+    def _whole(self, workspace: Workspace) -> list[StepOutput]:
+        """Steps and repairs, the test, the review: at least one of each, whatever happened."""
+        code = self._of_steps(workspace)
         code += [
             StepOutput(step=REPAIRING, output=_text(workspace, one), type="code") for one in self.repairs
         ]
@@ -142,12 +146,6 @@ class Told:
         missing = self.end.missing if self.end else []
         why = missing or (reasons if self.verdict and self.verdict.verdict == "FAIL" else []) or [self.reason]
         return StepOutput(step=REVIEWING, output="FAIL: " + "\n".join(why), type="review")
-
-
-def results(events: Iterable[Event], run_id: str, repo: str, steps_alone: bool = False) -> list[StepOutput]:
-    """The results of a run on `repo`; with `steps_alone` exactly one a step."""
-    told, workspace = Told.of(events, run_id), Workspace.open(Path(repo))
-    return told.of_steps(workspace) if steps_alone else told.whole(workspace)
 
 
 def _text(workspace: Workspace, snapshot: str) -> str:

@@ -32,7 +32,7 @@ DEAD_READER_MILLISECONDS = 60_000
 
 
 async def serve(settings: Settings, face: Face) -> Exit:
-    """Serve until SIGTERM or Ctrl-C. Raises Usage where it would be open to others, Unready for a taken port."""
+    """Serve until SIGTERM or Ctrl-C. Raises Usage where that would be unsafe, Unready for a taken port."""
     check_exposure(settings)
     app = create_app(settings, say=face.say)
     config = uvicorn.Config(
@@ -144,9 +144,8 @@ def _logged(settings: Settings) -> Iterator[None]:
     place = settings.home / "errors.log"
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     opened = os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a")
-    handlers = [logging.StreamHandler(opened), logging.StreamHandler(sys.stderr)]
-    quiet = logging.getLogger("uvicorn")
-    quiet.setLevel(logging.CRITICAL)
+    handlers = [logging.StreamHandler(stream) for stream in (opened, sys.stderr)]
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     log.propagate = False
     with opened:
         for handler in handlers:

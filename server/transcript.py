@@ -71,7 +71,7 @@ class Transcript:
         self._over |= ended
         said: list[str] = []
         while self._speaker in self._over:
-            self._over.discard(self._speaker)  # type: ignore[arg-type]  # None is never in it
+            self._over.discard(self._speaker)
             self._speaker = next(iter(self._held), None)
             if self._speaker is not None:
                 said += [self._heading(self._speaker), *self._held.pop(self._speaker)]

@@ -1,4 +1,4 @@
-"""The original's WebSocket: tasks in, one after another; pieces of text out, and `__DONE__` after each task."""
+"""The original's WebSocket: tasks in, one after another; text out, and `__DONE__` after each task."""
 
 import asyncio
 import json
@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from graph.settings import Settings
 from graph.supervisor import Supervisor
-from server.guard import SUBPROTOCOL
 from server.given import Configured, Supervised
+from server.guard import SUBPROTOCOL
 from server.intake import TaskRequest, begin
 from server.problems import Problem, problem_of
 from server.transcript import Transcript
@@ -28,7 +28,7 @@ WAITING_TASKS = 16
 
 @router.websocket("/api/ws")
 async def serve(websocket: WebSocket, supervisor: Supervised, settings: Configured) -> None:
-    """Carry out each task that is sent; a client that goes away, or takes nothing, leaves its runs running."""
+    """Carry out each task that is sent; runs go on when the client goes away."""
     offered = websocket.scope.get("subprotocols") or []
     await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
     tasks: asyncio.Queue[str | None] = asyncio.Queue(WAITING_TASKS)
@@ -60,9 +60,9 @@ async def _work(
     while True:
         given = await tasks.get()
         try:
-            row = await begin(supervisor, settings, _task(given))
+            begun = await begin(supervisor, settings, _task(given))
             transcript = Transcript()
-            async for event in supervisor.follow(row.thread_id, row.after, row.id):
+            async for event in supervisor.follow(begun.run.thread_id, begun.after, begun.run.id):
                 for text in transcript.take(event):
                     for frame in frames(text):
                         await send(frame)
