@@ -38,7 +38,7 @@ async def main(engine: str, place: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(place)
     server = await asyncio.start_unix_server(serve, place)
-    os.chmod(place, 0o666)  # whoever reaches it: the volume that it lies in is the backend's alone
+    os.chmod(place, 0o666)  # noqa: S103  # only the backend has the volume that it lies in
     async with server:
         await server.serve_forever()
 
