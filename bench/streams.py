@@ -2,10 +2,10 @@
 
     python bench/streams.py [--readers 200] [--runs 50] [--tokens 1000] [--rate 100] [--beside]
 
-Two loads, one after the other: many readers of one thread, then many runs at once with one reader each. Model,
-server and readers are processes of their own. A token carries the time at which the model let it go, so the
-reader knows its age; the log's numbers tell gaps and repeats. Prints p50, p99 and the worst age in ms, the
-events read, faults, and the server's memory before and at its most. `--beside` reads the same graph under
+Two loads, one after the other: many readers of one thread, then many runs at once with one reader each.
+Model, server and readers are processes of their own. A token carries the time at which the model let it go,
+so the reader knows its age; the log's numbers tell gaps and repeats. Prints p50, p99 and the worst age in ms,
+the events read, faults, the server's memory before and at its most. `--beside` reads the same graph under
 `langgraph dev`, its tokens not being numbered. The model's rate is tokens a second of each run.
 """
 
