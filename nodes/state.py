@@ -111,12 +111,16 @@ class Options(BaseModel):
 
 
 class Input(TypedDict):
-    """What starts a run, from every face alike: a `task`, or `messages` of which the last is it."""
+    """What starts a run, from every face alike: a `task`, or `messages` of which the last is it.
+
+    `steps`, in the shape that planners answer with, are carried out in place of a planner's.
+    """
 
     task: NotRequired[str]
     messages: NotRequired[Annotated[list[Any], joined]]
     repo: NotRequired[str]
     context_files: NotRequired[list[str | ContextFile]]
+    steps: NotRequired[list[dict[str, Any]] | None]
     options: NotRequired[dict[str, Any]]
 
 
@@ -126,6 +130,7 @@ class State(TypedDict, total=False):
     task: str
     repo: str
     context_files: list[str | ContextFile]
+    steps: list[dict[str, Any]] | None
     options: dict[str, Any]
 
     messages: Annotated[list[Message], joined]
