@@ -84,6 +84,19 @@ class NodeFinished(_Event):
     data: Data
 
 
+class CheckpointSaved(_Event):
+    """A superstep's state is on disk under `id`; `step` counts from -1, `next` are the nodes to come."""
+
+    class Data(_Data):
+        id: str
+        parent: str | None
+        step: int
+        next: list[str]
+
+    type: Literal["checkpoint"] = "checkpoint"
+    data: Data
+
+
 class Token(_Event):
     """A piece of a model's reply, coalesced over 50 ms."""
 
@@ -259,6 +272,7 @@ Event = Annotated[
     | RunFinished
     | NodeStarted
     | NodeFinished
+    | CheckpointSaved
     | Token
     | PlanMade
     | ApprovalRequired

@@ -223,7 +223,7 @@ class Runner:
 
     async def _work(self, payload: Any, config: RunnableConfig, parts: "asyncio.Queue[Any]") -> None:
         """Stream the graph into `parts`; None marks the end, whatever brought it about."""
-        modes: list[StreamMode] = ["tasks", "custom", "messages", "updates"]
+        modes: list[StreamMode] = ["tasks", "custom", "messages", "updates", "checkpoints"]
         try:
             async for part in self.graph.astream(
                 payload, config, stream_mode=modes, subgraphs=True, version="v2", durability="sync"

@@ -47,6 +47,8 @@ class Translator:
             return [*(token for origin in mine for token in self._release(origin)), draft]
         if kind == "tasks":
             return self._task(data)
+        if kind == "checkpoints" and not part["ns"]:
+            return [*self.flush(), Draft("checkpoint", _checkpoint(data))]
         if kind == "updates" and "__interrupt__" in data:
             asked = [{"id": i.id, "request": i.value} for i in data["__interrupt__"]]
             return [*self.flush(), *(Draft("approval.required", one, "approval") for one in asked)]
@@ -88,3 +90,13 @@ class Translator:
         pieces = self._tokens.pop(origin, None)
         self._since.pop(origin, None)
         return [Draft("token", {"text": "".join(pieces)}, *origin)] if pieces else []
+
+
+def _checkpoint(data: Mapping[str, Any]) -> dict[str, Any]:
+    parent = data["parent_config"]
+    return {
+        "id": data["config"]["configurable"]["checkpoint_id"],
+        "parent": parent["configurable"]["checkpoint_id"] if parent else None,
+        "step": data["metadata"]["step"],
+        "next": list(data["next"]),
+    }
