@@ -61,6 +61,16 @@ class Settings(BaseSettings):
     max_tokens: int | None = Field(default=None, gt=0)
     max_run_seconds: float | None = Field(default=None, gt=0)
 
+    autocode_host: str = "127.0.0.1"
+    autocode_port: int = Field(default=8000, ge=0, le=65535)
+    autocode_api_key: SecretStr | None = None
+    autocode_allowed_hosts: str = ""
+    autocode_cors_origins: str = ""
+    autocode_repos: str = ""
+    max_request_bytes: int = Field(default=4_000_000, ge=1024)
+    max_connections: int = Field(default=1000, ge=1)
+    reader_timeout: float = Field(default=20.0, gt=0)
+
     @property
     def home(self) -> Path:
         """AUTOCODE_HOME, expanded and absolute."""
@@ -106,6 +116,6 @@ class Settings(BaseSettings):
         """Values that must never be seen: every variable of the process whose name marks it as a key."""
         marks = ("API_KEY", "TOKEN", "SECRET", "PASSWORD")
         values = {value for name, value in os.environ.items() if any(mark in name.upper() for mark in marks)}
-        own = (self.openai_api_key, self.deepseek_api_key)
+        own = (self.openai_api_key, self.deepseek_api_key, self.autocode_api_key)
         values |= {key.get_secret_value() for key in own if key}
         return sorted((value for value in values if len(value) >= 8), key=len, reverse=True)

@@ -1,0 +1,169 @@
+"""What the guard keeps out, before any route sees it."""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from graph.settings import Settings
+from server.guard import Guard, Policy
+
+HOME = "http://127.0.0.1:8000"
+KEY = "correct horse battery staple"
+JSON = {"Content-Type": "application/json"}
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the length of the body; fails on /fail."""
+    if scope["path"] == "/fail":
+        raise ValueError(f"the key is {KEY}")
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(size).encode()})
+
+
+def guarded(own: tuple[str, ...] | None = None, **settings: Any) -> httpx.AsyncClient:
+    guard = Guard(echo, Policy.of(Settings(**settings)), own)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url=HOME)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000", "box.example"])
+async def test_the_server_answers_to_its_own_names(host: str) -> None:
+    async with guarded(autocode_allowed_hosts="other.example, Box.example") as client:
+        assert (await client.get("/api/threads", headers={"Host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "10.0.0.9", ""]
+)
+async def test_a_name_that_was_rebound_to_this_machine_is_refused(host: str) -> None:
+    async with guarded() as client:
+        answer = await client.get("/", headers={"Host": host})
+    assert answer.status_code == 403 and "AUTOCODE_ALLOWED_HOSTS" in answer.json()["detail"]
+
+
+async def test_bound_to_every_address_it_answers_to_numbers_but_to_no_strange_name() -> None:
+    async with guarded(autocode_host="0.0.0.0") as client:
+        assert (await client.get("/", headers={"Host": "10.0.0.9:8000"})).status_code == 200
+        assert (await client.get("/", headers={"Host": "evil.example"})).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "null", "http://127.0.0.1:9000", "http://127.0.0.1:8000.evil.example", "file://"],
+)
+async def test_another_web_page_is_refused(origin: str) -> None:
+    async with guarded() as client:
+        answer = await client.post("/api/agent/run", headers={"Origin": origin})
+    assert answer.status_code == 403 and "AUTOCODE_CORS_ORIGINS" in answer.json()["detail"]
+
+
+async def test_our_own_page_and_configured_ones_are_let_in() -> None:
+    async with guarded(autocode_cors_origins="https://desk.example") as client:
+        for origin in (HOME, "https://desk.example"):
+            assert (await client.post("/api/agent/run", headers={"Origin": origin})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "json"]
+)
+async def test_what_a_form_can_send_is_no_json(kind: str) -> None:
+    async with guarded() as client:
+        answer = await client.post("/api/agent/run", content=b"{}", headers={"Content-Type": kind})
+        assert answer.status_code == 415 and "application/json" in answer.json()["detail"]
+        assert (
+            await client.post("/x", content=b"{}", headers=JSON | {"Host": "localhost"})
+        ).status_code == 200
+        assert (await client.post("/api/threads/t/cancel")).status_code == 200, "no body, no type"
+
+
+@pytest.mark.parametrize("stated", [True, False])
+async def test_a_body_beyond_the_limit_is_refused_stated_or_not(stated: bool) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * 500
+
+    async with guarded(max_request_bytes=1024) as client:
+        body = b"x" * 1500 if stated else pieces()
+        answer = await client.post("/", content=body, headers=JSON)
+        assert answer.status_code == 413 and "MAX_REQUEST_BYTES" in answer.json()["detail"]
+        assert (await client.post("/", content=b"x" * 1024, headers=JSON)).text == "1024"
+
+
+@pytest.mark.parametrize("header", [{"X-Api-Key": KEY}, {"Authorization": f"bearer {KEY}"}])
+async def test_with_a_key_set_nothing_but_the_page_is_served_without_it(header: dict[str, str]) -> None:
+    async with guarded(autocode_api_key=KEY) as client:
+        for path in ("/api/threads", "/threads", "/openapi.json", "/static/../api/threads", "/Health"):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer"), path
+        assert (await client.get("/api/threads", headers={"X-Api-Key": KEY[:-1]})).status_code == 401
+        assert (await client.get("/api/threads", headers=header)).status_code == 200
+        for path in ("/", "/health", "/client.js"):
+            assert (await client.get(path)).status_code == 200
+
+
+async def opened(guard: Guard, *protocols: str, **headers: str) -> list[Message]:
+    """What the guard sends to a WebSocket that knocks."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    raw = [
+        (name.lower().encode(), value.encode()) for name, value in {"host": "localhost", **headers}.items()
+    ]
+    scope = {
+        "type": "websocket", "path": "/api/ws", "headers": raw, "subprotocols": list(protocols),
+        "extensions": {"websocket.http.response": {}},
+    }  # fmt: skip
+    await guard(scope, receive, send)
+    return sent
+
+
+async def accept(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "websocket.accept"})
+
+
+async def test_a_websocket_is_checked_before_it_is_accepted() -> None:
+    guard = Guard(accept, Policy.of(Settings(autocode_api_key=KEY)))
+    coded = base64.urlsafe_b64encode(KEY.encode()).decode().rstrip("=")
+    assert (await opened(guard, "autocode", f"autocode.key.{coded}"))[0]["type"] == "websocket.accept"
+    for protocols, origin in (
+        (("autocode", "autocode.key.b"), "http://localhost"),
+        ((), "http://evil.example"),
+    ):
+        start, body = await opened(guard, *protocols, origin=origin)
+        assert start["type"] == "websocket.http.response.start" and start["status"] in (401, 403)
+        assert json.loads(body["body"])["status"] == start["status"]
+
+
+async def test_no_traceback_and_no_secret_leaves(caplog: pytest.LogCaptureFixture) -> None:
+    async with guarded(autocode_api_key=KEY) as client:
+        answer = await client.get("/fail", headers={"X-Api-Key": KEY})
+    problem = answer.json()
+    assert answer.status_code == 500 and answer.headers["Content-Type"] == "application/problem+json"
+    assert set(problem) == {"type", "title", "status", "detail"} and "key is" not in answer.text
+    assert "ValueError" in caplog.text and KEY not in caplog.text
+
+
+async def test_every_answer_forbids_what_pages_of_others_could_do_with_it() -> None:
+    async with guarded() as client:
+        headers = (await client.get("/")).headers
+    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff" and headers["X-Frame-Options"] == "DENY"
+
+
+async def test_mounted_with_others_it_guards_its_own_paths_alone() -> None:
+    async with guarded(("/", "/api/"), autocode_api_key=KEY) as client:
+        assert (await client.get("/threads")).status_code == 200
+        assert (await client.get("/api/threads")).status_code == 401
