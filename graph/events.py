@@ -85,11 +85,15 @@ class NodeFinished(_Event):
 
 
 class CheckpointSaved(_Event):
-    """A superstep's state is on disk under `id`; `step` counts from -1, `next` are the nodes to come."""
+    """A superstep's state is on disk under `id`; `next` are the nodes to come.
+
+    A run begins with the checkpoint of its input. A resume names the one that it goes on from once more.
+    """
 
     class Data(_Data):
         id: str
         parent: str | None
+        source: str
         step: int
         next: list[str]
 

@@ -97,6 +97,7 @@ def _checkpoint(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": data["config"]["configurable"]["checkpoint_id"],
         "parent": parent["configurable"]["checkpoint_id"] if parent else None,
+        "source": data["metadata"]["source"],
         "step": data["metadata"]["step"],
         "next": list(data["next"]),
     }

@@ -1,0 +1,117 @@
+"""From a request to a run: a new one, or the thread's waiting or broken-off one gone on with."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from graph.settings import Settings
+from graph.supervisor import Supervisor
+from memory.journal import RunRow, ThreadRow
+from server.problems import Problem
+from server.protocol.assistants import known
+from server.protocol.projection import MODES, UNSERVED_MODES
+from server.protocol.wire import RunBody, modes_of, not_served
+from server.repos import checked
+
+KEPT = "agent_protocol"
+"""The key in a run's metadata under which its stream modes are kept, for readers that join it later."""
+INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run, and the log's last line before this request had any effect."""
+
+    run: RunRow
+    after: int
+
+
+async def begin(supervisor: Supervisor, settings: Settings, body: RunBody, thread_id: str | None) -> Begun:
+    """Submit or resume what `body` asks for; it is durable when this returns. A new thread where none is named."""
+    body.check()
+    known(body.assistant_id)
+    modes = checked_modes(body.stream_mode)
+    journal = supervisor.runner.journal
+    thread = await journal.thread(thread_id) if thread_id else None
+    if thread_id and thread is None and body.if_not_exists == "reject":
+        raise no_thread(thread_id)
+    thread_id = thread_id or str(uuid4())
+    await _check_checkpoint(supervisor, thread_id, body.wanted_checkpoint)
+    after = (await journal.ends([thread_id])).get(thread_id, 0)
+    if body.command and body.command.resume is not None:
+        answers = await _answers(supervisor, thread_id, body.command.resume)
+        return Begun(await supervisor.resume(thread_id, answers), after)
+    if body.input is None:
+        return Begun(await supervisor.resume(thread_id), after)
+    await asyncio.to_thread(_check_repo, settings, body.input, thread)
+    kept = {"stream_mode": modes, "multitask_strategy": body.multitask_strategy}
+    run = await supervisor.submit(
+        body.input,  # type: ignore[arg-type]  # the supervisor checks it
+        thread_id,
+        strategy=body.multitask_strategy,  # type: ignore[arg-type]  # rollback is refused by then
+        metadata=body.metadata | {KEPT: kept},
+        if_not_exists="create",
+    )
+    return Begun(run, after)
+
+
+def checked_modes(given: list[str] | str) -> list[str]:
+    """The stream modes asked for; a Problem for one that is unknown or not served."""
+    modes = modes_of(given)
+    if unserved := [mode for mode in modes if mode in UNSERVED_MODES]:
+        raise not_served(*(f"stream_mode {mode}" for mode in unserved))
+    if unknown := [mode for mode in modes if mode not in MODES]:
+        detail = f"there is no stream mode {', '.join(unknown)}; there are {', '.join(MODES)}"
+        raise Problem(422, "Invalid request", detail)
+    return modes
+
+
+def no_thread(thread_id: str) -> Problem:
+    """The refusal of a thread that is not there."""
+    return Problem(404, "No such thread", f"there is no thread {thread_id}; POST /threads makes one")
+
+
+async def _answers(supervisor: Supervisor, thread_id: str, resume: Any) -> Mapping[str, Mapping[str, Any]]:
+    """`resume` as answers by id: it is a map of them, or the one answer to the one question."""
+    if isinstance(resume, Mapping) and resume and all(INTERRUPT_ID.fullmatch(str(key)) for key in resume):
+        answers = dict(resume)
+    else:
+        pending = [one.id for one in await supervisor.runner.pending(thread_id)]
+        if len(pending) != 1:
+            detail = f"{len(pending)} interrupts wait on this thread"
+            hint = (
+                f"answer them by their ids: {', '.join(pending)}" if pending else "there is nothing to answer"
+            )
+            raise Problem(422 if pending else 409, "Not one interrupt", f"{detail}; {hint}")
+        answers = {pending[0]: resume}
+    for id, answer in answers.items():
+        if not isinstance(answer, Mapping) or not isinstance(answer.get("decision"), str):
+            detail = (
+                f'the answer to {id} must be an object like {{"decision": "approve" | "edit" | "reject"}}'
+            )
+            raise Problem(422, "Invalid answer", detail)
+    return answers
+
+
+async def _check_checkpoint(supervisor: Supervisor, thread_id: str, wanted: str | None) -> None:
+    """A run goes on from the thread's newest state; earlier ones are for a fork."""
+    if wanted is None:
+        return
+    snapshot = await supervisor.state(thread_id)
+    newest = (snapshot.config.get("configurable") or {}).get("checkpoint_id")
+    if wanted != newest:
+        raise not_served(
+            f"runs from an earlier checkpoint ({wanted}): fork the thread there, then run the fork"
+        )
+
+
+def _check_repo(settings: Settings, input: dict[str, Any], thread: ThreadRow | None) -> None:
+    """Hold the repository that the run will use to AUTOCODE_REPOS, whether it or its thread names it."""
+    repo = input.get("repo")
+    if isinstance(repo, str) and repo:
+        input["repo"] = checked(settings, repo)
+    elif thread and thread.repo:
+        checked(settings, thread.repo)
