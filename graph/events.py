@@ -1,5 +1,6 @@
 """The event union: one append-only log per thread, of which everything that users see is a view."""
 
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -14,7 +15,10 @@ class _Data(BaseModel):
 
 
 class _Event(BaseModel):
-    """The envelope. `seq` counts from 1 without gaps on a thread; `ts` is RFC 3339 UTC."""
+    """The envelope. `seq` counts from 1 without gaps on a thread; `ts` is RFC 3339 UTC.
+
+    `cut` says that texts or lists in `data` were too long for the log, which keeps them whole aside.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -24,6 +28,12 @@ class _Event(BaseModel):
     ts: str
     node: str | None = None
     step_id: str | None = None
+    cut: bool = False
+
+    @cached_property
+    def wire(self) -> str:
+        """The event as JSON, made once for all its readers."""
+        return self.model_dump_json()
 
 
 class RunStarted(_Event):
@@ -260,6 +270,17 @@ class Retry(_Event):
     data: Data
 
 
+class Message(_Event):
+    """A user's note to a running task; the next call of an agent sees it."""
+
+    class Data(_Data):
+        role: Literal["user"]
+        text: str
+
+    type: Literal["message"] = "message"
+    data: Data
+
+
 class Error(_Event):
     """Something failed in a way that a person should read."""
 
@@ -289,8 +310,14 @@ Event = Annotated[
     | VerdictGiven
     | Budget
     | Retry
+    | Message
     | Error,
     Field(discriminator="type"),
 ]
 
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def schema() -> dict[str, Any]:
+    """The union as a JSON Schema, discriminated by `type`."""
+    return EVENT.json_schema()

@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(default=4_000_000, ge=1024)
     max_connections: int = Field(default=1000, ge=1)
     reader_timeout: float = Field(default=20.0, gt=0)
+    max_concurrent_runs: int = Field(default=10, ge=1, le=1000)
+    resume_on_start: bool = True
 
     @property
     def home(self) -> Path:

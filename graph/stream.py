@@ -49,9 +49,6 @@ class Translator:
             return self._task(data)
         if kind == "checkpoints" and not part["ns"]:
             return [*self.flush(), Draft("checkpoint", _checkpoint(data))]
-        if kind == "updates" and "__interrupt__" in data:
-            asked = [{"id": i.id, "request": i.value} for i in data["__interrupt__"]]
-            return [*self.flush(), *(Draft("approval.required", one, "approval") for one in asked)]
         return []
 
     def flush(self) -> list[Draft]:
@@ -77,8 +74,9 @@ class Translator:
             self._running[id] = (node, step_id, time.monotonic())
             return [Draft("node.started", {}, node, step_id)]
         _, step_id, started = self._running.pop(id, (node, None, time.monotonic()))
-        if data.get("interrupts"):
-            return []
+        if asked := data.get("interrupts"):
+            told = ({"id": one["id"], "request": one["value"]} for one in asked)
+            return [*self.flush(), *(Draft("approval.required", one, node, step_id) for one in told)]
         error = data.get("error")
         ended = {"seconds": round(time.monotonic() - started, 3), "error": str(error) if error else None}
         held = [

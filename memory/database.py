@@ -10,12 +10,13 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, make_url, select
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, inspect, make_url, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateColumn
 
-from memory.tables import metadata
+from memory.tables import SCHEMA, about, metadata
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -146,10 +147,30 @@ def view(
 
 
 def _create(connection: Connection) -> None:
-    """Create the tables; a lock keeps first openers of PostgreSQL apart, BEGIN IMMEDIATE those of SQLite."""
+    """Create what is missing; first openers wait for each other: BEGIN IMMEDIATE does that in SQLite."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(0)))
     metadata.create_all(connection)
+    number = connection.scalar(select(about.c.value).where(about.c.key == "schema"))
+    if number is None or int(number) < SCHEMA:
+        _widen(connection)
+        connection.execute(about.delete().where(about.c.key == "schema"))
+        connection.execute(about.insert().values(key="schema", value=str(SCHEMA)))
+    elif int(number) > SCHEMA:
+        raise JournalError(
+            f"the database is a newer AutoCodeAI's (schema {number}; this one knows {SCHEMA}): "
+            "install that one, or set AUTOCODE_HOME to another folder"
+        )
+
+
+def _widen(connection: Connection) -> None:
+    """Add the columns that an older version's tables lack."""
+    for table in metadata.sorted_tables:
+        there = {column["name"] for column in inspect(connection).get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in there:
+                wanted = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {wanted}")
 
 
 def _postgresql(url: str) -> Engine:

@@ -1,8 +1,21 @@
 """The tables, in types that SQLite and PostgreSQL share; times are RFC 3339, heartbeats epoch seconds."""
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, Table, Text
+from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, Table, Text, false
+
+SCHEMA = 2
+"""Counts the changes of the tables; a database with a smaller number gets the columns that it lacks.
+
+A column that is added to a table here must be nullable or have a `server_default`.
+"""
 
 metadata = MetaData()
+
+about = Table(
+    "about",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
 
 threads = Table(
     "threads",
@@ -15,6 +28,8 @@ threads = Table(
     Column("owner", Text),
     Column("heartbeat", Float, nullable=False, default=0.0),
     Column("cancel", Boolean, nullable=False, default=False),
+    Column("metadata", Text, nullable=False, server_default="{}"),
+    Column("updated", Text),
 )
 
 runs = Table(
@@ -29,6 +44,7 @@ runs = Table(
     Column("started", Text, nullable=False),
     Column("finished", Text),
     Column("seconds", Float, nullable=False, default=0.0),
+    Column("metadata", Text, nullable=False, server_default="{}"),
 )
 
 events = Table(
@@ -42,6 +58,43 @@ events = Table(
     Column("node", Text),
     Column("step_id", Text),
     Column("data", Text, nullable=False),
+    Column("cut", Boolean, nullable=False, server_default=false()),
+)
+
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("thread_id", Text, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("data", Text, nullable=False),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("thread_id", Text, nullable=False, index=True),
+    Column("answer", Text),
+    Column("resumed", Integer, nullable=False, default=0),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
+notes_seen = Table(
+    "notes_seen",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("agent", Text, primary_key=True),
+    Column("step_id", Text, primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("upto", Integer, nullable=False),
 )
 
 checks = Table(

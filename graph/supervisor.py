@@ -1,0 +1,270 @@
+"""The long-lived process's face to all threads: runs go on in its background, whoever listens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import uuid4
+
+from graph.approvals import Answers
+from graph.driver import PARKED, Driver, Ending
+from graph.errors import InputError, RunnerError, UnknownThread
+from graph.events import ApprovalRequired, Event
+from graph.follow import Tails
+from graph.intake import completed, named, opened, scratch
+from graph.runner import Runner
+from graph.settings import Settings
+from memory.journal import Journal, RunRow, RunUnfinished, ThreadBusy
+from memory.owner import this_process
+from nodes.state import Input
+
+Strategy = Literal["reject", "enqueue", "interrupt"]
+
+LOOK_SECONDS = 1.0
+"""How often the queue is looked at for runs whose threads other processes have let go."""
+
+NOTE_CHARACTERS = 20_000
+
+WITHDRAWN = Ending.of("cancelled", "cancelled before it began")
+CANCELLED = Ending.of("cancelled", "cancelled by the user")
+INTERRUPTED = Ending.of("cancelled", "another run took its place")
+
+
+@dataclass
+class Supervisor:
+    """Queues, starts, stops and follows runs. Whatever it returns is durable."""
+
+    runner: Runner
+    tails: Tails
+    say: Callable[[str], None]
+    owner: str = field(default_factory=lambda: str(this_process()))
+    _drivers: dict[str, Driver] = field(default_factory=dict)
+    _tasks: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
+    _held_back: set[str] = field(default_factory=set)
+    _pumping: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _closing: bool = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, settings: Settings, say: Callable[[str], None] = lambda line: None
+    ) -> AsyncIterator["Supervisor"]:
+        """Open the database; runs that a stop or a crash left behind go on, if RESUME_ON_START says so."""
+        async with AsyncExitStack() as stack:
+            runner = await stack.enter_async_context(Runner.open(settings, say))
+            tails = Tails(runner.journal)
+            runner.log.hear = tails.hear
+            supervisor = cls(runner, tails, say)
+            await supervisor._begin(settings.resume_on_start)
+            looking = asyncio.create_task(supervisor._look())
+            stack.push_async_callback(supervisor.aclose)
+            stack.callback(looking.cancel)
+            yield supervisor
+
+    @property
+    def journal(self) -> Journal:
+        """Threads, runs and the log."""
+        return self.runner.journal
+
+    async def submit(
+        self,
+        input: Input,
+        thread_id: str | None = None,
+        *,
+        strategy: Strategy = "reject",
+        metadata: Mapping[str, Any] | None = None,
+        if_not_exists: Literal["create", "reject"] = "create",
+    ) -> RunRow:
+        """Queue a run and start it if there is room; without `repo` it gets the thread's, or a scratch one.
+
+        `strategy` says what becomes of a thread's unfinished run. Raises InputError before anything is
+        written, UnknownThread, and ThreadBusy where the thread has an unfinished run.
+        """
+        thread_id = named(thread_id or str(uuid4()))
+        thread = await self.journal.thread(thread_id)
+        if thread is None and if_not_exists == "reject":
+            raise UnknownThread(f"there is no thread {thread_id}")
+        home = scratch(self.runner.settings, thread_id)
+        task = completed(input, self.runner.settings, (thread and thread.repo) or str(home))
+        unfinished = await self.journal.current_run(thread_id)
+        if strategy == "reject" and unfinished and unfinished.status in ("queued", "running", "waiting"):
+            raise RunUnfinished(thread_id, unfinished.id, unfinished.status)
+        task = await opened(task, home)
+        if strategy == "interrupt":
+            await self._clear(thread_id)
+        behind = strategy == "enqueue"
+        run = await self.journal.submit_run(str(uuid4()), thread_id, task, metadata or {}, behind)
+        await self._pump()
+        return await self.run(run.id)
+
+    async def resume(self, thread_id: str, answers: Answers | None = None) -> RunRow:
+        """Go on with a thread's run; `answers` answer some or all of what it waits for.
+
+        Raises InputError, UnknownApproval, AnsweredApproval; RunnerError where nothing can go on without an
+        answer; ThreadBusy where the run is at work and no answer is given.
+        """
+        run = await self.runner.unfinished(thread_id)
+        if answers:
+            self.runner.log.tell(*await self.runner.approvals.answer(run, answers))
+        elif await self._at_work(run):
+            raise RunUnfinished(thread_id, run.id, run.status)
+        elif pending := await self.runner.approvals.pending(run):
+            ids = ", ".join(one.id for one in pending)
+            raise RunnerError(f"thread {thread_id} waits for answers: {ids}; give one, or cancel the run")
+        else:
+            await self.journal.requeue(run.id)
+        self._held_back.discard(run.id)
+        await self._pump()
+        return await self.run(run.id)
+
+    async def cancel(self, thread_id: str, run_id: str | None = None, *, wait: bool = True) -> bool:
+        """Stop a thread's run, or take it from the queue; True when there was one. It stays resumable."""
+        run = await self.journal.run(run_id) if run_id else await self.journal.current_run(thread_id)
+        if run is None or run.thread_id != thread_id:
+            raise UnknownThread(f"there is no run {run_id or 'on thread'} {thread_id}")
+        return await self._cancel(run, CANCELLED, wait)
+
+    def follow(self, thread_id: str, after: int = 0, run_id: str | None = None) -> AsyncIterator[Event]:
+        """The thread's log after `after`, then the live tail, as `Tails.follow` has it."""
+        return self.tails.follow(thread_id, after, run_id)
+
+    async def wait(self, run_id: str) -> RunRow:
+        """The run once it has ended or parked, wherever it runs."""
+        while True:
+            run = await self.run(run_id)
+            task = self._tasks.get(run_id)
+            if task:
+                await asyncio.wait((task,))
+            elif run.status not in ("queued", "running"):
+                return run
+            else:
+                async for _ in self.follow(run.thread_id, await self._end(run.thread_id), run_id):
+                    pass
+                if self._closing:
+                    return await self.run(run_id)
+
+    async def note(self, thread_id: str, text: str) -> Event:
+        """Tell a running or waiting task something; the next call of an agent sees it."""
+        return await note(self.runner, thread_id, text)
+
+    async def pending(self, thread_id: str) -> list[ApprovalRequired.Data]:
+        """What the thread waits for."""
+        return await self.runner.pending(thread_id)
+
+    async def run(self, run_id: str) -> RunRow:
+        """One run. Raises UnknownThread."""
+        run = await self.journal.run(run_id)
+        if run is None:
+            raise UnknownThread(f"there is no run {run_id}")
+        return run
+
+    async def recover(self) -> list[str]:
+        """Let the runs go on that a stop or a crash left behind; gives the ids of those that had crashed."""
+        self._held_back.clear()
+        orphans = await self.journal.requeue_orphans()
+        await self._pump()
+        return orphans
+
+    async def aclose(self) -> None:
+        """Park what runs, so that it goes on with the next start, and end all readers."""
+        self._closing = True
+        for driver in list(self._drivers.values()):
+            driver.stop(PARKED)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+        self.tails.close()
+
+    async def _begin(self, resume: bool) -> None:
+        if resume:
+            await self.recover()
+        else:
+            self._held_back = {run.id for run in await self.journal.queue(100_000)}
+
+    async def _pump(self) -> None:
+        """Start queued runs while there is room."""
+        async with self._pumping:
+            room = self.runner.settings.max_concurrent_runs - len(self._tasks)
+            if room <= 0 or self._closing:
+                return
+            for run in await self.journal.queue(room + len(self._held_back) + len(self._tasks)):
+                if room <= 0 or run.id in self._held_back or run.id in self._tasks:
+                    continue
+                if await self.journal.claim(run.id, self.owner):
+                    room -= 1
+                    self._tasks[run.id] = asyncio.create_task(self._carry(run))
+
+    async def _carry(self, run: RunRow) -> None:
+        """Carry a run that this process has claimed to its end or park; the log tells what came of it."""
+        driver = self._drivers[run.id] = self.runner.driver(run, self.owner)
+        try:
+            resumed = await self.journal.began(run.thread_id, run.id)
+            if resumed:
+                await self.journal.completions.abandon_all(run.id)
+            async for _ in driver.drive(resumed, self.runner.ready):
+                pass
+        except Exception as error:
+            self.say(f"run {run.id} on thread {run.thread_id}: {error}")
+        finally:
+            del self._drivers[run.id]
+            await self.journal.release(run.thread_id, self.owner)
+            del self._tasks[run.id]
+        if not self._closing:
+            await self._pump()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self._pump()
+
+    async def _cancel(self, run: RunRow, ending: Ending, wait: bool) -> bool:
+        if run.status == "queued":
+            record = await self.journal.withdraw(run.id, WITHDRAWN.data)
+            if record:
+                self.runner.log.tell(record)
+                return True
+            run = await self.run(run.id)
+        if driver := self._drivers.get(run.id):
+            task = self._tasks[run.id]
+            driver.stop(ending)
+            if wait:
+                await asyncio.wait((task,))
+            return True
+        if run.status not in ("running", "waiting"):
+            return False
+        stopped = await self.runner.cancel(run.thread_id)
+        if stopped and wait:
+            await self.wait(run.id)
+        return stopped
+
+    async def _at_work(self, run: RunRow) -> bool:
+        """True for a run that goes on by itself: queued, or carried by a live process."""
+        thread = await self.journal.thread(run.thread_id)
+        alive = run.status == "running" and thread is not None and thread.owner is not None
+        return alive or (run.status == "queued" and run.id not in self._held_back)
+
+    async def _clear(self, thread_id: str) -> None:
+        """End every unfinished run of a thread."""
+        for run in reversed(await self.journal.runs(thread_id)):
+            if run.status in ("queued", "running", "waiting"):
+                await self._cancel(run, INTERRUPTED, wait=True)
+
+    async def _end(self, thread_id: str) -> int:
+        return (await self.journal.ends([thread_id])).get(thread_id, 0)
+
+
+async def note(runner: Runner, thread_id: str, text: str) -> Event:
+    """Write a user's note to a thread's unfinished run. Raises InputError, RunnerError."""
+    if not text.strip():
+        raise InputError("the note is empty")
+    if len(text) > NOTE_CHARACTERS:
+        raise InputError(f"the note is longer than {NOTE_CHARACTERS} characters")
+    if await runner.journal.thread(thread_id) is None:
+        raise UnknownThread(f"there is no thread {thread_id}; `autocode threads` lists them")
+    record = await runner.journal.note(thread_id, text)
+    if record is None:
+        raise RunnerError(f"thread {thread_id} has no unfinished run to hear a note; start another run")
+    return runner.log.tell(record)[0]
+
+
+__all__ = ["Strategy", "Supervisor", "ThreadBusy", "note"]
