@@ -31,7 +31,18 @@ from server.protocol.assistants import ASSISTANT_ID
 
 Client = LangGraphClient
 MODES: Any = ["values", "updates", "messages-tuple", "custom", "events", "checkpoints"]
-NODES = ["snapshot", "planner", "dispatch", "coder", "merge", "dispatch", "tester", "sandbox", "critic", "commit"]
+NODES = [
+    "snapshot",
+    "planner",
+    "dispatch",
+    "coder",
+    "merge",
+    "dispatch",
+    "tester",
+    "sandbox",
+    "critic",
+    "commit",
+]
 APPROVE: Any = {"resume": {"decision": "approve"}}
 
 
@@ -153,7 +164,9 @@ async def test_a_stream_tells_the_run_in_every_mode(client: Client, repo: str) -
         spoken[chunk["id"]] = spoken.get(chunk["id"], "") + chunk["content"]
     assert len(spoken) == 4 and any("def test_mul" in text for text in spoken.values())
     assert any(about["usage_metadata"] for about, _ in of(parts, "messages"))
-    assert {"plan", "edit", "check", "verdict", "run.finished"} <= {one["type"] for one in of(parts, "custom")}
+    assert {"plan", "edit", "check", "verdict", "run.finished"} <= {
+        one["type"] for one in of(parts, "custom")
+    }
     assert {"on_chain_start", "on_chat_model_stream", "on_chain_end"} <= {
         one["event"] for one in of(parts, "events")
     }
@@ -171,7 +184,10 @@ async def test_an_interrupt_waits_with_its_id_and_is_answered_once(client: Clien
     (interrupt,) = asked[-1].data["__interrupt__"]
     assert interrupt["value"]["kind"] == "plan" and asked[-1].data["plan"]
     state = await client.threads.get_state(thread)
-    assert state["next"] == ["approval"] and state["tasks"][0]["interrupts"] == [interrupt] == state["interrupts"]
+    assert (
+        state["next"] == ["approval"]
+        and state["tasks"][0]["interrupts"] == [interrupt] == state["interrupts"]
+    )
     shown = await client.threads.get(thread)
     assert shown["status"] == "interrupted" and list(shown["interrupts"].values()) == [[interrupt]]
     assert await client.threads.search(ids=[thread], status="interrupted", select=["status"])
@@ -183,13 +199,17 @@ async def test_an_interrupt_waits_with_its_id_and_is_answered_once(client: Clien
     with pytest.raises(UnprocessableEntityError, match="decision"):
         await client.runs.create(thread, "autocode", command={"resume": "yes"})
     answer: Any = {"resume": {interrupt["id"]: {"decision": "approve"}}}
-    rest = await told(client.runs.stream(thread, "autocode", command=answer, stream_mode=["updates", "values"]))
+    rest = await told(
+        client.runs.stream(thread, "autocode", command=answer, stream_mode=["updates", "values"])
+    )
     assert rest[0].data == {"run_id": run["run_id"], "attempt": 2}
     assert [node for update in of(rest, "updates") for node in update] == ["approval", *NODES[2:]]
     assert of(rest, "values")[-1]["missing"] == []
     with pytest.raises(ConflictError):
         await client.runs.create(thread, "autocode", command=answer)
-    whole = await told(client.runs.join_stream(thread, run["run_id"], last_event_id="-1", stream_mode="updates"))
+    whole = await told(
+        client.runs.join_stream(thread, run["run_id"], last_event_id="-1", stream_mode="updates")
+    )
     nodes = [node for update in of(whole, "updates") for node in update]
     assert nodes == ["snapshot", "planner", "__interrupt__", "approval", *NODES[2:]]
 
@@ -377,7 +397,9 @@ async def test_whole_parts_of_the_protocol_are_refused_by_their_names(client: Cl
         ("prune", client.threads.prune([thread])),
         ("deleting one run", told(client.threads.join_stream(thread))),
     ):
-        with pytest.raises(InternalServerError, match="" if feature.startswith("del") else feature) as refused:
+        with pytest.raises(
+            InternalServerError, match="" if feature.startswith("del") else feature
+        ) as refused:
             await call  # type: ignore[misc]
         assert refused.value.status_code == 501
 

@@ -30,11 +30,11 @@ class Begun:
 
 
 async def begin(supervisor: Supervisor, settings: Settings, body: RunBody, thread_id: str | None) -> Begun:
-    """Submit or resume what `body` asks for; it is durable when this returns. A new thread where none is named."""
+    """Submit or resume what `body` asks for, durably; where no thread is named, on a new one."""
     body.check()
     known(body.assistant_id)
     modes = checked_modes(body.stream_mode)
-    journal = supervisor.runner.journal
+    journal = supervisor.journal
     thread = await journal.thread(thread_id) if thread_id else None
     if thread_id and thread is None and body.if_not_exists == "reject":
         raise no_thread(thread_id)
@@ -79,7 +79,7 @@ async def _answers(supervisor: Supervisor, thread_id: str, resume: Any) -> Mappi
     if isinstance(resume, Mapping) and resume and all(INTERRUPT_ID.fullmatch(str(key)) for key in resume):
         answers = dict(resume)
     else:
-        pending = [one.id for one in await supervisor.runner.pending(thread_id)]
+        pending = [one.id for one in await supervisor.pending(thread_id)]
         if len(pending) != 1:
             detail = f"{len(pending)} interrupts wait on this thread"
             hint = (

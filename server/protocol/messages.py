@@ -1,4 +1,4 @@
-"""Tokens as LangChain's messages: one message for each call of a model, in pieces or as it has grown so far."""
+"""Tokens as LangChain's messages: one for each call of a model, in pieces or as it has grown so far."""
 
 from dataclasses import dataclass, field
 from typing import Any

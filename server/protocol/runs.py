@@ -50,7 +50,7 @@ def headers(run: RunRow, what: str = "", query: str = "") -> dict[str, str]:
 
 async def find(supervisor: Supervisor, thread_id: str, run_id: str) -> RunRow:
     """The thread's run; 404 when it is not there."""
-    run = await supervisor.runner.journal.run(run_id)
+    run = await supervisor.journal.run(run_id)
     if run is None or run.thread_id != thread_id:
         raise Problem(404, "No such run", f"there is no run {run_id} on thread {thread_id}")
     return run
@@ -108,7 +108,7 @@ async def listing(
     select: Annotated[list[str] | None, Query()] = None,
 ) -> list[dict[str, Any]]:
     """List the thread's runs, newest first."""
-    journal = supervisor.runner.journal
+    journal = supervisor.journal
     if await journal.thread(thread_id) is None:
         raise no_thread(thread_id)
     if status is not None and not ours(status, RUN):

@@ -1,9 +1,5 @@
 """Our statuses as the protocol's, and back."""
 
-from typing import get_args
-
-from graph.events import Status
-
 RUN: dict[str, str] = {
     "queued": "pending",
     "running": "running",
@@ -25,7 +21,6 @@ THREAD: dict[str, str] = {
     "waiting": "interrupted",
     "failed": "error",
 }
-ENDED: tuple[str, ...] = get_args(Status)
 
 
 def ours(status: str, table: dict[str, str]) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ async def join_stream_alone(
     cancel_on_disconnect: bool = False,
 ) -> EventSourceResponse:
     """Stream a run whose thread the reader does not know."""
-    run = await supervisor.runner.journal.run(run_id)
+    run = await supervisor.journal.run(run_id)
     if run is None:
         raise Problem(404, "No such run", f"there is no run {run_id}")
     return _join(supervisor, settings, states, run, stream_mode, last_event_id, cancel_on_disconnect)
@@ -131,7 +131,7 @@ def _respond(
 ) -> EventSourceResponse:
     query = "?" + urlencode([("stream_mode", mode) for mode in modes])
     messages = _messages(supervisor, states, run, modes, cursor)
-    response = stream(messages, settings.stream_timeout, headers(run, "stream", query))
+    response = stream(messages, settings.reader_timeout, headers(run, "stream", query))
     if cancels:
 
         async def gone(_: object) -> None:

@@ -36,7 +36,7 @@ Selected = Annotated[list[str] | None, Query()]
 async def create(body: ThreadCreate, supervisor: Supervised) -> dict[str, Any]:
     """Create a thread."""
     body.check()
-    journal, thread_id = supervisor.runner.journal, body.thread_id or str(uuid4())
+    journal, thread_id = supervisor.journal, body.thread_id or str(uuid4())
     made = await journal.create_thread(thread_id, _labels(body.metadata))
     if not made and body.if_exists != "do_nothing":
         raise Problem(409, "Thread exists", f"there is a thread {thread_id} already; choose another id")
@@ -75,7 +75,7 @@ async def patch(
 ) -> dict[str, Any] | Response:
     """Merge metadata into a thread's."""
     body.check()
-    if not await supervisor.runner.journal.label(thread_id, _labels(body.metadata)):
+    if not await supervisor.journal.label(thread_id, _labels(body.metadata)):
         raise no_thread(thread_id)
     return Response(status_code=204) if prefer == "return=minimal" else await _thread(supervisor, thread_id)
 
@@ -172,7 +172,7 @@ def _place(checkpoint: Checkpoint) -> str | None:
 
 
 async def _row(supervisor: Supervisor, thread_id: str) -> ThreadRow:
-    row = await supervisor.runner.journal.thread(thread_id)
+    row = await supervisor.journal.thread(thread_id)
     if row is None:
         raise no_thread(thread_id)
     return row
@@ -180,7 +180,7 @@ async def _row(supervisor: Supervisor, thread_id: str) -> ThreadRow:
 
 async def _found(supervisor: Supervisor, body: ThreadSearch) -> list[ThreadRow]:
     body.check()
-    journal = supervisor.runner.journal
+    journal = supervisor.journal
     if body.ids is not None:
         rows = [await journal.thread(thread_id) for thread_id in body.ids[:1000]]
         status = ours(body.status, THREAD) if body.status else tuple(THREAD)
