@@ -1,11 +1,15 @@
 # All that a newcomer needs. Each target first sets up what is missing (bootstrap.sh).
 bin := .venv/bin
 
-.PHONY: demo test check constraints
+.PHONY: demo serve test check constraints
 
 demo:         ## a task, carried out before your eyes: no key, no Docker, no network
 	@./bootstrap.sh sandbox
 	@$(bin)/autocode demo
+
+serve:        ## the web page and the APIs, on http://127.0.0.1:8000
+	@./bootstrap.sh sandbox
+	@$(bin)/autocode serve
 
 test:         ## every test, with coverage
 	@./bootstrap.sh sandbox

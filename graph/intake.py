@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from graph.errors import InputError
 from graph.settings import Settings
 from nodes.messages import task_of
+from nodes.planner import read_plan
+from nodes.replies import Unusable
 from nodes.state import ContextFile, Input, Options
 from tools.workspace import Workspace, WorkspaceError
 
@@ -24,6 +26,7 @@ class _Given(BaseModel):
     task: str = ""
     repo: str | None = None
     context_files: list[str | ContextFile] = Field(default_factory=list)
+    steps: list[dict[str, Any]] = Field(default_factory=list)
     options: dict[str, Any] = Field(default_factory=dict)
     messages: list[Any] | None = None
 
@@ -38,6 +41,10 @@ def completed(input: Mapping[str, Any], settings: Settings, repo: str | None = N
         checked = _Given.model_validate(given)
         set_here = {name: value for name, value in checked.options.items() if value is not None}
         options = Options.model_validate(_limits(settings) | set_here)
+        if checked.steps:
+            read_plan({"steps": checked.steps})
+    except Unusable as error:
+        raise InputError(str(error)) from error
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
         raise InputError("; ".join(faults)) from error
@@ -47,7 +54,13 @@ def completed(input: Mapping[str, Any], settings: Settings, repo: str | None = N
     place = checked.repo or repo
     if not place:
         raise InputError("the task names no repository")
-    return Input(task=task, repo=place, context_files=checked.context_files, options=options.model_dump())
+    return Input(
+        task=task,
+        repo=place,
+        context_files=checked.context_files,
+        steps=checked.steps or None,
+        options=options.model_dump(),
+    )
 
 
 def named(thread_id: str) -> str:

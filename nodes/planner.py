@@ -107,13 +107,20 @@ def _groups(steps: list[StepReply]) -> list[int]:
 
 @dataclass(frozen=True)
 class Planner:
-    """Asks for a plan; one that does not validate goes back once, then one coder step carries the task."""
+    """Asks for a plan, unless the task came with its steps.
+
+    A plan that does not validate goes back once, then one coder step carries the task.
+    """
 
     models: Models
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Plan, or say that the budget is spent."""
         notify = notifier(runtime.stream_writer, "planner")
+        if given := state.get("steps"):
+            plan = read_plan({"explanation": "These steps came with the task.", "steps": given})
+            notify("plan", {"plan": plan, "fallback": False})
+            return {"plan": plan, "steps": None}
         prompt = await asyncio.to_thread(self._prompt, state)
         call = Call(run=state["run"], agent="planner", step="planner", ordinal=0)
         options = Options.model_validate(state["options"])

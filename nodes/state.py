@@ -82,11 +82,15 @@ class Options(BaseModel):
 
 
 class Input(TypedDict):
-    """What starts a run, from every face alike; only `task` is required."""
+    """What starts a run, from every face alike; only `task` is required.
+
+    `steps`, in the shape that planners answer with, are carried out in place of a planner's.
+    """
 
     task: str
     repo: NotRequired[str]
     context_files: NotRequired[list[str | ContextFile]]
+    steps: NotRequired[list[dict[str, Any]] | None]
     options: NotRequired[dict[str, Any]]
 
 
@@ -96,6 +100,7 @@ class State(TypedDict, total=False):
     task: str
     repo: str
     context_files: list[str | ContextFile]
+    steps: list[dict[str, Any]] | None
     options: dict[str, Any]
 
     run: str

@@ -1,6 +1,6 @@
 """The web application: routes behind the guard, over one supervisor that lives as long as it does."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -11,8 +11,9 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 
-from graph.runner import Runner
 from graph.settings import Settings
+from graph.supervisor import Supervisor
+from server import agent_api, page_api, protocol, websocket
 from server.guard import Guard, Policy
 from server.problems import handle_problems, responses
 
@@ -28,8 +29,15 @@ class Health(BaseModel):
     version: str
 
 
-def create_app(settings: Settings, own: tuple[str, ...] | None = None) -> FastAPI:
-    """Make the application, which opens nothing before it starts; `own` limits the guard to these paths."""
+def create_app(
+    settings: Settings,
+    own: tuple[str, ...] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> FastAPI:
+    """Make the application, which opens nothing before it starts.
+
+    `own` limits the guard to these paths; `say` hears of slow set-up and of runs that fell.
+    """
     app = FastAPI(
         title="AutoCodeAI",
         version=version("autocode-ai"),
@@ -38,7 +46,7 @@ def create_app(settings: Settings, own: tuple[str, ...] | None = None) -> FastAP
         redoc_url=None,
         lifespan=_lifespan,
     )
-    app.state.settings = settings
+    app.state.settings, app.state.say = settings, say
     policy = Policy.of(settings)
     app.add_middleware(Guard, policy=policy, own=own)
     if policy.origins:
@@ -50,14 +58,16 @@ def create_app(settings: Settings, own: tuple[str, ...] | None = None) -> FastAP
             expose_headers=["Content-Location", "Location"],
         )
     handle_problems(app)
+    for router in (agent_api.router, websocket.router, page_api.router, protocol.router):
+        app.include_router(router)
     _add_pages(app)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with Runner.open(app.state.settings) as runner:
-        app.state.runner = runner
+    async with Supervisor.open(app.state.settings, app.state.say) as supervisor:
+        app.state.supervisor = supervisor
         yield
 
 

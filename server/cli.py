@@ -236,6 +236,31 @@ def cancel(thread: Thread, env_file: EnvFile = None) -> None:
 
 
 @app.command()
+def serve(
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="NAME", help="Where to listen: 127.0.0.1, if not said.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, metavar="N", help="8000, if not said.")
+    ] = None,
+    env_file: EnvFile = None,
+) -> None:
+    """Serve the web page and the APIs.
+
+    Beyond 127.0.0.1 it wants AUTOCODE_API_KEY and AUTOCODE_REPOS.
+    """
+
+    async def body(settings: "Settings", face: "Face") -> int:
+        from server.serve import serve
+
+        chosen = {"autocode_host": host, "autocode_port": port}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        return await serve(settings.model_copy(update=given), face)
+
+    _carry(body, env_file)
+
+
+@app.command()
 def demo(env_file: EnvFile = None) -> None:
     """Watch a small task being carried out.
 

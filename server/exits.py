@@ -19,6 +19,10 @@ class Usage(Exception):
     """What was typed cannot be done: what, and what can be typed instead."""
 
 
+class Unready(Exception):
+    """What this machine must be made ready for: what is in the way, and the cure."""
+
+
 STATUSES = {
     "verified": Exit.VERIFIED,
     "unverified": Exit.UNVERIFIED,
@@ -30,6 +34,7 @@ STATUSES = {
 
 ERRORS = {
     "server.Usage": Exit.USAGE,
+    "server.Unready": Exit.ENVIRONMENT,
     "graph.RunnerError": Exit.USAGE,
     "tools.WorkspaceError": Exit.USAGE,
     "memory.ThreadBusy": Exit.USAGE,

@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from graph.runner import Runner
 from graph.settings import Settings
+from graph.supervisor import Supervisor
 
 
-def _runner(connection: HTTPConnection) -> Runner:
-    found: Runner = connection.app.state.runner
+def _supervisor(connection: HTTPConnection) -> Supervisor:
+    found: Supervisor = connection.app.state.supervisor
     return found
 
 
@@ -19,5 +19,5 @@ def _settings(connection: HTTPConnection) -> Settings:
     return found
 
 
-Supervised = Annotated[Runner, Depends(_runner)]
+Supervised = Annotated[Supervisor, Depends(_supervisor)]
 Configured = Annotated[Settings, Depends(_settings)]

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from graph.runner import RunnerError
+from graph.errors import AnsweredApproval, InputError, RunnerError, UnknownApproval, UnknownThread
 from memory.journal import JournalError, ThreadBusy
 from nodes.check import NoSuite
 from nodes.llm import ModelError
@@ -21,6 +21,10 @@ from tools.workspace import WorkspaceError
 MEDIA_TYPE = "application/problem+json"
 
 ERRORS: dict[type[Exception], tuple[int, str]] = {
+    UnknownThread: (404, "Unknown thread"),
+    UnknownApproval: (404, "Unknown approval"),
+    AnsweredApproval: (409, "Already answered"),
+    InputError: (422, "Invalid request"),
     RunnerError: (409, "Not possible on this thread"),
     ThreadBusy: (409, "Thread busy"),
     JournalError: (503, "Database unavailable"),

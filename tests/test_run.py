@@ -142,6 +142,18 @@ async def test_an_unusable_plan_goes_back_once_then_one_step_carries_the_task(be
     assert run.end.status == "verified"
 
 
+async def test_steps_that_come_with_the_task_are_carried_out_as_given_and_only_once(bench: Bench) -> None:
+    script(bench.desk)
+    steps = [{"agent": "coder", "description": "Add mul as they want it", "file": "calc.py"}]
+    run = await bench.run(steps=steps)
+    assert run.end.status == "verified" and not bench.desk.prompts("You are the planner")
+    assert run.of("plan")[0].plan["steps"][0]["description"] == "Add mul as they want it"
+    await bench.run(thread=run.thread)
+    assert len(bench.desk.prompts("You are the planner")) == 1
+    with pytest.raises(RunnerError, match=r"steps\.0\.description"):
+        await bench.run(steps=[{"agent": "coder", "description": " "}])
+
+
 async def test_a_diff_that_does_not_apply_goes_back_with_the_nearest_text(bench: Bench) -> None:
     bench.desk.on("You are a coder.*could not be used", MUL)
     script(bench.desk, coder=MUL.replace("return a + b", "return sum([first, second])"))

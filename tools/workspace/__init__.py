@@ -2,7 +2,17 @@
 
 from tools.workspace.errors import PathError, WorkspaceError
 from tools.workspace.merge import FileConflict, Merged
+from tools.workspace.paths import check_path
 from tools.workspace.snapshots import Change
 from tools.workspace.workspace import Base, Workspace
 
-__all__ = ["Base", "Change", "FileConflict", "Merged", "PathError", "Workspace", "WorkspaceError"]
+__all__ = [
+    "Base",
+    "Change",
+    "FileConflict",
+    "Merged",
+    "PathError",
+    "Workspace",
+    "WorkspaceError",
+    "check_path",
+]

@@ -31,6 +31,11 @@ class Refs:
         self._dir = _common_dir(repo)
         repo.set_ident(NAME, EMAIL)
 
+    @property
+    def store(self) -> Path:
+        """The .git folder that everything is written to; it may lie elsewhere than the checkout."""
+        return self._dir
+
     def user(self) -> pygit2.Signature:
         """Give the name and email that the user's git config holds, else our own."""
         try:

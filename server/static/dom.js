@@ -1,0 +1,28 @@
+/** Elements without markup: what comes from models, repositories and clients is only ever text. */
+
+/** Make an element; children that are no nodes become text. */
+export function h(tag, props = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), props);
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** A coloured label; a status that is not one word colours nothing. */
+export function pill(status) {
+  return h("span", { className: `pill ${/^\w+$/.test(status) ? status : ""}` }, status);
+}
+
+/** A unified diff, coloured. */
+export function diffView(text) {
+  const lines = text.split("\n");
+  if (lines.at(-1) === "") lines.pop();
+  let header = false;
+  const shown = lines.map((line) => {
+    if (line.startsWith("diff --git ")) header = true;
+    else if (line.startsWith("@@")) header = false;
+    const kinds = { "+": "add", "-": "del", "@": "hunk" };
+    const kind = header ? (line.startsWith("diff ") ? "file" : "") : (kinds[line[0]] ?? "");
+    return h("span", { className: kind }, line || " ");
+  });
+  return h("div", { className: "diff" }, h("pre", {}, ...shown));
+}

@@ -1,0 +1,261 @@
+/** One thread, folded from its events and drawn as it goes: plan, output, checks, verdict, questions, diff. */
+
+import { diffView, h, pill } from "/static/dom.js";
+
+const QUIET = new Set(["snapshot", "recall", "approval", "dispatch", "merge", "commit"]);
+const OUTPUT = 200_000;
+
+export class RunView {
+  whenChanged = () => {};
+  whenDelivered = async () => "";
+
+  constructor(root, thread, post) {
+    Object.assign(this, { root, thread, post });
+    this.at = `/api/threads/${encodeURIComponent(thread)}`;
+    this.questions = new Map();
+    this.#clear();
+  }
+
+  /** Fold in the next event and show what it changes. */
+  take(event) {
+    const { type, data } = event;
+    if (type === "run.started") this.#begin(event);
+    else if (type === "plan") this.#plan(data.plan);
+    else if (type === "node.started") this.#start(event);
+    else if (type === "node.finished") this.#finish(event);
+    else if (type === "token" || type === "sandbox.output") this.#write(this.#row(event), data.text);
+    else if (type === "edit") this.#outcome(event, `+${data.added} −${data.removed} ${data.files.map((f) => f.path).join(", ")}`);
+    else if (type === "sandbox.started") this.#outcome(event, data.what);
+    else if (type === "check") this.#check(event);
+    else if (type === "verdict") this.#verdict(event);
+    else if (type === "tool.result") this.#write(this.#row(event), data.stdout + data.stderr);
+    else if (type === "message") this.#note(this.#row({ node: "you", step_id: `note ${event.seq}` }), data.text);
+    else if (type === "retry") this.#note(this.#row(event), `again: ${data.reason}`);
+    else if (type === "error") this.#error(event);
+    else if (type === "budget") this.tokens.textContent = `${data.total_tokens.toLocaleString()} tokens, $${data.total_cost_usd.toFixed(4)}`;
+    else if (type === "approval.required") this.#asked(data);
+    else if (type === "approval.resolved") this.#answered(data);
+    else if (type === "run.finished") this.#end(data);
+  }
+
+  #clear() {
+    this.rows = new Map();
+    this.steps = new Map();
+    this.title = h("h2", {}, "…");
+    this.status = h("span");
+    this.place = h("div", { className: "meta" });
+    this.tokens = h("span", { className: "meta" });
+    this.waiting = h("div");
+    this.outline = h("div");
+    this.work = h("div");
+    this.result = h("div");
+    this.root.replaceChildren(
+      h("div", { className: "head" }, this.title, this.status),
+      this.place, this.#bar(), this.waiting, this.outline,
+      h("h3", {}, "Work"), this.work, this.result,
+    );
+  }
+
+  #bar() {
+    const post = (path, body) => () => this.post(this.at + path, body).catch(() => {});
+    this.stop = h("button", { type: "button", className: "danger", onclick: post("/cancel") }, "Cancel");
+    this.go = h("button", { type: "button", onclick: post("/resume"), hidden: true }, "Resume");
+    const note = h("input", { placeholder: "Tell the agents something…", ariaLabel: "A note to the agents" });
+    this.tell = h("form", { className: "bar card", hidden: true }, note, h("button", {}, "Send"));
+    this.tell.onsubmit = async (event) => {
+      event.preventDefault();
+      if (!note.value.trim()) return;
+      await this.post(`${this.at}/messages`, { text: note.value }).then(() => (note.value = ""), () => {});
+    };
+    return h("div", {}, h("div", { className: "bar" }, this.stop, this.go, this.tokens), this.tell);
+  }
+
+  #show(status) {
+    this.status.replaceChildren(pill(status));
+    const running = status === "running";
+    this.stop.hidden = !running && status !== "waiting";
+    this.tell.hidden = !running;
+    this.go.hidden = !["cancelled", "failed"].includes(status);
+    document.title = `${status === "waiting" ? "(!) " : ""}${status} · AutoCodeAI`;
+    this.whenChanged();
+  }
+
+  #begin({ data, run_id: run }) {
+    if (this.run !== run) this.#clear();
+    this.run = run;
+    this.title.textContent = data.task;
+    this.place.replaceChildren("thread ", h("code", {}, this.thread), " in ", h("code", {}, data.repo));
+    this.result.replaceChildren();
+    this.#show("running");
+  }
+
+  #plan(plan) {
+    this.steps = new Map(plan.steps.map((step) => [step.id, step]));
+    const groups = Map.groupBy ? Map.groupBy(plan.steps, (step) => step.group) : groupBy(plan.steps);
+    const items = [...groups.values()].map((steps) =>
+      h("li", { className: steps.length > 1 ? "together" : "" },
+        steps.length > 1 ? h("div", { className: "group" }, `${steps.length} at once`) : null,
+        ...steps.map((step) => {
+          const place = h("span", {}, pill("planned"));
+          step.place = place;
+          return h("div", {}, place, " ", step.description, step.file ? h("span", { className: "meta" }, ` ${step.file}`) : null);
+        })),
+    );
+    this.outline.replaceChildren(
+      h("h3", {}, "Plan"), h("p", {}, plan.explanation), h("ol", { className: "plan" }, ...items),
+    );
+  }
+
+  #row({ node, step_id: step }) {
+    const own = this.steps.has(step) || node === "you";
+    const key = own ? `${node} ${step}` : String(node);
+    if (this.rows.has(key)) return this.rows.get(key);
+    const row = { output: h("pre"), notes: h("ul", { className: "notes" }), extra: h("div"), step: own ? this.steps.get(step) : null };
+    row.mark = h("span");
+    row.outcome = h("span", { className: "outcome" });
+    const what = row.step ? `${node}: ${row.step.description}` : (node ?? "run");
+    row.box = h("details", { className: "row" },
+      h("summary", {}, row.mark, h("span", { className: "what" }, what), row.outcome),
+      row.notes, row.extra, row.output);
+    row.size = 0;
+    this.rows.set(key, row);
+    if (!QUIET.has(node)) this.work.append(row.box);
+    return row;
+  }
+
+  #mark(row, look) {
+    row.mark.replaceChildren(pill(look));
+    row.step?.place?.replaceChildren(pill(look));
+  }
+
+  #start(event) {
+    const row = this.#row(event);
+    row.failed = false;
+    this.#mark(row, "running");
+    row.box.open = true;
+    this.work.append(...(QUIET.has(event.node) ? [] : [row.box]));
+  }
+
+  #finish(event) {
+    const row = this.#row(event);
+    row.box.open = false;
+    if (event.data.error) this.#note(row, event.data.error);
+    if (event.data.error || row.failed) this.#fail(row);
+    else this.#mark(row, "done");
+  }
+
+  #write(row, text) {
+    const node = row.output.lastChild ?? row.output.appendChild(document.createTextNode(""));
+    node.appendData(text);
+    if (node.length > OUTPUT) node.deleteData(0, node.length - OUTPUT);
+    const away = row.output.scrollHeight - row.output.scrollTop - row.output.clientHeight;
+    if (away < 120) row.output.scrollTop = row.output.scrollHeight;
+  }
+
+  #outcome(event, text) {
+    this.#row(event).outcome.textContent = text;
+  }
+
+  #note(row, text) {
+    row.notes.append(h("li", {}, text));
+    if (!row.box.isConnected) this.work.append(row.box);
+    row.box.open = true;
+  }
+
+  #fail(row) {
+    row.failed = true;
+    this.#mark(row, "failed");
+  }
+
+  #error(event) {
+    const row = this.#row(event);
+    this.#note(row, event.data.message);
+    if (event.data.kind !== "warning") this.#fail(row);
+  }
+
+  #check(event) {
+    const { green, passed, failed, problems, cases } = event.data;
+    const row = this.#row(event);
+    row.outcome.textContent = `${passed} passed, ${failed} failed`;
+    const items = cases.map((one) =>
+      h("li", { className: one.head === "passed" ? "good" : one.head === "skipped" ? "" : "bad" },
+        `${one.head === "passed" ? "✓" : "✗"} ${one.id}${one.new ? " (new)" : ""}`));
+    row.extra.replaceChildren(h("ul", { className: "cases" }, ...items));
+    row.notes.replaceChildren(...problems.map((problem) => h("li", {}, problem)));
+    row.failed = !green;
+  }
+
+  #verdict(event) {
+    const row = this.#row(event);
+    row.outcome.replaceChildren(pill(event.data.verdict));
+    row.notes.replaceChildren(...event.data.reasons.map((reason) => h("li", {}, reason)));
+    row.failed = event.data.verdict === "FAIL";
+  }
+
+  #asked({ id, request }) {
+    this.questions.get(id)?.remove();
+    const key = request.kind === "tool" ? "params" : "plan";
+    const edit = h("textarea", { rows: 14, value: JSON.stringify(onTheWire(request[key] ?? {}), null, 2), hidden: true });
+    const reason = h("input", { placeholder: "why not? (for a refusal)" });
+    const send = (answer) => async () => {
+      const buttons = box.querySelectorAll("button");
+      buttons.forEach((button) => (button.disabled = true));
+      try {
+        await this.post(`${this.at}/approvals`, { answers: { [id]: answer() } });
+      } catch {
+        buttons.forEach((button) => (button.disabled = false));
+      }
+    };
+    const change = () => {
+      if (edit.hidden) edit.hidden = false;
+      else send(() => ({ decision: "edit", [key]: JSON.parse(edit.value) }))();
+    };
+    const box = h("section", { className: "approval", role: "alert" },
+      h("h2", {}, `Waiting for you: approve this ${request.kind}?`),
+      request.problem ? h("p", { className: "bad" }, request.problem) : null,
+      request.kind === "plan" ? null : h("pre", {}, JSON.stringify(request, null, 2)),
+      edit,
+      h("div", { className: "bar" },
+        h("button", { type: "button", className: "primary", onclick: send(() => ({ decision: "approve" })) }, "Approve"),
+        h("button", { type: "button", onclick: change }, "Edit"),
+        reason,
+        h("button", { type: "button", className: "danger",
+          onclick: send(() => ({ decision: "reject", ...(reason.value ? { reason: reason.value } : {}) })) }, "Reject")));
+    this.questions.set(id, box);
+    this.waiting.append(box);
+  }
+
+  #answered({ id, decision, reason }) {
+    this.questions.get(id)?.remove();
+    this.questions.delete(id);
+    this.#note(this.#row({ node: "you" }), [decision, reason].filter(Boolean).join(": "));
+  }
+
+  async #end({ status, branch, reason, missing, proof }) {
+    this.#show(status);
+    const facts = [
+      branch ? h("p", {}, "Delivered as ", h("code", {}, branch)) : null,
+      reason ? h("p", {}, reason) : null,
+      ...missing.filter((one) => one !== reason).map((one) => h("p", { className: "bad" }, one)),
+      proof ? h("p", { className: "meta" }, `proved with ${proof.backend}: `, h("code", {}, proof.command.join(" "))) : null,
+    ];
+    this.result.replaceChildren(h("h3", {}, "Result"), h("div", { className: "card facts" }, pill(status), ...facts.filter(Boolean)));
+    if (!branch) return;
+    const shown = this.run;
+    const diff = await this.whenDelivered().catch(() => "");
+    if (diff && shown === this.run) this.result.append(h("h3", {}, "Change"), diffView(diff));
+  }
+}
+
+/** A plan as planners write it: groups as `parallel_group`, without our ids. */
+function onTheWire(value) {
+  if (!Array.isArray(value.steps)) return value;
+  const steps = value.steps.map(({ id, group, ...step }) => ({ ...step, parallel_group: group }));
+  return { explanation: value.explanation, steps };
+}
+
+function groupBy(steps) {
+  const groups = new Map();
+  for (const step of steps) groups.set(step.group, [...(groups.get(step.group) ?? []), step]);
+  return groups;
+}
