@@ -17,7 +17,8 @@ from graph.settings import Settings
 from server.app import create_app
 
 settings = Settings.load()
-uvicorn.run(create_app(settings), host=settings.autocode_host, port=settings.autocode_port, log_level="warning")
+host, port = settings.autocode_host, settings.autocode_port
+uvicorn.run(create_app(settings), host=host, port=port, log_level="warning")
 """
 
 

@@ -16,7 +16,8 @@ What it means here:
 - What is not served answers 501 and names itself. Left alone on purpose: `config.tags` and
   `config.recursion_limit` (a run's rounds have limits of their own), `durability` (every step is stored
   before the next), `stream_resumable` (every stream is), `stream_subgraphs` (there are none) and
-  `strict_resume` (every resume is). A run without a thread gets one of its own, which stays: its branch belongs to it.
+  `strict_resume` (every resume is).
+- A run without a thread gets one of its own, which stays: its branch belongs to it.
 """
 
 from server.protocol.routes import router

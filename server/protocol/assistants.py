@@ -73,10 +73,7 @@ async def get(assistant_id: Known) -> dict[str, Any]:
 async def drawing(assistant_id: Known, supervisor: Supervised) -> dict[str, Any]:
     """Draw the graph: nodes and edges."""
     drawn = await asyncio.to_thread(lambda: supervisor.runner.graph.get_graph().to_json())
-    nodes = [
-        {"id": node["id"], "type": node["type"], "data": {"name": node["data"]["name"]}}
-        for node in drawn["nodes"]
-    ]
+    nodes = [{"id": one["id"], "type": "runnable", "data": {"name": one["id"]}} for one in drawn["nodes"]]
     return {"nodes": nodes, "edges": drawn["edges"]}
 
 

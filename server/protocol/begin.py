@@ -1,32 +1,22 @@
 """From a request to a run: a new one, or the thread's waiting or broken-off one gone on with."""
 
-import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from graph.settings import Settings
 from graph.supervisor import Supervisor
-from memory.journal import RunRow, ThreadRow
+from nodes.state import Input
+from server.intake import Begun, place
 from server.problems import Problem
 from server.protocol.assistants import known
 from server.protocol.projection import MODES, UNSERVED_MODES
-from server.protocol.wire import RunBody, modes_of, not_served
-from server.repos import checked
+from server.protocol.wire import RunBody, RunInput, modes_of, not_served
 
 KEPT = "agent_protocol"
 """The key in a run's metadata under which its stream modes are kept, for readers that join it later."""
 INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
-
-
-@dataclass(frozen=True)
-class Begun:
-    """A run, and the log's last line before this request had any effect."""
-
-    run: RunRow
-    after: int
 
 
 async def begin(supervisor: Supervisor, settings: Settings, body: RunBody, thread_id: str | None) -> Begun:
@@ -46,14 +36,12 @@ async def begin(supervisor: Supervisor, settings: Settings, body: RunBody, threa
         return Begun(await supervisor.resume(thread_id, answers), after)
     if body.input is None:
         return Begun(await supervisor.resume(thread_id), after)
-    await asyncio.to_thread(_check_repo, settings, body.input, thread)
-    kept = {"stream_mode": modes, "multitask_strategy": body.multitask_strategy}
     run = await supervisor.submit(
-        body.input,  # type: ignore[arg-type]  # the supervisor checks it
+        await _placed(supervisor, settings, thread_id, body.input),
         thread_id,
         strategy=body.multitask_strategy,  # type: ignore[arg-type]  # rollback is refused by then
-        metadata=body.metadata | {KEPT: kept},
-        if_not_exists="create",
+        metadata=body.metadata
+        | {KEPT: {"stream_mode": modes, "multitask_strategy": body.multitask_strategy}},
     )
     return Begun(run, after)
 
@@ -108,10 +96,9 @@ async def _check_checkpoint(supervisor: Supervisor, thread_id: str, wanted: str 
         )
 
 
-def _check_repo(settings: Settings, input: dict[str, Any], thread: ThreadRow | None) -> None:
-    """Hold the repository that the run will use to AUTOCODE_REPOS, whether it or its thread names it."""
-    repo = input.get("repo")
-    if isinstance(repo, str) and repo:
-        input["repo"] = checked(settings, repo)
-    elif thread and thread.repo:
-        checked(settings, thread.repo)
+async def _placed(supervisor: Supervisor, settings: Settings, thread_id: str, given: RunInput) -> Input:
+    """The input with the place that it may work in."""
+    files = given.context_files or []
+    repo, files = await place(supervisor, settings, thread_id, given.repo, files)
+    rest = given.model_dump(exclude={"repo", "context_files"})
+    return cast(Input, rest | {"repo": repo, "context_files": files})

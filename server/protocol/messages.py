@@ -64,7 +64,8 @@ class Messages:
             return [*first, ("messages/partial", [message.whole()])]
         if isinstance(event, Retry | RunFinished):
             self._open.pop(origin, None)
-        if isinstance(event, Budget) and (message := self._open.pop(origin, None)):
+        if isinstance(event, Budget) and origin in self._open:
+            message = self._open.pop(origin)
             read, written = event.data.input_tokens, event.data.output_tokens
             usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
             if tuples:

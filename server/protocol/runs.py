@@ -11,9 +11,10 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from graph.supervisor import Supervisor
 from memory.journal import RunRow
 from server.given import Configured, Supervised
+from server.intake import Begun
 from server.problems import Problem, responses
 from server.protocol.assistants import ASSISTANT_ID, GRAPH_ID
-from server.protocol.begin import KEPT, Begun, begin, no_thread
+from server.protocol.begin import KEPT, begin, no_thread
 from server.protocol.state import interrupts, plain_with
 from server.protocol.statuses import RUN, ours
 from server.protocol.wire import CancelMany, RunBody, not_served

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nodes.state import ContextFile
 from server.problems import Problem
 
 THREAD_ID = r"^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$"
@@ -84,11 +85,20 @@ class AssistantSearch(Body):
         return same and (self.name or "").lower() in assistant["name"].lower()
 
 
+class RunInput(BaseModel):
+    """What starts a run, from every face alike: a task, or `messages` of which the last one is the task."""
+
+    model_config = ConfigDict(extra="allow")
+
+    repo: str | None = None
+    context_files: list[str | ContextFile] | None = None
+
+
 class RunBody(Body):
     """A run to begin, or (`command`, or no input) the thread's run to go on with."""
 
     assistant_id: str
-    input: Metadata | None = None
+    input: RunInput | None = None
     command: Command | None = None
     metadata: Metadata = Field(default_factory=dict)
     config: Config = Field(default_factory=Config)
@@ -122,7 +132,7 @@ class RunBody(Body):
     @property
     def wanted_checkpoint(self) -> str | None:
         """The checkpoint that the run is to begin from, where one is named."""
-        return self.checkpoint_id or (self.checkpoint and self.checkpoint.checkpoint_id)
+        return self.checkpoint_id or (self.checkpoint.checkpoint_id if self.checkpoint else None)
 
 
 class ThreadCreate(Body):
@@ -188,12 +198,12 @@ class CancelMany(Body):
 
 
 def modes_of(given: Iterable[str] | str) -> list[str]:
-    """Stream modes as the SDKs send them: one, several, or several as a JSON array."""
+    """Stream modes as the SDKs send them: none (or an empty one), one, several, several as a JSON array."""
     several = [given] if isinstance(given, str) else list(given)
     modes: list[str] = []
     for one in several:
         modes += json.loads(one) if re.fullmatch(r'\[("[a-z-]+"(, ?)?)*\]', one) else [one]
-    return list(dict.fromkeys(modes))
+    return [mode for mode in dict.fromkeys(modes) if mode]
 
 
 def _holds(value: Any, wanted: Any) -> bool:
