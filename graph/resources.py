@@ -27,7 +27,7 @@ async def open_resources(
             return opened[0]
 
     try:
-        async with open_models(model_settings(settings), journal.completions) as models:
+        async with open_models(model_settings(settings), journal.completions, journal) as models:
             yield Resources(models, sandbox, journal)
     finally:
         for one in opened:

@@ -14,7 +14,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from graph.approvals import Answers, Approvals
 from graph.builder import Graph, Resources, build
 from graph.driver import Driver, Ending
-from graph.errors import RunnerError
+from graph.errors import RunnerError, UnknownThread
 from graph.events import EVENT, ApprovalRequired, Event
 from graph.intake import completed
 from graph.log import Log, entry
@@ -145,8 +145,10 @@ class Runner:
     async def unfinished(self, thread_id: str) -> RunRow:
         """The run that a resume goes on with. Raises RunnerError where there is none."""
         run = await self.journal.current_run(thread_id)
+        if run is None and await self.journal.thread(thread_id):
+            raise RunnerError(f"thread {thread_id} has no run to resume; give it a task")
         if run is None:
-            raise RunnerError(f"there is no thread {thread_id}; `autocode threads` lists them")
+            raise UnknownThread(f"there is no thread {thread_id}; `autocode threads` lists them")
         if run.status in FINAL:
             raise RunnerError(f"thread {thread_id} has nothing to resume: its last run ended as {run.status}")
         return run

@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
 
+from langgraph.types import StateSnapshot
+
+from graph import states
 from graph.approvals import Answers
+from graph.delivery import Delivery, delivery
 from graph.driver import PARKED, Driver, Ending
 from graph.errors import InputError, RunnerError, UnknownThread
 from graph.events import ApprovalRequired, Event
 from graph.follow import Tails
+from graph.fork import fork
 from graph.intake import completed, named, opened, scratch
 from graph.runner import Runner
 from graph.settings import Settings
@@ -151,6 +156,35 @@ class Supervisor:
     async def pending(self, thread_id: str) -> list[ApprovalRequired.Data]:
         """What the thread waits for."""
         return await self.runner.pending(thread_id)
+
+    async def state(self, thread_id: str, checkpoint_id: str | None = None) -> StateSnapshot:
+        """The graph's state at a checkpoint, else the newest."""
+        return await states.state(self.runner, thread_id, checkpoint_id)
+
+    async def history(
+        self, thread_id: str, limit: int = 10, before: str | None = None
+    ) -> list[StateSnapshot]:
+        """The states at the thread's checkpoints, newest first."""
+        return await states.history(self.runner, thread_id, limit, before)
+
+    async def update_state(self, thread_id: str, values: Mapping[str, Any]) -> StateSnapshot:
+        """Add `messages` to a thread that nothing runs on; nothing else can be set."""
+        return await states.update(self.runner, thread_id, values)
+
+    async def fork(self, thread_id: str, checkpoint_id: str | None = None) -> str:
+        """A new thread that stands where this one stood; a run under way there waits to be resumed."""
+        return await fork(self.runner, thread_id, checkpoint_id)
+
+    async def delete(self, thread_id: str) -> None:
+        """Forget a thread; the branches that it delivered stay. Raises ThreadBusy while it runs."""
+        thread = await self.journal.thread(thread_id)
+        if thread is None:
+            raise UnknownThread(f"there is no thread {thread_id}")
+        await self.runner.forget(thread_id, thread.repo)
+
+    async def delivery(self, run_id: str) -> Delivery | None:
+        """The files and the diff that a run delivered."""
+        return await delivery(await self.run(run_id))
 
     async def run(self, run_id: str) -> RunRow:
         """One run. Raises UnknownThread."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from langgraph.runtime import Runtime
 
 from nodes.dialogue import thread_of
+from nodes.messages import ai
 from nodes.proof import Proof
 from nodes.state import State, StepResult
 from tools.workspace import Workspace, WorkspaceError
@@ -47,8 +48,10 @@ class Commit:
         """Return branch and proof; a run that changed nothing leaves no branch."""
         lacks = missing(state)
         if state["head"] == state["base"] or any(stop["kind"] == "cancelled" for stop in state["stops"]):
-            return {"missing": lacks, "branch": None, "proof": state["check"]}
-        return await asyncio.to_thread(self._deliver, state, thread_of(runtime), lacks)
+            done: State = {"missing": lacks, "branch": None, "proof": state["check"]}
+        else:
+            done = await asyncio.to_thread(self._deliver, state, thread_of(runtime), lacks)
+        return done | {"messages": [ai(state["run"], "result", told(state, done))]}
 
     def _deliver(self, state: State, thread: str, lacks: list[str]) -> State:
         workspace = Workspace.open(Path(state["repo"]))
@@ -64,6 +67,23 @@ class Commit:
         workspace.hold(thread, "result", commit)
         done: State = {"missing": lacks, "branch": branch, "proof": proof.model_dump() if proof else None}
         return done if lacks else done | {"delivered": commit}
+
+
+def told(state: State, done: State) -> str:
+    """The result as a chat would say it: verified or not, what was done, where it lies, what is missing."""
+    branch, lacks = done["branch"], done["missing"]
+    proof = Proof.model_validate(done["proof"]) if done["proof"] else None
+    parts = ["**Not verified.**" if lacks else "**Verified.**"]
+    if branch:
+        parts[0] += f" The result is the branch `{branch}`."
+    if plan := state["plan"]:
+        parts.append("\n".join(f"- {step['description']}" for step in plan["steps"]))
+    if proof and proof.grade == "tests":
+        proved = f"{proof.passed} of {proof.total} test cases pass"
+        parts.append(f"{proved}; {len(proof.fail_to_pass)} of them are new and fail without the change.")
+    if lacks:
+        parts.append("What is missing:\n" + "\n".join(f"- {lack}" for lack in lacks))
+    return "\n\n".join(parts)
 
 
 def _latest(state: State) -> list[StepResult]:

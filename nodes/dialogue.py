@@ -16,6 +16,10 @@ from nodes.state import Options
 
 T = TypeVar("T")
 
+NOTES = """\
+While you and the others were at work, the user said this. It counts like the task, and where it contradicts
+the task or the plan, it wins:"""
+
 REPAIR = """Your reply could not be used:
 
 {problem}
@@ -75,6 +79,19 @@ def fenced(text: str, info: str = "") -> str:
     return f"{fence}{info}\n{text}{'' if text.endswith(chr(10)) else chr(10)}{fence}"
 
 
+def noted(prompt: Sequence[BaseMessage], notes: Sequence[str]) -> list[BaseMessage]:
+    """The prompt with the user's notes in its first user message, before the line that names the step."""
+    if not notes:
+        return list(prompt)
+    at = next(at for at, message in enumerate(prompt) if isinstance(message, HumanMessage))
+    body, mark, step = str(prompt[at].text).rpartition("\n\nStep: ")
+    if not mark or "\n" in step:
+        body, mark, step = str(prompt[at].text), "", ""
+    told = section("The user's notes", "\n\n".join([NOTES, *(note.strip() for note in notes)]))
+    message = HumanMessage(f"{body}\n\n{_plain(told)}{mark}{step}")
+    return [*prompt[:at], message, *prompt[at + 1 :]]
+
+
 def _plain(text: str) -> str:
     """Keep `Step:` at a line's start for the one line that names the step."""
     return re.sub(r"(?m)^Step:", " Step:", text)
@@ -92,7 +109,7 @@ async def ask(
 
     Raises Unusable when the second reply is no better, BudgetSpent and ModelError as `Models.complete` does.
     """
-    reply = await models.complete(call, prompt, options, notify)
+    reply = await models.complete(call, noted(prompt, await models.notes(call)), options, notify)
     try:
         return await asyncio.to_thread(read, reply.text)
     except Unusable as problem:
@@ -101,5 +118,7 @@ async def ask(
             AIMessage(_plain(reply.text) or "(empty)"),
             HumanMessage(_plain(REPAIR.format(problem=problem))),
         ]
-    reply = await models.complete(replace(call, ordinal=call.ordinal + 1), [*prompt, *again], options, notify)
+    second = replace(call, ordinal=call.ordinal + 1)
+    told = noted(prompt, await models.notes(second))
+    reply = await models.complete(second, [*told, *again], options, notify)
     return await asyncio.to_thread(read, reply.text)

@@ -45,6 +45,15 @@ def task_of(messages: Any) -> str:
     return "" if taken or last is None else last["content"]
 
 
+def seen(messages: Any) -> list[Message]:
+    """Messages for the record alone: none of them is a task that waits to be taken."""
+    found = joined([], messages)
+    for message in found:
+        if message["type"] == "human" and not message["id"].endswith(TASK):
+            message["id"] += TASK
+    return found
+
+
 def _plain(message: Any) -> Message | None:
     """A message from a dict of LangChain's or OpenAI's shape, or from a LangChain object."""
     if not isinstance(message, Mapping):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from nodes.context import agents_section, given_section, map_section
 from nodes.dialogue import DATA, ask, messages, section
 from nodes.llm import BudgetSpent, Call, Models
+from nodes.messages import ai
 from nodes.notify import notifier
 from nodes.replies import Unusable, parse_json
 from nodes.state import Options, Plan, State, Step
@@ -136,7 +137,7 @@ class Planner:
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         notify("plan", {"plan": plan, "fallback": fallback})
-        return {"plan": plan}
+        return {"plan": plan, "messages": [ai(state["run"], "plan", plan["explanation"])]}
 
     def _prompt(self, state: State) -> list[BaseMessage]:
         workspace, base = Workspace.open(Path(state["repo"])), state["base"]

@@ -10,6 +10,7 @@ from langgraph.types import Overwrite
 
 from nodes.check.suite import recognise
 from nodes.dialogue import thread_of
+from nodes.messages import human, task_of
 from nodes.notify import Notify, notifier
 from nodes.state import ContextFile, Options, State
 from tools.workspace import Workspace, WorkspaceError
@@ -23,9 +24,14 @@ class Snapshot:
         """Return a fresh state. Raises WorkspaceError and NoSuite with what a person must mend."""
         notify = notifier(runtime.stream_writer, "snapshot")
         info = runtime.execution_info
+        run = str((info and info.run_id) or uuid4())
+        said = task_of(state.get("messages") or [])
+        task = said or str(state.get("task") or "")
         base = await asyncio.to_thread(self._begin, state, thread_of(runtime), notify)
         fresh: State = {
-            "run": str((info and info.run_id) or uuid4()),
+            "task": task,
+            "messages": [] if said else [human(run, task)],
+            "run": run,
             "options": Options.model_validate(state.get("options") or {}).model_dump(),
             "context_files": list(state.get("context_files") or ()),
             "repo": state["repo"],

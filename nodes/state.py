@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from typing_extensions import TypedDict
 
+from nodes.messages import Message, joined
+
 Agent = Literal["planner", "coder", "tester", "debugger", "critic"]
 
 
@@ -82,12 +84,13 @@ class Options(BaseModel):
 
 
 class Input(TypedDict):
-    """What starts a run, from every face alike; only `task` is required.
+    """What starts a run, from every face alike: a `task`, or `messages` of which the last is it.
 
     `steps`, in the shape that planners answer with, are carried out in place of a planner's.
     """
 
-    task: str
+    task: NotRequired[str]
+    messages: NotRequired[Annotated[list[Any], joined]]
     repo: NotRequired[str]
     context_files: NotRequired[list[str | ContextFile]]
     steps: NotRequired[list[dict[str, Any]] | None]
@@ -102,6 +105,8 @@ class State(TypedDict, total=False):
     context_files: list[str | ContextFile]
     steps: list[dict[str, Any]] | None
     options: dict[str, Any]
+
+    messages: Annotated[list[Message], joined]
 
     run: str
     base: str

@@ -40,7 +40,7 @@ class StreamRequest(TaskRequest):
 
     frames: Literal["text", "json"] = Field(
         "text",
-        description="text: each message is a piece of text; a CR in it arrives as a line's end, as SSE has it. "
+        description="text: each message is a piece of text; a CR arrives as a line's end, as SSE has it. "
         'json: each is an object whose "text" is exact, with "node", "step_id" and the event\'s "seq".',
     )
 

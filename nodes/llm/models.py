@@ -20,6 +20,7 @@ from tenacity import (
 
 from memory.budget import BudgetSpent, Estimate, Limits, Sums
 from memory.completions import Completions, Grant, Key
+from memory.notes import Notes
 from nodes.llm.prices import Price
 from nodes.llm.prompt import Listener, Prompt
 from nodes.llm.providers import Provider, Voice, provider_of
@@ -63,17 +64,23 @@ class Models(Protocol):
         """The reply: the stored one if this call was paid for before. Raises BudgetSpent, ModelError."""
         ...
 
+    async def notes(self, call: Call) -> list[str]:
+        """The user's notes that a call is to see: the same ones whenever it is made."""
+        ...
+
     async def probe(self) -> None:
         """Raise ModelError before any work: a missing key, an unreachable server."""
         ...
 
 
 @asynccontextmanager
-async def open_models(settings: ModelSettings, completions: Completions) -> AsyncIterator[Models]:
+async def open_models(
+    settings: ModelSettings, completions: Completions, notes: Notes | None = None
+) -> AsyncIterator[Models]:
     """The models of the settings' mode; connections are closed at the end."""
     provider = provider_of(settings)
     try:
-        yield ChatModels(settings, completions, provider)
+        yield ChatModels(settings, completions, provider, notes)
     finally:
         await provider.aclose()
 
@@ -92,8 +99,11 @@ class _Question:
 class ChatModels:
     """Models behind a provider: lookup, reservation, call, settlement, in this order."""
 
-    def __init__(self, settings: ModelSettings, completions: Completions, provider: Provider) -> None:
+    def __init__(
+        self, settings: ModelSettings, completions: Completions, provider: Provider, notes: Notes | None
+    ) -> None:
         self._settings = settings
+        self._notes = notes
         self._completions = completions
         self._provider = provider
         self._warned: set[str] = set()
@@ -105,6 +115,12 @@ class ChatModels:
         tape = self._settings.record
         if tape and not os.access(tape if tape.exists() else tape.absolute().parent, os.W_OK):
             raise ModelError(f"LLM_RECORD={tape} cannot be written; name a file in a writable folder")
+
+    async def notes(self, call: Call) -> list[str]:
+        """The user's notes that a call is to see: the same ones whenever it is made."""
+        if self._notes is None:
+            return []
+        return await self._notes.notes_for(call.run, call.agent, call.step, call.ordinal)
 
     async def complete(
         self, call: Call, messages: Sequence[BaseMessage], options: Options, notify: Notify

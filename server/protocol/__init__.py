@@ -13,6 +13,8 @@ What it means here:
 - `messages` come from tokens, one id for each call of a model; `values`, `updates` and `checkpoints` from the
   checkpoints that the log names, one a superstep, so that `updates` come when their superstep ends; `custom`
   is the log as it is, tokens left out; `events` has the shape of LangChain's astream_events.
+- Without a `multitask_strategy` a run queues behind one that is at work, and takes the place of one that
+  waits for an answer, as a new message does in LangGraph.
 - What is not served answers 501 and names itself. Left alone on purpose: `config.tags` and
   `config.recursion_limit` (a run's rounds have limits of their own), `durability` (every step is stored
   before the next), `stream_resumable` (every stream is), `stream_subgraphs` (there are none) and

@@ -6,12 +6,13 @@ from typing import Any, cast
 from uuid import uuid4
 
 from graph.settings import Settings
-from graph.supervisor import Supervisor
+from graph.supervisor import Strategy, Supervisor
 from nodes.state import Input
 from server.intake import Begun, place
 from server.problems import Problem
 from server.protocol.assistants import known
 from server.protocol.projection import MODES, UNSERVED_MODES
+from server.protocol.state import at
 from server.protocol.wire import RunBody, RunInput, modes_of, not_served
 
 KEPT = "agent_protocol"
@@ -29,21 +30,18 @@ async def begin(supervisor: Supervisor, settings: Settings, body: RunBody, threa
     if thread_id and thread is None and body.if_not_exists == "reject":
         raise no_thread(thread_id)
     thread_id = thread_id or str(uuid4())
-    await _check_checkpoint(supervisor, thread_id, body.wanted_checkpoint)
+    await check_newest(supervisor, thread_id, body.wanted_checkpoint)
     after = (await journal.ends([thread_id])).get(thread_id, 0)
     if body.command and body.command.resume is not None:
         answers = await _answers(supervisor, thread_id, body.command.resume)
         return Begun(await supervisor.resume(thread_id, answers), after)
     if body.input is None:
         return Begun(await supervisor.resume(thread_id), after)
-    run = await supervisor.submit(
-        await _placed(supervisor, settings, thread_id, body.input),
-        thread_id,
-        strategy=body.multitask_strategy,  # type: ignore[arg-type]  # rollback is refused by then
-        metadata=body.metadata
-        | {KEPT: {"stream_mode": modes, "multitask_strategy": body.multitask_strategy}},
-    )
-    return Begun(run, after)
+    given = await _placed(supervisor, settings, thread_id, body.input)
+    usual: Strategy = "interrupt" if thread and thread.status == "waiting" else "enqueue"
+    strategy = cast(Strategy, body.multitask_strategy or usual)  # rollback is refused by now
+    metadata = body.metadata | {KEPT: {"stream_mode": modes, "multitask_strategy": strategy}}
+    return Begun(await supervisor.submit(given, thread_id, strategy=strategy, metadata=metadata), after)
 
 
 def checked_modes(given: list[str] | str) -> list[str]:
@@ -70,30 +68,21 @@ async def _answers(supervisor: Supervisor, thread_id: str, resume: Any) -> Mappi
         pending = [one.id for one in await supervisor.pending(thread_id)]
         if len(pending) != 1:
             detail = f"{len(pending)} interrupts wait on this thread"
-            hint = (
-                f"answer them by their ids: {', '.join(pending)}" if pending else "there is nothing to answer"
-            )
+            hint = f"answer by their ids: {', '.join(pending)}" if pending else "there is nothing to answer"
             raise Problem(422 if pending else 409, "Not one interrupt", f"{detail}; {hint}")
         answers = {pending[0]: resume}
     for id, answer in answers.items():
         if not isinstance(answer, Mapping) or not isinstance(answer.get("decision"), str):
-            detail = (
-                f'the answer to {id} must be an object like {{"decision": "approve" | "edit" | "reject"}}'
-            )
-            raise Problem(422, "Invalid answer", detail)
+            shape = '{"decision": "approve" | "edit" | "reject", …}'
+            raise Problem(422, "Invalid answer", f"the answer to {id} must be an object: {shape}")
     return answers
 
 
-async def _check_checkpoint(supervisor: Supervisor, thread_id: str, wanted: str | None) -> None:
-    """A run goes on from the thread's newest state; earlier ones are for a fork."""
-    if wanted is None:
-        return
-    snapshot = await supervisor.state(thread_id)
-    newest = (snapshot.config.get("configurable") or {}).get("checkpoint_id")
-    if wanted != newest:
-        raise not_served(
-            f"runs from an earlier checkpoint ({wanted}): fork the thread there, then run the fork"
-        )
+async def check_newest(supervisor: Supervisor, thread_id: str, wanted: str | None) -> None:
+    """Refuse a checkpoint that is not the thread's newest: work on an earlier one is done on a fork."""
+    newest = at(await supervisor.state(thread_id)) if wanted else None
+    if wanted and (newest is None or wanted != newest["checkpoint_id"]):
+        raise not_served(f"an earlier checkpoint ({wanted}) on the same thread: fork the thread there")
 
 
 async def _placed(supervisor: Supervisor, settings: Settings, thread_id: str, given: RunInput) -> Input:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from graph.events import Budget, Event, Retry, RunFinished, Token
+from graph.events import Budget, Event, NodeFinished, Retry, RunFinished, Token
 
 Origin = tuple[str | None, str | None]
 
@@ -14,7 +14,6 @@ class Message:
 
     id: str
     text: str = ""
-    told: bool = False
 
     def chunk(self, text: str, usage: dict[str, int] | None = None, last: bool = False) -> dict[str, Any]:
         """A piece of it, as AIMessageChunk."""
@@ -51,27 +50,37 @@ class Messages:
 
     def take(self, event: Event, tuples: bool) -> list[tuple[str, Any]]:
         """What the event stands for: pieces with their metadata (`tuples`), or messages as they grow."""
-        origin = (event.node, event.step_id)
         if isinstance(event, Token):
-            message = self._open.setdefault(origin, Message(f"run-{self.run_id}-{event.seq}"))
-            message.text += event.data.text
-            if tuples:
-                return [("messages", [message.chunk(event.data.text), self.about(event)])]
-            first = (
-                [] if message.told else [("messages/metadata", {message.id: {"metadata": self.about(event)}})]
-            )
-            message.told = True
-            return [*first, ("messages/partial", [message.whole()])]
+            return self._grow(event, tuples)
         if isinstance(event, Retry | RunFinished):
-            self._open.pop(origin, None)
-        if isinstance(event, Budget) and origin in self._open:
-            message = self._open.pop(origin)
-            read, written = event.data.input_tokens, event.data.output_tokens
-            usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
-            if tuples:
-                return [("messages", [message.chunk("", usage, last=True), self.about(event)])]
-            return [("messages/complete", [message.whole(usage)])]
-        return []
+            self._take_out(event)
+        if not isinstance(event, Budget | NodeFinished):
+            return []
+        usage = _usage(event) if isinstance(event, Budget) else None
+        done = self._take_out(event)
+        if tuples:
+            return [("messages", [one.chunk("", usage, last=True), self.about(event)]) for one in done]
+        return [("messages/complete", [one.whole(usage)]) for one in done]
+
+    def _grow(self, event: Token, tuples: bool) -> list[tuple[str, Any]]:
+        new = Message(f"run-{self.run_id}-{event.seq}")
+        message = self._open.setdefault((event.node, event.step_id), new)
+        message.text += event.data.text
+        if tuples:
+            return [("messages", [message.chunk(event.data.text), self.about(event)])]
+        told: list[tuple[str, Any]] = [("messages/partial", [message.whole()])]
+        if message is new:
+            told.insert(0, ("messages/metadata", {message.id: {"metadata": self.about(event)}}))
+        return told
+
+    def _take_out(self, event: Event) -> list[Message]:
+        """The open messages that an event of a node, of a step, or of the whole run puts an end to."""
+        over = [
+            origin
+            for origin in self._open
+            if event.node in (None, origin[0]) and event.step_id in (None, origin[1])
+        ]
+        return [self._open.pop(origin) for origin in over]
 
     def about(self, event: Event) -> dict[str, Any]:
         """The metadata that goes with a message of the event's node."""
@@ -81,3 +90,8 @@ class Messages:
             "checkpoint_ns": "",
             "step_id": event.step_id,
         }
+
+
+def _usage(event: Budget) -> dict[str, int]:
+    read, written = event.data.input_tokens, event.data.output_tokens
+    return {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}

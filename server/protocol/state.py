@@ -40,7 +40,7 @@ def interrupts(snapshot: StateSnapshot, plain: Plain) -> dict[str, list[dict[str
 def thread_state(snapshot: StateSnapshot, plain: Plain) -> dict[str, Any]:
     """A snapshot as the SDKs' ThreadState."""
     asked = interrupts(snapshot, plain)
-    here, parent = _checkpoint(snapshot.config), _checkpoint(snapshot.parent_config)
+    here, parent = at(snapshot), _checkpoint(snapshot.parent_config)
     return {
         "values": plain(snapshot.values),
         "next": list(snapshot.next),
@@ -65,6 +65,11 @@ def thread_state(snapshot: StateSnapshot, plain: Plain) -> dict[str, Any]:
         "checkpoint_id": here and here["checkpoint_id"],
         "parent_checkpoint_id": parent and parent["checkpoint_id"],
     }
+
+
+def at(snapshot: StateSnapshot) -> dict[str, Any] | None:
+    """Where a snapshot lies in the history; None for the state of a thread on which nothing has run."""
+    return _checkpoint(snapshot.config)
 
 
 def _checkpoint(config: Mapping[str, Any] | None) -> dict[str, Any] | None:

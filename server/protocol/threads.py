@@ -5,14 +5,14 @@ from typing import Annotated, Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Header, Query, Response
-from langgraph.types import StateSnapshot
 
 from graph.supervisor import Supervisor
 from memory.journal import ThreadRow
+from memory.rows import UNFINISHED
 from server.given import Supervised
 from server.problems import Problem, responses
-from server.protocol.begin import no_thread
-from server.protocol.state import Plain, interrupts, plain_with, thread_state
+from server.protocol.begin import check_newest, no_thread
+from server.protocol.state import Plain, at, interrupts, plain_with, thread_state
 from server.protocol.statuses import THREAD, ours
 from server.protocol.wire import (
     Body,
@@ -84,6 +84,9 @@ async def patch(
 async def delete(thread_id: str, supervisor: Supervised) -> Response:
     """Stop a thread's runs and forget it; its delivered branches stay."""
     await _row(supervisor, thread_id)
+    for run in reversed(await supervisor.journal.runs(thread_id)):
+        if run.status in UNFINISHED:
+            await supervisor.cancel(thread_id, run.id)
     await supervisor.delete(thread_id)
     return Response(status_code=204)
 
@@ -91,8 +94,13 @@ async def delete(thread_id: str, supervisor: Supervised) -> Response:
 @router.post("/{thread_id}/copy")
 async def copy(thread_id: str, supervisor: Supervised) -> dict[str, Any]:
     """Make a new thread of the newest state, its files included."""
-    await _row(supervisor, thread_id)
-    return await _thread(supervisor, await supervisor.fork(thread_id))
+    row, new = await _row(supervisor, thread_id), str(uuid4())
+    if (await supervisor.state(thread_id)).created_at:
+        new = await supervisor.fork(thread_id)
+        await supervisor.journal.label(new, row.metadata)
+    else:
+        await supervisor.journal.create_thread(new, row.metadata, row.repo)
+    return await _thread(supervisor, new)
 
 
 @router.get("/{thread_id}/state")
@@ -118,14 +126,15 @@ async def state_at_checkpoint(thread_id: str, body: StateAt, supervisor: Supervi
 
 @router.post("/{thread_id}/state")
 async def update(thread_id: str, body: StateUpdate, supervisor: Supervised) -> dict[str, Any]:
-    """Change the state by hand: what a person may say, not what the runner has found."""
+    """Add to the thread's messages by hand: the rest of the state is what proofs rest on."""
     body.check()
     await _row(supervisor, thread_id)
-    place = body.checkpoint_id or (body.checkpoint and _place(body.checkpoint))
-    config = await supervisor.update_state(thread_id, body.values or {}, body.as_node, place)
-    found = config["configurable"]
-    here = {name: found.get(name, "") for name in ("thread_id", "checkpoint_ns", "checkpoint_id")}
-    return {"checkpoint": here, "configurable": here, "checkpoint_id": here["checkpoint_id"]}
+    if body.as_node:
+        raise not_served("as_node")
+    place = body.checkpoint_id or (_place(body.checkpoint) if body.checkpoint else None)
+    await check_newest(supervisor, thread_id, place)
+    here = at(await supervisor.update_state(thread_id, body.values or {}))
+    return {"checkpoint": here, "configurable": here, "checkpoint_id": here and here["checkpoint_id"]}
 
 
 @router.post("/{thread_id}/history")
@@ -224,9 +233,7 @@ async def _state(
     supervisor: Supervisor, thread_id: str, checkpoint_id: str | None, select: list[str] | None
 ) -> dict[str, Any]:
     await _row(supervisor, thread_id)
-    snapshot: StateSnapshot = await supervisor.state(thread_id, checkpoint_id)
-    if checkpoint_id and not snapshot.metadata:
-        raise Problem(404, "No such checkpoint", f"thread {thread_id} has no checkpoint {checkpoint_id}")
+    snapshot = await supervisor.state(thread_id, checkpoint_id)
     return _selected(await asyncio.to_thread(thread_state, snapshot, _plain(supervisor)), select)
 
 

@@ -108,7 +108,7 @@ class RunBody(Body):
     stream_mode: list[str] | str = Field(default_factory=list)
     stream_subgraphs: bool = False
     stream_resumable: bool = True
-    multitask_strategy: Literal["reject", "enqueue", "interrupt", "rollback"] = "enqueue"
+    multitask_strategy: Literal["reject", "enqueue", "interrupt", "rollback"] | None = None
     if_not_exists: Literal["create", "reject"] = "reject"
     on_disconnect: Literal["cancel", "continue"] = "continue"
     on_completion: Literal["keep", "delete"] = "keep"

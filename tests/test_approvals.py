@@ -1,0 +1,119 @@
+"""Questions to humans: several at once, answered one by one or together, each exactly once."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Send, interrupt
+from runs import Bench, script
+
+from graph.builder import Graph
+from graph.errors import AnsweredApproval, InputError, RunnerError, UnknownApproval
+from graph.supervisor import Supervisor
+from nodes.state import Input, State
+
+QUESTIONS = ("a", "b", "c")
+YES = {"decision": "approve"}
+
+
+def three_questions(supervisor: Supervisor, heard: list[str]) -> Graph:
+    """Three branches that ask at once, and the end; it stands in for tool steps."""
+
+    async def begin(state: State, runtime: Runtime[None]) -> State:
+        assert runtime.execution_info
+        return {"run": str(runtime.execution_info.run_id), "stops": [], "missing": []}
+
+    async def ask(state: Any) -> State:
+        answer = interrupt({"kind": "tool", "tool": state["name"], "params": {}})
+        heard.append(f"{state['name']} {answer['decision']}")
+        return {}
+
+    async def end(state: State) -> State:
+        heard.append("end")
+        return {"missing": []}
+
+    graph = StateGraph(State, input_schema=Input)
+    graph.add_node("begin", begin)
+    graph.add_node("ask", ask)
+    graph.add_node("end", end)
+    graph.add_edge(START, "begin")
+    graph.add_conditional_edges(
+        "begin", lambda state: [Send("ask", {"name": name}) for name in QUESTIONS], ["ask"]
+    )
+    graph.add_edge("ask", "end")
+    graph.add_edge("end", END)
+    return graph.compile(checkpointer=supervisor.runner.checkpointer)
+
+
+async def test_of_several_questions_one_some_or_all_are_answered_and_the_rest_waits(bench: Bench) -> None:
+    heard: list[str] = []
+    async with Supervisor.open(bench.settings()) as supervisor:
+        supervisor.runner.graph = three_questions(supervisor, heard)
+        given: Any = {"task": "Ask", "repo": str(bench.repo.path)}
+        run = await supervisor.submit(given, "t")
+        assert (await supervisor.wait(run.id)).status == "waiting"
+        asked = {one.request["tool"]: one.id for one in await supervisor.pending("t")}
+        assert sorted(asked) == ["a", "b", "c"]
+
+        await supervisor.resume("t", {asked["b"]: YES})
+        assert (await supervisor.wait(run.id)).status == "waiting"
+        assert heard == ["b approve"]
+        assert {one.id for one in await supervisor.pending("t")} == {asked["a"], asked["c"]}
+
+        with pytest.raises(AnsweredApproval, match=asked["b"]):
+            await supervisor.resume("t", {asked["b"]: YES, asked["a"]: YES})
+        with pytest.raises(UnknownApproval, match="no such approval: nonsense"):
+            await supervisor.resume("t", {"nonsense": YES, asked["a"]: YES})
+        with pytest.raises(RunnerError, match="waits for answers"):
+            await supervisor.resume("t")
+        assert heard == ["b approve"] and len(await supervisor.pending("t")) == 2
+
+        both = {asked["a"]: {"decision": "reject", "reason": "no"}, asked["c"]: YES}
+        await supervisor.resume("t", both)
+        assert (await supervisor.wait(run.id)).status == "verified"
+        assert sorted(heard) == ["a reject", "b approve", "c approve", "end"]
+        events = await supervisor.runner.events("t")
+        told = [event.type for event in events if event.type.startswith("approval")]
+        assert (told.count("approval.required"), told.count("approval.resolved")) == (3, 3)
+        assert {event.node for event in events if event.type == "approval.required"} == {"ask"}
+
+
+async def test_of_two_answers_at_once_exactly_one_wins(bench: Bench) -> None:
+    script(bench.desk)
+    async with Supervisor.open(bench.settings()) as first, Supervisor.open(bench.settings()) as second:
+        given: Any = {"task": "Add mul", "repo": str(bench.repo.path), "options": {"approve_plan": True}}
+        run = await first.submit(given, "t")
+        await first.wait(run.id)
+        (asked,) = await second.pending("t")
+        answers = (first.resume("t", {asked.id: YES}), second.resume("t", {asked.id: YES}))
+        outcomes = await asyncio.gather(*answers, return_exceptions=True)
+        assert sum(isinstance(one, AnsweredApproval) for one in outcomes) == 1
+        assert (await first.wait(run.id)).status == "verified"
+        with pytest.raises(RunnerError, match="nothing to resume"):
+            await first.resume("t", {asked.id: YES})
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ({"decision": "maybe"}, "decision"),
+        ({}, "decision"),
+        ({"decision": "edit"}, "plan"),
+        ({"decision": "edit", "plan": {"steps": []}}, "steps"),
+        ({"decision": "approve", "extra": 1}, "extra"),
+    ],
+)
+async def test_what_is_no_answer_is_refused_and_the_question_stands(
+    bench: Bench, answer: dict[str, Any], says: str
+) -> None:
+    script(bench.desk)
+    async with Supervisor.open(bench.settings()) as supervisor:
+        given: Any = {"task": "Add mul", "repo": str(bench.repo.path), "options": {"approve_plan": True}}
+        run = await supervisor.submit(given, "t")
+        await supervisor.wait(run.id)
+        (asked,) = await supervisor.pending("t")
+        with pytest.raises(InputError, match=says):
+            await supervisor.resume("t", {asked.id: answer})
+        assert await supervisor.pending("t") == [asked]

@@ -1,0 +1,97 @@
+"""Time travel: any checkpoint becomes a thread with its files, and both threads go on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import Bench, script
+
+from graph.errors import InputError, RunnerError, UnknownThread
+from graph.supervisor import Supervisor
+
+
+def at(history: list[Any], node: str) -> str:
+    """The checkpoint at which a node is next."""
+    (found,) = [one for one in history if one.next == (node,)]
+    return str(found.config["configurable"]["checkpoint_id"])
+
+
+@pytest.mark.parametrize("node", ["snapshot", "coder"])
+async def test_a_fork_goes_on_from_its_checkpoint_and_survives_its_parent(bench: Bench, node: str) -> None:
+    script(bench.desk)
+    async with Supervisor.open(bench.settings()) as supervisor:
+        given: Any = {"task": "Add mul", "repo": str(bench.repo.path)}
+        run = await supervisor.submit(given, "parent")
+        await supervisor.wait(run.id)
+        history = await supervisor.history("parent", limit=50)
+        fork = await supervisor.fork("parent", at(history, node))
+        await supervisor.delete("parent")
+        bench.repo.git("branch", "-D", "autocode/parent")
+        bench.repo.git("reflog", "expire", "--expire=now", "--all")
+        bench.repo.git("gc", "-q", "--prune=now")
+        bench.desk.requests.clear()
+
+        forked = await supervisor.journal.current_run(fork)
+        assert forked and forked.id != run.id and forked.status == "waiting"
+        await supervisor.resume(fork)
+        done = await supervisor.wait(forked.id)
+        assert (done.status, done.branch) == ("verified", f"autocode/{fork}")
+        asked = [len(bench.desk.prompts(f"You are (the|a) {a}")) for a in ("planner", "coder", "critic")]
+        assert asked == {"snapshot": [1, 1, 1], "coder": [0, 1, 1]}[node]
+        assert f"Autocode-Run: {forked.id}" in bench.repo.git("log", "-1", "--format=%B", done.branch or "")
+
+
+async def test_a_waiting_run_is_forked_with_its_question_and_each_gets_its_own_answer(bench: Bench) -> None:
+    script(bench.desk)
+    async with Supervisor.open(bench.settings()) as supervisor:
+        options = {"approve_plan": True}
+        given: Any = {"task": "Add mul", "repo": str(bench.repo.path), "options": options}
+        run = await supervisor.submit(given, "parent")
+        await supervisor.wait(run.id)
+        fork = await supervisor.fork("parent")
+        (asked,), (again,) = await supervisor.pending("parent"), await supervisor.pending(fork)
+        no = await supervisor.resume(fork, {again.id: {"decision": "reject", "reason": "no"}})
+        yes = await supervisor.resume("parent", {asked.id: {"decision": "approve"}})
+        assert (await supervisor.wait(no.id)).status == "cancelled"
+        assert (await supervisor.wait(yes.id)).status == "verified"
+        assert [event.type for event in await supervisor.runner.events(fork)][:3] == [
+            "run.started", "plan", "approval.required"
+        ]  # fmt: skip
+
+
+async def test_a_fork_of_a_finished_thread_takes_further_tasks_from_its_result(bench: Bench) -> None:
+    script(bench.desk)
+    async with Supervisor.open(bench.settings()) as supervisor:
+        given: Any = {"task": "Add mul", "repo": str(bench.repo.path)}
+        await supervisor.wait((await supervisor.submit(given, "parent")).id)
+        fork = await supervisor.fork("parent")
+        with pytest.raises(RunnerError, match="no run to resume"):
+            await supervisor.resume(fork)
+        run = await supervisor.submit({"task": "Add mul"}, fork)
+        assert Path(run.input["repo"]) == bench.repo.path
+        await supervisor.wait(run.id)
+        state = await supervisor.state(fork)
+        assert state.values["base"] == bench.repo.git("rev-parse", "autocode/parent")
+        kinds = [message["type"] for message in state.values["messages"]]
+        assert kinds == ["human", "ai", "ai"] * 2
+        with pytest.raises(UnknownThread, match="no checkpoint"):
+            await supervisor.fork("parent", "nonsense")
+
+
+async def test_of_a_state_messages_alone_can_be_set_and_only_between_runs(bench: Bench) -> None:
+    script(bench.desk)
+    async with Supervisor.open(bench.settings()) as supervisor:
+        await supervisor.journal.create_thread("t", {"graph_id": "autocode"})
+        said = {"messages": [{"role": "user", "content": "Earlier words", "id": "1"}]}
+        state = await supervisor.update_state("t", said)
+        assert [message["content"] for message in state.values["messages"]] == ["Earlier words"]
+        with pytest.raises(InputError, match="head cannot be set"):
+            await supervisor.update_state("t", {"head": "0" * 40})
+        words: Any = {"messages": [{"type": "human", "content": [{"type": "text", "text": "Add mul"}]}]}
+        run = await supervisor.submit(words | {"repo": str(bench.repo.path)}, "t")
+        with pytest.raises(RunnerError, match="unfinished run"):
+            await supervisor.update_state("t", said)
+        assert (await supervisor.wait(run.id)).input["task"] == "Add mul"
+        messages = (await supervisor.state("t")).values["messages"]
+        assert [m["content"] for m in messages][:2] == ["Earlier words", "Add mul"]
+        assert "**Verified.**" in messages[-1]["content"]
