@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from graph.errors import UnknownThread
 from graph.events import EVENT, Event
@@ -27,15 +27,15 @@ class Tail:
         self.gone = False
         self._events: deque[Event] = deque(maxlen=TAIL)
         self._changed = asyncio.Event()
-        self.reading = asyncio.Lock()
 
-    def take(self, events: Sequence[Event]) -> None:
-        """Add what follows the end; what would leave a gap is left for the database to tell."""
+    def take(self, events: Sequence[Event]) -> bool:
+        """Add what follows the end; False when that would leave a gap, which the database can fill."""
         for event in events:
             if self.end is not None and event.seq == self.end + 1:
                 self._events.append(event)
                 self.end = event.seq
         self.wake()
+        return self.end is None or not events or events[-1].seq <= self.end
 
     def start(self, end: int) -> None:
         """Begin after `end`, unless it has begun."""
@@ -67,11 +67,13 @@ class Tails:
         self._tails: dict[str, Tail] = {}
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
+        self._gap = asyncio.Event()
 
     def hear(self, events: Sequence[Event]) -> None:
         """Pass on what this process has just written; all of one thread."""
-        if events and (tail := self._tails.get(events[0].thread_id)):
-            tail.take(events)
+        tail = self._tails.get(events[0].thread_id) if events else None
+        if tail and not tail.take(events):
+            self._gap.set()
 
     async def follow(self, thread_id: str, after: int = 0, run_id: str | None = None) -> AsyncIterator[Event]:
         """The events after `after`; with `run_id`, that run's alone, until nothing of it is to come.
@@ -127,6 +129,7 @@ class Tails:
     async def _look(self) -> None:
         """Bring what other processes wrote, and what overtook in this one, while somebody follows."""
         while self._tails and not self._closed:
+            self._gap.clear()
             ends = await self._journal.ends(list(self._tails))
             for thread_id, tail in list(self._tails.items()):
                 if thread_id not in ends:
@@ -135,4 +138,6 @@ class Tails:
                 elif tail.end is not None and ends[thread_id] > tail.end:
                     records = await self._journal.records(thread_id, tail.end, PAGE)
                     tail.take([EVENT.validate_python(vars(record)) for record in records])
-            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._gap.wait()

@@ -43,7 +43,7 @@ class Supervisor:
     runner: Runner
     tails: Tails
     say: Callable[[str], None]
-    owner: str = field(default_factory=lambda: str(this_process()))
+    owner: str
     _drivers: dict[str, Driver] = field(default_factory=dict)
     _tasks: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     _held_back: set[str] = field(default_factory=set)
@@ -60,7 +60,7 @@ class Supervisor:
             runner = await stack.enter_async_context(Runner.open(settings, say))
             tails = Tails(runner.journal)
             runner.log.hear = tails.hear
-            supervisor = cls(runner, tails, say)
+            supervisor = cls(runner, tails, say, str(await asyncio.to_thread(this_process)))
             await supervisor._begin(settings.resume_on_start)
             looking = asyncio.create_task(supervisor._look())
             stack.push_async_callback(supervisor.aclose)

@@ -16,16 +16,18 @@ from graph.supervisor import Supervisor
 from server.given import Configured, Supervised
 from server.intake import Begun, StepsRequest, StreamRequest, TaskRequest, begin
 from server.problems import responses
-from server.repos import delivered
 from server.results import StepOutput, Told
-from server.stream import stream
+from server.stream import message, stream
 from server.transcript import Transcript
 
 router = APIRouter(prefix="/api/agent", tags=["The original's API"])
 
 
 class RunResponse(BaseModel):
-    """How a run ended; `files` (null: too large, or no text) and `diff` where it had a scratch repository."""
+    """How a run ended; where it had a scratch repository, with the files that it changed and the diff.
+
+    A file that is null was deleted, is too large or no text.
+    """
 
     results: list[StepOutput]
     thread_id: str
@@ -69,9 +71,9 @@ async def _messages(
     transcript = Transcript()
     async for event in supervisor.follow(begun.run.thread_id, begun.after, begun.run.id):
         for text in transcript.take(event):
-            yield ServerSentEvent(_exact(event, text) if exact else text, id=str(event.seq))
+            yield message(_exact(event, text) if exact else text, id=event.seq)
     ended = await _response(supervisor, settings, begun)
-    yield ServerSentEvent(ended.model_dump_json(), event="done")
+    yield message(ended.model_dump_json(), "done")
 
 
 def _exact(event: Event, text: str) -> str:
@@ -95,5 +97,7 @@ async def _response(
         proof=told.end.proof if told.end else None,
     )
     if repo == str(scratch(settings, run.thread_id)):
-        response.files, response.diff = await asyncio.to_thread(delivered, repo, response.branch)
+        delivery = await supervisor.delivery(run.id)
+        response.files = dict(delivery.files) if delivery else {}
+        response.diff = delivery.diff if delivery else ""
     return response

@@ -86,6 +86,20 @@ class Cancelled(BaseModel):
     cancelled: bool
 
 
+class Forked(BaseModel):
+    """The new thread."""
+
+    thread_id: str
+
+
+class ForkRequest(BaseModel):
+    """Where to fork: at a checkpoint of the thread's history, else at its newest."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    checkpoint_id: str | None = None
+
+
 @router.get("/api/threads", responses=responses())
 async def threads(supervisor: Supervised, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Thread]:
     """List threads, newest first."""
@@ -169,6 +183,13 @@ async def resume(thread_id: Id, supervisor: Supervised) -> Run:
     """Go on with a run that was stopped or died."""
     await known(supervisor, thread_id)
     return Run.of(await supervisor.resume(thread_id))
+
+
+@router.post("/api/threads/{thread_id}/fork", status_code=201, responses=responses(404, 409))
+async def fork(thread_id: Id, supervisor: Supervised, body: ForkRequest | None = None) -> Forked:
+    """Make a new thread of this one's history, files included; both go on by themselves."""
+    await known(supervisor, thread_id)
+    return Forked(thread_id=await supervisor.fork(thread_id, body.checkpoint_id if body else None))
 
 
 @router.get("/api/threads/{thread_id}/diff", responses=responses(404, 409))

@@ -13,9 +13,6 @@ from nodes.state import ContextFile
 from server.problems import Problem
 from tools.workspace import PathError, Workspace, WorkspaceError, check_path
 
-FILE_BYTES = 200_000
-"""A larger file of a scratch repository is named in a response, but not sent."""
-
 Files = Sequence[str | ContextFile]
 
 
@@ -74,15 +71,3 @@ def _commit(place: Path, contents: dict[str, str]) -> None:
     tree = repository.index.write_tree()
     repository.create_commit("HEAD", author, author, "What the task came with", tree, [])
     repository.checkout("HEAD", strategy=CheckoutStrategy.FORCE)
-
-
-def delivered(repo: str, branch: str | None) -> tuple[dict[str, str | None], str]:
-    """The files of a result and its diff; of no result, the files as they were and no diff.
-
-    A file that is binary or larger than FILE_BYTES is None.
-    """
-    workspace = Workspace.open(Path(repo))
-    commit = workspace.resolve(f"refs/heads/{branch}" if branch else "HEAD")
-    small = {path: size <= FILE_BYTES for path, size in workspace.files(commit).items()}
-    files = {path: workspace.text(commit, path) if fits else None for path, fits in small.items()}
-    return files, workspace.diff(workspace.resolve(f"{commit}^"), commit) if branch else ""

@@ -25,11 +25,16 @@ def stream(
     )
 
 
+def message(data: str, event: str | None = None, id: int | None = None) -> ServerSentEvent:
+    """One message, its lines ended by LF alone, which every reader understands."""
+    return ServerSentEvent(data, event=event, id=None if id is None else str(id), sep="\n")
+
+
 async def log_messages(events: AsyncIterator[Event]) -> AsyncIterator[ServerSentEvent]:
     """Each event of the log as a message: `id` is its seq, `event` its type, `data` the event as JSON."""
     async with aclosing(cast(AsyncGenerator[Event], events)) as open_events:
         async for event in open_events:
-            yield ServerSentEvent(event.model_dump_json(), event=event.type, id=str(event.seq))
+            yield message(event.wire, event.type, event.seq)
 
 
 def last_seen(request: Request, after: int | None = None) -> int:
@@ -47,9 +52,9 @@ def last_seen(request: Request, after: int | None = None) -> int:
 async def _told(messages: AsyncIterable[ServerSentEvent]) -> AsyncIterator[ServerSentEvent]:
     try:
         async with aclosing(cast(AsyncGenerator[ServerSentEvent], messages)) as open_messages:
-            async for message in open_messages:
-                yield message
+            async for one in open_messages:
+                yield one
     except Exception as error:
-        yield ServerSentEvent(problem_of(error).details().model_dump_json(), event="error")
+        yield message(problem_of(error).details().model_dump_json(), "error")
         if problem_of(error).status_code == 500:
             raise

@@ -10,7 +10,8 @@ import pytest
 from desk import Desk
 from gitrepo import GitRepo
 from projects import Files, Project
-from runs import CALC, Bench
+from runs import CALC, Bench, block, script
+from served import Served
 
 from sandbox.backends import open_sandbox
 from sandbox.base import Sandbox, SandboxError
@@ -88,3 +89,28 @@ def bench(tmp_path: Path, desk: Desk, home: Path) -> Bench:
     repo = GitRepo(tmp_path / "repo")
     repo.commit(dict(CALC))
     return Bench(desk, home, repo)
+
+
+@pytest.fixture(scope="session")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, bubblewrap: Sandbox, sandbox_home: Path
+) -> Iterator[Served]:
+    """One server for many tests, over models that do as they are asked; each test has threads of its own."""
+    home = tmp_path_factory.mktemp("served")
+    (home / "sandbox").symlink_to(sandbox_home / "sandbox")
+    with Desk() as models:
+        models.on("You are a coder.*half", block("half.py", "def half(n):\n    return n / 2"))
+        tests = "from half import half\n\n\ndef test_half():\n    assert half(4) == 2"
+        models.on("You are the tester.*half", block("tests/test_half.py", tests))
+        models.on("You are the critic.*grudge", '{"verdict": "FAIL", "reasons": ["I bear a grudge"]}')
+        script(models)
+        with Served(home, models) as server:
+            yield server
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> GitRepo:
+    """A small project."""
+    made = GitRepo(tmp_path / "repo")
+    made.commit(dict(CALC))
+    return made

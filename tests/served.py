@@ -1,64 +1,118 @@
-"""A real server process for tests: started, killed, started again on the same port and the same home."""
+"""A real `autocode serve` for tests: its process, and how one talks to it."""
 
+import json
 import os
+import queue
+import re
 import signal
 import subprocess
 import sys
-import time
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from socket import socket
+from typing import Any
 
 import httpx
 from desk import Desk
 
-PROGRAM = """
-import uvicorn
-from graph.settings import Settings
-from server.app import create_app
-
-settings = Settings.load()
-host, port = settings.autocode_host, settings.autocode_port
-uvicorn.run(create_app(settings), host=host, port=port, log_level="warning")
-"""
+COMMAND = Path(sys.executable).parent / "autocode"
 
 
 class Served:
-    """One installation behind a port."""
+    """A server on a free port over one AUTOCODE_HOME; it can be ended and started again."""
 
-    def __init__(self, desk: Desk, home: Path, **settings: str) -> None:
-        self.desk, self.home = desk, home
-        with socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> "Served":
-        """Start the process and wait until it answers."""
-        settings = {
-            "AUTOCODE_HOME": str(self.home),
-            "AUTOCODE_PORT": str(self.port),
+    def __init__(self, home: Path, desk: Desk, **environment: str) -> None:
+        self.home = home
+        self.environment = {
+            "AUTOCODE_HOME": str(home),
             "LLM_MODE": "local",
-            "LOCAL_LLM_URL": self.desk.url,
+            "LOCAL_LLM_URL": desk.url,
             "SANDBOX_BACKEND": "bubblewrap",
-            **self._settings,
+            **environment,
         }
-        with (self.home / "server.log").open("a") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM], env={**os.environ, **settings}, stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                if httpx.get(f"{self.url}/ok", trust_env=False).is_success:
-                    return self
-            except httpx.TransportError:
-                time.sleep(0.05)
-        raise AssertionError(f"the server did not start:\n{(self.home / 'server.log').read_text()}")
+        self.url = ""
+        self.process: subprocess.Popen[str] | None = None
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End the process."""
-        assert self._process
-        self._process.send_signal(how)
-        self._process.wait(20)
+    def start(self, *arguments: str) -> "Served":
+        """Start it, and wait until it says where it listens."""
+        with (self.home / "server.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [COMMAND, "serve", *(arguments or ("--port", "0"))],
+                env={**os.environ, **self.environment}, text=True, start_new_session=True,
+                stdout=subprocess.PIPE, stderr=log,
+            )  # fmt: skip
+        assert self.process.stdout
+        said = self.process.stdout.readline()
+        found = re.search(r"http://\S+", said)
+        assert found, said + (self.home / "server.log").read_text()
+        self.url = found[0]
+        return self
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """End it with a signal, and give its exit code."""
+        assert self.process
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        assert self.process.stdout
+        self.process.stdout.close()
+        self.process = None
+        return code
+
+    def client(self) -> httpx.Client:
+        """A client of it."""
+        return httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+
+    def __enter__(self) -> "Served":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process:
+            self.end(signal.SIGKILL)
+
+
+def messages(response: httpx.Response) -> Iterator[dict[str, str]]:
+    """Read Server-Sent Events as a browser does."""
+    message: dict[str, str] = {}
+    data: list[str] = []
+    for line in response.iter_lines():
+        if not line:
+            if data:
+                yield {"event": "message", **message, "data": "\n".join(data)}
+            message, data = {}, []
+            continue
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "data":
+            data.append(value)
+        elif name:
+            message[name] = value
+
+
+class Reader:
+    """Follows a thread's log in the background, as a page does, until it breaks off."""
+
+    def __init__(self, url: str, thread: str, after: int = 0) -> None:
+        self.seen: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._at = f"{url}/api/threads/{thread}/events"
+        self._after = after
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def until(self, type: str) -> list[dict[str, Any]]:
+        """The events up to the next of this type, or up to the end of the stream."""
+        found: list[dict[str, Any]] = []
+        while (event := self.seen.get(timeout=60)) is not None:
+            found.append(event)
+            if event["type"] == type:
+                break
+        return found
+
+    def _read(self) -> None:
+        headers = {"Last-Event-ID": str(self._after)} if self._after else {}
+        try:
+            with httpx.stream("GET", self._at, headers=headers, timeout=60, trust_env=False) as response:
+                for message in messages(response):
+                    self.seen.put(json.loads(message["data"]))
+        except httpx.TransportError:
+            pass
+        self.seen.put(None)

@@ -224,3 +224,89 @@ def test_a_process_id_that_was_given_to_another_process_counts_as_dead() -> None
     assert Owner(me.host, me.pid, me.started - 100, me.place).died()
     assert not Owner(me.host, me.pid, me.started - 100, "elsewhere").died()
     assert Owner.parse("not an owner") is None
+
+
+OLD = """
+CREATE TABLE checks ("key" TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY ("key"));
+CREATE TABLE completions (number INTEGER NOT NULL, run_id TEXT NOT NULL, agent TEXT NOT NULL,
+ step_id TEXT NOT NULL, ordinal INTEGER NOT NULL, prompt_hash TEXT NOT NULL, model TEXT NOT NULL,
+ messages TEXT NOT NULL, reply TEXT, state TEXT NOT NULL, input_tokens INTEGER NOT NULL,
+ output_tokens INTEGER NOT NULL, cost_usd FLOAT, prompt_cost_usd FLOAT, seconds FLOAT NOT NULL,
+ PRIMARY KEY (number));
+CREATE TABLE events (thread_id TEXT NOT NULL, seq INTEGER NOT NULL, run_id TEXT NOT NULL, ts TEXT NOT NULL,
+ type TEXT NOT NULL, node TEXT, step_id TEXT, data TEXT NOT NULL, PRIMARY KEY (thread_id, seq));
+CREATE TABLE runs (number INTEGER NOT NULL, id TEXT NOT NULL, thread_id TEXT NOT NULL, input TEXT NOT NULL,
+ status TEXT NOT NULL, branch TEXT, started TEXT NOT NULL, finished TEXT, seconds FLOAT NOT NULL,
+ PRIMARY KEY (number), UNIQUE (id));
+CREATE TABLE threads (number INTEGER NOT NULL, id TEXT NOT NULL, repo TEXT NOT NULL, created TEXT NOT NULL,
+ last_seq INTEGER NOT NULL, owner TEXT, heartbeat FLOAT NOT NULL, cancel BOOLEAN NOT NULL,
+ PRIMARY KEY (number), UNIQUE (id));
+INSERT INTO threads VALUES (1, 't', '/r', '2026-11-01T00:00:00.000Z', 1, NULL, 0.0, 0);
+INSERT INTO runs VALUES (1, 'r', 't', '{"task": "Add mul", "repo": "/r"}', 'waiting', NULL,
+ '2026-11-01T00:00:00.000Z', '2026-11-01T00:00:01.000Z', 1.5);
+INSERT INTO events VALUES ('t', 1, 'r', '2026-11-01T00:00:00.000Z', 'token', 'coder', 's1', '{"text": "x"}');
+"""
+"""What the first version wrote."""
+
+
+async def test_a_database_of_the_first_version_opens_with_all_that_is_in_it(tmp_path: Path) -> None:
+    file = tmp_path / "autocode.db"
+    with sqlite3.connect(file) as database:
+        database.executescript(OLD)
+    database.close()
+    for _ in range(2):
+        opened = await Journal.open(f"sqlite:///{file}")
+        (thread,) = await opened.threads()
+        assert (thread.id, thread.status, thread.metadata) == ("t", "waiting", {})
+        assert thread.updated == thread.created
+        (run,) = await opened.runs("t")
+        assert (run.input["task"], run.seconds, run.metadata) == ("Add mul", 1.5, {})
+        (record,) = await opened.records("t")
+        assert (record.data, record.cut) == ({"text": "x"}, False)
+        await opened.aclose()
+    opened = await Journal.open(f"sqlite:///{file}")
+    assert await opened.label("t", {"a": 1})
+    assert (await opened.append("t", "r", "token", {"text": "y"})).seq == 2
+    await opened.aclose()
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE about SET value = '99' WHERE key = 'schema'")
+    database.close()
+    with pytest.raises(JournalError, match="a newer AutoCodeAI"):
+        await Journal.open(f"sqlite:///{file}")
+
+
+async def test_threads_are_labelled_searched_and_deleted(journal: Journal) -> None:
+    for number, thread in enumerate(("a", "b", "c")):
+        assert await journal.create_thread(thread, {"graph": "autocode", "n": number % 2})
+    assert not await journal.create_thread("a", {"n": 7})
+    assert await journal.label("b", {"owner": "me"}) and not await journal.label("z", {})
+    await journal.start_run("r", "c", {"task": "x"})
+    found = await journal.search_threads({"n": 0})
+    assert [(row.id, row.status) for row in found] == [("c", "running"), ("a", "new")]
+    assert [row.id for row in await journal.search_threads({"n": 0}, offset=1)] == ["a"]
+    assert [row.id for row in await journal.search_threads(statuses=("new",), limit=1)] == ["b"]
+    assert [row.id for row in await journal.search_threads(order="id", ascending=True)] == ["a", "b", "c"]
+    assert (await journal.search_threads(order="updated"))[0].id in ("b", "c")
+    row = await journal.thread("b")
+    assert row and row.metadata == {"graph": "autocode", "n": 1, "owner": "me"}
+    await journal.forget("c")
+    assert await journal.thread("c") is None and await journal.run("r") is None
+
+
+async def test_runs_queue_on_their_thread_and_one_process_claims_each(journal: Journal) -> None:
+    for run, thread in (("1", "t"), ("2", "t"), ("3", "u")):
+        await journal.submit_run(run, thread, {"task": run, "repo": "/r"}, {"k": run}, behind=True)
+    with pytest.raises(ThreadBusy, match="unfinished run"):
+        await journal.submit_run("4", "t", {"task": "4"}, {}, behind=False)
+    assert [run.id for run in await journal.queue(10)] == ["1", "3"]
+    assert not await journal.claim("2", "me")
+    claims = await asyncio.gather(*(journal.claim("1", f"far:{n}:1.00:cafecafe") for n in range(3)))
+    assert claims.count(True) == 1
+    assert await journal.withdraw("1", {"status": "cancelled"}) is None
+    current = await journal.current_run("t")
+    assert current and (current.id, current.status, current.metadata) == ("1", "running", {"k": "1"})
+    await journal.finish_run("1", "verified")
+    assert [run.id for run in await journal.queue(10)] == ["2", "3"]
+    assert not await journal.claim("2", "me")
+    await journal.release("t", f"far:{claims.index(True)}:1.00:cafecafe")
+    assert await journal.claim("2", "me")

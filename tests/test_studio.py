@@ -82,3 +82,16 @@ def test_the_graph_is_shown_and_runs_a_task(studio: SyncLangGraphClient, bench: 
     values = studio.threads.get_state(thread)["values"]
     assert isinstance(values, dict) and values["missing"] == []
     assert bench.repo.git("rev-parse", f"autocode/{thread}^{{tree}}") == values["proof"]["tree"]
+    assert_our_routes_answer_beside(studio, bench)
+
+
+def assert_our_routes_answer_beside(studio: SyncLangGraphClient, bench: Bench) -> None:
+    """The mounted application carries out a task too; LangGraph's own routes are not hidden by it."""
+    ours: httpx.Client = studio.http.client
+    assert ours.get("/health").json()["status"] == "ok"
+    assert "<title>AutoCodeAI" in ours.get("/").text and ours.get("/client.js").is_success
+    body = {"task": "Add mul", "repo": str(bench.repo.path)}
+    answer = ours.post("/api/agent/run", json=body, timeout=60).json()
+    assert answer["status"] == "verified", answer
+    assert ours.get("/docs", headers={"Origin": "https://studio.example"}).is_success
+    assert ours.get("/api/threads", headers={"Origin": "https://studio.example"}).status_code == 403

@@ -1,11 +1,15 @@
 """Runs in the background of a process: queued, followed, stopped, taken up again by another process."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import Bench, script
+from runs import MULTIPLY, TESTS, Bench, block, script
 
 from graph.errors import InputError
 from graph.events import Event
@@ -68,3 +72,120 @@ async def test_what_cannot_be_used_is_refused_before_anything_is_written(bench: 
         with pytest.raises(InputError, match="letters, digits"):
             await supervisor.submit(task(bench), "../t")
         assert await supervisor.journal.threads() == []
+
+
+SERVER = """
+import asyncio, sys
+from graph.settings import Settings
+from graph.supervisor import Supervisor
+
+async def main():
+    repo, threads = sys.argv[1], sys.argv[2:]
+    async with Supervisor.open(Settings.load()) as supervisor:
+        for thread in threads:
+            options = {"approve_plan": thread == "parked"}
+            await supervisor.submit({"task": "Add mul", "repo": repo, "options": options}, thread)
+        print("submitted", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def serving(bench: Bench, *threads: str) -> "subprocess.Popen[str]":
+    """A server's process that has submitted a run on each of these threads."""
+    settings = {
+        "AUTOCODE_HOME": str(bench.home),
+        "LLM_MODE": "local",
+        "LOCAL_LLM_URL": bench.desk.url,
+        "SANDBOX_BACKEND": "bubblewrap",
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "PATH": os.environ["PATH"],
+        "MAX_CONCURRENT_RUNS": "2",
+    }
+    command = [sys.executable, "-c", SERVER, str(bench.repo.path), *threads]
+    return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, text=True)
+
+
+async def test_after_kill_9_another_process_finishes_every_run_and_readers_miss_nothing(bench: Bench) -> None:
+    bench.desk.on("You are a coder", "", delay=60, times=2)
+    script(bench.desk)
+    process = serving(bench, "parked", "one", "two", "queued")
+    await asyncio.to_thread(bench.desk.wait, 5)
+    process.kill()
+    process.communicate()
+    async with Supervisor.open(bench.settings(resume_on_start=False)) as supervisor:
+        assert {row.id: row.status for row in await supervisor.journal.threads()} == {
+            "parked": "waiting", "one": "running", "two": "running", "queued": "queued"
+        }  # fmt: skip
+        reader = asyncio.create_task(read_all(supervisor, "one", after=3))
+
+        assert len(await supervisor.recover()) == 2
+        for thread in ("one", "two", "queued"):
+            run = await supervisor.journal.last_run(thread)
+            assert run and (await supervisor.wait(run.id)).status == "verified"
+        (asked,) = await supervisor.pending("parked")
+        run = await supervisor.resume("parked", {asked.id: {"decision": "approve"}})
+        assert (await supervisor.wait(run.id)).status == "verified"
+        events = await reader
+    assert [event.seq for event in events] == list(range(4, len(events) + 4))
+    assert [event.type for event in events].count("run.started") == 1
+    assert len(bench.desk.prompts("You are the planner")) == 4
+
+
+async def read_all(supervisor: Supervisor, thread: str, after: int) -> list[Event]:
+    run = await supervisor.journal.last_run(thread)
+    assert run
+    return await told(supervisor, thread, run.id, after)
+
+
+async def test_a_stop_parks_what_runs_and_the_next_start_goes_on_with_it(bench: Bench) -> None:
+    bench.desk.on("You are a coder", "", delay=30, times=1)
+    script(bench.desk)
+    async with Supervisor.open(bench.settings(max_concurrent_runs=1)) as supervisor:
+        run = await supervisor.submit(task(bench), "t")
+        second = await supervisor.submit(task(bench), "queued")
+        assert second.status == "queued"
+        assert await supervisor.cancel("queued", second.id)
+        await asyncio.to_thread(bench.desk.wait, 2)
+    async with Supervisor.open(bench.settings(resume_on_start=False)) as supervisor:
+        (*_, parked) = await supervisor.runner.events("t")
+        assert (await supervisor.run(run.id)).status == "queued"
+        assert parked.type == "run.finished" and parked.data.status == "waiting"
+        assert "goes on when it starts" in str(parked.data.reason)
+        (withdrawn,) = await supervisor.runner.events("queued")
+        assert withdrawn.type == "run.finished" and withdrawn.data.status == "cancelled"
+    async with Supervisor.open(bench.settings()) as supervisor:
+        assert (await supervisor.wait(run.id)).status == "verified"
+    assert len(bench.desk.prompts("You are the planner")) == 1
+
+
+async def test_a_cancelled_run_stops_at_once_and_can_be_resumed(bench: Bench) -> None:
+    bench.desk.on("You are a coder", "", delay=30, times=1)
+    script(bench.desk)
+    async with Supervisor.open(bench.settings()) as supervisor:
+        run = await supervisor.submit(task(bench), "t")
+        await asyncio.to_thread(bench.desk.wait, 2)
+        with pytest.raises(ThreadBusy):
+            await supervisor.resume("t")
+        assert await supervisor.cancel("t")
+        assert (await supervisor.run(run.id)).status == "cancelled"
+        assert not await supervisor.cancel("t")
+        again = await supervisor.resume("t")
+        assert again.id == run.id and (await supervisor.wait(run.id)).status == "verified"
+
+
+async def test_without_a_repository_a_task_gets_one_and_its_files_come_back(bench: Bench) -> None:
+    made = block("mul.py", MULTIPLY)
+    script(bench.desk, coder=made, tester=TESTS.replace("from calc", "from mul"))
+    async with Supervisor.open(bench.settings()) as supervisor:
+        run = await supervisor.submit({"task": "Write mul"})
+        assert run.input["repo"] == str(bench.home / "scratch" / run.thread_id)
+        assert (await supervisor.wait(run.id)).status == "verified"
+        delivered = await supervisor.delivery(run.id)
+        assert delivered and delivered.files["mul.py"] == f"{MULTIPLY}\n"
+        assert "+def mul(a, b):" in delivered.diff
+        follow_up = await supervisor.submit({"task": "Once more"}, run.thread_id)
+        assert follow_up.input["repo"] == run.input["repo"]
+        assert (await supervisor.wait(follow_up.id)).status == "unverified"
+        assert (await supervisor.delivery(run.id)) == delivered

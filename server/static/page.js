@@ -44,7 +44,7 @@ async function list() {
       const link = h("a", { href: `#${encodeURIComponent(one.id)}` });
       if (one.id === current) link.setAttribute("aria-current", "page");
       link.append(h("div", { className: "title" }, one.task || one.id), pill(one.status), " ");
-      link.append(h("small", {}, new Date(one.created).toLocaleString()));
+      link.append(h("small", {}, new Date(one.created).toLocaleString([], { dateStyle: "short", timeStyle: "short" })));
       return link;
     }),
   );

@@ -233,6 +233,7 @@ export class RunView {
 
   async #end({ status, branch, reason, missing, proof }) {
     this.#show(status);
+    if (status === "waiting" && this.questions.size) return;
     const facts = [
       branch ? h("p", {}, "Delivered as ", h("code", {}, branch)) : null,
       reason ? h("p", {}, reason) : null,

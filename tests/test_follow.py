@@ -1,0 +1,137 @@
+"""Readers of a thread's log: nothing missing, nothing twice, whoever writes and whenever they come."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from test_journal import elsewhere
+
+from graph.errors import UnknownThread
+from graph.events import Event, schema
+from graph.follow import TAIL, Tails
+from graph.log import Log
+from graph.stream import Draft
+from memory.journal import Journal
+from memory.masks import LARGEST
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'autocode.db'}"
+
+
+@pytest.fixture
+async def journal(url: str) -> AsyncIterator[Journal]:
+    opened = await Journal.open(url)
+    await opened.acquire("t", "/r", "me")
+    await opened.start_run("r", "t", {})
+    yield opened
+    await opened.aclose()
+
+
+async def read(tails: Tails, count: int, after: int = 0, pause: float = 0.0) -> list[Event]:
+    """So many events, `pause` seconds apart."""
+    found: list[Event] = []
+    async with aclosing(tails.follow("t", after)) as events:  # type: ignore[type-var]
+        async for event in events:
+            found.append(event)
+            if len(found) == count:
+                break
+            await asyncio.sleep(pause)
+    return found
+
+
+def token(number: int) -> Draft:
+    return Draft("token", {"text": str(number)})
+
+
+async def test_many_readers_get_every_event_once_however_late_or_slow_they_are(journal: Journal) -> None:
+    tails = Tails(journal)
+    log, total = Log(journal, tails.hear), TAIL + 400
+    await log.write("t", "r", [token(number) for number in range(100)])
+    quick = [asyncio.create_task(read(tails, total - after, after)) for after in (0, 1, 50, 100)]
+    slow = asyncio.create_task(read(tails, total, pause=0.0005))
+    for start in range(100, total, 4):
+        await asyncio.gather(*(log.write("t", "r", [token(start + n)]) for n in range(4)))
+    late = asyncio.create_task(read(tails, total - 700, 700))
+    for reader in (*quick, slow, late):
+        numbers = [event.seq for event in await reader]
+        assert numbers == list(range(total - len(numbers) + 1, total + 1))
+
+
+async def test_what_another_process_writes_arrives_between_our_own(url: str, journal: Journal) -> None:
+    tails = Tails(journal)
+    log = Log(journal, tails.hear)
+    reader = asyncio.create_task(read(tails, 60))
+    script = 'for n in range(30):\n    await journal.append("t", "r", "token", {"text": "x"})'
+    with elsewhere(url, script + "\nawait journal.aclose()"):
+        for number in range(30):
+            await log.write("t", "r", [token(number)])
+            await asyncio.sleep(0.02)
+    assert [event.seq for event in await reader] == list(range(1, 61))
+
+
+async def test_a_run_is_followed_through_its_parks_to_its_end_and_no_further(journal: Journal) -> None:
+    tails = Tails(journal)
+    log = Log(journal, tails.hear)
+    end = Draft("run.finished", {"status": "waiting"})
+    await log.write("t", "r", [token(1), end])
+    await journal.start_run("other", "t", {})
+    reader = asyncio.create_task(_all(tails, "r"))
+    await log.write("t", "other", [token(2)])
+    await log.write("t", "r", [token(3), Draft("run.finished", {"status": "verified"})])
+    await journal.finish_run("r", "verified")
+    assert [event.seq for event in await reader] == [1, 2, 4, 5]
+    assert await _all(tails, "r", after=5) == []
+    with pytest.raises(UnknownThread):
+        await anext(tails.follow("nobody"))
+
+
+async def _all(tails: Tails, run: str, after: int = 0) -> list[Event]:
+    return [event async for event in tails.follow("t", after, run)]
+
+
+async def test_readers_end_when_their_thread_is_deleted_and_when_the_process_closes(journal: Journal) -> None:
+    tails = Tails(journal)
+    reader = asyncio.create_task(read(tails, 1))
+    await journal.acquire("u", "/r", "me")
+    other = asyncio.create_task(anext(tails.follow("u"), None))
+    await asyncio.sleep(0)
+    await journal.release("t", "me")
+    await journal.forget("t")
+    assert await reader == []
+    tails.close()
+    assert await other is None
+
+
+async def test_what_is_too_large_is_cut_and_kept_whole_aside(journal: Journal) -> None:
+    tails = Tails(journal)
+    log = Log(journal, tails.hear)
+    text = "x" * (3 * LARGEST)
+    cases = [{"id": f"tests.test_{n}", "base": "absent", "head": "passed"} for n in range(5000)]
+    check = {"green": True, "passed": 5000, "failed": 0, "cases": cases, "tree": "0" * 40}
+    whole = {"id": "1", "request": {"kind": "tool", "params": {"text": text}}}
+    (output, small, checked, asked) = await log.write(
+        "t",
+        "r",
+        [
+            Draft("sandbox.output", {"text": text}),
+            token(1),
+            Draft("check", check),
+            Draft("approval.required", whole),
+        ],
+    )
+    assert [event.cut for event in (output, small, checked, asked)] == [True, False, True, False]
+    assert len(output.wire) < LARGEST + 500 and "characters left out" in output.wire
+    assert len(checked.wire) < LARGEST + 500 and '"passed":5000' in checked.wire
+    assert await journal.output("t", output.seq) == {"text": text}
+    assert (await journal.output("t", checked.seq) or {})["cases"] == cases
+    assert await journal.output("t", small.seq) == {"text": "1"}
+    assert await journal.output("t", 99) is None
+
+
+def test_the_union_has_a_schema_that_tells_types_apart() -> None:
+    described = schema()
+    assert {"run.started", "message", "check"} <= set(described["discriminator"]["mapping"])

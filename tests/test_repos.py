@@ -1,0 +1,70 @@
+"""Where a run may work: below the allowed folders, links followed, git's own folder included."""
+
+import os
+from pathlib import Path
+
+import pytest
+from gitrepo import GitRepo
+
+from graph.settings import Settings
+from server.problems import Problem
+from server.repos import checked, scratch
+from tools.workspace import WorkspaceError
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for root in roots:
+        root.mkdir()
+    return Settings.load(autocode_home=tmp_path / "home", autocode_repos=os.pathsep.join(map(str, roots)))
+
+
+def test_a_repository_below_a_root_is_allowed_by_any_of_its_paths(settings: Settings, tmp_path: Path) -> None:
+    repo = GitRepo(tmp_path / "two/shop")
+    (repo.path / "src").mkdir()
+    (tmp_path / "link").symlink_to(repo.path)
+    for path in (repo.path, repo.path / "src", tmp_path / "link"):
+        assert Path(checked(settings, str(path))).samefile(repo.path)
+
+
+def test_what_leads_out_of_the_roots_is_refused_however_it_is_named(
+    settings: Settings, tmp_path: Path
+) -> None:
+    secret = GitRepo(tmp_path / "secret")
+    secret.commit()
+    (tmp_path / "one/link").symlink_to(secret.path)
+    secret.git("worktree", "add", "-q", str(tmp_path / "one/tree"))
+    GitRepo(tmp_path / "one-more")
+    for named in ("secret", "one/../secret", "one/link", "one/tree", "one-more", "absent"):
+        with pytest.raises(Problem, match="AUTOCODE_REPOS") as refused:
+            checked(settings, str(tmp_path / named))
+        assert refused.value.status_code == 403, named
+
+
+def test_a_folder_whose_repository_begins_above_the_root_is_refused(tmp_path: Path) -> None:
+    GitRepo(tmp_path)
+    (tmp_path / "sub").mkdir()
+    settings = Settings.load(autocode_home=tmp_path / "home", autocode_repos=str(tmp_path / "sub"))
+    with pytest.raises(Problem, match="AUTOCODE_REPOS"):
+        checked(settings, str(tmp_path / "sub"))
+
+
+def test_without_roots_anything_that_is_a_repository_is_allowed(tmp_path: Path) -> None:
+    settings = Settings.load(autocode_home=tmp_path / "home")
+    assert checked(settings, str(GitRepo(tmp_path / "any").path))
+    with pytest.raises(WorkspaceError, match="not in a git repository"):
+        checked(settings, "/")
+
+
+def test_a_scratch_repository_holds_what_the_task_brought_and_nothing_else(
+    settings: Settings, tmp_path: Path
+) -> None:
+    brought = [{"path": "a/b.py", "content": "x\r\n"}, {"path": ".gitignore", "content": "*\n"}, "c.py"]
+    place, paths = scratch(settings, "t1", brought)  # type: ignore[arg-type]  # plain dicts
+    assert paths == ["a/b.py", ".gitignore", "c.py"] and (Path(place) / "a/b.py").read_bytes() == b"x\r\n"
+    assert checked(settings, place) == place
+    for path in ("../x", "/etc/x", ".git/hooks/x", "a//b", ""):
+        with pytest.raises(Problem) as wrong:
+            scratch(settings, "t2", [{"path": path, "content": ""}])
+        assert (wrong.value.status_code, wrong.value.title) == (422, "Invalid context file")

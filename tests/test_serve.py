@@ -1,0 +1,116 @@
+"""`autocode serve`: where it may listen, how it ends, and what survives that."""
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gitrepo import GitRepo
+from runs import Bench, script
+from served import COMMAND, Reader, Served
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from graph.settings import Settings
+from server.exits import Usage
+from server.serve import check_exposure, is_loopback
+
+Serve = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "box.example", ""])
+def test_beyond_loopback_a_key_and_roots_are_required(host: str) -> None:
+    closed = Settings.load(autocode_host=host, autocode_api_key="k", autocode_repos="/srv")
+    check_exposure(closed)
+    for missing in ("autocode_api_key", "autocode_repos"):
+        with pytest.raises(Usage, match=missing.upper()):
+            check_exposure(closed.model_copy(update={missing: None}))
+    assert not is_loopback(host)
+
+
+def test_an_open_address_or_a_taken_port_is_told_with_its_exit_code(tmp_path: Path) -> None:
+    def serve(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        environment = {"AUTOCODE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+        return subprocess.run(
+            [COMMAND, "serve", *arguments], env=environment, capture_output=True, text=True, timeout=60
+        )
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        refused = serve("--port", port)
+    assert refused.returncode == 5 and port in refused.stderr and "--port" in refused.stderr
+    refused = serve("--host", "0.0.0.0")
+    assert refused.returncode == 2 and "AUTOCODE_API_KEY" in refused.stderr
+    assert not refused.stdout and "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_server_that_ends_in_mid_run_goes_on_at_its_next_start_and_readers_miss_nothing(
+    bench: Bench, number: signal.Signals
+) -> None:
+    script(bench.desk).on("never", "")
+    bench.desk.rules[1].delay = 1.5  # the coder thinks
+    server = Served(bench.home, bench.desk).start()
+    body = {"task": "Add mul", "repo": str(bench.repo.path)}
+    with server.client() as client:
+        thread = client.post("/api/threads", json=body).json()["thread_id"]
+        parked = client.post("/api/threads", json=body | {"options": {"approve_plan": True}}).json()[
+            "thread_id"
+        ]
+        Reader(server.url, parked).until("run.finished")
+    reader = Reader(server.url, thread)
+    seen = reader.until("plan")
+    with connect(server.url.replace("http", "ws") + "/api/ws", proxy=None):
+        assert server.end(number) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    seen += reader.until("nothing")
+
+    with server:
+        again = Reader(server.url, thread, after=seen[-1]["seq"])
+        while seen[-1]["type"] != "run.finished" or seen[-1]["data"]["status"] == "waiting":
+            seen += again.until("run.finished")
+        with server.client() as client:
+            (asked,) = client.get(f"/api/threads/{parked}/approvals").json()
+            whole = client.get(f"/api/threads/{thread}/events", headers={"Accept": "application/json"}).json()
+            answer = {"answers": {asked["id"]: {"decision": "reject", "reason": "changed my mind"}}}
+            assert client.post(f"/api/threads/{parked}/approvals", json=answer).is_success
+    assert seen == whole and [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
+    assert seen[-1]["data"]["status"] == "verified"
+    assert len(bench.desk.prompts("You are the planner")) == 2, "what was paid for is not asked for again"
+
+
+def test_a_server_with_a_key_serves_its_owner_alone(bench: Bench, tmp_path: Path) -> None:
+    inside, outside = tmp_path / "repo", GitRepo(tmp_path / "outside").path
+    settings = {"AUTOCODE_API_KEY": "a key of mine", "AUTOCODE_REPOS": str(inside)}
+    with Served(bench.home, bench.desk, **settings) as server, server.client() as client:
+        assert client.get("/health").json()["status"] == "ok" and client.get("/").is_success
+        assert client.get("/api/threads").status_code == 401
+        with pytest.raises(InvalidStatus, match="401"), connect(f"ws{server.url[4:]}/api/ws", proxy=None):
+            pass
+        client.headers["X-Api-Key"] = "a key of mine"
+        assert client.get("/api/threads").json() == []
+        refused = client.post("/api/threads", json={"task": "x", "repo": str(outside)})
+        assert refused.status_code == 403 and "AUTOCODE_REPOS" in refused.json()["detail"]
+
+
+def test_every_answer_is_one_that_the_openapi_document_tells(served: Served) -> None:
+    schemathesis = COMMAND.with_name("schemathesis")
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    done = subprocess.run(
+        [
+            schemathesis, "run", f"{served.url}/openapi.json", "--phases", "fuzzing", "--max-examples", "4",
+            "--checks", checks, "--exclude-path-regex", "agent/|threads$", "--seed", "1",
+        ],
+        cwd=served.home, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    with served.client() as client:
+        document = client.get("/openapi.json").json()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert {"401", "403", "422", "500"} <= set(operation["responses"]), (method, path)
+    assert json.dumps(document).count("application/problem+json") > 20

@@ -1,0 +1,130 @@
+"""A thread's log over HTTP: from any point, then live; answers to what waits; readers that take nothing."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from gitrepo import GitRepo
+from served import Reader, Served
+from sse_starlette import ServerSentEvent
+from starlette.types import Message
+
+from server.stream import message, stream
+
+
+def test_a_late_reader_gets_everything_after_what_it_saw_and_then_the_live_tail(
+    served: Served, repo: GitRepo
+) -> None:
+    with served.client() as client:
+        body = {"task": "Add mul", "repo": str(repo.path), "options": {"approve_plan": True}}
+        run = client.post("/api/threads", json=body)
+        assert run.status_code == 202
+        thread = run.json()["thread_id"]
+        early = Reader(served.url, thread)
+        seen = early.until("run.finished")
+        at = f"/api/threads/{thread}"
+        (asked,) = client.get(f"{at}/approvals").json()
+        assert asked["request"]["kind"] == "plan" and seen[-1]["data"]["status"] == "waiting"
+        late = Reader(served.url, thread, after=3)
+        assert (
+            client.post(f"{at}/approvals", json={"answers": {"x": {"decision": "approve"}}}).status_code
+            == 404
+        )
+        answers = {"answers": {asked["id"]: {"decision": "approve"}}}
+        assert client.post(f"{at}/approvals", json=answers).status_code == 200
+        assert client.post(f"{at}/approvals", json=answers).status_code in (404, 409)
+        seen += early.until("run.finished")
+        missed = late.until("run.finished") + late.until("run.finished")
+        whole = client.get(f"{at}/events", headers={"Accept": "application/json"}).json()
+        schema = client.get("/api/events/schema").json()
+        diff = client.get(f"{at}/diff")
+    assert [event["seq"] for event in whole] == list(range(1, len(whole) + 1))
+    assert seen == whole and missed == whole[3:]
+    for event in whole:
+        jsonschema.validate(event, schema)
+    assert whole[-1]["data"]["status"] == "verified" and "+def mul" in diff.text
+
+
+def test_a_note_and_a_stop_reach_a_run_and_it_goes_on_when_it_is_told(served: Served, repo: GitRepo) -> None:
+    with served.client() as client:
+        body = {"task": "Add mul", "repo": str(repo.path), "options": {"approve_plan": True}}
+        thread = client.post("/api/threads", json=body).json()["thread_id"]
+        Reader(served.url, thread).until("run.finished")
+        at = f"/api/threads/{thread}"
+        note = client.post(f"/threads/{thread}/messages", json={"text": "mind the types"})
+        assert note.status_code == 200 and note.json()["data"]["text"] == "mind the types"
+        assert client.post(f"{at}/cancel").json() == {"cancelled": True}
+        assert client.get(at).json()["status"] == "cancelled"
+        assert client.post(f"{at}/cancel").json() == {"cancelled": False}
+        assert client.post(f"{at}/messages", json={"text": "too late"}).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/api/threads/nobody/events", {}, 404),
+        ("/api/threads/nobody", {}, 404),
+        ("/api/threads/..%2f/events", {}, 404),
+        ("/api/threads/stream-known/events", {"Last-Event-ID": "x"}, 422),
+        ("/api/threads/stream-known/events?after=-1", {}, 422),
+        ("/nowhere", {}, 404),
+        ("/static/../app.py", {}, 404),
+        ("/static/%2e%2e/app.py", {}, 404),
+        ("/api/agent/run", {}, 405),
+    ],
+)
+def test_what_is_not_there_is_a_problem_that_says_what_to_do(
+    served: Served, path: str, headers: dict[str, str], status: int
+) -> None:
+    with served.client() as client:
+        client.post("/api/threads", json={"task": "Write half", "thread_id": "stream-known"})
+        answer = client.get(path, headers=headers)
+    assert answer.status_code == status and answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["detail"]
+
+
+async def test_a_reader_that_takes_nothing_is_dropped_and_its_source_closed() -> None:
+    closed = asyncio.Event()
+
+    async def source() -> AsyncIterator[ServerSentEvent]:
+        try:
+            while True:
+                yield ServerSentEvent("x" * 1000)
+        finally:
+            closed.set()
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with pytest.raises(TimeoutError):
+        await stream(source(), 0.05)({"type": "http", "method": "GET"}, receive, send)
+    assert closed.is_set()
+
+
+async def test_what_fails_in_mid_stream_is_told_as_a_message_without_a_trace() -> None:
+    sent: list[Any] = []
+
+    async def source() -> AsyncIterator[ServerSentEvent]:
+        yield message("one")
+        raise ValueError("a secret")
+
+    async def send(part: Message) -> None:
+        sent.append(part)
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with pytest.raises(ValueError, match="a secret"):
+        await stream(source(), 5)({"type": "http", "method": "GET"}, receive, send)
+    body = b"".join(part.get("body", b"") for part in sent).decode()
+    assert "data: one\n" in body and "event: error\n" in body and "a secret" not in body
+    assert json.loads(body.split("event: error\ndata: ")[1])["status"] == 500
