@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from graph.errors import UnknownThread
 from graph.events import EVENT, Event
-from memory.journal import Journal
+from memory.journal import Journal, JournalError
 
 LOOK_SECONDS = 0.2
 """How often the database is asked for what other processes wrote."""
@@ -87,7 +87,7 @@ class Tails:
             return
         with self._tail(thread_id, ends[thread_id]) as tail:
             seq = after
-            while not (tail.gone or self._closed):
+            while True:
                 events = tail.after(seq)
                 if events is None:
                     records = await self._journal.records(thread_id, seq, PAGE)
@@ -98,6 +98,8 @@ class Tails:
                         yield event
                         if run_id and event.type == "run.finished" and await self._over(event):
                             return
+                if not events and (tail.gone or self._closed):
+                    return
                 if not events:
                     await tail.change()
 
@@ -130,14 +132,18 @@ class Tails:
         """Bring what other processes wrote, and what overtook in this one, while somebody follows."""
         while self._tails and not self._closed:
             self._gap.clear()
-            ends = await self._journal.ends(list(self._tails))
-            for thread_id, tail in list(self._tails.items()):
-                if thread_id not in ends:
-                    tail.gone = True
-                    tail.wake()
-                elif tail.end is not None and ends[thread_id] > tail.end:
-                    records = await self._journal.records(thread_id, tail.end, PAGE)
-                    tail.take([EVENT.validate_python(vars(record)) for record in records])
+            with suppress(JournalError):  # the next look may find the database well again
+                await self._catch_up(dict(self._tails))
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._gap.wait()
+
+    async def _catch_up(self, tails: Mapping[str, Tail]) -> None:
+        ends = await self._journal.ends(list(tails))
+        for thread_id, tail in tails.items():
+            if thread_id not in ends:
+                tail.gone = True
+                tail.wake()
+            elif tail.end is not None and ends[thread_id] > tail.end:
+                records = await self._journal.records(thread_id, tail.end, PAGE)
+                tail.take([EVENT.validate_python(vars(record)) for record in records])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
@@ -13,14 +13,15 @@ from graph import states
 from graph.approvals import Answers
 from graph.delivery import Delivery, delivery
 from graph.driver import PARKED, Driver, Ending
-from graph.errors import InputError, RunnerError, UnknownThread
+from graph.errors import RunnerError, UnknownThread
 from graph.events import ApprovalRequired, Event
 from graph.follow import Tails
 from graph.fork import fork
 from graph.intake import completed, named, opened, scratch
+from graph.notes import note
 from graph.runner import Runner
 from graph.settings import Settings
-from memory.journal import Journal, RunRow, RunUnfinished, ThreadBusy
+from memory.journal import Journal, JournalError, RunRow, RunUnfinished
 from memory.owner import this_process
 from nodes.state import Input
 
@@ -28,8 +29,6 @@ Strategy = Literal["reject", "enqueue", "interrupt"]
 
 LOOK_SECONDS = 1.0
 """How often the queue is looked at for runs whose threads other processes have let go."""
-
-NOTE_CHARACTERS = 20_000
 
 WITHDRAWN = Ending.of("cancelled", "cancelled before it began")
 CANCELLED = Ending.of("cancelled", "cancelled by the user")
@@ -151,7 +150,8 @@ class Supervisor:
 
     async def note(self, thread_id: str, text: str) -> Event:
         """Tell a running or waiting task something; the next call of an agent sees it."""
-        return await note(self.runner, thread_id, text)
+        (event,) = self.runner.log.tell(await note(self.journal, thread_id, text))
+        return event
 
     async def pending(self, thread_id: str) -> list[ApprovalRequired.Data]:
         """What the thread waits for."""
@@ -241,15 +241,22 @@ class Supervisor:
             self.say(f"run {run.id} on thread {run.thread_id}: {error}")
         finally:
             del self._drivers[run.id]
-            await self.journal.release(run.thread_id, self.owner)
+            with suppress(JournalError):  # a lease that cannot be given back runs out
+                await self.journal.release(run.thread_id, self.owner)
             del self._tasks[run.id]
-        if not self._closing:
-            await self._pump()
+        await self._look_now()
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            await self._look_now()
+
+    async def _look_now(self) -> None:
+        """Look at the queue; a database that fails is looked at again later."""
+        try:
             await self._pump()
+        except JournalError as error:
+            self.say(str(error))
 
     async def _cancel(self, run: RunRow, ending: Ending, wait: bool) -> bool:
         if run.status == "queued":
@@ -285,20 +292,3 @@ class Supervisor:
 
     async def _end(self, thread_id: str) -> int:
         return (await self.journal.ends([thread_id])).get(thread_id, 0)
-
-
-async def note(runner: Runner, thread_id: str, text: str) -> Event:
-    """Write a user's note to a thread's unfinished run. Raises InputError, RunnerError."""
-    if not text.strip():
-        raise InputError("the note is empty")
-    if len(text) > NOTE_CHARACTERS:
-        raise InputError(f"the note is longer than {NOTE_CHARACTERS} characters")
-    if await runner.journal.thread(thread_id) is None:
-        raise UnknownThread(f"there is no thread {thread_id}; `autocode threads` lists them")
-    record = await runner.journal.note(thread_id, text)
-    if record is None:
-        raise RunnerError(f"thread {thread_id} has no unfinished run to hear a note; start another run")
-    return runner.log.tell(record)[0]
-
-
-__all__ = ["Strategy", "Supervisor", "ThreadBusy", "note"]

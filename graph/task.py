@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from graph.events import Event, RunFinished, Status
+from graph.intake import opened, scratch
 from graph.runner import Runner
 from graph.settings import Settings
 from nodes.proof import Proof
@@ -25,21 +28,29 @@ class Outcome:
 
 async def run_task(
     task: str,
-    repo: Path | str,
+    repo: Path | str | None = None,
     context_files: Sequence[str | ContextFile] = (),
     options: dict[str, Any] | None = None,
-    on_event: Callable[[Event], None] = lambda event: None,
+    on_event: Callable[[Event], object] = lambda event: None,
     settings: Settings | None = None,
 ) -> Outcome:
-    """Run `task` on the git repository `repo`; `on_event` hears every event, in order, once it is in the log.
+    """Run `task` on the git repository `repo`, else on an empty one under AUTOCODE_HOME.
 
-    Raises what a person must mend: WorkspaceError, ModelError, SandboxError, NoSuite, RunnerError.
+    `on_event`, a function or a coroutine function, hears every event, in order, once it is in the log. Raises
+    what a person must mend: WorkspaceError, ModelError, SandboxError, NoSuite, RunnerError.
     """
-    given = Input(task=task, repo=str(repo), context_files=list(context_files), options=options or {})
+    settings, thread_id = settings or Settings.load(), uuid4().hex[:10]
+    home = scratch(settings, thread_id)
+    given = Input(task=task, context_files=list(context_files), options=options or {})
+    given["repo"] = str(repo or home)
     last: Event | None = None
-    async with Runner.open(settings or Settings.load()) as runner:
-        async for event in runner.start(given):
-            on_event(event)
+    async with Runner.open(settings) as runner:
+        if repo is None:
+            await opened(given, home)
+        async for event in runner.start(given, thread_id):
+            heard = on_event(event)
+            if isawaitable(heard):
+                await heard
             last = event
     if not isinstance(last, RunFinished):
         raise RuntimeError("the run ended without run.finished")

@@ -261,6 +261,45 @@ def serve(
 
 
 @app.command()
+def note(
+    thread: Thread,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What the agents should know.")],
+    env_file: EnvFile = None,
+) -> None:
+    """Tell a running task something; the next agent hears it."""
+
+    async def body(settings: "Settings", face: "Face") -> int:
+        from server.threads import noted
+
+        return await noted(settings, face, thread, text)
+
+    _carry(body, env_file)
+
+
+@app.command()
+def fork(
+    thread: Thread,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="CHECKPOINT", help="Its number or id by --list; else the newest."),
+    ] = None,
+    list: Annotated[bool, typer.Option("--list", help="List the checkpoints and do nothing.")] = False,
+    env_file: EnvFile = None,
+) -> None:
+    """Make a thread of its own from a point of a thread's history.
+
+    Its files come along; it waits to be resumed, and both can go on.
+    """
+
+    async def body(settings: "Settings", face: "Face") -> int:
+        from server.forks import forked, listed
+
+        return await (listed(settings, face, thread) if list else forked(settings, face, thread, at))
+
+    _carry(body, env_file)
+
+
+@app.command()
 def demo(env_file: EnvFile = None) -> None:
     """Watch a small task being carried out.
 

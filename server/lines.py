@@ -9,6 +9,7 @@ from graph.events import (
     Edit,
     Error,
     Event,
+    Message,
     NodeFinished,
     NodeStarted,
     PlanMade,
@@ -117,6 +118,8 @@ def said(event: Event, progress: Progress) -> Iterator[str]:
             wait = f", again in {data.wait_seconds:.1f}s" if data.wait_seconds else ""
             who = f"{event.node or 'model'}{model}"
             yield f"retry     {who}, attempt {data.attempt}: {first(data.reason, 300)}{wait}"
+        case Message(data=data):
+            yield f"you       {first(data.text, 300)}"
         case Error(data=data):
             kind = "warning" if data.kind == "warning" else "error"
             yield f"{kind:<9} {first(data.message, 500)}"

@@ -33,7 +33,7 @@ def summary(console: Console, progress: Progress, applied: bool = False) -> None
         return
     proof = Proof.model_validate(finished.proof) if finished.proof else None
     console.print()
-    console.print(_headline(finished, proof))
+    console.print(_headline(finished, proof, progress))
     console.print(_columns(_facts(finished, proof, progress), "dim"))
     if finished.usage:
         console.print()
@@ -62,8 +62,10 @@ def coloured(diff: str, thread: str = "", limit: int | None = DIFF_LINES) -> Ren
     return Group(syntax, Text(more, style="bold yellow"))
 
 
-def _headline(finished: RunFinished.Data, proof: Proof | None) -> Text:
+def _headline(finished: RunFinished.Data, proof: Proof | None, progress: Progress) -> Text:
     words, style = HEADLINES[finished.status]
+    if finished.status == "waiting" and not progress.waiting:
+        words = "Waiting to go on"
     text = Text(words, style=style)
     if finished.branch:
         text.append(f"  {line(finished.branch)}", style="bold")

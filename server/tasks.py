@@ -1,6 +1,5 @@
 """The commands that drive a run: run, resume, cancel, demo."""
 
-import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import pygit2
 from pydantic import ValidationError
 
+from graph.intake import THREAD
 from graph.runner import Runner
 from graph.settings import Settings
 from nodes.state import ContextFile, Input, Options
@@ -24,9 +24,6 @@ from tools.workspace import Workspace
 
 CONTEXT_BYTES = 256 * 1024
 """How large a context file from outside the repository may be."""
-
-THREAD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""What may name a thread, and so a branch."""
 
 DEMO = Path(__file__).parent / "demo"
 DEMO_PACE = 200.0

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graph.events import EVENT, Event
+from graph.notes import note
 from graph.runner import Runner
 from graph.settings import Settings
 from memory.journal import Journal, ThreadRow
@@ -109,6 +110,14 @@ async def stopped(settings: Settings, face: Face, thread: str) -> bool:
     if asked:
         face.say(f"Cancelled. Go on with: autocode resume {thread}")
     return asked
+
+
+async def noted(settings: Settings, face: Face, thread: str, text: str) -> Exit:
+    """Write a note to a thread's run, without the weight of the runner."""
+    async with _journal(settings) as journal:
+        await note(journal, thread, text)
+    face.say("Noted; the next agent sees it.")
+    return Exit.VERIFIED
 
 
 def _agreed(face: Face, question: str) -> bool:

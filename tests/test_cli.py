@@ -115,6 +115,8 @@ def test_every_command_has_help_and_the_exit_codes_are_told() -> None:
         "apply",
         "verify",
         "cancel",
+        "note",
+        "fork",
         "demo",
         "doctor",
     ]:

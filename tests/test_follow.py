@@ -61,6 +61,20 @@ async def test_many_readers_get_every_event_once_however_late_or_slow_they_are(j
         assert numbers == list(range(total - len(numbers) + 1, total + 1))
 
 
+async def test_a_reader_that_comes_while_others_are_looked_after_stays(journal: Journal) -> None:
+    tails = Tails(journal)
+    log = Log(journal, tails.hear)
+    names = [f"t{number}" for number in range(20)]
+    for name in names:
+        await journal.acquire(name, "/r", "me")
+    readers = [asyncio.create_task(anext(tails.follow(name), None)) for name in names]
+    await asyncio.sleep(0.3)
+    for name in names:
+        await log.write(name, "r", [token(1)])
+    assert all(await asyncio.gather(*readers))
+    tails.close()
+
+
 async def test_what_another_process_writes_arrives_between_our_own(url: str, journal: Journal) -> None:
     tails = Tails(journal)
     log = Log(journal, tails.hear)

@@ -51,14 +51,13 @@ def server(
     tmp_path_factory: pytest.TempPathFactory, bubblewrap: Sandbox, sandbox_home: Path
 ) -> Iterator[Served]:
     """One server for all these tests; a task that says `slowly` keeps its coder busy."""
-    home = tmp_path_factory.mktemp("served")
+    home = tmp_path_factory.mktemp("protocol")
     (home / "sandbox").symlink_to(sandbox_home / "sandbox")
     with Desk(tokens_per_second=300) as desk:
         desk.on("You are a coder.*slowly", "", delay=60)
         script(desk)
-        served = Served(desk, home, AUTOCODE_REPOS=str(home)).start()
-        yield served
-        served.stop()
+        with Served(home, desk, AUTOCODE_REPOS=str(home)) as served:
+            yield served
 
 
 @pytest.fixture
@@ -240,8 +239,8 @@ async def test_a_killed_server_costs_the_reader_nothing(server: Served, client: 
     async for part in stream:
         got.append(part)
         if part.event == "updates" and "planner" in part.data:
-            await asyncio.to_thread(server.stop, signal.SIGKILL)
-            await asyncio.to_thread(server.start)
+            await asyncio.to_thread(server.end, signal.SIGKILL)
+            await asyncio.to_thread(server.start, "--port", server.url.rpartition(":")[2])
     (run,) = await client.runs.list(thread)
     assert run["status"] == "success" and run["metadata"]["outcome"] == "verified"  # type: ignore[index]
     whole = await told(
