@@ -58,8 +58,10 @@ def create_app(
             expose_headers=["Content-Location", "Location"],
         )
     handle_problems(app)
-    for router in (agent_api.router, websocket.router, page_api.router, protocol.router):
+    for router in (agent_api.router, websocket.router, page_api.router):
         app.include_router(router)
+    if own is None:  # LangGraph's server speaks the Agent Protocol itself
+        app.include_router(protocol.router)
     _add_pages(app)
     return app
 
