@@ -154,7 +154,7 @@ class Driver:
     async def _drafts(
         self, parts: "asyncio.Queue[Any]", translator: Translator
     ) -> AsyncIterator[list[Draft]]:
-        """Translate all parts that are there, to a None; tokens that nothing followed go after TOKEN_SECONDS."""
+        """Translate all that is there, up to a None; tokens that nothing followed go after TOKEN_SECONDS."""
         ended = False
         while not ended:
             drafts: list[Draft] = []

@@ -344,7 +344,6 @@ async def test_a_run_that_fails_says_why(client: Client, repo: GitRepo) -> None:
         ("goto", {"command": {"goto": "commit"}}),
         ("update", {"command": {"update": {"task": "x"}, "resume": 1}}),
         ("context", {"context": {"model": "x"}}),
-        ("config.configurable.model", {"config": {"configurable": {"model": "x"}}}),
         ("earlier checkpoint", {"checkpoint_id": "x"}),
         ("on_completion", {"on_completion": "delete"}),
     ],
@@ -387,6 +386,9 @@ async def test_bad_requests_say_what_is_wrong(client: Client, served: Served) ->
         await client.runs.create(thread, "stranger", input={"task": "x"})
     with pytest.raises(UnprocessableEntityError, match="empty"):
         await client.runs.create(thread, "autocode", input={"task": " "})
+    with pytest.raises(UnprocessableEntityError, match="configurable"):
+        config: Any = {"configurable": {"model": "x"}}
+        await client.runs.create(thread, "autocode", input={"task": "x"}, config=config)
     with pytest.raises(UnprocessableEntityError, match="stream mode"):
         await client.runs.create(thread, "autocode", input={"task": "x"}, stream_mode="wibble")  # type: ignore[arg-type]
     with pytest.raises(UnprocessableEntityError, match="/etc"):

@@ -10,7 +10,7 @@ from graph.builder import Graph
 from nodes.state import Options
 from server.given import Supervised
 from server.problems import Problem, responses
-from server.protocol.wire import AssistantSearch, Body
+from server.protocol.wire import AssistantSearch, Page
 
 GRAPH_ID = "autocode"
 NAMESPACE = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
@@ -50,7 +50,6 @@ Known = Annotated[str, Depends(known)]
 @router.post("/search")
 async def search(body: AssistantSearch) -> list[dict[str, Any]]:
     """List the assistants that match."""
-    body.check()
     found = [ASSISTANT] if body.matches(ASSISTANT) else []
     chosen = found[body.offset : body.offset + body.limit]
     return [{k: v for k, v in one.items() if not body.select or k in body.select} for one in chosen]
@@ -59,7 +58,6 @@ async def search(body: AssistantSearch) -> list[dict[str, Any]]:
 @router.post("/count")
 async def count(body: AssistantSearch) -> int:
     """Count the assistants that match."""
-    body.check()
     return int(body.matches(ASSISTANT))
 
 
@@ -96,9 +94,9 @@ async def subgraph(assistant_id: Known, namespace: str) -> dict[str, Any]:
 
 
 @router.post("/{assistant_id}/versions")
-async def versions(assistant_id: Known, body: Body) -> list[dict[str, Any]]:
+async def versions(assistant_id: Known, body: Page) -> list[dict[str, Any]]:
     """List the assistant's versions: it has one."""
-    return [ASSISTANT]
+    return [ASSISTANT][body.offset : body.offset + body.limit]
 
 
 def _schemas(graph: Graph) -> dict[str, Any]:

@@ -22,7 +22,6 @@ INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 
 async def begin(supervisor: Supervisor, settings: Settings, body: RunBody, thread_id: str | None) -> Begun:
     """Submit or resume what `body` asks for, durably; where no thread is named, on a new one."""
-    body.check()
     known(body.assistant_id)
     modes = checked_modes(body.stream_mode)
     journal = supervisor.journal
@@ -39,7 +38,7 @@ async def begin(supervisor: Supervisor, settings: Settings, body: RunBody, threa
         return Begun(await supervisor.resume(thread_id), after)
     given = await _placed(supervisor, settings, thread_id, body.input)
     usual: Strategy = "interrupt" if thread and thread.status == "waiting" else "enqueue"
-    strategy = cast(Strategy, body.multitask_strategy or usual)  # rollback is refused by now
+    strategy = body.multitask_strategy or usual
     metadata = body.metadata | {KEPT: {"stream_mode": modes, "multitask_strategy": strategy}}
     return Begun(await supervisor.submit(given, thread_id, strategy=strategy, metadata=metadata), after)
 

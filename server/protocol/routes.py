@@ -32,6 +32,7 @@ for part in (assistants, threads, streams, runs):
 UNSERVED = {
     "crons": ["/runs/crons", "/runs/crons/{rest:path}", "/threads/{thread_id}/runs/crons"],
     "store": ["/store/{rest:path}"],
+    "prune: DELETE /threads/ID removes one thread": ["/threads/prune"],
     "assistants of your own": ["/assistants"],
     "changing the assistant": ["/assistants/{assistant_id}", "/assistants/{assistant_id}/latest"],
     "the stream of a thread: join its runs": ["/threads/{thread_id}/stream"],

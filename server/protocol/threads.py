@@ -15,7 +15,6 @@ from server.protocol.begin import check_newest, no_thread
 from server.protocol.state import Plain, at, interrupts, plain_with, thread_state
 from server.protocol.statuses import THREAD, ours
 from server.protocol.wire import (
-    Body,
     Checkpoint,
     HistorySearch,
     StateAt,
@@ -29,13 +28,13 @@ from server.protocol.wire import (
 router = APIRouter(prefix="/threads", tags=["threads"], responses=responses(404, 409, 501))
 
 ORDERS = {"thread_id": "id", "status": "status", "created_at": "created"}
+Include = Annotated[str | None, Query(include_in_schema=False)]
 Selected = Annotated[list[str] | None, Query()]
 
 
 @router.post("")
 async def create(body: ThreadCreate, supervisor: Supervised) -> dict[str, Any]:
     """Create a thread."""
-    body.check()
     journal, thread_id = supervisor.journal, body.thread_id or str(uuid4())
     made = await journal.create_thread(thread_id, _labels(body.metadata))
     if not made and body.if_exists != "do_nothing":
@@ -55,14 +54,8 @@ async def count(body: ThreadSearch, supervisor: Supervised) -> int:
     return len(await _found(supervisor, body.model_copy(update={"limit": 1_000_000, "offset": 0})))
 
 
-@router.post("/prune")
-async def prune(body: Body) -> None:
-    """Refused: `autocode threads --prune` removes old threads."""
-    raise not_served("threads/prune: `autocode threads --prune DAYS` does it, DELETE /threads/ID removes one")
-
-
 @router.get("/{thread_id}")
-async def get(thread_id: str, supervisor: Supervised, include: str | None = None) -> dict[str, Any]:
+async def get(thread_id: str, supervisor: Supervised, include: Include = None) -> dict[str, Any]:
     """Give a thread with its newest values."""
     if include:
         raise not_served(f"include={include}")
@@ -74,7 +67,6 @@ async def patch(
     thread_id: str, body: ThreadPatch, supervisor: Supervised, prefer: Annotated[str, Header()] = ""
 ) -> dict[str, Any] | Response:
     """Merge metadata into a thread's."""
-    body.check()
     if not await supervisor.journal.label(thread_id, _labels(body.metadata)):
         raise no_thread(thread_id)
     return Response(status_code=204) if prefer == "return=minimal" else await _thread(supervisor, thread_id)
@@ -120,17 +112,13 @@ async def state_at(
 @router.post("/{thread_id}/state/checkpoint")
 async def state_at_checkpoint(thread_id: str, body: StateAt, supervisor: Supervised) -> dict[str, Any]:
     """Give the state at a checkpoint."""
-    body.check()
     return await _state(supervisor, thread_id, _place(body.checkpoint), body.select)
 
 
 @router.post("/{thread_id}/state")
 async def update(thread_id: str, body: StateUpdate, supervisor: Supervised) -> dict[str, Any]:
     """Add to the thread's messages by hand: the rest of the state is what proofs rest on."""
-    body.check()
     await _row(supervisor, thread_id)
-    if body.as_node:
-        raise not_served("as_node")
     place = body.checkpoint_id or (_place(body.checkpoint) if body.checkpoint else None)
     await check_newest(supervisor, thread_id, place)
     here = at(await supervisor.update_state(thread_id, body.values or {}))
@@ -140,7 +128,6 @@ async def update(thread_id: str, body: StateUpdate, supervisor: Supervised) -> d
 @router.post("/{thread_id}/history")
 async def history(thread_id: str, body: HistorySearch, supervisor: Supervised) -> list[dict[str, Any]]:
     """List the thread's states, newest first."""
-    body.check()
     return await _history(supervisor, thread_id, body)
 
 
@@ -188,7 +175,6 @@ async def _row(supervisor: Supervisor, thread_id: str) -> ThreadRow:
 
 
 async def _found(supervisor: Supervisor, body: ThreadSearch) -> list[ThreadRow]:
-    body.check()
     journal = supervisor.journal
     if body.ids is not None:
         rows = [await journal.thread(thread_id) for thread_id in body.ids[:1000]]

@@ -1,11 +1,11 @@
-"""Request bodies. What is known is read; what is not known and asks for something is refused by its name."""
+"""Request bodies: what is read of them, and what is refused by its name."""
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nodes.state import ContextFile
 from server.problems import Problem
@@ -26,33 +26,46 @@ def not_served(*features: str) -> Problem:
 
 
 class Body(BaseModel):
-    """A body that may hold more than what is read here: empty values of that ask for nothing."""
+    """A body. What the protocol has and this server has not is refused by its name, other keys are faults."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="forbid")
+    unserved: ClassVar[Mapping[str, Sequence[Any]]] = {}
+    """Keys that ask for what is not served, with the values that do so: none named, any but an empty one."""
 
-    def check(self) -> None:
-        """Refuse what asks for something that is not served."""
-        if wanted := sorted(name for name, value in (self.model_extra or {}).items() if value):
-            raise not_served(*wanted)
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        asked = [key for key, values in cls.unserved.items() if given.get(key)]
+        wanted = [key for key in asked if not cls.unserved[key] or given[key] in cls.unserved[key]]
+        if wanted:
+            values = {key: f"{key} {given[key]}" if cls.unserved[key] else key for key in wanted}
+            raise not_served(*values.values())
+        return {key: value for key, value in given.items() if value or key in cls.model_fields}
+
+
+class Configurable(Body):
+    """What a config may say of the graph: where the run is; there is nothing to configure."""
+
+    thread_id: str | None = None
+    checkpoint_id: str | None = None
+    checkpoint_ns: str | None = None
+    user_id: str | None = None
 
 
 class Config(Body):
-    """A run's config: tags and recursion_limit are left alone, as a run's rounds have limits of their own."""
+    """A run's config; tags and recursion_limit are left alone, as a run's rounds have limits of their own."""
 
     tags: list[str] = Field(default_factory=list)
     recursion_limit: int | None = None
-    configurable: Metadata = Field(default_factory=dict)
-
-    def check(self) -> None:
-        """Refuse what would configure the graph: it has nothing of the kind."""
-        super().check()
-        own = ("thread_id", "checkpoint_id", "checkpoint_ns", "user_id")
-        if wanted := sorted(key for key, value in self.configurable.items() if value and key not in own):
-            raise not_served(*(f"config.configurable.{key}" for key in wanted))
+    configurable: Configurable = Field(default_factory=Configurable)
 
 
 class Command(Body):
     """What a waiting run is told; `resume` is one answer, or answers by the interrupts' ids."""
+
+    unserved = {"goto": (), "update": ()}
 
     resume: Any = None
 
@@ -66,14 +79,19 @@ class Checkpoint(Body):
     checkpoint_map: Metadata | None = None
 
 
-class AssistantSearch(Body):
+class Page(Body):
+    """Which part of a list."""
+
+    metadata: Metadata | None = None
+    limit: int = Limit
+    offset: int = Offset
+
+
+class AssistantSearch(Page):
     """Which assistants."""
 
     graph_id: str | None = None
     name: str | None = None
-    metadata: Metadata | None = None
-    limit: int = Limit
-    offset: int = Offset
     sort_by: str | None = None
     sort_order: Literal["asc", "desc"] | None = None
     select: list[str] | None = None
@@ -97,37 +115,35 @@ class RunInput(BaseModel):
 class RunBody(Body):
     """A run to begin, or (`command`, or no input) the thread's run to go on with."""
 
+    unserved = {
+        "webhook": (),
+        "feedback_keys": (),
+        "after_seconds": (),
+        "interrupt_before": (),
+        "interrupt_after": (),
+        "langsmith_tracer": (),
+        "context": (),
+        "multitask_strategy": ("rollback",),
+        "on_completion": ("delete",),
+    }
+
     assistant_id: str
     input: RunInput | None = None
     command: Command | None = None
     metadata: Metadata = Field(default_factory=dict)
     config: Config = Field(default_factory=Config)
-    context: Metadata | None = None
     checkpoint: Checkpoint | None = None
     checkpoint_id: str | None = None
     stream_mode: list[str] | str = Field(default_factory=list)
     stream_subgraphs: bool = False
     stream_resumable: bool = True
-    multitask_strategy: Literal["reject", "enqueue", "interrupt", "rollback"] | None = None
+    multitask_strategy: Literal["reject", "enqueue", "interrupt"] | None = None
     if_not_exists: Literal["create", "reject"] = "reject"
     on_disconnect: Literal["cancel", "continue"] = "continue"
-    on_completion: Literal["keep", "delete"] = "keep"
+    on_completion: Literal["keep"] = "keep"
     durability: Literal["sync", "async", "exit"] = "sync"
     checkpoint_during: bool = True
     strict_resume: bool = True
-
-    def check(self) -> None:
-        """Refuse what is not served, naming all of it."""
-        super().check()
-        self.config.check()
-        if self.command:
-            self.command.check()
-        if self.context:
-            raise not_served("context")
-        if self.multitask_strategy == "rollback":
-            raise not_served("multitask_strategy rollback")
-        if self.on_completion == "delete":
-            raise not_served("on_completion delete")
 
     @property
     def wanted_checkpoint(self) -> str | None:
@@ -138,6 +154,8 @@ class RunBody(Body):
 class ThreadCreate(Body):
     """A thread to create."""
 
+    unserved = {"ttl": (), "supersteps": ()}
+
     thread_id: str | None = Field(default=None, pattern=THREAD_ID)
     metadata: Metadata = Field(default_factory=dict)
     if_exists: Literal["raise", "do_nothing"] | None = None
@@ -146,11 +164,15 @@ class ThreadCreate(Body):
 class ThreadPatch(Body):
     """Metadata to merge into a thread's."""
 
+    unserved = {"ttl": ()}
+
     metadata: Metadata = Field(default_factory=dict)
 
 
 class ThreadSearch(Body):
     """Which threads, in which order, and what of them."""
+
+    unserved = {"values": (), "extract": ()}
 
     ids: list[str] | None = None
     metadata: Metadata | None = None
@@ -163,10 +185,11 @@ class ThreadSearch(Body):
 
 
 class StateUpdate(Body):
-    """Values to write into a thread's state, as if `as_node` had returned them."""
+    """Messages to add to a thread's state."""
+
+    unserved = {"as_node": ()}
 
     values: Metadata | None = None
-    as_node: str | None = None
     checkpoint: Checkpoint | None = None
     checkpoint_id: str | None = None
 
@@ -192,9 +215,10 @@ class HistorySearch(Body):
 class CancelMany(Body):
     """Which runs to cancel."""
 
-    thread_id: str | None = None
-    run_ids: list[str] = Field(default_factory=list)
-    status: Literal["pending", "running", "all"] | None = None
+    unserved = {"status": ()}
+
+    thread_id: str
+    run_ids: list[str] = Field(min_length=1, max_length=1000)
 
 
 def modes_of(given: Iterable[str] | str) -> list[str]:
