@@ -118,6 +118,7 @@ class Driver:
         payload = await self._payload()
         parts: asyncio.Queue[Any] = asyncio.Queue()
         work = self._begin(self._stream(payload, parts))
+        work.add_done_callback(lambda _: parts.put_nowait(None))  # also of what was stopped before it began
         async for drafts in self._drafts(parts, Translator()):
             for event in await self._write(drafts):
                 yield event
@@ -138,25 +139,22 @@ class Driver:
         return Command(resume=given) if given else None
 
     async def _stream(self, payload: Payload, parts: "asyncio.Queue[Any]") -> None:
-        """Stream the graph into `parts`; None marks the end, whatever brought it about."""
-        modes: list[StreamMode] = ["tasks", "custom", "messages", "updates"]
-        try:
-            async for part in self.graph.astream(
-                payload,
-                self._config(named=True),
-                stream_mode=modes,
-                subgraphs=True,
-                version="v2",
-                durability="sync",
-            ):
-                parts.put_nowait(part)
-        finally:
-            parts.put_nowait(None)
+        """Stream the graph into `parts`."""
+        modes: list[StreamMode] = ["tasks", "custom", "messages", "checkpoints"]
+        async for part in self.graph.astream(
+            payload,
+            self._config(named=True),
+            stream_mode=modes,
+            subgraphs=True,
+            version="v2",
+            durability="sync",
+        ):
+            parts.put_nowait(part)
 
     async def _drafts(
         self, parts: "asyncio.Queue[Any]", translator: Translator
     ) -> AsyncIterator[list[Draft]]:
-        """Translate all parts that are there; tokens that nothing followed go after TOKEN_SECONDS."""
+        """Translate all that is there, up to a None; tokens that nothing followed go after TOKEN_SECONDS."""
         ended = False
         while not ended:
             drafts: list[Draft] = []

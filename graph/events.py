@@ -94,6 +94,23 @@ class NodeFinished(_Event):
     data: Data
 
 
+class CheckpointSaved(_Event):
+    """A superstep's state is on disk under `id`; `next` are the nodes to come.
+
+    A run begins with the checkpoint of its input. A resume names the one that it goes on from once more.
+    """
+
+    class Data(_Data):
+        id: str
+        parent: str | None
+        source: str
+        step: int
+        next: list[str]
+
+    type: Literal["checkpoint"] = "checkpoint"
+    data: Data
+
+
 class Token(_Event):
     """A piece of a model's reply, coalesced over 50 ms."""
 
@@ -309,6 +326,7 @@ Event = Annotated[
     | RunFinished
     | NodeStarted
     | NodeFinished
+    | CheckpointSaved
     | Token
     | Recalled
     | PlanMade

@@ -47,6 +47,8 @@ class Translator:
             return [*(token for origin in mine for token in self._release(origin)), draft]
         if kind == "tasks":
             return self._task(data)
+        if kind == "checkpoints" and not part["ns"]:
+            return [*self.flush(), Draft("checkpoint", _checkpoint(data))]
         return []
 
     def flush(self) -> list[Draft]:
@@ -86,3 +88,14 @@ class Translator:
         pieces = self._tokens.pop(origin, None)
         self._since.pop(origin, None)
         return [Draft("token", {"text": "".join(pieces)}, *origin)] if pieces else []
+
+
+def _checkpoint(data: Mapping[str, Any]) -> dict[str, Any]:
+    parent = data["parent_config"]
+    return {
+        "id": data["config"]["configurable"]["checkpoint_id"],
+        "parent": parent["configurable"]["checkpoint_id"] if parent else None,
+        "source": data["metadata"]["source"],
+        "step": data["metadata"]["step"],
+        "next": list(data["next"]),
+    }

@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from graph.settings import Settings
 from graph.supervisor import Supervisor
-from server import agent_api, page_api, websocket
+from server import agent_api, page_api, protocol, websocket
 from server.guard import Guard, Policy
 from server.problems import handle_problems, responses
 
@@ -60,6 +60,8 @@ def create_app(
     handle_problems(app)
     for router in (agent_api.router, websocket.router, page_api.router):
         app.include_router(router)
+    if own is None:  # LangGraph's server speaks the Agent Protocol itself
+        app.include_router(protocol.router)
     _add_pages(app)
     return app
 

@@ -92,14 +92,14 @@ async def begin(supervisor: Supervisor, settings: Settings, body: TaskRequest | 
     wanted = {"steps": [step.planned(number) for number, step in enumerate(steps)]} if steps else {}
     task = body.task or "\n".join(step.description for step in steps)
     thread_id = body.thread_id or uuid4().hex[:10]
-    repo, files = await _place(supervisor, settings, thread_id, body.repo, files)
+    repo, files = await place(supervisor, settings, thread_id, body.repo, files)
     options = body.options.model_dump(exclude_unset=True)
     given = Input(task=task, repo=repo, context_files=files, options=options, **wanted)  # type: ignore[typeddict-item]
     after = (await supervisor.journal.ends([thread_id])).get(thread_id, 0)
     return Begun(await supervisor.submit(given, thread_id), after)
 
 
-async def _place(
+async def place(
     supervisor: Supervisor,
     settings: Settings,
     thread_id: str,
@@ -115,6 +115,6 @@ async def _place(
             raise Problem(409, "Another repository", detail)
         return repo, files
     if thread and thread.repo:
-        return thread.repo, files
+        return await asyncio.to_thread(checked, settings, thread.repo), files
     place, paths = await asyncio.to_thread(scratch, settings, thread_id, files)
     return place, list(paths)

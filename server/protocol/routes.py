@@ -1,0 +1,56 @@
+"""All routes of the protocol, and the refusals of what it has beyond them."""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter
+
+from server.problems import responses
+from server.protocol import assistants, runs, streams, threads
+from server.protocol.wire import not_served
+
+router = APIRouter()
+
+
+@router.get("/ok", tags=["system"], responses=responses())
+async def ok() -> dict[str, bool]:
+    """Say that the server answers."""
+    return {"ok": True}
+
+
+@router.get("/info", tags=["system"], responses=responses())
+async def info() -> dict[str, Any]:
+    """Say which server this is, and what of the protocol it has."""
+    flags = {"assistants": True, "crons": False, "store": False, "langsmith": False, "strict_resume": True}
+    versions = {"version": version("autocode-ai"), "langgraph_py_version": version("langgraph")}
+    return {**versions, "flags": flags, "host": {"kind": "self-hosted"}}
+
+
+for part in (assistants, threads, streams, runs):
+    router.include_router(part.router)
+
+UNSERVED = {
+    "crons": ["/runs/crons", "/runs/crons/{rest:path}", "/threads/{thread_id}/runs/crons"],
+    "store": ["/store/{rest:path}"],
+    "prune: DELETE /threads/ID removes one thread": ["/threads/prune"],
+    "assistants of your own": ["/assistants"],
+    "changing the assistant": ["/assistants/{assistant_id}", "/assistants/{assistant_id}/latest"],
+    "the stream of a thread: join its runs": ["/threads/{thread_id}/stream"],
+    "event streaming v2": ["/threads/{thread_id}/stream/events", "/threads/{thread_id}/commands"],
+    "patching a state's metadata": ["/threads/{thread_id}/state"],
+    "the storage of a thread": ["/threads/{thread_id}/storage"],
+}
+"""What else the SDKs can ask for, by its name."""
+
+
+def _refusal(feature: str) -> Any:
+    async def refuse() -> None:
+        raise not_served(feature)
+
+    return refuse
+
+
+for feature, paths in UNSERVED.items():
+    for path in paths:
+        methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+        router.add_api_route(path, _refusal(feature), methods=methods, include_in_schema=False)
