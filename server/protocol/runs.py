@@ -137,7 +137,7 @@ async def join(
     return _answer(supervisor, Begun(run, 0), request, cancel_on_disconnect)
 
 
-@router.post("/threads/{thread_id}/runs/{run_id}/cancel")
+@router.post("/threads/{thread_id}/runs/{run_id}/cancel", responses={202: {"description": "Asked to stop"}})
 async def cancel(
     thread_id: str, run_id: str, supervisor: Supervised, wait: bool = False, action: Action = "interrupt"
 ) -> Response:

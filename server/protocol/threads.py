@@ -62,7 +62,7 @@ async def get(thread_id: str, supervisor: Supervised, include: Include = None) -
     return await _thread(supervisor, thread_id)
 
 
-@router.patch("/{thread_id}", response_model=None)
+@router.patch("/{thread_id}", response_model=None, responses={204: {"description": "Done"}})
 async def patch(
     thread_id: str, body: ThreadPatch, supervisor: Supervised, prefer: Annotated[str, Header()] = ""
 ) -> dict[str, Any] | Response:
