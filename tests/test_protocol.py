@@ -374,6 +374,8 @@ async def test_whole_parts_of_the_protocol_are_refused_by_their_names(client: Cl
         ("ttl", client.threads.create(ttl=5)),
         ("supersteps", client.threads.create(supersteps=[{"updates": []}])),
         ("values", client.threads.search(values={"task": "x"})),
+        ("metadata", client.threads.get_history(thread, metadata={"step": 1})),
+        ("as_node", client.threads.update_state(thread, {}, as_node="critic")),
         ("prune", client.threads.prune([thread])),
         ("the stream of a thread", told(await client.threads.join_stream(thread))),
     ):
