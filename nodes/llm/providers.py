@@ -11,7 +11,6 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
 from memory.completions import Key
-from nodes.llm.gather import gather
 from nodes.llm.prices import FREE, Price, price_of
 from nodes.llm.settings import ModelError, ModelSettings
 from nodes.llm.tape import Cassette, CassetteError, Replay
@@ -91,7 +90,7 @@ class OpenAIWire(_Library):
         from langchain_openai import ChatOpenAI
 
         timeout = httpx.Timeout(self._settings.timeout, connect=CONNECT_SECONDS)
-        self._client = self._client or httpx.AsyncClient(timeout=timeout, event_hooks={"response": [gather]})
+        self._client = self._client or httpx.AsyncClient(timeout=timeout)
         secret = self._settings.keys.get(self._variable or "LOCAL_LLM_API_KEY", "none")
         return ChatOpenAI(
             model=model,
