@@ -89,8 +89,10 @@ class OpenAIWire(_Library):
         import httpx
         from langchain_openai import ChatOpenAI
 
+        from nodes.llm.joined import join
+
         timeout = httpx.Timeout(self._settings.timeout, connect=CONNECT_SECONDS)
-        self._client = self._client or httpx.AsyncClient(timeout=timeout)
+        self._client = self._client or httpx.AsyncClient(timeout=timeout, event_hooks={"response": [join]})
         secret = self._settings.keys.get(self._variable or "LOCAL_LLM_API_KEY", "none")
         return ChatOpenAI(
             model=model,
