@@ -4,12 +4,12 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, select, update
 
 from memory.database import transaction, view
 from memory.log import Log
 from memory.rows import UNFINISHED, Entry, Record, RunRow, RunUnfinished, ThreadBusy, live_owner, now
-from memory.tables import approvals, runs, threads
+from memory.tables import approvals, completions, notes_seen, runs, threads
 from memory.threads import Threads, lease, touch
 
 
@@ -135,6 +135,16 @@ class Runs(Threads, Log):
             return None
         self._finish(connection, entry.run_id, status, branch)
         return self._append(connection, entry)
+
+    @transaction
+    def forget_run(self, connection: Connection, run_id: str) -> bool:
+        """Take an ended run off its thread's list; its events and its branch stay. False for any other."""
+        ended = and_(runs.c.id == run_id, runs.c.status.not_in(UNFINISHED))
+        if connection.execute(delete(runs).where(ended)).rowcount == 0:
+            return False
+        for of_runs in (completions, notes_seen, approvals):
+            connection.execute(delete(of_runs).where(of_runs.c.run_id == run_id))
+        return True
 
     @view
     def run(self, connection: Connection, run_id: str) -> RunRow | None:

@@ -25,7 +25,7 @@ from nodes.llm import ModelError
 from sandbox.base import SandboxError
 from server import approvals
 from server.cli import app
-from server.exits import ERRORS, Exit, Usage, exit_of
+from server.exits import ERRORS, Exit, Unready, Usage, exit_of
 from server.tasks import context_of
 from tools.workspace import Workspace, WorkspaceError
 
@@ -118,6 +118,7 @@ def test_every_command_has_help_and_the_exit_codes_are_told() -> None:
         "apply",
         "verify",
         "cancel",
+        "serve",
         "note",
         "fork",
         "memory",
@@ -142,6 +143,7 @@ def test_every_error_of_ours_has_its_code_and_any_other_is_internal() -> None:
         ModelError,
         NoSuite,
         SandboxError,
+        Unready,
     )
     codes = [exit_of(kind.__new__(kind)) for kind in ours]
     assert codes == [2, 2, 2, 2, 4, 5, 5, 5, 5, 5]

@@ -232,6 +232,8 @@ async def test_a_busy_thread_refuses_queues_or_gives_way(client: Client, repo: G
     first = await client.runs.create(thread, "autocode", input=task(repo, "Add mul slowly"))
     with pytest.raises(ConflictError, match="unfinished run"):
         await client.runs.create(thread, "autocode", input=task(repo), multitask_strategy="reject")
+    with pytest.raises(ConflictError, match="cancel it first"):
+        await client.runs.delete(thread, first["run_id"])
     assert (await client.threads.get(thread))["status"] == "busy"
     queued = await client.runs.create(thread, "autocode", input=task(repo), multitask_strategy="enqueue")
     assert queued["status"] == "pending" and queued["multitask_strategy"] == "enqueue"
@@ -259,6 +261,8 @@ async def test_a_cancelled_run_leaves_its_state_and_its_thread(client: Client, r
     with pytest.raises(NotFoundError, match="no run"):
         await client.runs.get(thread, str(uuid4()))
     assert (await client.threads.get(thread))["status"] == "idle"
+    await client.runs.delete(thread, run)
+    assert await client.runs.list(thread) == []
 
 
 async def test_a_reader_that_leaves_may_take_the_run_with_it(client: Client, repo: GitRepo) -> None:
@@ -370,6 +374,8 @@ async def test_whole_parts_of_the_protocol_are_refused_by_their_names(client: Cl
         ("ttl", client.threads.create(ttl=5)),
         ("supersteps", client.threads.create(supersteps=[{"updates": []}])),
         ("values", client.threads.search(values={"task": "x"})),
+        ("metadata", client.threads.get_history(thread, metadata={"step": 1})),
+        ("as_node", client.threads.update_state(thread, {}, as_node="critic")),
         ("prune", client.threads.prune([thread])),
         ("the stream of a thread", told(await client.threads.join_stream(thread))),
     ):

@@ -1,5 +1,6 @@
 """`autocode serve`: where it may listen, how it ends, and what survives that."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -15,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from graph.settings import Settings
+from memory.journal import Journal
 from server.exits import Usage
 from server.serve import check_exposure, is_loopback
 
@@ -95,6 +97,17 @@ def test_a_server_with_a_key_serves_its_owner_alone(bench: Bench, tmp_path: Path
         assert client.get("/api/threads").json() == []
         refused = client.post("/api/threads", json={"task": "x", "repo": str(outside)})
         assert refused.status_code == 403 and "AUTOCODE_REPOS" in refused.json()["detail"]
+        asyncio.run(_made_elsewhere(bench, outside))
+        run = {"assistant_id": "autocode", "input": {"task": "x"}}
+        refused = client.post("/threads/elsewhere/runs", json=run)
+        assert refused.status_code == 403 and "AUTOCODE_REPOS" in refused.json()["detail"]
+
+
+async def _made_elsewhere(bench: Bench, repo: Path) -> None:
+    """A thread that the command line could have made on a repository that is closed to the server."""
+    journal = await Journal.open(bench.settings().database)
+    await journal.create_thread("elsewhere", {}, str(repo))
+    await journal.aclose()
 
 
 def test_every_answer_is_one_that_the_openapi_document_tells(served: Served) -> None:

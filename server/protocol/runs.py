@@ -137,7 +137,7 @@ async def join(
     return _answer(supervisor, Begun(run, 0), request, cancel_on_disconnect)
 
 
-@router.post("/threads/{thread_id}/runs/{run_id}/cancel")
+@router.post("/threads/{thread_id}/runs/{run_id}/cancel", responses={202: {"description": "Asked to stop"}})
 async def cancel(
     thread_id: str, run_id: str, supervisor: Supervised, wait: bool = False, action: Action = "interrupt"
 ) -> Response:
@@ -166,11 +166,13 @@ async def cancel_several(body: CancelMany, supervisor: Supervised, action: Actio
     return Response(status_code=204)
 
 
-@router.delete("/threads/{thread_id}/runs/{run_id}", include_in_schema=False)
-async def delete(thread_id: str, run_id: str, supervisor: Supervised) -> None:
-    """Refused: a run's log and branch belong to its thread, which can be deleted as a whole."""
+@router.delete("/threads/{thread_id}/runs/{run_id}", status_code=204)
+async def delete(thread_id: str, run_id: str, supervisor: Supervised) -> Response:
+    """Take an ended run off its thread's list; what it did stays in the log, the state and its branch."""
     await find(supervisor, thread_id, run_id)
-    raise not_served("deleting one run: delete its thread")
+    if not await supervisor.journal.forget_run(run_id):
+        raise Problem(409, "Run unfinished", f"run {run_id} has not ended; cancel it first")
+    return Response(status_code=204)
 
 
 async def values(supervisor: Supervisor, run: RunRow) -> dict[str, Any]:

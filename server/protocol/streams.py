@@ -52,7 +52,7 @@ class Cursor:
         return cls(int(found[1]), int(found[2]))
 
 
-@router.post("/threads/{thread_id}/runs/stream")
+@router.post("/threads/{thread_id}/runs/stream", response_class=EventSourceResponse)
 async def stream_run(
     thread_id: str, body: RunBody, supervisor: Supervised, settings: Configured, states: Shown
 ) -> EventSourceResponse:
@@ -63,7 +63,7 @@ async def stream_run(
     return _respond(supervisor, settings, states, begun.run, modes, cursor, body.on_disconnect == "cancel")
 
 
-@router.post("/runs/stream")
+@router.post("/runs/stream", response_class=EventSourceResponse)
 async def stream_alone(
     body: RunBody, supervisor: Supervised, settings: Configured, states: Shown
 ) -> EventSourceResponse:
@@ -73,7 +73,7 @@ async def stream_alone(
     return _respond(supervisor, settings, states, begun.run, modes, Cursor(), body.on_disconnect == "cancel")
 
 
-@router.get("/threads/{thread_id}/runs/{run_id}/stream")
+@router.get("/threads/{thread_id}/runs/{run_id}/stream", response_class=EventSourceResponse)
 async def join_stream(
     thread_id: str,
     run_id: str,
@@ -89,7 +89,7 @@ async def join_stream(
     return _join(supervisor, settings, states, run, stream_mode, last_event_id, cancel_on_disconnect)
 
 
-@router.get("/runs/{run_id}/stream")
+@router.get("/runs/{run_id}/stream", response_class=EventSourceResponse)
 async def join_stream_alone(
     run_id: str,
     supervisor: Supervised,

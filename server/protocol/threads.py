@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query, Response
 from graph.supervisor import Supervisor
 from memory.journal import ThreadRow
 from memory.rows import UNFINISHED
+from memory.threads import Order
 from server.given import Supervised
 from server.problems import Problem, responses
 from server.protocol.begin import check_newest, no_thread
@@ -27,7 +28,14 @@ from server.protocol.wire import (
 
 router = APIRouter(prefix="/threads", tags=["threads"], responses=responses(404, 409, 501))
 
-ORDERS = {"thread_id": "id", "status": "status", "created_at": "created"}
+ORDERS: dict[str | None, Order] = {
+    None: "created",
+    "created_at": "created",
+    "updated_at": "updated",
+    "state_updated_at": "updated",
+    "thread_id": "id",
+    "status": "status",
+}
 Include = Annotated[str | None, Query(include_in_schema=False)]
 Selected = Annotated[list[str] | None, Query()]
 
@@ -62,7 +70,7 @@ async def get(thread_id: str, supervisor: Supervised, include: Include = None) -
     return await _thread(supervisor, thread_id)
 
 
-@router.patch("/{thread_id}", response_model=None)
+@router.patch("/{thread_id}", response_model=None, responses={204: {"description": "Done"}})
 async def patch(
     thread_id: str, body: ThreadPatch, supervisor: Supervised, prefer: Annotated[str, Header()] = ""
 ) -> dict[str, Any] | Response:
@@ -145,9 +153,9 @@ async def history_plain(
 async def _history(supervisor: Supervisor, thread_id: str, body: HistorySearch) -> list[dict[str, Any]]:
     await _row(supervisor, thread_id)
     found = await supervisor.history(thread_id, body.limit, _before(body))
-    wanted, plain = (body.metadata or {}).items(), _plain(supervisor)
-    kept = [one for one in found if all((one.metadata or {}).get(key) == value for key, value in wanted)]
-    return [_selected(thread_state(one, plain), body.select) for one in kept]
+    plain = _plain(supervisor)
+    shown = await asyncio.to_thread(lambda: [thread_state(one, plain) for one in found])
+    return [_selected(one, body.select) for one in shown]
 
 
 def _before(body: HistorySearch) -> str | None:
@@ -161,9 +169,8 @@ def _before(body: HistorySearch) -> str | None:
 
 def _place(checkpoint: Checkpoint) -> str | None:
     if checkpoint.checkpoint_ns:
-        raise Problem(
-            404, "No such checkpoint", "there are no subgraphs, and so no checkpoint_ns but the empty one"
-        )
+        detail = "there are no subgraphs, and so no checkpoint_ns but the empty one"
+        raise Problem(404, "No such checkpoint", detail)
     return checkpoint.checkpoint_id
 
 
@@ -188,7 +195,7 @@ async def _found(supervisor: Supervisor, body: ThreadSearch) -> list[ThreadRow]:
         ours(body.status, THREAD) if body.status else (),
         body.limit,
         body.offset,
-        ORDERS.get(body.sort_by or "created_at", "updated"),  # type: ignore[arg-type]  # an Order
+        ORDERS[body.sort_by],
         ascending=body.sort_order == "asc",
     )
 

@@ -205,10 +205,10 @@ class StateAt(Body):
 class HistorySearch(Body):
     """Which of a thread's states, newest first."""
 
+    unserved = {"metadata": (), "checkpoint": ()}
+
     limit: int = Limit
     before: Checkpoint | Metadata | str | None = None
-    metadata: Metadata | None = None
-    checkpoint: Checkpoint | None = None
     select: list[str] | None = None
 
 
