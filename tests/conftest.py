@@ -10,7 +10,7 @@ import pytest
 from desk import Desk
 from gitrepo import GitRepo
 from projects import Files, Project
-from runs import CALC, Bench, block, script
+from runs import CALC, PLAN, Bench, block, script
 from served import Served
 
 from sandbox.backends import open_sandbox
@@ -99,7 +99,9 @@ def served(
     home = tmp_path_factory.mktemp("served")
     (home / "sandbox").symlink_to(sandbox_home / "sandbox")
     with Desk() as models:
-        models.on("You are a coder.*half", block("half.py", "def half(n):\n    return n / 2"))
+        plan = PLAN.replace("Add mul to calc.py", "Write half").replace("calc.py", "half.py")
+        models.on("You are the planner.*half", plan)
+        models.on("You are a coder.*Step: Write half", block("half.py", "def half(n):\n    return n / 2"))
         tests = "from half import half\n\n\ndef test_half():\n    assert half(4) == 2"
         models.on("You are the tester.*half", block("tests/test_half.py", tests))
         models.on("You are a coder.*slowly", "", delay=60)

@@ -60,7 +60,7 @@ class Served:
 
     def client(self) -> httpx.Client:
         """A client of it."""
-        return httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+        return httpx.Client(base_url=self.url, timeout=60, trust_env=False, verify=False)
 
     def __enter__(self) -> "Served":
         return self.start()
@@ -110,7 +110,9 @@ class Reader:
     def _read(self) -> None:
         headers = {"Last-Event-ID": str(self._after)} if self._after else {}
         try:
-            with httpx.stream("GET", self._at, headers=headers, timeout=60, trust_env=False) as response:
+            with httpx.stream(
+                "GET", self._at, headers=headers, timeout=60, trust_env=False, verify=False
+            ) as response:
                 for message in messages(response):
                     self.seen.put(json.loads(message["data"]))
         except httpx.TransportError:

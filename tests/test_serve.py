@@ -56,7 +56,7 @@ def test_a_server_that_ends_in_mid_run_goes_on_at_its_next_start_and_readers_mis
     bench: Bench, number: signal.Signals
 ) -> None:
     script(bench.desk).on("never", "")
-    bench.desk.rules[1].delay = 1.5  # the coder thinks
+    bench.desk.rules[1].delay = 0.8  # the coder thinks
     server = Served(bench.home, bench.desk).start()
     body = {"task": "Add mul", "repo": str(bench.repo.path)}
     with server.client() as client:
