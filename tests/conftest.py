@@ -107,7 +107,7 @@ def served(
         models.on("You are a coder.*slowly", "", delay=60)
         models.on("You are the critic.*grudge", '{"verdict": "FAIL", "reasons": ["I bear a grudge"]}')
         script(models)
-        with Served(home, models) as server:
+        with Served(home, models, ENABLE_MEMORY="false") as server:  # a test's task teaches no other test
             yield server
 
 

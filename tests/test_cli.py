@@ -146,7 +146,7 @@ def test_every_error_of_ours_has_its_code_and_any_other_is_internal() -> None:
         Unready,
     )
     codes = [exit_of(kind.__new__(kind)) for kind in ours]
-    assert codes == [2, 2, 2, 2, 4, 5, 5, 5, 5, 5]
+    assert codes == [2, 2, 2, 2, 4, 5, 5, 5, 5, 5, 5]
     assert len(ours) == len(ERRORS)
     assert exit_of(ZeroDivisionError()) is Exit.INTERNAL
 

@@ -28,6 +28,7 @@ Client = LangGraphClient
 MODES: Any = ["values", "updates", "messages-tuple", "custom", "events", "checkpoints"]
 NODES = [
     "snapshot",
+    "recall",
     "planner",
     "dispatch",
     "coder",
@@ -176,7 +177,7 @@ async def test_an_interrupt_waits_with_its_id_and_is_answered_once(client: Clien
         client.runs.stream(thread, "autocode", command=answer, stream_mode=["updates", "values"])
     )
     assert rest[0].data == {"run_id": run["run_id"], "attempt": 2}
-    assert [node for update in of(rest, "updates") for node in update] == ["approval", *NODES[2:]]
+    assert [node for update in of(rest, "updates") for node in update] == ["approval", *NODES[3:]]
     assert of(rest, "values")[-1]["missing"] == []
     with pytest.raises(ConflictError):
         await client.runs.create(thread, "autocode", command=answer)
@@ -184,7 +185,7 @@ async def test_an_interrupt_waits_with_its_id_and_is_answered_once(client: Clien
         client.runs.join_stream(thread, run["run_id"], last_event_id="-1", stream_mode="updates")
     )
     nodes = [node for update in of(whole, "updates") for node in update]
-    assert nodes == ["snapshot", "planner", "__interrupt__", "approval", *NODES[2:]]
+    assert nodes == [*NODES[:3], "__interrupt__", "approval", *NODES[3:]]
 
 
 async def test_a_reader_that_comes_back_gets_the_rest_and_nothing_twice(
