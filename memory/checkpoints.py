@@ -1,15 +1,43 @@
 """LangGraph's checkpoints, in the same database as the journal."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiosqlite
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+)
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from memory.database import PRAGMAS, JournalError, explained, prepare, sqlite_path
+
+
+class _Saver(AsyncSqliteSaver):
+    """Finishes each write: one cancelled between INSERT and COMMIT would lock the database for all."""
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        return await asyncio.shield(super().aput(config, checkpoint, metadata, new_versions))
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        await asyncio.shield(super().aput_writes(config, writes, task_id, task_path))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await asyncio.shield(super().adelete_thread(thread_id))
 
 
 @asynccontextmanager
@@ -23,6 +51,6 @@ async def open_checkpointer(url: str) -> AsyncIterator[BaseCheckpointSaver[str]]
         with explained(str(path)):
             for pragma in PRAGMAS:
                 await connection.execute(f"PRAGMA {pragma}")
-            saver = AsyncSqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+            saver = _Saver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
             await saver.setup()
         yield saver

@@ -1,9 +1,12 @@
 """Checkpoints: durable, strict, in the journal's own file."""
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
+from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, interrupt
@@ -68,3 +71,23 @@ async def test_a_damaged_file_and_another_database_are_refused_clearly(tmp_path:
     with pytest.raises(JournalError, match="SQLite alone"):
         async with open_checkpointer("postgresql://somebody:password@host/database"):
             pass
+
+
+async def test_a_write_that_is_cancelled_midway_locks_nobody_out(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'autocode.db'}"
+    at: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "c"}}
+    journal = await Journal.open(url)
+    async with open_checkpointer(url) as saver:
+        for moments in range(1, 20):
+            writes = [
+                asyncio.create_task(saver.aput(at, empty_checkpoint(), {}, {})),
+                asyncio.create_task(saver.aput_writes(at, [("channel", "x")], "task")),
+            ]
+            for _ in range(moments):
+                await asyncio.sleep(0)
+            for write in writes:
+                write.cancel()
+                with suppress(asyncio.CancelledError):
+                    await write
+            await journal.store_check("key", str(moments))
+    await journal.aclose()
