@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,6 +39,9 @@ from runs import CALC
 from served import Served
 
 STAMP = re.compile(rb"t(\d+\.\d+)n(\d+)")
+CONNECTED_SECONDS = 2.0
+"""By when readers have connected; a token is as old as its reader is late."""
+
 PLAN = {"explanation": "", "steps": [{"agent": "coder", "description": "Write", "file": "notes.txt"}]}
 
 
@@ -116,11 +119,15 @@ def read_all(url: str, paths: list[str], tokens: int, pipe: Connection) -> None:
     pipe.send(found)
 
 
-def watch(server: int, url: str, paths: list[str], tokens: int) -> tuple[dict[str, Any], float]:
-    """What the readers found, and the server's memory in MB at its most."""
+def watch(
+    server: int, url: str, paths: list[str], tokens: int, begin: Callable[[], None] = lambda: None
+) -> tuple[dict[str, Any], float]:
+    """What the readers found, and the server's memory in MB at its most; `begin` once they listen."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=read_all, args=(url, paths, tokens, theirs))
     process.start()
+    time.sleep(CONNECTED_SECONDS)
+    begin()
     most = 0.0
     while not ours.poll(0.2):
         most = max(most, memory(server))
@@ -153,10 +160,15 @@ def ours(arguments: argparse.Namespace, url: str, home: Path, repo: Path) -> Non
             assert server.process
             pid = server.process.pid
             before = memory(pid)
-            body = {"task": "Write", "repo": str(repo)}
-            threads = [client.post("/api/threads", json=body).json()["thread_id"] for _ in range(runs)]
+            threads = [client.post("/threads", json={}).json()["thread_id"] for _ in range(runs)]
             paths = [f"/api/threads/{thread}/events" for thread in threads for _ in range(readers)]
-            found, most = watch(pid, server.url, paths, arguments.tokens)
+
+            def begin(client: httpx.Client = client, threads: list[str] = threads) -> None:
+                for thread in threads:
+                    body = {"task": "Write", "repo": str(repo), "thread_id": thread}
+                    client.post("/api/threads", json=body).raise_for_status()
+
+            found, most = watch(pid, server.url, paths, arguments.tokens, begin)
             report(f"autocode: {runs} runs, {readers} readers each", before, most, found)
             for thread in threads:
                 client.post(f"/api/threads/{thread}/cancel")

@@ -19,7 +19,6 @@ from memory.journal import Journal, RunRow, ThreadBusy
 from nodes.state import Input, State
 
 BEAT_SECONDS = 0.5
-TOKEN_SECONDS = 0.05
 RECURSION_LIMIT = 500
 
 Ready = Callable[[], Coroutine[Any, Any, None]]
@@ -154,12 +153,12 @@ class Driver:
     async def _drafts(
         self, parts: "asyncio.Queue[Any]", translator: Translator
     ) -> AsyncIterator[list[Draft]]:
-        """Translate all that is there, up to a None; tokens that nothing followed go after TOKEN_SECONDS."""
+        """Translate all that is there, up to a None; tokens that were held go when they are due."""
         ended = False
         while not ended:
             drafts: list[Draft] = []
             try:
-                async with asyncio.timeout(TOKEN_SECONDS if translator.holding else None):
+                async with asyncio.timeout(translator.due()):
                     part = await parts.get()
             except TimeoutError:
                 yield translator.flush()

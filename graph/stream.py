@@ -24,16 +24,18 @@ class Draft:
 
 @dataclass
 class Translator:
-    """Follows one stream; `holding` is True while tokens wait to be joined with the next ones."""
+    """Follows one stream; tokens that come within COALESCE_SECONDS of the last ones are held and joined."""
 
     _tokens: dict[Origin, list[str]] = field(default_factory=dict)
-    _since: dict[Origin, float] = field(default_factory=dict)
+    _released: dict[Origin, float] = field(default_factory=dict)
     _running: dict[str, tuple[str, str | None, float]] = field(default_factory=dict)
 
-    @property
-    def holding(self) -> bool:
-        """Whether tokens are held back."""
-        return bool(self._tokens)
+    def due(self) -> float | None:
+        """In how many seconds tokens are to be let go; None where none are held."""
+        if not self._tokens:
+            return None
+        first = min(self._released.get(origin, 0.0) for origin in self._tokens)
+        return max(0.0, first + COALESCE_SECONDS - time.monotonic())
 
     def translate(self, part: Mapping[str, Any]) -> list[Draft]:
         """The drafts that one part of LangGraph's stream (version 2) stands for."""
@@ -60,10 +62,9 @@ class Translator:
         if not text:
             return []
         origin = (metadata.get("langgraph_node"), metadata.get("step_id"))
-        now = time.monotonic()
         self._tokens.setdefault(origin, []).append(text)
-        since = self._since.setdefault(origin, now)
-        return self._release(origin) if now - since >= COALESCE_SECONDS else []
+        age = time.monotonic() - self._released.get(origin, 0.0)
+        return self._release(origin) if age >= COALESCE_SECONDS else []
 
     def _task(self, data: Mapping[str, Any]) -> list[Draft]:
         id, node = data["id"], data["name"]
@@ -86,7 +87,7 @@ class Translator:
 
     def _release(self, origin: Origin) -> list[Draft]:
         pieces = self._tokens.pop(origin, None)
-        self._since.pop(origin, None)
+        self._released[origin] = time.monotonic()
         return [Draft("token", {"text": "".join(pieces)}, *origin)] if pieces else []
 
 

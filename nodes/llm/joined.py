@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import httpx
 
-WINDOW = 0.04
+WINDOW = 0.05
 """Seconds between two deliveries of one reply; the first piece is not held."""
 
 SSE = b"\n\n"

@@ -68,6 +68,10 @@ class Models(Protocol):
         """The user's notes that a call is to see: the same ones whenever it is made."""
         ...
 
+    def warm(self) -> None:
+        """Import what the first call would import, for a process that will make many. Takes seconds."""
+        ...
+
     async def probe(self) -> None:
         """Raise ModelError before any work: a missing key, an unreachable server."""
         ...
@@ -107,6 +111,10 @@ class ChatModels:
         self._completions = completions
         self._provider = provider
         self._warned: set[str] = set()
+
+    def warm(self) -> None:
+        """Import what the first call would import, for a process that will make many. Takes seconds."""
+        self._provider.warm()
 
     async def probe(self) -> None:
         """Raise ModelError before any work: a missing key, an unreachable server, an unwritable tape."""

@@ -42,6 +42,10 @@ class Provider(Protocol):
         """The arguments that keep a reply to `tokens`."""
         ...
 
+    def warm(self) -> None:
+        """Import what the first call would import, for a process that will make many. Takes seconds."""
+        ...
+
     async def probe(self, models: Mapping[Agent, str]) -> None:
         """Raise ModelError for what would fail later: a missing key, an unreachable server."""
         ...
@@ -82,6 +86,7 @@ class OpenAIWire(_Library):
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__(settings)
         self._client: Any = None
+        self._prober: Any = None
         self._variable = {"openai": "OPENAI_API_KEY", "deepseek": "DEEPSEEK_API_KEY"}.get(settings.mode)
         self._url = {"deepseek": DEEPSEEK_URL, "local": settings.local_url}.get(settings.mode)
 
@@ -108,6 +113,9 @@ class OpenAIWire(_Library):
             cache=False,
         )
 
+    def warm(self) -> None:
+        from langchain_openai import ChatOpenAI  # noqa: F401  # the import is what is wanted
+
     def limit(self, tokens: int) -> dict[str, Any]:
         """ChatOpenAI renames `max_tokens` for OpenAI's newer models; other servers know only the old name."""
         limit = {"max_tokens": tokens}
@@ -124,9 +132,12 @@ class OpenAIWire(_Library):
     async def _reach(self, url: str) -> None:
         import httpx
 
+        if self._prober is None:  # to make one takes 30 ms; a kept connection may be dead
+            self._prober = httpx.AsyncClient(
+                timeout=PROBE_SECONDS, limits=httpx.Limits(max_keepalive_connections=0)
+            )
         try:
-            async with httpx.AsyncClient(timeout=PROBE_SECONDS) as client:
-                await client.get(f"{url.rstrip('/')}/models")
+            await self._prober.get(f"{url.rstrip('/')}/models")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ModelError(
                 f"no model server answers at {url} ({type(error).__name__}: {error}); start one, such as "
@@ -134,8 +145,8 @@ class OpenAIWire(_Library):
             ) from error
 
     async def aclose(self) -> None:
-        if self._client:
-            await self._client.aclose()
+        for client in filter(None, (self._client, self._prober)):
+            await client.aclose()
 
 
 class LiteLLM(_Library):
@@ -154,6 +165,10 @@ class LiteLLM(_Library):
             streaming=True,
             cache=False,
         )
+
+    def warm(self) -> None:
+        _litellm()
+        from langchain_litellm import ChatLiteLLM  # noqa: F401  # the import is what is wanted
 
     def limit(self, tokens: int) -> dict[str, Any]:
         return {"max_tokens": tokens}
@@ -215,6 +230,9 @@ class Player:
         pace = self._settings.replay_pieces_per_second
         replay = Replay(exchange=found, streaming=True, pieces_per_second=pace, cache=False)
         return Voice(replay, found.model, FREE, "" if found.prompt_hash == key.prompt_hash else changed)
+
+    def warm(self) -> None:
+        """A cassette is read when the first run is about to begin."""
 
     def limit(self, tokens: int) -> dict[str, Any]:
         return {}
