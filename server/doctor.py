@@ -67,7 +67,6 @@ async def look(settings: Settings, face: Face) -> AsyncIterator[Finding]:
     yield _git()
     yield _identity()
     yield _home(settings)
-    yield _embeddings(settings)
     for finding in sandboxes(settings.sandbox_backend, await diagnose(settings.home)):
         yield finding
     try:
@@ -127,16 +126,6 @@ def _home(settings: Settings) -> Finding:
     )
 
 
-def _embeddings(settings: Settings) -> Finding:
-    choice = choose(index_settings(settings).embeddings)
-    return Finding(
-        "embeddings",
-        "weak" if choice.kind == "hash" and choice.better else "found",
-        choice.why,
-        choice.better,
-    )
-
-
 async def _models(settings: Settings, journal: Journal, face: Face) -> Finding:
     mode = f"LLM_MODE={settings.llm_mode}"
     try:
@@ -160,9 +149,15 @@ async def _memory(settings: Settings, journal: Journal) -> list[Finding]:
     known = count(len(await journal.episodes.titles()), "task")
     return [
         Finding("memory", "found", f"{known} remembered; indexes are in {wanted.folder}"),
-        Finding("embeddings", "found", choose(wanted.embeddings).why),
+        _embeddings(wanted),
         await asyncio.to_thread(_vectors, wanted),
     ]
+
+
+def _embeddings(wanted: IndexSettings) -> Finding:
+    choice = choose(wanted.embeddings)
+    weak = choice.kind == "hash" and bool(choice.better)
+    return Finding("embeddings", "weak" if weak else "found", choice.why, choice.better)
 
 
 def _vectors(wanted: IndexSettings) -> Finding:

@@ -16,6 +16,7 @@ from memory.journal import JournalError, ThreadBusy
 from nodes.check import NoSuite
 from nodes.llm import ModelError
 from sandbox.base import SandboxError
+from server.exits import Usage
 from tools.workspace import WorkspaceError
 
 MEDIA_TYPE = "application/problem+json"
@@ -30,6 +31,7 @@ ERRORS: dict[type[Exception], tuple[int, str]] = {
     JournalError: (503, "Database unavailable"),
     ModelError: (503, "Model unavailable"),
     NoSuite: (422, "No tests to run"),
+    Usage: (409, "Not possible"),
     SandboxError: (503, "Sandbox unavailable"),
     WorkspaceError: (422, "Repository unusable"),
 }

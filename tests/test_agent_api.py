@@ -181,3 +181,10 @@ def test_a_model_cannot_write_a_frame_of_ours(written: str) -> None:
     sent = list(frames(written))
     assert "".join(sent) == written
     assert not [frame for frame in sent if frame == DONE or frame.startswith(ERROR)]
+
+
+def test_a_thread_that_delivered_nothing_has_no_diff_and_says_so(served: Served) -> None:
+    with served.client() as client:
+        thread = client.post("/threads", json={}).json()["thread_id"]
+        answer = client.get(f"/api/threads/{thread}/diff")
+    assert answer.status_code == 409 and "delivered nothing" in answer.json()["detail"]
