@@ -51,7 +51,7 @@ def open_embedder(settings: EmbeddingSettings) -> Embedder:
 
             return OpenAiEmbedder(settings.openai_key or "", settings.openai_url, choice.why)
         if choice.kind == "minilm":
-            return minilm.MiniLmEmbedder(choice.folder or minilm.download(), choice.why)
+            return minilm.opened(choice.folder or minilm.download(), choice.why)
     except EmbeddingError as error:
         choice = replace(choice, why=f"hashed words, because {error}")
     return HashEmbedder(choice.why)

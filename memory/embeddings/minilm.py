@@ -1,6 +1,7 @@
 """all-MiniLM-L6-v2 on this machine, through onnxruntime."""
 
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from threading import Thread
@@ -49,6 +50,12 @@ def _download(failures: list[Exception]) -> None:
         ONNXMiniLM_L6_V2()._download_model_if_not_exists()
     except Exception as error:  # a library's thread of ours: whatever it raises is told
         failures.append(error)
+
+
+@cache
+def opened(folder: Path, why: str) -> "MiniLmEmbedder":
+    """The model of a folder, once a process, for it takes up to 250 MB; raises EmbeddingError."""
+    return MiniLmEmbedder(folder, why)
 
 
 class MiniLmEmbedder:

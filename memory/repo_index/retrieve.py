@@ -1,7 +1,6 @@
 """One call for programs that measure retrieval."""
 
 import os
-from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -19,17 +18,15 @@ def retrieve(repo_dir: str, query: str, k: int) -> list[str]:
     anywhere. For programs without settings, this one function reads the environment itself: EMBEDDINGS
     (auto), EMBEDDINGS_MODEL_DIR, REPO_INDEX_PATH (index in AUTOCODE_HOME) and AUTOCODE_HOME (~/.autocode).
     """
-    index = _opened(str(Path(repo_dir).resolve()), *(os.environ.get(name, "") for name in _VARIABLES))
-    index.refresh(wait=_PATIENCE)
-    index.embed(wait=_PATIENCE)
-    return [snippet.path for snippet in index.search(query, k)]
+    with RepoIndex.open(Path(repo_dir), _settings()) as index:
+        index.refresh(wait=_PATIENCE)
+        index.embed(wait=_PATIENCE)
+        return [snippet.path for snippet in index.search(query, k)]
 
 
-_VARIABLES = ("EMBEDDINGS", "EMBEDDINGS_MODEL_DIR", "REPO_INDEX_PATH", "AUTOCODE_HOME")
-
-
-@cache
-def _opened(root: str, kind: str, model_dir: str, folder: str, home: str) -> RepoIndex:
+def _settings() -> IndexSettings:
+    names = ("EMBEDDINGS", "EMBEDDINGS_MODEL_DIR", "REPO_INDEX_PATH", "AUTOCODE_HOME")
+    kind, model_dir, folder, home = (os.environ.get(name, "") for name in names)
     place = Path(home or "~/.autocode").expanduser().absolute()
     kinds: dict[str, Kind] = {name: name for name in get_args(Kind)}
     if kind and kind not in kinds:
@@ -38,4 +35,4 @@ def _opened(root: str, kind: str, model_dir: str, folder: str, home: str) -> Rep
         kinds.get(kind, "auto"), Path(model_dir).expanduser() if model_dir else None
     )
     within = Path(folder).expanduser().absolute() if folder else place / "index"
-    return RepoIndex.open(Path(root), IndexSettings(within, place / "chroma", embeddings))
+    return IndexSettings(within, place / "chroma", embeddings)
