@@ -1,42 +1,23 @@
 """The event union: one append-only log per thread, of which everything that users see is a view."""
 
-from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
+from graph.payload import Envelope, Payload
+from graph.payload import FileEdit as FileEdit
+from graph.payload import IndexState as IndexState
+from graph.payload import RecalledEpisode as RecalledEpisode
+from graph.payload import Status as Status
+from graph.payload import Usage as Usage
 from nodes.state import Plan
 
-Status = Literal["verified", "unverified", "waiting", "cancelled", "failed", "budget"]
+
+class _Data(Payload):
+    pass  # a class of its own: clients find it by this name in the JSON Schema
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Event(BaseModel):
-    """The envelope. `seq` counts from 1 without gaps on a thread; `ts` is RFC 3339 UTC.
-
-    `cut` says that texts or lists in `data` were too long for the log, which keeps them whole aside.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    seq: int
-    thread_id: str
-    run_id: str
-    ts: str
-    node: str | None = None
-    step_id: str | None = None
-    cut: bool = False
-
-    @cached_property
-    def wire(self) -> str:
-        """The event as JSON, made once for all its readers."""
-        return self.model_dump_json()
-
-
-class RunStarted(_Event):
+class RunStarted(Envelope):
     """A run begins, or goes on after a park, a stop or a crash."""
 
     class Data(_Data):
@@ -49,19 +30,7 @@ class RunStarted(_Event):
     data: Data
 
 
-class Usage(_Data):
-    """What models used: tokens as the provider counted them; `cost_usd` is None where a price is unknown."""
-
-    agent: str
-    model: str
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float | None
-    seconds: float
-
-
-class RunFinished(_Event):
+class RunFinished(Envelope):
     """A run ends or parks; `missing` says what a verified result would still need."""
 
     class Data(_Data):
@@ -76,14 +45,14 @@ class RunFinished(_Event):
     data: Data
 
 
-class NodeStarted(_Event):
+class NodeStarted(Envelope):
     """A graph node begins, once per Send branch."""
 
     type: Literal["node.started"] = "node.started"
     data: _Data = _Data()
 
 
-class NodeFinished(_Event):
+class NodeFinished(Envelope):
     """A graph node ended, once per Send branch."""
 
     class Data(_Data):
@@ -94,7 +63,7 @@ class NodeFinished(_Event):
     data: Data
 
 
-class CheckpointSaved(_Event):
+class CheckpointSaved(Envelope):
     """A superstep's state is on disk under `id`; `next` are the nodes to come.
 
     A run begins with the checkpoint of its input. A resume names the one that it goes on from once more.
@@ -111,7 +80,7 @@ class CheckpointSaved(_Event):
     data: Data
 
 
-class Token(_Event):
+class Token(Envelope):
     """A piece of a model's reply, coalesced over 50 ms."""
 
     class Data(_Data):
@@ -121,24 +90,7 @@ class Token(_Event):
     data: Data
 
 
-class RecalledEpisode(_Data):
-    """An earlier task like this one; `similarity` from 0 to 1."""
-
-    id: str
-    task: str
-    similarity: float
-
-
-class IndexState(_Data):
-    """How far the repository's index was: the share of it with vectors, and why it is not more."""
-
-    engine: str
-    embedded: float
-    note: str
-    ready: bool
-
-
-class Recalled(_Event):
+class Recalled(Envelope):
     """What memory had, for the task or for the step: the file of each place that was found, and episodes."""
 
     class Data(_Data):
@@ -150,7 +102,7 @@ class Recalled(_Event):
     data: Data
 
 
-class PlanMade(_Event):
+class PlanMade(Envelope):
     """The plan as it stands; `fallback` when the planner's own could not be used."""
 
     class Data(_Data):
@@ -161,7 +113,7 @@ class PlanMade(_Event):
     data: Data
 
 
-class ApprovalRequired(_Event):
+class ApprovalRequired(Envelope):
     """The run waits for a human; `request` is the interrupt's value."""
 
     class Data(_Data):
@@ -172,7 +124,7 @@ class ApprovalRequired(_Event):
     data: Data
 
 
-class ApprovalResolved(_Event):
+class ApprovalResolved(Envelope):
     """A human answered."""
 
     class Data(_Data):
@@ -184,7 +136,7 @@ class ApprovalResolved(_Event):
     data: Data
 
 
-class ToolResult(_Event):
+class ToolResult(Envelope):
     """A tool step ran."""
 
     class Data(_Data):
@@ -197,16 +149,7 @@ class ToolResult(_Event):
     data: Data
 
 
-class FileEdit(_Data):
-    """One file of an edit and its line counts; `placed` says how a hunk found its place when not exactly."""
-
-    path: str
-    added: int
-    removed: int
-    placed: list[str] = Field(default_factory=list)
-
-
-class Edit(_Event):
+class Edit(Envelope):
     """An agent's edit, already stored as a snapshot."""
 
     class Data(_Data):
@@ -219,7 +162,7 @@ class Edit(_Event):
     data: Data
 
 
-class SandboxStarted(_Event):
+class SandboxStarted(Envelope):
     """A command begins in the sandbox; `what` says on which files."""
 
     class Data(_Data):
@@ -231,7 +174,7 @@ class SandboxStarted(_Event):
     data: Data
 
 
-class SandboxOutput(_Event):
+class SandboxOutput(Envelope):
     """A piece of the sandbox's output."""
 
     class Data(_Data):
@@ -241,7 +184,7 @@ class SandboxOutput(_Event):
     data: Data
 
 
-class Check(_Event):
+class Check(Envelope):
     """What the sandbox saw."""
 
     class Data(_Data):
@@ -256,7 +199,7 @@ class Check(_Event):
     data: Data
 
 
-class VerdictGiven(_Event):
+class VerdictGiven(Envelope):
     """The critic's judgement of a tree."""
 
     class Data(_Data):
@@ -268,7 +211,7 @@ class VerdictGiven(_Event):
     data: Data
 
 
-class Budget(_Event):
+class Budget(Envelope):
     """The run's sums after a completion; `unpriced` when a price is unknown and tokens alone count."""
 
     class Data(_Data):
@@ -286,7 +229,7 @@ class Budget(_Event):
     data: Data
 
 
-class Retry(_Event):
+class Retry(Envelope):
     """A provider failed or an agent's answer was unusable, and is asked again."""
 
     class Data(_Data):
@@ -299,7 +242,7 @@ class Retry(_Event):
     data: Data
 
 
-class Message(_Event):
+class Message(Envelope):
     """A user's note to a running task; the next call of an agent sees it."""
 
     class Data(_Data):
@@ -310,7 +253,7 @@ class Message(_Event):
     data: Data
 
 
-class Error(_Event):
+class Error(Envelope):
     """Something failed in a way that a person should read."""
 
     class Data(_Data):

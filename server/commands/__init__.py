@@ -1,0 +1,1 @@
+"""What `autocode` can be told to do: a module a noun, in it flags and help."""
