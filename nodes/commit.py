@@ -13,7 +13,7 @@ from nodes.episode import episode_of
 from nodes.messages import ai
 from nodes.notify import Notify, notifier
 from nodes.proof import Proof
-from nodes.state import State, StepResult
+from nodes.state import State, latest
 from tools.workspace import Workspace, WorkspaceError
 
 
@@ -22,7 +22,7 @@ def missing(state: State) -> list[str]:
     lacks: list[str] = []
     if state["stops"]:
         lacks.append(state["stops"][0]["reason"])
-    lacks += [f"step {r['step_id']} failed: {r['error']}" for r in _latest(state) if "error" in r]
+    lacks += [f"step {id} failed: {r['error']}" for id, r in latest(state["results"]).items() if "error" in r]
     if state["plan"] and state["head"] == state["base"]:
         return [*lacks, "no step changed a file"]
     if not state["check"]:
@@ -104,10 +104,6 @@ def told(state: State, done: State) -> str:
     if lacks:
         parts.append("What is missing:\n" + "\n".join(f"- {lack}" for lack in lacks))
     return "\n\n".join(parts)
-
-
-def _latest(state: State) -> list[StepResult]:
-    return list({result["step_id"]: result for result in state["results"]}.values())
 
 
 def _signed(state: State, lacks: list[str]) -> Proof | None:

@@ -12,7 +12,7 @@ from nodes.context import cut
 from nodes.dialogue import thread_of
 from nodes.notify import notifier
 from nodes.recall import search_steps
-from nodes.state import BranchInput, Conflict, Options, Plan, State, Step, StepResult
+from nodes.state import BranchInput, Conflict, Options, Plan, State, Step, StepResult, latest
 from tools.workspace import FileConflict, Workspace
 
 
@@ -83,8 +83,8 @@ class Merge:
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return the new head, and the steps whose edits did not merge."""
-        latest = {result["step_id"]: result for result in state["results"]}
-        done = [latest[step_id] for step_id in state["pending"]]
+        results = latest(state["results"])
+        done = [results[step_id] for step_id in state["pending"]]
         head, found = await asyncio.to_thread(self._merge, state, done, thread_of(runtime))
         waiting = [conflict for conflict in state["conflicts"] if conflict["step_id"] not in state["pending"]]
         return {"head": head, "conflicts": waiting + found, "pending": []}
@@ -121,8 +121,7 @@ def _batches(plan: Plan, parallel: bool) -> list[list[Step]]:
 def _blocked(plan: Plan, results: list[StepResult]) -> dict[str | None, str]:
     """File → the step that failed on it."""
     files = {step["id"]: step.get("file") for step in plan["steps"]}
-    latest = {result["step_id"]: result for result in results}
-    return {files[i]: i for i, result in latest.items() if "error" in result and files.get(i)}
+    return {files[i]: i for i, result in latest(results).items() if "error" in result and files.get(i)}
 
 
 def _skip(step: Step, head: str, blocked: dict[str | None, str]) -> StepResult:

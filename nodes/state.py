@@ -1,5 +1,6 @@
 """What flows along the graph's edges: plain values, so that checkpoints outlive the code that wrote them."""
 
+from collections.abc import Iterable
 from operator import add
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -42,6 +43,11 @@ class StepResult(TypedDict):
     base: str
     snapshot: NotRequired[str]
     error: NotRequired[str]
+
+
+def latest(results: Iterable[StepResult]) -> dict[str, StepResult]:
+    """What became of each step in the end, by its id: one that was done again has a result a try."""
+    return {result["step_id"]: result for result in results}
 
 
 class Conflict(TypedDict):

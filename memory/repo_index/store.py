@@ -8,9 +8,10 @@ from threading import RLock
 
 from memory.chunks import Chunk
 from memory.embeddings.base import Vectors
-from memory.repo_index import schema, vectors
+from memory.repo_index import schema
 from memory.repo_index.files import Stat
 from memory.repo_index.found import Corpus, Found, embedded_text, key_of, length_of, row_of
+from memory.repo_index.packing import packed, unpacked
 
 _KEEP_SECONDS = 7 * 86_400.0
 _MANY = 500
@@ -95,7 +96,7 @@ class Store:
         """Keep embeddings."""
         self._writer.executemany(
             "INSERT OR REPLACE INTO vectors (model, key, vector) VALUES (?, ?, ?)",
-            [(model, key, vectors.packed(row)) for key, row in zip(keys, rows, strict=True)],
+            [(model, key, packed(row)) for key, row in zip(keys, rows, strict=True)],
         )
 
     def inherit(self, model: str) -> None:
@@ -202,7 +203,7 @@ class Store:
             marks = ", ".join("?" * len(some))
             chosen = f"SELECT key, vector FROM vectors WHERE model = ? AND key IN ({marks})"
             rows = self.read(chosen, [model, *some])
-            found |= {key: vectors.unpacked(data, dimension) for key, data in rows}
+            found |= {key: unpacked(data, dimension) for key, data in rows}
         return found
 
     def corpus(self) -> Corpus:

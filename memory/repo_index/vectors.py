@@ -2,41 +2,14 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memory.embeddings.base import Vectors
-
-if TYPE_CHECKING:
-    from memory.repo_index.store import Store
-
-_SPARSE = 4
-"""A vector with fewer than a fourth of its places filled is kept as places and values."""
-
-
-def packed(row: Vectors) -> bytes:
-    """Make bytes of a vector: half precision; where most of it is zero, only the rest with its places."""
-    places = np.flatnonzero(row)
-    if len(places) * _SPARSE < len(row):
-        return b"s" + places.astype(np.uint16).tobytes() + row[places].astype(np.float16).tobytes()
-    return b"d" + row.astype(np.float16).tobytes()
-
-
-def unpacked(data: bytes, dimension: int) -> Vectors:
-    """Read `packed` back."""
-    if data[:1] == b"d":
-        return np.frombuffer(data, np.float16, offset=1).astype(np.float32)
-    row = np.zeros(dimension, np.float32)
-    places, values = _sparse(data)
-    row[places] = values
-    return row
-
-
-def _sparse(data: bytes) -> tuple[NDArray[np.uint16], NDArray[np.float16]]:
-    count = (len(data) - 1) // 4
-    return np.frombuffer(data, np.uint16, count, 1), np.frombuffer(data, np.float16, count, 1 + 2 * count)
+from memory.repo_index.packing import places_and_values, unpacked
+from memory.repo_index.store import Store
 
 
 class _Bank(Protocol):
@@ -69,7 +42,7 @@ class _Sparse:
         self._starts = np.zeros(dimension + 1, np.int64)
 
     def add(self, packed: Sequence[bytes]) -> None:
-        pairs = [_sparse(data) for data in packed]
+        pairs = [places_and_values(data) for data in packed]
         numbers = np.arange(self._count, self._count + len(packed), dtype=np.int32)
         self._count += len(packed)
         self._tail = self._tail + _Filled(
@@ -115,7 +88,7 @@ class _Filled:
 class Exact:
     """Every vector of a model in memory, brought up to date before each query."""
 
-    def __init__(self, store: "Store", model: str, dimension: int) -> None:
+    def __init__(self, store: Store, model: str, dimension: int) -> None:
         self._store, self._model = store, model
         self._keys: list[str] = []
         self._last = 0
