@@ -1,6 +1,7 @@
 """The index of a repository: what it holds, finds, and outlives."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,21 @@ def test_a_piece_is_found_with_its_symbol_lines_and_reason(index: RepoIndex) -> 
     best = index.search("the total price is wrong", 3)[0]
     assert (best.path, best.symbol, best.first, best.last) == ("shop/cart.py", "Cart.totalPrice", 11, 12)
     assert best.text.startswith("    def totalPrice") and "total, price" in best.why and "similar" in best.why
+
+
+def test_a_clone_embeds_only_what_no_other_index_has(
+    root: Path, settings: IndexSettings, index: RepoIndex
+) -> None:
+    clone = root.with_name("clone")
+    shutil.copytree(root, clone)
+    put(clone, "shop/refund.py", "def refund(order):\n    return order.total\n")
+    (settings.folder / "damaged.db").write_bytes(b"SQLite format 3\0" + b"?" * 4096)
+    embedded: list[tuple[int, int]] = []
+    with RepoIndex.open(clone, settings) as opened:
+        opened.refresh()
+        opened.embed(lambda done, total: embedded.append((done, total)))
+        assert embedded == [(2, 2)] and opened.status().embedded == 1.0  # the new file and its outline
+        assert names(opened.search("the total price is wrong", 1)) == ["shop/cart.py"]
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path, settings: IndexSettings) -> None:

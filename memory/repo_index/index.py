@@ -136,10 +136,11 @@ class RepoIndex:
 
     def _embed(self, progress: Progress, stop: Callable[[], bool]) -> None:
         embedder, store = self.embedder, self._store
-        if store.missing(embedder.key):
+        if missing := store.missing(embedder.key):
             with store.transaction():
                 store.inherit(embedder.key)
-        missing = store.missing(embedder.key)
+            store.borrow(embedder.key, [key for key, _ in missing])
+            missing = store.missing(embedder.key)
         missing.sort(key=lambda pair: len(pair[1]))
         for start in range(0, len(missing), _CHUNKS_AT_ONCE):
             if stop():

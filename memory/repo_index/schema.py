@@ -37,7 +37,7 @@ _MADE = ("words", "chunks", "files", "docs")
 def connect(path: Path | None) -> sqlite3.Connection:
     """Open an index's file, or memory, for any thread that holds its lock."""
     connection = sqlite3.connect(
-        path or ":memory:", timeout=10, isolation_level=None, check_same_thread=False
+        path or ":memory:", timeout=10, isolation_level=None, check_same_thread=False, uri=True
     )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")

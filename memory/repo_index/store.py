@@ -8,7 +8,7 @@ from threading import RLock
 
 from memory.chunks import Chunk
 from memory.embeddings.base import Vectors
-from memory.repo_index import schema
+from memory.repo_index import neighbours, schema
 from memory.repo_index.files import Stat
 from memory.repo_index.found import Corpus, Found, embedded_text, key_of, length_of, row_of
 from memory.repo_index.packing import packed, unpacked
@@ -23,6 +23,7 @@ class Store:
 
     def __init__(self, path: Path | None) -> None:
         """Open or make the file, or keep all in memory; raises sqlite3.Error."""
+        self._path = path
         self._writer, self._writing = schema.connect(path), RLock()
         self._reader, self._reading = self._writer, self._writing
         try:
@@ -102,6 +103,12 @@ class Store:
     def inherit(self, model: str) -> None:
         """Give the chunks of moved files the embeddings that they had where the files were."""
         self._writer.execute(_MOVED, (model,))
+
+    def borrow(self, model: str, lacking: Iterable[str]) -> None:
+        """Give chunks the embeddings that other indexes have of these keys; not within a transaction."""
+        if self._path:
+            with self._writing:
+                neighbours.borrow(self._writer, self._path, model, lacking)
 
     def _doc(self, path: str, blob: str) -> int | None:
         row = self._writer.execute("SELECT id FROM docs WHERE path = ? AND blob = ?", (path, blob)).fetchone()
