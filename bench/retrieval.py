@@ -4,8 +4,9 @@
         [--queries FILE --clones DIR --trees DIR]
 
 Indexes a tree (default: this checkout), then a made-up repository of so many chunks, and times full text, a
-second look at what is unchanged, one edited file, and queries. With a development set (JSON Lines of repo,
-parent, query, gold, as its own scorer reads them) the scorer that lies beside it is run too.
+second look at what is unchanged, one edited file, queries, and how soon a saved edit is found. With a
+development set (JSON Lines of repo, parent, query, gold, as its own scorer reads them) the scorer that lies
+beside it is run too.
 """
 
 import argparse
@@ -17,12 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from memory.embeddings import EmbeddingSettings, Kind
+from memory.live import Indexes
 from memory.repo_index import IndexSettings, RepoIndex
 
 QUERIES = (
@@ -79,6 +82,36 @@ def measure(tree: Path, edited: str, settings: IndexSettings, vectors: bool) -> 
                 index.search(query, 10)
         slowest = max(seconds(lambda query=query: index.search(query, 10), 9) for query in QUERIES)  # type: ignore[misc]  # mypy does not infer the default's type
         print(f"  query, slowest of {len(QUERIES)}  {slowest * 1000:8.1f} ms")
+
+
+def follow(tree: Path, edited: str, settings: IndexSettings) -> None:
+    """Print how long it takes to hand out an index that is not there yet, and to find what was just saved."""
+    indexes = Indexes.open(settings, say=print)
+    try:
+        print(f"  handed out, empty    {seconds(lambda: indexes.of(tree)) * 1000:8.1f} ms")
+        live = indexes.of(tree)
+        live.watch()
+        if not live.wait(120):
+            sys.exit("the folder was not read within 120 s")
+        file = tree / edited
+        kept, spent = file.read_bytes(), list[float]()
+        try:
+            for number in range(9):
+                file.write_bytes(kept + f"\n\ndef saved_zebra{number}():\n    return 1\n".encode())
+                start = time.perf_counter()
+                while not _finds(live.index, f"saved_zebra{number}", edited):
+                    time.sleep(0.005)
+                spent.append(time.perf_counter() - start)
+                time.sleep(0.5)
+        finally:
+            file.write_bytes(kept)
+        print(f"  saved, then found    {statistics.median(spent):8.2f} s    slowest of 9: {max(spent):.2f} s")
+    finally:
+        indexes.close()
+
+
+def _finds(index: RepoIndex, name: str, path: str) -> bool:
+    return any(one.path == path and name in one.text for one in index.search(name, 5))
 
 
 def made_up(folder: Path, chunks: int) -> None:
@@ -144,7 +177,9 @@ def main() -> None:
         embeddings = EmbeddingSettings(options.embeddings, options.model_dir)
         settings = IndexSettings(folder / "index", folder / "chroma", embeddings)
         edited = next(path for path in sorted(options.tree.rglob("*.py")) if path.stat().st_size > 2_000)
-        measure(options.tree, str(edited.relative_to(options.tree)), settings, vectors=True)
+        name = str(edited.relative_to(options.tree))
+        measure(options.tree, name, settings, vectors=True)
+        follow(options.tree, name, replace(settings, folder=folder / "live"))
         made_up(folder / "made up", options.chunks)
         measure(folder / "made up", "package_0/module_0.py", settings, vectors=options.embeddings == "hash")
         if options.queries:

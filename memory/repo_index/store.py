@@ -223,9 +223,9 @@ class Store:
         return int(self.read("SELECT count(*) FROM words WHERE words MATCH ?", [f'"{word}"'])[0][0])
 
     def vectors(self, model: str, after: int) -> list[tuple[int, str, bytes]]:
-        """The embeddings that were kept after a row."""
+        """The embeddings that were kept after a row, found by its number: `+` keeps the other index out."""
         return self.read(
-            "SELECT id, key, vector FROM vectors WHERE model = ? AND id > ? ORDER BY id", (model, after)
+            "SELECT id, key, vector FROM vectors WHERE +model = ? AND id > ? ORDER BY id", (model, after)
         )
 
     def matching(
