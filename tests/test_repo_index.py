@@ -164,21 +164,23 @@ def test_a_damaged_index_is_set_aside_and_made_anew(root: Path, settings: IndexS
     assert len(list(settings.folder.glob("*.broken-*"))) == 1
 
 
-def test_damage_that_shows_later_is_mended_too(root: Path, settings: IndexSettings) -> None:
+def test_damage_that_shows_later_is_mended_by_whoever_meets_it(root: Path, settings: IndexSettings) -> None:
     for number in range(60):
         put(root, f"more/m{number}.py", CART.replace("Cart", f"Cart{number}"))
     with RepoIndex.open(root, settings) as index:
         index.refresh()
     (file,) = settings.folder.glob("*.db")
-    data = bytearray(file.read_bytes())
-    data[8192:-4096] = b"\xee" * (len(data) - 12288)
-    file.write_bytes(data)
-    with RepoIndex.open(root, settings) as index:
-        index.refresh()
-        index.search("total price", 1)
-        index.refresh()
-        assert "Cart.totalPrice" in {hit.symbol for hit in index.search("cart total price", 70)}
-        assert "damaged" in index.status().note
+    whole = file.read_bytes()
+    for first in (RepoIndex.refresh, RepoIndex.embed, lambda index: index.search("total price", 1)):
+        data = bytearray(whole)
+        data[8192:-4096] = b"\xee" * (len(data) - 12288)
+        file.write_bytes(data)
+        with RepoIndex.open(root, settings) as index:
+            first(index)
+            assert index.lacks_text == (first is not RepoIndex.refresh)
+            index.refresh({"more/m1.py"})
+            assert "Cart.totalPrice" in {hit.symbol for hit in index.search("cart total price", 70)}
+            assert not index.lacks_text and index.status().files == 63 and "damaged" in index.status().note
 
 
 def test_where_nothing_can_be_written_the_index_lives_in_memory(root: Path, tmp_path: Path) -> None:
