@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE, Popen
+from threading import Event, Thread
 
 import pytest
 
@@ -235,3 +236,24 @@ def test_the_scorers_call_makes_and_refreshes_the_index(
     assert retrieve(str(root), "the total price", 1) == ["shop/cart.py"]
     put(root, "shop/tax.py", "def value_added_tax(net):\n    return net * 0.19\n")
     assert retrieve(str(root), "value added tax", 2)[0] == "shop/tax.py"
+
+
+def test_vectors_wait_for_text(root: Path, settings: IndexSettings) -> None:
+    asked, reading = Event(), Event()
+
+    def stop() -> bool:
+        asked.set()
+        return False
+
+    def read(done: int, total: int) -> None:
+        vectors.start()
+        assert not asked.wait(0.3)
+        reading.set()
+
+    with RepoIndex.open(root, settings) as index:
+        index.refresh()
+        put(root, "shop/later.py", CART.replace("Cart", "Later"))
+        vectors = Thread(target=index.embed, kwargs={"stop": stop})
+        index.refresh(progress=read)
+        vectors.join()
+        assert reading.is_set() and asked.is_set() and index.status().embedded == 1.0

@@ -36,7 +36,7 @@ from memory.repo_index.vectors import Exact
 from memory.vectors import collection_name
 
 _CHUNKS_AT_ONCE = 64
-_VECTORS_AT_ONCE = 512
+_VECTORS_AT_ONCE = 64
 
 
 def _silent(done: int, total: int) -> None:
@@ -110,7 +110,7 @@ class RepoIndex:
 
         Another process that is at it is waited for `wait` seconds; then nothing is done, and `note` says so.
         """
-        with self._at_work(), held(self._beside(".lock"), wait) as ours:
+        with self._work, self._counted(), held(self._beside(".lock"), wait) as ours:
             if not ours:
                 return Changes(note="another process brings this index up to date")
             store, lacking = self._store, None if self.lacks_text else paths
@@ -150,7 +150,7 @@ class RepoIndex:
             missing = store.missing(embedder.key)
         missing.sort(key=lambda pair: len(pair[1]))
         for start in range(0, len(missing), _CHUNKS_AT_ONCE):
-            if stop():
+            if self._is_over(stop):
                 return
             batch = missing[start : start + _CHUNKS_AT_ONCE]
             keys, rows = [key for key, _ in batch], embedder.embed([text for _, text in batch])
@@ -168,16 +168,24 @@ class RepoIndex:
         lacking = sorted(wanted - had)
         self._lacking = len(lacking)
         for start in range(0, len(lacking), _VECTORS_AT_ONCE):
-            if stop():
+            if self._is_over(stop):
                 return
             keys = lacking[start : start + _VECTORS_AT_ONCE]
             found = self._store.embeddings(self.embedder.key, keys, self.embedder.dimension)
             collection.upsert(list(found), np.array(list(found.values()), np.float32))
             self._lacking -= len(keys)
             progress(len(lacking) - self._lacking, len(lacking))
-        if had - wanted:
-            collection.delete(had - wanted)
+        needless = sorted(had - wanted)
+        for start in range(0, len(needless), _VECTORS_AT_ONCE):
+            if self._is_over(stop):
+                return
+            collection.delete(needless[start : start + _VECTORS_AT_ONCE])
         collection.tidy(stop)
+
+    def _is_over(self, stop: Callable[[], bool]) -> bool:
+        """Ask `stop`, after any refresh: beside Chroma's writing, which holds up Python, it would crawl."""
+        with self._work:
+            return stop()
 
     @mended
     def status(self) -> Status:
@@ -247,11 +255,6 @@ class RepoIndex:
                     name = collection_name("code", embedder.key, f"c{CHUNKER}", self._name[-12:])
                     self._collection = self._open_collection(name, embedder.dimension)
             return self._collection
-
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        with self._work, self._counted():
-            yield
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
