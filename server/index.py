@@ -12,7 +12,7 @@ from rich.text import Text
 from graph.resources import index_settings
 from graph.settings import Settings
 from memory.embeddings import choose
-from memory.repo_index import RepoIndex, Snippet
+from memory.repo_index import Changes, RepoIndex, Snippet
 from memory.vectors import Shelf
 from server.exits import Exit, Usage
 from server.face import Face
@@ -29,23 +29,20 @@ async def index(settings: Settings, face: Face, folder: Path, query: str | None)
     """Index a folder, and show what answers the query best."""
     await must_exist(folder)
     wanted = index_settings(settings)
-    stop = Event()
+    stop, heard = Event(), list[str]()
     with (
-        closing(Shelf(wanted.chroma, wanted.chroma_host, wanted.chroma_port)) as shelf,
+        closing(Shelf(wanted.chroma, wanted.chroma_host, wanted.chroma_port, heard.append)) as shelf,
         await asyncio.to_thread(RepoIndex.open, folder, wanted, shelf.collection) as opened,
     ):
-        with _progress(face, "files") as progress:
-            changes = await asyncio.to_thread(opened.refresh, None, progress)
-        if changes.note:
-            face.say(changes.note)
-        with stopping(stop.set), _progress(face, "vectors") as progress:
-            await asyncio.to_thread(opened.embed, progress, stop.is_set)
+        changes = await _made(opened, face, stop)
         if stop.is_set():
             face.say("Stopped; what was done is kept.")
             return Exit.UNVERIFIED
         status = await asyncio.to_thread(opened.status)
-        if status.note:
-            face.say(status.note)
+        if status.note and not any(status.note in said for said in heard):
+            heard.append(status.note)
+        for said in heard:
+            face.say(clean(said))
         changed = f"{len(changes.changed)} changed, {len(changes.gone)} gone"
         have = f"{count(status.files, 'file')}, {count(status.chunks, 'chunk')}"
         vectors = (
@@ -58,6 +55,17 @@ async def index(settings: Settings, face: Face, folder: Path, query: str | None)
             snippets = await asyncio.to_thread(opened.search, query, RESULTS)
             show(face, snippets)
     return Exit.VERIFIED
+
+
+async def _made(opened: RepoIndex, face: Face, stop: Event) -> Changes:
+    """Bring text and vectors up to date, from the beginning where the index turns out to be damaged."""
+    with _progress(face, "files") as progress:
+        changes = await asyncio.to_thread(opened.refresh, None, progress)
+    if changes.note:
+        face.say(changes.note)
+    with stopping(stop.set), _progress(face, "vectors") as progress:
+        await asyncio.to_thread(opened.embed, progress, stop.is_set)
+    return await _made(opened, face, stop) if opened.lacks_text and not stop.is_set() else changes
 
 
 async def must_exist(folder: Path) -> None:

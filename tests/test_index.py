@@ -45,3 +45,19 @@ def test_a_folder_is_indexed_and_searched(tmp_path: Path) -> None:
 def test_a_folder_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
     done = autocode(tmp_path / "gone")
     assert done.exit_code == 2 and "there is no folder" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_what_is_damaged_is_built_anew_and_said_once(tmp_path: Path) -> None:
+    repo, place = tmp_path / "repo", tmp_path / "place"
+    repo.mkdir()
+    for number in range(80):
+        (repo / f"cart{number}.py").write_text(f"def total_price{number}(items):\n    return {number}\n")
+    assert autocode(repo).exit_code == 0
+    (place / "chroma/chroma.sqlite3").write_bytes(b"damage" * 9_000)
+    (index,) = (place / "index").glob("*.db")
+    index.write_bytes(index.read_bytes()[:8192] + b"\xee" * 90_000)
+    done = autocode(repo, "--search", "the total price")
+    assert done.exit_code == 0, done.stderr
+    assert "100% with vectors" in done.stdout and "similarity" in done.stdout
+    assert done.stderr.count("the index was damaged") == 1
+    assert done.stderr.count("the store of vectors was damaged") == 1

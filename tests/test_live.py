@@ -63,7 +63,7 @@ class Recorder:
         self.root = root
         self.asked: list[frozenset[str] | None] = []
         self.embedding = Event()
-        self.lacks_vectors = False
+        self.lacks_text = self.lacks_vectors = False
         self._lock = Lock()
 
     def refresh(self, paths: Collection[str] | None, progress: Callable[[int, int], None]) -> Changes:
@@ -258,3 +258,13 @@ def test_marks_are_taken_together_and_many_of_them_mean_everything() -> None:
     pile.close()
     pile.mark("a")
     pile.take(9)
+
+
+def test_an_index_found_damaged_is_read_again_while_it_follows(
+    live: LiveIndex[RepoIndex], repo: GitRepo, settings: IndexSettings
+) -> None:
+    (file,) = settings.folder.glob("*.db")
+    live.index.mend(live.index.kept, "it was damaged")
+    assert file.exists() and live.index.lacks_text
+    eventually(lambda: live.status().files == 2 and live.index.search("circle area", 1) != [], "read again")
+    assert "it was damaged" in live.status().note

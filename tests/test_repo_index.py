@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE, Popen
+from threading import Event, Thread
 
 import pytest
 
@@ -164,21 +165,23 @@ def test_a_damaged_index_is_set_aside_and_made_anew(root: Path, settings: IndexS
     assert len(list(settings.folder.glob("*.broken-*"))) == 1
 
 
-def test_damage_that_shows_later_is_mended_too(root: Path, settings: IndexSettings) -> None:
+def test_damage_that_shows_later_is_mended_by_whoever_meets_it(root: Path, settings: IndexSettings) -> None:
     for number in range(60):
         put(root, f"more/m{number}.py", CART.replace("Cart", f"Cart{number}"))
     with RepoIndex.open(root, settings) as index:
         index.refresh()
     (file,) = settings.folder.glob("*.db")
-    data = bytearray(file.read_bytes())
-    data[8192:-4096] = b"\xee" * (len(data) - 12288)
-    file.write_bytes(data)
-    with RepoIndex.open(root, settings) as index:
-        index.refresh()
-        index.search("total price", 1)
-        index.refresh()
-        assert "Cart.totalPrice" in {hit.symbol for hit in index.search("cart total price", 70)}
-        assert "damaged" in index.status().note
+    whole = file.read_bytes()
+    for first in (RepoIndex.refresh, RepoIndex.embed, lambda index: index.search("total price", 1)):
+        data = bytearray(whole)
+        data[8192:-4096] = b"\xee" * (len(data) - 12288)
+        file.write_bytes(data)
+        with RepoIndex.open(root, settings) as index:
+            first(index)
+            assert index.lacks_text == (first is not RepoIndex.refresh)
+            index.refresh({"more/m1.py"})
+            assert "Cart.totalPrice" in {hit.symbol for hit in index.search("cart total price", 70)}
+            assert not index.lacks_text and index.status().files == 63 and "damaged" in index.status().note
 
 
 def test_where_nothing_can_be_written_the_index_lives_in_memory(root: Path, tmp_path: Path) -> None:
@@ -233,3 +236,24 @@ def test_the_scorers_call_makes_and_refreshes_the_index(
     assert retrieve(str(root), "the total price", 1) == ["shop/cart.py"]
     put(root, "shop/tax.py", "def value_added_tax(net):\n    return net * 0.19\n")
     assert retrieve(str(root), "value added tax", 2)[0] == "shop/tax.py"
+
+
+def test_vectors_wait_for_text(root: Path, settings: IndexSettings) -> None:
+    asked, reading = Event(), Event()
+
+    def stop() -> bool:
+        asked.set()
+        return False
+
+    def read(done: int, total: int) -> None:
+        vectors.start()
+        assert not asked.wait(0.3)
+        reading.set()
+
+    with RepoIndex.open(root, settings) as index:
+        index.refresh()
+        put(root, "shop/later.py", CART.replace("Cart", "Later"))
+        vectors = Thread(target=index.embed, kwargs={"stop": stop})
+        index.refresh(progress=read)
+        vectors.join()
+        assert reading.is_set() and asked.is_set() and index.status().embedded == 1.0

@@ -37,6 +37,9 @@ class Index(Protocol):
     def status(self) -> Status: ...
 
     @property
+    def lacks_text(self) -> bool: ...
+
+    @property
     def lacks_vectors(self) -> bool: ...
 
     def close(self) -> None: ...
@@ -123,7 +126,8 @@ class LiveIndex(Generic[Kept]):
             self._due = 0.0
             return
         self._note("root", "")
-        everywhere = dirt.everywhere or inode != self._inode or time.monotonic() >= self._due
+        lost = inode != self._inode or self.index.lacks_text
+        everywhere = dirt.everywhere or lost or time.monotonic() >= self._due
         if everywhere:
             self._inode = inode
             self._renew()

@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from threading import RLock
 
@@ -27,6 +26,7 @@ from memory.repo_index.base import (
     View,
 )
 from memory.repo_index.lock import held
+from memory.repo_index.mended import mended
 from memory.repo_index.overlay import Overlay, Piece
 from memory.repo_index.query import terms
 from memory.repo_index.reconcile import Reconciler
@@ -36,7 +36,7 @@ from memory.repo_index.vectors import Exact
 from memory.vectors import collection_name
 
 _CHUNKS_AT_ONCE = 64
-_VECTORS_AT_ONCE = 512
+_VECTORS_AT_ONCE = 64
 
 
 def _silent(done: int, total: int) -> None:
@@ -46,14 +46,15 @@ def _silent(done: int, total: int) -> None:
 class RepoIndex:
     """Full text and vectors of the files below a folder; for any thread, of any number of processes.
 
-    One process writes at a time; the others read what is there. `note` says what is not as it should be.
+    One process writes at a time; the others read what is there. `note` says what is not as it should be,
+    `lacks_text` that `refresh` should be called though no file has changed: what it had read was damaged.
     """
 
     def __init__(self, root: Path, folder: Path, open_embedding: Callable[[], Embedder]) -> None:
         self.root = root
         self.note = self._trouble = ""
         self._folder = folder
-        self._name = _slug(root)
+        self._name = schema.name_of(root)
         self._path: Path | None = folder / f"{self._name}.db"
         self._open_embedding = open_embedding
         self._open_collection: OpenCollection | None = None
@@ -62,6 +63,7 @@ class RepoIndex:
         self._building = self._lacking = 0
         self._work, self._opening = RLock(), RLock()
         self._chunker, self._overlay, self._left_out = Chunker(), Overlay(), 0
+        self.lacks_text = False
         self._store = self._opened()
 
     @classmethod
@@ -100,6 +102,7 @@ class RepoIndex:
                 self._embedder = self._open_embedding()
             return self._embedder
 
+    @mended
     def refresh(
         self, paths: Collection[str] | None = None, progress: Progress = _silent, wait: float = 0.0
     ) -> Changes:
@@ -107,11 +110,15 @@ class RepoIndex:
 
         Another process that is at it is waited for `wait` seconds; then nothing is done, and `note` says so.
         """
-        with self._at_work(), self._mended(), held(self._beside(".lock"), wait) as ours:
+        with self._work, self._counted(), held(self._beside(".lock"), wait) as ours:
             if not ours:
                 return Changes(note="another process brings this index up to date")
-            return Reconciler(self.root, self._store, self._chunker, self._folder).run(paths, progress)
+            store, lacking = self._store, None if self.lacks_text else paths
+            changes = Reconciler(self.root, store, self._chunker, self._folder).run(lacking, progress)
+            self.lacks_text = self._store is not store
+            return changes
 
+    @mended
     def embed(
         self, progress: Progress = _silent, stop: Callable[[], bool] = lambda: False, wait: float = 0.0
     ) -> None:
@@ -119,7 +126,7 @@ class RepoIndex:
 
         Without their store they are made and kept all the same; it is opened here, never by a search.
         """
-        with self._counted(), self._mended(), held(self._beside(".vectors.lock"), wait) as ours:
+        with self._counted(), held(self._beside(".vectors.lock"), wait) as ours:
             try:
                 collection = self._reached()
                 if ours:
@@ -143,7 +150,7 @@ class RepoIndex:
             missing = store.missing(embedder.key)
         missing.sort(key=lambda pair: len(pair[1]))
         for start in range(0, len(missing), _CHUNKS_AT_ONCE):
-            if stop():
+            if self._is_over(stop):
                 return
             batch = missing[start : start + _CHUNKS_AT_ONCE]
             keys, rows = [key for key, _ in batch], embedder.embed([text for _, text in batch])
@@ -161,43 +168,50 @@ class RepoIndex:
         lacking = sorted(wanted - had)
         self._lacking = len(lacking)
         for start in range(0, len(lacking), _VECTORS_AT_ONCE):
-            if stop():
+            if self._is_over(stop):
                 return
             keys = lacking[start : start + _VECTORS_AT_ONCE]
             found = self._store.embeddings(self.embedder.key, keys, self.embedder.dimension)
             collection.upsert(list(found), np.array(list(found.values()), np.float32))
             self._lacking -= len(keys)
             progress(len(lacking) - self._lacking, len(lacking))
-        if had - wanted:
-            collection.delete(had - wanted)
+        needless = sorted(had - wanted)
+        for start in range(0, len(needless), _VECTORS_AT_ONCE):
+            if self._is_over(stop):
+                return
+            collection.delete(needless[start : start + _VECTORS_AT_ONCE])
         collection.tidy(stop)
 
+    def _is_over(self, stop: Callable[[], bool]) -> bool:
+        """Ask `stop`, after any refresh: beside Chroma's writing, which holds up Python, it would crawl."""
+        with self._work:
+            return stop()
+
+    @mended
     def status(self) -> Status:
         """Tell how far the index is."""
-        with self._mended():
-            count, chunks = self._store.counts()
-            key = self._embedder.key if self._embedder else None
-            embedded = self._store.share(key) if key else 0.0
-            embedded *= 1 - self._lacking / max(chunks, self._lacking, 1)
+        count, chunks = self._store.counts()
+        key = self._embedder.key if self._embedder else None
+        embedded = self._store.share(key) if key else 0.0
+        embedded *= 1 - self._lacking / max(chunks, self._lacking, 1)
         left_out = f"{self._left_out} files of the run's own are not searched yet" if self._left_out else ""
         note = "; ".join(filter(None, (self.note, self._trouble, left_out)))
         building = self._building > 0
         engine: Engine = "text and vectors" if embedded and not self.lacks_vectors else "text"
         return Status(count, chunks, embedded, engine, note, building)
 
+    @mended
     def search(self, query: str, k: int, view: View | None = None) -> list[Snippet]:
         """Find the pieces of `k` files that answer a query best, with what there is of the index by now."""
-        with self._mended():
-            store, asked = self._store, terms(query)
-            indexed = store.current() if view is None else store.versions(view.files)
-            piece = self._overlay.cut(view, indexed) if view else Piece([], 0)
-            self._left_out = piece.left_out
-            seen = set(indexed.values())
-            text = by_words(store, asked, seen.__contains__)
-            if piece.chunks:
-                text += self._overlay.by_words(piece, asked, store.corpus())
-            return joined(query, text, self._near(query, seen, piece), k)
-        return []
+        store, asked = self._store, terms(query)
+        indexed = store.current() if view is None else store.versions(view.files)
+        piece = self._overlay.cut(view, indexed) if view else Piece([], 0)
+        self._left_out = piece.left_out
+        seen = set(indexed.values())
+        text = by_words(store, asked, seen.__contains__)
+        if piece.chunks:
+            text += self._overlay.by_words(piece, asked, store.corpus())
+        return joined(query, text, self._near(query, seen, piece), k)
 
     def _near(self, query: str, seen: set[int], piece: Piece) -> Hits:
         collection = self._collection
@@ -243,11 +257,6 @@ class RepoIndex:
             return self._collection
 
     @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        with self._work, self._counted():
-            yield
-
-    @contextmanager
     def _counted(self) -> Iterator[None]:
         self._building += 1
         try:
@@ -255,17 +264,18 @@ class RepoIndex:
         finally:
             self._building -= 1
 
-    @contextmanager
-    def _mended(self) -> Iterator[None]:
-        """Set a damaged file aside and begin anew; what else SQLite cannot do is told."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            if not schema.is_broken(error):
-                raise RepoIndexError(f"the index in {self._folder} failed: {error}") from error
-            with self._opening:
+    @property
+    def kept(self) -> Store:
+        """The store that is read and written now."""
+        return self._store
+
+    def mend(self, broken: object, cause: str) -> None:
+        """Set a damaged file aside and begin anew, unless another thread has."""
+        with self._opening:
+            if self._store is broken:
                 self._store.close()
-                self._store, self._collection = self._renewed(str(error)), None
+                self._store, self._collection = self._renewed(cause), None
+                self.lacks_text = True
 
     def _renewed(self, cause: str) -> Store:
         if self._path:
@@ -288,8 +298,3 @@ class RepoIndex:
 
     def _beside(self, suffix: str) -> Path | None:
         return self._path and self._path.with_suffix(suffix)
-
-
-def _slug(root: Path) -> str:
-    name = "".join(char for char in root.name if char.isalnum() and char.isascii())[:24] or "root"
-    return f"{name}-{sha256(str(root).encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import time
+from hashlib import sha256
 from pathlib import Path
 
 from memory.chunks import VERSION as CHUNKER
@@ -31,7 +32,17 @@ _VECTORS = """
 CREATE TABLE IF NOT EXISTS vectors (
   id INTEGER PRIMARY KEY, model TEXT NOT NULL, key TEXT NOT NULL, vector BLOB NOT NULL, UNIQUE (model, key))
 """
+_BROKEN = (
+    "malformed", "not a database", "no such table", "corrupt", "vtable constructor failed", "not decode",
+)  # fmt: skip
+"""What errors say of a damaged file; SQLite's codes tell a damaged table for full text from nothing else."""
 _MADE = ("words", "chunks", "files", "docs")
+
+
+def name_of(root: Path) -> str:
+    """Name the file of a folder's index."""
+    name = "".join(char for char in root.name if char.isalnum() and char.isascii())[:24] or "root"
+    return f"{name}-{sha256(str(root).encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
 
 
 def connect(path: Path | None) -> sqlite3.Connection:
@@ -66,8 +77,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def is_broken(error: sqlite3.Error) -> bool:
     """Tell whether an error means that the file itself is damaged."""
-    text = str(error)
-    return "malformed" in text or "not a database" in text or "no such table" in text or "corrupt" in text
+    return any(sign in str(error) for sign in _BROKEN)
 
 
 def set_aside(path: Path) -> Path:
