@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 from memory.embeddings import EmbeddingSettings, Kind
 from memory.live import Indexes
 from memory.repo_index import IndexSettings, RepoIndex
+from memory.repo_index.query import is_test
 
 QUERIES = (
     "where is the total price of a cart computed",
@@ -169,6 +170,10 @@ def score(options: argparse.Namespace, kind: Kind, folder: Path) -> None:
     )
 
 
+def _is_fit(path: Path, tree: Path) -> bool:
+    return path.stat().st_size > 2_000 and not is_test(path.relative_to(tree).as_posix())
+
+
 def main() -> None:
     """Measure everything in a folder that is removed afterwards."""
     options = parse()
@@ -176,7 +181,7 @@ def main() -> None:
         folder = Path(place)
         embeddings = EmbeddingSettings(options.embeddings, options.model_dir)
         settings = IndexSettings(folder / "index", folder / "chroma", embeddings)
-        edited = next(path for path in sorted(options.tree.rglob("*.py")) if path.stat().st_size > 2_000)
+        edited = next(path for path in sorted(options.tree.rglob("*.py")) if _is_fit(path, options.tree))
         name = str(edited.relative_to(options.tree))
         measure(options.tree, name, settings, vectors=True)
         follow(options.tree, name, replace(settings, folder=folder / "live"))

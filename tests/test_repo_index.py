@@ -65,6 +65,20 @@ def test_a_piece_is_found_with_its_symbol_lines_and_reason(index: RepoIndex) -> 
     assert best.text.startswith("    def totalPrice") and "total, price" in best.why and "similar" in best.why
 
 
+def test_a_file_without_vectors_yet_is_not_set_back_by_those_that_have_them(
+    root: Path, index: RepoIndex
+) -> None:
+    for number in range(9):
+        put(root, f"shop/other{number}.py", f"def saved_{number}(ledger):\n    return ledger\n")
+    index.refresh()
+    index.embed()
+    put(root, "shop/new.py", "def saved_zebra(ledger):\n    return ledger\n")
+    index.refresh()
+    late = names(index.search("saved zebra in the ledger", 3))
+    index.embed()
+    assert late[0] == names(index.search("saved zebra in the ledger", 3))[0] == "shop/new.py"
+
+
 def test_a_clone_embeds_only_what_no_other_index_has(
     root: Path, settings: IndexSettings, index: RepoIndex
 ) -> None:

@@ -24,6 +24,9 @@ BEAT = 1.0
 RETRY = (5.0, 60.0)
 """Seconds after which missing vectors are tried for again: at first, and at most."""
 
+LONGEST_REST = 1.0
+"""Seconds that vectors rest between two batches at most."""
+
 
 class Index(Protocol):
     """What is kept up to date."""
@@ -74,7 +77,7 @@ class LiveIndex(Generic[Kept]):
         self._read, self._embedded, self._behind = Event(), Event(), Event()
         self._watch: Watch | None = None
         self._notes: dict[str, str] = {}
-        self._due = 0.0
+        self._due = self._rested = 0.0
         self._inode = 0
         self._threads = [Thread(target=work, daemon=True) for work in (self._follow, self._embed)]
 
@@ -164,11 +167,18 @@ class LiveIndex(Generic[Kept]):
                 pause = min(max(2 * pause, RETRY[0]), RETRY[1]) if self.index.lacks_vectors else BEAT
 
     def _catch_up(self) -> None:
-        self.index.embed(self._ignore, self._closing.is_set)
+        self._rested = time.monotonic()
+        self.index.embed(self._ignore, self._rest)
         if not (self.index.lacks_vectors or self._behind.is_set() or self._closing.is_set()):
             self._embedded.set()
             if self._listener:
                 self._listener(Changes(), self.status())
+
+    def _rest(self) -> bool:
+        """Leave others as much time as was worked, for Chroma's writing holds them up; True to stop."""
+        self._closing.wait(min(time.monotonic() - self._rested, LONGEST_REST))
+        self._rested = time.monotonic()
+        return self._closing.is_set()
 
     def _guarded(self, what: str, work: Callable[[], None]) -> None:
         """The edge of a thread: whatever fails is said, and tried again later."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,13 +31,14 @@ from memory.repo_index.mended import mended
 from memory.repo_index.overlay import Overlay, Piece
 from memory.repo_index.query import terms
 from memory.repo_index.reconcile import Reconciler
-from memory.repo_index.search import Hits, by_meaning, by_words, joined
+from memory.repo_index.search import Hits, by_meaning, by_words, joined, unembedded
 from memory.repo_index.store import Store
 from memory.repo_index.vectors import Exact
 from memory.vectors import collection_name
 
-_CHUNKS_AT_ONCE = 64
-_VECTORS_AT_ONCE = 64
+_AT_ONCE = 64
+
+T = TypeVar("T")
 
 
 def _silent(done: int, total: int) -> None:
@@ -149,16 +151,15 @@ class RepoIndex:
             store.borrow(embedder.key, [key for key, _ in missing])
             missing = store.missing(embedder.key)
         missing.sort(key=lambda pair: len(pair[1]))
-        for start in range(0, len(missing), _CHUNKS_AT_ONCE):
-            if self._is_over(stop):
-                return
-            batch = missing[start : start + _CHUNKS_AT_ONCE]
+        done = 0
+        for batch in self._batches(missing, stop):
             keys, rows = [key for key, _ in batch], embedder.embed([text for _, text in batch])
             with store.transaction():
                 store.keep(embedder.key, keys, rows)
             if self._collection and not isinstance(self._collection, Exact):
                 self._collection.upsert(keys, rows)
-            progress(start + len(batch), len(missing))
+            done += len(batch)
+            progress(done, len(missing))
 
     def _align(self, collection: VectorCollection, progress: Progress, stop: Callable[[], bool]) -> None:
         """Give a store of vectors of its own what it lacks, and take from it what no chunk has any more."""
@@ -167,25 +168,23 @@ class RepoIndex:
         wanted, had = self._store.keys(self.embedder.key), collection.ids()
         lacking = sorted(wanted - had)
         self._lacking = len(lacking)
-        for start in range(0, len(lacking), _VECTORS_AT_ONCE):
-            if self._is_over(stop):
-                return
-            keys = lacking[start : start + _VECTORS_AT_ONCE]
+        for keys in self._batches(lacking, stop):
             found = self._store.embeddings(self.embedder.key, keys, self.embedder.dimension)
             collection.upsert(list(found), np.array(list(found.values()), np.float32))
             self._lacking -= len(keys)
             progress(len(lacking) - self._lacking, len(lacking))
-        needless = sorted(had - wanted)
-        for start in range(0, len(needless), _VECTORS_AT_ONCE):
-            if self._is_over(stop):
-                return
-            collection.delete(needless[start : start + _VECTORS_AT_ONCE])
+        for keys in self._batches(sorted(had - wanted), stop):
+            collection.delete(keys)
         collection.tidy(stop)
 
-    def _is_over(self, stop: Callable[[], bool]) -> bool:
-        """Ask `stop`, after any refresh: beside Chroma's writing, which holds up Python, it would crawl."""
-        with self._work:
-            return stop()
+    def _batches(self, items: list[T], stop: Callable[[], bool]) -> Iterator[list[T]]:
+        """Give items until `stop`, each batch after any refresh: beside Chroma's writing it would crawl."""
+        for start in range(0, len(items), _AT_ONCE):
+            with self._work:
+                pass
+            if stop():
+                return
+            yield items[start : start + _AT_ONCE]
 
     @mended
     def status(self) -> Status:
@@ -211,7 +210,9 @@ class RepoIndex:
         text = by_words(store, asked, seen.__contains__)
         if piece.chunks:
             text += self._overlay.by_words(piece, asked, store.corpus())
-        return joined(query, text, self._near(query, seen, piece), k)
+        near = self._near(query, seen, piece)
+        late = unembedded(text, store, self.embedder.key) if near.scored else ()
+        return joined(query, text, near, k, late)
 
     def _near(self, query: str, seen: set[int], piece: Piece) -> Hits:
         collection = self._collection

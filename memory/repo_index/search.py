@@ -1,6 +1,6 @@
 """Search by words and by meaning, as one ranking of files with the best chunk of each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from memory.embeddings.base import Vectors
@@ -65,11 +65,22 @@ def by_meaning(
     return Hits(sorted(found, key=lambda pair: (-pair[1], pair[0].path, pair[0].id))[:_CHUNKS])
 
 
-def joined(query: str, text: Hits, meaning: Hits, k: int) -> list[Snippet]:
-    """Join both rankings."""
+def unembedded(text: Hits, store: Store, model: str) -> set[str]:
+    """The files whose vectors are still to come."""
+    best = {path: hit.key for path, (hit, _) in text.best().items()}
+    there = store.embedded(model, list(best.values()))
+    return {path for path, key in best.items() if key not in there}
+
+
+def joined(query: str, text: Hits, meaning: Hits, k: int, late: Collection[str] = ()) -> list[Snippet]:
+    """Join both rankings; `late` are files whose vectors are still to come, which must not set them back."""
     asked, worded, near = terms(query), text.best(), meaning.best()
     snippets = []
-    ranked = fused([(1.0, text.files()), (_MEANING_WORTH, meaning.files())])
+    by_text, by_meaning = text.files(), meaning.files()
+    for place, path in enumerate(by_text):
+        if path in late and path not in near:
+            by_meaning.insert(place, path)
+    ranked = fused([(1.0, by_text), (_MEANING_WORTH, by_meaning)])
     if not is_about_tests(query):
         ranked = [(path, score * (_TEST_WORTH if is_test(path) else 1)) for path, score in ranked]
         ranked.sort(key=lambda pair: -pair[1])

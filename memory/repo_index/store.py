@@ -213,6 +213,11 @@ class Store:
             found |= {key: unpacked(data, dimension) for key, data in rows}
         return found
 
+    def embedded(self, model: str, keys: Sequence[str]) -> set[str]:
+        """Those of some keys that a model has embedded."""
+        chosen = f"SELECT key FROM vectors WHERE model = ? AND key IN ({', '.join('?' * len(keys))})"
+        return {key for (key,) in self.read(chosen, [model, *keys])}
+
     def corpus(self) -> Corpus:
         """What full text knows of all chunks."""
         chunks, length = self.read("SELECT coalesce(sum(chunks), 0), coalesce(sum(words), 0) FROM docs")[0]

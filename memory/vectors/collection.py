@@ -18,7 +18,7 @@ T = TypeVar("T")
 HNSW = {"space": "cosine", "ef_construction": 128, "max_neighbors": 24, "ef_search": 200}
 """After 8 rounds of deleting and adding a quarter of 6,000 clustered vectors, every vector is still found."""
 
-NUMBERS = 100_000
+NUMBERS = 40_000
 """Numbers in the vectors that one call writes: no other Python thread runs meanwhile, 10 ms for each
 and 1 ms for each thousand of them."""
 
