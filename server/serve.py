@@ -18,7 +18,7 @@ from graph.supervisor import Supervisor
 from server.app import create_app
 from server.exits import Exit, Unready, Usage
 from server.face import Face
-from server.guard import log
+from server.guard import HEADER_BYTES, log
 from server.signals import leave, stopping
 from server.wording import line
 
@@ -28,7 +28,6 @@ GRACE_SECONDS = 2
 LAST_SECONDS = 4.5
 """When the process ends whatever hangs: what is on disk is as good as after a crash, and that is enough."""
 
-HEADER_BYTES = 32 * 1024
 DEAD_READER_MILLISECONDS = 60_000
 """How long the kernel keeps what a vanished reader has not acknowledged."""
 
