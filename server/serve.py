@@ -66,9 +66,9 @@ def check_exposure(settings: Settings) -> None:
     if is_loopback(host):
         return
     lacks = []
-    if not (settings.autocode_api_key and settings.autocode_api_key.get_secret_value()):
+    if not (settings.autocode_api_key and settings.autocode_api_key.get_secret_value().strip()):
         lacks.append("AUTOCODE_API_KEY, the key that every request must carry")
-    if not settings.autocode_repos:
+    if not settings.autocode_repos.strip(f"{os.pathsep} "):
         lacks.append("AUTOCODE_REPOS, the folders below which repositories may lie")
     if lacks:
         wanted = " and ".join(lacks)
