@@ -33,6 +33,9 @@ KEY_PREFIX = "autocode.key."
 """How a browser's WebSocket, which cannot set headers, brings the key: as a second subprotocol, base64url."""
 
 _CONTENT = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+HEADER_BYTES = 32 * 1024
+"""How much a request may say before its body; what comes in one piece passes the HTTP parser's own limit."""
+
 HEADERS = {
     "Content-Security-Policy": _CONTENT,
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -75,6 +78,7 @@ class Policy:
     def check(self, scope: Scope) -> None:
         """Raise the Problem that keeps a request out."""
         headers = Headers(scope=scope)
+        _check_size(headers)
         host = self._check_host(headers.getlist("host"))
         self._check_origin(headers.getlist("origin"), host)
         if not _is_open(scope["path"]):
@@ -203,6 +207,12 @@ class _Answer:
 def words(text: str) -> list[str]:
     """The items of a setting that lists some, with commas or blanks between them."""
     return [word for word in re.split(r"[,\s]+", text) if word]
+
+
+def _check_size(headers: Headers) -> None:
+    if sum(len(name) + len(value) for name, value in headers.raw) > HEADER_BYTES:
+        detail = f"the request's headers are larger than {HEADER_BYTES} bytes; send fewer or shorter ones"
+        raise Problem(431, "Headers too large", detail)
 
 
 def _is_open(path: str) -> bool:

@@ -14,7 +14,7 @@ from server.given import Configured, Supervised
 from server.intake import TaskRequest, Text, ThreadId, begin
 from server.problems import Problem, responses
 from server.result import Result
-from server.stream import last_seen, log_messages, stream
+from server.stream import LAST_SEQ, last_seen, log_messages, stream
 
 router = APIRouter(tags=["Threads"])
 
@@ -134,7 +134,7 @@ async def log(
     request: Request,
     supervisor: Supervised,
     settings: Configured,
-    after: Annotated[int, Query(ge=0, description="The seq that was seen last.")] = 0,
+    after: Annotated[int, Query(ge=0, le=LAST_SEQ, description="The seq that was seen last.")] = 0,
 ) -> Response:
     """Follow the thread's log: what lies after the seq that was seen last, then what happens, until closed.
 

@@ -102,7 +102,7 @@ def handle_problems(app: FastAPI) -> None:
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Document problems for OpenAPI: those that every route may answer with, and `statuses`."""
-    always = (400, 401, 403, 413, 415, 422, 500, 503)
+    always = (400, 401, 403, 413, 415, 422, 431, 500, 503)
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
     return {
         status: {"description": HTTPStatus(status).phrase, "model": ProblemDetails, "content": content}

@@ -24,6 +24,7 @@ def checked(settings: Settings, repo: str) -> str:
     path = Path(repo)
     if not path.is_absolute():
         raise Problem(422, "Repository unusable", f"{repo}: give the repository's absolute path")
+    _check_nameable(path)
     _check_below(settings, path, repo)
     workspace = Workspace.open(path.resolve())
     _check_below(settings, workspace.path, repo)
@@ -49,6 +50,15 @@ def scratch(settings: Settings, thread_id: str, files: Files) -> tuple[str, list
     except (OSError, pygit2.GitError) as error:
         raise WorkspaceError(f"{place}: the scratch repository cannot be made: {error}") from error
     return str(place), [one if isinstance(one, str) else one["path"] for one in files]
+
+
+def _check_nameable(path: Path) -> None:
+    """Refuse what no file system can look up: a path too long, with a NUL in it, or of links in a circle."""
+    try:
+        path.resolve().is_dir()
+    except (OSError, RuntimeError, ValueError) as error:
+        detail = f"no folder can be found at the path given as `repo`: {error}"
+        raise Problem(422, "Repository unusable", detail) from error
 
 
 def _check_below(settings: Settings, path: Path, named: str) -> None:

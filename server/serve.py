@@ -18,7 +18,7 @@ from graph.supervisor import Supervisor
 from server.app import create_app
 from server.exits import Exit, Unready, Usage
 from server.face import Face
-from server.guard import log
+from server.guard import HEADER_BYTES, log
 from server.signals import leave, stopping
 from server.wording import line
 
@@ -28,7 +28,6 @@ GRACE_SECONDS = 2
 LAST_SECONDS = 4.5
 """When the process ends whatever hangs: what is on disk is as good as after a crash, and that is enough."""
 
-HEADER_BYTES = 32 * 1024
 DEAD_READER_MILLISECONDS = 60_000
 """How long the kernel keeps what a vanished reader has not acknowledged."""
 
@@ -67,9 +66,9 @@ def check_exposure(settings: Settings) -> None:
     if is_loopback(host):
         return
     lacks = []
-    if not (settings.autocode_api_key and settings.autocode_api_key.get_secret_value()):
+    if not (settings.autocode_api_key and settings.autocode_api_key.get_secret_value().strip()):
         lacks.append("AUTOCODE_API_KEY, the key that every request must carry")
-    if not settings.autocode_repos:
+    if not settings.autocode_repos.strip(f"{os.pathsep} "):
         lacks.append("AUTOCODE_REPOS, the folders below which repositories may lie")
     if lacks:
         wanted = " and ".join(lacks)

@@ -11,6 +11,8 @@ from graph.events import Event
 from server.problems import Problem, problem_of
 
 PING_SECONDS = 15
+LAST_SEQ = 2**53 - 1
+"""No log grows longer; a browser counts no further, and a database takes no number of any size."""
 
 
 def stream(
@@ -43,7 +45,7 @@ def last_seen(request: Request, after: int | None = None) -> int:
     if header is None or not header.strip():
         return max(after or 0, 0)
     try:
-        return max(int(header), 0)
+        return min(max(int(header), 0), LAST_SEQ)
     except ValueError:
         detail = "Last-Event-ID must be the id of an event of this thread, which is a whole number"
         raise Problem(422, "Invalid Last-Event-ID", detail) from None

@@ -97,6 +97,13 @@ async def test_a_body_beyond_the_limit_is_refused_stated_or_not(stated: bool) ->
         assert (await client.post("/", content=b"x" * 1024, headers=JSON)).text == "1024"
 
 
+async def test_headers_beyond_the_limit_are_refused() -> None:
+    async with guarded() as client:
+        answer = await client.get("/", headers={f"X-{number}": "x" * 100 for number in range(400)})
+        assert answer.status_code == 431 and "fewer or shorter" in answer.json()["detail"]
+        assert (await client.get("/", headers={"X-Long": "x" * 16_000})).status_code == 200
+
+
 @pytest.mark.parametrize("header", [{"X-Api-Key": KEY}, {"Authorization": f"bearer {KEY}"}])
 async def test_with_a_key_set_nothing_but_the_page_is_served_without_it(header: dict[str, str]) -> None:
     async with guarded(autocode_api_key=KEY) as client:

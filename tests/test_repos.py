@@ -50,6 +50,14 @@ def test_a_folder_whose_repository_begins_above_the_root_is_refused(tmp_path: Pa
         checked(settings, str(tmp_path / "sub"))
 
 
+@pytest.mark.parametrize("named", ["nul\0", "long" * 2000, "circle", "circle/within"])
+def test_a_path_that_cannot_even_be_looked_up_is_refused(tmp_path: Path, named: str) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(Problem, match="no folder can be found") as refused:
+        checked(Settings.load(autocode_home=tmp_path / "home"), str(tmp_path / named))
+    assert refused.value.status_code == 422
+
+
 def test_without_roots_anything_that_is_a_repository_is_allowed(tmp_path: Path) -> None:
     settings = Settings.load(autocode_home=tmp_path / "home")
     assert checked(settings, str(GitRepo(tmp_path / "any").path))

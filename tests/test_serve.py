@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gitrepo import GitRepo
@@ -25,11 +26,16 @@ Serve = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "box.example", ""])
 def test_beyond_loopback_a_key_and_roots_are_required(host: str) -> None:
-    closed = Settings.load(autocode_host=host, autocode_api_key="k", autocode_repos="/srv")
-    check_exposure(closed)
-    for missing in ("autocode_api_key", "autocode_repos"):
-        with pytest.raises(Usage, match=missing.upper()):
-            check_exposure(closed.model_copy(update={missing: None}))
+    named: dict[str, Any] = {"autocode_host": host, "autocode_api_key": "k", "autocode_repos": "/srv"}
+    check_exposure(Settings.load(**named))
+    for blank in (
+        {"autocode_api_key": ""},
+        {"autocode_api_key": "  "},
+        {"autocode_repos": ""},
+        {"autocode_repos": " : "},
+    ):
+        with pytest.raises(Usage, match=next(iter(blank)).upper()):
+            check_exposure(Settings.load(**{**named, **blank}))
     assert not is_loopback(host)
 
 

@@ -70,6 +70,8 @@ def test_a_note_and_a_stop_reach_a_run_and_it_goes_on_when_it_is_told(served: Se
         ("/api/threads/..%2f/events", {}, 404),
         ("/api/threads/stream-known/events", {"Last-Event-ID": "x"}, 422),
         ("/api/threads/stream-known/events?after=-1", {}, 422),
+        (f"/api/threads/stream-known/events?after={10**30}", {}, 422),
+        (f"/threads/stream-known/runs?offset={10**30}", {}, 422),
         ("/nowhere", {}, 404),
         ("/static/../app.py", {}, 404),
         ("/static/%2e%2e/app.py", {}, 404),
@@ -84,6 +86,15 @@ def test_what_is_not_there_is_a_problem_that_says_what_to_do(
         answer = client.get(path, headers=headers)
     assert answer.status_code == status and answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["detail"]
+
+
+def test_an_id_beyond_every_log_is_after_all_that_there_is(served: Served) -> None:
+    headers = {"Last-Event-ID": "9" * 30, "Accept": "application/json"}
+    with served.client() as client:
+        client.post("/api/threads", json={"task": "Write half", "thread_id": "stream-beyond"})
+        assert client.get("/api/threads/stream-beyond/events", headers=headers).json() == []
+        found = client.post("/threads/search", json={"offset": 10**30})
+    assert found.status_code == 422 and "offset" in found.json()["detail"]
 
 
 async def test_a_reader_that_takes_nothing_is_dropped_and_its_source_closed() -> None:

@@ -17,7 +17,7 @@ from server.protocol.assistants import ASSISTANT_ID, GRAPH_ID
 from server.protocol.begin import KEPT, begin, no_thread
 from server.protocol.state import interrupts, plain_with
 from server.protocol.statuses import RUN, ours
-from server.protocol.wire import CancelMany, RunBody, not_served
+from server.protocol.wire import MOST, CancelMany, RunBody, not_served
 
 router = APIRouter(tags=["runs"], responses=responses(404, 409, 501))
 
@@ -104,7 +104,7 @@ async def listing(
     thread_id: str,
     supervisor: Supervised,
     limit: Annotated[int, Query(ge=1, le=1000)] = 10,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=MOST)] = 0,
     status: Annotated[str | None, Query()] = None,
     select: Annotated[list[str] | None, Query()] = None,
 ) -> list[dict[str, Any]]:

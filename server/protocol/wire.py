@@ -13,8 +13,11 @@ from server.problems import Problem
 THREAD_ID = r"^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$"
 """Ours are ten hexadecimal digits, the SDKs' are UUIDs; it becomes part of a branch's name."""
 
+MOST = 2**31 - 1
+"""The farthest that a list can be asked for; a database takes no number of any size."""
+
 Limit = Field(default=10, ge=1, le=1000)
-Offset = Field(default=0, ge=0)
+Offset = Field(default=0, ge=0, le=MOST)
 Metadata = dict[str, Any]
 
 
