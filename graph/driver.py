@@ -14,11 +14,11 @@ from graph.approvals import Approvals
 from graph.builder import Graph
 from graph.events import Event
 from graph.log import Log, entry
+from graph.pulse import Pulse
 from graph.stream import Draft, Translator
 from memory.journal import Journal, RunRow, ThreadBusy
 from nodes.state import Input, State
 
-BEAT_SECONDS = 0.5
 RECURSION_LIMIT = 500
 
 Ready = Callable[[], Coroutine[Any, Any, None]]
@@ -47,14 +47,14 @@ PARKED = Ending(
 
 @dataclass
 class Driver:
-    """One run at work in this process, which holds the thread's lease as `owner`."""
+    """One run at work in this process, which holds the thread's lease."""
 
     journal: Journal
     log: Log
     graph: Graph
     approvals: Approvals
     run: RunRow
-    owner: str
+    pulse: Pulse
     parallel: int
     _work: "asyncio.Task[None] | None" = field(default=None, init=False)
     _ending: Ending | None = field(default=None, init=False)
@@ -173,17 +173,11 @@ class Driver:
                 yield drafts
 
     async def _beat(self) -> None:
-        """Keep the lease alive, count active seconds, and stop the work when somebody asks for it."""
-        while True:
-            await asyncio.sleep(BEAT_SECONDS)
-            try:
-                asked = await self.journal.beat(self.run.thread_id, self.owner, self.run.id, BEAT_SECONDS)
-            except BaseException:
-                self.stop()
-                raise
-            if asked:
-                self.stop()
-                return
+        """Keep the lease; stop the work when somebody asks for it, or when the lease is lost."""
+        try:
+            await self.pulse.hold(self.run.thread_id, self.run.id)
+        finally:
+            self.stop()
 
     async def _outcome(self) -> Ending:
         """How the run ends, from the state the graph left."""

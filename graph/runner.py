@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -18,6 +17,7 @@ from graph.errors import RunnerError, UnknownThread
 from graph.events import EVENT, ApprovalRequired, Event
 from graph.intake import completed
 from graph.log import Log, entry
+from graph.pulse import Pulse
 from graph.resources import open_resources
 from graph.settings import Settings
 from graph.stream import Draft
@@ -42,6 +42,7 @@ class Runner:
     graph: Graph
     checkpointer: BaseCheckpointSaver[str]
     log: Log
+    pulse: Pulse
 
     @classmethod
     @asynccontextmanager
@@ -55,7 +56,8 @@ class Runner:
             checkpointer = await stack.enter_async_context(open_checkpointer(settings.database))
             resources = await stack.enter_async_context(open_resources(settings, journal, say))
             graph = build(resources, checkpointer)
-            yield cls(settings, journal, resources, graph, checkpointer, Log(journal))
+            pulse = Pulse(journal, str(await asyncio.to_thread(this_process)))
+            yield cls(settings, journal, resources, graph, checkpointer, Log(journal), pulse)
 
     @property
     def approvals(self) -> Approvals:
@@ -70,23 +72,23 @@ class Runner:
         run = await self.journal.current_run(thread_id)
         if run and run.status in ("queued", "running", "waiting"):
             raise RunnerError(f"thread {thread_id} has an unfinished run; resume it, or cancel it first")
-        async with self._lease(thread_id, task.get("repo") or "") as owner:
+        async with self._lease(thread_id, task.get("repo") or ""):
             run_id = str(uuid4())
             await self.journal.start_run(run_id, thread_id, task)
-            run = await self.journal.run(run_id)
-            async for event in self.driver(run, owner).drive(resumed=False):
+            run = await self.unfinished(thread_id)
+            async for event in self.driver(run).drive(resumed=False):
                 yield event
 
     async def resume(self, thread_id: str, answers: Answers | None = None) -> AsyncIterator[Event]:
         """Go on with the thread's unfinished run; `answers` maps interrupt ids to a human's decisions."""
         run = await self.unfinished(thread_id)
         await self.ready(run.input["repo"])
-        async with self._lease(thread_id, run.input["repo"]) as owner:
+        async with self._lease(thread_id, run.input["repo"]):
             for event in self.log.tell(*await self.approvals.answer(run, answers or {})):
                 yield event
             await self.journal.continue_run(run.id)
             await self.journal.completions.abandon_all(run.id)
-            async for event in self.driver(run, owner).drive(resumed=True):
+            async for event in self.driver(run).drive(resumed=True):
                 yield event
 
     async def cancel(self, thread_id: str) -> bool:
@@ -157,16 +159,15 @@ class Runner:
             raise RunnerError(f"thread {thread_id} has nothing to resume: its last run ended as {run.status}")
         return run
 
-    def driver(self, run: Any, owner: str) -> Driver:
-        """What carries `run` in this process, which holds its thread as `owner`."""
+    def driver(self, run: RunRow) -> Driver:
+        """What carries `run` in this process, which holds its thread."""
         parallel = self.settings.max_parallel_workers
-        return Driver(self.journal, self.log, self.graph, self.approvals, run, owner, parallel)
+        return Driver(self.journal, self.log, self.graph, self.approvals, run, self.pulse, parallel)
 
     @asynccontextmanager
-    async def _lease(self, thread_id: str, repo: str) -> AsyncIterator[str]:
-        owner = str(this_process())
-        await self.journal.acquire(thread_id, repo, owner)
+    async def _lease(self, thread_id: str, repo: str) -> AsyncIterator[None]:
+        await self.journal.acquire(thread_id, repo, self.pulse.owner)
         try:
-            yield owner
+            yield
         finally:
-            await asyncio.shield(self.journal.release(thread_id, owner))
+            await asyncio.shield(self.journal.release(thread_id, self.pulse.owner))

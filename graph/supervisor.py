@@ -20,16 +20,19 @@ from graph.follow import Tails
 from graph.fork import fork
 from graph.intake import completed, named, opened, scratch
 from graph.notes import note
+from graph.pace import Pace
 from graph.runner import Runner
 from graph.settings import Settings
 from memory.journal import Journal, JournalError, RunRow, RunUnfinished
-from memory.owner import this_process
 from nodes.state import Input
 
 Strategy = Literal["reject", "enqueue", "interrupt"]
 
 LOOK_SECONDS = 1.0
 """How often the queue is looked at for runs whose threads other processes have let go."""
+
+FEW = 4
+"""So many runs begin at once; more of them begin one after another."""
 
 WITHDRAWN = Ending.of("cancelled", "cancelled before it began")
 CANCELLED = Ending.of("cancelled", "cancelled by the user")
@@ -43,11 +46,11 @@ class Supervisor:
     runner: Runner
     tails: Tails
     say: Callable[[str], None]
-    owner: str
     _drivers: dict[str, Driver] = field(default_factory=dict)
     _tasks: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     _held_back: set[str] = field(default_factory=set)
     _pumping: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _pace: Pace = field(default_factory=Pace)
     _closing: bool = False
 
     @classmethod
@@ -60,7 +63,7 @@ class Supervisor:
             runner = await stack.enter_async_context(Runner.open(settings, say))
             tails = Tails(runner.journal)
             runner.log.hear = tails.hear
-            supervisor = cls(runner, tails, say, str(await asyncio.to_thread(this_process)))
+            supervisor = cls(runner, tails, say)
             await supervisor._begin(settings.resume_on_start)
             looking = asyncio.create_task(supervisor._look())
             stack.push_async_callback(supervisor.aclose)
@@ -225,27 +228,33 @@ class Supervisor:
             for run in await self.journal.queue(room + len(self._held_back) + len(self._tasks)):
                 if room <= 0 or run.id in self._held_back or run.id in self._tasks:
                     continue
-                if await self.journal.claim(run.id, self.owner):
+                if await self.journal.claim(run.id, self.runner.pulse.owner):
                     room -= 1
                     self._tasks[run.id] = asyncio.create_task(self._carry(run))
 
     async def _carry(self, run: RunRow) -> None:
         """Carry a run that this process has claimed to its end or park; the log tells what came of it."""
-        driver = self._drivers[run.id] = self.runner.driver(run, self.owner)
+        driver = self._drivers[run.id] = self.runner.driver(run)
         try:
             resumed = await self.journal.began(run.thread_id, run.id)
             if resumed:
                 await self.journal.completions.abandon_all(run.id)
-            async for _ in driver.drive(resumed, partial(self.runner.ready, run.input["repo"])):
+            async for _ in driver.drive(resumed, partial(self._ready, run.input["repo"])):
                 pass
         except Exception as error:
             self.say(f"run {run.id} on thread {run.thread_id}: {error}")
         finally:
             del self._drivers[run.id]
             with suppress(JournalError):  # a lease that cannot be given back runs out
-                await self.journal.release(run.thread_id, self.owner)
+                await self.journal.release(run.thread_id, self.runner.pulse.owner)
             del self._tasks[run.id]
         await self._look_now()
+
+    async def _ready(self, repo: str) -> None:
+        """Let a run begin once what it needs is there, and the runs before it have begun."""
+        if len(self._tasks) > FEW:
+            await self._pace.turn()
+        await self.runner.ready(repo)
 
     async def _look(self) -> None:
         while True:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, bindparam, select, update
 
 from memory.database import Database, JournalError, transaction, view
 from memory.masks import LARGEST, masked, shortened
@@ -85,14 +85,11 @@ class Log:
         return record
 
     def _append_all(self, connection: Connection, entries: list[Entry]) -> list[Record | None]:
-        numbers = {
-            thread_id: _reserve(connection, thread_id, count)
-            for thread_id, count in sorted(Counter(entry.thread_id for entry in entries).items())
-        }
+        numbers = _reserve(connection, Counter(entry.thread_id for entry in entries))
         records: list[Record | None] = []
         rows: list[dict[str, Any]] = []
         for entry in entries:
-            number = numbers[entry.thread_id]
+            number = numbers.get(entry.thread_id)
             if number is None:
                 records.append(None)
                 continue
@@ -118,8 +115,14 @@ class Log:
         return {**vars(record), "data": text}, record
 
 
-def _reserve(connection: Connection, thread_id: str, count: int) -> int | None:
-    """Take `count` numbers of a thread's log and give the first; None where there is no such thread."""
-    step = update(threads).where(threads.c.id == thread_id).values(last_seq=threads.c.last_seq + count)
-    last = connection.execute(step.returning(threads.c.last_seq)).scalar_one_or_none()
-    return None if last is None else int(last) - count + 1
+def _reserve(connection: Connection, counts: Mapping[str, int]) -> dict[str, int]:
+    """Take so many numbers of each thread's log and give the first ones; no entry for an unknown thread.
+
+    Two statements for any number of threads: beside a busy event loop each one waits for the interpreter.
+    """
+    query = select(threads.c.id, threads.c.last_seq).where(threads.c.id.in_(counts)).order_by(threads.c.id)
+    ends = {row.id: row.last_seq for row in connection.execute(query.with_for_update())}
+    if ends:
+        step = update(threads).where(threads.c.id == bindparam("thread")).values(last_seq=bindparam("end"))
+        connection.execute(step, [{"thread": id, "end": end + counts[id]} for id, end in ends.items()])
+    return {thread_id: end + 1 for thread_id, end in ends.items()}

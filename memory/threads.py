@@ -59,19 +59,20 @@ class Threads:
         connection.execute(delete(threads).where(threads.c.id == thread_id))
 
     @transaction
-    def beat(self, connection: Connection, thread_id: str, owner: str, run_id: str, seconds: float) -> bool:
-        """Renew the lease and add active seconds to the run; True when a cancel was asked for.
+    def beat(
+        self, connection: Connection, owner: str, held: Mapping[str, str], seconds: float
+    ) -> dict[str, bool]:
+        """Renew an owner's leases and add active seconds to their runs; `held` names each thread's run.
 
-        ThreadBusy when another process has taken the thread over, as after a long suspension.
+        Says of each thread whether a cancel was asked for; one that is left out has been taken over by
+        another process, as after a long suspension.
         """
-        mine = update(threads).where(_held_by(thread_id, owner)).values(heartbeat=time.time())
-        worked = update(runs).where(runs.c.id == run_id).values(seconds=runs.c.seconds + seconds)
-        row = connection.execute(mine.returning(threads.c.cancel)).one_or_none()
-        if row is None:
-            holder = select(threads.c.owner).where(threads.c.id == thread_id)
-            raise ThreadBusy(thread_id, connection.scalar(holder) or "nobody")
-        connection.execute(worked)
-        return bool(row.cancel)
+        mine = update(threads).where(threads.c.owner == owner, threads.c.id.in_(held))
+        beaten = mine.values(heartbeat=time.time()).returning(threads.c.id, threads.c.cancel)
+        asked = {row.id: bool(row.cancel) for row in connection.execute(beaten)}
+        at_work = runs.c.id.in_([held[thread_id] for thread_id in asked])
+        connection.execute(update(runs).where(at_work).values(seconds=runs.c.seconds + seconds))
+        return asked
 
     @transaction
     def release(self, connection: Connection, thread_id: str, owner: str) -> None:

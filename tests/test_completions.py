@@ -103,9 +103,9 @@ async def test_what_is_left_caps_the_reply_and_too_little_is_refused(journal: Jo
 
 async def test_time_at_work_is_a_limit_too(journal: Journal) -> None:
     await journal.acquire("t", "/repo", "me")
-    await journal.beat("t", "me", "r", 59.0)
+    await journal.beat("me", {"t": "r"}, 59.0)
     await journal.completions.release(await reserve(journal.completions, key(), Limits(seconds=60)))
-    await journal.beat("t", "me", "r", 1.5)
+    await journal.beat("me", {"t": "r"}, 1.5)
     with pytest.raises(BudgetSpent, match="60 of 60 seconds"):
         await reserve(journal.completions, key(), Limits(seconds=60))
 

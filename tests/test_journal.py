@@ -119,22 +119,23 @@ async def test_a_process_on_another_host_holds_the_lease_as_long_as_its_heart_be
         database.execute("UPDATE threads SET heartbeat = heartbeat - 60")
     database.close()
     await journal.acquire("t", "/repo", "me")
-    with pytest.raises(ThreadBusy, match="me"):
-        await journal.beat("t", far, "r", 1.0)
+    assert await journal.beat(far, {"t": "r"}, 1.0) == {}
     await journal.release("t", far)
-    assert not await journal.beat("t", "me", "r", 1.0)
+    assert await journal.beat("me", {"t": "r"}, 1.0) == {"t": False}
 
 
 async def test_a_cancel_reaches_the_live_owner_with_its_next_beat_and_nobody_else(journal: Journal) -> None:
     assert not await journal.ask_cancel("t")
     await journal.acquire("t", "/repo", "me")
-    assert not await journal.beat("t", "me", "r", 0.0)
+    await journal.acquire("other", "/repo", "me")
+    held = {"t": "r", "other": "r2"}
+    assert await journal.beat("me", held, 0.0) == {"t": False, "other": False}
     assert await journal.ask_cancel("t")
-    assert await journal.beat("t", "me", "r", 0.0)
+    assert await journal.beat("me", held, 0.0) == {"t": True, "other": False}
     await journal.release("t", "me")
     assert not await journal.ask_cancel("t")
     await journal.acquire("t", "/repo", "me")
-    assert not await journal.beat("t", "me", "r", 0.0)
+    assert await journal.beat("me", {"t": "r"}, 0.0) == {"t": False}
 
 
 async def test_threads_show_their_newest_run_newest_thread_first(journal: Journal) -> None:
@@ -145,7 +146,7 @@ async def test_threads_show_their_newest_run_newest_thread_first(journal: Journa
     await journal.release("a", "me")
     await journal.start_run("a2", "a", {"task": "second of a", "options": {"parallel": False}})
     for _ in range(2):
-        await journal.beat("b", "me", "b1", 1.5)
+        await journal.beat("me", {"b": "b1"}, 1.5)
     rows = [(row.id, row.task, row.status, row.owner) for row in await journal.threads()]
     assert rows == [("b", "first of b", "running", "me"), ("a", "second of a", "running", None)]
     await journal.finish_run("a2", "waiting")

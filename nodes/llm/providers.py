@@ -114,7 +114,8 @@ class OpenAIWire(_Library):
         )
 
     def warm(self) -> None:
-        from langchain_openai import ChatOpenAI  # noqa: F401  # the import is what is wanted
+        import openai.resources.chat  # noqa: F401  # the import is what is wanted
+        from langchain_openai import ChatOpenAI  # noqa: F401  # likewise
 
     def limit(self, tokens: int) -> dict[str, Any]:
         """ChatOpenAI renames `max_tokens` for OpenAI's newer models; other servers know only the old name."""

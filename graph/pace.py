@@ -1,0 +1,29 @@
+"""When the next run may begin: beginnings are work for the one event loop, which live readers wait for."""
+
+import asyncio
+
+TICK = 0.05
+"""Seconds between two beginnings while others are at work."""
+
+LATE = 0.03
+"""Seconds by which a timer may fire late in a loop that keeps up."""
+
+LONGEST = 10
+"""Ticks after which a run begins, however busy the loop is."""
+
+
+class Pace:
+    """Lets runs begin one by one, the next when the loop keeps up with those that are at work."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def turn(self) -> None:
+        """Wait for a run's turn to begin."""
+        clock = asyncio.get_running_loop().time
+        async with self._turn:
+            for _ in range(LONGEST):
+                due = clock() + TICK
+                await asyncio.sleep(TICK)
+                if clock() - due < LATE:
+                    return
