@@ -31,9 +31,6 @@ Strategy = Literal["reject", "enqueue", "interrupt"]
 LOOK_SECONDS = 1.0
 """How often the queue is looked at for runs whose threads other processes have let go."""
 
-FEW = 4
-"""So many runs begin at once; more of them begin one after another."""
-
 WITHDRAWN = Ending.of("cancelled", "cancelled before it began")
 CANCELLED = Ending.of("cancelled", "cancelled by the user")
 INTERRUPTED = Ending.of("cancelled", "another run took its place")
@@ -251,9 +248,8 @@ class Supervisor:
         await self._look_now()
 
     async def _ready(self, repo: str) -> None:
-        """Let a run begin once what it needs is there, and the runs before it have begun."""
-        if len(self._tasks) > FEW:
-            await self._pace.turn()
+        """Let a run begin when its turn has come and what it needs is there."""
+        await self._pace.turn(len(self._tasks))
         await self.runner.ready(repo)
 
     async def _look(self) -> None:

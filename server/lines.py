@@ -21,7 +21,8 @@ from graph.events import (
     ToolResult,
     VerdictGiven,
 )
-from server.progress import QUIET, Progress, recalled, told
+from server.progress import Progress, recalled, told
+from server.row import QUIET
 from server.wording import clean, clock, count, first, line, lines_changed
 
 Write = Callable[[str], None]

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from graph.events import Event
 from nodes.state import Options, Plan
-from server.progress import Look, Progress, Row
+from server.progress import Progress
+from server.row import Look, Row
 from server.wording import clock, count, first, line, money
 
 GLYPHS: dict[Look, tuple[str, str, str]] = {

@@ -1,5 +1,6 @@
 """The commands that look at threads and take their results."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,11 +10,11 @@ from rich.text import Text
 
 from graph.events import EVENT, Event
 from graph.notes import note
-from graph.runner import Runner
+from graph.runner import FINAL, Runner
 from graph.settings import Settings
 from memory.journal import Journal, ThreadRow
 from server import approvals
-from server.exits import Exit, Usage
+from server.exits import Exit, Unready, Usage
 from server.face import Face
 from server.progress import Progress
 from server.result import Result
@@ -28,6 +29,11 @@ STYLES = {
     "budget": "red",
     "waiting": "bold yellow",
 }
+
+STOP_SECONDS = 10.0
+"""How long a cancelled run may take to stop; it mostly takes one."""
+
+LOOK_SECONDS = 0.1
 
 
 async def listing(settings: Settings, face: Face, prune: float | None = None) -> Exit:
@@ -103,13 +109,29 @@ async def apply(settings: Settings, face: Face, thread: str, yes: bool, unverifi
 
 
 async def stopped(settings: Settings, face: Face, thread: str) -> bool:
-    """Ask a live owner of the thread to stop, without the weight of the runner; False when there is none."""
+    """Have a live owner of the thread stop, without the weight of the runner; False when there is none."""
     async with _journal(settings) as journal:
         await _thread(journal, thread)
-        asked = await journal.ask_cancel(thread)
-    if asked:
-        face.say(f"Cancelled. Go on with: autocode resume {thread}")
-    return asked
+        if not await journal.ask_cancel(thread):
+            return False
+        row = await _let_go(journal, thread)
+    if row.owner:
+        who = f"process {line(row.owner)} was asked to stop, and has not within {STOP_SECONDS} s"
+        raise Unready(f"{who}; end that process: the run is resumable as after a crash")
+    ended = "Cancelled." if row.status == "cancelled" else f"It ended by itself: {line(row.status)}."
+    then = f"autocode show {thread}" if row.status in FINAL else f"autocode resume {thread}"
+    face.say(f"{ended} Go on with: {then}")
+    return True
+
+
+async def _let_go(journal: Journal, thread: str) -> ThreadRow:
+    """The thread once its owner has let it go, or when that takes too long."""
+    for _ in range(int(STOP_SECONDS / LOOK_SECONDS)):
+        row = await _thread(journal, thread)
+        if not row.owner:
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+    return row
 
 
 async def noted(settings: Settings, face: Face, thread: str, text: str) -> Exit:

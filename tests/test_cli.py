@@ -524,7 +524,11 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on(ready: Bench, how: str) -> 
                     break
             if how == "cancel":
                 assert autocode("resume", "t1").exit_code == 2
-                assert autocode("cancel", "t1").exit_code == 0
+                cancelled = autocode("cancel", "t1")
+                assert (cancelled.exit_code, "Cancelled. Go on with" in cancelled.stderr) == (0, True)
+                assert (
+                    "cancelled" in autocode("threads").stdout
+                )  # told once it is so, not when it is asked for
             else:
                 child.send_signal(signal.Signals[f"SIG{how}"])
             rest, complaint = child.communicate(timeout=20)
