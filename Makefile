@@ -1,7 +1,7 @@
 # All that a newcomer needs. Each target first sets up what is missing (bootstrap.sh).
 bin := .venv/bin
 
-.PHONY: demo serve test check constraints
+.PHONY: demo serve test coverage check constraints
 
 demo:         ## a task, carried out before your eyes: no key, no Docker, no network
 	@./bootstrap.sh sandbox
@@ -11,7 +11,11 @@ serve:        ## the web page and the APIs, on http://127.0.0.1:8000
 	@./bootstrap.sh sandbox
 	@$(bin)/autocode serve
 
-test:         ## every test, with coverage
+test:         ## every test
+	@./bootstrap.sh sandbox
+	@$(bin)/python -m pytest -n auto --maxprocesses 4
+
+coverage:     ## every test, and which lines none of them ran; takes twice as long
 	@./bootstrap.sh sandbox
 	@$(bin)/python -m pytest -n auto --maxprocesses 4 --cov --cov-report term
 

@@ -105,7 +105,7 @@ class Policy:
         if self.key is None:
             return
         given = _keys(scope, headers)
-        if not any(hmac.compare_digest(one.encode(), self.key.encode()) for one in given):
+        if not any(hmac.compare_digest(one, self.key.strip().encode()) for one in given):
             detail = "this server wants its key (AUTOCODE_API_KEY): send it as the header X-Api-Key, or as "
             challenge = {"WWW-Authenticate": "Bearer"}
             raise Problem(401, "Key missing or wrong", f"{detail}Authorization: Bearer KEY", challenge)
@@ -234,16 +234,17 @@ def _is_number(name: str) -> bool:
     return True
 
 
-def _keys(scope: Scope, headers: Headers) -> Iterable[str]:
-    yield from headers.getlist("x-api-key")
+def _keys(scope: Scope, headers: Headers) -> Iterable[bytes]:
+    for value in headers.getlist("x-api-key"):
+        yield value.encode("latin-1")  # as it came: a key may have other letters
     for value in headers.getlist("authorization"):
         scheme, _, token = value.partition(" ")
         if scheme.lower() == "bearer":
-            yield token.strip()
+            yield token.strip().encode("latin-1")
     for offered in scope.get("subprotocols", ()):
         if offered.startswith(KEY_PREFIX):
             coded = offered.removeprefix(KEY_PREFIX)
             try:
-                yield base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4)).decode()
+                yield base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4))
             except (binascii.Error, ValueError):
                 continue

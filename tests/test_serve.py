@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from gitrepo import GitRepo
 from runs import Bench, script
@@ -93,13 +94,13 @@ def test_a_server_that_ends_in_mid_run_goes_on_at_its_next_start_and_readers_mis
 
 def test_a_server_with_a_key_serves_its_owner_alone(bench: Bench, tmp_path: Path) -> None:
     inside, outside = tmp_path / "repo", GitRepo(tmp_path / "outside").path
-    settings = {"AUTOCODE_API_KEY": "a key of mine", "AUTOCODE_REPOS": str(inside)}
+    settings = {"AUTOCODE_API_KEY": " a key of mine, mein Schlüssel ", "AUTOCODE_REPOS": str(inside)}
     with Served(bench.home, bench.desk, **settings) as server, server.client() as client:
         assert client.get("/health").json()["status"] == "ok" and client.get("/").is_success
         assert client.get("/api/threads").status_code == 401
         with pytest.raises(InvalidStatus, match="401"), connect(f"ws{server.url[4:]}/api/ws", proxy=None):
             pass
-        client.headers["X-Api-Key"] = "a key of mine"
+        client.headers = httpx.Headers([(b"X-Api-Key", "a key of mine, mein Schlüssel".encode())])
         assert client.get("/api/threads").json() == []
         refused = client.post("/api/threads", json={"task": "x", "repo": str(outside)})
         assert refused.status_code == 403 and "AUTOCODE_REPOS" in refused.json()["detail"]

@@ -30,17 +30,20 @@ for part in (assistants, threads, streams, runs):
     router.include_router(part.router)
 
 UNSERVED = {
-    "crons": ["/runs/crons", "/runs/crons/{rest:path}", "/threads/{thread_id}/runs/crons"],
-    "store": ["/store/{rest:path}"],
-    "prune: DELETE /threads/ID removes one thread": ["/threads/prune"],
-    "assistants of your own": ["/assistants"],
-    "changing the assistant": ["/assistants/{assistant_id}", "/assistants/{assistant_id}/latest"],
-    "the stream of a thread: join its runs": ["/threads/{thread_id}/stream"],
-    "event streaming v2": ["/threads/{thread_id}/stream/events", "/threads/{thread_id}/commands"],
-    "patching a state's metadata": ["/threads/{thread_id}/state"],
-    "the storage of a thread": ["/threads/{thread_id}/storage"],
-}
-"""What else the SDKs can ask for, by its name."""
+    "crons": {"/runs/crons": "GET POST", "/runs/crons/{rest:path}": "GET POST PATCH DELETE",
+              "/threads/{thread_id}/runs/crons": "GET POST"},
+    "store": {"/store/{rest:path}": "GET POST PUT DELETE"},
+    "prune: DELETE /threads/ID removes one thread": {"/threads/prune": "POST"},
+    "assistants of your own": {"/assistants": "POST"},
+    "changing the assistant": {"/assistants/{assistant_id}": "PATCH DELETE",
+                               "/assistants/{assistant_id}/latest": "POST"},
+    "the stream of a thread: join its runs": {"/threads/{thread_id}/stream": "GET POST"},
+    "event streaming v2": {"/threads/{thread_id}/stream/events": "GET POST",
+                           "/threads/{thread_id}/commands": "GET POST"},
+    "patching a state's metadata": {"/threads/{thread_id}/state": "PATCH"},
+    "the storage of a thread": {"/threads/{thread_id}/storage": "GET POST PUT DELETE"},
+}  # fmt: skip
+"""What else the SDKs can ask for, by its name: the paths and their methods. Any other method is a 405."""
 
 
 def _refusal(feature: str) -> Any:
@@ -51,6 +54,5 @@ def _refusal(feature: str) -> Any:
 
 
 for feature, paths in UNSERVED.items():
-    for path in paths:
-        methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-        router.add_api_route(path, _refusal(feature), methods=methods, include_in_schema=False)
+    for path, methods in paths.items():
+        router.add_api_route(path, _refusal(feature), methods=methods.split(), include_in_schema=False)
