@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 _IDLER = 65534
+_SHARES = 256
+"""Of the processors when all are wanted; processes outside have 1024, so that the server comes first."""
 _STOPPED = ("exited", "dead")
 
 
@@ -166,6 +168,7 @@ def _host_config(client: "DockerClient", limits: Limits) -> Any:
         mem_limit=total_memory(limits),
         memswap_limit=total_memory(limits),
         nano_cpus=int(limits.cpus * 1e9),
+        cpu_shares=_SHARES,
         pids_limit=limits.processes,
         shm_size=limits.tmp_mb * 2**20,
         ulimits=[Ulimit(name="core", soft=0, hard=0)],

@@ -49,7 +49,7 @@ class Jailed:
             prefix, files = await asyncio.to_thread(jail.arguments, limits, info_end, "memory" in cgroups)
             passed += files
             process = await asyncio.create_subprocess_exec(
-                *_limited(cgroups, cgroup, [*prefix, *script]),
+                *_limited(cgroup, [*prefix, *script]),
                 stdin=far.fileno(),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -122,9 +122,8 @@ class Jailed:
         self._receiver.close()
 
 
-def _limited(cgroups: Cgroups, cgroup: Cgroup, command: list[str]) -> list[str]:
-    if "cpu" not in cgroups:
-        command = ["nice", "-n", "10", *command]
+def _limited(cgroup: Cgroup, command: list[str]) -> list[str]:
+    command = ["nice", "-n", "10", *command]  # whoever runs it, and its readers, come first
     if cgroup.directories:
         command = ["/bin/sh", "-c", _JOIN, "sh", *map(str, cgroup.directories), "--", *command]
     return command

@@ -17,7 +17,7 @@ from memory.embeddings import EmbeddingError, EmbeddingSettings, choose, open_em
 from memory.embeddings.minilm import CHROMA_CACHE, is_model
 
 TEXTS = ["def read_file(path): return open(path)", "readFile", "close the socket", "", "größe 漢字"]
-MODEL = Path(os.environ.get("EMBEDDINGS_MODEL_DIR") or Path.home() / CHROMA_CACHE)
+MODEL = Path(os.environ.get("TEST_MODEL_DIR") or Path.home() / CHROMA_CACHE)
 
 
 class OpenAi:
@@ -95,7 +95,7 @@ def test_hashed_words_need_nothing_and_are_the_same_in_every_process() -> None:
 
 def test_minilm_gives_a_text_the_same_vector_in_any_company() -> None:
     if not is_model(MODEL):
-        pytest.skip("MiniLM is not on this machine; EMBEDDINGS_MODEL_DIR names it")
+        pytest.skip("MiniLM is not on this machine; TEST_MODEL_DIR names it")
     embedder = open_embedder(EmbeddingSettings("auto", MODEL))
     rows = embedder.embed([*TEXTS, "word " * 1_000])
     assert rows.shape == (6, 384) and embedder.key.startswith("minilm-384") and str(MODEL) in embedder.why
