@@ -66,6 +66,7 @@ def model(pipe: Connection, tokens: int, rate: float) -> None:
 
     desk = Desk(tokens_per_second=rate)
     desk.on("You are the planner", json.dumps(PLAN)).on("You are a coder", stamped)
+    desk.on("You are the critic", json.dumps({"verdict": "PASS", "reasons": []}))
     desk.on("You are", "NO TESTS: it is a bench")
     with desk:
         pipe.send(desk.url)

@@ -73,6 +73,7 @@ class Database:
 
     def __init__(self, engine: Engine, where: str) -> None:
         self._engine = engine
+        self._connection: Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self.where = where
 
@@ -99,9 +100,12 @@ class Database:
         return await asyncio.shield(asyncio.wrap_future(self._thread.submit(self._run, work, writes)))
 
     def _run(self, work: Callable[[Connection], T], writes: bool) -> T:
-        engine = self._engine.execution_options(writes=writes)
-        with explained(self.where), engine.begin() as connection:
-            return work(connection)
+        with explained(self.where):
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            self._connection.execution_options(writes=writes)
+            with self._connection.begin():
+                return work(self._connection)
 
     def insert(self, table: Table) -> Any:
         """An INSERT that knows ON CONFLICT, which both dialects spell alike but SQLAlchemy keeps apart."""

@@ -12,6 +12,18 @@ from memory.masks import LARGEST, masked, shortened
 from memory.rows import Entry, Record, now
 from memory.tables import events, outputs, runs, threads
 
+ENDS = select(threads.c.id, threads.c.last_seq).where(threads.c.id.in_(bindparam("ids", expanding=True)))
+LOCKED = ENDS.order_by(threads.c.id).with_for_update()
+ADVANCE = update(threads).where(threads.c.id == bindparam("thread")).values(last_seq=bindparam("end"))
+ADVANCE_ONE = (
+    update(threads)
+    .where(threads.c.id == bindparam("thread"))
+    .values(last_seq=threads.c.last_seq + bindparam("count"))
+    .returning(threads.c.last_seq)
+)
+INSERT = events.insert()
+"""Made once: SQLAlchemy takes longer over a statement than SQLite does."""
+
 
 class Log:
     """Events of all threads."""
@@ -60,8 +72,7 @@ class Log:
     @view
     def ends(self, connection: Connection, thread_ids: Collection[str]) -> dict[str, int]:
         """The newest `seq` of each of these threads that exists."""
-        query = select(threads.c.id, threads.c.last_seq).where(threads.c.id.in_(thread_ids))
-        return {row.id: row.last_seq for row in connection.execute(query)}
+        return {row.id: row.last_seq for row in connection.execute(ENDS, {"ids": list(thread_ids)})}
 
     @view
     def quiet(self, connection: Connection, thread_id: str, run_id: str, after: int) -> bool:
@@ -98,7 +109,7 @@ class Log:
             rows.append(row)
             records.append(record)
         if rows:
-            connection.execute(events.insert(), rows)
+            connection.execute(INSERT, rows)
         return records
 
     def _row(self, connection: Connection, entry: Entry, seq: int) -> tuple[dict[str, Any], Record]:
@@ -118,11 +129,13 @@ class Log:
 def _reserve(connection: Connection, counts: Mapping[str, int]) -> dict[str, int]:
     """Take so many numbers of each thread's log and give the first ones; no entry for an unknown thread.
 
-    Two statements for any number of threads: beside a busy event loop each one waits for the interpreter.
+    One statement for one thread, two for many: beside a busy event loop each one waits for the interpreter.
     """
-    query = select(threads.c.id, threads.c.last_seq).where(threads.c.id.in_(counts)).order_by(threads.c.id)
-    ends = {row.id: row.last_seq for row in connection.execute(query.with_for_update())}
+    if len(counts) == 1:
+        ((thread, count),) = counts.items()
+        end = connection.scalar(ADVANCE_ONE, {"thread": thread, "count": count})
+        return {} if end is None else {thread: end - count + 1}
+    ends = {row.id: row.last_seq for row in connection.execute(LOCKED, {"ids": list(counts)})}
     if ends:
-        step = update(threads).where(threads.c.id == bindparam("thread")).values(last_seq=bindparam("end"))
-        connection.execute(step, [{"thread": id, "end": end + counts[id]} for id, end in ends.items()])
+        connection.execute(ADVANCE, [{"thread": id, "end": end + counts[id]} for id, end in ends.items()])
     return {thread_id: end + 1 for thread_id, end in ends.items()}

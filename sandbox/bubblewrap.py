@@ -16,6 +16,7 @@ from sandbox.jail import Jail, namespaces
 from sandbox.jailed import Jailed
 from sandbox.output import Output
 from sandbox.report import place_report, read_report
+from sandbox.room import Room
 from sandbox.script import run_script
 from sandbox.watch import Watched, watch
 
@@ -45,6 +46,7 @@ class Bubblewrap:
         self._jail = jail
         self._cgroups = cgroups
         self._version = version
+        self._room = Room()
         self._endings = Endings()
 
     @classmethod
@@ -90,13 +92,14 @@ class Bubblewrap:
     ) -> Result:
         placed, report = place_report(command)
         output = Output(limits.output_bytes, on_output)
-        starting = asyncio.ensure_future(self._start(limits, run_script(placed, output.mark, report)))
-        try:
-            cgroup, jailed = await asyncio.shield(starting)
-            watched = await self._watch(jailed, files, limits, output)
-            out_of_memory = jailed.outgrown or await asyncio.to_thread(cgroup.ooms) > 0
-        finally:
-            await self._endings.finish(_take_down(starting))
+        async with self._room.here():
+            starting = asyncio.ensure_future(self._start(limits, run_script(placed, output.mark, report)))
+            try:
+                cgroup, jailed = await asyncio.shield(starting)
+                watched = await self._watch(jailed, files, limits, output)
+                out_of_memory = jailed.outgrown or await asyncio.to_thread(cgroup.ooms) > 0
+            finally:
+                await self._endings.finish(_take_down(starting))
         stdout, stderr = output.texts(report)
         return Result(
             exit_code=128 + signal.SIGKILL if watched.timed_out or jailed.outgrown else jailed.exit_code,

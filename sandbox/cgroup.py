@@ -27,6 +27,9 @@ _FILES: Mapping[tuple[int, Resource], str] = {
     (2, "cpu"): "cpu.max",
     (2, "pids"): "pids.max",
 }
+_SHARE: Mapping[int, tuple[str, int]] = {1: ("cpu.shares", 128), 2: ("cpu.weight", 12)}
+"""An eighth of an ordinary group's: `nice` counts within a group alone, and who runs programs comes first."""
+
 _NAME = re.compile(r"autocode-(\d+)-(\d+)-[\w-]+")
 _numbers = itertools.count()
 
@@ -139,6 +142,8 @@ def _limit(version: int, directory: Path, resource: Resource, limits: Limits) ->
     elif resource == "cpu":
         quota = max(1000, int(limits.cpus * _PERIOD_US))
         file.write_text(str(quota) if version == 1 else f"{quota} {_PERIOD_US}")
+        name, share = _SHARE[version]
+        (directory / name).write_text(str(share))
     else:
         _limit_memory(version, file, total_memory(limits))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 _IDLER = 65534
-_SHARES = 256
+_SHARES = 128
 """Of the processors when all are wanted; processes outside have 1024, so that the server comes first."""
 _STOPPED = ("exited", "dead")
 

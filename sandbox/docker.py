@@ -16,6 +16,7 @@ from sandbox.image import digest, ready_image
 from sandbox.output import Output
 from sandbox.pool import Pool
 from sandbox.report import MAX_BYTES, place_report, read_report
+from sandbox.room import AT_ONCE, Room
 from sandbox.script import collect_script, run_script, send_files
 from sandbox.watch import Watched, watch
 
@@ -29,7 +30,6 @@ START = (
 """The cure where no engine answers."""
 
 _KILLED = 128 + signal.SIGKILL
-_AT_ONCE = 16
 _PING_SECONDS = 5
 _CALL_SECONDS = 60
 _COLLECT_SECONDS = 15.0
@@ -53,8 +53,8 @@ class Docker:
         self._image = image
         self._identity = identity
         # Threads of its own: a reader waits in one as long as its program runs, and killing needs another.
-        self._threads = ThreadPoolExecutor(4 * _AT_ONCE, thread_name_prefix="docker")
-        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._threads = ThreadPoolExecutor(4 * AT_ONCE, thread_name_prefix="docker")
+        self._room = Room()
         self._pool = Pool(self._create, self._is_running, self._discard)
         self._shape = _shape(_DEFAULT)
         self._endings = Endings()
@@ -93,7 +93,7 @@ class Docker:
     ) -> Result:
         placed, report = place_report(command)
         output = Output(limits.output_bytes, on_output)
-        async with self._room:
+        async with self._room.here():
             self._shape = _shape(limits)
             container = await self._pool.take(self._shape)
             try:
@@ -189,7 +189,7 @@ def connect() -> "DockerClient":
         quick = docker.from_env(timeout=_PING_SECONDS)
         quick.ping()
         quick.close()
-        return docker.from_env(timeout=_CALL_SECONDS, max_pool_size=4 * _AT_ONCE)
+        return docker.from_env(timeout=_CALL_SECONDS, max_pool_size=4 * AT_ONCE)
     except (DockerException, OSError) as error:
         raise NoEngine(f"no Docker Engine answers ({error}); {START}") from error
 

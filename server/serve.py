@@ -9,18 +9,22 @@ import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import uvicorn
 
 from graph.settings import Settings
 from graph.supervisor import Supervisor
+from memory.vectors import VectorsUnavailable, load
 from server.app import create_app
 from server.exits import Exit, Unready, Usage
 from server.face import Face
 from server.guard import HEADER_BYTES, log
 from server.signals import leave, stopping
 from server.wording import line
+
+SWEEPS = (10_000, 20, 50)
+"""When Python looks for garbage in cycles: with fifty runs at work, a whole sweep halts them for 0.1 s."""
 
 GRACE_SECONDS = 2
 """How long answers that are under way may take once the server ends; their runs are parked by then."""
@@ -128,9 +132,14 @@ def _warm(supervisor: Supervisor) -> None:
 
     Its sweeps through the libraries would halt all readers for 0.4 s every few seconds.
     """
-    supervisor.runner.resources.models.warm()
+    resources = supervisor.runner.resources
+    resources.models.warm()
+    if resources.memory:
+        with suppress(VectorsUnavailable):  # whoever searches is told
+            load()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*SWEEPS)
 
 
 def _end(server: _Server, face: Face) -> None:

@@ -1,12 +1,12 @@
 """Pieces of a reply are joined before the client library sees them; nothing but text is touched."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+from desk import Desk
+from openai import DefaultAioHttpClient
 
 from nodes.llm.joined import join, joined
 
@@ -43,28 +43,24 @@ def test_texts_are_joined_and_all_else_keeps_its_place() -> None:
 
 @pytest.mark.parametrize("broken", [False, True])
 async def test_a_stream_arrives_whole_in_fewer_parts_and_breaks_off_as_it_did(broken: bool) -> None:
-    async def told() -> AsyncIterator[bytes]:
-        for number in range(50):
-            data = piece(f"{number} ") + b"\n\n"
-            yield data[:20]
-            yield data[20:]
-            await asyncio.sleep(0.002)
-        if broken:
-            raise httpx.ReadError("gone")
-
-    async def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=told())
-
+    words = "".join(f"{number} " for number in range(200))
+    asked = {"messages": [{"role": "user", "content": "count"}], "stream": True}
     parts: list[bytes] = []
     hooks: Any = {"response": [join]}
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer), event_hooks=hooks) as client:
-        try:
-            async with client.stream("GET", "http://desk/") as response:
-                async for part in response.aiter_raw():
-                    parts.append(part)
-        except httpx.ReadError:
-            assert broken
-    events = b"".join(parts).split(b"\n\n")[:-1]
-    texts = [json.loads(event[6:])["choices"][0]["delta"]["content"] for event in events]
-    assert "".join(texts) == "".join(f"{number} " for number in range(50))
-    assert texts[0] == "0 " and len(parts) < 40
+    with Desk(tokens_per_second=400).on("count", words, drop=broken) as desk:
+        async with DefaultAioHttpClient(event_hooks=hooks) as client:
+            try:
+                async with client.stream("POST", f"{desk.url}/chat/completions", json=asked) as response:
+                    async for part in response.aiter_raw():
+                        parts.append(part)
+            except httpx.TransportError:
+                assert broken
+            else:
+                assert not broken
+    chunks = [
+        json.loads(event[6:]) for event in b"".join(parts).split(b"\n\n") if event.startswith(b"data: {")
+    ]
+    texts = [choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"]]
+    whole = "".join(texts)
+    assert words.startswith(whole) and (len(whole) < len(words)) is broken and whole
+    assert 3 < len(parts) < 60, "200 pieces in half a second, in windows of 50 ms"

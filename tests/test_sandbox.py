@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from sandbox.base import REPORT, Limits, Result, Sandbox, SandboxError
+from sandbox.room import AT_ONCE
 
 PYTEST = ["python", "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={REPORT}"]
 
@@ -180,6 +181,19 @@ async def test_runs_at_once_do_not_see_each_other(sandbox: Sandbox) -> None:
     lines = [result.stdout.split() for result in results]
     assert [line[0] for line in lines] == ["0", "1", "2", "3"]
     assert all(int(line[1]) < 8 for line in lines)
+
+
+async def test_more_programs_than_there_is_room_for_wait(sandbox: Sandbox) -> None:
+    program = """
+        import time
+        began = time.monotonic()
+        time.sleep(0.7)
+        print(began, time.monotonic())
+    """
+    results = await asyncio.gather(*(python(sandbox, program) for _ in range(AT_ONCE + 2)))
+    times = [[float(word) for word in result.stdout.split()] for result in results]
+    side_by_side = [sum(began <= at < ended for began, ended in times) for at, _ in times]
+    assert max(side_by_side) <= AT_ONCE
 
 
 async def test_identity_names_what_ran_and_stays_the_same(sandbox: Sandbox) -> None:

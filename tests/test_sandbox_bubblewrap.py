@@ -147,7 +147,12 @@ def test_the_files_of_cgroup_version_2_are_written_as_the_kernel_reads_them(tmp_
     cgroup = Cgroups({"memory": (2, tmp_path), "cpu": (2, tmp_path), "pids": (2, tmp_path)}).make(Limits())
     (directory,) = cgroup.directories
     written = {file.name: file.read_text() for file in directory.iterdir()}
-    assert written == {"memory.max": str(832 * 2**20), "cpu.max": "50000 100000", "pids.max": "64"}
+    assert written == {
+        "memory.max": str(832 * 2**20),
+        "cpu.max": "50000 100000",
+        "cpu.weight": "12",
+        "pids.max": "64",
+    }
     assert cgroup.ooms() == 0
     (directory / "memory.events").write_text("low 0\nhigh 0\nmax 9\noom 2\noom_kill 1\noom_group_kill 0\n")
     assert cgroup.ooms() == 1

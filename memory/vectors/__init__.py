@@ -1,8 +1,9 @@
 """Vectors by id in Chroma: embedded, with one owner process, or on a server. All of it can be rebuilt."""
 
 from memory.vectors.base import VectorsUnavailable, collection_name
+from memory.vectors.client import load
 from memory.vectors.collection import Collection
 from memory.vectors.shelf import Shelf
 from memory.vectors.store import Vectors
 
-__all__ = ["Collection", "Shelf", "Vectors", "VectorsUnavailable", "collection_name"]
+__all__ = ["Collection", "Shelf", "Vectors", "VectorsUnavailable", "collection_name", "load"]

@@ -21,7 +21,7 @@ CALL_SECONDS = 5.0
 
 def embedded(folder: Path) -> "Client":
     """Open a store in a folder that no other process uses; raises whatever Chroma raises."""
-    _load()
+    load()
     import chromadb
     from chromadb.api.shared_system_client import SharedSystemClient
 
@@ -36,7 +36,7 @@ def embedded(folder: Path) -> "Client":
 
 def server(host: str, port: int) -> "Client":
     """Open a client of a server; raises whatever Chroma and httpx raise."""
-    _load()
+    load()
     import chromadb
     import httpx
     from chromadb.api.fastapi import FastAPI
@@ -70,7 +70,7 @@ def _settings(**given: Any) -> Any:
     return Settings(_env_file=None, anonymized_telemetry=False, **given)
 
 
-def _load() -> None:
+def load() -> None:
     """Import Chroma, which looks into the environment and a `.env` where we are, and may not like it."""
     try:
         import chromadb  # noqa: F401

@@ -6,8 +6,10 @@ So what comes piles up in the system's buffer, and is read and passed on once a 
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from itertools import groupby
 from typing import Any, cast
 
 import httpx
@@ -21,10 +23,12 @@ WINDOW_OF_MANY = 0.1
 
 MANY = 16
 
-READING = 0.2
-"""The share of a window, its last, in which what has piled up is read."""
-
 SSE = b"\n\n"
+
+PIECE = re.compile(rb'(data: \{.*?"content": ?")(?:[^"\\]|\\.)*+(".*)')
+"""An event with a text: what stands before it, and after it."""
+
+Around = tuple[bytes, bytes]
 
 
 async def join(response: httpx.Response) -> None:
@@ -39,91 +43,59 @@ class _Joined(httpx.AsyncByteStream):
 
     def __init__(self, stream: httpx.AsyncByteStream) -> None:
         self._stream = stream
-        self._arrived = bytearray()
-        self._news = asyncio.Event()
-        self._gate = asyncio.Event()
-        self._gate.set()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        reading = asyncio.create_task(self._read())
+        arrived = bytearray()
         _Joined.open += 1
         try:
-            while not reading.done():
-                await self._news.wait()
-                self._news.clear()
-                if whole := self._whole():
-                    self._gate.clear()
+            async for data in self._stream:
+                arrived += data
+                if whole := _whole(arrived):
                     yield whole
-                    window = WINDOW if _Joined.open <= MANY else WINDOW_OF_MANY
-                    await asyncio.sleep(window * (1 - READING))
-                    self._gate.set()
-                    await asyncio.wait((reading,), timeout=window * READING)
-            yield self._whole() + bytes(self._arrived)
-            reading.result()
+                    await asyncio.sleep(WINDOW if _Joined.open <= MANY else WINDOW_OF_MANY)
+            yield bytes(arrived)
         finally:
             _Joined.open -= 1
-            reading.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await reading
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
-    async def _read(self) -> None:
-        try:
-            async for data in self._stream:
-                self._arrived += data
-                self._news.set()
-                await self._gate.wait()
-        finally:
-            self._news.set()
 
-    def _whole(self) -> bytes:
-        """The events that have arrived whole, joined where they only carry text."""
-        end = self._arrived.rfind(SSE)
-        if end < 0:
-            return b""
-        events = bytes(self._arrived[:end]).split(SSE)
-        del self._arrived[: end + len(SSE)]
-        return b"".join(event + SSE for event in joined(events))
+def _whole(arrived: bytearray) -> bytes:
+    """Take the events that have arrived whole, joined where they only carry text."""
+    end = arrived.rfind(SSE)
+    if end < 0:
+        return b""
+    events = bytes(arrived[:end]).split(SSE)
+    del arrived[: end + len(SSE)]
+    return b"".join(event + SSE for event in joined(events))
 
 
 def joined(events: list[bytes]) -> list[bytes]:
     """Events with the texts of neighbours put into one; whatever carries more than text stays as it is."""
-    found: list[bytes] = []
-    chunk: dict[str, Any] | None = None
-    texts: list[str] = []
-
-    def close() -> None:
-        if chunk and len(texts) > 1:
-            chunk["choices"][0]["delta"]["content"] = "".join(texts)
-            found[-1] = b"data: " + orjson.dumps(chunk)
-
-    for event in events:
-        new = _text_alone(event)
-        if new and chunk and _choice(new).get("index") == _choice(chunk).get("index"):
-            texts.append(_choice(new)["delta"]["content"])
-            continue
-        close()
-        chunk, texts = new, [_choice(new)["delta"]["content"]] if new else []
-        found.append(event)
-    close()
-    return found
+    return [joint for around, alike in groupby(events, _around) for joint in _put(around, list(alike))]
 
 
-def _choice(chunk: dict[str, Any]) -> dict[str, Any]:
-    return cast(dict[str, Any], chunk["choices"][0])
+def _put(around: Around | None, events: list[bytes]) -> list[bytes]:
+    """Neighbours with the same around them, as one where that is all that they are."""
+    if around is None or len(events) == 1 or not _text_alone(b"x".join(around)):
+        return events
+    head, tail = around
+    return [head + b"".join(event[len(head) : len(event) - len(tail)] for event in events) + tail]
 
 
-def _text_alone(event: bytes) -> dict[str, Any] | None:
-    """The chunk of an event that brings a piece of text and nothing else."""
-    if not event.startswith(b"data: {") or b"\n" in event:
-        return None
+def _around(event: bytes) -> Around | None:
+    """What stands before and after a text; None where there is none. To parse each event costs more."""
+    match = PIECE.fullmatch(event)
+    return match and (match[1], match[2])
+
+
+def _text_alone(event: bytes) -> bool:
+    """Whether an event brings a piece of text, which is x, and nothing else."""
     with suppress(ValueError, LookupError, TypeError, AttributeError):
         chunk: dict[str, Any] = orjson.loads(event[6:])
         (choice,) = chunk["choices"]
-        delta = {name for name, value in choice["delta"].items() if value is not None}
+        delta = {name: value for name, value in choice["delta"].items() if value is not None}
         rest = any(value is not None for name, value in choice.items() if name not in ("index", "delta"))
-        if delta == {"content"} and isinstance(choice["delta"]["content"], str) and not rest:
-            return None if chunk.get("usage") or chunk.get("error") else chunk
-    return None
+        return delta == {"content": "x"} and not (rest or chunk.get("usage") or chunk.get("error"))
+    return False

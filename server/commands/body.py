@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 Body = Callable[["Settings", "Face"], Coroutine[Any, Any, int]]
 
 
-def carry(body: Body, env_file: Path | None, json: bool = False) -> None:
-    """Read the settings, run a command's body, and leave with its exit code."""
+def carry(body: Body, env_file: Path | None, json: bool = False, fast: bool = False) -> None:
+    """Read the settings, run a command's body, and leave with its exit code.
+
+    One that is to be `fast` gets uvloop, whose import would not pay for a short one.
+    """
     with stopping(leave):
         from server.entry import enter
 
-        raise typer.Exit(enter(body, env_file, json))
+        if not fast:
+            raise typer.Exit(enter(body, env_file, json))
+        import uvloop
+
+        raise typer.Exit(enter(body, env_file, json, uvloop.run))

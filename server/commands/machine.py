@@ -33,7 +33,7 @@ def serve(
         given = {name: value for name, value in chosen.items() if value is not None}
         return await serve(settings.model_copy(update=given), face)
 
-    carry(body, env_file)
+    carry(body, env_file, fast=True)
 
 
 def doctor(env_file: EnvFile = None) -> None:
