@@ -25,8 +25,11 @@ MANY = 16
 
 SSE = b"\n\n"
 
-PIECE = re.compile(rb'(data: \{.*?"content": ?")(?:[^"\\]|\\.)*+(".*)')
+TEXT = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
+PIECE = re.compile(rb'(data: \{.*?"content": ?")' + TEXT + rb'(".*)')
 """An event with a text: what stands before it, and after it."""
+
+BETWEEN = re.compile(TEXT)
 
 Around = tuple[bytes, bytes]
 
@@ -73,7 +76,7 @@ def _whole(arrived: bytearray) -> bytes:
 
 def joined(events: list[bytes]) -> list[bytes]:
     """Events with the texts of neighbours put into one; whatever carries more than text stays as it is."""
-    return [joint for around, alike in groupby(events, _around) for joint in _put(around, list(alike))]
+    return [joint for around, alike in groupby(events, _Around()) for joint in _put(around, list(alike))]
 
 
 def _put(around: Around | None, events: list[bytes]) -> list[bytes]:
@@ -84,10 +87,24 @@ def _put(around: Around | None, events: list[bytes]) -> list[bytes]:
     return [head + b"".join(event[len(head) : len(event) - len(tail)] for event in events) + tail]
 
 
-def _around(event: bytes) -> Around | None:
-    """What stands before and after a text; None where there is none. To parse each event costs more."""
-    match = PIECE.fullmatch(event)
-    return match and (match[1], match[2])
+class _Around:
+    """What stands before and after an event's text; None where there is none. To parse each costs more."""
+
+    def __init__(self) -> None:
+        self._last: Around | None = None
+
+    def __call__(self, event: bytes) -> Around | None:
+        if self._last is None or not _fits(event, *self._last):
+            match = PIECE.fullmatch(event)
+            self._last = match and (match[1], match[2])
+        return self._last
+
+
+def _fits(event: bytes, head: bytes, tail: bytes) -> bool:
+    """Whether an event is a text between these two."""
+    if not (event.startswith(head) and event.endswith(tail)):
+        return False
+    return bool(BETWEEN.fullmatch(event, len(head), len(event) - len(tail)))
 
 
 def _text_alone(event: bytes) -> bool:
