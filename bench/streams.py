@@ -5,8 +5,10 @@
 Two loads, one after the other: many readers of one thread, then many runs at once with one reader each.
 Model, server and readers are processes of their own. A token carries the time at which the model let it go,
 so the reader knows its age; the log's numbers tell gaps and repeats. Prints p50, p99 and the worst age in ms,
-the events read, faults, the server's memory before and at its most. `--beside` reads the same graph under
-`langgraph dev`, its tokens not being numbered. The model's rate is tokens a second of each run.
+the events read, faults, the server's memory before and at its most, and how many processors the host took
+from this machine meanwhile: with more than a twentieth of one, ages say more of the host than of the server.
+`--beside` reads the same graph under `langgraph dev`, its tokens not being numbered. The model's rate is
+tokens a second of each run.
 """
 
 import argparse
@@ -39,9 +41,6 @@ from runs import CALC
 from served import Served
 
 STAMP = re.compile(rb"t(\d+\.\d+)n(\d+)")
-CONNECTED_SECONDS = 2.0
-"""By when readers have connected; a token is as old as its reader is late."""
-
 PLAN = {"explanation": "", "steps": [{"agent": "coder", "description": "Write", "file": "notes.txt"}]}
 
 
@@ -84,11 +83,13 @@ def modelling(tokens: int, rate: float) -> Iterator[str]:
     process.join()
 
 
-async def read(url: str, path: str, tokens: int, found: dict[str, Any]) -> None:
-    """Read one stream to the run's last token; note ages, and faults in the numbers."""
+async def read(url: str, path: str, tokens: int, found: dict[str, Any], ready: asyncio.Barrier) -> None:
+    """Read one stream to the run's last token once all are answered; note ages and faults in the numbers."""
     host, _, port = url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 20)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: text/event-stream\r\n\r\n".encode())
+    await reader.readline()
+    await ready.wait()
     seq, last = 0, -1
     while last < tokens - 1:
         line = await reader.readline()
@@ -114,7 +115,11 @@ def read_all(url: str, paths: list[str], tokens: int, pipe: Connection) -> None:
     found: dict[str, Any] = {"ages": [], "events": 0, "faults": 0}
 
     async def together() -> None:
-        await asyncio.gather(*(read(url, path, tokens, found) for path in paths))
+        ready = asyncio.Barrier(len(paths) + 1)
+        reading = asyncio.gather(*(read(url, path, tokens, found, ready) for path in paths))
+        await ready.wait()
+        pipe.send("ready")
+        await reading
 
     asyncio.run(together())
     pipe.send(found)
@@ -123,16 +128,21 @@ def read_all(url: str, paths: list[str], tokens: int, pipe: Connection) -> None:
 def watch(
     server: int, url: str, paths: list[str], tokens: int, begin: Callable[[], None] = lambda: None
 ) -> tuple[dict[str, Any], float]:
-    """What the readers found, and the server's memory in MB at its most; `begin` once they listen."""
+    """What the readers found, what the host took, and the server's memory in MB at its most.
+
+    `begin` is called once the readers listen.
+    """
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=read_all, args=(url, paths, tokens, theirs))
     process.start()
-    time.sleep(CONNECTED_SECONDS)
+    assert ours.recv() == "ready", "a token is as old as its reader is late"
+    began, taken = time.monotonic(), stolen()
     begin()
     most = 0.0
     while not ours.poll(0.2):
         most = max(most, memory(server))
     found: dict[str, Any] = ours.recv()
+    found["stolen"] = (stolen() - taken) / (time.monotonic() - began)
     process.join()
     return found, most
 
@@ -142,6 +152,11 @@ def memory(server: int) -> float:
     return float(psutil.Process(server).memory_info().rss) / 1e6
 
 
+def stolen() -> float:
+    """Seconds that the processors were ready and the host ran something else; Linux alone counts them."""
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))
+
+
 def report(name: str, before: float, most: float, found: dict[str, Any]) -> None:
     """Print one line of figures."""
     ages = sorted(found["ages"]) or [0.0]
@@ -149,6 +164,7 @@ def report(name: str, before: float, most: float, found: dict[str, Any]) -> None
     print(
         f"{name:42} p50 {p50:5.0f}  p99 {p99:5.0f}  worst {worst:5.0f} ms   {len(ages):8,} tokens"
         f"  {found['events']:8,} events  {found['faults']} faults   {before:.0f} → {most:.0f} MB"
+        f"   {found['stolen']:.2f} stolen"
     )
 
 
@@ -160,6 +176,7 @@ def ours(arguments: argparse.Namespace, url: str, home: Path, repo: Path) -> Non
         with Served(home, desk, **settings) as server, server.client() as client:
             assert server.process
             pid = server.process.pid
+            warm_up(client, repo)
             before = memory(pid)
             threads = [client.post("/threads", json={}).json()["thread_id"] for _ in range(runs)]
             paths = [f"/api/threads/{thread}/events" for thread in threads for _ in range(readers)]
@@ -171,8 +188,17 @@ def ours(arguments: argparse.Namespace, url: str, home: Path, repo: Path) -> Non
 
             found, most = watch(pid, server.url, paths, arguments.tokens, begin)
             report(f"autocode: {runs} runs, {readers} readers each", before, most, found)
-            for thread in threads:
-                client.post(f"/api/threads/{thread}/cancel")
+            with server.client() as another:  # the first one's connection may have been idle for too long
+                for thread in threads:
+                    another.post(f"/api/threads/{thread}/cancel")
+
+
+def warm_up(client: httpx.Client, repo: Path) -> None:
+    """One run from end to end: what a server imports for its first is measured by bench/overhead.py."""
+    thread = client.post("/threads", json={}).json()["thread_id"]
+    body = {"assistant_id": "autocode", "input": {"task": "Write", "repo": str(repo)}}
+    run = client.post(f"/threads/{thread}/runs", json=body).json()["run_id"]
+    client.get(f"/threads/{thread}/runs/{run}/join", timeout=120).raise_for_status()
 
 
 def beside(arguments: argparse.Namespace, url: str, home: Path, repo: Path) -> None:
@@ -212,6 +238,7 @@ def beside(arguments: argparse.Namespace, url: str, home: Path, repo: Path) -> N
             while not _answers(client):
                 time.sleep(0.2)
             for runs, readers in ((1, arguments.readers), (arguments.runs, 1)):
+                warm_up(client, repo)
                 before, paths = memory(server.pid), []
                 for _ in range(runs):
                     thread = client.post("/threads", json={}).json()["thread_id"]
