@@ -14,7 +14,7 @@ from nodes.coder import Coder
 from nodes.commit import Commit
 from nodes.critic import Critic
 from nodes.debugger import Debugger
-from nodes.llm import Models
+from nodes.llm.models import Models
 from nodes.merge import Dispatch, Merge, branches
 from nodes.planner import Approval, Planner
 from nodes.proof import Proof

@@ -8,6 +8,7 @@ from pathlib import Path
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
+from memory.budget import BudgetSpent
 from nodes.context import (
     agents_section,
     files_section,
@@ -19,7 +20,8 @@ from nodes.context import (
 )
 from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, section, thread_of
 from nodes.edits import Edit, keep, write_edit
-from nodes.llm import BudgetSpent, Call, ModelError, Models
+from nodes.llm.models import Call, Models
+from nodes.llm.settings import ModelError
 from nodes.notify import notifier
 from nodes.replies import Unusable, parse_edits
 from nodes.state import BranchInput, Options, State, Step, StepResult

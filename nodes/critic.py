@@ -7,9 +7,10 @@ from pathlib import Path
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
+from memory.budget import BudgetSpent
 from nodes.context import agents_section, diff_section, given_section, plan_section
 from nodes.dialogue import DATA, ask, messages, section
-from nodes.llm import BudgetSpent, Call, Models
+from nodes.llm.models import Call, Models
 from nodes.notify import notifier
 from nodes.proof import Proof
 from nodes.replies import Unusable, parse_verdict

@@ -8,6 +8,7 @@ from pathlib import Path
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
+from memory.budget import BudgetSpent
 from nodes.context import (
     agents_section,
     changed_section,
@@ -19,7 +20,7 @@ from nodes.context import (
 )
 from nodes.dialogue import DATA, EDIT_FORMAT, ask, fenced, messages, section, thread_of
 from nodes.edits import keep, write_edit
-from nodes.llm import BudgetSpent, Call, Models
+from nodes.llm.models import Call, Models
 from nodes.notify import notifier
 from nodes.proof import Proof
 from nodes.replies import Unusable, explanation

@@ -9,7 +9,7 @@ from typing import TypeVar
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
 
-from nodes.llm import Call, Models
+from nodes.llm.models import Call, Models
 from nodes.notify import Notify
 from nodes.replies import Unusable
 from nodes.state import Options

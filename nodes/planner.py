@@ -10,9 +10,10 @@ from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
+from memory.budget import BudgetSpent
 from nodes.context import agents_section, given_section, lessons_section, map_section, places_section
 from nodes.dialogue import DATA, ask, messages, section
-from nodes.llm import BudgetSpent, Call, Models
+from nodes.llm.models import Call, Models
 from nodes.messages import ai
 from nodes.notify import notifier
 from nodes.replies import Unusable, parse_json

@@ -9,6 +9,7 @@ from pathlib import Path
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
+from memory.budget import BudgetSpent
 from nodes.check.suite import Suite, recognise
 from nodes.context import (
     EXAMPLE_TOKENS,
@@ -21,7 +22,7 @@ from nodes.context import (
 )
 from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, section, thread_of
 from nodes.edits import Edit, keep, write_edit
-from nodes.llm import BudgetSpent, Call, Models
+from nodes.llm.models import Call, Models
 from nodes.notify import notifier
 from nodes.replies import Unusable, parse_edits
 from nodes.state import Options, State, StepResult

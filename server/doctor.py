@@ -12,13 +12,14 @@ import pygit2
 from rich.table import Table
 from rich.text import Text
 
-from graph.resources import index_settings, open_resources
+from graph.derived import index_settings
+from graph.resources import open_resources
 from graph.settings import Settings
 from memory.embeddings import choose
 from memory.journal import Journal, JournalError
 from memory.repo_index import IndexSettings
 from memory.vectors import Vectors, VectorsUnavailable
-from nodes.llm import ModelError
+from nodes.llm.settings import ModelError
 from sandbox.backends import Diagnosis, diagnose
 from server.exits import Exit
 from server.face import Face

@@ -9,7 +9,7 @@ from threading import Event
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from graph.resources import index_settings
+from graph.derived import index_settings
 from graph.settings import Settings
 from memory.embeddings import choose
 from memory.repo_index import Changes, RepoIndex, Snippet

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from graph.errors import AnsweredApproval, InputError, RunnerError, UnknownApproval, UnknownThread
 from memory.journal import JournalError, ThreadBusy
 from nodes.check import NoSuite
-from nodes.llm import ModelError
+from nodes.llm.settings import ModelError
 from sandbox.base import SandboxError
 from server.exits import Usage
 from tools.workspace import WorkspaceError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from graph.resources import index_settings
+from graph.derived import index_settings
 from graph.settings import Settings
 from memory.live import Indexes, LiveIndex
 from memory.repo_index import Changes, RepoIndex, Status

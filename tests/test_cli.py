@@ -21,7 +21,7 @@ from graph.runner import RunnerError
 from memory.journal import BudgetSpent, Journal, JournalError, ThreadBusy
 from memory.repo_index import RepoIndexError
 from nodes.check import NoSuite
-from nodes.llm import ModelError
+from nodes.llm.settings import ModelError
 from sandbox.base import SandboxError
 from server import approvals
 from server.cli import app

@@ -20,8 +20,9 @@ from langgraph.types import Send
 
 from graph.events import EVENT
 from memory.journal import BudgetSpent, Journal
-from nodes.llm import Call, ModelError, Models, ModelSettings, Reply, open_models
+from nodes.llm.models import Call, Models, Reply, open_models
 from nodes.llm.prices import price_of
+from nodes.llm.settings import ModelError, ModelSettings
 from nodes.state import Agent, Options
 
 ROOT = Path(__file__).parent.parent
@@ -296,7 +297,8 @@ async def test_a_process_killed_after_the_reply_never_pays_for_it_again(
 import asyncio, os, signal
 from langchain_core.messages import HumanMessage, SystemMessage
 from memory.journal import Journal
-from nodes.llm import Call, ModelSettings, open_models
+from nodes.llm.models import Call, open_models
+from nodes.llm.settings import ModelSettings
 from nodes.state import Options
 async def main():
     journal = await Journal.open("sqlite:///{tmp_path / "autocode.db"}")
@@ -382,7 +384,8 @@ LITELLM = """
 import asyncio, json, os, sys, tempfile
 from langchain_core.messages import HumanMessage
 from memory.journal import Journal
-from nodes.llm import Call, ModelError, ModelSettings, open_models
+from nodes.llm.models import Call, open_models
+from nodes.llm.settings import ModelError, ModelSettings
 from nodes.state import Options
 async def main():
     journal = await Journal.open(sys.argv[1])

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from runs import BROKEN_MUL, CALC, Bench, Run, block, script
 
-from graph.resources import index_settings
+from graph.derived import index_settings
 from graph.runner import Runner
 from memory.journal import Journal
 from memory.repo_index import RepoIndex

@@ -12,7 +12,8 @@ from desk import Desk
 from langchain_core.messages import HumanMessage
 
 from memory.journal import BudgetSpent, Journal
-from nodes.llm import Call, ModelError, ModelSettings, open_models
+from nodes.llm.models import Call, open_models
+from nodes.llm.settings import ModelError, ModelSettings
 from nodes.llm.tape import Exchange, Replay, record
 from nodes.state import Options
 
