@@ -6,9 +6,9 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -22,23 +22,20 @@ from sandbox.watch import UNPACK_SECONDS
 
 _CHUNK = 65_536
 _GUARD_SECONDS = 0.1
+_LAST_SECONDS = 5.0
 
 # `echo 0` moves the shell itself, so that what it becomes is limited from its first instruction.
 _JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs" || exit 1; shift; done; shift; exec "$@"'
-
-Pipe = tuple[asyncio.StreamReader, asyncio.ReadTransport]
 
 
 class Jailed:
     """The process, its stdin (a socket: files go in, the report comes back), and its namespace's init."""
 
-    def __init__(
-        self, process: "subprocess.Popen[bytes]", stdin: socket.socket, outputs: list[Pipe], info_fd: int
-    ) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", stdin: socket.socket, info_fd: int) -> None:
         self.report = b""
         self.outgrown = False
         self._process = process
-        self._outputs = outputs
+        self._reading: asyncio.Future[Any] | None = None
         self._sender, self._receiver = stdin, stdin.dup()
         self._sender.settimeout(UNPACK_SECONDS)
         self._receiver.setblocking(False)
@@ -78,8 +75,7 @@ class Jailed:
             far.close()
             for fd in passed:
                 os.close(fd)
-        assert process.stdout and process.stderr  # noqa: S101  # both are pipes
-        return cls(process, near, [await _read(process.stdout), await _read(process.stderr)], info)
+        return cls(process, near, info)
 
     @property
     def exit_code(self) -> int:
@@ -93,8 +89,9 @@ class Jailed:
 
     async def read(self, output: Output) -> None:
         """Read all that comes until the program has ended."""
-        pumps = (_pump(fd, reader, output) for fd, (reader, _) in enumerate(self._outputs, 1))
-        await asyncio.gather(*pumps, self._read_report())
+        pumps = (_pump(number, pipe, output) for number, pipe in enumerate(self._pipes(), 1))
+        self._reading = asyncio.gather(*pumps, self._read_report())
+        await self._reading
         await asyncio.shield(self._ended)
 
     async def _read_report(self) -> None:
@@ -129,10 +126,16 @@ class Jailed:
         if init := await self._init:
             await _readable(init[1])
             os.close(init[1])
+        if self._reading:
+            await asyncio.wait({self._reading}, timeout=_LAST_SECONDS)
         self._sender.close()
         self._receiver.close()
-        for _, transport in self._outputs:
-            transport.close()
+        for pipe in self._pipes():
+            pipe.close()
+
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
+        assert self._process.stdout and self._process.stderr  # noqa: S101  # asked for
+        return self._process.stdout, self._process.stderr
 
 
 def _limited(cgroup: Cgroup, command: list[str]) -> list[str]:
@@ -144,8 +147,8 @@ def _limited(cgroup: Cgroup, command: list[str]) -> list[str]:
 
 async def _find_init(fd: int) -> tuple[int, int] | None:
     """The pid of the namespace's init and a descriptor that becomes readable when it has gone."""
-    reader, _ = await _read(os.fdopen(fd, "rb"))
-    said = await reader.read()
+    with os.fdopen(fd, "rb", buffering=0) as pipe:
+        said = b"".join([data async for data in _chunks(pipe.fileno())])
     try:
         pid = int(json.loads(said)["child-pid"])
         return pid, os.pidfd_open(pid)
@@ -163,16 +166,26 @@ async def _reap(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-async def _read(pipe: IO[bytes]) -> Pipe:
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-    return reader, transport
+async def _pump(number: int, pipe: IO[bytes], output: Output) -> None:
+    async for data in _chunks(pipe.fileno()):
+        await output.take(number, data)
 
 
-async def _pump(fd: int, reader: asyncio.StreamReader, output: Output) -> None:
-    while data := await reader.read(_CHUNK):
-        await output.take(fd, data)
+async def _chunks(fd: int) -> AsyncIterator[bytes]:
+    """What comes out of a pipe, which the caller closes: uvloop's own reader does it twice.
+
+    The second time, another thread may just have been given the number.
+    """
+    os.set_blocking(fd, False)
+    while True:
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            await _readable(fd)
+        else:
+            if not data:
+                return
+            yield data
 
 
 def _set(ready: "asyncio.Future[None]") -> None:

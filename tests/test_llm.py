@@ -173,6 +173,27 @@ async def test_a_dropped_stream_is_asked_again_and_what_came_of_it_counts(
     assert usage.output_tokens == 1 + len("word" + " word" * 19) // 4 + 1
 
 
+@pytest.mark.parametrize("heard", [True, False])
+async def test_a_prompt_that_may_have_been_read_counts_although_no_reply_came(
+    settings: ModelSettings, journal: Journal, notes: Notes, heard: bool
+) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        if not heard:
+            server.close()
+            await server.wait_closed()
+        elsewhere = replace(settings, local_url=f"http://127.0.0.1:{port}/v1", max_retries=0)
+        async with open_models(elsewhere, journal.completions) as models:
+            with pytest.raises(ModelError):
+                await ask(models, "Hello", notes)
+    sums = await journal.completions.sums("r")
+    assert (sums.tokens > 0) is heard
+
+
 async def test_a_stream_that_ends_without_an_end_is_a_dropped_one(
     desk: Desk, settings: ModelSettings, journal: Journal, notes: Notes
 ) -> None:

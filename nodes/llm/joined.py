@@ -57,11 +57,20 @@ class _Joined(httpx.AsyncByteStream):
                     yield whole
                     await asyncio.sleep(WINDOW if _Joined.open <= MANY else WINDOW_OF_MANY)
             yield bytes(arrived)
+        except Exception:
+            yield bytes(arrived) + _unread(self._stream)
+            raise
         finally:
             _Joined.open -= 1
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+def _unread(stream: Any) -> bytes:
+    """What came before a stream broke off, and is paid for: aiohttp gives the error first and this never."""
+    answer = getattr(getattr(stream, "_stream", None), "_aiohttp_response", None)
+    return b"" if answer is None else b"".join(answer.content._buffer)[answer.content._buffer_offset :]
 
 
 def _whole(arrived: bytearray) -> bytes:

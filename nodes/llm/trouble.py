@@ -15,6 +15,9 @@ LONGEST_WAIT = 60.0
 RETRIED = {408, 409, 425, 429}
 LOST = {"APIError", "APIConnectionError", "TransportError", "TimeoutError", "OSError"}
 UNREACHED = {"ConnectError", "ConnectTimeout", "ConnectionRefusedError"}
+BENEATH = {"ClientConnectorError", "ConnectionTimeoutError", "ConnectionRefusedError"}
+"""The same in aiohttp's words. Its adapter for httpx calls whatever breaks a connection a ConnectTimeout."""
+
 TOO_LONG = re.compile(
     r"context.{0,10}(length|window)|maximum context|prompt is too long|too many tokens", re.I
 )
@@ -50,7 +53,7 @@ def understood(error: Exception, agent: str, model: str, secrets: Sequence[str])
             )
         return ModelError(_refusal(status, cause, agent, model))
     if _names(error) & LOST or isinstance(error, json.JSONDecodeError):
-        return Trouble(f"{type(error).__name__}: {cause}", billed=not _chain_names(error) & UNREACHED)
+        return Trouble(f"{type(error).__name__}: {cause}", billed=_reached(_chain_names(error)))
     return ModelError(f"{agent}: the answer of {model} cannot be read ({type(error).__name__}: {cause})")
 
 
@@ -100,6 +103,11 @@ def _retry_after(error: Exception) -> float | None:
 
 def _names(error: BaseException) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
+
+
+def _reached(names: set[str]) -> bool:
+    """Whether the prompt may have arrived, by the names of all kinds of error in the chain."""
+    return not names & (BENEATH if "ClientConnectionError" in names else UNREACHED)
 
 
 def _chain_names(error: BaseException | None) -> set[str]:
