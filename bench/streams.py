@@ -37,7 +37,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from desk import Desk, Request
 from gitrepo import GitRepo
-from runs import CALC
+from runs import CALC, PASS
 from served import Served
 
 STAMP = re.compile(rb"t(\d+\.\d+)n(\d+)")
@@ -65,7 +65,7 @@ def model(pipe: Connection, tokens: int, rate: float) -> None:
 
     desk = Desk(tokens_per_second=rate)
     desk.on("You are the planner", json.dumps(PLAN)).on("You are a coder", stamped)
-    desk.on("You are the critic", json.dumps({"verdict": "PASS", "reasons": []}))
+    desk.on("You are the critic", PASS)
     desk.on("You are", "NO TESTS: it is a bench")
     with desk:
         pipe.send(desk.url)

@@ -1,4 +1,4 @@
-"""What models and indexes need of the settings; importing this imports neither."""
+"""What models and indexes need of the settings; importing this brings no LangGraph."""
 
 from graph.settings import AGENTS, Settings
 from memory.embeddings import EmbeddingSettings

@@ -92,7 +92,7 @@ class Database:
 
     async def aclose(self) -> None:
         """Finish what is queued and close the connection."""
-        await asyncio.wrap_future(self._thread.submit(self._engine.dispose))
+        await asyncio.wrap_future(self._thread.submit(self._close))
         self._thread.shutdown(wait=False)
 
     async def run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
@@ -106,6 +106,11 @@ class Database:
             self._connection.execution_options(writes=writes)
             with self._connection.begin():
                 return work(self._connection)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._engine.dispose()
 
     def insert(self, table: Table) -> Any:
         """An INSERT that knows ON CONFLICT, which both dialects spell alike but SQLAlchemy keeps apart."""

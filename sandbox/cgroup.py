@@ -27,8 +27,11 @@ _FILES: Mapping[tuple[int, Resource], str] = {
     (2, "cpu"): "cpu.max",
     (2, "pids"): "pids.max",
 }
-_SHARE: Mapping[int, tuple[str, int]] = {1: ("cpu.shares", 128), 2: ("cpu.weight", 12)}
-"""An eighth of an ordinary group's: `nice` counts within a group alone, and who runs programs comes first."""
+SHARES = 128
+"""Of the processors when all are wanted, where others have 1024: `nice` counts within a group alone, and who
+runs programs comes first."""
+
+_SHARE: Mapping[int, tuple[str, int]] = {1: ("cpu.shares", SHARES), 2: ("cpu.weight", SHARES * 100 // 1024)}
 
 _NAME = re.compile(r"autocode-(\d+)-(\d+)-[\w-]+")
 _numbers = itertools.count()

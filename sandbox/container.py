@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from sandbox.base import WORKSPACE, Limits
-from sandbox.cgroup import total_memory
+from sandbox.cgroup import SHARES, total_memory
 from sandbox.owner import PREFIX, Owner
 from sandbox.script import ENVIRONMENT, UID
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 _IDLER = 65534
-_SHARES = 128
-"""Of the processors when all are wanted; processes outside have 1024, so that the server comes first."""
 _STOPPED = ("exited", "dead")
 
 
@@ -168,7 +166,7 @@ def _host_config(client: "DockerClient", limits: Limits) -> Any:
         mem_limit=total_memory(limits),
         memswap_limit=total_memory(limits),
         nano_cpus=int(limits.cpus * 1e9),
-        cpu_shares=_SHARES,
+        cpu_shares=SHARES,
         pids_limit=limits.processes,
         shm_size=limits.tmp_mb * 2**20,
         ulimits=[Ulimit(name="core", soft=0, hard=0)],

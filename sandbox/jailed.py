@@ -134,7 +134,7 @@ class Jailed:
             pipe.close()
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
-        assert self._process.stdout and self._process.stderr  # noqa: S101  # asked for
+        assert self._process.stdout and self._process.stderr  # noqa: S101  # Popen was given PIPE for both
         return self._process.stdout, self._process.stderr
 
 

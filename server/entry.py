@@ -21,13 +21,13 @@ def enter(
     body: Callable[[Settings, Face], Coroutine[Any, Any, int]],
     env_file: Path | None,
     json: bool,
-    run: Callable[[Coroutine[Any, Any, int]], int] = asyncio.run,
+    run: Callable[[Coroutine[Any, Any, int]], int] | None = None,
 ) -> int:
     """Run a command's body; nothing it raises comes out but as an exit code and a message."""
     face, settings = Face.open(json), None
     try:
         settings = _settings(env_file)
-        return run(body(settings, face))
+        return (run or asyncio.run)(body(settings, face))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.UNVERIFIED

@@ -95,6 +95,7 @@ def test_hashed_words_need_nothing_and_are_the_same_in_every_process() -> None:
 
 def test_minilm_gives_a_text_the_same_vector_in_any_company() -> None:
     if not is_model(MODEL):
+        # Some 24 MB of another's work that a clone does not bring; .ci/run names a folder that has them.
         pytest.skip("MiniLM is not on this machine; TEST_MODEL_DIR names it")
     embedder = open_embedder(EmbeddingSettings("auto", MODEL))
     rows = embedder.embed([*TEXTS, "word " * 1_000])

@@ -13,18 +13,12 @@ if TYPE_CHECKING:
     from server.face import Face
 
 Body = Callable[["Settings", "Face"], Coroutine[Any, Any, int]]
+Run = Callable[[Coroutine[Any, Any, int]], int]
 
 
-def carry(body: Body, env_file: Path | None, json: bool = False, fast: bool = False) -> None:
-    """Read the settings, run a command's body, and leave with its exit code.
-
-    One that is to be `fast` gets uvloop, whose import would not pay for a short one.
-    """
+def carry(body: Body, env_file: Path | None, json: bool = False, run: Run | None = None) -> None:
+    """Read the settings, run a command's body (by `asyncio.run`, if not said), leave with its exit code."""
     with stopping(leave):
         from server.entry import enter
 
-        if not fast:
-            raise typer.Exit(enter(body, env_file, json))
-        import uvloop
-
-        raise typer.Exit(enter(body, env_file, json, uvloop.run))
+        raise typer.Exit(enter(body, env_file, json, run))

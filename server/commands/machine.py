@@ -33,7 +33,9 @@ def serve(
         given = {name: value for name, value in chosen.items() if value is not None}
         return await serve(settings.model_copy(update=given), face)
 
-    carry(body, env_file, fast=True)
+    import uvloop  # its import would not pay for a command that is soon over
+
+    carry(body, env_file, run=uvloop.run)
 
 
 def doctor(env_file: EnvFile = None) -> None:
