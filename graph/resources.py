@@ -58,8 +58,10 @@ async def open_memory(
     patience = delay if choice.kind == "hash" else 0.0
     indexes = Indexes.open(wanted, say, patience)
     likeness = Likeness(lambda: open_embedder(wanted.embeddings), indexes.shelf.collection, patience)
+    memory = Recollection(journal.episodes, indexes, likeness, settings.memory_scope)
     try:
-        yield Recollection(journal.episodes, indexes, likeness, settings.memory_scope)
+        yield memory
     finally:
+        await memory.aclose()
         await asyncio.to_thread(likeness.close)
         await asyncio.to_thread(indexes.close)

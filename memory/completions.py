@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Float, Row, and_, cast, func, select, update
+from sqlalchemy import ColumnElement, Connection, Float, Row, and_, bindparam, cast, func, select, update
 
 from memory.budget import LEAST_OUTPUT, BudgetSpent, Estimate, Kind, Limits, Sums, room
 from memory.database import Database, transaction, view
@@ -15,6 +15,28 @@ from memory.tables import completions, runs
 
 ANOTHER_LOOK_SECONDS = 1.0
 """How often a call that waits for its share looks whether another process's call has settled."""
+
+CALL = ("run_id", "agent", "step_id", "ordinal", "prompt_hash")
+SETTLED = (
+    select(completions)
+    .where(*(completions.c[name] == bindparam(name) for name in CALL), completions.c.state == "settled")
+    .order_by(completions.c.number.desc())
+    .limit(1)
+)
+LOCK = select(runs.c.seconds).where(runs.c.id == bindparam("run")).with_for_update()
+HELD = select(
+    func.sum(completions.c.input_tokens + completions.c.output_tokens),
+    cast(func.sum(completions.c.cost_usd), Float),
+).where(completions.c.run_id == bindparam("run"))
+TAKEN = HELD.where(completions.c.state != "reserved")
+IN_FLIGHT = (
+    select(func.count())
+    .select_from(completions)
+    .where(completions.c.run_id == bindparam("run"), completions.c.state == "reserved")
+)
+INSERT = completions.insert()
+CLOSE = update(completions).where(completions.c.number == bindparam("of")).returning(completions.c.run_id)
+"""Made once: SQLAlchemy takes longer over a statement than SQLite does."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +104,7 @@ class Completions:
     @view
     def lookup(self, connection: Connection, key: Key) -> Stored | None:
         """The reply stored for exactly this call, or None."""
-        table = completions.c
-        call = and_(
-            table.run_id == key.run,
-            table.agent == key.agent,
-            table.step_id == key.step,
-            table.ordinal == key.ordinal,
-            table.prompt_hash == key.prompt_hash,
-            table.state == "settled",
-        )
-        query = select(completions).where(call).order_by(table.number.desc()).limit(1)
-        row = connection.execute(query).one_or_none()
+        row = connection.execute(SETTLED, _call(key)).one_or_none()
         if row is None:
             return None
         return Stored(row.reply, row.model, row.input_tokens, row.output_tokens, row.cost_usd)
@@ -111,11 +123,7 @@ class Completions:
         settled: they mostly take less than they reserved.
         """
         row = {
-            "run_id": key.run,
-            "agent": key.agent,
-            "step_id": key.step,
-            "ordinal": key.ordinal,
-            "prompt_hash": key.prompt_hash,
+            **_call(key),
             "model": model,
             "messages": json.dumps(list(messages)),
             "state": "reserved",
@@ -140,13 +148,13 @@ class Completions:
         self, connection: Connection, row: dict[str, Any], estimate: Estimate, limits: Limits
     ) -> Grant | None:
         """One attempt; None when others hold what is lacking. The run's row is the lock on PostgreSQL."""
-        lock = select(runs.c.seconds).where(runs.c.id == row["run_id"]).with_for_update()
-        seconds = connection.scalar(lock) or 0.0
+        run = {"run": row["run_id"]}
+        seconds = connection.scalar(LOCK, run) or 0.0
         if limits.seconds is not None and seconds >= limits.seconds:
             raise BudgetSpent("seconds", seconds, limits.seconds)
-        sums = _sums(connection, row["run_id"], with_reserved=True)
+        sums = _sums(connection.execute(HELD, run).one())
         tokens, kind = room(estimate, limits, sums)
-        if tokens < estimate.output_tokens and _in_flight(connection, row["run_id"]):
+        if tokens < estimate.output_tokens and connection.scalar(IN_FLIGHT, run):
             return None
         if kind and tokens < min(LEAST_OUTPUT, estimate.output_tokens):
             limit = limits.cost_usd if kind == "cost" else limits.tokens
@@ -155,7 +163,7 @@ class Completions:
         if estimate.input_price is not None and estimate.output_price is not None:
             row["prompt_cost_usd"] = estimate.input_tokens * estimate.input_price
             row["cost_usd"] = row["prompt_cost_usd"] + tokens * estimate.output_price
-        result = connection.execute(completions.insert().values(row))
+        result = connection.execute(INSERT, row)
         (number,) = result.inserted_primary_key or (0,)
         return Grant(number, tokens, kind)
 
@@ -190,7 +198,7 @@ class Completions:
     @view
     def sums(self, connection: Connection, run_id: str) -> Sums:
         """What the run has taken so far, calls in flight left out."""
-        return _sums(connection, run_id)
+        return _sums(connection.execute(TAKEN, {"run": run_id}).one())
 
     @view
     def usage(self, connection: Connection, run_id: str) -> list[Usage]:
@@ -234,9 +242,8 @@ class Completions:
 
     @transaction
     def _close(self, connection: Connection, grant: Grant, values: dict[str, Any]) -> Sums:
-        done = update(completions).where(completions.c.number == grant.number).values(values)
-        run_id = connection.scalar(done.returning(completions.c.run_id))
-        return _sums(connection, run_id or "")
+        run_id = connection.scalar(CLOSE, {"of": grant.number, **values})
+        return _sums(connection.execute(TAKEN, {"run": run_id or ""}).one())
 
     @transaction
     def _release(self, connection: Connection, grant: Grant) -> None:
@@ -248,19 +255,13 @@ class Completions:
         self._freed = asyncio.Event()
 
 
-def _sums(connection: Connection, run_id: str, *, with_reserved: bool = False) -> Sums:
-    table = completions.c
-    taken = func.sum(table.input_tokens + table.output_tokens)
-    query = select(taken, cast(func.sum(table.cost_usd), Float)).where(table.run_id == run_id)
-    if not with_reserved:
-        query = query.where(table.state != "reserved")
-    tokens, cost = connection.execute(query).one()
+def _call(key: Key) -> dict[str, Any]:
+    return dict(zip(CALL, vars(key).values(), strict=True))
+
+
+def _sums(row: Row[int, float]) -> Sums:
+    tokens, cost = row
     return Sums(int(tokens or 0), float(cost or 0.0))
-
-
-def _in_flight(connection: Connection, run_id: str) -> bool:
-    held = and_(completions.c.run_id == run_id, completions.c.state == "reserved")
-    return bool(connection.scalar(select(func.count()).select_from(completions).where(held)))
 
 
 def _line(row: Row[Any]) -> dict[str, Any]:

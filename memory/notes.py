@@ -3,12 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, bindparam, func, select
 
 from memory.database import transaction
 from memory.log import Log
 from memory.rows import UNFINISHED, Entry, Record
 from memory.tables import notes, notes_seen, runs
+
+CALL = ("run_id", "agent", "step_id", "ordinal")
+SEEN = select(notes_seen.c.upto).where(*(notes_seen.c[name] == bindparam(name) for name in CALL))
+NEWEST = select(func.coalesce(func.max(notes.c.seq), 0)).where(notes.c.run_id == bindparam("run_id"))
+SEE = notes_seen.insert()
+TEXTS = (
+    select(notes.c.text)
+    .where(notes.c.run_id == bindparam("run_id"), notes.c.seq <= bindparam("upto"))
+    .order_by(notes.c.seq)
+)
+"""Made once: SQLAlchemy takes longer over a statement than SQLite does."""
 
 
 class Notes(Log):
@@ -32,11 +43,8 @@ class Notes(Log):
     ) -> list[str]:
         """The notes that this call sees, in order: all there were when it was first made."""
         call = {"run_id": run_id, "agent": agent, "step_id": step, "ordinal": ordinal}
-        mine = and_(*(notes_seen.c[name] == value for name, value in call.items()))
-        upto = connection.scalar(select(notes_seen.c.upto).where(mine))
+        upto = connection.scalar(SEEN, call)
         if upto is None:
-            written = func.coalesce(func.max(notes.c.seq), 0)
-            upto = connection.scalar(select(written).where(notes.c.run_id == run_id))
-            connection.execute(notes_seen.insert().values(**call, upto=upto))
-        seen = and_(notes.c.run_id == run_id, notes.c.seq <= upto)
-        return list(connection.scalars(select(notes.c.text).where(seen).order_by(notes.c.seq)))
+            upto = connection.scalar(NEWEST, {"run_id": run_id})
+            connection.execute(SEE, {**call, "upto": upto})
+        return list(connection.scalars(TEXTS, {"run_id": run_id, "upto": upto}))

@@ -17,8 +17,11 @@ TOP = 5
 GRACE_SECONDS = 0.5
 """What a run that may learn something gives the embedder to load; then words alone are compared."""
 
+GATHERING_SECONDS = 1.0
+"""How long the vector of what a run taught waits for others: Chroma halts all of Python for each write."""
+
 ALIGNING_SECONDS = 2.0
-"""How long the end of a run waits for the vector of what it taught; the next search makes it otherwise."""
+"""How long the end of the process waits for vectors; the next search makes what is missing."""
 
 Scope = Literal["all", "repository"]
 
@@ -50,6 +53,15 @@ class Recollection:
         self._indexes = indexes
         self._likeness = likeness
         self._scope = scope
+        self._due = False
+        self._closing = asyncio.Event()
+        self._aligning: asyncio.Task[None] | None = None
+
+    async def aclose(self) -> None:
+        """Make the vectors that are due, where that takes no longer than ALIGNING_SECONDS."""
+        self._closing.set()
+        if self._aligning:
+            await asyncio.wait([self._aligning], timeout=ALIGNING_SECONDS)
 
     async def prepare(self, root: Path) -> None:
         """Let the index of a repository be brought up to date, and what compares episodes be opened.
@@ -108,15 +120,25 @@ class Recollection:
         return await asyncio.to_thread(self._likeness.ranked, query, titles)
 
     async def remember(self, episode: Episode) -> None:
-        """Keep an episode; where Chroma is not there, its vector is made when episodes are searched next."""
+        """Keep an episode; its vector comes a little later, at the next search where Chroma is not there."""
         await self.episodes.store(episode)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(ALIGNING_SECONDS):
-                await self.align()
+        self._due = True
+        if self._aligning is None or self._aligning.done():
+            self._aligning = asyncio.create_task(self._align_what_is_due())
 
     async def align(self) -> bool:
         """Let Chroma hold a vector for each episode and no other; False where it is not there."""
         return await asyncio.to_thread(self._likeness.keep, await self.episodes.titles())
+
+    async def _align_what_is_due(self) -> None:
+        """Align once for what comes within GATHERING_SECONDS; where that fails, the next search does."""
+        while self._due:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GATHERING_SECONDS):
+                    await self._closing.wait()
+            self._due = False
+            with suppress(JournalError):
+                await self.align()
 
 
 def _same(title: Title, repo: str, root: str) -> bool:

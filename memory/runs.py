@@ -4,13 +4,20 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, select, update
 
 from memory.database import transaction, view
 from memory.log import Log
 from memory.rows import UNFINISHED, Entry, Record, RunRow, RunUnfinished, ThreadBusy, live_owner, now
 from memory.tables import approvals, completions, notes_seen, runs, threads
 from memory.threads import Threads, lease, touch
+
+FIRST_UNFINISHED = (
+    select(runs)
+    .where(runs.c.thread_id == bindparam("thread"), runs.c.status.in_(UNFINISHED))
+    .order_by(runs.c.number)
+    .limit(1)
+)
 
 
 class Runs(Threads, Log):
@@ -28,7 +35,7 @@ class Runs(Threads, Log):
     ) -> RunRow:
         """Queue a new run, creating its thread. RunUnfinished where one is unfinished and not `behind` it."""
         self._add(connection, thread_id, str(input.get("repo") or ""))
-        unfinished = connection.execute(_first_unfinished(thread_id)).one_or_none()
+        unfinished = connection.execute(FIRST_UNFINISHED, {"thread": thread_id}).one_or_none()
         if unfinished and not behind:
             raise RunUnfinished(thread_id, unfinished.id, unfinished.status)
         self._insert(connection, run_id, thread_id, input, "queued", metadata)
@@ -53,7 +60,7 @@ class Runs(Threads, Log):
         """Take a queued run and its thread's lease; False when it is not its turn, or somebody else's."""
         query = select(runs).where(runs.c.id == run_id, runs.c.status == "queued").with_for_update()
         row = connection.execute(query).one_or_none()
-        if row is None or connection.execute(_first_unfinished(row.thread_id)).one().id != run_id:
+        if row is None or connection.execute(FIRST_UNFINISHED, {"thread": row.thread_id}).one().id != run_id:
             return False
         try:
             lease(connection, row.thread_id, owner)
@@ -162,7 +169,7 @@ class Runs(Threads, Log):
     @view
     def current_run(self, connection: Connection, thread_id: str) -> RunRow | None:
         """The thread's first unfinished run, else its newest, or None."""
-        row = connection.execute(_first_unfinished(thread_id)).one_or_none()
+        row = connection.execute(FIRST_UNFINISHED, {"thread": thread_id}).one_or_none()
         if row is None:
             newest = select(runs).where(runs.c.thread_id == thread_id).order_by(runs.c.number.desc())
             row = connection.execute(newest.limit(1)).one_or_none()
@@ -204,8 +211,3 @@ class Runs(Threads, Log):
         values = {"status": status, "finished": now(), **({"branch": branch} if branch else {})}
         done = update(runs).where(runs.c.id == run_id).values(values).returning(runs.c.thread_id)
         touch(connection, connection.scalar(done) or "")
-
-
-def _first_unfinished(thread_id: str) -> Any:
-    own: ColumnElement[bool] = and_(runs.c.thread_id == thread_id, runs.c.status.in_(UNFINISHED))
-    return select(runs).where(own).order_by(runs.c.number).limit(1)

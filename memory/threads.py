@@ -5,13 +5,27 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, select, update
 
 from memory.database import Database, transaction, view
 from memory.rows import UNFINISHED, ThreadBusy, ThreadRow, live_owner, now
 from memory.tables import approvals, completions, events, notes, notes_seen, outputs, runs, threads
 
 Order = Literal["created", "updated", "id", "status"]
+
+OWN = runs.alias()
+OF_THREAD = OWN.c.thread_id == threads.c.id
+UNFINISHED_OF_THREAD = and_(OF_THREAD, OWN.c.status.in_(UNFINISHED))
+FIRST = select(func.min(OWN.c.number)).where(UNFINISHED_OF_THREAD).scalar_subquery()
+NEWEST = select(func.max(OWN.c.number)).where(OF_THREAD).scalar_subquery()
+WITH_RUN = (
+    select(threads, runs.c.input, runs.c.status, runs.c.branch)
+    .select_from(threads)
+    .outerjoin(runs, runs.c.number == func.coalesce(FIRST, NEWEST))
+)
+"""Threads with their first unfinished run, else their newest."""
+
+ONE = WITH_RUN.where(threads.c.id == bindparam("id"))
 
 
 class Threads:
@@ -92,12 +106,12 @@ class Threads:
 
     async def thread(self, thread_id: str) -> ThreadRow | None:
         """One thread, or None."""
-        found = await self._threads(_with_run().where(threads.c.id == thread_id))
+        found = await self._threads(ONE, thread_id)
         return found[0] if found else None
 
     async def threads(self) -> list[ThreadRow]:
         """All threads, newest first."""
-        return await self._threads(_with_run().order_by(threads.c.number.desc()))
+        return await self._threads(WITH_RUN.order_by(threads.c.number.desc()))
 
     async def search_threads(
         self,
@@ -116,7 +130,7 @@ class Threads:
             "id": threads.c.id,
             "status": status,
         }[order]
-        query = _with_run().order_by(by.asc() if ascending else by.desc(), threads.c.number.desc())
+        query = WITH_RUN.order_by(by.asc() if ascending else by.desc(), threads.c.number.desc())
         if statuses:
             query = query.where(status.in_(statuses))
         if not metadata:
@@ -128,8 +142,8 @@ class Threads:
         return found[offset : offset + limit]
 
     @view
-    def _threads(self, connection: Connection, query: Select[Any]) -> list[ThreadRow]:
-        return [ThreadRow.of(row) for row in connection.execute(query)]
+    def _threads(self, connection: Connection, query: Select[Any], id: str | None = None) -> list[ThreadRow]:
+        return [ThreadRow.of(row) for row in connection.execute(query, {"id": id})]
 
     def _add(
         self, connection: Connection, thread_id: str, repo: str, metadata: Mapping[str, Any] | None = None
@@ -160,16 +174,3 @@ def touch(connection: Connection, thread_id: str) -> None:
 
 def _held_by(thread_id: str, owner: str) -> ColumnElement[bool]:
     return and_(threads.c.id == thread_id, threads.c.owner == owner)
-
-
-def _with_run() -> Select[Any]:
-    """Threads with their first unfinished run, else their newest."""
-    own = runs.alias()
-    mine = own.c.thread_id == threads.c.id
-    first = select(func.min(own.c.number)).where(mine, own.c.status.in_(UNFINISHED)).scalar_subquery()
-    newest = select(func.max(own.c.number)).where(mine).scalar_subquery()
-    return (
-        select(threads, runs.c.input, runs.c.status, runs.c.branch)
-        .select_from(threads)
-        .outerjoin(runs, runs.c.number == func.coalesce(first, newest))
-    )
