@@ -8,7 +8,7 @@ import pytest
 from desk import Desk
 from openai import DefaultAioHttpClient
 
-from nodes.llm.joined import join, joined
+from nodes.llm.joined import SSE, join, joined
 
 
 def piece(content: str | None, finish: str | None = None, index: int = 0, **more: Any) -> bytes:
@@ -34,11 +34,11 @@ def test_texts_are_joined_and_all_else_keeps_its_place() -> None:
         b"data: [DONE]",
         b"data: not json",
     ]
-    found = joined(events)
+    found = joined(b"".join(event + SSE for event in events)).split(SSE)
     texts = [json.loads(one[6:])["choices"][0]["delta"].get("content") for one in (*found[:2], found[6])]
     assert texts == ["a", "bc\n\n", "fg"]
     kept = (0, 3, 4, 5, 6, 9, 10, 11, 12)
-    assert [one for one in found if one in events] == [events[at] for at in kept]
+    assert found.pop() == b"" and [one for one in found if one in events] == [events[at] for at in kept]
 
 
 @pytest.mark.parametrize("broken", [False, True])

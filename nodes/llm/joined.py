@@ -1,7 +1,7 @@
 """Pieces of a streamed reply that come close together are joined before the client library parses them.
 
 Parsing a piece and passing it through LangChain and LangGraph takes 0.4 ms of the one thread there is: at 50
-replies of 100 pieces a second each, that is two cores. So what comes piles up in aiohttp's buffer, and is
+replies of 100 pieces a second each, that is two cores. So what comes piles up in the kernel, and is read and
 passed on once a window.
 """
 
@@ -9,11 +9,13 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from itertools import groupby
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import orjson
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
 
 WINDOW = 0.05
 """Seconds between two deliveries of one reply; the first piece is not held."""
@@ -25,27 +27,26 @@ MANY = 16
 
 SSE = b"\n\n"
 
-TEXT = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
-PIECE = re.compile(rb'(data: \{.*?"content": ?")' + TEXT + rb'(".*)')
+TEXT = re.compile(rb'[^"\\\n]*+(?:\\.[^"\\\n]*+)*+')
+PIECE = re.compile(rb'(data: \{.*?"content": ?")' + TEXT.pattern + rb'(".*)')
 """An event with a text: what stands before it, and after it."""
-
-BETWEEN = re.compile(TEXT)
-
-Around = tuple[bytes, bytes]
 
 
 async def join(response: httpx.Response) -> None:
     """A response hook for httpx: server-sent events of OpenAI's wire arrive joined."""
     kind = response.headers.get("content-type", "")
     if kind.startswith("text/event-stream") and "content-encoding" not in response.headers:
-        response.stream = _Joined(cast(httpx.AsyncByteStream, response.stream))
+        response.stream = _Joined(response.stream)
 
 
 class _Joined(httpx.AsyncByteStream):
     open = 0
 
-    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._answer: ClientResponse | None = getattr(
+            getattr(stream, "_stream", None), "_aiohttp_response", None
+        )
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         arrived = bytearray()
@@ -55,22 +56,35 @@ class _Joined(httpx.AsyncByteStream):
                 arrived += data
                 if whole := _whole(arrived):
                     yield whole
-                    await asyncio.sleep(WINDOW if _Joined.open <= MANY else WINDOW_OF_MANY)
+                    await self._pause(WINDOW if _Joined.open <= MANY else WINDOW_OF_MANY)
             yield bytes(arrived)
         except Exception:  # whatever broke the stream off goes on to the caller, behind what came before it
-            yield bytes(arrived) + _unread(self._stream)
+            yield bytes(arrived) + self._unread()
             raise
         finally:
             _Joined.open -= 1
 
+    async def _pause(self, seconds: float) -> None:
+        """Let what comes pile up in the kernel, which takes it at no cost of ours."""
+        connection = self._answer and self._answer.connection
+        protocol = connection and connection.protocol
+        if protocol:
+            protocol.pause_reading()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            if protocol and protocol.connected:
+                protocol.resume_reading()
+
+    def _unread(self) -> bytes:
+        """What came before a break, and is paid for: aiohttp gives the error first and this never."""
+        if self._answer is None:
+            return b""
+        content = self._answer.content
+        return b"".join(content._buffer)[content._buffer_offset :]
+
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-def _unread(stream: Any) -> bytes:
-    """What came before a stream broke off, and is paid for: aiohttp gives the error first and this never."""
-    answer = getattr(getattr(stream, "_stream", None), "_aiohttp_response", None)
-    return b"" if answer is None else b"".join(answer.content._buffer)[answer.content._buffer_offset :]
 
 
 def _whole(arrived: bytearray) -> bytes:
@@ -78,42 +92,40 @@ def _whole(arrived: bytearray) -> bytes:
     end = arrived.rfind(SSE)
     if end < 0:
         return b""
-    events = bytes(arrived[:end]).split(SSE)
-    del arrived[: end + len(SSE)]
-    return b"".join(event + SSE for event in joined(events))
+    end += len(SSE)
+    events = bytes(arrived[:end])
+    del arrived[:end]
+    return joined(events)
 
 
-def joined(events: list[bytes]) -> list[bytes]:
-    """Events with the texts of neighbours put into one; whatever carries more than text stays as it is."""
-    return [joint for around, alike in groupby(events, _Around()) for joint in _put(around, list(alike))]
+def joined(events: bytes) -> bytes:
+    """Events, each ended by SSE, with the texts of neighbours put into one where that is all that differs."""
+    found = bytearray()
+    while events:
+        first = events[: events.index(SSE)]
+        match = PIECE.fullmatch(first)
+        texts = _texts(events, *match.groups()) if match else []
+        if match and len(texts) > 1 and _text_alone(b"x".join(match.groups())):
+            head, tail = match.groups()
+            found += head + b"".join(texts) + tail + SSE
+            events = events[sum(map(len, texts)) + len(texts) * len(head + tail + SSE) :]
+        else:
+            found += first + SSE
+            events = events[len(first + SSE) :]
+    return bytes(found)
 
 
-def _put(around: Around | None, events: list[bytes]) -> list[bytes]:
-    """Neighbours with the same around them, as one where that is all that they are."""
-    if around is None or len(events) == 1 or not _text_alone(b"x".join(around)):
-        return events
-    head, tail = around
-    return [head + b"".join(event[len(head) : len(event) - len(tail)] for event in events) + tail]
-
-
-class _Around:
-    """What stands before and after an event's text; None where there is none. To parse each costs more."""
-
-    def __init__(self) -> None:
-        self._last: Around | None = None
-
-    def __call__(self, event: bytes) -> Around | None:
-        if self._last is None or not _fits(event, *self._last):
-            match = PIECE.fullmatch(event)
-            self._last = match and (match[1], match[2])
-        return self._last
-
-
-def _fits(event: bytes, head: bytes, tail: bytes) -> bool:
-    """Whether an event is a text between these two."""
-    if not (event.startswith(head) and event.endswith(tail)):
-        return False
-    return bool(BETWEEN.fullmatch(event, len(head), len(event) - len(tail)))
+def _texts(events: bytes, head: bytes, tail: bytes) -> list[bytes]:
+    """The texts of the first events, as many as have just these around them. To parse each costs more."""
+    texts = []
+    for text in events[len(head) :].split(tail + SSE + head):
+        text, ended, _ = text.partition(tail + SSE)
+        if not TEXT.fullmatch(text):
+            break
+        texts.append(text)
+        if ended:
+            break
+    return texts
 
 
 def _text_alone(event: bytes) -> bool:
