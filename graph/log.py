@@ -10,6 +10,9 @@ from memory.journal import Entry, Journal, JournalError, Record
 WHOLE = ("run.finished", "approval.required", "plan")
 """Events that are never cut: proofs are counted, and nobody approves what they cannot see."""
 
+GATHERING_SECONDS = 0.01
+"""How long after a transaction began the next one may: what comes meanwhile shares it."""
+
 Hear = Callable[[Sequence[Event]], None]
 
 
@@ -21,6 +24,7 @@ class Log:
         self.hear = hear
         self._waiting: list[tuple[list[Entry], asyncio.Future[list[Event]]]] = []
         self._writing: asyncio.Task[None] | None = None
+        self._next = 0.0
 
     async def write(self, thread_id: str, run_id: str, drafts: Iterable[Draft]) -> list[Event]:
         """Write drafts in their order; they are on disk when this returns, even if the asker is cancelled."""
@@ -40,9 +44,12 @@ class Log:
         return events
 
     async def _write(self) -> None:
-        """Write until nothing waits: what comes during a transaction goes into the next one together."""
+        """Write until nothing waits: what comes before a transaction's time goes into it together."""
+        clock = asyncio.get_running_loop().time
         try:
             while self._waiting:
+                await asyncio.sleep(self._next - clock())
+                self._next = clock() + GATHERING_SECONDS
                 waiting, self._waiting = self._waiting, []
                 try:
                     entries = [entry for entries, _ in waiting for entry in entries]

@@ -5,13 +5,13 @@ import asyncio
 FEW = 4
 """So many runs begin at once; more of them begin one after another."""
 
-TICK = 0.05
+TICK = 0.2
 """Seconds between two beginnings while others are at work."""
 
-LATE = 0.03
+LATE = 0.01
 """Seconds by which a timer may fire late in a loop that keeps up."""
 
-LONGEST = 10
+LONGEST = 5
 """Ticks after which a run begins, however busy the loop is."""
 
 

@@ -3,12 +3,12 @@
 import asyncio
 import time
 
-from graph.pace import FEW, LONGEST, Pace
+from graph.pace import FEW, LONGEST, TICK, Pace
 
 
 def work() -> None:
     """What a run's beginning looks like to all others on the loop."""
-    time.sleep(0.1)
+    time.sleep(0.65 * TICK)
 
 
 async def test_few_runs_begin_at_once() -> None:
@@ -25,7 +25,7 @@ async def test_many_begin_one_after_another_once_the_loop_keeps_up() -> None:
         told.append(name)
 
     async def busy() -> None:
-        for _ in range(LONGEST // 2):
+        for _ in range(LONGEST):
             work()
             await asyncio.sleep(0)
         told.append("calm")

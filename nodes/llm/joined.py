@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WINDOW = 0.05
 """Seconds between two deliveries of one reply; the first piece is not held."""
 
-WINDOW_OF_MANY = 0.1
+WINDOW_OF_MANY = 0.08
 """The same where more than MANY replies come at once."""
 
 MANY = 16
