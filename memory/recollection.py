@@ -100,9 +100,9 @@ class Recollection:
         if self._likeness.prompt:
             await asyncio.to_thread(warming.join, GRACE_SECONDS)
         near = {title.id for title in titles if _same(title, repo, first)}
-        if self._scope == "repository":
-            titles = [title for title in titles if title.id in near]
         alike = await asyncio.to_thread(self._likeness.alike, task, titles, near)
+        if self._scope == "repository":
+            alike = [found for found in alike if found[0].id in near]
         by_task: dict[str, tuple[Title, float]] = {}
         for found in sorted(alike, key=lambda found: (found[0].id not in near, -found[1])):
             by_task.setdefault(found[0].task, found)

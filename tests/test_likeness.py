@@ -82,5 +82,25 @@ async def test_a_task_done_twice_is_told_once_and_this_repository_comes_first(tm
         await memory.remember(episode(run, repo=repo, root=repo, task=task))
     told = await memory.lessons("Add mul and div to the calculator", "/moved", lambda: "/here")
     assert [(one.episode.run, one.here) for one in told] == [("r2", True), ("r3", False)]
+    await memory.aclose()
+    indexes.close()
+    await journal.aclose()
+
+
+async def test_what_runs_taught_gets_its_vectors_by_the_end(tmp_path: Path, store: Vectors) -> None:
+    journal = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}")
+    indexes = Indexes.open(IndexSettings(tmp_path / "index", tmp_path / "chroma"), lambda line: None)
+    likeness = Likeness(HashEmbedder, store.collection)
+    likeness.warm().join()
+    memory = Recollection(journal.episodes, indexes, likeness, "repository")
+    for run, repo in (("r1", "/here"), ("r2", "/here"), ("r3", "/there")):
+        await memory.remember(episode(run, repo=repo, root=repo, task=f"Add mul to the calculator, {run}"))
+    (collection,) = store.client.list_collections()
+    assert collection.count() == 0, "nobody waits for vectors"
+    await memory.aclose()
+    assert collection.count() == 3
+    told = await memory.lessons("Add mul to the calculator", "/here", lambda: "/here")
+    assert {one.episode.run for one in told} == {"r1", "r2"}
+    assert collection.count() == 3, "other repositories' vectors stay"
     indexes.close()
     await journal.aclose()

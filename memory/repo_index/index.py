@@ -5,9 +5,6 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
-from typing import TypeVar
-
-import numpy as np
 
 from memory.chunks import VERSION as CHUNKER
 from memory.chunks import Chunker
@@ -26,6 +23,7 @@ from memory.repo_index.base import (
     VectorsUnavailable,
     View,
 )
+from memory.repo_index.embedding import Embedding
 from memory.repo_index.lock import held
 from memory.repo_index.mended import mended
 from memory.repo_index.overlay import Overlay, Piece
@@ -35,10 +33,6 @@ from memory.repo_index.search import Hits, by_meaning, by_words, joined, unembed
 from memory.repo_index.store import Store
 from memory.repo_index.vectors import Exact
 from memory.vectors import collection_name
-
-_AT_ONCE = 64
-
-T = TypeVar("T")
 
 
 def _silent(done: int, total: int) -> None:
@@ -62,7 +56,8 @@ class RepoIndex:
         self._open_collection: OpenCollection | None = None
         self._embedder: Embedder | None = None
         self._collection: VectorCollection | None = None
-        self._building = self._lacking = 0
+        self._embedding: Embedding | None = None
+        self._building = 0
         self._work, self._opening = RLock(), RLock()
         self._chunker, self._overlay, self._left_out = Chunker(), Overlay(), 0
         self.lacks_text = False
@@ -132,9 +127,10 @@ class RepoIndex:
             try:
                 collection = self._reached()
                 if ours:
-                    self._embed(progress, stop)
-                if ours and collection:
-                    self._align(collection, progress, stop)
+                    self._embedding = Embedding(self._store, self.embedder, self._work, progress, stop)
+                    self._embedding.make(collection)
+                    if collection:
+                        self._embedding.align(collection)
             except (EmbeddingError, VectorsUnavailable) as error:
                 self._lose(error)
 
@@ -143,56 +139,14 @@ class RepoIndex:
         """Whether `embed` should be called though no file has changed: searches are by text alone."""
         return bool(self._trouble) or self._collection is None
 
-    def _embed(self, progress: Progress, stop: Callable[[], bool]) -> None:
-        embedder, store = self.embedder, self._store
-        if missing := store.missing(embedder.key):
-            with store.transaction():
-                store.inherit(embedder.key)
-            store.borrow(embedder.key, [key for key, _ in missing])
-            missing = store.missing(embedder.key)
-        missing.sort(key=lambda pair: len(pair[1]))
-        done = 0
-        for batch in self._batches(missing, stop):
-            keys, rows = [key for key, _ in batch], embedder.embed([text for _, text in batch])
-            with store.transaction():
-                store.keep(embedder.key, keys, rows)
-            if self._collection and not isinstance(self._collection, Exact):
-                self._collection.upsert(keys, rows)
-            done += len(batch)
-            progress(done, len(missing))
-
-    def _align(self, collection: VectorCollection, progress: Progress, stop: Callable[[], bool]) -> None:
-        """Give a store of vectors of its own what it lacks, and take from it what no chunk has any more."""
-        if isinstance(collection, Exact):
-            return
-        wanted, had = self._store.keys(self.embedder.key), collection.ids()
-        lacking = sorted(wanted - had)
-        self._lacking = len(lacking)
-        for keys in self._batches(lacking, stop):
-            found = self._store.embeddings(self.embedder.key, keys, self.embedder.dimension)
-            collection.upsert(list(found), np.array(list(found.values()), np.float32))
-            self._lacking -= len(keys)
-            progress(len(lacking) - self._lacking, len(lacking))
-        for keys in self._batches(sorted(had - wanted), stop):
-            collection.delete(keys)
-        collection.tidy(stop)
-
-    def _batches(self, items: list[T], stop: Callable[[], bool]) -> Iterator[list[T]]:
-        """Give items until `stop`, each batch after any refresh: beside Chroma's writing it would crawl."""
-        for start in range(0, len(items), _AT_ONCE):
-            with self._work:
-                pass
-            if stop():
-                return
-            yield items[start : start + _AT_ONCE]
-
     @mended
     def status(self) -> Status:
         """Tell how far the index is."""
         count, chunks = self._store.counts()
         key = self._embedder.key if self._embedder else None
         embedded = self._store.share(key) if key else 0.0
-        embedded *= 1 - self._lacking / max(chunks, self._lacking, 1)
+        lacking = self._embedding.lacking if self._embedding else 0
+        embedded *= 1 - lacking / max(chunks, lacking, 1)
         left_out = f"{self._left_out} files of the run's own are not searched yet" if self._left_out else ""
         note = "; ".join(filter(None, (self.note, self._trouble, left_out)))
         building = self._building > 0
