@@ -11,7 +11,7 @@ from test_journal import elsewhere
 from graph.errors import UnknownThread
 from graph.events import Event, schema
 from graph.follow import TAIL, Tails
-from graph.log import Log
+from graph.log import Log, entry
 from graph.stream import Draft
 from memory.journal import Journal
 from memory.masks import LARGEST
@@ -95,8 +95,9 @@ async def test_a_run_is_followed_through_its_parks_to_its_end_and_no_further(jou
     await journal.start_run("other", "t", {})
     reader = asyncio.create_task(_all(tails, "r"))
     await log.write("t", "other", [token(2)])
-    await log.write("t", "r", [token(3), Draft("run.finished", {"status": "verified"})])
-    await journal.finish_run("r", "verified")
+    await log.write("t", "r", [token(3)])
+    ended = await journal.end_run(entry("t", "r", Draft("run.finished", {"status": "verified"})), "verified")
+    assert ended and log.tell(ended)
     assert [event.seq for event in await reader] == [1, 2, 4, 5]
     assert await _all(tails, "r", after=5) == []
     with pytest.raises(UnknownThread):
