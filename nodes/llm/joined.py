@@ -100,32 +100,31 @@ def _whole(arrived: bytearray) -> bytes:
 
 def joined(events: bytes) -> bytes:
     """Events, each ended by SSE, with the texts of neighbours put into one where that is all that differs."""
-    found = bytearray()
-    while events:
-        first = events[: events.index(SSE)]
-        match = PIECE.fullmatch(first)
-        texts = _texts(events, *match.groups()) if match else []
-        if match and len(texts) > 1 and _text_alone(b"x".join(match.groups())):
+    found, at = bytearray(), 0
+    while at < len(events):
+        end = events.index(SSE, at)
+        match = PIECE.fullmatch(events, at, end)
+        if match and _text_alone(b"x".join(match.groups())):
             head, tail = match.groups()
+            texts, at = _texts(events, at, head, tail + SSE)
             found += head + b"".join(texts) + tail + SSE
-            events = events[sum(map(len, texts)) + len(texts) * len(head + tail + SSE) :]
         else:
-            found += first + SSE
-            events = events[len(first + SSE) :]
+            found += events[at : end + len(SSE)]
+            at = end + len(SSE)
     return bytes(found)
 
 
-def _texts(events: bytes, head: bytes, tail: bytes) -> list[bytes]:
-    """The texts of the first events, as many as have just these around them. To parse each costs more."""
-    texts = []
-    for text in events[len(head) :].split(tail + SSE + head):
-        text, ended, _ = text.partition(tail + SSE)
-        if not TEXT.fullmatch(text):
+def _texts(events: bytes, at: int, head: bytes, tail: bytes) -> tuple[list[bytes], int]:
+    """The texts from `at` on with just these around them, and where they end. To parse each costs more."""
+    texts: list[bytes] = []
+    while events.startswith(head, at):
+        end = events.find(tail, at + len(head))
+        text = events[at + len(head) : end]
+        if end < 0 or not TEXT.fullmatch(text):
             break
         texts.append(text)
-        if ended:
-            break
-    return texts
+        at = end + len(tail)
+    return texts, at
 
 
 def _text_alone(event: bytes) -> bool:
