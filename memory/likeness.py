@@ -86,13 +86,13 @@ class Likeness:
 
     def alike(self, task: str, titles: Sequence[Title], near: Collection[str]) -> Ranked:
         """Rank the episodes that are alike enough to matter, best first; `near` are this repository's ids."""
-        provider, ranked = self._ranked(task, titles)
+        provider, ranked = self._ranked(task, titles, len(titles))
         least = THRESHOLDS[provider]
         return [one for one in ranked if one[1] >= least + (0 if one[0].id in near else ELSEWHERE)]
 
     def ranked(self, task: str, titles: Sequence[Title]) -> Ranked:
         """Rank the nearest episodes, best first, however far they are."""
-        return self._ranked(task, titles)[1]
+        return self._ranked(task, titles, NEAREST)[1]
 
     def keep(self, titles: Sequence[Title]) -> bool:
         """Bring Chroma up to these episodes, if it is there: else the next search does that."""
@@ -103,21 +103,26 @@ class Likeness:
                 self._ready = None
         return self._ready is not None
 
-    def _ranked(self, task: str, titles: Sequence[Title]) -> tuple[str, Ranked]:
+    def _ranked(self, task: str, titles: Sequence[Title], count: int) -> tuple[str, Ranked]:
         ready = self._ready
         if ready and titles:
             try:
-                return ready[0].key.partition("-")[0], self._by_vectors(*ready, task, titles)
+                return ready[0].key.partition("-")[0], self._by_vectors(*ready, task, titles, count)
             except (EmbeddingError, VectorsUnavailable):
                 self._ready = None  # words are compared instead
-        return "hash", self._by_words(task, titles)
+        return "hash", self._by_words(task, titles, count)
 
     def _by_vectors(
-        self, embedder: Embedder, collection: VectorCollection, task: str, titles: Sequence[Title]
+        self,
+        embedder: Embedder,
+        collection: VectorCollection,
+        task: str,
+        titles: Sequence[Title],
+        count: int,
     ) -> Ranked:
         self._aligned(embedder, collection, titles)
         by_id = {title.id: title for title in titles}
-        nearest = collection.query(embedder.embed([_essence(task, embedder)])[0], NEAREST)
+        nearest = collection.query(embedder.embed([_essence(task, embedder)])[0], count)
         return [(by_id[id], similarity) for id, similarity in nearest if id in by_id]
 
     def _aligned(self, embedder: Embedder, collection: VectorCollection, titles: Sequence[Title]) -> None:
@@ -129,13 +134,13 @@ class Likeness:
         if gone := kept - {title.id for title in titles}:
             collection.delete(gone)
 
-    def _by_words(self, task: str, titles: Sequence[Title]) -> Ranked:
+    def _by_words(self, task: str, titles: Sequence[Title], count: int) -> Ranked:
         if not titles:
             return []
         texts = (task, *(title.task for title in titles))
         vectors = self._words.embed([_essence(text, self._words) for text in texts])
         similarity = vectors[1:] @ vectors[0]
-        best = np.argsort(-similarity, kind="stable")[:NEAREST]
+        best = np.argsort(-similarity, kind="stable")[:count]
         return [(titles[n], float(similarity[n])) for n in best]
 
 

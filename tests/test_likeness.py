@@ -56,6 +56,15 @@ def test_elsewhere_a_task_must_be_more_alike() -> None:
     assert bool(likeness.alike(query, known, set())) == (similarity >= least + 0.1)
 
 
+def test_many_tasks_elsewhere_do_not_hide_this_repositorys_own(store: Vectors) -> None:
+    query = "Accept durations in minutes"
+    known = [*(Title(f"e{number}", "/there", "", query) for number in range(60)), *titles("c")]
+    for collection in (gone, store.collection):
+        likeness = Likeness(HashEmbedder, collection)
+        likeness.warm().join()
+        assert "c" in {title.id for title, _ in likeness.alike(query, known, {"c"})}
+
+
 def test_chroma_holds_a_vector_for_each_episode_and_no_other(store: Vectors) -> None:
     likeness = Likeness(HashEmbedder, store.collection)
     likeness.warm().join()
