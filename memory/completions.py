@@ -256,7 +256,7 @@ class Completions:
 
 
 def _call(key: Key) -> dict[str, Any]:
-    return dict(zip(CALL, vars(key).values(), strict=True))
+    return dict(zip(CALL, (key.run, key.agent, key.step, key.ordinal, key.prompt_hash), strict=True))
 
 
 def _sums(row: Row[int, float]) -> Sums:

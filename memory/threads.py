@@ -106,7 +106,7 @@ class Threads:
 
     async def thread(self, thread_id: str) -> ThreadRow | None:
         """One thread, or None."""
-        found = await self._threads(ONE, thread_id)
+        found = await self._threads(ONE, {"id": thread_id})
         return found[0] if found else None
 
     async def threads(self) -> list[ThreadRow]:
@@ -142,8 +142,10 @@ class Threads:
         return found[offset : offset + limit]
 
     @view
-    def _threads(self, connection: Connection, query: Select[Any], id: str | None = None) -> list[ThreadRow]:
-        return [ThreadRow.of(row) for row in connection.execute(query, {"id": id})]
+    def _threads(
+        self, connection: Connection, query: Select[Any], values: Mapping[str, Any] | None = None
+    ) -> list[ThreadRow]:
+        return [ThreadRow.of(row) for row in connection.execute(query, values)]
 
     def _add(
         self, connection: Connection, thread_id: str, repo: str, metadata: Mapping[str, Any] | None = None

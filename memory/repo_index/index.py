@@ -127,10 +127,11 @@ class RepoIndex:
             try:
                 collection = self._reached()
                 if ours:
-                    self._embedding = Embedding(self._store, self.embedder, self._work, progress, stop)
-                    self._embedding.make(collection)
+                    embedding = Embedding(self._store, self.embedder, self._work, progress, stop)
+                    embedding.make(collection)
                     if collection:
-                        self._embedding.align(collection)
+                        self._embedding = embedding
+                        embedding.align(collection)
             except (EmbeddingError, VectorsUnavailable) as error:
                 self._lose(error)
 
