@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from graph.builder import Graph
 from graph.errors import AnsweredApproval, InputError, UnknownApproval
-from graph.events import ApprovalRequired
-from memory.journal import Journal, Record, RunRow
+from memory.records.journal import Journal, Record, RunRow
+from nodes.dialogue.replies import Unusable
+from nodes.events import ApprovalRequired
 from nodes.planner import read_plan
-from nodes.replies import Unusable
 
 Answers = Mapping[str, Mapping[str, Any]]
 
@@ -36,14 +36,12 @@ class Approvals:
     graph: Graph
     checkpointer: BaseCheckpointSaver[str]
 
-    async def pending(self, run: RunRow) -> list[ApprovalRequired.Data]:
+    async def pending(self, run: RunRow) -> list[ApprovalRequired]:
         """The questions of a run that have no answer yet."""
         answered = await self.journal.answers(run.id)
         waiting = (await self._asked(run)).items()
         return [
-            ApprovalRequired.Data(id=id, request=request)
-            for id, (request, _) in waiting
-            if id not in answered
+            ApprovalRequired(id=id, request=request) for id, (request, _) in waiting if id not in answered
         ]
 
     async def answer(self, run: RunRow, answers: Answers) -> list[Record]:

@@ -8,7 +8,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from memory.recollection import Recollection
+from memory.search.recollection import Recollection
 from nodes.check import Check, CheckCache, OpenSandbox
 from nodes.coder import Coder
 from nodes.commit import Commit

@@ -12,11 +12,12 @@ from langgraph.types import Command, StreamMode
 
 from graph.approvals import Approvals
 from graph.builder import Graph
-from graph.events import Event
-from graph.log import Log, entry
-from graph.pulse import Pulse
-from graph.stream import Draft, Translator
-from memory.journal import Journal, RunRow, ThreadBusy
+from graph.event_log import Log, entry
+from graph.heartbeat import Pulse
+from graph.stream import Translator
+from memory.records.journal import Journal, RunRow, ThreadBusy
+from nodes.events import AgentUsage, ApprovalRequired, ErrorReported, Event, RunFinished, RunStarted
+from nodes.publish import Draft
 from nodes.state import Input, State
 
 RECURSION_LIMIT = 500
@@ -70,8 +71,8 @@ class Driver:
 
         What the run fell over, `ready` included, is raised once `run.finished` is written.
         """
-        started = {"task": self.run.input["task"], "repo": self.run.input["repo"], "resumed": resumed}
-        for event in await self._write([Draft("run.started", started)]):
+        started = RunStarted(task=self.run.input["task"], repo=self.run.input["repo"], resumed=resumed)
+        for event in await self._write([Draft(started)]):
             yield event
         beat = asyncio.create_task(self._beat())
         telling: asyncio.Task[Event | None] | None = None
@@ -92,7 +93,7 @@ class Driver:
             raise
         except BaseException as error:
             ending = Ending.of("failed", str(error))
-            failed = Draft("error", {"message": str(error), "kind": type(error).__name__})
+            failed = Draft(ErrorReported(message=str(error), kind=type(error).__name__))
             for event in await self._write([failed]):
                 yield event
             raise
@@ -200,8 +201,8 @@ class Driver:
         """Tell the end; None when an answer came meanwhile and the run goes on."""
         if ending.status == "waiting" and not ending.waiting_for:
             return None
-        usage = [vars(one) for one in await self.journal.completions.usage(self.run.id)]
-        draft = Draft("run.finished", {**ending.data, "usage": usage})
+        usage = [AgentUsage(**vars(one)) for one in await self.journal.completions.usage(self.run.id)]
+        draft = Draft(RunFinished(**ending.data, usage=usage))
         record = await self.journal.end_run(
             entry(self.run.thread_id, self.run.id, draft),
             ending.status,
@@ -213,13 +214,13 @@ class Driver:
     async def _write(self, drafts: Sequence[Draft]) -> list[Event]:
         """Write drafts; a question that stands already is not told again."""
         thread, run = self.run.thread_id, self.run.id
-        if not any(draft.type == "approval.required" for draft in drafts):
+        if not any(isinstance(draft.data, ApprovalRequired) for draft in drafts):
             return await self.log.write(thread, run, drafts)
         events: list[Event] = []
         for draft in drafts:
-            if draft.type != "approval.required":
+            if not isinstance(draft.data, ApprovalRequired):
                 events += await self.log.write(thread, run, [draft])
-            elif record := await self.journal.ask(entry(thread, run, draft), draft.data["id"]):
+            elif record := await self.journal.ask(entry(thread, run, draft), draft.data.id):
                 events += self.log.tell(record)
         return events
 

@@ -12,10 +12,10 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import Send
 
 from graph.errors import UnknownThread
-from graph.events import ApprovalRequired
-from graph.log import entry
+from graph.event_log import entry
 from graph.runner import Runner
-from graph.stream import Draft
+from nodes.events import ApprovalRequired, PlanMade, RunFinished, RunStarted
+from nodes.publish import Draft
 from tools.workspace import Workspace
 
 INPUT = ("task", "repo", "context_files", "options")
@@ -113,17 +113,17 @@ async def _park(runner: Runner, new: str, run: str, input: Mapping[str, Any], at
     if not state.next:
         return
     await runner.journal.start_run(run, new, input, "waiting")
-    drafts = [Draft("run.started", {"task": input["task"], "repo": input["repo"]})]
+    drafts = [Draft(RunStarted(task=input["task"], repo=input["repo"]))]
     if state.values.get("run") == run and (plan := state.values.get("plan")):
-        drafts.append(Draft("plan", {"plan": plan}, "planner"))
+        drafts.append(Draft(PlanMade(plan=plan), "planner"))
     await runner.log.write(new, run, drafts)
     for task in state.tasks:
         for asked in task.interrupts:
-            question = ApprovalRequired.Data(id=asked.id, request=asked.value).model_dump()
-            told = entry(new, run, Draft("approval.required", question, task.name))
+            question = ApprovalRequired(id=asked.id, request=asked.value)
+            told = entry(new, run, Draft(question, task.name))
             if record := await runner.journal.ask(told, asked.id):
                 runner.log.tell(record)
     reason = f"forked from thread {at['thread_id']} at checkpoint {at['checkpoint_id']}; resume it to go on"
-    ended = Draft("run.finished", {"status": "waiting", "reason": reason})
+    ended = Draft(RunFinished(status="waiting", reason=reason))
     if record := await runner.journal.end_run(entry(new, run, ended), "waiting"):
         runner.log.tell(record)

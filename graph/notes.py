@@ -1,7 +1,7 @@
 """A user's note to a task that is under way."""
 
 from graph.errors import InputError, RunnerError, UnknownThread
-from memory.journal import Journal, Record
+from memory.records.journal import Journal, Record
 
 LONGEST = 20_000
 

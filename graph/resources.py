@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from graph.builder import Resources
-from graph.derived import index_settings, model_settings
+from graph.component_settings import index_settings, model_settings
 from graph.settings import Settings
 from memory.embeddings import choose, open_embedder
-from memory.journal import Journal
-from memory.likeness import Likeness
 from memory.live import Indexes
-from memory.recollection import Recollection
+from memory.records.journal import Journal
+from memory.search.recollection import Recollection
+from memory.search.task_similarity import Likeness
 from nodes.llm.models import open_models
 from sandbox.backends import open_sandbox
 from sandbox.base import Sandbox

@@ -14,16 +14,16 @@ from graph.approvals import Answers, Approvals
 from graph.builder import Graph, Resources, build
 from graph.driver import Driver, Ending
 from graph.errors import RunnerError, UnknownThread
-from graph.events import EVENT, ApprovalRequired, Event
-from graph.intake import completed
-from graph.log import Log, entry
-from graph.pulse import Pulse
+from graph.event_log import Log, entry
+from graph.heartbeat import Pulse
 from graph.resources import open_resources
+from graph.run_request import completed
 from graph.settings import Settings
-from graph.stream import Draft
-from memory.checkpoints import open_checkpointer
-from memory.journal import Journal, RunRow
-from memory.owner import this_process
+from memory.records.checkpoints import open_checkpointer
+from memory.records.journal import Journal, RunRow
+from memory.records.owner import this_process
+from nodes.events import EVENT, ApprovalRequired, Event, RunFinished
+from nodes.publish import Draft
 from nodes.state import Input
 from tools.workspace import Workspace, WorkspaceError
 
@@ -99,7 +99,7 @@ class Runner:
         if run is None or run.status not in ("queued", "running", "waiting"):
             return False
         ending = Ending.of("cancelled", "cancelled while nobody ran it")
-        told = entry(thread_id, run.id, Draft("run.finished", ending.data))
+        told = entry(thread_id, run.id, Draft(RunFinished(**ending.data)))
         if record := await self.journal.end_run(told, ending.status):
             self.log.tell(record)
         return True
@@ -129,7 +129,7 @@ class Runner:
             workspace = await asyncio.to_thread(Workspace.open, Path(repo))
             await asyncio.to_thread(workspace.release, thread_id)
 
-    async def pending(self, thread_id: str) -> list[ApprovalRequired.Data]:
+    async def pending(self, thread_id: str) -> list[ApprovalRequired]:
         """The approvals that the thread waits for."""
         run = await self.journal.current_run(thread_id)
         return await self.approvals.pending(run) if run else []

@@ -7,19 +7,12 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
+from nodes.events import ApprovalRequired, CheckpointSaved, NodeFinished, NodeStarted, Token
+from nodes.publish import Draft
+
 COALESCE_SECONDS = 0.05
 
 Origin = tuple[str | None, str | None]
-
-
-@dataclass(frozen=True)
-class Draft:
-    """An event before it is written: the log gives it its number and time."""
-
-    type: str
-    data: Mapping[str, Any]
-    node: str | None = None
-    step_id: str | None = None
 
 
 @dataclass
@@ -43,14 +36,13 @@ class Translator:
         if kind == "messages":
             return self._message(*data)
         if kind == "custom":
-            draft = Draft(data["type"], data["data"], data.get("node"), data.get("step_id"))
-            before = [origin for origin in self._tokens if origin[0] == draft.node]
-            mine = [origin for origin in before if draft.step_id in (None, origin[1])]
-            return [*(token for origin in mine for token in self._release(origin)), draft]
+            before = [origin for origin in self._tokens if origin[0] == data.node]
+            mine = [origin for origin in before if data.step_id in (None, origin[1])]
+            return [*(token for origin in mine for token in self._release(origin)), data]
         if kind == "tasks":
             return self._task(data)
         if kind == "checkpoints" and not part["ns"]:
-            return [*self.flush(), Draft("checkpoint", _checkpoint(data))]
+            return [*self.flush(), Draft(_checkpoint(data))]
         return []
 
     def flush(self) -> list[Draft]:
@@ -73,30 +65,31 @@ class Translator:
             step = given.get("step") if isinstance(given, Mapping) else None
             step_id = step["id"] if isinstance(step, Mapping) else None
             self._running[id] = (node, step_id, time.monotonic())
-            return [Draft("node.started", {}, node, step_id)]
+            return [Draft(NodeStarted(), node, step_id)]
         _, step_id, started = self._running.pop(id, (node, None, time.monotonic()))
         if asked := data.get("interrupts"):
-            told = ({"id": one["id"], "request": one["value"]} for one in asked)
-            return [*self.flush(), *(Draft("approval.required", one, node, step_id) for one in told)]
+            required = (ApprovalRequired(id=one["id"], request=one["value"]) for one in asked)
+            return [*self.flush(), *(Draft(one, node, step_id) for one in required)]
         error = data.get("error")
-        ended = {"seconds": round(time.monotonic() - started, 3), "error": str(error) if error else None}
+        seconds = round(time.monotonic() - started, 3)
+        ended = NodeFinished(seconds=seconds, error=str(error) if error else None)
         held = [
             draft for origin in list(self._tokens) if origin[0] == node for draft in self._release(origin)
         ]
-        return [*held, Draft("node.finished", ended, node, step_id)]
+        return [*held, Draft(ended, node, step_id)]
 
     def _release(self, origin: Origin) -> list[Draft]:
         pieces = self._tokens.pop(origin, None)
         self._released[origin] = time.monotonic()
-        return [Draft("token", {"text": "".join(pieces)}, *origin)] if pieces else []
+        return [Draft(Token(text="".join(pieces)), *origin)] if pieces else []
 
 
-def _checkpoint(data: Mapping[str, Any]) -> dict[str, Any]:
+def _checkpoint(data: Mapping[str, Any]) -> CheckpointSaved:
     parent = data["parent_config"]
-    return {
-        "id": data["config"]["configurable"]["checkpoint_id"],
-        "parent": parent["configurable"]["checkpoint_id"] if parent else None,
-        "source": data["metadata"]["source"],
-        "step": data["metadata"]["step"],
-        "next": list(data["next"]),
-    }
+    return CheckpointSaved(
+        id=data["config"]["configurable"]["checkpoint_id"],
+        parent=parent["configurable"]["checkpoint_id"] if parent else None,
+        source=data["metadata"]["source"],
+        step=data["metadata"]["step"],
+        next=list(data["next"]),
+    )

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from graph.builder import Graph, build
 from graph.resources import open_resources
 from graph.settings import Settings
-from memory.journal import Journal
+from memory.records.journal import Journal
 
 
 @asynccontextmanager

@@ -10,20 +10,20 @@ from uuid import uuid4
 
 from langgraph.types import StateSnapshot
 
-from graph import states
+from graph import thread_state as states
 from graph.approvals import Answers
 from graph.delivery import Delivery, delivery
 from graph.driver import PARKED, Driver, Ending
 from graph.errors import RunnerError, UnknownThread
-from graph.events import ApprovalRequired, Event
-from graph.follow import Tails
 from graph.fork import fork
-from graph.intake import completed, named, opened, scratch
 from graph.notes import note
 from graph.pace import Pace
+from graph.run_request import completed, named, opened, scratch
 from graph.runner import Runner
 from graph.settings import Settings
-from memory.journal import Journal, JournalError, RunRow, RunUnfinished
+from graph.subscriptions import Tails
+from memory.records.journal import Journal, JournalError, RunRow, RunUnfinished
+from nodes.events import ApprovalRequired, Event
 from nodes.state import Input
 
 Strategy = Literal["reject", "enqueue", "interrupt"]
@@ -154,7 +154,7 @@ class Supervisor:
         (event,) = self.runner.log.tell(await note(self.journal, thread_id, text))
         return event
 
-    async def pending(self, thread_id: str) -> list[ApprovalRequired.Data]:
+    async def pending(self, thread_id: str) -> list[ApprovalRequired]:
         """What the thread waits for."""
         return await self.runner.pending(thread_id)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from graph.events import Event, RunFinished, Status
-from graph.intake import opened, scratch
+from graph.run_request import opened, scratch
 from graph.runner import Runner
 from graph.settings import Settings
+from nodes.events import Event, RunFinished, RunStatus
 from nodes.proof import Proof
 from nodes.state import ContextFile, Input
 
@@ -20,7 +20,7 @@ class Outcome:
     """How a run ended: `verified` alone means done; `branch` and `proof` where something was delivered."""
 
     thread_id: str
-    status: Status
+    status: RunStatus
     branch: str | None
     proof: Proof | None
     missing: list[str]
@@ -52,7 +52,7 @@ async def run_task(
             if isawaitable(heard):
                 await heard
             last = event
-    if not isinstance(last, RunFinished):
+    if last is None or not isinstance(last.data, RunFinished):
         raise RuntimeError("the run ended without run.finished")
     end = last.data
     proof = Proof.model_validate(end.proof) if end.proof else None

@@ -8,8 +8,11 @@ from pathlib import Path
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
-from memory.budget import BudgetSpent
-from nodes.context import (
+from memory.records.budget import BudgetSpent
+from nodes.dialogue.ask import DATA, EDIT_FORMAT, ask, messages, section, thread_of
+from nodes.dialogue.edits import Edit, keep, write_edit
+from nodes.dialogue.replies import Unusable, parse_edits
+from nodes.dialogue.sections import (
     agents_section,
     files_section,
     given_section,
@@ -18,12 +21,10 @@ from nodes.context import (
     places_section,
     plan_section,
 )
-from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, section, thread_of
-from nodes.edits import Edit, keep, write_edit
+from nodes.events import ErrorReported
+from nodes.llm.model_settings import ModelError
 from nodes.llm.models import Call, Models
-from nodes.llm.settings import ModelError
-from nodes.notify import notifier
-from nodes.replies import Unusable, parse_edits
+from nodes.publish import publisher
 from nodes.state import BranchInput, Options, State, Step, StepResult
 from tools.workspace import Workspace
 
@@ -62,7 +63,7 @@ class Coder:
     async def __call__(self, state: BranchInput, runtime: Runtime[None]) -> State:
         """Return the step's result: a snapshot built on `head`, or the reason why there is none."""
         step = state["step"]
-        notify = notifier(runtime.stream_writer, "coder", step["id"])
+        publish = publisher(runtime.stream_writer, "coder", step["id"])
         result = StepResult(step_id=step["id"], base=state["head"])
         call = Call(run=state["run"], agent="coder", step=step["id"], ordinal=2 if state["conflict"] else 0)
         workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
@@ -74,7 +75,7 @@ class Coder:
                 prompt,
                 lambda text: _read(workspace, state["head"], step, text),
                 Options.model_validate(state["options"]),
-                notify,
+                publish,
             )
         except BudgetSpent as spent:
             return {
@@ -82,10 +83,10 @@ class Coder:
                 "stops": [{"kind": "budget", "reason": str(spent)}],
             }
         except (Unusable, ModelError) as error:
-            notify("error", {"message": f"step {step['id']} failed: {error}", "kind": "step"})
+            publish(ErrorReported(message=f"step {step['id']} failed: {error}", kind="step"))
             return {"results": [result | {"error": str(error)}]}
         if edit.snapshot != edit.base:
-            await asyncio.to_thread(keep, workspace, edit, thread_of(runtime), f"{step['id']}-edit", notify)
+            await asyncio.to_thread(keep, workspace, edit, thread_of(runtime), f"{step['id']}-edit", publish)
         return {"results": [result | {"snapshot": edit.snapshot}]}
 
     def _prompt(self, workspace: Workspace, branch: BranchInput) -> list[BaseMessage]:

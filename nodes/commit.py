@@ -7,12 +7,13 @@ from pathlib import Path
 
 from langgraph.runtime import Runtime
 
-from memory.recollection import Recollection
-from nodes.dialogue import thread_of
+from memory.search.recollection import Recollection
+from nodes.dialogue.ask import thread_of
 from nodes.episode import episode_of
+from nodes.events import ErrorReported
 from nodes.messages import ai
-from nodes.notify import Notify, notifier
 from nodes.proof import Proof
+from nodes.publish import Publish, publisher
 from nodes.state import State, latest
 from tools.workspace import Workspace, WorkspaceError
 
@@ -58,12 +59,12 @@ class Commit:
             thread = thread_of(runtime)
             done = await asyncio.to_thread(self._deliver, state, thread, lacks)
             if self.memory and (commit := done.get("delivered")):
-                notify = notifier(runtime.stream_writer, "commit")
-                await self._remember(self.memory, state, thread, commit, notify)
+                publish = publisher(runtime.stream_writer, "commit")
+                await self._remember(self.memory, state, thread, commit, publish)
         return done | {"messages": [ai(state["run"], "result", told(state, done))]}
 
     async def _remember(
-        self, memory: Recollection, state: State, thread: str, commit: str, notify: Notify
+        self, memory: Recollection, state: State, thread: str, commit: str, publish: Publish
     ) -> None:
         """Keep what the run taught; the result stands whatever becomes of that."""
         try:
@@ -71,7 +72,7 @@ class Commit:
             episode = await asyncio.to_thread(episode_of, state, thread, workspace, commit)
             await memory.remember(episode)
         except Exception as error:
-            notify("error", {"kind": "warning", "message": f"this task was not remembered: {error}"})
+            publish(ErrorReported(message=f"this task was not remembered: {error}", kind="warning"))
 
     def _deliver(self, state: State, thread: str, lacks: list[str]) -> State:
         workspace = Workspace.open(Path(state["repo"]))

@@ -7,13 +7,14 @@ from pathlib import Path
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
-from memory.budget import BudgetSpent
-from nodes.context import agents_section, diff_section, given_section, plan_section
-from nodes.dialogue import DATA, ask, messages, section
+from memory.records.budget import BudgetSpent
+from nodes.dialogue.ask import DATA, ask, messages, section
+from nodes.dialogue.replies import Unusable, parse_verdict
+from nodes.dialogue.sections import agents_section, diff_section, given_section, plan_section
+from nodes.events import VerdictGiven
 from nodes.llm.models import Call, Models
-from nodes.notify import notifier
 from nodes.proof import Proof
-from nodes.replies import Unusable, parse_verdict
+from nodes.publish import publisher
 from nodes.state import Options, State, Verdict
 from tools.workspace import Workspace
 
@@ -41,19 +42,19 @@ class Critic:
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return a verdict on the checked tree; an answer that is none is a FAIL."""
         step = f"critic-{state['review_rounds'] + 1}"
-        notify = notifier(runtime.stream_writer, "critic", step)
+        publish = publisher(runtime.stream_writer, "critic", step)
         proof = Proof.model_validate(state["check"])
         call = Call(run=state["run"], agent="critic", step=step, ordinal=0)
         options = Options.model_validate(state["options"])
         try:
             prompt = await asyncio.to_thread(self._prompt, state, proof)
-            passed, reasons = await ask(self.models, call, prompt, parse_verdict, options, notify)
+            passed, reasons = await ask(self.models, call, prompt, parse_verdict, options, publish)
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
             passed, reasons = False, [f"the critic gave no verdict: {error}"]
         verdict = Verdict(verdict="PASS" if passed else "FAIL", reasons=reasons, tree=proof.tree)
-        notify("verdict", dict(verdict))
+        publish(VerdictGiven(**verdict))
         return {"verdict": verdict}
 
     def _prompt(self, state: State, proof: Proof) -> list[BaseMessage]:

@@ -8,8 +8,11 @@ from pathlib import Path
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
-from memory.budget import BudgetSpent
-from nodes.context import (
+from memory.records.budget import BudgetSpent
+from nodes.dialogue.ask import DATA, EDIT_FORMAT, ask, fenced, messages, section, thread_of
+from nodes.dialogue.edits import keep, write_edit
+from nodes.dialogue.replies import Unusable, explanation
+from nodes.dialogue.sections import (
     agents_section,
     changed_section,
     diff_section,
@@ -18,12 +21,10 @@ from nodes.context import (
     lessons_section,
     plan_section,
 )
-from nodes.dialogue import DATA, EDIT_FORMAT, ask, fenced, messages, section, thread_of
-from nodes.edits import keep, write_edit
+from nodes.events import ErrorReported
 from nodes.llm.models import Call, Models
-from nodes.notify import notifier
 from nodes.proof import Proof
-from nodes.replies import Unusable, explanation
+from nodes.publish import publisher
 from nodes.state import Mend, Options, State
 from tools.workspace import Workspace
 
@@ -64,7 +65,7 @@ class Debugger:
         step = f"review-{rounds + 1}" if reviewed else f"debug-{rounds + 1}"
         counted: State = {"review_rounds": rounds + 1} if reviewed else {"debug_rounds": rounds + 1}
         counted["verdict"] = None
-        notify = notifier(runtime.stream_writer, "debugger", step)
+        publish = publisher(runtime.stream_writer, "debugger", step)
         workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
         head = state["head"]
         call = Call(run=state["run"], agent="debugger", step=step, ordinal=0)
@@ -77,14 +78,14 @@ class Debugger:
                 prompt,
                 lambda text: (write_edit(workspace, head, text, step), explanation(text)),
                 options,
-                notify,
+                publish,
             )
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
-            notify("error", {"message": f"the debugger's answer could not be used: {error}", "kind": "step"})
+            publish(ErrorReported(message=f"the debugger's answer could not be used: {error}", kind="step"))
             return counted
-        await asyncio.to_thread(keep, workspace, edit, thread_of(runtime), step, notify)
+        await asyncio.to_thread(keep, workspace, edit, thread_of(runtime), step, publish)
         touched = [change.path for change in workspace.changes(head, edit.snapshot)]
         mend = Mend(found=_found(state, reviewed), how=how[:HOW_LENGTH], files=touched)
         repairs = [*state["repairs"], edit.digest]

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from unidiff.errors import UnidiffParseError
 from unidiff.patch import Hunk, PatchedFile, PatchSet
 
-from memory.episodes import Episode, FileChange, Mend
-from nodes.context import cut
+from memory.records.episodes import Episode, FileChange, Mend
+from nodes.dialogue.sections import cut
 from nodes.state import State
 from tools.workspace import Workspace
 

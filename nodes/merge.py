@@ -7,10 +7,10 @@ from pathlib import Path
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
-from memory.recollection import Recollection
-from nodes.context import cut
-from nodes.dialogue import thread_of
-from nodes.notify import notifier
+from memory.search.recollection import Recollection
+from nodes.dialogue.ask import thread_of
+from nodes.dialogue.sections import cut
+from nodes.publish import publisher
 from nodes.recall import search_steps
 from nodes.state import BranchInput, Conflict, Options, Plan, State, Step, StepResult, latest
 from tools.workspace import FileConflict, Workspace
@@ -29,7 +29,7 @@ class Dispatch:
             self.memory,
             state,
             chosen["pending"],
-            lambda step: notifier(runtime.stream_writer, "dispatch", step),
+            lambda step: publisher(runtime.stream_writer, "dispatch", step),
         )
         return chosen | {"step_places": places}
 

@@ -10,13 +10,20 @@ from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
-from memory.budget import BudgetSpent
-from nodes.context import agents_section, given_section, lessons_section, map_section, places_section
-from nodes.dialogue import DATA, ask, messages, section
+from memory.records.budget import BudgetSpent
+from nodes.dialogue.ask import DATA, ask, messages, section
+from nodes.dialogue.replies import Unusable, parse_json
+from nodes.dialogue.sections import (
+    agents_section,
+    given_section,
+    lessons_section,
+    map_section,
+    places_section,
+)
+from nodes.events import PlanMade
 from nodes.llm.models import Call, Models
 from nodes.messages import ai
-from nodes.notify import notifier
-from nodes.replies import Unusable, parse_json
+from nodes.publish import publisher
 from nodes.state import Options, Plan, State, Step
 from tools.workspace import Workspace
 
@@ -118,10 +125,10 @@ class Planner:
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Plan, or say that the budget is spent."""
-        notify = notifier(runtime.stream_writer, "planner")
+        publish = publisher(runtime.stream_writer, "planner")
         if given := state.get("steps"):
             plan = read_plan({"explanation": "These steps came with the task.", "steps": given})
-            notify("plan", {"plan": plan, "fallback": False})
+            publish(PlanMade(plan=plan))
             return {"plan": plan, "steps": None}
         prompt = await asyncio.to_thread(self._prompt, state)
         call = Call(run=state["run"], agent="planner", step="planner", ordinal=0)
@@ -129,7 +136,7 @@ class Planner:
         fallback = False
         try:
             plan = await ask(
-                self.models, call, prompt, lambda text: read_plan(parse_json(text)), options, notify
+                self.models, call, prompt, lambda text: read_plan(parse_json(text)), options, publish
             )
         except Unusable:
             fallback = True
@@ -137,7 +144,7 @@ class Planner:
             plan = read_plan({"explanation": "One step carries the task.", "steps": [whole]})
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
-        notify("plan", {"plan": plan, "fallback": fallback})
+        publish(PlanMade(plan=plan, fallback=fallback))
         return {"plan": plan, "messages": [ai(state["run"], "plan", plan["explanation"])]}
 
     def _prompt(self, state: State) -> list[BaseMessage]:
@@ -159,7 +166,7 @@ class Approval:
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Park the run until the plan is answered; an edit that does not validate is asked for again."""
-        notify = notifier(runtime.stream_writer, "approval")
+        publish = publisher(runtime.stream_writer, "approval")
         problem: str | None = None
         while True:
             question = {"kind": "plan", "plan": state["plan"]}
@@ -174,5 +181,5 @@ class Approval:
             except Unusable as error:
                 problem = str(error)
                 continue
-            notify("plan", {"plan": plan})
+            publish(PlanMade(plan=plan))
             return {"plan": plan}

@@ -7,15 +7,15 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from langgraph.runtime import Runtime
 
-from memory.recollection import Readiness, Recollection
 from memory.repo_index import Snippet, View
-from nodes.context import cut
+from memory.search.recollection import Readiness, Recollection
+from nodes.dialogue.sections import cut
 from nodes.episode import told
-from nodes.notify import Notify, notifier
+from nodes.events import IndexState, MemoryRecalled, RecalledEpisode
+from nodes.publish import Publish, publisher
 from nodes.state import ContextFile, Lesson, Place, State
 from tools.workspace import Workspace
 
@@ -42,8 +42,8 @@ class Recall:
         lessons, trouble = await self._lessons(self.memory, workspace, state)
         search = Search(self.memory, workspace, state["base"], PLANNER_PLACES)
         places, ready = await search(state["task"], shown(state["context_files"]))
-        notify = notifier(runtime.stream_writer, "recall")
-        _tell(notify, places, lessons, ready, trouble)
+        publish = publisher(runtime.stream_writer, "recall")
+        _tell(publish, places, lessons, ready, trouble)
         return {"lessons": lessons, "places": places}
 
     async def _lessons(
@@ -100,7 +100,7 @@ def shown(given: Collection[str | ContextFile], *paths: str | None) -> set[str]:
 
 
 async def search_steps(
-    memory: Recollection | None, state: State, pending: Collection[str], notify_of: Callable[[str], Notify]
+    memory: Recollection | None, state: State, pending: Collection[str], publish_of: Callable[[str], Publish]
 ) -> dict[str, list[Place]]:
     """The places for each pending step, on the run's head; what they were is told, a step at a time."""
     if memory is None or not pending:
@@ -113,7 +113,7 @@ async def search_steps(
             query = f"{step['description']} {file or ''}"
             places, ready = await search(query, shown(state["context_files"], file))
             found[step["id"]] = places
-            _tell(notify_of(step["id"]), places, [], ready)
+            _tell(publish_of(step["id"]), places, [], ready)
     return found
 
 
@@ -127,11 +127,12 @@ def _place(snippet: Snippet) -> Place:
 
 
 def _tell(
-    notify: Notify, places: list[Place], lessons: list[Lesson], ready: Readiness, trouble: str = ""
+    publish: Publish, places: list[Place], lessons: list[Lesson], ready: Readiness, trouble: str = ""
 ) -> None:
     note = "; ".join(part for part in (trouble, ready.note) if part)
-    episodes: list[dict[str, Any]] = [
-        {"id": one["id"], "task": one["task"][:200], "similarity": one["similarity"]} for one in lessons
+    episodes = [
+        RecalledEpisode(id=one["id"], task=one["task"][:200], similarity=one["similarity"]) for one in lessons
     ]
     files = [place["path"] for place in places]
-    notify("recall", {"files": files, "episodes": episodes, "index": {**vars(ready), "note": note}})
+    index = IndexState(**{**vars(ready), "note": note})
+    publish(MemoryRecalled(files=files, episodes=episodes, index=index))

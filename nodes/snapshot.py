@@ -9,9 +9,10 @@ from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
 from nodes.check.suite import recognise
-from nodes.dialogue import thread_of
+from nodes.dialogue.ask import thread_of
+from nodes.events import ErrorReported
 from nodes.messages import human, task_of
-from nodes.notify import Notify, notifier
+from nodes.publish import Publish, publisher
 from nodes.state import ContextFile, Options, State
 from tools.workspace import Workspace, WorkspaceError
 
@@ -22,12 +23,12 @@ class Snapshot:
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return a fresh state. Raises WorkspaceError and NoSuite with what a person must mend."""
-        notify = notifier(runtime.stream_writer, "snapshot")
+        publish = publisher(runtime.stream_writer, "snapshot")
         info = runtime.execution_info
         run = str((info and info.run_id) or uuid4())
         said = task_of(state.get("messages") or [])
         task = said or str(state.get("task") or "")
-        base = await asyncio.to_thread(self._begin, state, thread_of(runtime), notify)
+        base = await asyncio.to_thread(self._begin, state, thread_of(runtime), publish)
         fresh: State = {
             "task": task,
             "messages": [] if said else [human(run, task)],
@@ -62,7 +63,7 @@ class Snapshot:
         }
         return fresh
 
-    def _begin(self, state: State, thread: str, notify: Notify) -> str:
+    def _begin(self, state: State, thread: str, publish: Publish) -> str:
         options = Options.model_validate(state.get("options") or {})
         if not state.get("repo"):
             raise WorkspaceError("this task names no repository; give `repo`, the path of a git repository")
@@ -74,9 +75,8 @@ class Snapshot:
             snapshot = begun.snapshot
             if begun.left_out:
                 left = ", ".join(begun.left_out)
-                notify(
-                    "error", {"kind": "warning", "message": f"left out, as they look like secrets: {left}"}
-                )
+                message = f"left out, as they look like secrets: {left}"
+                publish(ErrorReported(message=message, kind="warning"))
         recognise(workspace, snapshot)
         self._find(workspace, snapshot, state.get("context_files") or [])
         workspace.hold(thread, "base", snapshot)

@@ -9,9 +9,12 @@ from pathlib import Path
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
-from memory.budget import BudgetSpent
+from memory.records.budget import BudgetSpent
 from nodes.check.suite import Suite, recognise
-from nodes.context import (
+from nodes.dialogue.ask import DATA, EDIT_FORMAT, ask, messages, section, thread_of
+from nodes.dialogue.edits import Edit, keep, write_edit
+from nodes.dialogue.replies import Unusable, parse_edits
+from nodes.dialogue.sections import (
     EXAMPLE_TOKENS,
     agents_section,
     changed_section,
@@ -20,11 +23,9 @@ from nodes.context import (
     given_section,
     plan_section,
 )
-from nodes.dialogue import DATA, EDIT_FORMAT, ask, messages, section, thread_of
-from nodes.edits import Edit, keep, write_edit
+from nodes.events import ErrorReported
 from nodes.llm.models import Call, Models
-from nodes.notify import notifier
-from nodes.replies import Unusable, parse_edits
+from nodes.publish import publisher
 from nodes.state import Options, State, StepResult
 from tools.workspace import Workspace
 
@@ -77,7 +78,7 @@ class Tester:
         """Return the head with the tests in it, or why there are none."""
         asked = state["tests_asked"]
         step = f"tester-{asked + 1}"
-        notify = notifier(runtime.stream_writer, "tester", step)
+        publish = publisher(runtime.stream_writer, "tester", step)
         workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
         call = Call(run=state["run"], agent="tester", step=step, ordinal=0)
         options = Options.model_validate(state["options"])
@@ -90,17 +91,17 @@ class Tester:
                 prompt,
                 lambda text: _read(workspace, suite, state["head"], text),
                 options,
-                notify,
+                publish,
             )
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
-            notify("error", {"message": f"the tester failed: {error}", "kind": "step"})
+            publish(ErrorReported(message=f"the tester failed: {error}", kind="step"))
             failed = StepResult(step_id=step, base=state["head"], error=f"no usable tests: {error}")
             return {"tests_asked": asked + 1, "results": [failed]}
         if isinstance(answer, NoTests):
             return {"tests_asked": asked + 1, "untestable": answer.reason}
-        await asyncio.to_thread(keep, workspace, answer, thread_of(runtime), step, notify)
+        await asyncio.to_thread(keep, workspace, answer, thread_of(runtime), step, publish)
         return {"tests_asked": asked + 1, "head": answer.snapshot}
 
     def _prompt(self, workspace: Workspace, suite: Suite, state: State) -> list[BaseMessage]:

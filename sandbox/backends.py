@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from sandbox.base import Sandbox, SandboxError
-from sandbox.bubblewrap import Bubblewrap, working_bwrap
-from sandbox.cgroup import Cgroups, Resource
-from sandbox.docker import Docker, NoEngine, connect
-from sandbox.interpreter import Interpreter
-from sandbox.seccomp import seccomp_filter
+from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap, working_bwrap
+from sandbox.bubblewrap.cgroup import Cgroups, Resource
+from sandbox.bubblewrap.interpreter import Interpreter
+from sandbox.bubblewrap.seccomp import seccomp_filter
+from sandbox.docker.docker_sandbox import Docker, NoEngine, connect
 
 Backend = Literal["auto", "docker", "bubblewrap"]
 

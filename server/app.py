@@ -13,9 +13,12 @@ from starlette.middleware.cors import CORSMiddleware
 
 from graph.settings import Settings
 from graph.supervisor import Supervisor
-from server import agent_api, page_api, protocol, websocket
-from server.guard import Guard, Policy
-from server.problems import handle_problems, responses
+from server import protocol
+from server.api import agent_routes as agent_api
+from server.api import thread_routes as page_api
+from server.api import websocket
+from server.api.guard import Guard, Policy
+from server.api.problems import handle_problems, responses
 
 STATIC = Path(__file__).parent / "static"
 OWN = ("/", "/health", "/client.js", "/static/", "/api/")

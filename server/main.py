@@ -45,7 +45,7 @@ def main() -> None:
         raise SystemExit(ENVIRONMENT)
 
     atexit.register(gc.freeze)  # else the interpreter looks for garbage once more, for most of a second
-    from server.cli import app  # only now is it sure that this `server` is ours
+    from server.cli.app import app  # only now is it sure that this `server` is ours
 
     app()
 

@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from graph.events import EVENT, RunFinished
-from memory.journal import Journal
+from memory.records.journal import Journal
+from nodes.events import EVENT, RunFinished
 from nodes.proof import Proof
-from server.exits import Usage
+from server.cli.exit_codes import Usage
 from tools.workspace import Workspace
 
 
@@ -28,13 +28,13 @@ class Result:
         if row is None:
             raise Usage(f"there is no thread {thread}; `autocode threads` lists them")
         events = [EVENT.validate_python(vars(record)) for record in await journal.records(thread)]
-        ends = [event.data for event in events if isinstance(event, RunFinished) and event.data.branch]
+        ends = [event.data for event in events if isinstance(event.data, RunFinished) and event.data.branch]
         if not ends:
             raise Usage(f"thread {thread} has delivered nothing; `autocode show {thread}` says more")
         return await asyncio.to_thread(cls._find, Path(row.repo), ends[-1])
 
     @classmethod
-    def _find(cls, repo: Path, end: RunFinished.Data) -> "Result":
+    def _find(cls, repo: Path, end: RunFinished) -> "Result":
         workspace = Workspace.open(repo)
         branch = end.branch or ""
         commit = workspace.resolve(f"refs/heads/{branch}")

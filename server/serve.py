@@ -16,12 +16,12 @@ import uvicorn
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from memory.vectors import VectorsUnavailable, load
+from server.api.guard import HEADER_BYTES, log
 from server.app import create_app
-from server.exits import Exit, Unready, Usage
-from server.face import Face
-from server.guard import HEADER_BYTES, log
-from server.signals import leave, stopping
-from server.wording import line
+from server.cli.exit_codes import Exit, Unready, Usage
+from server.cli.signals import leave, stopping
+from server.cli.views.console import Face
+from server.cli.views.format import line
 
 SWEEPS = (10_000, 20, 50)
 """When Python looks for garbage in cycles: with fifty runs at work, a whole sweep halts them for 0.1 s."""

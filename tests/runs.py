@@ -8,9 +8,9 @@ from typing import Any
 from desk import Desk
 from gitrepo import GitRepo
 
-from graph.events import Event, RunFinished
 from graph.runner import Runner
 from graph.settings import Settings
+from nodes.events import Event, RunFinished
 from nodes.proof import Proof
 
 CALC = {
@@ -77,10 +77,10 @@ class Run:
     events: list[Event]
 
     @property
-    def end(self) -> RunFinished.Data:
+    def end(self) -> RunFinished:
         """How it ended."""
         last = self.events[-1]
-        assert isinstance(last, RunFinished)
+        assert isinstance(last.data, RunFinished)
         return last.data
 
     @property

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from graph.events import EVENT, ApprovalRequired, Event
-from memory.episodes import Episode, FileChange, Mend
+from memory.records.episodes import Episode, FileChange, Mend
+from nodes.events import EVENT, ApprovalRequired, Event
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 PLAN: dict[str, Any] = {
@@ -28,7 +28,7 @@ PLAN: dict[str, Any] = {
         },
     ],
 }
-PENDING = [ApprovalRequired.Data(id="i-1", request={"kind": "plan", "plan": PLAN})]
+PENDING = [ApprovalRequired(id="i-1", request={"kind": "plan", "plan": PLAN})]
 PROOF: dict[str, Any] = {
     "task": "Let --timeout take durations",
     "base": "b" * 40,

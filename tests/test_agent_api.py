@@ -9,7 +9,7 @@ from gitrepo import GitRepo
 from served import Served, messages
 from websockets.sync.client import connect
 
-from server.websocket import DONE, ERROR, frames
+from server.api.websocket import DONE, ERROR, frames
 
 HALF = "def half(n):\n    return n / 2\n"
 

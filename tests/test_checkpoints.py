@@ -11,9 +11,9 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, interrupt
 
-from memory.checkpoints import open_checkpointer
-from memory.database import JournalError
-from memory.journal import Journal
+from memory.records.checkpoints import open_checkpointer
+from memory.records.database import JournalError
+from memory.records.journal import Journal
 
 
 class Counted(TypedDict, total=False):

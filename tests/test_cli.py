@@ -16,17 +16,17 @@ from runs import Bench, script
 from story import PENDING, PLAN, PROOF, Story, episode, verified, waiting
 from typer.testing import CliRunner, Result
 
-from graph.events import EVENT, Event, RunFinished
 from graph.runner import RunnerError
-from memory.journal import BudgetSpent, Journal, JournalError, ThreadBusy
+from memory.records.journal import BudgetSpent, Journal, JournalError, ThreadBusy
 from memory.repo_index import RepoIndexError
 from nodes.check import NoSuite
-from nodes.llm.settings import ModelError
+from nodes.events import EVENT, Event, RunFinished
+from nodes.llm.model_settings import ModelError
 from sandbox.base import SandboxError
-from server import approvals
-from server.cli import app
-from server.exits import ERRORS, Exit, Unready, Usage, exit_of
-from server.tasks import context_of
+from server.cli.app import app
+from server.cli.exit_codes import ERRORS, Exit, Unready, Usage, exit_of
+from server.cli.task_commands import context_of
+from server.cli.views import approval_prompts as approvals
 from tools.workspace import Workspace, WorkspaceError
 
 ROOT = Path(__file__).parent.parent
@@ -66,7 +66,7 @@ def keep(place: Path, repo: Path, events: Iterable[Event], thread: str = "7f3a12
         for event in events:
             data = event.model_dump(mode="json")["data"]
             await journal.append(thread, f"run-{thread}", event.type, data, event.node, event.step_id)
-            if event.type == "run.finished":
+            if isinstance(event.data, RunFinished):
                 await journal.finish_run(f"run-{thread}", event.data.status, event.data.branch)
         await journal.release(thread, "test")
         await journal.aclose()
@@ -93,7 +93,7 @@ def delivered(place: Path, repo: GitRepo, status: str = "verified") -> Workspace
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys, server.cli; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import sys, server.cli.app; print(*{name.partition('.')[0] for name in sys.modules})"
     loaded = set(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split())
     assert not loaded & {
         "langgraph",
@@ -384,8 +384,8 @@ def on_a_terminal(code: str, typed: bytes) -> str:
 ASK = """
 from runs import Bench, script
 from story import PENDING
-from server import approvals
-from server.face import Face
+from server.cli.views import approval_prompts as approvals
+from server.cli.views.console import Face
 print("ANSWER", approvals.ask(Face.open().out, PENDING))
 """
 
@@ -536,7 +536,7 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on(ready: Bench, how: str) -> 
             child.kill()
     told += [EVENT.validate_json(said) for said in rest.splitlines()]
     assert child.returncode == 1
-    assert isinstance(told[-1], RunFinished)
+    assert isinstance(told[-1].data, RunFinished)
     assert told[-1].data.status == "cancelled"
     assert "autocode resume t1" in complaint
     assert "Traceback" not in complaint

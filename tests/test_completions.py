@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.budget import BudgetSpent, Estimate, Limits, Sums, room
-from memory.completions import Completions, Grant, Key, Spent, Usage
-from memory.journal import Journal
+from memory.records.budget import BudgetSpent, Estimate, Limits, Sums, room
+from memory.records.completions import Completions, Grant, Key, Spent, Usage
+from memory.records.journal import Journal
 
 MESSAGES = [{"role": "user", "content": "my key is sk-very-secret"}]
 

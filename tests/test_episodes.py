@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from story import episode
 
-from memory.episodes import Mend
-from memory.journal import Journal
+from memory.records.episodes import Mend
+from memory.records.journal import Journal
 
 KNOWN = "a-secret-of-the-settings"
 

@@ -1,4 +1,4 @@
-from nodes.check.excerpt import cut, last_lines, normalise
+from nodes.check.output_text import cut, last_lines, normalise
 
 OUTPUT = """
 \x1b[31mE   assert <m.Thing object at {address}> == None\x1b[0m

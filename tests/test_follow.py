@@ -9,12 +9,12 @@ import pytest
 from test_journal import elsewhere
 
 from graph.errors import UnknownThread
-from graph.events import Event, schema
-from graph.follow import TAIL, Tails
-from graph.log import Log, entry
-from graph.stream import Draft
-from memory.journal import Journal
-from memory.masks import LARGEST
+from graph.event_log import Log, entry
+from graph.subscriptions import TAIL, Tails
+from memory.records.events import LARGEST
+from memory.records.journal import Journal
+from nodes.events import EVENT, ApprovalRequired, CheckFinished, Event, RunFinished, SandboxOutput, Token
+from nodes.publish import Draft
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def read(tails: Tails, count: int, after: int = 0, pause: float = 0.0) -> 
 
 
 def token(number: int) -> Draft:
-    return Draft("token", {"text": str(number)})
+    return Draft(Token(text=str(number)))
 
 
 async def test_many_readers_get_every_event_once_however_late_or_slow_they_are(journal: Journal) -> None:
@@ -90,13 +90,13 @@ async def test_what_another_process_writes_arrives_between_our_own(url: str, jou
 async def test_a_run_is_followed_through_its_parks_to_its_end_and_no_further(journal: Journal) -> None:
     tails = Tails(journal)
     log = Log(journal, tails.hear)
-    end = Draft("run.finished", {"status": "waiting"})
+    end = Draft(RunFinished(status="waiting"))
     await log.write("t", "r", [token(1), end])
     await journal.start_run("other", "t", {})
     reader = asyncio.create_task(_all(tails, "r"))
     await log.write("t", "other", [token(2)])
     await log.write("t", "r", [token(3)])
-    ended = await journal.end_run(entry("t", "r", Draft("run.finished", {"status": "verified"})), "verified")
+    ended = await journal.end_run(entry("t", "r", Draft(RunFinished(status="verified"))), "verified")
     assert ended and log.tell(ended)
     assert [event.seq for event in await reader] == [1, 2, 4, 5]
     assert await _all(tails, "r", after=5) == []
@@ -126,16 +126,16 @@ async def test_what_is_too_large_is_cut_and_kept_whole_aside(journal: Journal) -
     log = Log(journal, tails.hear)
     text = "x" * (3 * LARGEST)
     cases = [{"id": f"tests.test_{n}", "base": "absent", "head": "passed"} for n in range(5000)]
-    check = {"green": True, "passed": 5000, "failed": 0, "cases": cases, "tree": "0" * 40}
-    whole = {"id": "1", "request": {"kind": "tool", "params": {"text": text}}}
+    check = CheckFinished(green=True, passed=5000, failed=0, cases=cases, tree="0" * 40)
+    whole = ApprovalRequired(id="1", request={"kind": "tool", "params": {"text": text}})
     (output, small, checked, asked) = await log.write(
         "t",
         "r",
         [
-            Draft("sandbox.output", {"text": text}),
+            Draft(SandboxOutput(text=text)),
             token(1),
-            Draft("check", check),
-            Draft("approval.required", whole),
+            Draft(check),
+            Draft(whole),
         ],
     )
     assert [event.cut for event in (output, small, checked, asked)] == [True, False, True, False]
@@ -148,5 +148,5 @@ async def test_what_is_too_large_is_cut_and_kept_whole_aside(journal: Journal) -
 
 
 def test_the_union_has_a_schema_that_tells_types_apart() -> None:
-    described = schema()
+    described = EVENT.json_schema()
     assert {"run.started", "message", "check"} <= set(described["discriminator"]["mapping"])

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from graph.errors import InputError, RunnerError, UnknownThread
 from graph.supervisor import Supervisor
-from server.cli import app
+from server.cli.app import app
 
 
 def at(history: list[Any], node: str) -> str:

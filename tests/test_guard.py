@@ -10,7 +10,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from graph.settings import Settings
-from server.guard import Guard, Policy
+from server.api.guard import Guard, Policy
 
 HOME = "http://127.0.0.1:8000"
 KEY = "correct horse battery staple"

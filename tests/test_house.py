@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from setuptools import find_packages
 
 from graph.settings import Settings
 from server.main import PACKAGES
@@ -101,10 +102,12 @@ def test_no_other_distribution_provides_our_import_names() -> None:
 
 def test_the_six_folders_are_installed_whole_and_nothing_else_is() -> None:
     setup = PROJECT["tool"]["setuptools"]
-    assert {name.split(".")[0] for name in setup["packages"]} == set(PACKAGES)
+    find = setup["packages"]["find"]
+    packages = find_packages(str(ROOT), exclude=find["exclude"], include=find["include"])
+    assert {name.split(".")[0] for name in packages} == set(PACKAGES)
     assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == set(PACKAGES)
     assert "Private :: Do Not Upload" in PROJECT["project"]["classifiers"]
-    patterns = [(name.replace(".", "/"), "*.py") for name in setup["packages"]]
+    patterns = [(name.replace(".", "/"), "*.py") for name in packages]
     for name, globs in setup["package-data"].items():
         patterns += [(name.replace(".", "/"), pattern) for pattern in globs]
     installed = {

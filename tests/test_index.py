@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from server.cli import app
+from server.cli.app import app
 
 
 @pytest.fixture(autouse=True)

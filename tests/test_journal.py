@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from memory.journal import Journal, JournalError, ThreadBusy
-from memory.owner import Owner, this_process
+from memory.records.journal import Journal, JournalError, ThreadBusy
+from memory.records.owner import Owner, this_process
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,7 +35,8 @@ def elsewhere(url: str, script: str) -> "subprocess.Popen[str]":
     """Another process with the journal open as `journal` and its name as `me`."""
     body = "\n".join(f"    {line}" for line in script.splitlines())
     program = (
-        "import asyncio, sys\nfrom memory.journal import Journal\nfrom memory.owner import this_process\n"
+        "import asyncio, sys\nfrom memory.records.journal import Journal\n"
+        "from memory.records.owner import this_process\n"
         f"async def main():\n    journal, me = await Journal.open({url!r}), str(this_process())\n{body}\n"
         "asyncio.run(main())\n"
     )

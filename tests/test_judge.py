@@ -1,6 +1,6 @@
-from nodes.check.excerpt import CASE_CHARACTERS, TOTAL_CHARACTERS
 from nodes.check.judge import Evidence, judge
 from nodes.check.outcomes import Outcomes
+from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS
 from sandbox.base import Case, Limits, Outcome, Result
 
 Cases = dict[str, tuple[Outcome, str]]

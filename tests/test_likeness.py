@@ -7,12 +7,12 @@ import pytest
 from story import episode
 
 from memory.embeddings.hashed import HashEmbedder
-from memory.episodes import Title
-from memory.journal import Journal
-from memory.likeness import Likeness
 from memory.live import Indexes
-from memory.recollection import Recollection
+from memory.records.episodes import Title
+from memory.records.journal import Journal
 from memory.repo_index import IndexSettings, VectorCollection
+from memory.search.recollection import Recollection
+from memory.search.task_similarity import Likeness
 from memory.vectors import Vectors, VectorsUnavailable
 
 TASKS = {

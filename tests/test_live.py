@@ -13,7 +13,7 @@ from gitrepo import GitRepo
 
 from memory.embeddings import EmbeddingSettings
 from memory.live import Indexes, LiveIndex
-from memory.live.dirt import Dirt, Pile
+from memory.live.debounce import Dirt, Pile
 from memory.repo_index import Changes, IndexSettings, RepoIndex, Status
 from memory.vectors import Shelf, Vectors
 

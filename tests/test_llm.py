@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -18,11 +18,11 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send
 
-from graph.events import EVENT
-from memory.journal import BudgetSpent, Journal
+from memory.records.journal import BudgetSpent, Journal
+from nodes.events import Payload
+from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.models import Call, Models, Reply, open_models
 from nodes.llm.prices import price_of
-from nodes.llm.settings import ModelError, ModelSettings
 from nodes.state import Agent, Options
 
 ROOT = Path(__file__).parent.parent
@@ -34,17 +34,14 @@ DEFAULTS: dict[Agent, str] = {
 }
 
 
-class Notes(list[tuple[str, Mapping[str, Any]]]):
-    """What was notified; each is valid as an event."""
+class Notes(list[Payload]):
+    """What was published."""
 
-    def __call__(self, type: str, data: Mapping[str, Any]) -> None:
-        EVENT.validate_python(
-            {"seq": 1, "thread_id": "t", "run_id": "r", "ts": "", "type": type, "data": dict(data)}
-        )
-        self.append((type, data))
+    def __call__(self, payload: Payload) -> None:
+        self.append(payload)
 
-    def of(self, type: str) -> list[Mapping[str, Any]]:
-        return [data for kind, data in self if kind == type]
+    def of(self, type: str) -> list[dict[str, Any]]:
+        return [payload.model_dump() for payload in self if payload.type == type]
 
 
 @pytest.fixture
@@ -317,16 +314,16 @@ async def test_a_process_killed_after_the_reply_never_pays_for_it_again(
     program = f"""
 import asyncio, os, signal
 from langchain_core.messages import HumanMessage, SystemMessage
-from memory.journal import Journal
+from memory.records.journal import Journal
 from nodes.llm.models import Call, open_models
-from nodes.llm.settings import ModelSettings
+from nodes.llm.model_settings import ModelSettings
 from nodes.state import Options
 async def main():
     journal = await Journal.open("sqlite:///{tmp_path / "autocode.db"}")
     settings = ModelSettings(mode="local", local_url={desk.url!r}, local_model="gpt-4o")
     async with open_models(settings, journal.completions) as models:
         messages = [SystemMessage("Be brief."), HumanMessage("Hello")]
-        await models.complete(Call("r", "coder", "s1", 0), messages, Options(), lambda *_: None)
+        await models.complete(Call("r", "coder", "s1", 0), messages, Options(), lambda payload: None)
         os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(main())
 """
@@ -404,9 +401,9 @@ def test_prices_are_found_with_and_without_their_provider_and_unknown_ones_are_n
 LITELLM = """
 import asyncio, json, os, sys, tempfile
 from langchain_core.messages import HumanMessage
-from memory.journal import Journal
+from memory.records.journal import Journal
 from nodes.llm.models import Call, open_models
-from nodes.llm.settings import ModelError, ModelSettings
+from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.state import Options
 async def main():
     journal = await Journal.open(sys.argv[1])
@@ -423,8 +420,8 @@ async def main():
     async with open_models(settings, journal.completions) as models:
         await models.probe()
         call = Call("r", "coder", "s1", 0)
-        notify = lambda *note: notes.append(note)
-        reply = await models.complete(call, [HumanMessage("Hello")], Options(), notify)
+        publish = lambda payload: notes.append((payload.type, payload.model_dump()))
+        reply = await models.complete(call, [HumanMessage("Hello")], Options(), publish)
     await journal.aclose()
     json.dump({"reply": vars(reply), "notes": notes}, sys.stdout)
 asyncio.run(main())

@@ -9,7 +9,7 @@ from runs import Bench, script
 
 from graph.errors import InputError, RunnerError, UnknownThread
 from graph.supervisor import Supervisor
-from memory.journal import Journal
+from memory.records.journal import Journal
 
 
 async def test_the_next_call_sees_a_note_before_its_step_and_the_log_tells_it(bench: Bench) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from langgraph.types import PregelTask, StateSnapshot
 
-from graph.events import EVENT, Event
+from nodes.events import EVENT, Event
 from server.protocol.projection import Part, Projection
 from server.protocol.state import plain_with
 from server.protocol.states import States

@@ -7,10 +7,11 @@ from contextlib import closing
 import pytest
 from runs import BROKEN_MUL, CALC, Bench, Run, block, script
 
-from graph.derived import index_settings
+from graph.component_settings import index_settings
 from graph.runner import Runner
-from memory.journal import Journal
+from memory.records.journal import Journal
 from memory.repo_index import RepoIndex
+from nodes.events import MemoryRecalled
 from nodes.state import Input
 
 SUB = block("calc.py", f"{CALC['calc.py']}\n\ndef sub(a, b):\n    return a - b")
@@ -131,7 +132,7 @@ async def test_a_step_is_shown_what_the_run_has_changed_and_its_own_file_only_on
     (prompt,) = bench.desk.prompts("Step: Let mul use")
     places = prompt.split("## Places in the repository")[1].split("\n## ")[0]
     assert "### gadget.py" in places and "def gadget_multiplier" in places and "### calc.py" not in places
-    files = {e.step_id: e.data.files for e in run.events if e.type == "recall"}
+    files = {e.step_id: e.data.files for e in run.events if isinstance(e.data, MemoryRecalled)}
     assert "gadget.py" in files["s2"] and "calc.py" not in files["s2"]
     assert "calc.py" in files[None]
 

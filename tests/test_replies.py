@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodes.replies import Unusable, parse_edits, parse_json, parse_verdict
+from nodes.dialogue.replies import Unusable, parse_edits, parse_json, parse_verdict
 
 
 def test_diffs_whole_files_and_deletions_are_told_apart() -> None:

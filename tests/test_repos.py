@@ -7,8 +7,8 @@ import pytest
 from gitrepo import GitRepo
 
 from graph.settings import Settings
-from server.problems import Problem
-from server.repos import checked, scratch
+from server.api.problems import Problem
+from server.api.repositories import checked, scratch
 from tools.workspace import WorkspaceError
 
 

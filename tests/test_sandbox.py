@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from sandbox.base import REPORT, Limits, Result, Sandbox, SandboxError
-from sandbox.room import AT_ONCE
+from sandbox.concurrency import AT_ONCE
 
 PYTEST = ["python", "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={REPORT}"]
 

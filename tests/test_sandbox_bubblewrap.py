@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from sandbox.base import Limits, Sandbox
-from sandbox.bubblewrap import Bubblewrap
-from sandbox.cgroup import Cgroups
-from sandbox.interpreter import Interpreter, pinned
+from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
+from sandbox.bubblewrap.cgroup import Cgroups
+from sandbox.bubblewrap.interpreter import Interpreter, pinned
 
 pytestmark = pytest.mark.bubblewrap
 
@@ -110,7 +110,7 @@ ORPHAN = """
 import asyncio, sys
 from pathlib import Path
 from sandbox.base import Limits
-from sandbox.bubblewrap import Bubblewrap
+from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
 async def main():
     bubblewrap = await Bubblewrap.open(Path(sys.argv[1]))
     command = ["sh", "-c", "echo on; sleep 300", sys.argv[2]]
@@ -241,7 +241,7 @@ def ordinary_run(folder: Path, system: str) -> str:
         found = find_spec(name)
         assert found and found.origin
         shutil.copytree(Path(found.origin).parent, lib / name)
-    make = "from sandbox.interpreter import *; Interpreter.make(Path(sys.argv[1]), print)"
+    make = "from sandbox.bubblewrap.interpreter import *; Interpreter.make(Path(sys.argv[1]), print)"
     imports = {"PYTHONPATH": str(lib)}
     command = [system, "-c", make, str(home / "autocode")]
     subprocess.run(command, env={**os.environ, **imports}, cwd=folder, check=True)

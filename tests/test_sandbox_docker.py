@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sandbox.base import Limits, Sandbox, SandboxError
-from sandbox.docker import Docker, connect
+from sandbox.docker.docker_sandbox import Docker, connect
 from sandbox.owner import PREFIX, Owner
 
 pytestmark = pytest.mark.docker
@@ -117,7 +117,7 @@ async def test_cancelling_at_any_moment_leaves_no_container(own: Docker, engine:
 ORPHAN = """
 import asyncio, sys
 from sandbox.base import Limits
-from sandbox.docker import Docker
+from sandbox.docker.docker_sandbox import Docker
 async def main():
     docker = await Docker.open()
     docker.prepare()

@@ -18,8 +18,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from graph.settings import Settings
-from memory.journal import Journal
-from server.exits import Usage
+from memory.records.journal import Journal
+from server.cli.exit_codes import Usage
 from server.serve import check_exposure, is_loopback
 
 Serve = Callable[..., "subprocess.CompletedProcess[str]"]

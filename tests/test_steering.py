@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.check.steering import options, sensitive
+from nodes.check.pytest_config import options, sensitive
 from tools.workspace import Workspace
 
 BASE = {

@@ -12,7 +12,7 @@ from served import Reader, Served
 from sse_starlette import ServerSentEvent
 from starlette.types import Message
 
-from server.stream import message, stream
+from server.api.sse import message, stream
 
 
 def test_a_late_reader_gets_everything_after_what_it_saw_and_then_the_live_tail(

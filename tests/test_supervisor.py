@@ -12,9 +12,9 @@ import pytest
 from runs import MULTIPLY, TESTS, Bench, block, script
 
 from graph.errors import InputError
-from graph.events import Event
 from graph.supervisor import Supervisor
-from memory.journal import ThreadBusy
+from memory.records.journal import ThreadBusy
+from nodes.events import Event, RunFinished
 
 
 def task(bench: Bench, **more: Any) -> Any:
@@ -151,10 +151,10 @@ async def test_a_stop_parks_what_runs_and_the_next_start_goes_on_with_it(bench: 
     async with Supervisor.open(bench.settings(resume_on_start=False)) as supervisor:
         (*_, parked) = await supervisor.runner.events("t")
         assert (await supervisor.run(run.id)).status == "queued"
-        assert parked.type == "run.finished" and parked.data.status == "waiting"
+        assert isinstance(parked.data, RunFinished) and parked.data.status == "waiting"
         assert "goes on when it starts" in str(parked.data.reason)
         (withdrawn,) = await supervisor.runner.events("queued")
-        assert withdrawn.type == "run.finished" and withdrawn.data.status == "cancelled"
+        assert isinstance(withdrawn.data, RunFinished) and withdrawn.data.status == "cancelled"
     async with Supervisor.open(bench.settings()) as supervisor:
         assert (await supervisor.wait(run.id)).status == "verified"
     assert len(bench.desk.prompts("You are the planner")) == 1

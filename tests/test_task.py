@@ -3,7 +3,7 @@
 from runs import MULTIPLY, TESTS, Bench, block, script
 
 from graph import run_task
-from graph.events import Event
+from nodes.events import Event
 
 
 async def test_a_task_without_a_repository_gets_one_and_a_coroutine_hears_its_events(bench: Bench) -> None:

@@ -7,13 +7,13 @@ import pytest
 from rich.console import Console
 from story import PLAN, PROOF, USAGE, Story, verified, waiting
 
-from graph.events import Event
+from nodes.events import Event
 from nodes.state import Options
-from server.lines import JsonLines, Lines
-from server.progress import Progress
-from server.summary import coloured, summary
-from server.terminal import Terminal
-from server.wording import clean, clock, first, line, money
+from server.cli.views.format import clean, clock, first, line, money
+from server.cli.views.plain_output import JsonLines, Lines
+from server.cli.views.run_view import Progress
+from server.cli.views.summary import coloured, summary
+from server.cli.views.terminal import Terminal
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 HOSTILE = (
@@ -271,7 +271,7 @@ def test_waiting_is_said_loudly_in_plain_lines() -> None:
 
 
 def test_json_lines_are_the_events_themselves() -> None:
-    from graph.events import EVENT
+    from nodes.events import EVENT
 
     said: list[str] = []
     events = list(verified())

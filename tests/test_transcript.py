@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from graph.events import EVENT
-from server.transcript import Transcript
+from nodes.events import EVENT
+from server.api.transcript import Transcript
 
 PLAN = {"explanation": "", "steps": [
     {"id": "s1", "agent": "coder", "description": "One", "group": 0},

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 import pytest
 
 from nodes.check.outcomes import Outcomes
-from nodes.check.trust import NotListed, distrust, junit_id, listed
+from nodes.check.report_check import NotListed, distrust, junit_id, listed
 from sandbox.base import Outcome, Result
 
 LISTING = "tests/test_a.py::test_one\ntests/test_a.py::test_two\n\n2 tests collected in 0.01s\n"

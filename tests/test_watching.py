@@ -9,7 +9,7 @@ from pathlib import Path
 from gitrepo import GitRepo
 from typer.testing import CliRunner
 
-from server.cli import app
+from server.cli.app import app
 
 MAIN = [sys.executable, str(Path(__file__).parent.parent / "server" / "main.py")]
 

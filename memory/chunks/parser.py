@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from memory.chunks.cut import Part
+from memory.chunks.syntax_parts import Part
 
 _ROOT = str(Path(__file__).resolve().parent.parent.parent)
 _START = f"import sys; sys.path.insert(0, {_ROOT!r}); from memory.chunks.worker import main; main()"

@@ -7,9 +7,9 @@ import json
 import resource
 import sys
 
-from memory.chunks.cut import Part, parts
 from memory.chunks.definitions import outline
 from memory.chunks.grammars import parsed
+from memory.chunks.syntax_parts import Part, parts
 
 SECONDS = 5
 MEMORY = 1 << 29

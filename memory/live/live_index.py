@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Generic, Protocol, TypeVar
 
-from memory.live.dirt import Dirt, Pile
+from memory.live.debounce import Dirt, Pile
 from memory.live.watch import Watch, WatchLimit
 from memory.repo_index.base import Changes, Progress, Status
 

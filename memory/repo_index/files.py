@@ -9,7 +9,7 @@ from pathlib import Path
 
 from memory.chunks import SUFFIXES
 from memory.repo_index.ignore import Ignore
-from memory.secrecy import is_secret
+from memory.secrets import is_secret
 
 MAX_BYTES = 512 * 1024
 _NEVER = {

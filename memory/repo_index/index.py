@@ -25,10 +25,10 @@ from memory.repo_index.base import (
 )
 from memory.repo_index.embedding import Embedding
 from memory.repo_index.lock import held
-from memory.repo_index.mended import mended
 from memory.repo_index.overlay import Overlay, Piece
 from memory.repo_index.query import terms
 from memory.repo_index.reconcile import Reconciler
+from memory.repo_index.repair import mended
 from memory.repo_index.search import Hits, by_meaning, by_words, joined, unembedded
 from memory.repo_index.store import Store
 from memory.repo_index.vectors import Exact

@@ -13,7 +13,7 @@ from memory.embeddings import Embedder
 from memory.embeddings.base import Vectors
 from memory.repo_index.base import View
 from memory.repo_index.files import decoded, is_wanted
-from memory.repo_index.found import COLUMNS, Corpus, Found, embedded_text, key_of, length_of, row_of
+from memory.repo_index.index_rows import COLUMNS, Corpus, Found, embedded_text, key_of, length_of, row_of
 from memory.repo_index.search import WEIGHTS, Hits
 from memory.repo_index.store import Store
 

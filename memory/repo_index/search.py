@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from memory.embeddings.base import Vectors
 from memory.repo_index.base import Snippet, VectorCollection
-from memory.repo_index.found import Found
+from memory.repo_index.index_rows import Found
 from memory.repo_index.query import is_about_tests, is_test, matching, terms
 from memory.repo_index.rank import fused, pooled
 from memory.repo_index.store import Store

@@ -8,10 +8,11 @@ from threading import RLock
 
 from memory.chunks import Chunk
 from memory.embeddings.base import Vectors
-from memory.repo_index import neighbours, schema
+from memory.repo_index import schema
+from memory.repo_index import shared_vectors as neighbours
 from memory.repo_index.files import Stat
-from memory.repo_index.found import Corpus, Found, embedded_text, key_of, length_of, row_of
-from memory.repo_index.packing import packed, unpacked
+from memory.repo_index.index_rows import Corpus, Found, embedded_text, key_of, length_of, row_of
+from memory.repo_index.vector_codec import packed, unpacked
 
 _KEEP_SECONDS = 7 * 86_400.0
 _MANY = 500

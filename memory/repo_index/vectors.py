@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory.embeddings.base import Vectors
-from memory.repo_index.packing import places_and_values, unpacked
 from memory.repo_index.store import Store
+from memory.repo_index.vector_codec import places_and_values, unpacked
 
 
 class _Bank(Protocol):

@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from memory.owner import Owner, this_process
+from memory.records.owner import Owner, this_process
 from memory.vectors.base import VectorsUnavailable
 
 

@@ -1,7 +1,7 @@
 """The check that a success rests on: the suite on base and change, compared case by case into a Proof."""
 
-from nodes.check.execute import CheckCache
-from nodes.check.node import Check, OpenSandbox
+from nodes.check.check_node import Check, OpenSandbox
+from nodes.check.executor import CheckCache
 from nodes.check.prove import compare, prove
 from nodes.check.suite import NoSuite, Suite, recognise
 

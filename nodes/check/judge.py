@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from nodes.check.excerpt import CASE_CHARACTERS, TOTAL_CHARACTERS, cut, last_lines, normalise
 from nodes.check.outcomes import Outcomes, belongs, named
-from nodes.check.trust import distrust
+from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS, cut, last_lines, normalise
+from nodes.check.report_check import distrust
 from nodes.proof import CaseOutcome, CaseProof, Failure
 from sandbox.base import Limits, Result
 

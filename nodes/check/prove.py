@@ -2,13 +2,15 @@
 
 import asyncio
 import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from nodes.check.execute import CheckCache, Executor, together
-from nodes.check.facts import Facts
+from nodes.check.change import Facts
+from nodes.check.executor import CheckCache, Executor, together
 from nodes.check.judge import judge, output, stopped
-from nodes.check.trial import Trial
-from nodes.notify import Notify
+from nodes.check.suite_runs import Trial
+from nodes.events import Payload
 from nodes.proof import Failure, Proof
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
@@ -29,17 +31,22 @@ async def prove(
     *,
     limits: Limits,
     cache: CheckCache,
-    notify: Notify,
+    notify: Callable[[str, Mapping[str, Any]], None],
     untestable: str = "",
 ) -> Proof:
     """Run the suite on the snapshots `base` and `head` and say what that proves.
 
+    `notify` is called with the type and data of each event.
     Raises NoSuite when it cannot be told how tests are run, and SandboxError when they cannot be run.
     """
+
+    def publish(payload: Payload) -> None:
+        notify(payload.type, payload.model_dump())
+
     facts = await asyncio.to_thread(Facts.read, workspace.path, base, head)
     roomy = max(limits.workspace_mb, facts.megabytes * 3 // 2 + 128)
     limits = replace(limits, workspace_mb=roomy, seconds=facts.suite.seconds or limits.seconds)
-    executor = Executor(workspace.path, sandbox, await sandbox.identity(), limits, cache, notify)
+    executor = Executor(workspace.path, sandbox, await sandbox.identity(), limits, cache, publish)
     proved = _by_tests if facts.suite.grade == "tests" else _by_exit_code
     proof = await proved(executor, facts)
     return proof.model_copy(update={"untestable": untestable, "sensitive": list(facts.sensitive)})

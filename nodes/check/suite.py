@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
-from nodes.check.steering import Options, options
+from nodes.check.pytest_config import Options, options
 from nodes.proof import Grade
 from sandbox.base import REPORT
 from tools.workspace import Workspace

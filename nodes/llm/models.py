@@ -18,16 +18,17 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from memory.budget import BudgetSpent, Estimate, Limits, Sums
-from memory.completions import Completions, Grant, Key
-from memory.notes import Notes
+from memory.records.budget import BudgetSpent, Estimate, Limits, Sums
+from memory.records.completions import Completions, Grant, Key
+from memory.records.notes import Notes
+from nodes.events import BudgetUpdated, ErrorReported, Retried
+from nodes.llm.cassette import record
+from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.prices import Price
 from nodes.llm.prompt import Listener, Prompt
+from nodes.llm.provider_errors import Trouble, understood
 from nodes.llm.providers import Provider, Voice, provider_of
-from nodes.llm.settings import ModelError, ModelSettings
-from nodes.llm.tape import record
-from nodes.llm.trouble import Trouble, understood
-from nodes.notify import Notify
+from nodes.publish import Publish
 from nodes.state import Agent, Options
 
 LONGEST_BACKOFF = 30.0
@@ -59,7 +60,7 @@ class Models(Protocol):
     """Answers calls."""
 
     async def complete(
-        self, call: Call, messages: Sequence[BaseMessage], options: Options, notify: Notify
+        self, call: Call, messages: Sequence[BaseMessage], options: Options, publish: Publish
     ) -> Reply:
         """The reply: the stored one if this call was paid for before. Raises BudgetSpent, ModelError."""
         ...
@@ -97,7 +98,7 @@ class _Question:
     agent: Agent
     prompt: Prompt
     limits: Limits
-    notify: Notify
+    publish: Publish
 
 
 class ChatModels:
@@ -131,17 +132,17 @@ class ChatModels:
         return await self._notes.notes_for(call.run, call.agent, call.step, call.ordinal)
 
     async def complete(
-        self, call: Call, messages: Sequence[BaseMessage], options: Options, notify: Notify
+        self, call: Call, messages: Sequence[BaseMessage], options: Options, publish: Publish
     ) -> Reply:
         """The reply: the stored one if this call was paid for before. Raises BudgetSpent, ModelError."""
         prompt = Prompt(messages)
         key = Key(call.run, call.agent, call.step, call.ordinal, prompt.hash)
         if stored := await self._completions.lookup(key):
             reply = Reply(**{**vars(stored), "cost_usd": 0.0}, cached=True)
-            _announce(notify, call.agent, reply, await self._completions.sums(call.run))
+            _announce(publish, call.agent, reply, await self._completions.sums(call.run))
             return reply
         limits = Limits(options.max_cost_usd, options.max_tokens, options.max_run_seconds)
-        question = _Question(key, call.agent, prompt, limits, notify)
+        question = _Question(key, call.agent, prompt, limits, publish)
         chosen, fallback = self._settings.model_of(call.agent), self._settings.fallback
         try:
             return await self._persist(question, chosen)
@@ -149,7 +150,7 @@ class ChatModels:
             if fallback == chosen:
                 raise ModelError(_given_up(call.agent, chosen, first)) from first
             reason = f"{first.reason}; {fallback} steps in for {chosen}"
-            notify("retry", {"reason": reason, "attempt": 1, "model": fallback, "wait_seconds": 0.0})
+            publish(Retried(reason=reason, attempt=1, model=fallback))
             try:
                 return await self._persist(question, fallback)
             except (Trouble, ModelError) as second:
@@ -163,7 +164,7 @@ class ChatModels:
             retry=retry_if_exception(lambda error: isinstance(error, Trouble) and not error.hopeless),
             stop=stop_after_attempt(self._settings.max_retries + 1),
             wait=lambda state: _asked_to_wait(state, patience(state)),
-            before_sleep=partial(_tell, question.notify, model),
+            before_sleep=partial(_tell, question.publish, model),
             reraise=True,
         )
         return await attempts(self._attempt, question, model)
@@ -171,7 +172,7 @@ class ChatModels:
     async def _attempt(self, question: _Question, model: str) -> Reply:
         """One request, reserved before it is made and settled after."""
         voice = await self._provider.voice(model, question.key)
-        self._warn(voice.warning, question.notify)
+        self._warn(voice.warning, question.publish)
         grant = await self._completions.reserve(
             question.key,
             voice.model,
@@ -220,11 +221,11 @@ class ChatModels:
             await self._record(self._settings.record, grant)
         if cut:
             advice = f"was cut at {spent.output_tokens} tokens; raise LLM_MAX_OUTPUT_TOKENS"
-            _caution(question.notify, f"a reply of {voice.model} {advice}")
+            _caution(question.publish, f"a reply of {voice.model} {advice}")
         reply = Reply(
             text, voice.model, spent.input_tokens, spent.output_tokens, spent.cost_usd, cached=False
         )
-        _announce(question.notify, question.agent, reply, sums)
+        _announce(question.publish, question.agent, reply, sums)
         return reply
 
     def _estimate(self, question: _Question, price: Price | None) -> Estimate:
@@ -241,11 +242,11 @@ class ChatModels:
         except OSError as error:
             raise ModelError(f"LLM_RECORD={tape} cannot be written: {error}") from error
 
-    def _warn(self, warning: str, notify: Notify) -> None:
+    def _warn(self, warning: str, publish: Publish) -> None:
         """Pass a warning on, the first time."""
         if warning and warning not in self._warned:
             self._warned.add(warning)
-            _caution(notify, warning)
+            _caution(publish, warning)
 
 
 def _spent_up(grant: Grant, sums: Sums, limits: Limits) -> BudgetSpent:
@@ -267,32 +268,29 @@ def _asked_to_wait(state: RetryCallState, backoff: float) -> float:
     return backoff if asked is None else asked
 
 
-def _tell(notify: Notify, model: str, state: RetryCallState) -> None:
+def _tell(publish: Publish, model: str, state: RetryCallState) -> None:
     """Make a retry visible."""
     reason = str(state.outcome and state.outcome.exception())
     wait = state.next_action.sleep if state.next_action else 0.0
-    notify(
-        "retry",
-        {"reason": reason, "attempt": state.attempt_number, "model": model, "wait_seconds": round(wait, 3)},
-    )
+    attempt = state.attempt_number
+    publish(Retried(reason=reason, attempt=attempt, model=model, wait_seconds=round(wait, 3)))
 
 
-def _caution(notify: Notify, message: str) -> None:
-    notify("error", {"kind": "warning", "message": message})
+def _caution(publish: Publish, message: str) -> None:
+    publish(ErrorReported(message=message, kind="warning"))
 
 
-def _announce(notify: Notify, agent: Agent, reply: Reply, sums: Sums) -> None:
-    notify(
-        "budget",
-        {
-            "agent": agent,
-            "model": reply.model,
-            "input_tokens": reply.input_tokens,
-            "output_tokens": reply.output_tokens,
-            "cost_usd": reply.cost_usd,
-            "total_tokens": sums.tokens,
-            "total_cost_usd": sums.cost_usd,
-            "unpriced": reply.cost_usd is None,
-            "cached": reply.cached,
-        },
+def _announce(publish: Publish, agent: Agent, reply: Reply, sums: Sums) -> None:
+    publish(
+        BudgetUpdated(
+            agent=agent,
+            model=reply.model,
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+            cost_usd=reply.cost_usd,
+            total_tokens=sums.tokens,
+            total_cost_usd=sums.cost_usd,
+            unpriced=reply.cost_usd is None,
+            cached=reply.cached,
+        )
     )

@@ -11,7 +11,7 @@ from typing import Any
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
 
-from memory.completions import Spent
+from memory.records.completions import Spent
 from nodes.llm.prices import Price
 
 BYTES_PER_TOKEN = 4

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
-from memory.completions import Key
+from memory.records.completions import Key
+from nodes.llm.cassette import Cassette, CassetteError, Replay
+from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.prices import FREE, Price, price_of
-from nodes.llm.settings import ModelError, ModelSettings
-from nodes.llm.tape import Cassette, CassetteError, Replay
 from nodes.state import Agent
 
 DEEPSEEK_URL = "https://api.deepseek.com"

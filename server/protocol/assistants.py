@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends
 
 from graph.builder import Graph
 from nodes.state import Options
-from server.given import Supervised
-from server.problems import Problem, responses
+from server.api.dependencies import Supervised
+from server.api.problems import Problem, responses
 from server.protocol.wire import AssistantSearch, Page
 
 GRAPH_ID = "autocode"

@@ -8,8 +8,8 @@ from uuid import uuid4
 from graph.settings import Settings
 from graph.supervisor import Strategy, Supervisor
 from nodes.state import Input
-from server.intake import Begun, place
-from server.problems import Problem
+from server.api.problems import Problem
+from server.api.schemas import Begun, place
 from server.protocol.assistants import known
 from server.protocol.projection import MODES, UNSERVED_MODES
 from server.protocol.state import at

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from graph.events import Budget, Event, NodeFinished, Retry, RunFinished, Token
+from nodes.events import BudgetUpdated, Event, NodeFinished, Retried, RunFinished, Token
 
 Origin = tuple[str | None, str | None]
 
@@ -50,24 +50,24 @@ class Messages:
 
     def take(self, event: Event, tuples: bool) -> list[tuple[str, Any]]:
         """What the event stands for: pieces with their metadata (`tuples`), or messages as they grow."""
-        if isinstance(event, Token):
-            return self._grow(event, tuples)
-        if isinstance(event, Retry | RunFinished):
+        if isinstance(event.data, Token):
+            return self._grow(event, event.data.text, tuples)
+        if isinstance(event.data, Retried | RunFinished):
             self._take_out(event)
-        if not isinstance(event, Budget | NodeFinished):
+        if not isinstance(event.data, BudgetUpdated | NodeFinished):
             return []
-        usage = _usage(event) if isinstance(event, Budget) else None
+        usage = _usage(event.data) if isinstance(event.data, BudgetUpdated) else None
         done = self._take_out(event)
         if tuples:
             return [("messages", [one.chunk("", usage, last=True), self.about(event)]) for one in done]
         return [("messages/complete", [one.whole(usage)]) for one in done]
 
-    def _grow(self, event: Token, tuples: bool) -> list[tuple[str, Any]]:
+    def _grow(self, event: Event, text: str, tuples: bool) -> list[tuple[str, Any]]:
         new = Message(f"run-{self.run_id}-{event.seq}")
         message = self._open.setdefault((event.node, event.step_id), new)
-        message.text += event.data.text
+        message.text += text
         if tuples:
-            return [("messages", [message.chunk(event.data.text), self.about(event)])]
+            return [("messages", [message.chunk(text), self.about(event)])]
         told: list[tuple[str, Any]] = [("messages/partial", [message.whole()])]
         if message is new:
             told.insert(0, ("messages/metadata", {message.id: {"metadata": self.about(event)}}))
@@ -92,6 +92,6 @@ class Messages:
         }
 
 
-def _usage(event: Budget) -> dict[str, int]:
-    read, written = event.data.input_tokens, event.data.output_tokens
+def _usage(budget: BudgetUpdated) -> dict[str, int]:
+    read, written = budget.input_tokens, budget.output_tokens
     return {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}

@@ -6,12 +6,12 @@ from typing import Any
 
 from langgraph.graph import START
 
-from graph.events import (
+from nodes.events import (
     ApprovalRequired,
     ApprovalResolved,
-    Budget,
+    BudgetUpdated,
     CheckpointSaved,
-    Error,
+    ErrorReported,
     Event,
     NodeFinished,
     NodeStarted,
@@ -54,7 +54,7 @@ class Projection:
     _starts: int = 0
     _checkpoint: str | None = None
     _asked: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _fault: Error.Data | None = None
+    _fault: ErrorReported | None = None
 
     def __post_init__(self) -> None:
         about = {
@@ -67,39 +67,40 @@ class Projection:
 
     async def take(self, event: Event, seen: bool = False) -> list[Part]:
         """The parts of one line; of a line that the reader has `seen`, only what later ones need is kept."""
+        data = event.data
         told = (
-            await self._checkpointed(event, seen) if isinstance(event, CheckpointSaved) else self._told(event)
+            await self._checkpointed(data, seen) if isinstance(data, CheckpointSaved) else self._told(event)
         )
         if "events" in self.modes:
             told += [("events", one) for one in _traced(event, self._messages)]
-        if "custom" in self.modes and not isinstance(event, Token | CheckpointSaved):
+        if "custom" in self.modes and not isinstance(data, Token | CheckpointSaved):
             told.append(("custom", event.model_dump(mode="json")))
-        if isinstance(event, RunFinished):
-            told += await self._ended(event.data, seen)
+        if isinstance(data, RunFinished):
+            told += await self._ended(data, seen)
         return [Part(event.seq, number, name, data) for number, (name, data) in enumerate(told)]
 
     def _told(self, event: Event) -> list[tuple[str, Any]]:
         told: list[tuple[str, Any]] = []
-        if isinstance(event, RunStarted):
+        if isinstance(event.data, RunStarted):
             self._starts += 1
             self._fault = None
             told.append(("metadata", {"run_id": self.run_id, "attempt": self._starts}))
-        if isinstance(event, ApprovalRequired):
+        if isinstance(event.data, ApprovalRequired):
             self._asked[event.data.id] = {"id": event.data.id, "value": event.data.request}
-        if isinstance(event, ApprovalResolved):
+        if isinstance(event.data, ApprovalResolved):
             self._asked.pop(event.data.id, None)
-        if isinstance(event, Error):
+        if isinstance(event.data, ErrorReported):
             self._fault = event.data
         if "messages" in self.modes or "messages-tuple" in self.modes:
             told += self._messages.take(event, "messages-tuple" in self.modes)
         return told
 
-    async def _checkpointed(self, event: CheckpointSaved, seen: bool) -> list[tuple[str, Any]]:
+    async def _checkpointed(self, data: CheckpointSaved, seen: bool) -> list[tuple[str, Any]]:
         """A superstep's end; a resume names the checkpoint it starts from once more, without its updates."""
-        new, self._checkpoint = event.data.id != self._checkpoint, event.data.id
-        if seen or event.data.source == "input":
+        new, self._checkpoint = data.id != self._checkpoint, data.id
+        if seen or data.source == "input":
             return []
-        data, told = event.data, list[tuple[str, Any]]()
+        told = list[tuple[str, Any]]()
         if new and data.parent and "updates" in self.modes:
             results = await self.states.updates(self.thread_id, data.parent)
             told += [("updates", {node: result}) for node, result in results if node != START]
@@ -109,7 +110,7 @@ class Projection:
             told.append(("checkpoints", await self.states.payload(self.thread_id, data.id)))
         return told
 
-    async def _ended(self, end: RunFinished.Data, seen: bool) -> list[tuple[str, Any]]:
+    async def _ended(self, end: RunFinished, seen: bool) -> list[tuple[str, Any]]:
         if end.status == "failed":
             kind = self._fault.kind if self._fault else "failed"
             return [("error", {"error": kind, "message": end.reason or "the run failed"})]
@@ -126,19 +127,19 @@ class Projection:
 def _traced(event: Event, messages: Messages) -> list[dict[str, Any]]:
     """The event in the shape of astream_events."""
     about = {"run_id": messages.run_id, "tags": [], "metadata": messages.about(event), "parent_ids": []}
-    if isinstance(event, RunStarted | RunFinished):
-        kind = "on_chain_start" if isinstance(event, RunStarted) else "on_chain_end"
-        key = "input" if isinstance(event, RunStarted) else "output"
+    if isinstance(event.data, RunStarted | RunFinished):
+        kind = "on_chain_start" if isinstance(event.data, RunStarted) else "on_chain_end"
+        key = "input" if isinstance(event.data, RunStarted) else "output"
         return [{"event": kind, "name": GRAPH_ID, "data": {key: event.data.model_dump(mode="json")}} | about]
-    if isinstance(event, NodeStarted | NodeFinished):
-        kind = "on_chain_start" if isinstance(event, NodeStarted) else "on_chain_end"
+    if isinstance(event.data, NodeStarted | NodeFinished):
+        kind = "on_chain_start" if isinstance(event.data, NodeStarted) else "on_chain_end"
         return [{"event": kind, "name": event.node, "data": event.data.model_dump(mode="json")} | about]
-    if isinstance(event, Token):
+    if isinstance(event.data, Token):
         chunk = {"type": "AIMessageChunk", "content": event.data.text}
         return [{"event": "on_chat_model_stream", "name": event.node, "data": {"chunk": chunk}} | about]
-    if isinstance(event, Budget):
+    if isinstance(event.data, BudgetUpdated):
         return [{"event": "on_chat_model_end", "name": event.node, "data": event.data.model_dump()} | about]
-    if isinstance(event, CheckpointSaved):
+    if isinstance(event.data, CheckpointSaved):
         return []
     data = event.model_dump(mode="json")["data"]
     return [{"event": "on_custom_event", "name": event.type, "data": data} | about]

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from server.problems import responses
+from server.api.problems import responses
 from server.protocol import assistants, runs, streams, threads
 from server.protocol.wire import not_served
 

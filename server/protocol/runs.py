@@ -9,10 +9,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from graph.supervisor import Supervisor
-from memory.journal import RunRow
-from server.given import Configured, Supervised
-from server.intake import Begun
-from server.problems import Problem, responses
+from memory.records.journal import RunRow
+from nodes.events import ErrorReported
+from server.api.dependencies import Configured, Supervised
+from server.api.problems import Problem, responses
+from server.api.schemas import Begun
 from server.protocol.assistants import ASSISTANT_ID, GRAPH_ID
 from server.protocol.begin import KEPT, begin, no_thread
 from server.protocol.state import interrupts, plain_with
@@ -191,7 +192,7 @@ async def values(supervisor: Supervisor, run: RunRow) -> dict[str, Any]:
 async def _error(supervisor: Supervisor, run: RunRow) -> dict[str, str]:
     told = {"error": "failed", "message": "the run failed"}
     for event in await supervisor.runner.events(run.thread_id):
-        if event.run_id == run.id and event.type == "error":
+        if event.run_id == run.id and isinstance(event.data, ErrorReported):
             told = {"error": event.data.kind, "message": event.data.message}
     return told
 

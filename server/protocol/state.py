@@ -6,7 +6,7 @@ from typing import Any
 from langgraph.types import Overwrite, StateSnapshot
 from pydantic_core import to_jsonable_python
 
-from memory.masks import masked
+from memory.secrets import masked
 
 Plain = Callable[[Any], Any]
 """Makes JSON of state values."""

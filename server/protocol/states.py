@@ -10,7 +10,7 @@ from fastapi import Depends
 from langgraph.types import StateSnapshot
 from starlette.requests import HTTPConnection
 
-from server.given import Supervised
+from server.api.dependencies import Supervised
 from server.protocol.state import Plain, plain_with, thread_state
 
 KEPT = 256

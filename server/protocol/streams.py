@@ -11,18 +11,18 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from graph.events import Event
 from graph.settings import Settings
 from graph.supervisor import Supervisor
-from memory.journal import RunRow
-from server.given import Configured, Supervised
-from server.problems import Problem, responses
+from memory.records.journal import RunRow
+from nodes.events import Event
+from server.api.dependencies import Configured, Supervised
+from server.api.problems import Problem, responses
+from server.api.sse import stream
 from server.protocol.begin import KEPT, begin, checked_modes
 from server.protocol.projection import Projection
 from server.protocol.runs import find, headers
 from server.protocol.states import Shown, States
 from server.protocol.wire import RunBody
-from server.stream import stream
 
 router = APIRouter(tags=["streams"], responses=responses(404, 409, 501))
 

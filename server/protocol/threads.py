@@ -7,11 +7,11 @@ from uuid import uuid4
 from fastapi import APIRouter, Header, Query, Response
 
 from graph.supervisor import Supervisor
-from memory.journal import ThreadRow
-from memory.rows import UNFINISHED
-from memory.threads import Order
-from server.given import Supervised
-from server.problems import Problem, responses
+from memory.records.journal import ThreadRow
+from memory.records.rows import UNFINISHED
+from memory.records.threads import Order
+from server.api.dependencies import Supervised
+from server.api.problems import Problem, responses
 from server.protocol.begin import check_newest, no_thread
 from server.protocol.state import Plain, at, interrupts, plain_with, thread_state
 from server.protocol.statuses import THREAD, ours

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nodes.state import ContextFile
-from server.problems import Problem
+from server.api.problems import Problem
 
 THREAD_ID = r"^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$"
 """Ours are ten hexadecimal digits, the SDKs' are UUIDs; it becomes part of a branch's name."""

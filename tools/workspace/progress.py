@@ -7,7 +7,7 @@ import pygit2
 from pygit2.enums import DeltaStatus, DiffOption, FileMode
 from pygit2.ffi import C
 
-from memory.secrecy import is_secret
+from memory.secrets import is_secret
 from tools.workspace.objects import Entry
 
 _VALID, _SKIP_WORKTREE = 0x8000, 0x4000

@@ -1,0 +1,64 @@
+"""The heartbeat of this process's runs: it keeps their leases, counts their seconds and hears of cancels."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from memory.records.journal import Journal, ThreadBusy
+
+BEAT_SECONDS = 0.5
+
+
+@dataclass
+class Pulse:
+    """All runs of the process are beaten for together: one by one, fifty of them kept the database busy."""
+
+    journal: Journal
+    owner: str
+    _held: "dict[str, tuple[str, asyncio.Future[None]]]" = field(default_factory=dict)
+    _beating: "asyncio.Task[None] | None" = None
+
+    async def hold(self, thread_id: str, run_id: str) -> None:
+        """Keep a thread's lease and count its run's active seconds; returns when a cancel is asked for.
+
+        ThreadBusy when another process has taken the thread over.
+        """
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._held[thread_id] = (run_id, end)
+        if self._beating is None:
+            self._beating = asyncio.create_task(self._beat())
+        try:
+            await end
+        finally:
+            del self._held[thread_id]
+            if not self._held:
+                self._beating.cancel()
+                self._beating = None
+
+    async def _beat(self) -> None:
+        """What comes after a beat is counted from the next one on."""
+        while True:
+            held = dict(self._held)
+            await asyncio.sleep(BEAT_SECONDS)
+            held = {thread: one for thread, one in held.items() if not one[1].done()}
+            try:
+                runs = {thread: run for thread, (run, _) in held.items()}
+                asked = await self.journal.beat(self.owner, runs, BEAT_SECONDS)
+                lost = {thread: await self._holder(thread) for thread in held if thread not in asked}
+            except Exception as error:
+                for _, end in held.values():
+                    _fail(end, error)
+                continue
+            for thread, (_, end) in held.items():
+                if thread in lost:
+                    _fail(end, ThreadBusy(thread, lost[thread]))
+                elif asked[thread] and not end.done():
+                    end.set_result(None)
+
+    async def _holder(self, thread_id: str) -> str:
+        thread = await self.journal.thread(thread_id)
+        return (thread and thread.owner) or "nobody"
+
+
+def _fail(end: "asyncio.Future[None]", error: Exception) -> None:
+    if not end.done():
+        end.set_exception(error)

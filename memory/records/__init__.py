@@ -1,0 +1,1 @@
+"""Threads, runs, events and everything else that the database keeps."""

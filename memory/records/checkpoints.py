@@ -1,0 +1,56 @@
+"""LangGraph's checkpoints, in the same database as the journal."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiosqlite
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+)
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from memory.records.database import PRAGMAS, JournalError, explained, prepare, sqlite_path
+
+
+class _Saver(AsyncSqliteSaver):
+    """Finishes each write: one cancelled between INSERT and COMMIT would lock the database for all."""
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        return await asyncio.shield(super().aput(config, checkpoint, metadata, new_versions))
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        await asyncio.shield(super().aput_writes(config, writes, task_id, task_path))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await asyncio.shield(super().adelete_thread(thread_id))
+
+
+@asynccontextmanager
+async def open_checkpointer(url: str) -> AsyncIterator[BaseCheckpointSaver[str]]:
+    """Open the saver for `sqlite:///PATH`; only plain values and LangGraph's own types are read back."""
+    path = sqlite_path(url)
+    if path is None:
+        raise JournalError(f"checkpoints are kept in SQLite alone so far, not in {url.split(':')[0]}")
+    await asyncio.to_thread(prepare, path)
+    async with aiosqlite.connect(path) as connection:
+        with explained(str(path)):
+            for pragma in PRAGMAS:
+                await connection.execute(f"PRAGMA {pragma}")
+            saver = _Saver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+            await saver.setup()
+        yield saver

@@ -1,0 +1,108 @@
+"""Mask secrets in texts and values, and recognise files that hold secrets.
+
+The shapes of tokens are those that their issuers document (GitHub, GitLab, Slack, AWS, Google, OpenAI,
+RFC 7519 for JWTs). Others are recognised by the name that they are assigned to, or by how often letters
+and digits alternate.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from math import log2
+from pathlib import PurePosixPath
+from typing import Any
+
+MASK = "***"
+
+_WHOLE = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,40}-----|\Z)"
+    r"|\b(?:sk|rk|pk)[-_][A-Za-z0-9_-]{16,}"
+    r"|\bgh[opsur]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}|\bxox[a-z]-[\w-]{10,}"
+    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bAIza[\w-]{30,}"
+    r"|\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",
+    re.DOTALL,
+)
+_AFTER = re.compile(
+    r"(?P<before>\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{0,100}:)[^\s/@]{1,200}(?=@)"
+    r"|(?P<scheme>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{12,}",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(
+    r"(?P<name>[\w.-]{0,40}(?:api[_-]?key|access[_-]?key|private[_-]?key|secret|token(?!s|i)|passw(?:or)?d|pwd"
+    r"|passphrase|credential)[\w-]{0,40})"
+    r"(?P<sign>[\"']?\s{0,4}(?:[:=]|:=|=>)\s{0,4})"
+    r"(?:(?P<quote>[\"'])(?P<quoted>[^\"'\n]{4,400})(?P=quote)"
+    r"|(?P<bare>[^\s\"'(),;\[\]{}<>]{6,400})(?=[\s,;)\]}]|\Z))",
+    re.IGNORECASE,
+)
+_RANDOM = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
+_HASHES = re.compile(r"(?:commit|sha-?\d*|md5|hash|digest|checksum|tree|blob|revision|etag)\W{0,12}$", re.I)
+_SECRET_NAMES = re.compile(
+    r"\.env.*|.*\.(env|pem|key|p12|pfx|jks|keystore|kdbx|ppk)|id_[^.]*|id_(rsa|dsa|ecdsa|ed25519).*"
+    r"|[._]netrc|\.pgpass|\.pypirc|\.git-credentials|\.htpasswd",
+    re.DOTALL,
+)
+_HARMLESS_NAMES = re.compile(r".*\.(pub|example|sample|template|dist)|\.env.*(example|sample|template).*")
+_SECRET_FOLDERS = {".ssh", ".aws", ".gnupg"}
+
+
+def masked(value: Any, secrets: tuple[str, ...]) -> Any:
+    """`value` with every secret in its texts, keys included, replaced by ***."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, Mapping):
+        return {masked(key, secrets): masked(item, secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(item, secrets) for item in value]
+    return value
+
+
+def is_secret(path: str) -> bool:
+    """Tell whether `path` looks like keys or passwords, which no model should read."""
+    *folders, name = PurePosixPath(path.lower()).parts
+    if not _SECRET_FOLDERS.isdisjoint(folders):
+        return True
+    return bool(_SECRET_NAMES.fullmatch(name)) and not _HARMLESS_NAMES.fullmatch(name)
+
+
+def mask(text: str) -> str:
+    """Replace keys, tokens and passwords in `text` by `***`; what only names one stays."""
+    text = _WHOLE.sub(MASK, text)
+    text = _AFTER.sub(lambda found: f"{found['before'] or found['scheme']}{MASK}", text)
+    text = _NAMED.sub(_named, text)
+    return _RANDOM.sub(_random, text)
+
+
+def _named(found: re.Match[str]) -> str:
+    """Mask a value that is assigned to a telling name; code that reads it from elsewhere stays."""
+    bare = found["bare"]
+    if bare and "." in bare and bare.replace(".", "").isidentifier():
+        return found[0]
+    if bare and not (found["name"].isupper() or any(char.isdigit() for char in bare)):
+        return found[0]
+    quote = found["quote"] or ""
+    return f"{found['name']}{found['sign']}{quote}{MASK}{quote}"
+
+
+def _random(found: re.Match[str]) -> str:
+    """Mask a long word without sense, unless what stands before it says that it is a hash."""
+    word = found[0]
+    if not _senseless(word) or _HASHES.search(found.string[max(0, found.start() - 24) : found.start()]):
+        return word
+    return MASK
+
+
+def _senseless(word: str) -> bool:
+    """Whether letters and digits alternate as no person writes them: twice as often as in `parseHTTP2Url`."""
+    if not (any(map(str.isdigit, word)) and any(map(str.isalpha, word))):
+        return False
+    if re.fullmatch(r"[0-9a-f]+|[0-9A-F]+", word):
+        return len(word) >= 32 and _entropy(word) > 3.0
+    turns = len(re.findall(r"(?<=[a-z])[A-Z0-9]|(?<=[A-Z])[0-9]|(?<=[0-9])[A-Za-z]|\+", word))
+    return turns >= 0.2 * len(word) and _entropy(word) > 3.5
+
+
+def _entropy(word: str) -> float:
+    return -sum(n / len(word) * log2(n / len(word)) for n in Counter(word).values())

@@ -1,0 +1,1 @@
+"""Prompts to a model, and what its replies mean."""

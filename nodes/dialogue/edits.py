@@ -1,0 +1,113 @@
+"""From an agent's reply to a snapshot: diffs placed, files written, paths checked; all of it or nothing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from nodes.dialogue.replies import EditReply, Unusable, parse_edits
+from nodes.events import FileEdit, FilesEdited
+from nodes.publish import Publish
+from tools.patch import PatchError, place_patch
+from tools.workspace import PathError, Workspace
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What an agent wrote, applied and stored; `digest` tells answers apart, `placed` how hunks fit."""
+
+    base: str
+    snapshot: str
+    digest: str
+    placed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def write_edit(
+    workspace: Workspace,
+    base: str,
+    text: str,
+    author: str,
+    file: str | None = None,
+    allowed: Callable[[str], str | None] = lambda path: None,
+) -> Edit:
+    """Apply the reply `text` to the snapshot `base`; `allowed` gives the reason why not to write a path.
+
+    Raises Unusable with what its author must mend: no edit at all, a diff without a place, a forbidden path.
+    """
+    reply = parse_edits(text)
+    changes, placed = _changes(workspace, base, reply, file)
+    for path in changes:
+        if reason := allowed(path):
+            raise Unusable(reason)
+    try:
+        snapshot = workspace.write(base, changes, f"{author}: {', '.join(sorted(changes))[:200]}")
+    except PathError as error:
+        raise Unusable(str(error)) from error
+    return Edit(base, snapshot, sha256(repr(reply).encode()).hexdigest(), placed)
+
+
+def _changes(
+    workspace: Workspace, base: str, reply: EditReply, file: str | None
+) -> tuple[dict[str, str | None], dict[str, list[str]]]:
+    changes: dict[str, str | None] = dict(reply.files)
+    changes |= {path: None for path in reply.deleted}
+    if not changes and not reply.diffs:
+        if len(reply.loose) == 1 and file and workspace.read(base, file) is None:
+            return {file: reply.loose[0]}, {}
+        raise Unusable(
+            "It holds no edit. Change an existing file with a ```diff block, or write a whole file as a line "
+            "`### path/to/file` followed by a fenced block."
+        )
+    for path in reply.deleted:
+        if workspace.read(base, path) is None:
+            raise Unusable(f"There is no file {path} to delete.")
+    placed: dict[str, list[str]] = {}
+    for diff in reply.diffs:
+        patched, how = _patch(workspace, base, changes, diff)
+        changes |= patched
+        placed |= how
+    return changes, placed
+
+
+def _patch(
+    workspace: Workspace, base: str, changes: Mapping[str, str | None], diff: str
+) -> tuple[dict[str, str | None], dict[str, list[str]]]:
+    """Place one diff on the files it may mean, on top of what the reply's earlier blocks changed."""
+    files = _mentioned(workspace, base, diff)
+    files |= {path: text for path, text in changes.items() if text is not None}
+    files = {path: text for path, text in files.items() if changes.get(path, "") is not None}
+    try:
+        result = place_patch(files, diff)
+    except PatchError as error:
+        raise Unusable(f"A diff does not apply; no part of the reply was kept.\n{error}") from error
+    after: dict[str, str | None] = {p: t for p, t in result.files.items() if files.get(p) != t}
+    after |= {path: None for path in files if path not in result.files}
+    return after, {path: list(how) for path, how in result.placed.items()}
+
+
+def _mentioned(workspace: Workspace, base: str, diff: str) -> dict[str, str]:
+    """The text files that a header line of the diff may mean: enough for exact paths and unique suffixes."""
+    headers = [
+        line for line in diff.splitlines() if line.startswith(("---", "+++", "diff ", "***", "rename"))
+    ]
+    words = {word.strip("\"'`").rpartition("/")[2] for line in headers for word in line.split()}
+    names = [
+        path for path in workspace.files(base) if path.rpartition("/")[2] in words or _spaced(path, headers)
+    ]
+    texts = {path: workspace.text(base, path) for path in names}
+    return {path: text for path, text in texts.items() if text is not None}
+
+
+def _spaced(path: str, headers: Sequence[str]) -> bool:
+    return " " in path and any(path.rpartition("/")[2] in line for line in headers)
+
+
+def keep(workspace: Workspace, edit: Edit, thread: str, name: str, publish: Publish) -> None:
+    """Hold the edit's snapshot by a ref, and send the `edit` event: files with their counts of lines."""
+    workspace.hold(thread, name, edit.snapshot)
+    changes = workspace.changes(edit.base, edit.snapshot)
+    files = [
+        FileEdit(path=c.path, added=c.added, removed=c.removed, placed=list(edit.placed.get(c.path, ())))
+        for c in changes
+    ]
+    added, removed = sum(c.added for c in changes), sum(c.removed for c in changes)
+    publish(FilesEdited(files=files, added=added, removed=removed, snapshot=edit.snapshot))

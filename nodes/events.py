@@ -1,0 +1,297 @@
+"""The events of a run: typed payloads, their union, and the numbered event that the log keeps."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal, Union
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, TypeAdapter, create_model
+
+from nodes.state import Plan
+
+RunStatus = Literal["verified", "unverified", "waiting", "cancelled", "failed", "budget"]
+
+
+class Part(BaseModel):
+    """A piece of a payload. An unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Payload(Part):
+    """The data of an event. `type` is the event's type on the wire."""
+
+    type: ClassVar[str]
+
+
+class AgentUsage(Part):
+    """Usage of one model by one agent. `cost_usd` is None if a price is unknown."""
+
+    agent: str
+    model: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    seconds: float
+
+
+class RecalledEpisode(Part):
+    """An earlier task like this one. `similarity` is between 0 and 1."""
+
+    id: str
+    task: str
+    similarity: float
+
+
+class IndexState(Part):
+    """State of a repository's index. `embedded` is the share of chunks with vectors, `note` explains less."""
+
+    engine: str
+    embedded: float
+    note: str
+    ready: bool
+
+
+class FileEdit(Part):
+    """One edited file with its line counts. `placed` lists the hunks that did not match exactly."""
+
+    path: str
+    added: int
+    removed: int
+    placed: list[str] = Field(default_factory=list)
+
+
+class RunStarted(Payload):
+    """A run starts, or resumes after it parked, stopped or crashed."""
+
+    type = "run.started"
+    task: str
+    repo: str
+    base: str | None = None
+    resumed: bool = False
+
+
+class RunFinished(Payload):
+    """A run ends or parks. `missing` lists what a verified result would still need."""
+
+    type = "run.finished"
+    status: RunStatus
+    proof: dict[str, Any] | None = None
+    branch: str | None = None
+    reason: str | None = None
+    missing: list[str] = Field(default_factory=list)
+    usage: list[AgentUsage] = Field(default_factory=list)
+
+
+class NodeStarted(Payload):
+    """A graph node starts, once per Send branch."""
+
+    type = "node.started"
+
+
+class NodeFinished(Payload):
+    """A graph node ended, once per Send branch."""
+
+    type = "node.finished"
+    seconds: float
+    error: str | None = None
+
+
+class CheckpointSaved(Payload):
+    """A superstep's state is stored under `id`. `next` lists the nodes that run next.
+
+    A run's first checkpoint is that of its input. A resume repeats the checkpoint that it continues from.
+    """
+
+    type = "checkpoint"
+    id: str
+    parent: str | None
+    source: str
+    step: int
+    next: list[str]
+
+
+class Token(Payload):
+    """A piece of a model's reply, coalesced over 50 ms."""
+
+    type = "token"
+    text: str
+
+
+class MemoryRecalled(Payload):
+    """Search results from memory, for the task or for one step: the file of each place, and earlier tasks."""
+
+    type = "recall"
+    files: list[str]
+    episodes: list[RecalledEpisode]
+    index: IndexState
+
+
+class PlanMade(Payload):
+    """The current plan. `fallback` is true if the planner's own plan was unusable."""
+
+    type = "plan"
+    plan: Plan
+    fallback: bool = False
+
+
+class ApprovalRequired(Payload):
+    """The run waits for a human. `request` is the interrupt's value."""
+
+    type = "approval.required"
+    id: str
+    request: dict[str, Any]
+
+
+class ApprovalResolved(Payload):
+    """A human answered."""
+
+    type = "approval.resolved"
+    id: str
+    decision: str
+    reason: str | None = None
+
+
+class ToolResult(Payload):
+    """A tool step ran."""
+
+    type = "tool.result"
+    tool: str
+    stdout: str
+    stderr: str
+    returncode: int
+
+
+class FilesEdited(Payload):
+    """An agent's edit, already stored as a snapshot."""
+
+    type = "edit"
+    files: list[FileEdit]
+    added: int
+    removed: int
+    snapshot: str
+
+
+class SandboxStarted(Payload):
+    """A command starts in the sandbox. `what` names the files that it runs on."""
+
+    type = "sandbox.started"
+    what: str
+    backend: str
+    command: list[str]
+
+
+class SandboxOutput(Payload):
+    """A piece of the sandbox's output."""
+
+    type = "sandbox.output"
+    text: str
+
+
+class CheckFinished(Payload):
+    """The result of a check on the snapshot with this tree."""
+
+    type = "check"
+    green: bool
+    passed: int
+    failed: int
+    cases: list[dict[str, Any]]
+    problems: list[str] = Field(default_factory=list)
+    tree: str
+
+
+class VerdictGiven(Payload):
+    """The critic's verdict on a tree."""
+
+    type = "verdict"
+    verdict: Literal["PASS", "FAIL"]
+    reasons: list[str]
+    tree: str
+
+
+class BudgetUpdated(Payload):
+    """A completion's usage and the run's totals. `unpriced` is true if a price is unknown."""
+
+    type = "budget"
+    agent: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    total_tokens: int
+    total_cost_usd: float
+    unpriced: bool = False
+    cached: bool = False
+
+
+class Retried(Payload):
+    """A provider failed, or an agent's reply was unusable. The call is made again after `wait_seconds`."""
+
+    type = "retry"
+    reason: str
+    attempt: int
+    model: str | None = None
+    wait_seconds: float = 0.0
+
+
+class NoteAdded(Payload):
+    """A user's note to a running task. The next call of an agent sees it."""
+
+    type = "message"
+    role: Literal["user"]
+    text: str
+
+
+class ErrorReported(Payload):
+    """A failure that a person should read. `kind` is `warning` if the run goes on as intended."""
+
+    type = "error"
+    message: str
+    kind: str
+
+
+PAYLOADS: dict[str, type[Payload]] = {payload.type: payload for payload in Payload.__subclasses__()}
+"""The union of payloads, by the type of their event."""
+
+
+class Event(BaseModel):
+    """One event of a thread's log. `seq` counts from 1 without gaps. `ts` is RFC 3339 UTC.
+
+    `cut` is true if texts or lists in `data` were shortened. The log keeps them in full elsewhere.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    seq: int
+    thread_id: str
+    run_id: str
+    ts: str
+    node: str | None = None
+    step_id: str | None = None
+    cut: bool = False
+    type: str
+    data: SerializeAsAny[Payload]
+
+    @cached_property
+    def wire(self) -> str:
+        """The event as JSON. It is made once for all readers."""
+        return self.model_dump_json()
+
+
+def _event_model(payload: type[Payload]) -> type[Event]:
+    """Narrow `Event` to one type, so that pydantic can tell the members of the union apart."""
+    fields: dict[str, Any] = {"type": (Literal[payload.type], ...), "data": (payload, ...)}
+    return create_model(f"{payload.__name__}Event", __base__=Event, __doc__=payload.__doc__, **fields)
+
+
+AnyEvent: Any = Annotated[
+    Union[tuple(_event_model(payload) for payload in PAYLOADS.values())],  # noqa: UP007  # built at run time
+    Field(discriminator="type"),
+]
+EVENT: TypeAdapter[Event] = TypeAdapter(AnyEvent)
+"""Validates and describes events, discriminated by `type`."""
+
+
+def parse_payload(type: str, data: Mapping[str, Any]) -> Payload:
+    """Build the payload of an event of this type. Raises ValidationError for data that does not fit."""
+    return PAYLOADS[type].model_validate(dict(data))

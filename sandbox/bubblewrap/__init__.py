@@ -1,0 +1,1 @@
+"""The sandbox on bubblewrap, which needs no daemon."""

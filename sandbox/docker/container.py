@@ -1,0 +1,193 @@
+"""One container, used once: blocking calls, which `Docker` makes in threads."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
+
+from sandbox.base import WORKSPACE, Limits
+from sandbox.bubblewrap.cgroup import SHARES, total_memory
+from sandbox.owner import PREFIX, Owner
+from sandbox.script import ENVIRONMENT, UID
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+_IDLER = 65534
+_STOPPED = ("exited", "dead")
+
+
+class Container:
+    """Its first process idles as another user than the programs' and ends with our end of its stdin."""
+
+    def __init__(self, client: "DockerClient", id: str, stdin: Any) -> None:
+        self.id = id
+        self._api = client.api
+        self._stdin = stdin
+        self._executions: list[Execution] = []
+        self._removed = False
+
+    @classmethod
+    def create(cls, client: "DockerClient", image: str, limits: Limits) -> "Container":
+        """Create and start one that holds programs to `limits`."""
+        api = client.api
+        id = api.create_container(
+            image,
+            entrypoint=["cat"],
+            command=[],
+            user=f"{_IDLER}:{_IDLER}",
+            working_dir="/",
+            hostname="sandbox",
+            stdin_open=True,
+            healthcheck={"test": ["NONE"]},
+            labels=Owner.current().labels(),
+            use_config_proxy=False,  # a proxy's address may hold a password
+            host_config=_host_config(client, limits),
+        )["Id"]
+        try:
+            stdin = api.attach_socket(id, params={"stdin": 1, "stream": 1})
+            api.start(id)
+        except BaseException:
+            api.remove_container(id, force=True, v=True)
+            raise
+        return cls(client, id, stdin)
+
+    def execute(self, command: Sequence[str]) -> "Execution":
+        """Start a command as the programs' user; it hears nothing until something is sent to it."""
+        id = self._api.exec_create(
+            self.id,
+            list(command),
+            stdin=True,
+            user=f"{UID}:{UID}",
+            workdir=WORKSPACE,
+            environment=dict(ENVIRONMENT),
+        )["Id"]
+        execution = Execution(self._api, id)
+        self._executions.append(execution)
+        if self._removed:  # meanwhile, by another thread, which did not know of this one
+            execution.close()
+        return execution
+
+    def is_running(self) -> bool:
+        """False once its first process has ended."""
+        return bool(self._api.inspect_container(self.id)["State"]["Running"])
+
+    def oom_killed(self) -> bool:
+        """What the engine noticed; it can miss a process that is not the first."""
+        from docker.errors import NotFound
+
+        with suppress(NotFound):
+            return bool(self._api.inspect_container(self.id)["State"]["OOMKilled"])
+        return False
+
+    def kill(self) -> None:
+        """Kill every process in it; one that has stopped already is fine."""
+        from docker.errors import APIError
+
+        with suppress(APIError):
+            self._api.kill(self.id)
+
+    def remove(self) -> None:
+        """Kill and remove it; one that is gone already is fine."""
+        from docker.errors import APIError, NotFound
+
+        self._removed = True
+        _close(self._stdin)
+        try:
+            for attempt in _patiently():
+                with attempt:
+                    self._api.remove_container(self.id, force=True, v=True)
+        except NotFound:
+            pass
+        except APIError as error:
+            if "already in progress" not in str(error):
+                raise
+        finally:
+            for execution in self._executions:
+                execution.close()
+
+
+def _patiently() -> Retrying:
+    """Try again where Docker was about to kill a container that ended by itself just then."""
+    ended = retry_if_exception(lambda error: "is not running" in str(error))
+    return Retrying(retry=ended, stop=stop_after_attempt(20), wait=wait_fixed(0.1), reraise=True)
+
+
+class Execution:
+    """One command in a container."""
+
+    def __init__(self, api: Any, id: str) -> None:
+        self._api = api
+        self._id = id
+        self._socket = api.exec_start(id, socket=True)
+        self.frames: Iterator[tuple[int, bytes]] = _frames(self._socket)
+
+    def send(self, data: bytes) -> None:
+        """Write to its stdin."""
+        getattr(self._socket, "_sock", self._socket).sendall(data)
+
+    def exit_code(self) -> int:
+        """Its exit code; 137 when its container has died under it."""
+        for _ in range(50):
+            state = self._api.exec_inspect(self._id)
+            if not state["Running"] and state["ExitCode"] is not None:
+                return int(state["ExitCode"])
+            time.sleep(0.02)
+        return 137
+
+    def close(self) -> None:
+        """Give the connection back."""
+        _close(self._socket)
+
+
+def sweep(client: "DockerClient") -> None:
+    """Remove the containers of dead owners. One that cannot be seen from here keeps what still runs."""
+    local = client.api.base_url.startswith("http+docker://local")
+    for found in client.api.containers(all=True, filters={"label": f"{PREFIX}boot"}):
+        state = Owner.from_labels(found["Labels"]).state()
+        stopped = found["State"] in _STOPPED
+        if state == "dead" or (state == "rebooted" and local) or (state != "alive" and stopped):
+            Container(client, found["Id"], None).remove()
+
+
+def _host_config(client: "DockerClient", limits: Limits) -> Any:
+    from docker.types import LogConfig, Ulimit
+
+    owned = f"uid={UID},gid={UID},mode=700"
+    return client.api.create_host_config(
+        init=True,
+        network_mode="none",
+        ipc_mode="private",
+        read_only=True,
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        mem_limit=total_memory(limits),
+        memswap_limit=total_memory(limits),
+        nano_cpus=int(limits.cpus * 1e9),
+        cpu_shares=SHARES,
+        pids_limit=limits.processes,
+        shm_size=limits.tmp_mb * 2**20,
+        ulimits=[Ulimit(name="core", soft=0, hard=0)],
+        log_config=LogConfig(type="none"),
+        tmpfs={
+            WORKSPACE: f"{owned},exec,size={limits.workspace_mb}m",
+            "/tmp": f"mode=1777,exec,size={limits.tmp_mb}m",  # noqa: S108  # the container's
+        },
+    )
+
+
+def _frames(socket: Any) -> Iterator[tuple[int, bytes]]:
+    from docker.utils.socket import frames_iter
+
+    frames: Iterator[tuple[int, bytes]] = frames_iter(socket, tty=False)  # type: ignore[no-untyped-call]
+    return frames
+
+
+def _close(socket: Any) -> None:
+    """Close what docker-py hands out: a reader, the socket under it, and the answer that they came with."""
+    for part in (getattr(socket, "_sock", None), getattr(socket, "_response", None), socket):
+        with suppress(OSError):
+            if part is not None:
+                part.close()

@@ -1,0 +1,161 @@
+"""Carries a run on the command line: shows it, asks what it asks, stops it cleanly, returns its exit code."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, cast
+
+from rich.text import Text
+
+from graph.runner import Runner
+from nodes.events import ApprovalRequired, Event
+from nodes.state import Input, Options
+from server.cli.exit_codes import STATUSES, Exit
+from server.cli.signals import interrupt, leave, stopping
+from server.cli.views import approval_prompts as approvals
+from server.cli.views.console import Face, View
+from server.cli.views.run_view import Progress
+from server.cli.views.summary import coloured, summary
+from server.result import Result
+
+FRAME_SECONDS = 0.1
+
+
+@dataclass
+class Drive:
+    """One command's hold on a run; `yes` answers whatever is asked, `apply` brings a verified result home."""
+
+    runner: Runner
+    face: Face
+    yes: bool = False
+    apply: bool = False
+
+    async def start(self, input: Input, thread: str | None = None) -> Exit:
+        """Run a task on a new thread, or on from the last result of `thread`."""
+        options = Options.model_validate(self._limits() | (input.get("options") or {}))
+        return await self._carry(self.runner.start(input, thread), Progress(thread=thread or ""), options)
+
+    async def resume(self, thread: str, answers: dict[str, approvals.Answer]) -> Exit:
+        """Go on with a thread's run; without answers, what waits is asked about or answered by `yes`."""
+        progress = Progress.of(await self.runner.events(thread))
+        progress.thread = thread
+        run = await self.runner.journal.last_run(thread)
+        options = Options.model_validate(run.input.get("options") or {}) if run else Options()
+        pending = await self.runner.pending(thread)
+        if pending and not answers:
+            given = self._answers(pending)
+            if given is None:
+                return self._park(thread, pending)
+            answers = given
+        return await self._carry(self.runner.resume(thread, answers), progress, options)
+
+    async def _carry(self, events: AsyncIterator[Event], progress: Progress, options: Options) -> Exit:
+        """Show the run to its end, its stop, or a question that nobody here answers."""
+        view = self.face.view(progress, options)
+        while True:
+            await self._watch(events, view)
+            if progress.finished is None or progress.finished.status != "waiting":
+                return await self._conclude(progress)
+            pending = await self.runner.pending(progress.thread)
+            answers = self._answers(pending)
+            if answers is None:
+                return self._park(progress.thread, pending)
+            events = self.runner.resume(progress.thread, answers)
+
+    async def _watch(self, events: AsyncIterator[Event], view: View) -> None:
+        """Show events until they end; Ctrl-C or SIGTERM ends them early, and the log tells the rest."""
+        progress, loop = view.progress, asyncio.get_running_loop()
+        seen = progress.last_seq
+        with view:
+            ticking = asyncio.create_task(_tick(view))
+            reading = asyncio.create_task(_read(events, view))
+            try:
+                with stopping(lambda: loop.call_soon_threadsafe(_end, reading, view)):
+                    await asyncio.wait((reading,))
+                if progress.last_seq > seen:
+                    for event in await self.runner.events(progress.thread, progress.last_seq):
+                        view.show(event)
+            finally:
+                ticking.cancel()
+                reading.cancel()
+                await asyncio.wait((ticking, reading))
+        if not reading.cancelled() and (error := reading.exception()):
+            if progress.last_seq > seen:
+                error.add_note(f"thread {progress.thread}; go on with: autocode resume {progress.thread}")
+            raise error
+
+    def _answers(self, pending: approvals.Pending) -> dict[str, approvals.Answer] | None:
+        if self.yes:
+            return approvals.approved(pending)
+        if not self.face.asks:
+            return None
+        with stopping(interrupt):
+            return approvals.ask(self.face.out, pending)
+
+    def _park(self, thread: str, pending: approvals.Pending) -> Exit:
+        """Say how the run is taken up again."""
+        if not self.face.json and not self.face.asks:
+            for one in pending:
+                with self.face.page() as console:
+                    approvals.show(console, one)
+        self.face.say(f"\nThread {thread} waits for your answer. Give it with one of:")
+        for one in pending:
+            for way in _ways(thread, one):
+                self.face.say(f"  {way}")
+        return Exit.WAITING
+
+    async def _conclude(self, progress: Progress) -> Exit:
+        finished = progress.finished
+        if finished is None:
+            if progress.run:
+                self.face.say(f"Stopped. Go on with: autocode resume {progress.thread}")
+            return Exit.UNVERIFIED
+        result = await Result.of(self.runner.journal, progress.thread) if finished.branch else None
+        diff = await result.diff() if result and self.face.out.is_terminal else ""
+        if self.face.json:
+            if finished.status == "cancelled" and not finished.missing:
+                self.face.say(f"Stopped. Go on with: autocode resume {progress.thread}")
+        else:
+            if diff:
+                self.face.print(Text(), coloured(diff, progress.thread))
+            with self.face.page() as console:
+                summary(console, progress, applied=self.apply)
+        if self.apply and result and finished.status == "verified":
+            self.face.say("Applied: " + ", ".join(await result.apply()))
+        return STATUSES[finished.status]
+
+    def _limits(self) -> dict[str, Any]:
+        settings = self.runner.settings
+        limits = ("max_cost_usd", "max_tokens", "max_run_seconds")
+        return {name: getattr(settings, name) for name in limits}
+
+
+async def _read(events: AsyncIterator[Event], view: View) -> None:
+    async with aclosing(cast(Any, events)) as stream:
+        async for event in stream:
+            view.show(event)
+
+
+async def _tick(view: View) -> None:
+    while True:
+        view.tick(time.time())
+        await asyncio.sleep(FRAME_SECONDS)
+
+
+def _end(reading: "asyncio.Task[None]", view: View) -> None:
+    """Stop the run where it can be resumed; when asked for a second time, leave at once."""
+    if reading.cancelling():
+        view.__exit__(None, None, None)
+        leave()
+    view.say("Stopping; once more leaves at once.")
+    reading.cancel()
+
+
+def _ways(thread: str, asked: ApprovalRequired) -> list[str]:
+    return [
+        f"autocode resume {thread} --approve {asked.id}",
+        f'autocode resume {thread} --reject {asked.id} --reason "…"',
+        f"autocode resume {thread} --edit {asked.id} @FILE",
+    ]

@@ -1,0 +1,182 @@
+"""The commands that look at threads and take their results."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rich.table import Table
+from rich.text import Text
+
+from graph.notes import note
+from graph.runner import FINAL, Runner
+from graph.settings import Settings
+from memory.records.journal import Journal, ThreadRow
+from nodes.events import EVENT, Event
+from server.cli.exit_codes import Exit, Unready, Usage
+from server.cli.views import approval_prompts as approvals
+from server.cli.views.console import Face
+from server.cli.views.format import clean, count, first, line
+from server.cli.views.run_view import Progress
+from server.cli.views.summary import coloured, summary
+from server.cli.views.terminal import row_of
+from server.result import Result
+
+STYLES = {
+    "verified": "green",
+    "unverified": "red",
+    "failed": "red",
+    "budget": "red",
+    "waiting": "bold yellow",
+}
+
+STOP_SECONDS = 10.0
+"""How long a cancelled run may take to stop; it mostly takes one."""
+
+LOOK_SECONDS = 0.1
+
+
+async def listing(settings: Settings, face: Face, prune: float | None = None) -> Exit:
+    """List all threads, newest first, once those that ended `prune` days ago are forgotten."""
+    if prune is not None:
+        async with Runner.open(settings, face.say) as runner:
+            gone = await runner.prune(prune)
+        face.say(f"{count(len(gone), 'thread')} forgotten; the branches are still there.")
+    async with _journal(settings) as journal:
+        rows = await journal.threads()
+    if face.json:
+        shown = ("id", "task", "status", "repo", "branch")
+        face.data(json.dumps([{name: getattr(row, name) for name in shown} for row in rows]) + "\n")
+    elif rows:
+        face.print(_table(rows))
+    else:
+        face.say('There are no threads yet; autocode run "TASK" begins one.')
+    return Exit.VERIFIED
+
+
+async def show(settings: Settings, face: Face, thread: str) -> Exit:
+    """Show the newest run of a thread from its log."""
+    async with _journal(settings) as journal:
+        row = await _thread(journal, thread)
+        progress = Progress.of(await _events(journal, thread))
+    face.print(Text(f"{row.id}  {clean(progress.task).strip()}", style="bold"), Text(row.repo, style="dim"))
+    if progress.plan and progress.plan["explanation"]:
+        face.print(Text(clean(progress.plan["explanation"]).strip(), style="italic"))
+    face.print(Text(), *(row_of(one, progress) for one in progress.rows if one.shown))
+    for asked in progress.asked():
+        with face.page() as console:
+            approvals.show(console, asked)
+    if progress.finished:
+        with face.page() as console:
+            summary(console, progress)
+    elif row.owner:
+        face.print(Text(f"\nrunning: {line(row.owner)}", style="cyan"))
+    else:
+        face.print(Text(f"\nnobody runs it; go on with: autocode resume {row.id}", style="yellow"))
+    return Exit.VERIFIED
+
+
+async def diff(settings: Settings, face: Face, thread: str) -> Exit:
+    """Print the change of a thread's newest result."""
+    async with _journal(settings) as journal:
+        result = await Result.of(journal, thread)
+    text = await result.diff()
+    if face.out.is_terminal:
+        face.print(coloured(text, limit=None))
+    else:
+        face.data(text)
+    return Exit.VERIFIED
+
+
+async def apply(settings: Settings, face: Face, thread: str, yes: bool, unverified: bool) -> Exit:
+    """Bring a result into the checkout, after showing it; one without proof only when that was asked for."""
+    async with _journal(settings) as journal:
+        result = await Result.of(journal, thread)
+    if not result.verified and not unverified:
+        face.say(f"{result.branch} is not verified as it stands; nothing was applied (--unverified insists)")
+        return Exit.UNVERIFIED
+    text = await result.diff()
+    face.print(coloured(text, thread, limit=None))
+    if not yes:
+        if not face.asks:
+            raise Usage("nobody is here to ask; --yes applies without asking")
+        if not _agreed(face, f"Apply this to {result.repo}? [y/N] "):
+            face.say("Nothing was applied.")
+            return Exit.UNVERIFIED
+    paths = await result.apply()
+    face.print(Text(f"Applied {count(len(paths), 'file')}: {', '.join(map(line, paths))}", style="green"))
+    return Exit.VERIFIED
+
+
+async def stopped(settings: Settings, face: Face, thread: str) -> bool:
+    """Have a live owner of the thread stop, without the weight of the runner; False when there is none."""
+    async with _journal(settings) as journal:
+        await _thread(journal, thread)
+        if not await journal.ask_cancel(thread):
+            return False
+        row = await _let_go(journal, thread)
+    if row.owner:
+        who = f"process {line(row.owner)} was asked to stop, and has not within {STOP_SECONDS} s"
+        raise Unready(f"{who}; end that process: the run is resumable as after a crash")
+    ended = "Cancelled." if row.status == "cancelled" else f"It ended by itself: {line(row.status)}."
+    then = f"autocode show {thread}" if row.status in FINAL else f"autocode resume {thread}"
+    face.say(f"{ended} Go on with: {then}")
+    return True
+
+
+async def _let_go(journal: Journal, thread: str) -> ThreadRow:
+    """The thread once its owner has let it go, or when that takes too long."""
+    for _ in range(int(STOP_SECONDS / LOOK_SECONDS)):
+        row = await _thread(journal, thread)
+        if not row.owner:
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+    return row
+
+
+async def noted(settings: Settings, face: Face, thread: str, text: str) -> Exit:
+    """Write a note to a thread's run, without the weight of the runner."""
+    async with _journal(settings) as journal:
+        await note(journal, thread, text)
+    face.say("Noted; the next agent sees it.")
+    return Exit.VERIFIED
+
+
+def _agreed(face: Face, question: str) -> bool:
+    try:
+        return face.out.input(Text(question, style="bold")).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+@asynccontextmanager
+async def _journal(settings: Settings) -> AsyncIterator[Journal]:
+    journal = await Journal.open(settings.database, settings.secrets())
+    try:
+        yield journal
+    finally:
+        await journal.aclose()
+
+
+async def _thread(journal: Journal, thread: str) -> ThreadRow:
+    row = await journal.thread(thread)
+    if row is None:
+        raise Usage(f"there is no thread {line(thread)}; `autocode threads` lists them")
+    return row
+
+
+async def _events(journal: Journal, thread: str) -> list[Event]:
+    return [EVENT.validate_python(vars(record)) for record in await journal.records(thread)]
+
+
+def _table(rows: list[ThreadRow]) -> Table:
+    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1), header_style="dim")
+    table.add_column("id", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("task", ratio=2, no_wrap=True, overflow="ellipsis")
+    table.add_column("repo", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("branch", overflow="fold")
+    for row in rows:
+        status = Text(row.status, style=STYLES.get(row.status, ""))
+        table.add_row(row.id, status, first(row.task), line(row.repo), line(row.branch or ""))
+    return table

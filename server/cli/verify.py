@@ -1,0 +1,88 @@
+"""The command verify: runs a delivered commit's proof again, and says whether it holds."""
+
+import asyncio
+from pathlib import Path
+
+from pydantic import ValidationError
+from rich.text import Text
+
+from graph.resources import open_resources
+from graph.settings import Settings
+from memory.records.journal import Journal
+from nodes.check import compare, prove
+from nodes.proof import Proof
+from sandbox.base import Limits
+from server.cli.exit_codes import Exit, Usage
+from server.cli.views.console import Face
+from server.cli.views.format import clean, count, line
+from tools.workspace import Workspace, WorkspaceError
+
+
+async def verify(settings: Settings, face: Face, name: str, repo: Path) -> Exit:
+    """Prove `name` in `repo` once more; verified only when nothing differs and nothing was missing."""
+    workspace = await asyncio.to_thread(Workspace.open, repo)
+    commit = workspace.resolve(name)
+    recorded = read_proof(workspace, commit)
+    again = await _prove(settings, face, workspace, recorded, commit)
+    differences = [*_foreign(workspace, recorded, commit), *compare(recorded, again)]
+    for difference in differences:
+        face.print(Text(f"  {line(difference)}", style="red"))
+    for missing in recorded.missing:
+        face.print(Text(f"  missing: {line(missing)}", style="yellow"))
+    counts = (
+        f"{again.passed} of {again.total} passed, {count(len(again.fail_to_pass), 'case')} prove the change"
+    )
+    if differences:
+        face.print(Text(f"The proof of {commit[:12]} does NOT hold ({counts}).", style="bold red"))
+        return Exit.UNVERIFIED
+    if recorded.missing or not recorded.proves:
+        face.print(
+            Text(f"{commit[:12]} was delivered as not verified, and still is ({counts}).", style="bold red")
+        )
+        return Exit.UNVERIFIED
+    face.print(Text(f"The proof of {commit[:12]} holds: {counts}.", style="bold green"))
+    return Exit.VERIFIED
+
+
+def read_proof(workspace: Workspace, commit: str) -> Proof:
+    """Return the proof in a commit's note. Raises Usage where there is none."""
+    note = workspace.read_note(commit)
+    if note is None or note.strip() == "{}":
+        where = f"{commit[:12]} carries no proof"
+        raise Usage(f"{where}; notes come with: git fetch origin 'refs/notes/autocode:refs/notes/autocode'")
+    try:
+        return Proof.model_validate_json(note)
+    except ValidationError as error:
+        raise Usage(f"the note of {commit[:12]} is not a proof: {clean(error.errors()[0]['msg'])}") from error
+
+
+async def _prove(settings: Settings, face: Face, workspace: Workspace, recorded: Proof, commit: str) -> Proof:
+    """Run the proof's checks on the commit itself, beside the base that the proof names."""
+    journal = await Journal.open(settings.database, settings.secrets())
+    try:
+        async with open_resources(settings, journal, face.say) as resources:
+            return await prove(
+                workspace,
+                await resources.sandbox(),
+                recorded.base,
+                commit,
+                limits=Limits(seconds=settings.sandbox_timeout),
+                cache=journal,
+                notify=lambda type, data: (
+                    face.say(f"sandbox: {data['what']}") if type == "sandbox.started" else None
+                ),
+                untestable=recorded.untestable,
+            )
+    finally:
+        await journal.aclose()
+
+
+def _foreign(workspace: Workspace, recorded: Proof, commit: str) -> list[str]:
+    """Tell a proof that was made for another change."""
+    try:
+        parent = workspace.resolve(f"{commit}^")
+    except WorkspaceError:
+        return ["the commit has no parent, so it changes nothing that could be proved"]
+    return (
+        [] if parent == recorded.base else [f"base: {recorded.base} was recorded, the commit's is {parent}"]
+    )
