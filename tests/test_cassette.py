@@ -49,7 +49,7 @@ async def recorded(desk: Desk, journal: Journal, tmp_path: Path) -> Path:
                 Call("r", "coder", "s1", min(ordinal, 1)),
                 [HumanMessage(text)],
                 Options(),
-                lambda payload: None,
+                print,
             )
     return tape
 
@@ -102,13 +102,11 @@ async def test_a_replay_costs_what_was_recorded_else_nothing(tape: Path, journal
         options, costs = Options(max_cost_usd=1.0), []
         for ordinal in (0, 1):
             call = Call("r", "coder", "s1", ordinal)
-            reply = await models.complete(call, [HumanMessage("x")], options, lambda payload: None)
+            reply = await models.complete(call, [HumanMessage("x")], options, print)
             costs.append(reply.cost_usd)
         assert costs == [0.0, 2.0]
         with pytest.raises(BudgetSpent):
-            await models.complete(
-                Call("r", "coder", "s1", 1), [HumanMessage("y")], options, lambda payload: None
-            )
+            await models.complete(Call("r", "coder", "s1", 1), [HumanMessage("y")], options, print)
 
 
 async def test_of_several_recordings_of_a_call_the_one_with_the_same_prompt_is_played(
@@ -118,7 +116,7 @@ async def test_of_several_recordings_of_a_call_the_one_with_the_same_prompt_is_p
     async with open_models(ModelSettings(mode="replay", cassette=recorded), journal.completions) as models:
         for text, reply in (("first", "one, by ***"), ("else", "of another run")):
             call = Call(f"run-{text}", "coder", "s1", 0)
-            said = await models.complete(call, [HumanMessage(text)], Options(), lambda payload: None)
+            said = await models.complete(call, [HumanMessage(text)], Options(), print)
             assert said.text == reply
 
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from glob import glob
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from setuptools import find_packages
 
 from graph.settings import Settings
 from server.main import PACKAGES
@@ -103,7 +103,14 @@ def test_no_other_distribution_provides_our_import_names() -> None:
 def test_the_six_folders_are_installed_whole_and_nothing_else_is() -> None:
     setup = PROJECT["tool"]["setuptools"]
     find = setup["packages"]["find"]
-    packages = find_packages(str(ROOT), exclude=find["exclude"], include=find["include"])
+    folders = [path.parent.relative_to(ROOT) for path in ROOT.glob("[!.]*/**/__init__.py")]
+    names = [".".join(folder.parts) for folder in folders]
+    packages = [
+        name
+        for name in names
+        if any(fnmatch(name, one) for one in find["include"])
+        and not any(fnmatch(name, one) for one in find["exclude"])
+    ]
     assert {name.split(".")[0] for name in packages} == set(PACKAGES)
     assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == set(PACKAGES)
     assert "Private :: Do Not Upload" in PROJECT["project"]["classifiers"]
