@@ -7,7 +7,7 @@ from pathlib import Path
 from memory.records.journal import Journal
 from nodes.events import EVENT, RunFinished
 from nodes.proof import Proof
-from server.cli.exit_codes import Usage
+from server.cli.exit_codes import UsageError
 from tools.workspace import Workspace
 
 
@@ -23,14 +23,14 @@ class Result:
 
     @classmethod
     async def of(cls, journal: Journal, thread: str) -> "Result":
-        """Find it by the log. Raises Usage where there is none, WorkspaceError where the branch is gone."""
+        """Find it in the log. Raises UsageError without one, WorkspaceError if its branch is gone."""
         row = await journal.thread(thread)
         if row is None:
-            raise Usage(f"there is no thread {thread}; `autocode threads` lists them")
+            raise UsageError(f"there is no thread {thread}; `autocode threads` lists them")
         events = [EVENT.validate_python(vars(record)) for record in await journal.records(thread)]
         ends = [event.data for event in events if isinstance(event.data, RunFinished) and event.data.branch]
         if not ends:
-            raise Usage(f"thread {thread} has delivered nothing; `autocode show {thread}` says more")
+            raise UsageError(f"thread {thread} has delivered nothing; `autocode show {thread}` says more")
         return await asyncio.to_thread(cls._find, Path(row.repo), ends[-1])
 
     @classmethod

@@ -18,10 +18,10 @@ from graph.supervisor import Supervisor
 from memory.vectors import VectorsUnavailable, load
 from server.api.guard import HEADER_BYTES, log
 from server.app import create_app
-from server.cli.exit_codes import Exit, Unready, Usage
-from server.cli.signals import leave, stopping
-from server.cli.views.console import Face
-from server.cli.views.format import line
+from server.cli.exit_codes import ExitCode, SetupError, UsageError
+from server.cli.signals import exit_now, on_stop
+from server.cli.views.console import CliConsole
+from server.cli.views.format import one_line
 
 SWEEPS = (10_000, 20, 50)
 """When Python looks for garbage in cycles: with fifty runs at work, a whole sweep halts them for 0.1 s."""
@@ -36,8 +36,8 @@ DEAD_READER_MILLISECONDS = 60_000
 """How long the kernel keeps what a vanished reader has not acknowledged."""
 
 
-async def serve(settings: Settings, face: Face) -> Exit:
-    """Serve until SIGTERM or Ctrl-C. Raises Usage where that would be unsafe, Unready for a taken port."""
+async def serve(settings: Settings, face: CliConsole) -> ExitCode:
+    """Serve until SIGTERM or Ctrl-C. Raises UsageError if that is unsafe, SetupError for a taken port."""
     check_exposure(settings)
     app = create_app(settings, say=face.say)
     config = uvicorn.Config(
@@ -57,15 +57,15 @@ async def serve(settings: Settings, face: Face) -> Exit:
     with closing(listener(settings.autocode_host, settings.autocode_port)) as listening, _logged(settings):
         async with app.router.lifespan_context(app):
             server = _Server(config, app.state.supervisor.aclose)
-            with stopping(lambda: loop.call_soon_threadsafe(_end, server, face)):
+            with on_stop(lambda: loop.call_soon_threadsafe(_end, server, face)):
                 face.write(_greeting(settings, listening.getsockname()[1]))
                 threading.Thread(target=_warm, args=(app.state.supervisor,), daemon=True).start()
                 await server.serve([listening])
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
 def check_exposure(settings: Settings) -> None:
-    """Raise Usage where the server would be open to other machines without a key, or with every folder."""
+    """Raise UsageError if other machines can reach the server without a key, or every folder."""
     host = settings.autocode_host
     if is_loopback(host):
         return
@@ -76,7 +76,7 @@ def check_exposure(settings: Settings) -> None:
         lacks.append("AUTOCODE_REPOS, the folders below which repositories may lie")
     if lacks:
         wanted = " and ".join(lacks)
-        raise Usage(f"other machines can reach {line(host)}; set {wanted}, or listen on 127.0.0.1")
+        raise UsageError(f"other machines can reach {one_line(host)}; set {wanted}, or listen on 127.0.0.1")
 
 
 def is_loopback(host: str) -> bool:
@@ -88,7 +88,7 @@ def is_loopback(host: str) -> bool:
 
 
 def listener(host: str, port: int) -> socket.socket:
-    """Listen on host and port; Unready says why that cannot be."""
+    """Listen on host and port; SetupError says why that cannot be."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -105,7 +105,9 @@ def listener(host: str, port: int) -> socket.socket:
             raise
     except OSError as error:
         cure = "stop what listens there, or choose another with --port"
-        raise Unready(f"cannot listen on {line(host)} port {port}: {error.strerror}; {cure}") from error
+        raise SetupError(
+            f"cannot listen on {one_line(host)} port {port}: {error.strerror}; {cure}"
+        ) from error
     return listening
 
 
@@ -142,13 +144,13 @@ def _warm(supervisor: Supervisor) -> None:
     gc.set_threshold(*SWEEPS)
 
 
-def _end(server: _Server, face: Face) -> None:
+def _end(server: _Server, face: CliConsole) -> None:
     """Begin to end; when asked for a second time, leave at once."""
     if server.should_exit:
-        leave()
+        exit_now()
     face.say("Stopping; runs that are not done go on with the next start.")
     server.handle_exit(0, None)
-    last = threading.Timer(LAST_SECONDS, os._exit, (Exit.VERIFIED,))
+    last = threading.Timer(LAST_SECONDS, os._exit, (ExitCode.VERIFIED,))
     last.daemon = True
     last.start()
 

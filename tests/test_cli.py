@@ -24,7 +24,7 @@ from nodes.events import EVENT, Event, RunFinished
 from nodes.llm.model_settings import ModelError
 from sandbox.base import SandboxError
 from server.cli.app import app
-from server.cli.exit_codes import ERRORS, Exit, Unready, Usage, exit_of
+from server.cli.exit_codes import ERRORS, ExitCode, SetupError, UsageError, exit_code_of
 from server.cli.task_commands import context_of
 from server.cli.views import approval_prompts as approvals
 from tools.workspace import Workspace, WorkspaceError
@@ -133,7 +133,7 @@ def test_every_command_has_help_and_the_exit_codes_are_told() -> None:
 
 def test_every_error_of_ours_has_its_code_and_any_other_is_internal() -> None:
     ours = (
-        Usage,
+        UsageError,
         RunnerError,
         WorkspaceError,
         ThreadBusy,
@@ -143,12 +143,12 @@ def test_every_error_of_ours_has_its_code_and_any_other_is_internal() -> None:
         ModelError,
         NoSuite,
         SandboxError,
-        Unready,
+        SetupError,
     )
-    codes = [exit_of(kind.__new__(kind)) for kind in ours]
+    codes = [exit_code_of(kind.__new__(kind)) for kind in ours]
     assert codes == [2, 2, 2, 2, 4, 5, 5, 5, 5, 5, 5]
     assert len(ours) == len(ERRORS)
-    assert exit_of(ZeroDivisionError()) is Exit.INTERNAL
+    assert exit_code_of(ZeroDivisionError()) is ExitCode.INTERNAL
 
 
 @pytest.mark.parametrize(
@@ -328,29 +328,29 @@ def test_context_files_go_by_path_inside_the_repository_and_by_value_from_outsid
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "large").write_text("x" * 300_000)
     for bad in ("binary", "large", "absent"):
-        with pytest.raises(Usage, match=bad):
+        with pytest.raises(UsageError, match=bad):
             context_of(repo.path, [tmp_path / bad])
 
 
 def test_answers_are_checked_against_what_waits() -> None:
-    assert approvals.chosen(PENDING, approve=["i-1"]) == {"i-1": {"decision": "approve"}}
-    refused = approvals.chosen(PENDING, reject=["i-1"], reason="too much")
+    assert approvals.answers_from_flags(PENDING, approve=["i-1"]) == {"i-1": {"decision": "approve"}}
+    refused = approvals.answers_from_flags(PENDING, reject=["i-1"], reason="too much")
     assert refused == {"i-1": {"decision": "reject", "reason": "too much"}}
-    with pytest.raises(Usage, match="i-9 is not waiting for an answer; waiting: i-1"):
-        approvals.chosen(PENDING, approve=["i-9"])
-    with pytest.raises(Usage, match="more than one"):
-        approvals.chosen(PENDING, approve=["i-1"], reject=["i-1"])
+    with pytest.raises(UsageError, match="i-9 is not waiting for an answer; waiting: i-1"):
+        approvals.answers_from_flags(PENDING, approve=["i-9"])
+    with pytest.raises(UsageError, match="more than one"):
+        approvals.answers_from_flags(PENDING, approve=["i-1"], reject=["i-1"])
 
 
 def test_an_edit_keeps_its_groups_in_the_planners_own_words(tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     file.write_text(json.dumps(PLAN))
-    answer = approvals.chosen(PENDING, edit=("i-1", f"@{file}"))["i-1"]
+    answer = approvals.answers_from_flags(PENDING, edit=("i-1", f"@{file}"))["i-1"]
     assert answer["decision"] == "edit"
     assert [step["parallel_group"] for step in answer["plan"]["steps"]] == [1, 1, 2]
     for bad in ("{", "[]", '{"steps": [1]}', "@/nowhere"):
-        with pytest.raises(Usage):
-            approvals.chosen(PENDING, edit=("i-1", bad))
+        with pytest.raises(UsageError):
+            approvals.answers_from_flags(PENDING, edit=("i-1", bad))
 
 
 def on_a_terminal(code: str, typed: bytes) -> str:
@@ -385,8 +385,8 @@ ASK = """
 from runs import Bench, script
 from story import PENDING
 from server.cli.views import approval_prompts as approvals
-from server.cli.views.console import Face
-print("ANSWER", approvals.ask(Face.open().out, PENDING))
+from server.cli.views.console import CliConsole
+print("ANSWER", approvals.ask(CliConsole.open().out, PENDING))
 """
 
 

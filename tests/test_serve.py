@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 
 from graph.settings import Settings
 from memory.records.journal import Journal
-from server.cli.exit_codes import Usage
+from server.cli.exit_codes import UsageError
 from server.serve import check_exposure, is_loopback
 
 Serve = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -35,7 +35,7 @@ def test_beyond_loopback_a_key_and_roots_are_required(host: str) -> None:
         {"autocode_repos": ""},
         {"autocode_repos": " : "},
     ):
-        with pytest.raises(Usage, match=next(iter(blank)).upper()):
+        with pytest.raises(UsageError, match=next(iter(blank)).upper()):
             check_exposure(Settings.load(**{**named, **blank}))
     assert not is_loopback(host)
 

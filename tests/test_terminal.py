@@ -9,10 +9,10 @@ from story import PLAN, PROOF, USAGE, Story, verified, waiting
 
 from nodes.events import Event
 from nodes.state import Options
-from server.cli.views.format import clean, clock, first, line, money
-from server.cli.views.plain_output import JsonLines, Lines
-from server.cli.views.run_view import Progress
-from server.cli.views.summary import coloured, summary
+from server.cli.views.format import first_line, format_duration, format_price, one_line, sanitize
+from server.cli.views.plain_output import JsonLines, PlainLines
+from server.cli.views.run_view import RunView
+from server.cli.views.summary import print_summary, render_diff
 from server.cli.views.terminal import Terminal
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -32,7 +32,7 @@ def frame(
 ) -> list[str]:
     """What the moving part of the screen shows after these events."""
     console, _ = terminal(width, height)
-    view = Terminal(console, Progress(), options)
+    view = Terminal(console, RunView(), options)
     for event in events:
         view.show(event)
     with console.capture() as drawn:
@@ -59,7 +59,7 @@ def screen(written: str) -> list[str]:
 def printed(events: Iterable[Event], width: int = 80) -> list[str]:
     """What stays on the screen when these events are over."""
     console, file = terminal(width)
-    with Terminal(console, Progress()) as view:
+    with Terminal(console, RunView()) as view:
         for event in events:
             view.show(event)
     return screen(file.getvalue())
@@ -67,7 +67,7 @@ def printed(events: Iterable[Event], width: int = 80) -> list[str]:
 
 def lines(events: Iterable[Event]) -> list[str]:
     said: list[str] = []
-    view = Lines(said.append, said.append, Progress())
+    view = PlainLines(said.append, said.append, RunView())
     for event in events:
         view.show(event)
     return said
@@ -75,7 +75,7 @@ def lines(events: Iterable[Event]) -> list[str]:
 
 def ended(events: Iterable[Event], width: int = 80) -> str:
     console, file = terminal(width, color_system=None)
-    summary(console, Progress.of(events))
+    print_summary(console, RunView.from_events(events))
     return ESCAPES.sub("", file.getvalue())
 
 
@@ -146,7 +146,7 @@ def test_what_was_recalled_is_a_line_and_says_how_far_the_index_was() -> None:
         "recall   2 places in 1 file and 1 earlier task (index 40%)" in said for said in printed(events)
     )
     lines = list[str]()
-    view = Lines(lines.append, lines.append, Progress())
+    view = PlainLines(lines.append, lines.append, RunView())
     for event in events:
         view.show(event)
     assert any("recall    2 places in 1 file and 1 earlier task (index 40%)" in said for said in lines)
@@ -185,7 +185,7 @@ def test_a_run_leaves_a_line_for_everything_that_happened_in_its_order() -> None
 
 def test_nothing_of_a_run_is_printed_twice_when_it_waited_in_between() -> None:
     console, file = terminal()
-    story, progress = Story(), Progress()
+    story, progress = Story(), RunView()
     view = Terminal(console, progress)
     with view:
         for event in [
@@ -238,9 +238,11 @@ def test_a_step_done_again_gets_a_line_of_its_own() -> None:
 
 def test_a_stopped_run_goes_on_where_it_stopped() -> None:
     story = Story()
-    progress = Progress.of([story.begin(), *story.plan(), *story.stream({"s1": "x"}), story.end("cancelled")])
+    progress = RunView.from_events(
+        [story.begin(), *story.plan(), *story.stream({"s1": "x"}), story.end("cancelled")]
+    )
     assert [row.look for row in progress.rows] == ["done", "stopped", "planned", "planned"]
-    progress.take(story.begin(resumed=True))
+    progress.apply(story.begin(resumed=True))
     assert [row.look for row in progress.rows] == ["done", "planned", "planned", "planned"]
     assert progress.finished is None
 
@@ -275,7 +277,7 @@ def test_json_lines_are_the_events_themselves() -> None:
 
     said: list[str] = []
     events = list(verified())
-    view = JsonLines(said.append, said.append, Progress())
+    view = JsonLines(said.append, said.append, RunView())
     for event in events:
         view.show(event)
     assert [EVENT.validate_json(one) for one in said] == events
@@ -315,12 +317,12 @@ def test_text_from_models_and_repositories_can_neither_steer_the_terminal_nor_ma
         ),
     ]
     console, file = terminal(140, color_system=None)
-    with Terminal(console, Progress()) as view:
+    with Terminal(console, RunView()) as view:
         for event in events:
             view.show(event)
             view.tick(0)
-    summary(console, view.progress)
-    console.print(coloured(f"--- a/x\n+++ b/x\n@@ -1 +1 @@\n+{HOSTILE}\n", "t"))
+    print_summary(console, view.progress)
+    console.print(render_diff(f"--- a/x\n+++ b/x\n@@ -1 +1 @@\n+{HOSTILE}\n", "t"))
     ours = re.compile(r"\x1b\[(\?25[lh]|\d*A|2K|1A|\d*[mG])|\r(?=\x1b\[2K|\x1b\[1A|\Z|\x1b\[\?25)|(?<=\n)\r")
     shown = ours.sub("", file.getvalue())
     everything = shown + "\n".join(lines(events))
@@ -384,25 +386,25 @@ def test_a_run_that_can_go_on_says_how(status: str, missing: list[str], offered:
 
 def test_a_long_diff_is_cut_and_says_where_the_rest_is() -> None:
     console, file = terminal(color_system=None)
-    console.print(coloured("\n".join(f"+{n}" for n in range(1000)), "abc"))
+    console.print(render_diff("\n".join(f"+{n}" for n in range(1000)), "abc"))
     assert "+299" in file.getvalue()
     assert "700 more lines: autocode diff abc" in file.getvalue()
 
 
 def test_values_read_well() -> None:
-    assert [clock(s) for s in (0.04, 59.94, 65, 3723)] == ["0.0s", "59.9s", "1:05", "1:02:03"]
-    assert [money(c) for c in (0, 0.5, 0.0012, 3.456, None)] == [
+    assert [format_duration(s) for s in (0.04, 59.94, 65, 3723)] == ["0.0s", "59.9s", "1:05", "1:02:03"]
+    assert [format_price(c) for c in (0, 0.5, 0.0012, 3.456, None)] == [
         "$0.00",
         "$0.50",
         "$0.0012",
         "$3.46",
         "unknown",
     ]
-    assert first("\n\n  hello\tthere \nmore") == "hello there"
-    assert first("x" * 200, 10) == "x" * 9 + "…"
-    assert line("a\r\nb\x1b[31mc") == "a bc"
-    assert clean("\x1b]8;;http://x\x07y") == "␛]8;;http://x␇y"
-    assert clean("a\u202eb\u200b") == "a<U+202E>b<U+200B>"
+    assert first_line("\n\n  hello\tthere \nmore") == "hello there"
+    assert first_line("x" * 200, 10) == "x" * 9 + "…"
+    assert one_line("a\r\nb\x1b[31mc") == "a bc"
+    assert sanitize("\x1b]8;;http://x\x07y") == "␛]8;;http://x␇y"
+    assert sanitize("a\u202eb\u200b") == "a<U+202E>b<U+200B>"
 
 
 def test_plain_lines_tell_the_whole_plan() -> None:

@@ -16,7 +16,7 @@ from memory.records.journal import JournalError, ThreadBusy
 from nodes.check import NoSuite
 from nodes.llm.model_settings import ModelError
 from sandbox.base import SandboxError
-from server.cli.exit_codes import Usage
+from server.cli.exit_codes import UsageError
 from tools.workspace import WorkspaceError
 
 MEDIA_TYPE = "application/problem+json"
@@ -31,7 +31,7 @@ ERRORS: dict[type[Exception], tuple[int, str]] = {
     JournalError: (503, "Database unavailable"),
     ModelError: (503, "Model unavailable"),
     NoSuite: (422, "No tests to run"),
-    Usage: (409, "Not possible"),
+    UsageError: (409, "Not possible"),
     SandboxError: (503, "Sandbox unavailable"),
     WorkspaceError: (422, "Repository unusable"),
 }

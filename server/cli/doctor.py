@@ -21,9 +21,9 @@ from memory.repo_index import IndexSettings
 from memory.vectors import Vectors, VectorsUnavailable
 from nodes.llm.model_settings import ModelError
 from sandbox.backends import Diagnosis, diagnose
-from server.cli.exit_codes import Exit
-from server.cli.views.console import Face
-from server.cli.views.format import clean, count
+from server.cli.exit_codes import ExitCode
+from server.cli.views.console import CliConsole
+from server.cli.views.format import pluralize, sanitize
 
 SIGNS = {"found": ("✓", "+", "green"), "weak": ("!", "!", "yellow"), "missing": ("✗", "x", "bold red")}
 
@@ -38,7 +38,7 @@ class Finding:
     cure: str = ""
 
 
-async def examine(settings: Settings, face: Face) -> Exit:
+async def examine(settings: Settings, face: CliConsole) -> ExitCode:
     """Look at everything, print it, and leave with 5 when something essential is missing."""
     findings = [finding async for finding in look(settings, face)]
     ascii_only = face.out.options.ascii_only
@@ -48,21 +48,23 @@ async def examine(settings: Settings, face: Face) -> Exit:
     table.add_column(overflow="fold")
     for one in findings:
         sign, plain, style = SIGNS[one.state]
-        table.add_row(Text(plain if ascii_only else sign, style=style), one.what, Text(clean(one.text)))
+        table.add_row(Text(plain if ascii_only else sign, style=style), one.what, Text(sanitize(one.text)))
         if one.cure:
             table.add_row(
                 "",
                 "",
-                Text(f"→ {clean(one.cure)}" if not ascii_only else f"-> {clean(one.cure)}", style=style),
+                Text(
+                    f"→ {sanitize(one.cure)}" if not ascii_only else f"-> {sanitize(one.cure)}", style=style
+                ),
             )
     face.print(table)
     missing = [one.what for one in findings if one.state == "missing"]
     verdict = f"Missing: {', '.join(missing)}" if missing else "Ready to run."
     face.print(Text(), Text(verdict, style="bold red" if missing else "bold green"))
-    return Exit.ENVIRONMENT if missing else Exit.VERIFIED
+    return ExitCode.ENVIRONMENT if missing else ExitCode.VERIFIED
 
 
-async def look(settings: Settings, face: Face) -> AsyncIterator[Finding]:
+async def look(settings: Settings, face: CliConsole) -> AsyncIterator[Finding]:
     """Look for each thing in turn."""
     yield Finding("python", "found", f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield _git()
@@ -127,7 +129,7 @@ def _home(settings: Settings) -> Finding:
     )
 
 
-async def _models(settings: Settings, journal: Journal, face: Face) -> Finding:
+async def _models(settings: Settings, journal: Journal, face: CliConsole) -> Finding:
     mode = f"LLM_MODE={settings.llm_mode}"
     try:
         async with open_resources(settings, journal, face.say) as resources, asyncio.timeout(20):
@@ -147,7 +149,7 @@ async def _memory(settings: Settings, journal: Journal) -> list[Finding]:
         off = "switched off: runs neither search nor learn"
         return [Finding("memory", "weak", off, "ENABLE_MEMORY=true")]
     wanted = index_settings(settings)
-    known = count(len(await journal.episodes.titles()), "task")
+    known = pluralize(len(await journal.episodes.titles()), "task")
     return [
         Finding("memory", "found", f"{known} remembered; indexes are in {wanted.folder}"),
         _embeddings(wanted),

@@ -12,25 +12,25 @@ from typing import Any
 from pydantic import ValidationError
 
 from graph.settings import Settings
-from server.cli.exit_codes import Exit, Usage, exit_of
-from server.cli.views.console import Face
-from server.cli.views.format import line
+from server.cli.exit_codes import ExitCode, UsageError, exit_code_of
+from server.cli.views.console import CliConsole
+from server.cli.views.format import one_line
 
 
 def enter(
-    body: Callable[[Settings, Face], Coroutine[Any, Any, int]],
+    body: Callable[[Settings, CliConsole], Coroutine[Any, Any, int]],
     env_file: Path | None,
     json: bool,
     run: Callable[[Coroutine[Any, Any, int]], int] | None = None,
 ) -> int:
     """Run a command's body; nothing it raises comes out but as an exit code and a message."""
-    face, settings = Face.open(json), None
+    face, settings = CliConsole.open(json), None
     try:
         settings = _settings(env_file)
         return (run or asyncio.run)(body(settings, face))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.UNVERIFIED
+        return ExitCode.UNVERIFIED
     except Exception as error:
         return _failed(error, face, settings)
 
@@ -40,26 +40,26 @@ def _settings(env_file: Path | None) -> Settings:
     try:
         return Settings.load(env_file)
     except FileNotFoundError as error:
-        raise Usage(str(error)) from error
+        raise UsageError(str(error)) from error
     except ValidationError as error:
         faults = [
             f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False)
         ]
-        raise Usage("a setting is wrong: " + "; ".join(faults)) from error
+        raise UsageError("a setting is wrong: " + "; ".join(faults)) from error
     except (OSError, ValueError) as error:
-        raise Usage(f"the settings cannot be read: {error}") from error
+        raise UsageError(f"the settings cannot be read: {error}") from error
 
 
-def _failed(error: Exception, face: Face, settings: Settings | None) -> Exit:
+def _failed(error: Exception, face: CliConsole, settings: Settings | None) -> ExitCode:
     """Say what happened and what to do; the trace of what nobody foresaw goes to a log file."""
-    code = exit_of(error)
-    if code is Exit.INTERNAL:
-        face.say(f"autocode: internal error: {type(error).__name__}: {line(str(error))}")
+    code = exit_code_of(error)
+    if code is ExitCode.INTERNAL:
+        face.say(f"autocode: internal error: {type(error).__name__}: {one_line(str(error))}")
     else:
         face.say(f"autocode: {error}")
     for note in getattr(error, "__notes__", []):
         face.say(note)
-    if code is Exit.INTERNAL and settings:
+    if code is ExitCode.INTERNAL and settings:
         face.say(_kept(error, settings))
     if settings and settings.autocode_debug:
         face.say("".join(traceback.format_exception(error)))

@@ -3,7 +3,7 @@
 from enum import IntEnum
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """What `autocode` leaves with; a stop by Ctrl-C counts as not verified."""
 
     VERIFIED = 0
@@ -15,40 +15,40 @@ class Exit(IntEnum):
     INTERNAL = 6
 
 
-class Usage(Exception):
+class UsageError(Exception):
     """What was typed cannot be done: what, and what can be typed instead."""
 
 
-class Unready(Exception):
+class SetupError(Exception):
     """What this machine must be made ready for: what is in the way, and the cure."""
 
 
 STATUSES = {
-    "verified": Exit.VERIFIED,
-    "unverified": Exit.UNVERIFIED,
-    "cancelled": Exit.UNVERIFIED,
-    "waiting": Exit.WAITING,
-    "budget": Exit.BUDGET,
-    "failed": Exit.INTERNAL,
+    "verified": ExitCode.VERIFIED,
+    "unverified": ExitCode.UNVERIFIED,
+    "cancelled": ExitCode.UNVERIFIED,
+    "waiting": ExitCode.WAITING,
+    "budget": ExitCode.BUDGET,
+    "failed": ExitCode.INTERNAL,
 }
 
 ERRORS = {
-    "server.Usage": Exit.USAGE,
-    "server.Unready": Exit.ENVIRONMENT,
-    "graph.RunnerError": Exit.USAGE,
-    "tools.WorkspaceError": Exit.USAGE,
-    "memory.ThreadBusy": Exit.USAGE,
-    "memory.BudgetSpent": Exit.BUDGET,
-    "memory.JournalError": Exit.ENVIRONMENT,
-    "memory.RepoIndexError": Exit.ENVIRONMENT,
-    "nodes.ModelError": Exit.ENVIRONMENT,
-    "nodes.NoSuite": Exit.ENVIRONMENT,
-    "sandbox.SandboxError": Exit.ENVIRONMENT,
+    "server.UsageError": ExitCode.USAGE,
+    "server.SetupError": ExitCode.ENVIRONMENT,
+    "graph.RunnerError": ExitCode.USAGE,
+    "tools.WorkspaceError": ExitCode.USAGE,
+    "memory.ThreadBusy": ExitCode.USAGE,
+    "memory.BudgetSpent": ExitCode.BUDGET,
+    "memory.JournalError": ExitCode.ENVIRONMENT,
+    "memory.RepoIndexError": ExitCode.ENVIRONMENT,
+    "nodes.ModelError": ExitCode.ENVIRONMENT,
+    "nodes.NoSuite": ExitCode.ENVIRONMENT,
+    "sandbox.SandboxError": ExitCode.ENVIRONMENT,
 }
 """By folder and name, so that nothing heavy is imported to compare with."""
 
 
-def exit_of(error: BaseException) -> Exit:
+def exit_code_of(error: BaseException) -> ExitCode:
     """Return the code for an error; one that nobody foresaw is internal."""
     names = (f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}" for kind in type(error).__mro__)
-    return next((ERRORS[name] for name in names if name in ERRORS), Exit.INTERNAL)
+    return next((ERRORS[name] for name in names if name in ERRORS), ExitCode.INTERNAL)

@@ -12,12 +12,12 @@ from rich.text import Text
 from graph.runner import Runner
 from nodes.events import ApprovalRequired, Event
 from nodes.state import Input, Options
-from server.cli.exit_codes import STATUSES, Exit
-from server.cli.signals import interrupt, leave, stopping
+from server.cli.exit_codes import STATUSES, ExitCode
+from server.cli.signals import exit_now, on_stop, raise_interrupt
 from server.cli.views import approval_prompts as approvals
-from server.cli.views.console import Face, View
-from server.cli.views.run_view import Progress
-from server.cli.views.summary import coloured, summary
+from server.cli.views.console import CliConsole, RunDisplay
+from server.cli.views.run_view import RunView
+from server.cli.views.summary import print_summary, render_diff
 from server.result import Result
 
 FRAME_SECONDS = 0.1
@@ -28,18 +28,18 @@ class Drive:
     """One command's hold on a run; `yes` answers whatever is asked, `apply` brings a verified result home."""
 
     runner: Runner
-    face: Face
+    face: CliConsole
     yes: bool = False
     apply: bool = False
 
-    async def start(self, input: Input, thread: str | None = None) -> Exit:
+    async def start(self, input: Input, thread: str | None = None) -> ExitCode:
         """Run a task on a new thread, or on from the last result of `thread`."""
         options = Options.model_validate(self._limits() | (input.get("options") or {}))
-        return await self._carry(self.runner.start(input, thread), Progress(thread=thread or ""), options)
+        return await self._carry(self.runner.start(input, thread), RunView(thread=thread or ""), options)
 
-    async def resume(self, thread: str, answers: dict[str, approvals.Answer]) -> Exit:
+    async def resume(self, thread: str, answers: dict[str, approvals.ApprovalAnswer]) -> ExitCode:
         """Go on with a thread's run; without answers, what waits is asked about or answered by `yes`."""
-        progress = Progress.of(await self.runner.events(thread))
+        progress = RunView.from_events(await self.runner.events(thread))
         progress.thread = thread
         run = await self.runner.journal.last_run(thread)
         options = Options.model_validate(run.input.get("options") or {}) if run else Options()
@@ -51,9 +51,9 @@ class Drive:
             answers = given
         return await self._carry(self.runner.resume(thread, answers), progress, options)
 
-    async def _carry(self, events: AsyncIterator[Event], progress: Progress, options: Options) -> Exit:
+    async def _carry(self, events: AsyncIterator[Event], progress: RunView, options: Options) -> ExitCode:
         """Show the run to its end, its stop, or a question that nobody here answers."""
-        view = self.face.view(progress, options)
+        view = self.face.display(progress, options)
         while True:
             await self._watch(events, view)
             if progress.finished is None or progress.finished.status != "waiting":
@@ -64,7 +64,7 @@ class Drive:
                 return self._park(progress.thread, pending)
             events = self.runner.resume(progress.thread, answers)
 
-    async def _watch(self, events: AsyncIterator[Event], view: View) -> None:
+    async def _watch(self, events: AsyncIterator[Event], view: RunDisplay) -> None:
         """Show events until they end; Ctrl-C or SIGTERM ends them early, and the log tells the rest."""
         progress, loop = view.progress, asyncio.get_running_loop()
         seen = progress.last_seq
@@ -72,7 +72,7 @@ class Drive:
             ticking = asyncio.create_task(_tick(view))
             reading = asyncio.create_task(_read(events, view))
             try:
-                with stopping(lambda: loop.call_soon_threadsafe(_end, reading, view)):
+                with on_stop(lambda: loop.call_soon_threadsafe(_end, reading, view)):
                     await asyncio.wait((reading,))
                 if progress.last_seq > seen:
                     for event in await self.runner.events(progress.thread, progress.last_seq):
@@ -86,32 +86,32 @@ class Drive:
                 error.add_note(f"thread {progress.thread}; go on with: autocode resume {progress.thread}")
             raise error
 
-    def _answers(self, pending: approvals.Pending) -> dict[str, approvals.Answer] | None:
+    def _answers(self, pending: approvals.PendingRequests) -> dict[str, approvals.ApprovalAnswer] | None:
         if self.yes:
-            return approvals.approved(pending)
-        if not self.face.asks:
+            return approvals.approve_all(pending)
+        if not self.face.can_ask:
             return None
-        with stopping(interrupt):
+        with on_stop(raise_interrupt):
             return approvals.ask(self.face.out, pending)
 
-    def _park(self, thread: str, pending: approvals.Pending) -> Exit:
+    def _park(self, thread: str, pending: approvals.PendingRequests) -> ExitCode:
         """Say how the run is taken up again."""
-        if not self.face.json and not self.face.asks:
+        if not self.face.json and not self.face.can_ask:
             for one in pending:
                 with self.face.page() as console:
-                    approvals.show(console, one)
+                    approvals.show_request(console, one)
         self.face.say(f"\nThread {thread} waits for your answer. Give it with one of:")
         for one in pending:
             for way in _ways(thread, one):
                 self.face.say(f"  {way}")
-        return Exit.WAITING
+        return ExitCode.WAITING
 
-    async def _conclude(self, progress: Progress) -> Exit:
+    async def _conclude(self, progress: RunView) -> ExitCode:
         finished = progress.finished
         if finished is None:
             if progress.run:
                 self.face.say(f"Stopped. Go on with: autocode resume {progress.thread}")
-            return Exit.UNVERIFIED
+            return ExitCode.UNVERIFIED
         result = await Result.of(self.runner.journal, progress.thread) if finished.branch else None
         diff = await result.diff() if result and self.face.out.is_terminal else ""
         if self.face.json:
@@ -119,9 +119,9 @@ class Drive:
                 self.face.say(f"Stopped. Go on with: autocode resume {progress.thread}")
         else:
             if diff:
-                self.face.print(Text(), coloured(diff, progress.thread))
+                self.face.print(Text(), render_diff(diff, progress.thread))
             with self.face.page() as console:
-                summary(console, progress, applied=self.apply)
+                print_summary(console, progress, applied=self.apply)
         if self.apply and result and finished.status == "verified":
             self.face.say("Applied: " + ", ".join(await result.apply()))
         return STATUSES[finished.status]
@@ -132,23 +132,23 @@ class Drive:
         return {name: getattr(settings, name) for name in limits}
 
 
-async def _read(events: AsyncIterator[Event], view: View) -> None:
+async def _read(events: AsyncIterator[Event], view: RunDisplay) -> None:
     async with aclosing(cast(Any, events)) as stream:
         async for event in stream:
             view.show(event)
 
 
-async def _tick(view: View) -> None:
+async def _tick(view: RunDisplay) -> None:
     while True:
         view.tick(time.time())
         await asyncio.sleep(FRAME_SECONDS)
 
 
-def _end(reading: "asyncio.Task[None]", view: View) -> None:
+def _end(reading: "asyncio.Task[None]", view: RunDisplay) -> None:
     """Stop the run where it can be resumed; when asked for a second time, leave at once."""
     if reading.cancelling():
         view.__exit__(None, None, None)
-        leave()
+        exit_now()
     view.say("Stopping; once more leaves at once.")
     reading.cancel()
 

@@ -8,14 +8,14 @@ from graph.fork import fork
 from graph.runner import Runner
 from graph.settings import Settings
 from graph.thread_state import history
-from server.cli.exit_codes import Exit, Usage
-from server.cli.views.console import Face
-from server.cli.views.format import line
+from server.cli.exit_codes import ExitCode, UsageError
+from server.cli.views.console import CliConsole
+from server.cli.views.format import one_line
 
 MOST = 1000
 
 
-async def listed(settings: Settings, face: Face, thread: str) -> Exit:
+async def listed(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
     """List a thread's checkpoints, oldest first, by what comes next at each."""
     async with Runner.open(settings, face.say) as runner:
         found = await _history(runner, thread)
@@ -23,13 +23,13 @@ async def listed(settings: Settings, face: Face, thread: str) -> Exit:
     for name in ("number", "time", "next", "checkpoint"):
         table.add_column(name, no_wrap=True)
     for number, one in enumerate(found, 1):
-        coming = line(", ".join(dict.fromkeys(one.next))) or "the end"
-        table.add_row(str(number), line((one.created_at or "")[:19]), Text(coming), _id(one))
+        coming = one_line(", ".join(dict.fromkeys(one.next))) or "the end"
+        table.add_row(str(number), one_line((one.created_at or "")[:19]), Text(coming), _id(one))
     face.print(table)
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
-async def forked(settings: Settings, face: Face, thread: str, at: str | None) -> Exit:
+async def forked(settings: Settings, face: CliConsole, thread: str, at: str | None) -> ExitCode:
     """Fork a thread at the checkpoint that `at` names, and say how the new one is taken up."""
     async with Runner.open(settings, face.say) as runner:
         checkpoint = _named(await _history(runner, thread), at) if at else None
@@ -38,7 +38,7 @@ async def forked(settings: Settings, face: Face, thread: str, at: str | None) ->
     face.write(new)
     how = f"autocode resume {new}" if waits else f'autocode run "TASK" --thread {new}'
     face.say(f"Forked. Its calls and its budget are its own. Go on with: {how}")
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
 def _named(found: list[StateSnapshot], at: str) -> str:
@@ -47,7 +47,7 @@ def _named(found: list[StateSnapshot], at: str) -> str:
         return _id(found[int(at) - 1])
     matching = [_id(one) for one in found if _id(one).startswith(at)]
     if len(matching) != 1:
-        raise Usage(f"{line(at)} names {len(matching)} checkpoints; --list lists them by number")
+        raise UsageError(f"{one_line(at)} names {len(matching)} checkpoints; --list lists them by number")
     return matching[0]
 
 

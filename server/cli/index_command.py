@@ -14,10 +14,10 @@ from graph.settings import Settings
 from memory.embeddings import choose
 from memory.repo_index import Changes, RepoIndex, Snippet
 from memory.vectors import Shelf
-from server.cli.exit_codes import Exit, Usage
-from server.cli.signals import stopping
-from server.cli.views.console import Face
-from server.cli.views.format import clean, count, line
+from server.cli.exit_codes import ExitCode, UsageError
+from server.cli.signals import on_stop
+from server.cli.views.console import CliConsole
+from server.cli.views.format import one_line, pluralize, sanitize
 
 RESULTS = 8
 _LINES = 4
@@ -25,7 +25,7 @@ _STEPS = 10
 """Lines that progress takes where no cursor can be moved."""
 
 
-async def index(settings: Settings, face: Face, folder: Path, query: str | None) -> Exit:
+async def index(settings: Settings, face: CliConsole, folder: Path, query: str | None) -> ExitCode:
     """Index a folder, and show what answers the query best."""
     await must_exist(folder)
     wanted = index_settings(settings)
@@ -37,33 +37,33 @@ async def index(settings: Settings, face: Face, folder: Path, query: str | None)
         changes = await _made(opened, face, stop)
         if stop.is_set():
             face.say("Stopped; what was done is kept.")
-            return Exit.UNVERIFIED
+            return ExitCode.UNVERIFIED
         status = await asyncio.to_thread(opened.status)
         if status.note and not any(status.note in said for said in heard):
             heard.append(status.note)
         for said in heard:
-            face.say(clean(said))
+            face.say(sanitize(said))
         changed = f"{len(changes.changed)} changed, {len(changes.gone)} gone"
-        have = f"{count(status.files, 'file')}, {count(status.chunks, 'chunk')}"
+        have = f"{pluralize(status.files, 'file')}, {pluralize(status.chunks, 'chunk')}"
         vectors = (
             "searched by words alone" if status.engine == "text" else f"{status.embedded:.0%} with vectors"
         )
         face.print(Text(f"{have} ({changed}); {vectors}"))
         choice = choose(wanted.embeddings)
-        face.print(Text(clean("; ".join(filter(None, (choice.why, choice.better)))), style="dim"))
+        face.print(Text(sanitize("; ".join(filter(None, (choice.why, choice.better)))), style="dim"))
         if query is not None:
             snippets = await asyncio.to_thread(opened.search, query, RESULTS)
             show(face, snippets)
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
-async def _made(opened: RepoIndex, face: Face, stop: Event) -> Changes:
+async def _made(opened: RepoIndex, face: CliConsole, stop: Event) -> Changes:
     """Bring text and vectors up to date, from the beginning where the index turns out to be damaged."""
     with _progress(face, "files") as progress:
         changes = await asyncio.to_thread(opened.refresh, None, progress)
     if changes.note:
         face.say(changes.note)
-    with stopping(stop.set), _progress(face, "vectors") as progress:
+    with on_stop(stop.set), _progress(face, "vectors") as progress:
         await asyncio.to_thread(opened.embed, progress, stop.is_set)
     return await _made(opened, face, stop) if opened.lacks_text and not stop.is_set() else changes
 
@@ -71,13 +71,13 @@ async def _made(opened: RepoIndex, face: Face, stop: Event) -> Changes:
 async def must_exist(folder: Path) -> None:
     """Raise Usage if there is no such folder."""
     if not await asyncio.to_thread(folder.is_dir):
-        raise Usage(f"there is no folder {line(str(folder))}; name one that holds source files")
+        raise UsageError(f"there is no folder {one_line(str(folder))}; name one that holds source files")
 
 
 @contextmanager
-def _progress(face: Face, what: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(face: CliConsole, what: str) -> Iterator[Callable[[int, int], None]]:
     """Show how far something is: a bar on a terminal, a few plain lines elsewhere."""
-    if not face.live:
+    if not face.can_redraw:
         yield _Lines(face, what)
         return
     columns = TextColumn(f"{what:8}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -87,7 +87,7 @@ def _progress(face: Face, what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 class _Lines:
-    def __init__(self, face: Face, what: str) -> None:
+    def __init__(self, face: CliConsole, what: str) -> None:
         self._face, self._what, self._next = face, what, 0.0
 
     def __call__(self, done: int, total: int) -> None:
@@ -96,20 +96,20 @@ class _Lines:
             self._next = done + total / _STEPS
 
 
-def show(face: Face, snippets: list[Snippet]) -> None:
+def show(face: CliConsole, snippets: list[Snippet]) -> None:
     """Print what was found, each with its place, the reason, and its first lines."""
     if not snippets:
         face.print(Text("Nothing was found.", style="yellow"))
     for one in snippets:
-        place = f"\n{line(one.path)}:{one.first}-{one.last}"
-        symbol = f"  {line(one.symbol)}" if one.symbol else ""
+        place = f"\n{one_line(one.path)}:{one.first}-{one.last}"
+        symbol = f"  {one_line(one.symbol)}" if one.symbol else ""
         face.print(
             Text.assemble(
                 (place, "bold cyan"),
                 (symbol, "bold"),
                 (f"  {one.score:.4f}", ""),
-                (f"  {line(one.why)}", "dim"),
+                (f"  {one_line(one.why)}", "dim"),
             )
         )
-        for text in clean(one.text).splitlines()[:_LINES]:
+        for text in sanitize(one.text).splitlines()[:_LINES]:
             face.print(Text(f"    {text}", no_wrap=True, overflow="ellipsis"))

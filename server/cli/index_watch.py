@@ -9,17 +9,17 @@ from graph.component_settings import index_settings
 from graph.settings import Settings
 from memory.live import Indexes, LiveIndex
 from memory.repo_index import Changes, RepoIndex, Status
-from server.cli.exit_codes import Exit
+from server.cli.exit_codes import ExitCode
 from server.cli.index_command import RESULTS, must_exist, show
-from server.cli.signals import stopping
-from server.cli.views.console import Face
-from server.cli.views.format import clean, count
+from server.cli.signals import on_stop
+from server.cli.views.console import CliConsole
+from server.cli.views.format import pluralize, sanitize
 
 TICK = 0.5
 """Seconds between looks at how far the vectors are."""
 
 
-async def watch(settings: Settings, face: Face, folder: Path, query: str | None) -> Exit:
+async def watch(settings: Settings, face: CliConsole, folder: Path, query: str | None) -> ExitCode:
     """Bring a folder's index up to date and keep it so; what answers the query is shown when it changes."""
     await must_exist(folder)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
@@ -29,11 +29,11 @@ async def watch(settings: Settings, face: Face, folder: Path, query: str | None)
         loop.call_soon_threadsafe(found.put_nowait, (changes, status))
 
     def say(text: str) -> None:
-        loop.call_soon_threadsafe(face.say, clean(text))
+        loop.call_soon_threadsafe(face.say, sanitize(text))
 
     indexes = Indexes.open(index_settings(settings), say)
     try:
-        with stopping(lambda: loop.call_soon_threadsafe(stop.set)):
+        with on_stop(lambda: loop.call_soon_threadsafe(stop.set)):
             live = await asyncio.to_thread(indexes.of, folder, heard)
             await asyncio.to_thread(live.watch)
             teller = asyncio.create_task(_Teller(face, live, query).tell(found))
@@ -43,13 +43,13 @@ async def watch(settings: Settings, face: Face, folder: Path, query: str | None)
             teller.cancel()
     finally:
         await asyncio.to_thread(indexes.close)
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
 class _Teller:
     """Writes a line for whatever is found, and one for each tenth of the vectors on the way."""
 
-    def __init__(self, face: Face, live: LiveIndex[RepoIndex], query: str | None) -> None:
+    def __init__(self, face: CliConsole, live: LiveIndex[RepoIndex], query: str | None) -> None:
         self._face = face
         self._live = live
         self._query = query
@@ -88,9 +88,9 @@ class _Teller:
 
 
 def _sentence(changes: Changes, status: Status) -> str:
-    found = f"+ {count(len(changes.changed), 'file')}, {len(changes.gone)} gone; "
-    have = f"{count(status.files, 'file')}, {count(status.chunks, 'chunk')}, vectors {_percent(status)} %"
-    return (found if changes.changed or changes.gone else "") + have
+    found = f"+ {pluralize(len(changes.changed), 'file')}, {len(changes.gone)} gone; "
+    have = f"{pluralize(status.files, 'file')}, {pluralize(status.chunks, 'chunk')}"
+    return (found if changes.changed or changes.gone else "") + f"{have}, vectors {_percent(status)} %"
 
 
 def _percent(status: Status) -> int:

@@ -11,14 +11,14 @@ from graph.settings import Settings
 from memory.records.episodes import Episode
 from memory.records.journal import Journal
 from memory.search.recollection import Recollection
-from server.cli.exit_codes import Exit, Usage
-from server.cli.views.console import Face
-from server.cli.views.format import count, first, line
+from server.cli.exit_codes import ExitCode, UsageError
+from server.cli.views.console import CliConsole
+from server.cli.views.format import first_line, one_line, pluralize
 
 FOUND = 10
 
 
-async def listing(settings: Settings, face: Face) -> Exit:
+async def listing(settings: Settings, face: CliConsole) -> ExitCode:
     """List all episodes, newest first."""
     async with _memory(settings, face) as memory:
         episodes = await memory.episodes.read()
@@ -28,13 +28,13 @@ async def listing(settings: Settings, face: Face) -> Exit:
         face.print(_table(episodes))
     else:
         face.say("Nothing is remembered yet; a task that ends verified is.")
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
-async def search(settings: Settings, face: Face, query: str) -> Exit:
+async def search(settings: Settings, face: CliConsole, query: str) -> ExitCode:
     """Show the episodes nearest to a task, with their similarity, however far they are."""
     if not query.strip():
-        raise Usage("the query is empty; say what kind of task to look for")
+        raise UsageError("the query is empty; say what kind of task to look for")
     async with _memory(settings, face) as memory:
         await memory.warm()
         nearest = (await memory.search_episodes(query))[:FOUND]
@@ -47,28 +47,30 @@ async def search(settings: Settings, face: Face, query: str) -> Exit:
         face.print(_table([episode for episode, _ in found], [similarity for _, similarity in found]))
     else:
         face.say("Nothing is remembered yet; a task that ends verified is.")
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
-async def forget(settings: Settings, face: Face, ids: Sequence[str], all: bool) -> Exit:
+async def forget(settings: Settings, face: CliConsole, ids: Sequence[str], all: bool) -> ExitCode:
     """Delete episodes and their vectors: these, or all; where one is unknown, none."""
     if bool(ids) == all:
-        raise Usage("name the episodes to forget, or give --all; `autocode memory list` shows their ids")
+        raise UsageError("name the episodes to forget, or give --all; `autocode memory list` shows their ids")
     async with _memory(settings, face) as memory:
         chosen = [title.id for title in await memory.episodes.titles()] if all else ids
         if unknown := await memory.episodes.forget(chosen):
-            names = ", ".join(line(id) for id in sorted(unknown))
-            raise Usage(f"there is no episode {names}; `autocode memory list` shows them; none was forgotten")
+            names = ", ".join(one_line(id) for id in sorted(unknown))
+            raise UsageError(
+                f"there is no episode {names}; `autocode memory list` shows them; none was forgotten"
+            )
         await memory.warm()
         aligned = await memory.align()
-    face.say(f"{count(len(set(chosen)), 'episode')} forgotten.")
+    face.say(f"{pluralize(len(set(chosen)), 'episode')} forgotten.")
     if not aligned:
         face.say("Chroma could not be asked; their vectors go when it is next searched.")
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
 @asynccontextmanager
-async def _memory(settings: Settings, face: Face) -> AsyncIterator[Recollection]:
+async def _memory(settings: Settings, face: CliConsole) -> AsyncIterator[Recollection]:
     """Open memory, also where runs have it switched off."""
     journal = await Journal.open(settings.database, settings.secrets())
     try:
@@ -93,10 +95,10 @@ def _table(episodes: Sequence[Episode], similarity: Sequence[float] = ()) -> Tab
     table.add_column("mended", justify="right", no_wrap=True)
     table.add_column("repository", ratio=1, no_wrap=True, overflow="ellipsis")
     for number, one in enumerate(episodes):
-        files = ", ".join(line(file.path) for file in one.files)
+        files = ", ".join(one_line(file.path) for file in one.files)
         like = [f"{similarity[number]:.2f}"] if similarity else []
-        repo = line(one.repo.rpartition("/")[2])
+        repo = one_line(one.repo.rpartition("/")[2])
         table.add_row(
-            one.id, *like, one.created[:10], first(one.task), files, str(len(one.mends) or ""), repo
+            one.id, *like, one.created[:10], first_line(one.task), files, str(len(one.mends) or ""), repo
         )
     return table

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from server.cli.exit_codes import Exit
+from server.cli.exit_codes import ExitCode
 
 
 @contextmanager
-def stopping(stop: Callable[[], object]) -> Iterator[None]:
+def on_stop(stop: Callable[[], object]) -> Iterator[None]:
     """Call `stop` for Ctrl-C and SIGTERM, in the main thread, between any two instructions."""
     before = [
         (number, signal.signal(number, lambda *_: stop())) for number in (signal.SIGINT, signal.SIGTERM)
@@ -22,12 +22,12 @@ def stopping(stop: Callable[[], object]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def leave() -> NoReturn:
+def exit_now() -> NoReturn:
     """End the process at once: nothing is running whose end would be worth waiting for."""
     os.write(2, b"\nStopped.\n")
-    os._exit(Exit.UNVERIFIED)
+    os._exit(ExitCode.UNVERIFIED)
 
 
-def interrupt() -> NoReturn:
+def raise_interrupt() -> NoReturn:
     """Break off a question."""
     raise KeyboardInterrupt

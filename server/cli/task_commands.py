@@ -15,11 +15,11 @@ from graph.run_request import THREAD
 from graph.runner import Runner
 from graph.settings import Settings
 from nodes.state import ContextFile, Input, Options
-from server.cli.exit_codes import Exit, Usage
+from server.cli.exit_codes import ExitCode, UsageError
 from server.cli.foreground import Drive
 from server.cli.views import approval_prompts as approvals
-from server.cli.views.console import Face
-from server.cli.views.format import line
+from server.cli.views.console import CliConsole
+from server.cli.views.format import one_line
 from tools.workspace import Workspace
 
 CONTEXT_BYTES = 256 * 1024
@@ -60,39 +60,41 @@ class Replies:
         return bool(self.approve or self.reject or self.edit)
 
 
-async def start(settings: Settings, face: Face, task: Task) -> Exit:
+async def start(settings: Settings, face: CliConsole, task: Task) -> ExitCode:
     """Check everything that can be checked for nothing, then run the task."""
     given = input_of(task)
     async with Runner.open(settings, face.say) as runner:
         return await Drive(runner, face, task.yes, task.apply).start(given, task.thread)
 
 
-async def go_on(settings: Settings, face: Face, thread: str, replies: Replies) -> Exit:
+async def go_on(settings: Settings, face: CliConsole, thread: str, replies: Replies) -> ExitCode:
     """Resume a run with the answers that were given, if any."""
     if replies.yes and replies.given:
-        raise Usage("--yes approves everything; leave out --approve, --reject and --edit")
+        raise UsageError("--yes approves everything; leave out --approve, --reject and --edit")
     if replies.reason and not replies.reject:
-        raise Usage("--reason says why something is refused; name it with --reject ID")
+        raise UsageError("--reason says why something is refused; name it with --reject ID")
     async with Runner.open(settings, face.say) as runner:
         if await runner.journal.last_run(thread) is None:
-            raise Usage(f"there is no thread {line(thread)}; `autocode threads` lists them")
+            raise UsageError(f"there is no thread {one_line(thread)}; `autocode threads` lists them")
         pending = await runner.pending(thread)
-        answers = approvals.chosen(pending, replies.approve, replies.reject, replies.reason, replies.edit)
+        answers = approvals.answers_from_flags(
+            pending, replies.approve, replies.reject, replies.reason, replies.edit
+        )
         return await Drive(runner, face, replies.yes).resume(thread, answers)
 
 
-async def cancel(settings: Settings, face: Face, thread: str) -> Exit:
+async def cancel(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
     """End the run of a thread that nobody runs just now, or that somebody does after all."""
     async with Runner.open(settings, face.say) as runner:
         if await runner.journal.last_run(thread) is None:
-            raise Usage(f"there is no thread {line(thread)}; `autocode threads` lists them")
+            raise UsageError(f"there is no thread {one_line(thread)}; `autocode threads` lists them")
         if not await runner.cancel(thread):
-            raise Usage(f"thread {line(thread)} has no run to cancel; its last one has ended")
+            raise UsageError(f"thread {one_line(thread)} has no run to cancel; its last one has ended")
     face.say(f"Cancelled. Go on with: autocode resume {thread}")
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
-async def demonstrate(settings: Settings, face: Face) -> Exit:
+async def demonstrate(settings: Settings, face: CliConsole) -> ExitCode:
     """Carry out the packaged task on a fresh copy of the packaged repository, with recorded models."""
     place = settings.home / "scratch" / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     shutil.copytree(DEMO / "repository", place)
@@ -117,14 +119,14 @@ def _commit(place: Path) -> None:
 def input_of(task: Task) -> Input:
     """Read what the task names; raise Usage or WorkspaceError for what is not there."""
     if task.thread is not None and not THREAD.fullmatch(task.thread):
-        raise Usage("a thread's id is made of letters, digits, - and _ (64 at most)")
+        raise UsageError("a thread's id is made of letters, digits, - and _ (64 at most)")
     repo = task.repo.expanduser().absolute()
     if not repo.is_dir():
-        raise Usage(f"there is no folder {repo}")
+        raise UsageError(f"there is no folder {repo}")
     workspace = Workspace.init(repo) if task.init else Workspace.open(repo)
     text = sys.stdin.read() if task.text == "-" else task.text
     if not text.strip():
-        raise Usage("the task is empty; say what is to be done")
+        raise UsageError("the task is empty; say what is to be done")
     files = context_of(workspace.path, task.context)
     return Input(task=text, repo=str(workspace.path), context_files=files, options=_options(task))
 
@@ -135,7 +137,7 @@ def context_of(root: Path, files: Sequence[Path]) -> list[str | ContextFile]:
     for file in files:
         path = file.expanduser().absolute()
         if not path.is_file():
-            raise Usage(f"there is no context file {file}")
+            raise UsageError(f"there is no context file {file}")
         resolved, inside = path.resolve(), root.resolve()
         if resolved.is_relative_to(inside) and ".git" not in resolved.relative_to(inside).parts:
             found.append(resolved.relative_to(inside).as_posix())
@@ -151,14 +153,14 @@ def _options(task: Task) -> dict[str, Any]:
         Options.model_validate(options)
     except ValidationError as error:
         faults = [f"{e['loc'][0]}: {e['msg']}" for e in error.errors()]
-        raise Usage("; ".join(faults)) from error
+        raise UsageError("; ".join(faults)) from error
     return options
 
 
 def _text(path: Path) -> str:
     if path.stat().st_size > CONTEXT_BYTES:
-        raise Usage(f"{path} is larger than {CONTEXT_BYTES // 1024} KB; give a shorter context file")
+        raise UsageError(f"{path} is larger than {CONTEXT_BYTES // 1024} KB; give a shorter context file")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise Usage(f"{path} is not UTF-8 text") from error
+        raise UsageError(f"{path} is not UTF-8 text") from error

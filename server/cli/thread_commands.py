@@ -13,13 +13,13 @@ from graph.runner import FINAL, Runner
 from graph.settings import Settings
 from memory.records.journal import Journal, ThreadRow
 from nodes.events import EVENT, Event
-from server.cli.exit_codes import Exit, Unready, Usage
+from server.cli.exit_codes import ExitCode, SetupError, UsageError
 from server.cli.views import approval_prompts as approvals
-from server.cli.views.console import Face
-from server.cli.views.format import clean, count, first, line
-from server.cli.views.run_view import Progress
-from server.cli.views.summary import coloured, summary
-from server.cli.views.terminal import row_of
+from server.cli.views.console import CliConsole
+from server.cli.views.format import first_line, one_line, pluralize, sanitize
+from server.cli.views.run_view import RunView
+from server.cli.views.summary import print_summary, render_diff
+from server.cli.views.terminal import render_row
 from server.result import Result
 
 STYLES = {
@@ -36,12 +36,12 @@ STOP_SECONDS = 10.0
 LOOK_SECONDS = 0.1
 
 
-async def listing(settings: Settings, face: Face, prune: float | None = None) -> Exit:
+async def listing(settings: Settings, face: CliConsole, prune: float | None = None) -> ExitCode:
     """List all threads, newest first, once those that ended `prune` days ago are forgotten."""
     if prune is not None:
         async with Runner.open(settings, face.say) as runner:
             gone = await runner.prune(prune)
-        face.say(f"{count(len(gone), 'thread')} forgotten; the branches are still there.")
+        face.say(f"{pluralize(len(gone), 'thread')} forgotten; the branches are still there.")
     async with _journal(settings) as journal:
         rows = await journal.threads()
     if face.json:
@@ -51,64 +51,68 @@ async def listing(settings: Settings, face: Face, prune: float | None = None) ->
         face.print(_table(rows))
     else:
         face.say('There are no threads yet; autocode run "TASK" begins one.')
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
-async def show(settings: Settings, face: Face, thread: str) -> Exit:
+async def show(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
     """Show the newest run of a thread from its log."""
     async with _journal(settings) as journal:
         row = await _thread(journal, thread)
-        progress = Progress.of(await _events(journal, thread))
-    face.print(Text(f"{row.id}  {clean(progress.task).strip()}", style="bold"), Text(row.repo, style="dim"))
+        progress = RunView.from_events(await _events(journal, thread))
+    face.print(
+        Text(f"{row.id}  {sanitize(progress.task).strip()}", style="bold"), Text(row.repo, style="dim")
+    )
     if progress.plan and progress.plan["explanation"]:
-        face.print(Text(clean(progress.plan["explanation"]).strip(), style="italic"))
-    face.print(Text(), *(row_of(one, progress) for one in progress.rows if one.shown))
-    for asked in progress.asked():
+        face.print(Text(sanitize(progress.plan["explanation"]).strip(), style="italic"))
+    face.print(Text(), *(render_row(one, progress) for one in progress.rows if one.shown))
+    for asked in progress.pending_approvals():
         with face.page() as console:
-            approvals.show(console, asked)
+            approvals.show_request(console, asked)
     if progress.finished:
         with face.page() as console:
-            summary(console, progress)
+            print_summary(console, progress)
     elif row.owner:
-        face.print(Text(f"\nrunning: {line(row.owner)}", style="cyan"))
+        face.print(Text(f"\nrunning: {one_line(row.owner)}", style="cyan"))
     else:
         face.print(Text(f"\nnobody runs it; go on with: autocode resume {row.id}", style="yellow"))
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
-async def diff(settings: Settings, face: Face, thread: str) -> Exit:
+async def diff(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
     """Print the change of a thread's newest result."""
     async with _journal(settings) as journal:
         result = await Result.of(journal, thread)
     text = await result.diff()
     if face.out.is_terminal:
-        face.print(coloured(text, limit=None))
+        face.print(render_diff(text, limit=None))
     else:
         face.data(text)
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
-async def apply(settings: Settings, face: Face, thread: str, yes: bool, unverified: bool) -> Exit:
+async def apply(settings: Settings, face: CliConsole, thread: str, yes: bool, unverified: bool) -> ExitCode:
     """Bring a result into the checkout, after showing it; one without proof only when that was asked for."""
     async with _journal(settings) as journal:
         result = await Result.of(journal, thread)
     if not result.verified and not unverified:
         face.say(f"{result.branch} is not verified as it stands; nothing was applied (--unverified insists)")
-        return Exit.UNVERIFIED
+        return ExitCode.UNVERIFIED
     text = await result.diff()
-    face.print(coloured(text, thread, limit=None))
+    face.print(render_diff(text, thread, limit=None))
     if not yes:
-        if not face.asks:
-            raise Usage("nobody is here to ask; --yes applies without asking")
+        if not face.can_ask:
+            raise UsageError("nobody is here to ask; --yes applies without asking")
         if not _agreed(face, f"Apply this to {result.repo}? [y/N] "):
             face.say("Nothing was applied.")
-            return Exit.UNVERIFIED
+            return ExitCode.UNVERIFIED
     paths = await result.apply()
-    face.print(Text(f"Applied {count(len(paths), 'file')}: {', '.join(map(line, paths))}", style="green"))
-    return Exit.VERIFIED
+    face.print(
+        Text(f"Applied {pluralize(len(paths), 'file')}: {', '.join(map(one_line, paths))}", style="green")
+    )
+    return ExitCode.VERIFIED
 
 
-async def stopped(settings: Settings, face: Face, thread: str) -> bool:
+async def stopped(settings: Settings, face: CliConsole, thread: str) -> bool:
     """Have a live owner of the thread stop, without the weight of the runner; False when there is none."""
     async with _journal(settings) as journal:
         await _thread(journal, thread)
@@ -116,9 +120,9 @@ async def stopped(settings: Settings, face: Face, thread: str) -> bool:
             return False
         row = await _let_go(journal, thread)
     if row.owner:
-        who = f"process {line(row.owner)} was asked to stop, and has not within {STOP_SECONDS} s"
-        raise Unready(f"{who}; end that process: the run is resumable as after a crash")
-    ended = "Cancelled." if row.status == "cancelled" else f"It ended by itself: {line(row.status)}."
+        who = f"process {one_line(row.owner)} was asked to stop, and has not within {STOP_SECONDS} s"
+        raise SetupError(f"{who}; end that process: the run is resumable as after a crash")
+    ended = "Cancelled." if row.status == "cancelled" else f"It ended by itself: {one_line(row.status)}."
     then = f"autocode show {thread}" if row.status in FINAL else f"autocode resume {thread}"
     face.say(f"{ended} Go on with: {then}")
     return True
@@ -134,15 +138,15 @@ async def _let_go(journal: Journal, thread: str) -> ThreadRow:
     return row
 
 
-async def noted(settings: Settings, face: Face, thread: str, text: str) -> Exit:
+async def noted(settings: Settings, face: CliConsole, thread: str, text: str) -> ExitCode:
     """Write a note to a thread's run, without the weight of the runner."""
     async with _journal(settings) as journal:
         await note(journal, thread, text)
     face.say("Noted; the next agent sees it.")
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
-def _agreed(face: Face, question: str) -> bool:
+def _agreed(face: CliConsole, question: str) -> bool:
     try:
         return face.out.input(Text(question, style="bold")).strip().lower() in ("y", "yes")
     except EOFError:
@@ -161,7 +165,7 @@ async def _journal(settings: Settings) -> AsyncIterator[Journal]:
 async def _thread(journal: Journal, thread: str) -> ThreadRow:
     row = await journal.thread(thread)
     if row is None:
-        raise Usage(f"there is no thread {line(thread)}; `autocode threads` lists them")
+        raise UsageError(f"there is no thread {one_line(thread)}; `autocode threads` lists them")
     return row
 
 
@@ -178,5 +182,5 @@ def _table(rows: list[ThreadRow]) -> Table:
     table.add_column("branch", overflow="fold")
     for row in rows:
         status = Text(row.status, style=STYLES.get(row.status, ""))
-        table.add_row(row.id, status, first(row.task), line(row.repo), line(row.branch or ""))
+        table.add_row(row.id, status, first_line(row.task), one_line(row.repo), one_line(row.branch or ""))
     return table

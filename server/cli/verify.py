@@ -12,13 +12,13 @@ from memory.records.journal import Journal
 from nodes.check import compare, prove
 from nodes.proof import Proof
 from sandbox.base import Limits
-from server.cli.exit_codes import Exit, Usage
-from server.cli.views.console import Face
-from server.cli.views.format import clean, count, line
+from server.cli.exit_codes import ExitCode, UsageError
+from server.cli.views.console import CliConsole
+from server.cli.views.format import one_line, pluralize, sanitize
 from tools.workspace import Workspace, WorkspaceError
 
 
-async def verify(settings: Settings, face: Face, name: str, repo: Path) -> Exit:
+async def verify(settings: Settings, face: CliConsole, name: str, repo: Path) -> ExitCode:
     """Prove `name` in `repo` once more; verified only when nothing differs and nothing was missing."""
     workspace = await asyncio.to_thread(Workspace.open, repo)
     commit = workspace.resolve(name)
@@ -26,22 +26,21 @@ async def verify(settings: Settings, face: Face, name: str, repo: Path) -> Exit:
     again = await _prove(settings, face, workspace, recorded, commit)
     differences = [*_foreign(workspace, recorded, commit), *compare(recorded, again)]
     for difference in differences:
-        face.print(Text(f"  {line(difference)}", style="red"))
+        face.print(Text(f"  {one_line(difference)}", style="red"))
     for missing in recorded.missing:
-        face.print(Text(f"  missing: {line(missing)}", style="yellow"))
-    counts = (
-        f"{again.passed} of {again.total} passed, {count(len(again.fail_to_pass), 'case')} prove the change"
-    )
+        face.print(Text(f"  missing: {one_line(missing)}", style="yellow"))
+    proving = pluralize(len(again.fail_to_pass), "case")
+    counts = f"{again.passed} of {again.total} passed, {proving} prove the change"
     if differences:
         face.print(Text(f"The proof of {commit[:12]} does NOT hold ({counts}).", style="bold red"))
-        return Exit.UNVERIFIED
+        return ExitCode.UNVERIFIED
     if recorded.missing or not recorded.proves:
         face.print(
             Text(f"{commit[:12]} was delivered as not verified, and still is ({counts}).", style="bold red")
         )
-        return Exit.UNVERIFIED
+        return ExitCode.UNVERIFIED
     face.print(Text(f"The proof of {commit[:12]} holds: {counts}.", style="bold green"))
-    return Exit.VERIFIED
+    return ExitCode.VERIFIED
 
 
 def read_proof(workspace: Workspace, commit: str) -> Proof:
@@ -49,14 +48,20 @@ def read_proof(workspace: Workspace, commit: str) -> Proof:
     note = workspace.read_note(commit)
     if note is None or note.strip() == "{}":
         where = f"{commit[:12]} carries no proof"
-        raise Usage(f"{where}; notes come with: git fetch origin 'refs/notes/autocode:refs/notes/autocode'")
+        raise UsageError(
+            f"{where}; notes come with: git fetch origin 'refs/notes/autocode:refs/notes/autocode'"
+        )
     try:
         return Proof.model_validate_json(note)
     except ValidationError as error:
-        raise Usage(f"the note of {commit[:12]} is not a proof: {clean(error.errors()[0]['msg'])}") from error
+        raise UsageError(
+            f"the note of {commit[:12]} is not a proof: {sanitize(error.errors()[0]['msg'])}"
+        ) from error
 
 
-async def _prove(settings: Settings, face: Face, workspace: Workspace, recorded: Proof, commit: str) -> Proof:
+async def _prove(
+    settings: Settings, face: CliConsole, workspace: Workspace, recorded: Proof, commit: str
+) -> Proof:
     """Run the proof's checks on the commit itself, beside the base that the proof names."""
     journal = await Journal.open(settings.database, settings.secrets())
     try:

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from server.cli.signals import leave, stopping
+from server.cli.signals import exit_now, on_stop
 
 if TYPE_CHECKING:
     from graph.settings import Settings
-    from server.cli.views.console import Face
+    from server.cli.views.console import CliConsole
 
-Body = Callable[["Settings", "Face"], Coroutine[Any, Any, int]]
+Body = Callable[["Settings", "CliConsole"], Coroutine[Any, Any, int]]
 Run = Callable[[Coroutine[Any, Any, int]], int]
 
 
 def carry(body: Body, env_file: Path | None, json: bool = False, run: Run | None = None) -> None:
     """Read the settings, run a command's body (by `asyncio.run`, if not said), leave with its exit code."""
-    with stopping(leave):
+    with on_stop(exit_now):
         from server.cli.entry import enter
 
         raise typer.Exit(enter(body, env_file, json, run))

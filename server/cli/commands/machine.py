@@ -9,7 +9,7 @@ from server.cli.commands.flags import EnvFile
 
 if TYPE_CHECKING:
     from graph.settings import Settings
-    from server.cli.views.console import Face
+    from server.cli.views.console import CliConsole
 
 
 def serve(
@@ -26,7 +26,7 @@ def serve(
     Beyond 127.0.0.1 it wants AUTOCODE_API_KEY and AUTOCODE_REPOS.
     """
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.serve import serve
 
         chosen = {"autocode_host": host, "autocode_port": port}
@@ -44,7 +44,7 @@ def doctor(env_file: EnvFile = None) -> None:
     With the cure for each; exit code 5 if something essential is missing.
     """
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.doctor import examine
 
         return await examine(settings, face)

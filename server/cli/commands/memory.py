@@ -9,7 +9,7 @@ from server.cli.commands.flags import EnvFile
 
 if TYPE_CHECKING:
     from graph.settings import Settings
-    from server.cli.views.console import Face
+    from server.cli.views.console import CliConsole
 
 memory = typer.Typer(
     help="What was learned from earlier verified tasks.", no_args_is_help=True, rich_markup_mode=None
@@ -23,7 +23,7 @@ def memory_list(
 ) -> None:
     """List what is remembered, newest first."""
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.memory_commands import listing
 
         return await listing(settings, face)
@@ -42,7 +42,7 @@ def memory_search(
     With their similarity, from 0 to 1; a run is given only those that are alike enough.
     """
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.memory_commands import search
 
         return await search(settings, face, query)
@@ -60,7 +60,7 @@ def memory_forget(
 ) -> None:
     """Forget earlier tasks for good."""
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.memory_commands import forget
 
         return await forget(settings, face, ids, all)

@@ -10,7 +10,7 @@ from server.cli.commands.flags import EnvFile, Repo
 
 if TYPE_CHECKING:
     from graph.settings import Settings
-    from server.cli.views.console import Face
+    from server.cli.views.console import CliConsole
 
 
 def verify(
@@ -25,7 +25,7 @@ def verify(
     Exit code 0 if it holds, 1 if not.
     """
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.verify import verify
 
         return await verify(settings, face, commit, repo)
@@ -48,7 +48,7 @@ def index(
     What is unchanged is not read again; Ctrl-C leaves what is done.
     """
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.index_command import index
 
         if watch:

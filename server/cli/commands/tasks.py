@@ -10,7 +10,7 @@ from server.cli.commands.flags import EnvFile, Json, Repo, Thread, Yes
 
 if TYPE_CHECKING:
     from graph.settings import Settings
-    from server.cli.views.console import Face
+    from server.cli.views.console import CliConsole
 
 
 def run(
@@ -51,7 +51,7 @@ def run(
     Plans, codes in parallel, tests in a sandbox, repairs, reviews; the branch carries the proof.
     """
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.task_commands import Task, start
 
         options = {
@@ -95,7 +95,7 @@ def resume(
     Without an answer, what waits is asked about; nothing that was finished is done or paid for again.
     """
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.task_commands import Replies, go_on
 
         return await go_on(settings, face, thread, Replies(yes, tuple(approve), tuple(reject), reason, edit))
@@ -109,7 +109,7 @@ def demo(env_file: EnvFile = None) -> None:
     The models are recorded, everything else is real: no key and no network is needed.
     """
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.task_commands import demonstrate
 
         return await demonstrate(settings, face)

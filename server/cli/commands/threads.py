@@ -9,7 +9,7 @@ from server.cli.commands.flags import EnvFile, Thread
 
 if TYPE_CHECKING:
     from graph.settings import Settings
-    from server.cli.views.console import Face
+    from server.cli.views.console import CliConsole
 
 
 def threads(
@@ -24,7 +24,7 @@ def threads(
 ) -> None:
     """List the threads, newest first."""
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.thread_commands import listing
 
         return await listing(settings, face, prune)
@@ -38,7 +38,7 @@ def show(thread: Thread, env_file: EnvFile = None) -> None:
     Its plan and steps, checks and verdicts, proof and cost.
     """
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.thread_commands import show
 
         return await show(settings, face, thread)
@@ -52,7 +52,7 @@ def diff(thread: Thread, env_file: EnvFile = None) -> None:
     In colour on a terminal, as a patch in a pipe.
     """
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.thread_commands import diff
 
         return await diff(settings, face, thread)
@@ -71,7 +71,7 @@ def apply(
     Entirely or not at all; nobody's work is overwritten.
     """
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.thread_commands import apply
 
         return await apply(settings, face, thread, yes, unverified)
@@ -82,7 +82,7 @@ def apply(
 def cancel(thread: Thread, env_file: EnvFile = None) -> None:
     """Stop a thread's run; it can be resumed."""
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.thread_commands import stopped
 
         if await stopped(settings, face, thread):
@@ -101,7 +101,7 @@ def note(
 ) -> None:
     """Tell a running task something; the next agent hears it."""
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.thread_commands import noted
 
         return await noted(settings, face, thread, text)
@@ -123,7 +123,7 @@ def fork(
     Its files come along; it waits to be resumed, and both can go on.
     """
 
-    async def body(settings: "Settings", face: "Face") -> int:
+    async def body(settings: "Settings", face: "CliConsole") -> int:
         from server.cli.fork_commands import forked, listed
 
         return await (listed(settings, face, thread) if list else forked(settings, face, thread, at))

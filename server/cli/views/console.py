@@ -12,19 +12,19 @@ from rich.text import Text
 
 from nodes.events import Event
 from nodes.state import Options
-from server.cli.views.format import clean
-from server.cli.views.plain_output import JsonLines, Lines
-from server.cli.views.run_view import Progress
+from server.cli.views.format import sanitize
+from server.cli.views.plain_output import JsonLines, PlainLines
+from server.cli.views.run_view import RunView
 from server.cli.views.terminal import Terminal
 
 FILE_WIDTH = 120
 """How wide tables are where no terminal says so."""
 
 
-class View(Protocol):
+class RunDisplay(Protocol):
     """Shows a run's events as they come, between `__enter__` and `__exit__`."""
 
-    progress: Progress
+    progress: RunView
 
     def __enter__(self) -> object: ...
 
@@ -38,7 +38,7 @@ class View(Protocol):
 
 
 @dataclass(frozen=True)
-class Face:
+class CliConsole:
     """Standard output and error; with `json`, standard output carries events and nothing else."""
 
     out: Console
@@ -46,7 +46,7 @@ class Face:
     json: bool = False
 
     @classmethod
-    def open(cls, json: bool = False) -> "Face":
+    def open(cls, json: bool = False) -> "CliConsole":
         """Take the process's own streams; what they cannot encode is written as `?`."""
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
@@ -54,26 +54,26 @@ class Face:
         return cls(_console(stderr=False), _console(stderr=True), json)
 
     @property
-    def live(self) -> bool:
+    def can_redraw(self) -> bool:
         """True where a cursor can be moved."""
         return self.out.is_terminal and not self.out.is_dumb_terminal and not self.json
 
     @property
-    def asks(self) -> bool:
+    def can_ask(self) -> bool:
         """True where somebody can answer a question."""
         return sys.stdin.isatty() and self.out.is_terminal and not self.json
 
-    def view(self, progress: Progress, options: Options) -> View:
+    def display(self, progress: RunView, options: Options) -> RunDisplay:
         """Return the view that suits the streams."""
         if self.json:
             return JsonLines(self._emit, self.say, progress)
-        if self.live:
+        if self.can_redraw:
             return Terminal(self.out, progress, options)
-        return Lines(self.write, self.write, progress)
+        return PlainLines(self.write, self.write, progress)
 
     def say(self, text: str) -> None:
         """Write a notice: to standard error, or on a terminal above whatever moves there."""
-        (self.out if self.live else self.err).print(Text(clean(text)), soft_wrap=True)
+        (self.out if self.can_redraw else self.err).print(Text(sanitize(text)), soft_wrap=True)
 
     def write(self, text: str) -> None:
         """Write one plain line to standard output."""

@@ -10,7 +10,7 @@ _UNSEEN = re.compile(
 )
 
 
-def clean(text: str) -> str:
+def sanitize(text: str) -> str:
     """Show control characters and direction overrides instead of obeying them; nothing is hidden.
 
     Colours are dropped; an escape reads `␛`, an unseen character `<U+202E>`. New lines and tabs stay.
@@ -26,19 +26,19 @@ def _picture(code: int) -> str:
     return "\u2421" if code == 0x7F else f"<U+{code:04X}>"
 
 
-def line(text: str) -> str:
+def one_line(text: str) -> str:
     """Return all of `text` as one clean line."""
-    return " ".join(clean(text).split())
+    return " ".join(sanitize(text).split())
 
 
-def first(text: str, width: int = 100) -> str:
+def first_line(text: str, width: int = 100) -> str:
     """Return the first line of `text` that says anything, clean and cut to `width`."""
-    lines = (line(part) for part in clean(text).splitlines())
+    lines = (one_line(part) for part in sanitize(text).splitlines())
     said = next((part for part in lines if part), "")
     return said if len(said) <= width else said[: width - 1].rstrip() + "…"
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Write a duration: `3.2s`, `2:05`, `1:02:03`."""
     if seconds < 60:
         return f"{max(seconds, 0):.1f}s"
@@ -47,12 +47,12 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
+def pluralize(number: int, noun: str, plural: str = "") -> str:
     """Write a number with its noun: `1 step`, `2 steps`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def money(usd: float | None) -> str:
+def format_price(usd: float | None) -> str:
     """Write a price, fine enough that a cheap run is not free; None is an unknown one."""
     if usd is None:
         return "unknown"
@@ -60,11 +60,11 @@ def money(usd: float | None) -> str:
     return "$" + (cents if usd >= 1 else max(cents, fine, key=len))
 
 
-def lines_changed(added: int, removed: int) -> str:
+def format_change(added: int, removed: int) -> str:
     """Write an edit's size: `+12 -3`."""
     return f"+{added} -{removed}"
 
 
-def moment(ts: str) -> float:
+def timestamp(ts: str) -> float:
     """Return the seconds since 1970 of an RFC 3339 time."""
     return datetime.fromisoformat(ts).timestamp()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from server.cli.views.format import clean
+from server.cli.views.format import sanitize
 
 Look = Literal["planned", "running", "done", "failed", "asks", "stopped"]
 
@@ -40,6 +40,6 @@ class Row:
 
     def last_lines(self, number: int) -> list[str]:
         """Return the newest lines of what it streams."""
-        return [part.rstrip() for part in clean(self.tail).expandtabs(4).splitlines() if part.strip()][
+        return [part.rstrip() for part in sanitize(self.tail).expandtabs(4).splitlines() if part.strip()][
             -number:
         ]

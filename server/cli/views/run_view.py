@@ -27,7 +27,7 @@ from nodes.events import (
     VerdictGiven,
 )
 from nodes.state import Plan
-from server.cli.views.format import clean, count, first, line, lines_changed, moment
+from server.cli.views.format import first_line, format_change, one_line, pluralize, sanitize, timestamp
 from server.cli.views.row import TAIL, Row
 
 ANSWERED = {"approve": "approved", "edit": "approved with changes", "reject": "refused"}
@@ -35,7 +35,7 @@ ANSWERED = {"approve": "approved", "edit": "approved with changes", "reject": "r
 
 
 @dataclass
-class Progress:
+class RunView:
     """What is known of one run; `take` each event in order. Times are seconds since 1970."""
 
     thread: str = ""
@@ -59,16 +59,16 @@ class Progress:
     finished: RunFinished | None = None
 
     @classmethod
-    def of(cls, events: Iterable[Event]) -> "Progress":
+    def from_events(cls, events: Iterable[Event]) -> "RunView":
         """Fold a whole log; of several runs on the thread, the newest remains."""
         progress = cls()
         for event in events:
-            progress.take(event)
+            progress.apply(event)
         return progress
 
-    def take(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Fold in the next event."""
-        before, self.now = self.now, moment(event.ts)
+        before, self.now = self.now, timestamp(event.ts)
         self.last_seq = event.seq
         if self.finished or isinstance(event.data, RunStarted):
             self.started += self.now - before
@@ -87,19 +87,19 @@ class Progress:
             case PlanMade() as data:
                 self._plan(data)
             case MemoryRecalled() as data if event.step_id is None:
-                self.row(event).outcome = recalled(data) if data.files or data.episodes else ""
+                self.row(event).outcome = describe_recall(data) if data.files or data.episodes else ""
             case FilesEdited() as data:
                 self._edit(self.row(event), data)
             case SandboxStarted() as data:
                 row = self.row(event)
-                row.outcome, row.tail = line(data.what), ""
+                row.outcome, row.tail = one_line(data.what), ""
             case CheckFinished() as data:
                 self._check(self.row(event), data)
             case VerdictGiven() as data:
                 self._verdict(self.row(event), data)
             case ToolResult() as data:
                 row = self.row(event)
-                row.outcome = f"{line(data.tool)}: exit code {data.returncode}"
+                row.outcome = f"{one_line(data.tool)}: exit code {data.returncode}"
             case Retried() as data:
                 self._retry(self.row(event), data)
             case ErrorReported() as data:
@@ -113,7 +113,7 @@ class Progress:
             case ApprovalResolved() as data:
                 self._answered(data)
 
-    def asked(self) -> list[ApprovalRequired]:
+    def pending_approvals(self) -> list[ApprovalRequired]:
         """Return what waits for an answer."""
         return [ApprovalRequired(id=id, request=request) for id, request in self.waiting.items()]
 
@@ -136,10 +136,10 @@ class Progress:
         if event.run_id == self.run:
             self._rewind()
         else:
-            self.__dict__.update(Progress(started=self.now, now=self.now, last_seq=self.last_seq).__dict__)
+            self.__dict__.update(RunView(started=self.now, now=self.now, last_seq=self.last_seq).__dict__)
         self.finished = None
         self.thread, self.run = event.thread_id, event.run_id
-        self.task, self.repo = clean(data.task), data.repo
+        self.task, self.repo = sanitize(data.task), data.repo
         self.base = data.base or self.base
 
     def _rewind(self) -> None:
@@ -169,7 +169,7 @@ class Progress:
         row.tail = ""
         if data.error:
             row.look = "failed"
-            row.notes.append(first(data.error, 300))
+            row.notes.append(first_line(data.error, 300))
         elif row.look in ("running", "planned"):
             row.look = "done"
 
@@ -177,56 +177,56 @@ class Progress:
         self.plan = data.plan
         planner = next((row for row in reversed(self.rows) if row.node == "planner"), None)
         if planner:
-            planner.outcome = count(len(data.plan["steps"]), "step")
+            planner.outcome = pluralize(len(data.plan["steps"]), "step")
             if data.fallback and "no usable plan" not in planner.notes:
                 planner.notes.append("no usable plan: one step carries the task")
         self.rows = [row for row in self.rows if row.look != "planned"]
         known = {row.step for row in self.rows if row.step}
         for step in data.plan["steps"]:
             if step["id"] not in known:
-                title = line(step["description"])
-                self.rows.append(Row(line(step["agent"]), step["id"], title))
+                title = one_line(step["description"])
+                self.rows.append(Row(one_line(step["agent"]), step["id"], title))
 
     def _edit(self, row: Row, data: FilesEdited) -> None:
-        names = [line(file.path) for file in data.files]
+        names = [one_line(file.path) for file in data.files]
         shown = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
-        row.outcome = f"{lines_changed(data.added, data.removed)} {shown}"
-        row.notes += [f"{line(file.path)}: {line(how)}" for file in data.files for how in file.placed]
+        row.outcome = f"{format_change(data.added, data.removed)} {shown}"
+        row.notes += [f"{one_line(file.path)}: {one_line(how)}" for file in data.files for how in file.placed]
 
     def _check(self, row: Row, data: CheckFinished) -> None:
         self.check = data
         row.outcome = f"{data.passed} passed" + (f", {data.failed} failed" if data.failed else "")
         if not data.green:
             row.look = "failed"
-            row.notes += told(data)
+            row.notes += check_problems(data)
 
     def _verdict(self, row: Row, data: VerdictGiven) -> None:
         self.verdict = data
         row.outcome = data.verdict
         if data.verdict == "FAIL":
             row.look = "failed"
-            row.notes += [first(reason, 300) for reason in data.reasons]
+            row.notes += [first_line(reason, 300) for reason in data.reasons]
 
     def _retry(self, row: Row, data: Retried) -> None:
         self.retries += 1
         row.tail = ""
         wait = f", again in {data.wait_seconds:.0f}s" if data.wait_seconds >= 1 else ""
-        of = f" ({line(data.model)})" if data.model else ""
-        row.notes.append(f"retry {data.attempt}: {first(data.reason, 200)}{of}{wait}")
+        of = f" ({one_line(data.model)})" if data.model else ""
+        row.notes.append(f"retry {data.attempt}: {first_line(data.reason, 200)}{of}{wait}")
 
     def _error(self, event: Event, data: ErrorReported) -> None:
         if event.node is None:
             self.errors.append(data)
             return
         row = self.row(event)
-        row.notes.append(first(data.message, 300))
+        row.notes.append(first_line(data.message, 300))
         if data.kind != "warning":
             row.look = "failed"
 
     def _answered(self, data: ApprovalResolved) -> None:
         self.waiting.pop(data.id, None)
-        said = ANSWERED.get(data.decision, line(data.decision)) + (
-            f": {first(data.reason)}" if data.reason else ""
+        said = ANSWERED.get(data.decision, one_line(data.decision)) + (
+            f": {first_line(data.reason)}" if data.reason else ""
         )
         for row in self.rows:
             if row.look == "asks":
@@ -244,12 +244,12 @@ class Progress:
                 row.outcome = "not run"
 
 
-def recalled(data: MemoryRecalled) -> str:
+def describe_recall(data: MemoryRecalled) -> str:
     """Return what memory had, in one line, and how far the index was where it was not whole."""
-    places, files = count(len(data.files), "place"), count(len(set(data.files)), "file")
+    places, files = pluralize(len(data.files), "place"), pluralize(len(set(data.files)), "file")
     found = [f"{places} in {files}"] if data.files else []
     if data.episodes:
-        found.append(count(len(data.episodes), "earlier task"))
+        found.append(pluralize(len(data.episodes), "earlier task"))
     return f"{' and '.join(found) or 'nothing'}{_state(data.index)}"
 
 
@@ -261,10 +261,12 @@ def _state(index: IndexState) -> str:
     return "" if index.embedded >= 1 else f" (index {index.embedded:.0%})"
 
 
-def told(data: CheckFinished) -> list[str]:
+def check_problems(data: CheckFinished) -> list[str]:
     """Return what is wrong by a check: its problems, and the failing cases that they do not name."""
-    problems = [first(problem, 200) for problem in data.problems]
-    cases = [line(str(case.get("id", "?"))) for case in data.cases if case.get("head") in ("failed", "error")]
+    problems = [first_line(problem, 200) for problem in data.problems]
+    cases = [
+        one_line(str(case.get("id", "?"))) for case in data.cases if case.get("head") in ("failed", "error")
+    ]
     return problems + [
         f"failed: {case}" for case in cases if not any(case in problem for problem in problems)
     ]

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from nodes.events import Event
 from nodes.state import Options, Plan
-from server.cli.views.format import clock, count, first, line, money
+from server.cli.views.format import first_line, format_duration, format_price, one_line, pluralize
 from server.cli.views.row import Look, Row
-from server.cli.views.run_view import Progress
+from server.cli.views.run_view import RunView
 
 GLYPHS: dict[Look, tuple[str, str, str]] = {
     "planned": ("·", ".", "dim"),
@@ -28,7 +28,7 @@ GLYPHS: dict[Look, tuple[str, str, str]] = {
 class Terminal:
     """Shows a run as it goes, on a terminal that can move its cursor. `tick` moves the clock."""
 
-    def __init__(self, console: Console, progress: Progress, options: Options | None = None) -> None:
+    def __init__(self, console: Console, progress: RunView, options: Options | None = None) -> None:
         self.progress = progress
         self._console = console
         self._titled = False
@@ -52,7 +52,7 @@ class Terminal:
 
     def show(self, event: Event) -> None:
         """Take in one event; the next tick draws it."""
-        self.progress.take(event)
+        self.progress.apply(event)
         self._entitle()
         self._settle()
 
@@ -60,8 +60,8 @@ class Terminal:
         """Print once what is being done, as soon as that is known."""
         if self.progress.run and not self._titled:
             self._titled = True
-            name = line(self.progress.thread)
-            task = Text(first(self.progress.task, self._console.width - len(name) - 2), style="bold")
+            name = one_line(self.progress.thread)
+            task = Text(first_line(self.progress.task, self._console.width - len(name) - 2), style="bold")
             self._console.print(Text.assemble((name, "cyan"), "  ", task))
 
     def tick(self, now: float) -> None:
@@ -83,13 +83,13 @@ class Terminal:
             elif not leaving:
                 break
             if row.shown and (row.look != "planned" or row.outcome):
-                self._console.print(row_of(row, self.progress))
+                self._console.print(render_row(row, self.progress))
 
 
 class Frame:
     """What moves: the rows that are not over, and a line of sums below them."""
 
-    def __init__(self, progress: Progress, options: Options, spinner: Spinner, printed: set[Row]) -> None:
+    def __init__(self, progress: RunView, options: Options, spinner: Spinner, printed: set[Row]) -> None:
         self._progress, self._options, self._spinner, self._printed = progress, options, spinner, printed
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -98,9 +98,9 @@ class Frame:
         rows, hidden = _fit(rows, room)
         tails = _share(rows, room - len(rows))
         for row in rows:
-            yield row_of(row, self._progress, self._spinner, tails.get(row, 0))
+            yield render_row(row, self._progress, self._spinner, tails.get(row, 0))
         if hidden:
-            yield Text(f"             … and {count(hidden, 'more step')}", style="dim")
+            yield Text(f"             … and {pluralize(hidden, 'more step')}", style="dim")
         yield from self._sums()
 
     def _sums(self) -> Iterator[RenderableType]:
@@ -109,24 +109,24 @@ class Frame:
             yield Text("  starting …", style="dim")
             return
         spent, tokens = progress.now - progress.started, f"{progress.tokens:,}"
-        price = "price unknown" if progress.unpriced and not progress.cost else money(progress.cost)
+        price = "price unknown" if progress.unpriced and not progress.cost else format_price(progress.cost)
         parts = [
-            clock(spent) + _of(limits.max_run_seconds and clock(limits.max_run_seconds)),
+            format_duration(spent) + _of(limits.max_run_seconds and format_duration(limits.max_run_seconds)),
             tokens + _of(limits.max_tokens and f"{limits.max_tokens:,}") + " tokens",
-            price + _of(limits.max_cost_usd and money(limits.max_cost_usd)),
+            price + _of(limits.max_cost_usd and format_price(limits.max_cost_usd)),
         ]
         if progress.retries:
-            parts.append(count(progress.retries, "retry", "retries"))
+            parts.append(pluralize(progress.retries, "retry", "retries"))
         yield Text("  " + " · ".join(parts), style="dim", no_wrap=True, overflow="ellipsis")
         if progress.waiting:
             yield Text(" WAITING FOR YOUR ANSWER ", style="bold black on yellow")
 
 
-def spent(progress: Progress) -> str:
+def spent(progress: RunView) -> str:
     """Return what the run has cost so far, as far as prices are known."""
     if not progress.unpriced:
-        return money(progress.cost)
-    return f"{money(progress.cost)} and more, a price is unknown" if progress.cost else "price unknown"
+        return format_price(progress.cost)
+    return f"{format_price(progress.cost)} and more, a price is unknown" if progress.cost else "price unknown"
 
 
 def _of(limit: object) -> str:
@@ -149,7 +149,7 @@ def _share(rows: list[Row], room: int) -> dict[Row, int]:
     return {row: each for row in streaming}
 
 
-def row_of(row: Row, progress: Progress, spinner: Spinner | None = None, tail: int = 0) -> RenderableType:
+def render_row(row: Row, progress: RunView, spinner: Spinner | None = None, tail: int = 0) -> RenderableType:
     """Draw one row: sign, bracket of its group, agent, what it does, what came of it, how long it took."""
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(width=1)
@@ -162,8 +162,8 @@ def row_of(row: Row, progress: Progress, spinner: Spinner | None = None, tail: i
     style = GLYPHS[row.look][2]
     sign: RenderableType = spinner if running and spinner else _Sign(row.look)
     name = Text(row.node, style="bold" if running else "dim" if row.look == "planned" else "")
-    time = clock(seconds) if seconds is not None else ""
-    grid.add_row(sign, bracket(progress.plan, row.step), name, _Deed(row, style), time)
+    time = format_duration(seconds) if seconds is not None else ""
+    grid.add_row(sign, group_bracket(progress.plan, row.step), name, _Deed(row, style), time)
     for note in row.notes[-2:] if spinner else row.notes[:12]:
         grid.add_row(
             "", "", "", Text(note, style="red" if row.look == "failed" else "yellow", overflow="fold"), ""
@@ -209,7 +209,7 @@ class _Deed:
         yield title
 
 
-def bracket(plan: Plan | None, step: str | None) -> str:
+def group_bracket(plan: Plan | None, step: str | None) -> str:
     """Return the piece of the bracket that holds together the steps which run at once."""
     steps = plan["steps"] if plan else []
     group = next((one["group"] for one in steps if one["id"] == step), None)
