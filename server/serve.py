@@ -135,7 +135,7 @@ def _warm(supervisor: Supervisor) -> None:
     Its sweeps through the libraries would halt all readers for 0.4 s every few seconds.
     """
     resources = supervisor.runner.resources
-    resources.models.warm()
+    resources.models.preload()
     if resources.memory:
         with suppress(VectorsUnavailable):  # whoever searches is told
             load()

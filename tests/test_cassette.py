@@ -13,7 +13,7 @@ from langchain_core.messages import HumanMessage
 
 from memory.records.journal import BudgetSpent, Journal
 from nodes.events import ErrorReported, Payload
-from nodes.llm.cassette import Exchange, Replay, record
+from nodes.llm.cassette import Exchange, ReplayModel, record
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.models import Call, open_models
 from nodes.state import Options
@@ -130,6 +130,6 @@ async def test_a_damaged_tape_is_refused_by_file_and_line(damage: str, tape: Pat
 
 async def test_a_replay_arrives_in_pieces_whose_sum_is_the_reply() -> None:
     text = "  def f():\n\n\treturn 1  \n\n"
-    replay = Replay(exchange=Exchange.model_validate_json(line(reply=text)))
+    replay = ReplayModel(exchange=Exchange.model_validate_json(line(reply=text)))
     pieces = [str(chunk.text) async for chunk in replay.astream([HumanMessage("x")])]
     assert "".join(pieces) == text and len([piece for piece in pieces if piece]) == 5

@@ -164,7 +164,7 @@ async def test_a_dropped_stream_is_asked_again_and_what_came_of_it_counts(
 ) -> None:
     desk.on("", "word " * 40, drop=True, times=1).on("", "whole")
     assert (await ask(models, "Hello", notes)).text == "whole"
-    assert "not completed" in notes.of("retry")[0]["reason"]
+    assert "incomplete chunked read" in notes.of("retry")[0]["reason"]
     (usage,) = await journal.completions.usage("r")
     assert usage.calls == 2
     assert usage.output_tokens == 1 + len("word" + " word" * 19) // 4 + 1

@@ -1,1 +1,1 @@
-"""Models answer calls: by mode and agent, within a budget, through retries, each paid for once."""
+"""Language models: providers, prices, budgets, retries, and recordings of replies."""

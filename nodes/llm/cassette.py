@@ -1,4 +1,4 @@
-"""Record and replay: a cassette is JSON Lines, one exchange a line, found by agent, step and ordinal."""
+"""Cassettes: recorded exchanges with models as JSON Lines, found by agent, step and ordinal."""
 
 import asyncio
 import json
@@ -16,11 +16,13 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import BaseModel, ValidationError
 
+from nodes.validation import faults_of
+
 PIECE = re.compile(r"\s*\S+|\s+$")
 
 
-class Usage(BaseModel):
-    """What the exchange took when it was recorded; a cost of None is charged as nothing."""
+class RecordedUsage(BaseModel):
+    """Usage at recording time. A cost of None is charged as nothing."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -38,58 +40,57 @@ class Exchange(BaseModel):
     model: str
     messages: list[dict[str, str]]
     reply: str
-    usage: Usage = Usage()
+    usage: RecordedUsage = RecordedUsage()
 
 
 class CassetteError(Exception):
-    """The cassette cannot be read; the message names file and line."""
+    """The cassette cannot be read. The message names file and line."""
 
 
 class Cassette:
-    """A recording, whole in memory; it may hold several runs."""
+    """A cassette in memory. It may hold several runs. Raises CassetteError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._by_call: dict[tuple[str, str, int], list[Exchange]] = {}
-        for exchange in _lines(path):
+        for exchange in _read(path):
             call = (exchange.agent, exchange.step, exchange.ordinal)
             self._by_call.setdefault(call, []).append(exchange)
 
     def find(self, agent: str, step: str, ordinal: int, prompt_hash: str) -> Exchange | None:
-        """The call's exchange: of several the one with the same prompt, else the last; None past the end."""
+        """Return the call's last exchange with the same prompt, else its last one. None if there is none."""
         recorded = self._by_call.get((agent, step, ordinal), [])
         same = [exchange for exchange in recorded if exchange.prompt_hash == prompt_hash]
         return next(reversed(same or recorded), None)
 
 
-def _lines(path: Path) -> Iterator[Exchange]:
+def _read(path: Path) -> Iterator[Exchange]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CassetteError(f"the cassette {path} cannot be read: {error}; mend LLM_CASSETTE") from error
-    for number, line in enumerate(text.split("\n"), start=1):
+        raise CassetteError(f"the cassette {path} cannot be read: {error}; check LLM_CASSETTE") from error
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would also split at U+2028
         if line.strip():
             try:
                 yield Exchange.model_validate_json(line)
             except ValidationError as error:
-                why = error.errors()[0]
-                where = ".".join(map(str, why["loc"])) or "the line"
-                raise CassetteError(f"the cassette {path}, line {number}: {where}: {why['msg']}") from error
+                fault = faults_of(error)[0]
+                raise CassetteError(f"the cassette {path}, line {number}: {fault}") from error
 
 
 def record(path: Path, exchange: Mapping[str, Any]) -> None:
-    """Append one exchange in a single write, so that runs may share the file. Blocks; raises OSError."""
+    """Append one exchange. Blocks. Raises OSError."""
     line = json.dumps(exchange, ensure_ascii=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(handle, line.encode())
+        os.write(handle, line.encode())  # one write, so that lines of parallel runs do not mix
     finally:
         os.close(handle)
 
 
-class Replay(BaseChatModel):
-    """A chat model that says one recorded reply, streamed in pieces as a provider's would be."""
+class ReplayModel(BaseChatModel):
+    """A chat model that answers with one recorded reply, streamed in pieces."""
 
     exchange: Exchange
     streaming: bool = False
@@ -99,19 +100,18 @@ class Replay(BaseChatModel):
     def _llm_type(self) -> str:
         return "replay"
 
-    def _pieces(self) -> Iterator[ChatGenerationChunk]:
-        used = self.exchange.usage
-        total = used.input_tokens + used.output_tokens
+    def _chunks(self) -> Iterator[ChatGenerationChunk]:
         for piece in PIECE.findall(self.exchange.reply):
             yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+        used = self.exchange.usage
         usage = UsageMetadata(
-            input_tokens=used.input_tokens, output_tokens=used.output_tokens, total_tokens=total
+            input_tokens=used.input_tokens,
+            output_tokens=used.output_tokens,
+            total_tokens=used.input_tokens + used.output_tokens,
         )
-        end = AIMessageChunk(content="", usage_metadata=usage, response_metadata=self._metadata())
-        yield ChatGenerationChunk(message=end)
-
-    def _metadata(self) -> dict[str, Any]:
-        return {"finish_reason": "stop", "recorded_cost_usd": self.exchange.usage.cost_usd or 0.0}
+        metadata = {"finish_reason": "stop", "recorded_cost_usd": used.cost_usd or 0.0}
+        last = AIMessageChunk(content="", usage_metadata=usage, response_metadata=metadata)
+        yield ChatGenerationChunk(message=last)
 
     async def _astream(
         self,
@@ -120,7 +120,8 @@ class Replay(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **_: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in self._pieces():
+        for chunk in self._chunks():
+            # A sleep of 0 lets other tasks run, as a real stream would.
             await asyncio.sleep(1 / self.pieces_per_second if self.pieces_per_second else 0)
             yield chunk
 
@@ -131,4 +132,4 @@ class Replay(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **_: Any,
     ) -> ChatResult:
-        return generate_from_stream(self._pieces())
+        return generate_from_stream(self._chunks())

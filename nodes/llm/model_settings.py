@@ -1,4 +1,4 @@
-"""What models need of the settings, and which model an agent gets in which mode."""
+"""Settings of models, and the choice of a model for each agent and mode."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,14 +11,15 @@ Mode = Literal["litellm", "openai", "deepseek", "local", "replay"]
 
 
 class ModelError(Exception):
-    """No key, no server, or a provider that failed after retries and fallback; says what to do next."""
+    """No model can answer: no key, no server, or failures after all retries. The message says what to do."""
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Values that the graph fills in. `explicit` names the agents, and `default`, whose model the user set.
+    """Model settings, filled in by `graph`.
 
-    `keys` are API keys by the variable that holds them; `secrets` are texts that no message may show.
+    `explicit` names the agents, and `default`, whose model the user set. `keys` maps variables to API keys.
+    `secrets` are texts that no message may show.
     """
 
     mode: Mode = "litellm"
@@ -39,36 +40,36 @@ class ModelSettings:
     replay_pieces_per_second: float = 0.0
 
     def model_of(self, agent: Agent) -> str:
-        """The model an agent uses: LLM_MODEL above all, else its own where the mode serves it."""
+        """Return the model of an agent: LLM_MODEL if set, else its own if the mode serves it."""
         if self.model:
             return self._served(self.model)
         return self._in_mode(agent, self.agents.get(agent, self.default_model))
 
     @property
     def fallback(self) -> str:
-        """The model that steps in when another keeps failing."""
+        """The model that replaces one that keeps failing."""
         return self._in_mode("default", self.default_model)
 
     @property
     def only_openai(self) -> bool:
-        """Whether every agent's model is hosted by OpenAI, so that it sees the code in any case."""
+        """Whether OpenAI hosts every agent's model, and so sees the code in any case."""
         if self.mode == "openai":
             return True
         names = [self.model_of(agent) for agent in self.agents]
         return self.mode == "litellm" and bool(names) and all(_provider(name) == "openai" for name in names)
 
     def _in_mode(self, role: str, name: str) -> str:
-        """A default that belongs to another provider gives way to the mode's own model."""
+        """Return `name`, or the mode's own model if `name` is a default of another provider."""
         if self.mode in ("litellm", "replay") or role in self.explicit or _provider(name) == self.mode:
             return self._served(name)
         own = {"local": self.local_model, "deepseek": "deepseek-chat"}
         return own.get(self.mode) or self._served(self.default_model)
 
     def _served(self, name: str) -> str:
-        """The name as the mode's server knows it, without the provider that the mode implies."""
+        """Return the name that the mode's server knows, without the provider that the mode implies."""
         return name.removeprefix(f"{self.mode}/") if self.mode in ("openai", "deepseek") else name
 
 
 def _provider(name: str) -> str:
-    """The provider that a LiteLLM model name belongs to; a bare name is OpenAI's."""
+    """Return the provider of a LiteLLM model name. A bare name is OpenAI's."""
     return name.partition("/")[0] if "/" in name else "openai"

@@ -1,4 +1,4 @@
-"""What models cost: LiteLLM's price map, read as data because importing LiteLLM takes seconds."""
+"""Prices of models from LiteLLM's price map, read as data because importing LiteLLM takes seconds."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ PRICE_MAP = "model_prices_and_context_window_backup.json"
 
 @dataclass(frozen=True)
 class Price:
-    """USD a token; `cached_input` is for prompt tokens that the provider had in its cache."""
+    """USD per token. `cached_input` is for prompt tokens that the provider had in its cache."""
 
     input: float
     output: float
@@ -20,7 +20,7 @@ class Price:
     max_output_tokens: int | None = None
 
     def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
-        """The price of one call; `cached_tokens` are among the input tokens."""
+        """Return the price of one call. `cached_tokens` are among the input tokens."""
         fresh = max(0, input_tokens - cached_tokens)
         return fresh * self.input + cached_tokens * self.cached_input + output_tokens * self.output
 
@@ -29,15 +29,14 @@ FREE = Price(0.0, 0.0, 0.0)
 
 
 def price_of(model: str) -> Price | None:
-    """The price of `model` or `provider/model`, None where the map does not know it."""
+    """Return the price of `model` or `provider/model`, None if the map does not have it."""
     provider, _, name = model.rpartition("/")
     entry = _price_map().get(model)
-    if (
-        entry is None
-        and provider
-        and (plain := _price_map().get(name, {})).get("litellm_provider") == provider
-    ):
-        entry = plain
+    if entry is None and provider:
+        entry = _price_map().get(name)
+        # The map lists a provider's own models without its name.
+        if entry and entry.get("litellm_provider") != provider:
+            return None
     if not entry or "input_cost_per_token" not in entry:
         return None
     price, longest = entry["input_cost_per_token"], entry.get("max_output_tokens")
@@ -55,6 +54,6 @@ def _price_map() -> dict[str, dict[str, Any]]:
     folders = (spec and spec.submodule_search_locations) or []
     for path in (Path(folder, PRICE_MAP) for folder in folders):
         if path.is_file():
-            found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-            return found
+            prices: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+            return prices
     return {}

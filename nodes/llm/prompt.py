@@ -1,4 +1,4 @@
-"""A prompt as it is sent, hashed and counted, and the listener that counts what comes back."""
+"""A prompt as it is sent, and a callback that measures the reply."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from memory.records.completions import Spent
 from nodes.llm.prices import Price
 
 BYTES_PER_TOKEN = 4
-"""The usual rule of thumb, for prompts until the provider has counted, and for replies that broke off."""
+"""The usual estimate, for prompts that no provider has counted yet, and for replies that broke off."""
 
 ROLES = {"human": "user", "ai": "assistant"}
 
@@ -28,7 +28,7 @@ class Prompt:
 
     @cached_property
     def wire(self) -> list[dict[str, str]]:
-        """Roles and contents, as OpenAI's protocol names them."""
+        """Roles and contents in OpenAI's protocol."""
         return [
             {"role": ROLES.get(message.type, message.type), "content": str(message.text)}
             for message in self.messages
@@ -36,39 +36,40 @@ class Prompt:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the wire. The model stays out: a reply that was paid for outlives a change of model."""
+        """SHA-256 of the wire. The model is left out, so a paid reply outlives a change of model."""
         return hashlib.sha256(json.dumps(self.wire, ensure_ascii=False).encode()).hexdigest()
 
     @cached_property
     def tokens(self) -> int:
         """An estimate of the prompt's length."""
-        return sum(_tokens(message["content"]) + 4 for message in self.wire)
+        return sum(_tokens(message["content"]) + 4 for message in self.wire)  # 4 for the frame of a message
 
 
-class Listener(BaseCallbackHandler):
-    """Hears one reply arrive, so that what came of a broken one can be counted."""
+class ReplyListener(BaseCallbackHandler):
+    """Collects the text of one reply while it streams, so that a broken reply can be counted."""
 
-    run_inline = True
+    run_inline = True  # else LangChain runs callbacks in a thread, and the last pieces may come too late
 
     def __init__(self, prompt: Prompt, price: Price | None) -> None:
         self.text = ""
         self._prompt = prompt
         self._price = price
-        self._began = time.monotonic()
+        self._start = time.monotonic()
 
     def on_llm_new_token(self, token: Any, **_: Any) -> None:
-        """LangChain's callback for a piece of text, or of blocks."""
+        """Receive a piece of text, or of content blocks, from LangChain."""
         self.text += token if isinstance(token, str) else json.dumps(token)
 
     def spent(self, message: AIMessage | None = None) -> Spent:
-        """What the call took: as the provider counted in `message`, else by estimate."""
+        """Return the usage that the provider counted in `message`, else an estimate."""
         used: Any = (message and message.usage_metadata) or {}
-        taken = used.get("input_tokens") or self._prompt.tokens
-        given = used.get("output_tokens") or _tokens(self.text)
+        input_tokens = used.get("input_tokens") or self._prompt.tokens
+        output_tokens = used.get("output_tokens") or _tokens(self.text)
         cached = used.get("input_token_details", {}).get("cache_read") or 0
-        cost = self._price.cost(taken, given, cached) if self._price else None
-        recorded = message.response_metadata.get("recorded_cost_usd") if message else None
-        return Spent(taken, given, cost if recorded is None else recorded, time.monotonic() - self._began)
+        cost = message.response_metadata.get("recorded_cost_usd") if message else None
+        if cost is None and self._price:
+            cost = self._price.cost(input_tokens, output_tokens, cached)
+        return Spent(input_tokens, output_tokens, cost, time.monotonic() - self._start)
 
 
 def _tokens(text: str) -> int:

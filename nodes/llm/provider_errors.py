@@ -1,32 +1,37 @@
-"""What a provider's failure means: try again, or tell a person. Read by shape: no client is imported."""
+"""Errors of model providers, sorted into those worth a retry and those that a person must fix.
+
+Errors are recognised by their attributes and class names, so that no client library is imported for this.
+"""
 
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from nodes.llm.model_settings import ModelError
 
 LONGEST_WAIT = 60.0
-"""Seconds of Retry-After beyond which another model is asked instead."""
+"""Seconds of Retry-After beyond which the fallback model is called instead."""
 
-RETRIED = {408, 409, 425, 429}
-LOST = {"APIError", "APIConnectionError", "TransportError", "TimeoutError", "OSError"}
+RETRIED_STATUSES = {408, 409, 425, 429}
+CONNECTION_ERRORS = {"APIError", "APIConnectionError", "TransportError", "TimeoutError", "OSError"}
 UNREACHED = {"ConnectError", "ConnectTimeout", "ConnectionRefusedError"}
-BENEATH = {"ClientConnectorError", "ConnectionTimeoutError", "ConnectionRefusedError"}
-"""The same in aiohttp's words. Its adapter for httpx calls whatever breaks a connection a ConnectTimeout."""
+"""Errors of httpx that mean that no connection was made."""
+
+UNREACHED_BY_AIOHTTP = {"ClientConnectorError", "ConnectionTimeoutError", "ConnectionRefusedError"}
+"""The same errors in aiohttp, which LiteLLM uses."""
 
 TOO_LONG = re.compile(
     r"context.{0,10}(length|window)|maximum context|prompt is too long|too many tokens", re.I
 )
 
 
-class Trouble(Exception):
-    """A failure that another attempt, or another model, may mend.
+class ProviderError(Exception):
+    """A failure that a retry or another model may get past.
 
-    `billed` when the provider may have read the prompt; `hopeless` when waiting for this model is no use.
+    `billed` is true if the provider may have read the prompt. `hopeless` is true if a retry would not help.
     """
 
     def __init__(
@@ -37,24 +42,26 @@ class Trouble(Exception):
         self.hopeless = hopeless or (retry_after or 0.0) > LONGEST_WAIT
 
 
-def understood(error: Exception, agent: str, model: str, secrets: Sequence[str]) -> Trouble | ModelError:
-    """What a chat model raised, as one of the two."""
-    if isinstance(error, Trouble | ModelError):
+def classify(error: Exception, agent: str, model: str, secrets: Sequence[str]) -> ProviderError | ModelError:
+    """Convert whatever a chat model raised."""
+    if isinstance(error, ProviderError | ModelError):
         return error
     status = getattr(error, "status_code", None)
     cause = _cause(error, secrets)
     if isinstance(status, int):
-        if status in RETRIED or status >= 500:
-            return Trouble(
+        if status in RETRIED_STATUSES or status >= 500:
+            return ProviderError(
                 f"HTTP {status}: {cause}",
                 retry_after=_retry_after(error),
-                billed=status == 408,
+                billed=status == 408,  # the provider gave up while it worked on the prompt
                 hopeless=_body(error).get("code") == "insufficient_quota",
             )
         return ModelError(_refusal(status, cause, agent, model))
-    if _names(error) & LOST or isinstance(error, json.JSONDecodeError):
-        return Trouble(f"{type(error).__name__}: {cause}", billed=_reached(_chain_names(error)))
-    return ModelError(f"{agent}: the answer of {model} cannot be read ({type(error).__name__}: {cause})")
+    names = {kind.__name__ for kind in type(error).__mro__}
+    # OpenAI's client raises JSONDecodeError for a chunk that a broken stream cut in half.
+    if names & CONNECTION_ERRORS or isinstance(error, json.JSONDecodeError):
+        return ProviderError(f"{type(error).__name__}: {cause}", billed=_was_sent(error))
+    return ModelError(f"{agent}: the reply of {model} cannot be read ({type(error).__name__}: {cause})")
 
 
 def _refusal(status: int, cause: str, agent: str, model: str) -> str:
@@ -71,7 +78,7 @@ def _refusal(status: int, cause: str, agent: str, model: str) -> str:
 
 
 def _cause(error: Exception, secrets: Sequence[str]) -> str:
-    """The provider's own words: one short printable line without secrets."""
+    """Return the provider's message as one short printable line without secrets."""
     text = str(_body(error).get("message") or error or type(error).__name__)
     for secret in secrets:
         text = text.replace(secret, "***")
@@ -80,13 +87,13 @@ def _cause(error: Exception, secrets: Sequence[str]) -> str:
 
 
 def _body(error: Exception) -> dict[str, Any]:
-    """The `error` object of OpenAI's wire, which other providers' clients imitate."""
+    """Return the `error` object of OpenAI's protocol. Clients of other providers imitate it."""
     body = getattr(error, "body", None)
     return body if isinstance(body, dict) else {}
 
 
 def _retry_after(error: Exception) -> float | None:
-    """Seconds that a Retry-After header asks for, given as a number or a date."""
+    """Return the seconds of a Retry-After header, which holds a number or a date."""
     headers = getattr(getattr(error, "response", None), "headers", None)
     value = (headers or getattr(error, "litellm_response_headers", None) or {}).get("retry-after")
     if not value:
@@ -101,19 +108,14 @@ def _retry_after(error: Exception) -> float | None:
         return None
 
 
-def _names(error: BaseException) -> set[str]:
-    return {kind.__name__ for kind in type(error).__mro__}
+def _was_sent(error: Exception) -> bool:
+    """Return whether the prompt may have reached the provider, judged by the error and its causes."""
+    names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
+    # LiteLLM reports a reset of an open connection as httpx's ConnectError, so aiohttp's own error decides.
+    return not names & (UNREACHED_BY_AIOHTTP if "ClientConnectionError" in names else UNREACHED)
 
 
-def _reached(names: set[str]) -> bool:
-    """Whether the prompt may have arrived, by the names of all kinds of error in the chain."""
-    return not names & (BENEATH if "ClientConnectionError" in names else UNREACHED)
-
-
-def _chain_names(error: BaseException | None) -> set[str]:
-    """The names of all kinds of error in a chain of causes."""
-    names: set[str] = set()
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
-        names |= _names(error)
+        yield error
         error = error.__cause__ or error.__context__
-    return names
