@@ -159,6 +159,20 @@ async def test_a_busy_or_broken_provider_is_asked_again_visibly_and_not_paid_for
     assert [usage.calls for usage in await journal.completions.usage("r")] == [1]
 
 
+@pytest.mark.parametrize(
+    ("status", "billed"), [(408, True), (409, False), (425, False), (502, False), (504, False)]
+)
+async def test_only_a_provider_that_gave_up_at_work_is_paid_for_its_failure(
+    status: int, billed: bool, desk: Desk, models: Models, journal: Journal, notes: Notes
+) -> None:
+    desk.on("", "later", status=status, times=1, headers={"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"})
+    desk.on("", "done")
+    assert (await ask(models, "Hello", notes)).text == "done"
+    (retry,) = notes.of("retry")
+    assert retry["wait_seconds"] == 0.0, "the date that Retry-After names is past"
+    assert [usage.calls for usage in await journal.completions.usage("r")] == [1 + billed]
+
+
 async def test_a_dropped_stream_is_asked_again_and_what_came_of_it_counts(
     desk: Desk, models: Models, journal: Journal, notes: Notes
 ) -> None:
@@ -346,6 +360,11 @@ asyncio.run(main())
         ("local", {}, ["qwen"] * 4),
         ("local", {"explicit": frozenset({"coder"})}, ["qwen", DEFAULTS["coder"], "qwen", "qwen"]),
         ("local", {"model": "org/big"}, ["org/big"] * 3 + ["qwen"]),
+        ("local", {"model": "openai/gpt-4o"}, ["openai/gpt-4o"] * 3 + ["qwen"]),
+        ("openai", {"model": "openai/gpt-5"}, ["gpt-5"] * 3 + ["gpt-4o"]),
+        ("litellm", {"default_model": "groq/llama"}, [*DEFAULTS.values(), "groq/llama"]),
+        ("deepseek", {"explicit": frozenset({"planner"})}, ["gpt-4o", *["deepseek-chat"] * 3]),
+        ("replay", {"default_model": "openai/gpt-4o"}, [*DEFAULTS.values(), "openai/gpt-4o"]),
         ("deepseek", {"model": "deepseek/deepseek-reasoner"}, ["deepseek-reasoner"] * 3 + ["deepseek-chat"]),
     ],
 )
@@ -354,6 +373,23 @@ def test_each_agent_gets_a_model_that_its_mode_serves(
 ) -> None:
     settings = ModelSettings(**{"mode": mode, "agents": DEFAULTS, "local_model": "qwen", **changes})
     assert [settings.model_of(agent) for agent in DEFAULTS] + [settings.fallback] == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "agents", "only"),
+    [
+        ("openai", DEFAULTS, True),
+        ("litellm", DEFAULTS, False),
+        ("litellm", {"planner": "gpt-4o", "coder": "openai/gpt-5"}, True),
+        ("litellm", {}, False),
+        ("local", {"planner": "gpt-4o"}, False),
+        ("deepseek", {"planner": "gpt-4o"}, False),
+    ],
+)
+def test_code_goes_to_openai_s_embedder_only_if_openai_sees_it_anyway(
+    mode: Any, agents: dict[Agent, str], only: bool
+) -> None:
+    assert ModelSettings(mode=mode, agents=agents).only_openai is only
 
 
 def free_port() -> int:
@@ -422,14 +458,16 @@ async def main():
         call = Call("r", "coder", "s1", 0)
         publish = lambda payload: notes.append((payload.type, payload.model_dump()))
         reply = await models.complete(call, [HumanMessage("Hello")], Options(), publish)
+    (usage,) = await journal.completions.usage("r")
     await journal.aclose()
-    json.dump({"reply": vars(reply), "notes": notes}, sys.stdout)
+    json.dump({"reply": vars(reply), "notes": notes, "calls": usage.calls}, sys.stdout)
 asyncio.run(main())
 """
 
 
 def test_litellm_serves_any_provider_and_leaves_stdout_alone(desk: Desk, tmp_path: Path) -> None:
-    desk.on("", "no", status=500, times=1).on("", "one two three four", drop=True, times=1).on("", "yes")
+    desk.on("", "no", status=500, times=1).on("", "one two three four", drop=True, times=1)
+    desk.on("", "", status=503, times=1).on("", "nothing", drop=True, times=1).on("", "yes")
     env = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     env |= {"PYTHONPATH": str(ROOT), "OPENAI_BASE_URL": desk.url, "OPENAI_API_BASE": desk.url}
     command = [sys.executable, "-c", LITELLM, f"sqlite:///{tmp_path / 'litellm.db'}"]
@@ -440,7 +478,8 @@ def test_litellm_serves_any_provider_and_leaves_stdout_alone(desk: Desk, tmp_pat
         pytest.approx(3 * 2.5e-6 + 1e-5, rel=1),
     )
     kinds = [note[0] for note in said["notes"]]
-    assert kinds == ["error", "error", "retry", "retry", "budget"] and len(desk.requests) == 3
+    assert kinds == ["error", "error", *["retry"] * 4, "budget"] and len(desk.requests) == 5
+    assert said["calls"] == 3, "both dropped streams are billed, refusals are not"
     assert "GROQ_API_KEY for planner (groq/llama-3.3-70b-versatile)" in said["notes"][0][1]
     assert "OPENAI_API_KEY" not in said["notes"][0][1] and "unheard-of" in said["notes"][1][1]
 

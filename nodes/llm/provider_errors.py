@@ -6,7 +6,7 @@ Errors are recognised by their attributes and class names, so that no client lib
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -50,16 +50,19 @@ def classify(error: Exception, agent: str, model: str, secrets: Sequence[str]) -
     cause = _cause(error, secrets)
     if isinstance(status, int):
         if status in RETRIED_STATUSES or status >= 500:
+            # 408: the provider gave up while it worked. LiteLLM gives a broken connection the status 500.
+            broken = "TransportError" in _names(error)
             return ProviderError(
                 f"HTTP {status}: {cause}",
                 retry_after=_retry_after(error),
-                billed=status == 408,  # the provider gave up while it worked on the prompt
+                billed=status == 408 or (broken and _was_sent(error)),
                 hopeless=_body(error).get("code") == "insufficient_quota",
             )
         return ModelError(_refusal(status, cause, agent, model))
-    names = {kind.__name__ for kind in type(error).__mro__}
     # OpenAI's client raises JSONDecodeError for a chunk that a broken stream cut in half.
-    if names & CONNECTION_ERRORS or isinstance(error, json.JSONDecodeError):
+    if {kind.__name__ for kind in type(error).__mro__} & CONNECTION_ERRORS or isinstance(
+        error, json.JSONDecodeError
+    ):
         return ProviderError(f"{type(error).__name__}: {cause}", billed=_was_sent(error))
     return ModelError(f"{agent}: the reply of {model} cannot be read ({type(error).__name__}: {cause})")
 
@@ -109,13 +112,17 @@ def _retry_after(error: Exception) -> float | None:
 
 
 def _was_sent(error: Exception) -> bool:
-    """Return whether the prompt may have reached the provider, judged by the error and its causes."""
-    names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
+    """Return whether the prompt may have reached the provider."""
+    names = _names(error)
     # LiteLLM reports a reset of an open connection as httpx's ConnectError, so aiohttp's own error decides.
     return not names & (UNREACHED_BY_AIOHTTP if "ClientConnectionError" in names else UNREACHED)
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
+def _names(error: BaseException | None) -> set[str]:
+    """Return the class names of an error and its causes, base classes included."""
+    names: set[str] = set()
+    # The fallback is called while the first model's error is handled, and that one does not count here.
+    while error is not None and not isinstance(error, ProviderError):
+        names |= {kind.__name__ for kind in type(error).__mro__}
         error = error.__cause__ or error.__context__
+    return names
