@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The `autocode` command: a fence around our import names, then the command line.
+"""The `autocode` command: check our import names, then run the command line.
 
-It is installed as a script, not as an entry point: an entry point begins by importing `server`,
-which is too late when the `server` that Python finds is somebody else's.
+It is installed as a script. An entry point would import `server` first, and with it any foreign package
+of that name that Python finds.
 """
 
 import atexit
@@ -14,38 +14,38 @@ from pathlib import Path
 PACKAGES = ("graph", "nodes", "tools", "sandbox", "memory", "server")
 
 ENVIRONMENT = 5
-"""Exit code for what the user's environment must mend."""
+"""Exit code for faults of the environment, as in `server.cli.exit_codes`."""
 
 
-def strangers() -> dict[str, Path]:
-    """Packages of ours that Python would import from elsewhere, and from where; imports none of them."""
-    found = {name: place for name in PACKAGES if (place := _place(name))}
-    ours = next((place.parent for place in found.values() if _holds_all(place.parent)), None)
-    return {name: place for name, place in found.items() if place.parent != ours}
+def foreign_packages() -> dict[str, Path]:
+    """Return the packages that Python would import in place of ours, with their paths. Imports none."""
+    paths = {name: path for name in PACKAGES if (path := _path(name))}
+    ours = next((path.parent for path in paths.values() if _has_all_packages(path.parent)), None)
+    return {name: path for name, path in paths.items() if path.parent != ours}
 
 
-def _place(name: str) -> Path | None:
+def _path(name: str) -> Path | None:
     spec = find_spec(name)
     if spec is None:
         return None
-    places = spec.submodule_search_locations or [spec.origin or name]
-    return Path(next(iter(places))).resolve()
+    return Path(next(iter(spec.submodule_search_locations or [spec.origin or name]))).resolve()
 
 
-def _holds_all(folder: Path) -> bool:
+def _has_all_packages(folder: Path) -> bool:
     return all((folder / name / "__init__.py").is_file() for name in PACKAGES)
 
 
 def main() -> None:
-    """Run the command line; where strangers stand, name them and leave with exit code 5."""
-    if found := strangers():
-        for name, place in found.items():
-            sys.stderr.write(f"autocode: another `{name}` hides AutoCodeAI's own: {place}\n")
-        sys.stderr.write("Take its folder off PYTHONPATH, or uninstall what brought it, and start again.\n")
+    """Run the command line. Foreign packages end it with exit code 5."""
+    if packages := foreign_packages():
+        for name, path in packages.items():
+            sys.stderr.write(f"autocode: another package `{name}` hides AutoCodeAI's own: {path}\n")
+        sys.stderr.write("Remove its folder from PYTHONPATH, or uninstall the package, and try again.\n")
         raise SystemExit(ENVIRONMENT)
 
-    atexit.register(gc.freeze)  # else the interpreter looks for garbage once more, for most of a second
-    from server.cli.app import app  # only now is it sure that this `server` is ours
+    # Else the interpreter's last garbage collection walks all libraries, which delays the prompt by 1.5 s.
+    atexit.register(gc.freeze)
+    from server.cli.app import app  # safe only after the check
 
     app()
 

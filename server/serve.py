@@ -1,7 +1,6 @@
-"""`autocode serve`: checks what may be exposed, listens, and ends within seconds with its runs parked."""
+"""The process behind `autocode serve`: listens, serves, and parks its runs when it stops."""
 
 import asyncio
-import gc
 import ipaddress
 import logging
 import os
@@ -23,26 +22,23 @@ from server.cli.signals import exit_now, on_stop
 from server.cli.views.console import CliConsole
 from server.cli.views.format import one_line
 
-SWEEPS = (10_000, 20, 50)
-"""When Python looks for garbage in cycles: with fifty runs at work, a whole sweep halts them for 0.1 s."""
-
 GRACE_SECONDS = 2
-"""How long answers that are under way may take once the server ends; their runs are parked by then."""
+"""Time for responses in progress once the server stops. Their runs are parked by then."""
 
-LAST_SECONDS = 4.5
-"""When the process ends whatever hangs: what is on disk is as good as after a crash, and that is enough."""
+EXIT_SECONDS = 4.5
+"""Time until a stopping process exits even if something hangs. The database is crash-safe."""
 
 DEAD_READER_MILLISECONDS = 60_000
-"""How long the kernel keeps what a vanished reader has not acknowledged."""
+"""Time until the kernel closes the connection of a client that acknowledges nothing."""
 
 
-async def serve(settings: Settings, face: CliConsole) -> ExitCode:
+async def serve(settings: Settings, console: CliConsole) -> ExitCode:
     """Serve until SIGTERM or Ctrl-C. Raises UsageError if that is unsafe, SetupError for a taken port."""
     check_exposure(settings)
-    app = create_app(settings, say=face.say)
+    app = create_app(settings, say=console.say)
     config = uvicorn.Config(
         app,
-        lifespan="off",
+        lifespan="off",  # the supervisor must open before the port is announced
         http="h11",
         log_config=None,
         access_log=False,
@@ -54,12 +50,12 @@ async def serve(settings: Settings, face: CliConsole) -> ExitCode:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     loop = asyncio.get_running_loop()
-    with closing(listener(settings.autocode_host, settings.autocode_port)) as listening, _logged(settings):
+    with closing(listen(settings.autocode_host, settings.autocode_port)) as listening, _error_log(settings):
         async with app.router.lifespan_context(app):
             server = _Server(config, app.state.supervisor.aclose)
-            with on_stop(lambda: loop.call_soon_threadsafe(_end, server, face)):
-                face.write(_greeting(settings, listening.getsockname()[1]))
-                threading.Thread(target=_warm, args=(app.state.supervisor,), daemon=True).start()
+            with on_stop(lambda: loop.call_soon_threadsafe(_stop, server, console)):
+                console.write(_address(settings, listening.getsockname()[1]))
+                threading.Thread(target=_import_ahead, args=(app.state.supervisor,), daemon=True).start()
                 await server.serve([listening])
     return ExitCode.VERIFIED
 
@@ -69,26 +65,26 @@ def check_exposure(settings: Settings) -> None:
     host = settings.autocode_host
     if is_loopback(host):
         return
-    lacks = []
+    missing = []
     if not (settings.autocode_api_key and settings.autocode_api_key.get_secret_value().strip()):
-        lacks.append("AUTOCODE_API_KEY, the key that every request must carry")
+        missing.append("AUTOCODE_API_KEY (clients send it with every request)")
     if not settings.autocode_repos.strip(f"{os.pathsep} "):
-        lacks.append("AUTOCODE_REPOS, the folders below which repositories may lie")
-    if lacks:
-        wanted = " and ".join(lacks)
-        raise UsageError(f"other machines can reach {one_line(host)}; set {wanted}, or listen on 127.0.0.1")
+        missing.append("AUTOCODE_REPOS (the folders whose repositories may be used)")
+    if missing:
+        names = " and ".join(missing)
+        raise UsageError(f"other machines can reach {one_line(host)}; set {names}, or listen on 127.0.0.1")
 
 
 def is_loopback(host: str) -> bool:
-    """True for a name or number that only this machine reaches."""
+    """Return True for a name or address that only this machine can reach."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost"
 
 
-def listener(host: str, port: int) -> socket.socket:
-    """Listen on host and port; SetupError says why that cannot be."""
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on host and port. Raises SetupError."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -104,15 +100,13 @@ def listener(host: str, port: int) -> socket.socket:
             listening.close()
             raise
     except OSError as error:
-        cure = "stop what listens there, or choose another with --port"
-        raise SetupError(
-            f"cannot listen on {one_line(host)} port {port}: {error.strerror}; {cure}"
-        ) from error
+        cause = f"cannot listen on {one_line(host)} port {port}: {error.strerror}"
+        raise SetupError(f"{cause}; stop the program that uses it, or choose another --port") from error
     return listening
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but signals are ours and runs are parked before readers are let go."""
+    """A uvicorn server that leaves signals to `serve` and parks the runs before it closes connections."""
 
     def __init__(self, config: uvicorn.Config, park: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
@@ -120,57 +114,51 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to `serve`."""
+        """Install no signal handlers."""
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Park the runs, which ends their readers' streams, then close."""
+        """Park the runs, which ends all streams, and close."""
         await self._park()
         await super().shutdown(sockets)
 
 
-def _warm(supervisor: Supervisor) -> None:
-    """Import what runs need before the first one comes, and let the garbage collector pass it over.
-
-    Its sweeps through the libraries would halt all readers for 0.4 s every few seconds.
-    """
+def _import_ahead(supervisor: Supervisor) -> None:
+    """Import the libraries of a run, so that the first one starts without a delay of seconds."""
     resources = supervisor.runner.resources
     resources.models.preload()
     if resources.memory:
-        with suppress(VectorsUnavailable):  # whoever searches is told
+        with suppress(VectorsUnavailable):  # the first search reports it
             load()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*SWEEPS)
 
 
-def _end(server: _Server, face: CliConsole) -> None:
-    """Begin to end; when asked for a second time, leave at once."""
+def _stop(server: _Server, console: CliConsole) -> None:
+    """Stop the server. Exit at once if it is stopping already."""
     if server.should_exit:
         exit_now()
-    face.say("Stopping; runs that are not done go on with the next start.")
+    console.say("Stopping. Unfinished runs continue when the server starts again.")
     server.handle_exit(0, None)
-    last = threading.Timer(LAST_SECONDS, os._exit, (ExitCode.VERIFIED,))
+    last = threading.Timer(EXIT_SECONDS, os._exit, (ExitCode.VERIFIED,))
     last.daemon = True
     last.start()
 
 
-def _greeting(settings: Settings, port: int) -> str:
+def _address(settings: Settings, port: int) -> str:
     host = settings.autocode_host
     shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return f"AutoCodeAI listens on http://{shown}:{port} (the API: /openapi.json)"
+    return f"AutoCodeAI listens on http://{shown}:{port} (API: /openapi.json)"
 
 
 @contextmanager
-def _logged(settings: Settings) -> Iterator[None]:
-    """Internal errors go to standard error and to errors.log, which only its owner reads."""
-    place = settings.home / "errors.log"
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    opened = os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a")
-    handlers = [logging.StreamHandler(stream) for stream in (opened, sys.stderr)]
+def _error_log(settings: Settings) -> Iterator[None]:
+    """Write internal errors to standard error and to errors.log, which only its owner can read."""
+    path = settings.home / "errors.log"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a")
+    handlers = [logging.StreamHandler(stream) for stream in (file, sys.stderr)]
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     log.propagate = False
-    with opened:
+    with file:
         for handler in handlers:
             handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
             log.addHandler(handler)

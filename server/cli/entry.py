@@ -21,13 +21,12 @@ def enter(
     body: Callable[[Settings, CliConsole], Coroutine[Any, Any, int]],
     env_file: Path | None,
     json: bool,
-    run: Callable[[Coroutine[Any, Any, int]], int] | None = None,
 ) -> int:
     """Run a command's body; nothing it raises comes out but as an exit code and a message."""
     face, settings = CliConsole.open(json), None
     try:
         settings = _settings(env_file)
-        return (run or asyncio.run)(body(settings, face))
+        return asyncio.run(body(settings, face))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.UNVERIFIED

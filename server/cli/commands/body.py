@@ -13,12 +13,11 @@ if TYPE_CHECKING:
     from server.cli.views.console import CliConsole
 
 Body = Callable[["Settings", "CliConsole"], Coroutine[Any, Any, int]]
-Run = Callable[[Coroutine[Any, Any, int]], int]
 
 
-def carry(body: Body, env_file: Path | None, json: bool = False, run: Run | None = None) -> None:
-    """Read the settings, run a command's body (by `asyncio.run`, if not said), leave with its exit code."""
+def carry(body: Body, env_file: Path | None, json: bool = False) -> None:
+    """Read the settings, run a command's body, leave with its exit code."""
     with on_stop(exit_now):
         from server.cli.entry import enter
 
-        raise typer.Exit(enter(body, env_file, json, run))
+        raise typer.Exit(enter(body, env_file, json))

@@ -33,9 +33,7 @@ def serve(
         given = {name: value for name, value in chosen.items() if value is not None}
         return await serve(settings.model_copy(update=given), face)
 
-    import uvloop  # its import would not pay for a command that is soon over
-
-    carry(body, env_file, run=uvloop.run)
+    carry(body, env_file)
 
 
 def doctor(env_file: EnvFile = None) -> None:
