@@ -152,14 +152,6 @@ def test_options_that_would_spoil_the_report_are_overruled(suite_of: Recognise) 
     assert suite.whole()[-2:] == ("--maxfail=0", "--junitprefix=")
 
 
-def test_a_suite_says_how_it_is_run(suite_of: Recognise) -> None:
-    assert "`python -m pytest" in suite_of({}).describe()
-    assert "named test_*.py, *_test.py" in suite_of({}).describe()
-    assert "{" not in suite_of({}).describe()
-    suite = suite_of({".autocode.toml": '[test]\ncommand = "make"\n'})
-    assert suite.describe() == "`make`, judged by its exit code"
-
-
 def test_the_listing_writes_no_report(suite_of: Recognise) -> None:
     command = listing(suite_of({}).only(["test_a.py"]))
     assert "--collect-only" in command and not any(REPORT in word for word in command)

@@ -1,4 +1,4 @@
-"""The check that a success rests on: the suite on base and change, compared case by case into a Proof."""
+"""Checks: a repository's tests run on base and change, compared case by case into a proof."""
 
 from nodes.check.check_node import Check, OpenSandbox
 from nodes.check.executor import CheckCache

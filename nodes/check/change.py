@@ -1,25 +1,24 @@
-"""What a check needs to know of base and change before anything runs."""
+"""A change beside its base, as a check sees it before anything runs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from nodes.check.pytest_config import sensitive
+from nodes.check.pytest_config import sensitive_files
 from nodes.check.selection import affected
 from nodes.check.suite import Suite, has_src, recognise
 from tools.workspace import Workspace
 
 _TEST_FOLDERS = ("test", "tests")
-_FRESH = "The base with the change's tests"
-_OLD = "The change with the base's tests"
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Base and change, side by side.
+class CheckedChange:
+    """The snapshots and files of a check. `added`, `edited` and `deleted` are test files.
 
-    `fresh` is the base with the change's test files, `old` the change with the base's text of what it edited
-    or deleted among the tests and what lies beside them, and `weighed` the test files that this concerns.
+    `base_with_new_tests` is the base with the change's test files. `head_with_old_tests` is the change with
+    the base's text of the tests, and files beside them, that it edited or deleted. `old_tests` are the test
+    files that this concerns. Both snapshots are None if no test file differs.
     """
 
     suite: Suite
@@ -35,33 +34,35 @@ class Facts:
     edited: tuple[str, ...]
     deleted: tuple[str, ...]
     sensitive: tuple[str, ...]
-    fresh: str | None
-    old: str | None
-    weighed: tuple[str, ...]
+    base_with_new_tests: str | None
+    head_with_old_tests: str | None
+    old_tests: tuple[str, ...]
 
     @property
-    def touched(self) -> tuple[str, ...]:
+    def new_tests(self) -> tuple[str, ...]:
         """Test files that the change added or edited."""
         return tuple(sorted((*self.added, *self.edited)))
 
     @classmethod
-    def read(cls, path: Path, base: str, head: str) -> "Facts":
-        """Look at the repository at `path`. The suite is the base's: a change cannot weaken its own check."""
+    def read(cls, path: Path, base: str, head: str) -> "CheckedChange":
+        """Read both snapshots of the repository at `path`. Blocks. Raises NoSuite."""
         workspace = Workspace.open(path)
         base_files, head_files = workspace.files(base), workspace.files(head)
-        suite = recognise(workspace, base)
+        suite = recognise(workspace, base)  # the base's, so that a change cannot weaken its own check
         if suite.grade == "tests":
             suite = replace(suite, src=suite.src or has_src(head_files))
         changes = workspace.changes(base, head)
-        side = _TestSide(suite, base_files.keys() | head_files.keys())
+        test_side = _TestSide(suite, base_files.keys() | head_files.keys())
         added, edited, deleted = (
             tuple(change.path for change in changes if change.status == status and suite.is_test(change.path))
             for status in ("added", "modified", "deleted")
         )
-        fresh = [each.path for each in changes if each.status != "deleted" and each.path in side]
-        old = [each.path for each in changes if each.status != "added" and each.path in side]
-        beside = [path for path in old if not suite.is_test(path)]
-        facts = cls(
+        new_side = [each.path for each in changes if each.status != "deleted" and each.path in test_side]
+        old_side = [each.path for each in changes if each.status != "added" and each.path in test_side]
+        with_new = None
+        if added or edited:
+            with_new = _with(workspace, base, head, new_side, "The base with the change's tests")
+        change = cls(
             suite=suite,
             base=base,
             head=head,
@@ -70,24 +71,26 @@ class Facts:
             base_files=frozenset(base_files),
             head_files=frozenset(head_files),
             megabytes=max(sum(base_files.values()), sum(head_files.values())) >> 20,
-            changed=tuple(change.path for change in changes),
+            changed=tuple(each.path for each in changes),
             added=added,
             edited=edited,
             deleted=deleted,
-            sensitive=tuple(sensitive(workspace, base, head, [change.path for change in changes])),
-            fresh=_with(workspace, base, head, fresh, _FRESH) if added or edited else None,
-            old=None,
-            weighed=edited,
+            sensitive=tuple(sensitive_files(workspace, base, head, [each.path for each in changes])),
+            base_with_new_tests=with_new,
+            head_with_old_tests=None,
+            old_tests=edited,
         )
-        if beside:
-            weighed = {*edited, *side.around(beside), *facts.reached(path, beside)}
-            facts = replace(facts, weighed=tuple(sorted(weighed & facts.base_files & facts.head_files)))
-        if facts.weighed:
-            facts = replace(facts, old=_with(workspace, head, base, old, _OLD))
-        return facts
+        if beside := [path for path in old_side if not suite.is_test(path)]:
+            tests = {*edited, *test_side.tests_near(beside), *change.affected_tests(path, beside)}
+            old_tests = tests & change.base_files & change.head_files
+            change = replace(change, old_tests=tuple(sorted(old_tests)))
+        if change.old_tests:
+            with_old = _with(workspace, head, base, old_side, "The change with the base's tests")
+            change = replace(change, head_with_old_tests=with_old)
+        return change
 
-    def reached(self, path: Path, changed: Iterable[str] | None = None) -> list[str]:
-        """The test files, of base and change, that `changed` can reach; without it, all that changed."""
+    def affected_tests(self, path: Path, changed: Iterable[str] | None = None) -> list[str]:
+        """Return the test files of either side that import one of `changed`, by default all changed files."""
         workspace = Workspace.open(path)
         sources = {}
         for name in sorted(self.base_files | self.head_files):
@@ -100,9 +103,10 @@ class Facts:
 
 
 class _TestSide:
-    """Tests and what lies beside them: conftest.py files, and all in folders named for tests that hold some.
+    """The test files, the conftest.py files, and everything in test folders.
 
-    A folder of that name without tests ships a library's test tools.
+    A test folder is named `test` or `tests` and holds tests. Without tests, such a folder ships test tools of
+    a library, which are part of the product.
     """
 
     def __init__(self, suite: Suite, files: Iterable[str]) -> None:
@@ -122,8 +126,8 @@ class _TestSide:
             return True
         return any(str(above) in self._folders for above in PurePosixPath(path).parents)
 
-    def around(self, paths: Iterable[str]) -> set[str]:
-        """The test files below the nearest test folder of data files, which no import tells of."""
+    def tests_near(self, paths: Iterable[str]) -> set[str]:
+        """Return the tests below the nearest test folder of each data file. No import leads to such files."""
         data = [path for path in paths if not path.endswith(".py")]
         nearest = {
             next((str(above) for above in PurePosixPath(path).parents if str(above) in self._folders), "")
@@ -133,6 +137,6 @@ class _TestSide:
 
 
 def _with(workspace: Workspace, snapshot: str, source: str, paths: list[str], message: str) -> str:
-    """`snapshot` with some files as `source` has them."""
+    """Return `snapshot` with the contents that `paths` have in `source`."""
     contents = {path: content for path in paths if (content := workspace.read(source, path)) is not None}
     return workspace.write(snapshot, contents, message)

@@ -1,4 +1,4 @@
-"""The node named sandbox: proves the run's head beside its base."""
+"""The graph node `sandbox`, which checks the run's head beside its base."""
 
 import asyncio
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 from langgraph.runtime import Runtime
 
 from nodes.check.executor import CheckCache
+from nodes.check.outcomes import FAILED
 from nodes.check.prove import prove
 from nodes.events import CheckFinished, parse_payload
 from nodes.proof import Proof
@@ -19,18 +20,18 @@ from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
 
 OpenSandbox = Callable[[], Awaitable[Sandbox]]
-"""Opens the process's sandbox at its first use, and gives the same one ever after."""
+"""Return the process's sandbox, which the first call opens."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """The node named sandbox: proves the head beside the base, and notices a repair that repaired nothing."""
+    """Checks the head beside the base, and stops the run after a repair that changed nothing."""
 
     sandbox: Callable[[], Awaitable[Sandbox]]
     cache: CheckCache
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Return the check; `stops` when the very same tree failed in the very same way before."""
+        """Return the check, with a `stop` if the last repair had no effect."""
         publish = publisher(runtime.stream_writer, "sandbox")
         options = Options.model_validate(state["options"])
         proof = await prove(
@@ -43,12 +44,11 @@ class Check:
             notify=lambda type, data: publish(parse_payload(type, data)),
             untestable=state["untestable"],
         )
-        failed = sum(case.head in ("failed", "error") for case in proof.cases)
         publish(
             CheckFinished(
                 green=proof.green,
                 passed=proof.passed,
-                failed=failed,
+                failed=sum(case.head in FAILED for case in proof.cases),
                 cases=[case.model_dump() for case in proof.cases],
                 problems=proof.problems,
                 tree=proof.tree,
@@ -56,20 +56,20 @@ class Check:
         )
         failure = "" if proof.green else _digest(proof)
         checked: State = {"check": proof.model_dump(), "failure": failure, "vacuous": proof.vacuous}
-        if failure and failure == state["failure"] and _in_vain(state, proof):
+        if failure and failure == state["failure"] and _repair_was_idle(state, proof):
             reason = "the last repair changed nothing: the tests fail in the same way as before it"
             checked["stops"] = [{"kind": "unverified", "reason": reason}]
         return checked
 
 
 def _digest(proof: Proof) -> str:
-    """Names a failure: equal where the same cases fail in the same way."""
+    """Return a name of the failure, equal if the same cases fail in the same way."""
     failures = [failure.model_dump() for failure in proof.failures]
     return sha256(json.dumps([proof.problems, failures]).encode()).hexdigest()
 
 
-def _in_vain(state: State, proof: Proof) -> bool:
-    """Whether the last repair left the files as they were, or was the one before it once more."""
+def _repair_was_idle(state: State, proof: Proof) -> bool:
+    """Return whether the last repair kept the files as they were, or repeated the repair before it."""
     repairs, before = state["repairs"], state["check"]
     repeated = len(repairs) > 1 and repairs[-1] == repairs[-2]
     return repeated or (before is not None and before["tree"] == proof.tree)

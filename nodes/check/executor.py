@@ -1,4 +1,4 @@
-"""Executions for a check: commands on snapshots, told as events; what the base did is remembered."""
+"""The commands of a check: run on snapshots, reported as events, and cached for the base."""
 
 import asyncio
 import hashlib
@@ -17,12 +17,12 @@ from nodes.publish import Publish
 from sandbox.base import Limits, Result, Sandbox
 from tools.workspace import Workspace
 
-_VERSION = 1
-_EVERY_SECONDS = 0.1
+_CACHE_VERSION = 1
+_FLUSH_SECONDS = 0.1
 
 
 class CheckCache(Protocol):
-    """Keeps what the base's suite did, by tree, command, image and limits."""
+    """Stores outcomes of suites on the base, as JSON."""
 
     async def check(self, key: str) -> str | None: ...
 
@@ -46,21 +46,21 @@ class Executor:
         snapshot: str,
         command: Sequence[str],
         limits: Limits | None = None,
-        heard: bool = False,
+        publish_output: bool = False,
     ) -> Result:
-        """One execution; its output becomes events when `heard`."""
+        """Run a command once. `what` names the snapshot to users."""
         self.publish(SandboxStarted(what=what, backend=self.sandbox.name, command=list(command)))
         files = _tar(self.path, snapshot)
-        if not heard:
+        if not publish_output:
             return await self.sandbox.run(files, command, limits or self.limits)
-        echo = _Echo(self.publish)
+        output = _OutputBuffer(self.publish)
         try:
-            return await self.sandbox.run(files, command, limits or self.limits, echo.hear)
+            return await self.sandbox.run(files, command, limits or self.limits, output.append)
         finally:
-            echo.flush()
+            output.flush()
 
-    async def remembered(self, tree: str, command: Sequence[str]) -> Outcomes | None:
-        """What `command` did on `tree` before, in the same image under the same limits."""
+    async def cached(self, tree: str, command: Sequence[str]) -> Outcomes | None:
+        """Return the outcomes of an earlier run of `command` on `tree`, in the same image and limits."""
         text = await self.cache.check(self._key(tree, command))
         if text is None:
             return None
@@ -69,22 +69,22 @@ class Executor:
         except ValidationError:
             return None
 
-    async def remember(self, what: str, snapshot: str, tree: str, command: Sequence[str]) -> Outcomes:
-        """Run `command` on a snapshot with this tree, and keep what it did."""
+    async def run_and_cache(self, what: str, snapshot: str, tree: str, command: Sequence[str]) -> Outcomes:
+        """Run `command` on a snapshot with this tree, and store its outcomes."""
         outcomes = Outcomes.of(await self.run(what, snapshot, command))
         await self.cache.store_check(self._key(tree, command), outcomes.model_dump_json())
         return outcomes
 
     def _key(self, tree: str, command: Sequence[str]) -> str:
-        limits = self.limits
+        limits = self.limits  # without the size of the workspace, which depends on the change as well
         bounds = [limits.seconds, limits.memory_mb, limits.tmp_mb, limits.cpus, limits.processes]
-        parts = [_VERSION, tree, list(command), self.sandbox.name, self.image, bounds]
+        parts = [_CACHE_VERSION, tree, list(command), self.sandbox.name, self.image, bounds]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @asynccontextmanager
-async def together() -> AsyncIterator[asyncio.TaskGroup]:
-    """Tasks of which the first failure ends all, raised as itself."""
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """Open a TaskGroup that raises its first failure itself, not an ExceptionGroup."""
     try:
         async with asyncio.TaskGroup() as group:
             yield group
@@ -93,22 +93,22 @@ async def together() -> AsyncIterator[asyncio.TaskGroup]:
 
 
 def _tar(path: Path, snapshot: str) -> Iterator[bytes]:
-    """The files of a snapshot, from a Workspace of its own in whichever thread reads them."""
+    # libgit2's repositories are not for several threads, and the sandbox reads in a thread of its choice.
     yield from Workspace.open(path).tar(snapshot)
 
 
-class _Echo:
-    """Gathers pieces of output and passes them on a few times a second."""
+class _OutputBuffer:
+    """Output that is published at most every `_FLUSH_SECONDS`."""
 
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
         self._pieces: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def hear(self, text: str) -> None:
+    def append(self, text: str) -> None:
         self._pieces.append(text)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_EVERY_SECONDS, self.flush)
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
         if self._timer is not None:

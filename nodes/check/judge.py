@@ -1,37 +1,42 @@
-"""What the executions on base and change mean together: every case's fate, and why a check is red."""
+"""The judgement on a change: each case on base and change, and why a check is red."""
 
 from dataclasses import dataclass, field
 
-from nodes.check.outcomes import Outcomes, belongs, named
-from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS, cut, last_lines, normalise
-from nodes.check.report_check import distrust
+from nodes.check.outcomes import FAILED, Outcomes, is_case_of, list_cases
+from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS, cut_output, last_lines, normalise
+from nodes.check.report_check import report_fault
 from nodes.proof import CaseOutcome, CaseProof, Failure
 from sandbox.base import Limits, Result
-
-_BAD = ("failed", "error")
 
 
 @dataclass(frozen=True)
 class Evidence:
     """The executions of one check.
 
-    `fresh` ran the change's new and edited tests on the base, `old` the base's text of edited tests on the
-    change; each is None when there is no such test. `added` are test files that the base does not have.
+    `new_on_base` ran the change's added and edited test files on the base, `old_on_head` the base's text of
+    edited test files on the change. Each is None without such files. `listing` lists the change's cases.
     """
 
     base: Outcomes
     head: Result
     listing: Result
-    fresh: Outcomes | None = None
-    old: Outcomes | None = None
-    touched: frozenset[str] = frozenset()
+    new_on_base: Outcomes | None = None
+    old_on_head: Outcomes | None = None
+    new_tests: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
     deleted: tuple[str, ...] = ()
+
+    def is_new(self, case: str) -> bool:
+        """Return whether the base's own suite lacks a case of an added or edited test file."""
+        # If the base's cases are unknown, those of an edited file may be old.
+        if not self.base.known:
+            return any(is_case_of(case, path) for path in self.added)
+        return case not in (self.base.cases or {}) and any(is_case_of(case, path) for path in self.new_tests)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What goes into the proof; green when there is no problem."""
+    """The parts of a proof that follow from the evidence. It is green if there is no problem."""
 
     cases: list[CaseProof] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -43,13 +48,13 @@ class Judgement:
 def judge(evidence: Evidence, limits: Limits) -> Judgement:
     """Compare base and change case by case."""
     head = Outcomes.of(evidence.head)
-    broken = stopped(evidence.head, limits) or _unusable(head, evidence)
+    broken = stop_reason(evidence.head, limits) or _unusable(head, evidence)
     cases = _cases(evidence, head, believed=not broken)
     problems = [broken] if broken else _problems(cases)
     problems += [f"the test file {path} was deleted" for path in evidence.deleted]
     failures = _failures(evidence.head, cases)
     if broken and not failures:
-        failures = [Failure(id="pytest", text=output(evidence.head))]
+        failures = [Failure(id="pytest", text=output_of(evidence.head))]
     return Judgement(
         cases=cases,
         problems=problems,
@@ -59,101 +64,97 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
     )
 
 
-def stopped(result: Result, limits: Limits) -> str:
-    """Why a program did not come to its end, in words; empty when it did."""
+def stop_reason(result: Result, limits: Limits) -> str:
+    """Return why a program was stopped before its end, empty if it was not."""
+    reason = ""
     if result.timed_out:
-        return f"timed out after {limits.seconds:g} s{_told(result)}"
-    if result.out_of_memory:
-        return f"ran out of memory ({limits.memory_mb} MB){_told(result)}"
-    if result.exit_code >= 128 or result.exit_code < 0:
-        signal = result.exit_code - 128 if result.exit_code >= 128 else -result.exit_code
-        return f"killed by signal {signal}{_told(result)}"
-    return ""
+        reason = f"timed out after {limits.seconds:g} s"
+    elif result.out_of_memory:
+        reason = f"ran out of memory ({limits.memory_mb} MB)"
+    elif result.exit_code >= 128 or result.exit_code < 0:  # a shell adds 128 to a signal, Python negates it
+        reason = (
+            f"killed by signal {result.exit_code - 128 if result.exit_code >= 128 else -result.exit_code}"
+        )
+    return reason and reason + _last_output(result)
 
 
-def _told(result: Result) -> str:
+def _last_output(result: Result) -> str:
     last = last_lines(result.stdout + result.stderr)
     return f"; last output: {last}" if last else ""
 
 
-def output(result: Result) -> str:
-    """All that a program wrote, as a prompt may hold it."""
-    return cut(normalise(f"{result.stdout}\n{result.stderr}"))
+def output_of(result: Result) -> str:
+    """Return a program's output as a prompt may hold it."""
+    return cut_output(normalise(f"{result.stdout}\n{result.stderr}"))
 
 
 def _unusable(head: Outcomes, evidence: Evidence) -> str:
     if head.exit_code not in (0, 1, 5):
-        return f"pytest ended with exit code {head.exit_code}{_told(evidence.head)}"
+        return f"pytest ended with exit code {head.exit_code}{_last_output(evidence.head)}"
     if head.exit_code == 5 or head.cases == {}:
         return "no test was collected"
-    reason = distrust(head, evidence.listing)
-    return f"report not trusted: {reason}" if reason else ""
+    fault = report_fault(head, evidence.listing)
+    return f"report not trusted: {fault}" if fault else ""
 
 
 def _cases(evidence: Evidence, head: Outcomes, believed: bool) -> list[CaseProof]:
-    """Every case of either side. A report that is not believed counts where it admits a failure."""
+    """Return all cases of either side. Of a report that is not believed, only the failures count."""
     ids = {*(head.cases or {}), *((evidence.base.cases or {}) if evidence.base.known else {})}
     cases = []
     for case in sorted(ids):
-        after: CaseOutcome = head.on(case) if believed else _admitted(head, case)
-        before = evidence.base.on(case)
-        # What could not be collected on the base has no case of its own once it can be.
+        after: CaseOutcome = head.of_case(case)
+        if not believed:
+            reported = (head.cases or {}).get(case)
+            after = reported if reported == "failed" or reported == "error" else "unknown"
+        # A file that could not be collected on the base is a case there, but not once it can be collected.
         if case.startswith("::") and after == "absent":
             continue
-        cases.append(_case(evidence, case, before, after))
+        new = evidence.is_new(case)
+        before = _new_case_on_base(evidence, case) if new else evidence.base.of_case(case)
+        cases.append(CaseProof(id=case, base=before, head=after, new=new))
     return cases
 
 
-def _admitted(head: Outcomes, case: str) -> CaseOutcome:
-    outcome = (head.cases or {}).get(case)
-    return outcome if outcome == "failed" or outcome == "error" else "unknown"
+def _new_case_on_base(evidence: Evidence, case: str) -> CaseOutcome:
+    run = evidence.new_on_base
+    if run is None:
+        return "unknown"
+    # The files run on the change. If pytest cannot even start on the base, each of their cases fails there.
+    return "error" if not run.stopped and run.exit_code in (2, 3, 4) else run.of_case(case)
 
 
-def _case(evidence: Evidence, case: str, before: CaseOutcome, after: CaseOutcome) -> CaseProof:
-    """A case of a touched file that the base's own suite lacks is new, and was run on the base apart."""
-    own = case in (evidence.base.cases or {}) if evidence.base.known else False
-    files = evidence.touched if evidence.base.known else evidence.added
-    new = not own and any(belongs(case, path) for path in files)
-    if new:
-        before = evidence.fresh.on(case) if evidence.fresh else "unknown"
-        # These files run on the change: that pytest cannot even start on the base is an error of each.
-        if evidence.fresh and not evidence.fresh.stopped and evidence.fresh.exit_code in (2, 3, 4):
-            before = "error"
-    return CaseProof(id=case, base=before, head=after, new=new)
-
-
-def _blamed(case: CaseProof) -> bool:
-    """True when a failing case counts against the change: unless the base's own suite failed it as well."""
-    return case.head in _BAD and (case.new or case.base not in _BAD)
+def _counts_against(case: CaseProof) -> bool:
+    """Return whether a failing case is the change's fault, not one that the base's suite has as well."""
+    return case.head in FAILED and (case.new or case.base not in FAILED)
 
 
 def _problems(cases: list[CaseProof]) -> list[str]:
     held = [case for case in cases if case.base == "passed" and not case.new]
     fates = {
-        "failed that passed on the base": [case.id for case in held if case.head in _BAD],
-        "failed": [case.id for case in cases if _blamed(case) and (case.new or case.base != "passed")],
+        "failed that passed on the base": [case.id for case in held if case.head in FAILED],
+        "failed": [c.id for c in cases if _counts_against(c) and (c.new or c.base != "passed")],
         "passed on the base and vanished": [case.id for case in held if case.head == "absent"],
         "passed on the base and got skipped": [case.id for case in held if case.head == "skipped"],
     }
     problems = [
-        f"{len(ids)} {'case' if len(ids) == 1 else 'cases'} {fate}: {named(ids)}"
+        f"{len(ids)} {'case' if len(ids) == 1 else 'cases'} {fate}: {list_cases(ids)}"
         for fate, ids in fates.items()
         if ids
     ]
-    if not any(case.head in ("passed", *_BAD) for case in cases):
+    if not any(case.head in ("passed", *FAILED) for case in cases):
         problems.append("every case was skipped")
     return problems
 
 
 def _failures(head: Result, cases: list[CaseProof]) -> list[Failure]:
-    """The output of the cases that count, until there is enough to read."""
-    blamed = {case.id for case in cases if _blamed(case)}
+    """Return the output of the cases that count against the change, within TOTAL_CHARACTERS."""
+    blamed = {case.id for case in cases if _counts_against(case)}
     failures: list[Failure] = []
     left = TOTAL_CHARACTERS
     for case in sorted(head.report or (), key=lambda case: case.id):
-        if case.id not in blamed or case.outcome not in _BAD:
+        if case.id not in blamed or case.outcome not in FAILED:
             continue
-        text = cut(normalise(case.message), min(CASE_CHARACTERS, left))
+        text = cut_output(normalise(case.message), min(CASE_CHARACTERS, left))
         failures.append(Failure(id=case.id, text=text))
         left -= len(text)
         if left < CASE_CHARACTERS // 4:
@@ -162,7 +163,8 @@ def _failures(head: Result, cases: list[CaseProof]) -> list[Failure]:
 
 
 def _contradicted(evidence: Evidence) -> list[str]:
-    if evidence.old is None or not evidence.old.known or not evidence.base.known:
+    old = evidence.old_on_head
+    if old is None or not old.known or not evidence.base.known:
         return []
     passed = [case for case, outcome in (evidence.base.cases or {}).items() if outcome == "passed"]
-    return sorted(case for case in passed if evidence.old.on(case) in _BAD)
+    return sorted(case for case in passed if old.of_case(case) in FAILED)

@@ -1,4 +1,4 @@
-"""What one execution of a suite said, case by case; small enough to be kept for the next check."""
+"""Outcomes of one execution of a suite, small enough to be cached for the next check."""
 
 from collections.abc import Collection
 from typing import Literal
@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict
 from nodes.proof import CaseOutcome
 from sandbox.base import Outcome, Result
 
-_WORST: dict[str, int] = {"passed": 0, "skipped": 1, "failed": 2, "error": 3}
-_BAD = ("failed", "error")
-_USAGE = (
+FAILED = ("failed", "error")
+_SEVERITY: dict[str, int] = {"passed": 0, "skipped": 1, "failed": 2, "error": 3}
+_USAGE_ERRORS = (
     "unrecognized arguments",
     "Unknown config option",
     "Missing required plugins",
@@ -21,7 +21,7 @@ _USAGE = (
 
 
 class Outcomes(BaseModel):
-    """Exit code and cases of one execution; no `cases` when it left no report."""
+    """Exit code and cases of one execution. `cases` is None if there was no report."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,48 +30,48 @@ class Outcomes(BaseModel):
     stopped: Literal["", "timed out", "out of memory", "killed"] = ""
     cases: dict[str, Outcome] | None = None
     usage: bool = False
-    """True when pytest refused the configuration's options, as it does when a plugin is not installed."""
+    """True if pytest refused options of the configuration. It does so if a plugin is not installed."""
 
     @classmethod
     def of(cls, result: Result) -> "Outcomes":
-        """Read a Result; of two reports of one case the worse one counts."""
+        """Read a Result. If a case is reported twice, the worse outcome counts."""
         cases: dict[str, Outcome] | None = None if result.report is None else {}
         for case in result.report or ():
             known = cases.get(case.id, "passed") if cases else "passed"
             if cases is not None:
-                cases[case.id] = max(known, case.outcome, key=_WORST.__getitem__)
+                cases[case.id] = max(known, case.outcome, key=_SEVERITY.__getitem__)
         output = result.stderr + result.stdout
-        usage = result.exit_code in (3, 4) and any(phrase in output for phrase in _USAGE)
         return cls(
             exit_code=result.exit_code,
             seconds=result.seconds,
             stopped=_stopped(result),
             cases=cases,
-            usage=usage,
+            usage=result.exit_code in (3, 4) and any(phrase in output for phrase in _USAGE_ERRORS),
         )
 
     @property
     def known(self) -> bool:
-        """True when the suite ran to its end, whatever its cases did."""
+        """True if the suite ran to its end, whatever its cases did."""
         return not self.stopped and self.cases is not None and self.exit_code in (0, 1, 5)
 
-    def on(self, case: str) -> CaseOutcome:
-        """What `case` did here: `error` when its file could not be collected, else `absent` without it."""
+    def of_case(self, case: str) -> CaseOutcome:
+        """Return what a case did: `error` if its file could not be collected, else `absent` without it."""
         if not self.known or self.cases is None:
             return "unknown"
         outcome = self.cases.get(case)
         return outcome or ("error" if self._uncollected(case) else "absent")
 
     def _uncollected(self, case: str) -> bool:
-        """A file, folder or class that cannot be collected is an error under its own dotted name."""
+        # pytest reports a file, folder or class that it cannot collect under its own dotted name, in one of
+        # two spellings.
         parts = case.rpartition("::")[0].split(".")
         owners = (parts[:count] for count in range(1, len(parts) + 1))
-        spelled = (name for owner in owners for name in _spellings(owner))
-        return any((self.cases or {}).get(name) in _BAD for name in spelled)
-
-
-def _spellings(owner: list[str]) -> tuple[str, str]:
-    return f"::{'.'.join(owner)}", f"{'.'.join(owner[:-1])}::{owner[-1]}"
+        names = (
+            name
+            for owner in owners
+            for name in (f"::{'.'.join(owner)}", f"{'.'.join(owner[:-1])}::{owner[-1]}")
+        )
+        return any((self.cases or {}).get(name) in FAILED for name in names)
 
 
 def _stopped(result: Result) -> Literal["", "timed out", "out of memory", "killed"]:
@@ -82,14 +82,14 @@ def _stopped(result: Result) -> Literal["", "timed out", "out of memory", "kille
     return "killed" if result.exit_code >= 128 or result.exit_code < 0 else ""
 
 
-def belongs(case: str, path: str) -> bool:
-    """True when the case with this JUnit id comes from the file at `path`."""
+def is_case_of(case: str, path: str) -> bool:
+    """Return whether the case with this JUnit id comes from the file at `path`."""
     module = path.removesuffix(".py").replace("/", ".")
     return f"{case.rpartition('::')[0]}.".startswith(f"{module}.") or case == f"::{module}"
 
 
-def named(cases: Collection[str], most: int = 10) -> str:
-    """Some names in a sentence, sorted, the rest counted."""
+def list_cases(cases: Collection[str], most: int = 10) -> str:
+    """Return the first case ids in order, and the number of the rest."""
     shown = sorted(cases)[:most]
     more = len(cases) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

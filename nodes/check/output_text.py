@@ -1,15 +1,15 @@
-"""Test output as a prompt may hold it: the same for the same failure, and cut in the middle."""
+"""Test output as prompts hold it: equal for equal failures, and cut in the middle."""
 
 import re
 
 CASE_CHARACTERS = 4_000
 TOTAL_CHARACTERS = 16_000
 
-_ALWAYS_DIFFERENT = (
+_VARYING = (
     (re.compile(r"\x1b\[[0-9;?]*[A-Za-z]"), ""),
     (re.compile(r"^-+ generated xml file: .*$\n?", re.MULTILINE), ""),
-    (re.compile(r"/tmp/pytest-of-[^/\s'\"]+/pytest-\d+"), "/tmp/pytest"),  # noqa: S108
-    (re.compile(r"/tmp/tmp[a-z0-9_]{8}"), "/tmp/tmp"),  # noqa: S108
+    (re.compile(r"/tmp/pytest-of-[^/\s'\"]+/pytest-\d+"), "/tmp/pytest"),  # noqa: S108  # text, not a file
+    (re.compile(r"/tmp/tmp[a-z0-9_]{8}"), "/tmp/tmp"),  # noqa: S108  # text, not a file
     (re.compile(r"\b0x[0-9a-fA-F]{6,}\b"), "0x…"),
     (re.compile(r"\bin \d+(?:\.\d+)?s\b(?: \(\d+:\d\d:\d\d\))?"), "in …s"),
     (re.compile(r"^(\s*)\d+\.\d\ds (setup|call|teardown)\b", re.MULTILINE), r"\1…s \2"),
@@ -18,14 +18,14 @@ _ALWAYS_DIFFERENT = (
 
 
 def normalise(text: str) -> str:
-    """Take out what differs from run to run: durations, addresses, temporary folders, colours."""
-    for pattern, steady in _ALWAYS_DIFFERENT:
-        text = pattern.sub(steady, text)
+    """Remove what differs between two runs: durations, addresses, temporary folders, colours."""
+    for pattern, replacement in _VARYING:
+        text = pattern.sub(replacement, text)
     return text.strip("\n")
 
 
-def cut(text: str, limit: int = CASE_CHARACTERS) -> str:
-    """At most about `limit` characters: a third from the start, the rest from the end, in whole lines."""
+def cut_output(text: str, limit: int = CASE_CHARACTERS) -> str:
+    """Return about `limit` characters in whole lines, a third from the start and the rest from the end."""
     if len(text) <= limit:
         return text
     head, tail = text[: limit // 3], text[-(limit - limit // 3) :]
@@ -36,6 +36,6 @@ def cut(text: str, limit: int = CASE_CHARACTERS) -> str:
 
 
 def last_lines(text: str, limit: int = 400) -> str:
-    """The end of an output, normalised, in at most `limit` characters."""
+    """Return the normalised end of an output, in at most `limit` characters."""
     text = normalise(text)
     return text if len(text) <= limit else "…" + text[-limit:]

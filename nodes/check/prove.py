@@ -1,4 +1,4 @@
-"""The check that a success rests on: the suite on base and change, compared case by case into a Proof."""
+"""Proofs: the suite on base and change, compared case by case."""
 
 import asyncio
 import shlex
@@ -6,16 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from nodes.check.change import Facts
-from nodes.check.executor import CheckCache, Executor, together
-from nodes.check.judge import judge, output, stopped
-from nodes.check.suite_runs import Trial
+from nodes.check.change import CheckedChange
+from nodes.check.executor import CheckCache, Executor, task_group
+from nodes.check.judge import judge, output_of, stop_reason
+from nodes.check.suite_runs import SuiteRuns
 from nodes.events import Payload
 from nodes.proof import Failure, Proof
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
-
-__all__ = ["CheckCache", "compare", "prove"]
 
 _UNREACHED = (
     "no test file imports what the change touches, and the whole suite does not end within "
@@ -34,98 +32,86 @@ async def prove(
     notify: Callable[[str, Mapping[str, Any]], None],
     untestable: str = "",
 ) -> Proof:
-    """Run the suite on the snapshots `base` and `head` and say what that proves.
+    """Run the suite on the snapshots `base` and `head`, and return the proof.
 
-    `notify` is called with the type and data of each event.
-    Raises NoSuite when it cannot be told how tests are run, and SandboxError when they cannot be run.
+    `notify` receives the type and data of each event. `untestable` is the tester's reason for no new test.
+    Raises NoSuite if the repository does not say how its tests run, and SandboxError if they cannot run.
     """
 
     def publish(payload: Payload) -> None:
         notify(payload.type, payload.model_dump())
 
-    facts = await asyncio.to_thread(Facts.read, workspace.path, base, head)
-    roomy = max(limits.workspace_mb, facts.megabytes * 3 // 2 + 128)
-    limits = replace(limits, workspace_mb=roomy, seconds=facts.suite.seconds or limits.seconds)
+    change = await asyncio.to_thread(CheckedChange.read, workspace.path, base, head)
+    # Tests write beside the files: half as much again, and 128 MB for small repositories.
+    workspace_mb = max(limits.workspace_mb, change.megabytes * 3 // 2 + 128)
+    limits = replace(limits, workspace_mb=workspace_mb, seconds=change.suite.seconds or limits.seconds)
     executor = Executor(workspace.path, sandbox, await sandbox.identity(), limits, cache, publish)
-    proved = _by_tests if facts.suite.grade == "tests" else _by_exit_code
-    proof = await proved(executor, facts)
-    return proof.model_copy(update={"untestable": untestable, "sensitive": list(facts.sensitive)})
+    result = await (_by_tests if change.suite.grade == "tests" else _by_exit_code)(executor, change)
+    return Proof(
+        base=base,
+        head=head,
+        tree=change.head_tree,
+        grade=change.suite.grade,
+        backend=sandbox.name,
+        image=executor.image,
+        sensitive=list(change.sensitive),
+        untestable=untestable,
+        green=not result["problems"],
+        **result,
+    )
 
 
-async def _by_tests(executor: Executor, facts: Facts) -> Proof:
-    """Green when no case counts against the change and the report can be believed."""
-    attempt, evidence = await Trial(executor, facts).run()
+async def _by_tests(executor: Executor, change: CheckedChange) -> dict[str, Any]:
+    """Judge by cases. Green if no case counts against the change and the report can be believed."""
+    attempt, evidence = await SuiteRuns(executor, change).run()
     judgement = judge(evidence, executor.limits)
     unreached = [] if attempt.head_command else [_UNREACHED.format(seconds=executor.limits.seconds)]
-    return Proof(
-        base=facts.base,
-        head=facts.head,
-        tree=facts.head_tree,
-        backend=executor.sandbox.name,
-        image=executor.image,
-        command=list(attempt.head_command),
-        exit_code=evidence.head.exit_code,
-        baseline="known" if evidence.base.known else "unknown",
-        scope=attempt.scope,
-        green=not judgement.problems,
-        cases=judgement.cases,
-        problems=unreached + judgement.problems,
-        failures=judgement.failures,
-        vacuous=judgement.vacuous,
-        contradicted=judgement.contradicted,
-    )
+    return vars(judgement) | {
+        "command": list(attempt.head_command),
+        "exit_code": evidence.head.exit_code,
+        "baseline": "known" if evidence.base.known else "unknown",
+        "scope": attempt.scope,
+        "problems": unreached + judgement.problems,
+    }
 
 
-async def _by_exit_code(executor: Executor, facts: Facts) -> Proof:
-    """Green when the command succeeds on the change, whatever it did on the base."""
-    command = facts.suite.whole()
-    known = await executor.remembered(facts.base_tree, command)
+async def _by_exit_code(executor: Executor, change: CheckedChange) -> dict[str, Any]:
+    """Judge by exit code. Green if the command succeeds on the change, whatever it did on the base."""
+    command = change.suite.whole()
+    known = await executor.cached(change.base_tree, command)
     executor.sandbox.prepare(1 if known else 2)
-    async with together() as group:
-        running = group.create_task(executor.run("the change", facts.head, command, heard=True))
-        before = known or await executor.remember("the base", facts.base, facts.base_tree, command)
+    async with task_group() as group:
+        running = group.create_task(executor.run("the change", change.head, command, publish_output=True))
+        base = known or await executor.run_and_cache("the base", change.base, change.base_tree, command)
     result = running.result()
     problems, failures = [], []
-    if result.exit_code != 0 or stopped(result, executor.limits):
-        then = before.stopped or f"ended with exit code {before.exit_code}"
-        why = stopped(result, executor.limits) or f"ended with exit code {result.exit_code}"
-        problems = [f"{shlex.join(command)} {why} (on the base it {then})"]
-        failures = [Failure(id=shlex.join(command), text=output(result))]
-    return Proof(
-        base=facts.base,
-        head=facts.head,
-        tree=facts.head_tree,
-        grade="exit code",
-        backend=executor.sandbox.name,
-        image=executor.image,
-        command=list(command),
-        exit_code=result.exit_code,
-        baseline="unknown" if before.stopped else "known",
-        green=not problems,
-        problems=problems,
-        failures=failures,
-    )
+    if result.exit_code != 0 or stop_reason(result, executor.limits):
+        before = base.stopped or f"ended with exit code {base.exit_code}"
+        after = stop_reason(result, executor.limits) or f"ended with exit code {result.exit_code}"
+        problems = [f"{shlex.join(command)} {after} (on the base it {before})"]
+        failures = [Failure(id=shlex.join(command), text=output_of(result))]
+    return {
+        "command": list(command),
+        "exit_code": result.exit_code,
+        "baseline": "unknown" if base.stopped else "known",
+        "problems": problems,
+        "failures": failures,
+    }
 
 
 def compare(recorded: Proof, again: Proof) -> list[str]:
-    """How a proof that was run again differs from the recorded one, in words; empty when it holds."""
-    told = [
-        f"{name}: {before} was recorded, {after} now"
-        for name, before, after in (
-            ("tree", recorded.tree, again.tree),
-            ("grade", recorded.grade, again.grade),
-            ("scope", recorded.scope, again.scope),
-            ("exit code", recorded.exit_code, again.exit_code),
-            ("green", recorded.green, again.green),
-        )
-        if before != after
+    """Return the differences of a repeated check from the recorded proof, empty if it holds."""
+    differences = [
+        f"{name.replace('_', ' ')}: {getattr(recorded, name)} was recorded, {getattr(again, name)} now"
+        for name in ("tree", "grade", "scope", "exit_code", "green")
+        if getattr(recorded, name) != getattr(again, name)
     ]
     then = {case.id: case for case in recorded.cases}
     now = {case.id: case for case in again.cases}
     for case in sorted(then.keys() | now.keys()):
-        for side, name in (("base", "base"), ("head", "change")):
+        for side, label in (("base", "base"), ("head", "change")):
             before = getattr(then.get(case), side, "absent")
             after = getattr(now.get(case), side, "absent")
             if before != after:
-                told.append(f"{case} on the {name}: {before} was recorded, {after} now")
-    return told
+                differences.append(f"{case} on the {label}: {before} was recorded, {after} now")
+    return differences

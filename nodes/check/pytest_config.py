@@ -1,4 +1,4 @@
-"""What steers pytest in a repository: configuration, conftest files, plugins, and names that shadow it."""
+"""pytest's configuration in a repository, and the files that may change how pytest runs or reports."""
 
 import configparser
 import fnmatch
@@ -22,24 +22,18 @@ _CONFIGS = (
     ("tox.ini", ("pytest",)),
     ("setup.cfg", ("tool:pytest",)),
 )
-"""Where pytest looks for its options, in its own order, and the table or section that holds them."""
+"""The files that pytest reads its options from, in its own order, each with its table or section."""
 
 _PLUGIN = re.compile(r"^(?:async )?def pytest_\w+\(|^pytest_plugins\b|@(?:pytest\.)?hookimpl\b", re.MULTILINE)
-_STARTUP = {
-    "pytest",
-    "_pytest",
-    "pluggy",
-    "iniconfig",
-    "packaging",
-    "pygments",
-    "sitecustomize",
-    "usercustomize",
+_STARTUP_MODULES = {
+    *("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments"),
+    *("sitecustomize", "usercustomize"),
 }
 
 
 @dataclass(frozen=True)
-class Options:
-    """The options of pytest that matter to a check, as one snapshot's configuration has them."""
+class PytestOptions:
+    """The options that matter to a check. `source` is the file that they come from."""
 
     source: str = ""
     files: tuple[str, ...] = ("test_*.py", "*_test.py")
@@ -48,7 +42,7 @@ class Options:
     pythonpath: tuple[str, ...] = ()
 
     def is_test(self, path: str) -> bool:
-        """True when pytest takes the file for a test module by its name."""
+        """Return whether pytest takes the file for a test module by its name."""
         return path.endswith(".py") and any(_matches(pattern, path) for pattern in self.files)
 
 
@@ -58,30 +52,30 @@ def _matches(pattern: str, path: str) -> bool:
     return fnmatch.fnmatchcase(PurePosixPath(path).name, pattern)
 
 
-def options(workspace: Workspace, snapshot: str) -> Options:
-    """Read the first configuration that pytest would use; pytest itself names what cannot be parsed."""
+def read_options(workspace: Workspace, snapshot: str) -> PytestOptions:
+    """Return the options of the first configuration that pytest would use."""
     for path, keys in _CONFIGS:
         table = _table(workspace.text(snapshot, path), path, keys)
         if table is not None:
-            return Options(
+            return PytestOptions(
                 source=path,
-                files=_words(table.get("python_files")) or Options.files,
+                files=_words(table.get("python_files")) or PytestOptions.files,
                 addopts=_words(table.get("addopts")),
                 testpaths=_words(table.get("testpaths")),
                 pythonpath=_words(table.get("pythonpath")),
             )
-    return Options()
+    return PytestOptions()
 
 
 def _table(text: str | None, path: str, keys: tuple[str, ...]) -> dict[str, Any] | None:
-    """The options in one file; None when it has none. A file for pytest alone counts even when empty."""
+    """Return the options in one file, None if it has none."""
     if text is None:
         return None
     try:
-        found = _toml(text, keys) if path.endswith(".toml") else _ini(text, keys[0])
+        table = _toml(text, keys) if path.endswith(".toml") else _ini(text, keys[0])
     except (tomllib.TOMLDecodeError, configparser.Error, RecursionError):
-        found = None
-    return {} if found is None and "pytest." in path else found
+        table = None  # pytest itself reports a file that does not parse
+    return {} if table is None and "pytest." in path else table  # pytest's own file counts even if empty
 
 
 def _toml(text: str, keys: tuple[str, ...]) -> dict[str, Any] | None:
@@ -111,27 +105,28 @@ def _words(value: object) -> tuple[str, ...]:
         return tuple(value.split())
 
 
-def sensitive(workspace: Workspace, base: str, head: str, changed: Iterable[str]) -> list[str]:
-    """Those of the changed files that may alter how pytest runs or reports, beside what it tests."""
-    return [path for path in changed if _steers(workspace, base, head, path)]
+def sensitive_files(workspace: Workspace, base: str, head: str, changed: Iterable[str]) -> list[str]:
+    """Return the changed files that may alter how pytest runs or reports."""
+    return [path for path in changed if _is_sensitive(workspace, base, head, path)]
 
 
-def _steers(workspace: Workspace, base: str, head: str, path: str) -> bool:
+def _is_sensitive(workspace: Workspace, base: str, head: str, path: str) -> bool:
     name = PurePosixPath(path).name
+    # Python runs the import lines of .pth files at its start.
     if name in ("conftest.py", ".autocode.toml") or name.endswith(".pth") or _shadows(path):
+        return True
+    if name in ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml"):
         return True
     before, after = workspace.text(base, path), workspace.text(head, path)
     for config, keys in _CONFIGS:
         if path == config and _table(before, path, keys) != _table(after, path, keys):
             return True
-    if name in ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml"):
-        return True
     return name.endswith(".py") and any(_PLUGIN.search(text) for text in (before, after) if text)
 
 
 def _shadows(path: str) -> bool:
-    """True for a top-level module that Python or pytest would import in place of its own."""
+    """Return whether Python or pytest would import this file in place of a module of their own."""
     parts = PurePosixPath(path.removeprefix("src/")).parts
     name = parts[0].removesuffix(".py")
     importable = len(parts) > 1 or path.endswith(".py")
-    return importable and (name in _STARTUP or name in sys.stdlib_module_names)
+    return importable and (name in _STARTUP_MODULES or name in sys.stdlib_module_names)

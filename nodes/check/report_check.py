@@ -1,21 +1,22 @@
-"""Whether a test report may be believed: it must agree with the exit code and with a separate collection."""
+"""The check of a test report, which must agree with the exit code and with a separate collection."""
 
 import re
 
-from nodes.check.outcomes import Outcomes, named
+from nodes.check.outcomes import FAILED, Outcomes, list_cases
 from nodes.check.output_text import last_lines
 from sandbox.base import Result
 
+# pytest writes these characters of a parameter in JUnit reports as #x and their code.
 _ILLEGAL = re.compile("[^\u0009\u000a\u000d\u0020-\u007e\u0080-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _COUNT = re.compile(r"^=* ?(?:(?P<some>\d+)(?:/\d+)?|no) tests? collected\b")
 
 
-class NotListed(Exception):
-    """The separate collection gave no list that can be read; the message says why."""
+class ListingError(Exception):
+    """The separate collection gave no readable list. The message says why."""
 
 
 def junit_id(node: str) -> str:
-    """The id under which pytest's JUnit report, family xunit2, holds the case with this node id."""
+    """Return the id that pytest's JUnit report, family xunit2, gives the case with this node id."""
     path, _, rest = node.partition("::")
     names, bracket, parameters = rest.partition("[")
     parts = [path.replace("/", ".").removesuffix(".py"), *(names.split("::") if rest else ())]
@@ -28,47 +29,47 @@ def _escaped(match: re.Match[str]) -> str:
     return f"#x{code:02X}" if code <= 0xFF else f"#x{code:04X}"
 
 
-def listed(result: Result) -> dict[str, str]:
-    """The cases that a collection's output names: node ids by JUnit id. Raises NotListed.
+def parse_listing(result: Result) -> dict[str, str]:
+    """Return the node ids in a collection's output, by JUnit id. Raises ListingError.
 
-    pytest prints one node id a line, a blank line, and last their count, which must agree.
+    pytest prints one node id per line, a blank line, and last their count, which must agree.
     """
     if result.timed_out:
-        raise NotListed("listing the cases timed out")
+        raise ListingError("listing the cases timed out")
     if result.exit_code not in (0, 1, 5) or result.truncated:
         output = last_lines(result.stderr or result.stdout)
-        raise NotListed(f"listing the cases ended with exit code {result.exit_code}: {output}")
+        raise ListingError(f"listing the cases ended with exit code {result.exit_code}: {output}")
     lines = result.stdout.splitlines()
     counts = [(at, match) for at, line in enumerate(lines) if (match := _COUNT.match(line))]
     if not counts:
-        raise NotListed("listing the cases ended early, without their count")
-    end, match = counts[-1]
+        raise ListingError("listing the cases ended early, without their count")
+    end, match = counts[-1]  # modules print too while they are collected, but earlier
     count = int(match["some"] or 0)
     blanks = [at for at in range(count, end + 1) if at == end or not lines[at]]
     blocks = (lines[at - count : at] for at in blanks)
     nodes = next((block for block in blocks if all("::" in node for node in block)), None)
     if nodes is None:
-        raise NotListed(f"the list of cases does not hold the {count} that it counts")
+        raise ListingError(f"the list of cases does not hold the {count} that it counts")
     return {junit_id(node): node for node in nodes}
 
 
-def distrust(outcomes: Outcomes, collection: Result) -> str:
-    """Why the report of a run that ended by itself cannot be believed; empty when it can."""
+def report_fault(outcomes: Outcomes, collection: Result) -> str:
+    """Return why the report of a run that ended by itself cannot be believed, empty if it can."""
     if outcomes.cases is None:
         return f"pytest ended with exit code {outcomes.exit_code} and left no report"
-    bad = [case for case, outcome in outcomes.cases.items() if outcome in ("failed", "error")]
-    if outcomes.exit_code == 0 and bad:
-        return f"exit code 0, but it holds failures: {named(bad)}"
-    if outcomes.exit_code == 1 and not bad:
+    failed = [case for case, outcome in outcomes.cases.items() if outcome in FAILED]
+    if outcomes.exit_code == 0 and failed:
+        return f"exit code 0, but it holds failures: {list_cases(failed)}"
+    if outcomes.exit_code == 1 and not failed:
         return "exit code 1, but it holds no failure"
     try:
-        cases = listed(collection).keys()
-    except NotListed as error:
+        cases = parse_listing(collection).keys()
+    except ListingError as error:
         return str(error)
     if missing := cases - outcomes.cases.keys():
-        return f"it lacks cases that were collected: {named(missing)}"
+        return f"it lacks cases that were collected: {list_cases(missing)}"
     # A module that cannot be collected, or skips itself, is reported under a name that no case has.
     ran = {case for case, outcome in outcomes.cases.items() if outcome in ("passed", "failed")}
     if invented := ran - cases:
-        return f"it holds cases that were not collected: {named(invented)}"
+        return f"it holds cases that were not collected: {list_cases(invented)}"
     return ""

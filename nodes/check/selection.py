@@ -1,23 +1,23 @@
-"""Which test files a change can reach, by the imports that stand in the source."""
+"""The selection of tests that a change can affect, by the imports in the sources."""
 
 import ast
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
-_LARGEST = 1_000_000
-_BY_NAME = {"import_module", "importorskip", "__import__"}
+_LONGEST_SOURCE = 1_000_000
+_IMPORTERS = {"import_module", "importorskip", "__import__"}
 
 
 def affected(
     sources: Mapping[str, str], changed: Collection[str], tests: Collection[str], roots: Iterable[str] = ()
 ) -> list[str]:
-    """The test files that are changed or import, also transitively, a changed file; sorted.
+    """Return the test files that are changed, or import a changed file directly or through others.
 
-    `sources` holds the text of every Python file by path, files that the change deleted with an empty text.
-    `roots` are folders on the import path beside the repository's own and `src`.
+    `sources` maps the path of every Python file to its text, empty if the change deleted the file.
+    `roots` are folders on the import path, besides the repository's root and `src`.
     """
-    graph = _Graph(sources, roots)
+    graph = _ImportGraph(sources, roots)
     importers: dict[str, set[str]] = defaultdict(set)
     for path, text in sources.items():
         for target in graph.imports(path, text):
@@ -30,8 +30,8 @@ def affected(
     return sorted(reached & set(tests))
 
 
-class _Graph:
-    """Resolves module names to files: where the import path surely finds them, else wherever they fit."""
+class _ImportGraph:
+    """Resolves module names to files: on the import path if they are there, else wherever they fit."""
 
     def __init__(self, paths: Collection[str], roots: Iterable[str]) -> None:
         self._paths = frozenset(paths)
@@ -43,26 +43,26 @@ class _Graph:
                 self._fitting[".".join(parts[start:])].append(path)
 
     def imports(self, path: str, text: str) -> set[str]:
-        """The files that importing `path` executes; for a test also the conftest.py files above it."""
-        found = {target for name in _names(path, text) for target in self._resolve(name, path)}
+        """Return the files that importing `path` executes, for a test with the conftest.py files above."""
+        targets = {target for name in _names(path, text) for target in self._resolve(name, path)}
         folders = PurePosixPath(path).parents
         if PurePosixPath(path).name.startswith("test") or path.endswith(("_test.py", "conftest.py")):
-            found |= {str(folder / "conftest.py") for folder in folders}
-        return (found & self._paths) - {path}
+            targets |= {str(folder / "conftest.py") for folder in folders}
+        return (targets & self._paths) - {path}
 
     def _resolve(self, name: str, importer: str) -> set[str]:
-        """A module's file and its packages' `__init__.py` files."""
+        """Return a module's file and its packages' `__init__.py` files."""
         parts = name.split(".")
         prefixes = [parts[:count] for count in range(1, len(parts) + 1)]
         for root in (*self._roots, self._rootdir(importer)):
-            found = {path for prefix in prefixes for path in _files(root, prefix) if path in self._paths}
-            if any(path in found for path in _files(root, parts)):
-                return found
+            files = {path for prefix in prefixes for path in _files(root, prefix) if path in self._paths}
+            if any(path in files for path in _files(root, parts)):
+                return files
         return set(self._fitting.get(name, ()))
 
     def _rootdir(self, importer: str) -> str:
-        """The folder that pytest and Python put on the path for a file: the first without `__init__.py`."""
-        for folder in PurePosixPath(importer).parents:
+        """Return the folder that pytest and Python put on the path for a file."""
+        for folder in PurePosixPath(importer).parents:  # the first that is not a package
             if str(folder / "__init__.py") not in self._paths:
                 return "" if str(folder) == "." else str(folder)
         return ""
@@ -74,12 +74,12 @@ def _files(root: str, parts: list[str]) -> tuple[str, str]:
 
 
 def _names(path: str, text: str) -> Iterator[str]:
-    """Every module name that a source may import; relative ones as paths from the repository's root."""
-    if len(text) > _LARGEST:
+    """Yield all module names that a source may import, relative ones from the repository's root."""
+    if len(text) > _LONGEST_SOURCE:
         return
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # deep nesting raises the last two
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -89,7 +89,7 @@ def _names(path: str, text: str) -> Iterator[str]:
             if module:
                 yield module
             yield from (".".join(filter(None, (module, alias.name))) for alias in node.names)
-        elif (isinstance(node, ast.Call) and _called(node) in _BY_NAME) or _is_plugin_list(node):
+        elif (isinstance(node, ast.Call) and _called(node) in _IMPORTERS) or _is_plugin_list(node):
             yield from (
                 each.value
                 for each in ast.walk(node)

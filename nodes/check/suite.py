@@ -1,4 +1,4 @@
-"""How a repository's tests are run: recognised from its files, or named in its `.autocode.toml`."""
+"""Test suites, recognised by a repository's files or named in its `.autocode.toml`."""
 
 import re
 import shlex
@@ -11,8 +11,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
-from nodes.check.pytest_config import Options, options
+from nodes.check.pytest_config import PytestOptions, read_options
 from nodes.proof import Grade
+from nodes.validation import faults_of
 from sandbox.base import REPORT
 from tools.workspace import Workspace
 
@@ -29,9 +30,9 @@ FLAGS = (
 )
 
 _LENIENT = ("-o", "strict_config=false", "-W", "ignore::pytest.PytestConfigWarning")
-"""What lets pytest start with options in its configuration that belong to a missing plugin."""
+"""Flags with which pytest accepts options of missing plugins in its configuration."""
 
-_ELSEWHERE = {
+_OTHER_PROJECTS = {
     "package.json": "npm test",
     "go.mod": "go test ./...",
     "Cargo.toml": "cargo test",
@@ -43,17 +44,17 @@ _ELSEWHERE = {
     "CMakeLists.txt": "ctest",
     "Makefile": "make test",
 }
-"""Files at the root that mark another ecosystem's project, and the command that usually tests it."""
+"""Files at the root of other ecosystems' projects, and the usual test command of each."""
 
 _SOURCE = re.compile(r"\.(?:[jt]sx?|go|rs|java|kt|c|cc|cpp|rb|php|cs|swift|scala|ex|lua|sh)$")
 _PYTHON_PROJECT = frozenset(("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt"))
 
 
 class NoSuite(Exception):
-    """It cannot be told how the tests are run; the message says what to write in `.autocode.toml`."""
+    """The repository does not say how its tests run. The message says what to write in `.autocode.toml`."""
 
 
-class _Test(BaseModel):
+class _TestTable(BaseModel):
     """The table `[test]` of `.autocode.toml`."""
 
     model_config = ConfigDict(extra="forbid")
@@ -73,55 +74,47 @@ class _Test(BaseModel):
         return words
 
 
-class _File(BaseModel):
-    test: _Test = _Test()
+class _ConfigFile(BaseModel):
+    test: _TestTable = _TestTable()
 
 
 @dataclass(frozen=True)
 class Suite:
     """One way to run a repository's tests.
 
-    `command` names no path; `paths` are those that the user's own command names, `testpaths` those of
-    pytest's configuration. `seconds` is the limit that `.autocode.toml` sets.
+    `command` holds no paths. `paths` are those of the user's own command. `seconds` is the time limit of
+    `.autocode.toml`.
     """
 
     command: tuple[str, ...]
     grade: Grade = "tests"
     scope: Literal["auto", "all", "affected"] = "auto"
     seconds: float | None = None
-    options: Options = field(default_factory=Options)
+    options: PytestOptions = field(default_factory=PytestOptions)
     env: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     src: bool = False
 
     def is_test(self, path: str) -> bool:
-        """True when the file at `path` holds test cases, by its name."""
+        """Return whether the file at `path` holds test cases, judged by its name."""
         return self.grade == "tests" and self.options.is_test(path)
 
     def whole(self, tests: Iterable[str] = ()) -> tuple[str, ...]:
-        """The command for everything, together with those of `tests` that it would not reach by itself."""
+        """Return the command for the whole suite and those of `tests` that the suite leaves out."""
         beyond = tuple(_argument(path) for path in tests if not self._reaches(path))
         if not beyond or self.paths:
             return (*self._start(), *self.paths, *beyond)
         return (*self._start(), "-o", f"testpaths={shlex.join([*self.options.testpaths, *beyond])}")
 
     def only(self, tests: Iterable[str]) -> tuple[str, ...]:
-        """The command for some test files alone, with the same ids for their cases as in the whole run."""
+        """Return the command for these test files alone."""
+        # With another root directory, their cases would get other ids than in the whole run.
         rooted = any(word == "-c" or word.startswith(("--rootdir", "--config-file")) for word in self.command)
         root = () if rooted else ("--rootdir=.",)
         return (*self._start(), *root, *(_argument(path) for path in tests))
 
-    def describe(self) -> str:
-        """How the tests are run, in words for whoever writes some."""
-        command = shlex.join(word for word in self.whole() if REPORT not in word)
-        if self.grade == "exit code":
-            return f"`{command}`, judged by its exit code"
-        roots = self.paths or self.options.testpaths
-        where = f" under {', '.join(roots)}" if roots else ""
-        return f"`{command}`; test files are named {', '.join(self.options.files)}{where}"
-
     def plain(self) -> "Suite":
-        """The same suite without `addopts` and required plugins, for a sandbox that lacks these plugins."""
+        """Return the suite without `addopts` and required plugins, for a sandbox that lacks plugins."""
         modes = [word for word in self.options.addopts if word.startswith("--import-mode=")]
         cleared = ("-o", f"addopts={shlex.join(modes)}", "-o", "required_plugins=", *_LENIENT)
         return replace(self, command=(*self.command, *cleared), options=replace(self.options, addopts=()))
@@ -138,48 +131,47 @@ class Suite:
 
 
 def listing(command: Iterable[str]) -> tuple[str, ...]:
-    """The command that lists the cases of `command`, one id a line, whatever the configuration adds."""
+    """Return the command that lists the cases of `command`, one id per line in any configuration."""
     kept = (word for word in command if REPORT not in word)
     pinned = ("--verbosity=-1", "-o", "verbosity_test_cases=-1", "--capture=fd", "--color=no", "--maxfail=0")
     return (*kept, "--collect-only", *pinned)
 
 
 def recognise(workspace: Workspace, snapshot: str) -> Suite:
-    """How the tests of `snapshot` are run. Raises NoSuite when that cannot be told."""
+    """Return the suite of a snapshot. Raises NoSuite."""
     files = workspace.files(snapshot)
-    told = _told(workspace.text(snapshot, CONFIG))
-    found = options(workspace, snapshot)
-    if told.command is None:
-        if not _is_python(files, found):
+    table = _config(workspace.text(snapshot, CONFIG))
+    options = read_options(workspace, snapshot)
+    if table.command is None:
+        if not _is_python(files, options):
             raise NoSuite(_advice(files))
-        suite = _pytest([], found)
+        suite = _pytest([], options)
     else:
-        suite = _named(told.command, files, found)
-    if told.scope == "affected" and suite.grade != "tests":
+        suite = _named(table.command, files, options)
+    if table.scope == "affected" and suite.grade != "tests":
         raise NoSuite(f'{CONFIG}: scope = "affected" works with pytest alone; remove it')
     src = suite.grade == "tests" and has_src(files)
-    return replace(suite, scope=told.scope, seconds=told.timeout, src=src)
+    return replace(suite, scope=table.scope, seconds=table.timeout, src=src)
 
 
 def has_src(files: Iterable[str]) -> bool:
-    """True when the repository has a folder `src`."""
+    """Return whether the repository has a folder `src`."""
     return any(path.startswith("src/") for path in files)
 
 
-def _told(text: str | None) -> _Test:
+def _config(text: str | None) -> _TestTable:
     if text is None:
-        return _Test()
+        return _TestTable()
     try:
-        return _File.model_validate(tomllib.loads(text)).test
+        return _ConfigFile.model_validate(tomllib.loads(text)).test
     except tomllib.TOMLDecodeError as error:
         raise NoSuite(f"{CONFIG} is not valid TOML: {error}") from error
     except ValidationError as error:
-        lines = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise NoSuite(f"{CONFIG}: {'; '.join(lines)}") from error
+        raise NoSuite(f"{CONFIG}: {'; '.join(faults_of(error))}") from error
 
 
-def _named(command: list[str], files: Mapping[str, int], found: Options) -> Suite:
-    """The suite of a command that the user wrote; pytest is known by its name and graded by its cases."""
+def _named(command: list[str], files: Mapping[str, int], options: PytestOptions) -> Suite:
+    """Return the suite of a command that the user wrote. pytest is recognised and judged by its cases."""
     words = command[1:] if command[0] == "env" else command
     count = next((at for at, word in enumerate(words) if not re.match(r"[A-Za-z_]\w*=", word)), len(words))
     env, rest = tuple(words[:count]), words[count:]
@@ -193,12 +185,13 @@ def _named(command: list[str], files: Mapping[str, int], found: Options) -> Suit
         return Suite(command=("env", *env, *rest) if env else tuple(rest), grade="exit code")
     folders = {str(parent) for path in files for parent in PurePosixPath(path).parents}
     paths = tuple(word for word in arguments if _path(word) in folders or _path(word) in files)
-    return replace(_pytest([word for word in arguments if word not in paths], found), env=env, paths=paths)
+    return replace(_pytest([word for word in arguments if word not in paths], options), env=env, paths=paths)
 
 
-def _pytest(arguments: list[str], found: Options) -> Suite:
-    """A suite with our flags last, so that they win over those of the user and the configuration."""
-    words = (*arguments, *found.addopts)
+def _pytest(arguments: list[str], options: PytestOptions) -> Suite:
+    """Return a suite with our flags last, where they override the user's and the configuration's."""
+    words = (*arguments, *options.addopts)
+    # A run that stops at a failure, or renames cases, cannot be compared. Only then are the flags needed.
     pins = [
         pin
         for pattern, pin in (
@@ -207,31 +200,31 @@ def _pytest(arguments: list[str], found: Options) -> Suite:
         )
         if any(re.match(pattern, word) for word in words)
     ]
-    return Suite(command=(*PYTEST, *arguments, *FLAGS, *pins), options=found)
+    return Suite(command=(*PYTEST, *arguments, *FLAGS, *pins), options=options)
 
 
-def _is_python(files: Mapping[str, int], found: Options) -> bool:
-    """True for tests of pytest's, a Python project, or nothing yet that speaks against one."""
-    if found.source or any(found.is_test(path) or path.endswith("conftest.py") for path in files):
+def _is_python(files: Mapping[str, int], options: PytestOptions) -> bool:
+    """Return whether there are tests for pytest, a Python project, or nothing of another language."""
+    if options.source or any(options.is_test(path) or path.endswith("conftest.py") for path in files):
         return True
     if any(path in _PYTHON_PROJECT for path in files):
         return True
-    foreign = any(path in _ELSEWHERE and path != "Makefile" for path in files)
+    foreign = any(path in _OTHER_PROJECTS and path != "Makefile" for path in files)
     if any(path.endswith(".py") for path in files):
         return not foreign
     return not foreign and not any(_SOURCE.search(path) for path in files)
 
 
 def _advice(files: Mapping[str, int]) -> str:
-    command = next((command for path, command in _ELSEWHERE.items() if path in files), "make test")
+    command = next((command for path, command in _OTHER_PROJECTS.items() if path in files), "make test")
     return (
-        "no tests that AutoCodeAI recognises, and nothing that looks like Python. "
+        "AutoCodeAI recognises no tests here, and nothing that looks like Python. "
         f'Write the command that tests this project into {CONFIG}:\n\n[test]\ncommand = "{command}"\n'
     )
 
 
 def _argument(path: str) -> str:
-    return f"./{path}" if path.startswith("-") else path
+    return f"./{path}" if path.startswith("-") else path  # else pytest takes it for a flag
 
 
 def _path(word: str) -> str:

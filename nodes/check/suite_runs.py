@@ -1,25 +1,31 @@
-"""Base and change, run side by side: whole, or what the change reaches where the whole takes too long."""
+"""The runs of a suite on base and change, side by side.
+
+If the whole suite takes too long, only the tests that the change affects run.
+"""
 
 import asyncio
 from dataclasses import dataclass, replace
 
-from nodes.check.change import Facts
-from nodes.check.executor import Executor, together
+from nodes.check.change import CheckedChange
+from nodes.check.executor import Executor, task_group
 from nodes.check.judge import Evidence
-from nodes.check.outcomes import Outcomes, belongs
-from nodes.check.report_check import NotListed, listed
+from nodes.check.outcomes import Outcomes
+from nodes.check.report_check import ListingError, parse_listing
 from nodes.check.suite import Suite, listing
 from nodes.proof import Scope
 from sandbox.base import Outcome, Result
 
 _LISTING_BYTES = 32_000_000
-_ALONE = 4
-_NOTHING = Result(exit_code=5, stdout="no tests collected", stderr="", seconds=0.0, report=())
+_MOST_ALONE = 4
+_NO_TESTS = Result(exit_code=5, stdout="no tests collected", stderr="", seconds=0.0, report=())
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to run the suite; a side without a command has no test to run."""
+    """The commands of one attempt to run the suite, empty for a side without tests.
+
+    `plain` is true for a suite without its configured plugins.
+    """
 
     suite: Suite
     scope: Scope
@@ -27,62 +33,69 @@ class Attempt:
     base_command: tuple[str, ...]
     head_command: tuple[str, ...]
 
-    def leads_nowhere(self, base: Outcomes) -> bool:
-        """True when the base shows that another way must be tried: fewer options, or fewer files."""
+    def fails_on(self, base: Outcomes) -> bool:
+        """Return whether the base's outcomes ask for another attempt, with fewer options or fewer files."""
         if base.usage:
             return not self.plain
-        beyond = base.stopped in ("timed out", "out of memory")
-        return beyond and self.suite.scope == "auto" and self.scope == "all"
+        beyond_limits = base.stopped in ("timed out", "out of memory")
+        return beyond_limits and self.suite.scope == "auto" and self.scope == "all"
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Gathers the evidence for one check of a suite of pytest's."""
+class SuiteRuns:
+    """Runs a pytest suite and collects the evidence for one check."""
 
     executor: Executor
-    facts: Facts
+    change: CheckedChange
 
     async def run(self) -> tuple[Attempt, Evidence]:
-        """Try until an attempt's outcomes can be compared."""
-        suite = self.facts.suite
+        """Try until base and change can be compared."""
+        suite = self.change.suite
         attempt = await self._attempt(suite, "affected" if suite.scope == "affected" else "all")
-        while isinstance(seen := await self._look(attempt), Outcomes):
+        while isinstance(seen := await self._run_attempt(attempt), Outcomes):
             if seen.usage:
                 attempt = await self._attempt(attempt.suite.plain(), attempt.scope, plain=True)
             else:
                 attempt = await self._attempt(attempt.suite, "affected", attempt.plain)
-        return attempt, await self._apart(attempt, seen)
+        return attempt, await self._with_cases_alone(attempt, seen)
 
     async def _attempt(self, suite: Suite, scope: Scope, plain: bool = False) -> Attempt:
-        facts = self.facts
+        change = self.change
         if scope == "all":
-            return Attempt(suite, scope, plain, suite.whole(facts.edited), suite.whole(facts.touched))
-        tests = await asyncio.to_thread(facts.reached, self.executor.path)
-        before = [path for path in tests if path in facts.base_files]
-        after = [path for path in tests if path in facts.head_files]
-        base, head = (suite.only(paths) if paths else () for paths in (before, after))
+            return Attempt(suite, scope, plain, suite.whole(change.edited), suite.whole(change.new_tests))
+        tests = await asyncio.to_thread(change.affected_tests, self.executor.path)
+        sides = (
+            [path for path in tests if path in files] for files in (change.base_files, change.head_files)
+        )
+        base, head = (suite.only(paths) if paths else () for paths in sides)
         return Attempt(suite, scope, plain, base, head)
 
-    async def _look(self, attempt: Attempt) -> Evidence | Outcomes:
-        """Run everything at once. Only the base's outcomes when this attempt leads nowhere."""
-        facts = self.facts
-        known = await self._known(attempt)
-        if known and attempt.leads_nowhere(known):
+    async def _run_attempt(self, attempt: Attempt) -> Evidence | Outcomes:
+        """Run everything at once. Return only the base's outcomes if the attempt fails."""
+        change = self.change
+        known: Outcomes | None = Outcomes.of(_NO_TESTS)
+        if attempt.base_command:
+            known = await self.executor.cached(change.base_tree, attempt.base_command)
+        if known and attempt.fails_on(known):
             return known
-        needed = (attempt.head_command, attempt.head_command, facts.fresh, facts.old, known is None)
-        self.executor.sandbox.prepare(sum(map(bool, needed)))
-        async with together() as group:
+        both = (change.base_with_new_tests, change.head_with_old_tests)
+        runs = (attempt.head_command, attempt.head_command, *both, known is None)
+        self.executor.sandbox.prepare(sum(map(bool, runs)))
+        async with task_group() as group:
             head = group.create_task(self._head(attempt))
             cases = group.create_task(self._listing(attempt))
-            fresh = group.create_task(self._fresh(attempt))
-            old = group.create_task(self._old(attempt))
-            base = known or await self._base(attempt)
-            if attempt.leads_nowhere(base):
-                for task in (head, cases, fresh, old):
+            new_on_base = group.create_task(self._new_on_base(attempt))
+            old_on_head = group.create_task(self._old_on_head(attempt))
+            base = known or await self.executor.run_and_cache(
+                "the base", change.base, change.base_tree, attempt.base_command
+            )
+            if attempt.fails_on(base):
+                for task in (head, cases, new_on_base, old_on_head):
                     task.cancel()
                 return base
         result = head.result()
-        if attempt.scope == "all" and result.timed_out and self._is_close(base):
+        if attempt.scope == "all" and result.timed_out and self._is_near_limit(base):
+            # The runs side by side slowed each other down, so the change gets a second try alone.
             result = await self._head(attempt)
             if result.timed_out and attempt.suite.scope == "auto":
                 return base.model_copy(update={"stopped": "timed out"})
@@ -90,69 +103,58 @@ class Trial:
             base=base,
             head=result,
             listing=cases.result(),
-            fresh=fresh.result(),
-            old=old.result(),
-            touched=frozenset(facts.touched),
-            added=frozenset(facts.added),
-            deleted=facts.deleted,
+            new_on_base=new_on_base.result(),
+            old_on_head=old_on_head.result(),
+            new_tests=frozenset(change.new_tests),
+            added=frozenset(change.added),
+            deleted=change.deleted,
         )
 
-    def _is_close(self, base: Outcomes) -> bool:
-        """True when the base's suite ended not long before its limit; side by side is slower than alone."""
+    def _is_near_limit(self, base: Outcomes) -> bool:
         return base.known and base.seconds > self.executor.limits.seconds / 2
-
-    async def _known(self, attempt: Attempt) -> Outcomes | None:
-        if not attempt.base_command:
-            return Outcomes.of(_NOTHING)
-        return await self.executor.remembered(self.facts.base_tree, attempt.base_command)
-
-    async def _base(self, attempt: Attempt) -> Outcomes:
-        facts = self.facts
-        return await self.executor.remember("the base", facts.base, facts.base_tree, attempt.base_command)
 
     async def _head(self, attempt: Attempt) -> Result:
         if not attempt.head_command:
-            return _NOTHING
-        return await self.executor.run("the change", self.facts.head, attempt.head_command, heard=True)
+            return _NO_TESTS
+        command = attempt.head_command
+        return await self.executor.run("the change", self.change.head, command, publish_output=True)
 
     async def _listing(self, attempt: Attempt) -> Result:
         if not attempt.head_command:
-            return _NOTHING
+            return _NO_TESTS
         limits = replace(self.executor.limits, output_bytes=_LISTING_BYTES)
         command = listing(attempt.head_command)
-        return await self.executor.run("the cases of the change", self.facts.head, command, limits)
+        return await self.executor.run("the cases of the change", self.change.head, command, limits)
 
-    async def _fresh(self, attempt: Attempt) -> Outcomes | None:
-        if self.facts.fresh is None:
+    async def _new_on_base(self, attempt: Attempt) -> Outcomes | None:
+        snapshot, command = self.change.base_with_new_tests, attempt.suite.only(self.change.new_tests)
+        if snapshot is None:
             return None
-        command = attempt.suite.only(self.facts.touched)
-        return Outcomes.of(
-            await self.executor.run("the change's tests on the base", self.facts.fresh, command)
-        )
+        return Outcomes.of(await self.executor.run("the change's tests on the base", snapshot, command))
 
-    async def _old(self, attempt: Attempt) -> Outcomes | None:
-        if self.facts.old is None:
+    async def _old_on_head(self, attempt: Attempt) -> Outcomes | None:
+        snapshot, command = self.change.head_with_old_tests, attempt.suite.only(self.change.old_tests)
+        if snapshot is None:
             return None
-        command = attempt.suite.only(self.facts.weighed)
-        return Outcomes.of(await self.executor.run("the base's tests on the change", self.facts.old, command))
+        return Outcomes.of(await self.executor.run("the base's tests on the change", snapshot, command))
 
-    async def _apart(self, attempt: Attempt, evidence: Evidence) -> Evidence:
-        """When the new tests bring the base down as a whole, a few of them are run there one by one.
+    async def _with_cases_alone(self, attempt: Attempt, evidence: Evidence) -> Evidence:
+        """Run a few new cases one by one on the base if there, together, they did not come to an end.
 
-        A base that never ends is what some changes mend; a case that is alone when time runs out has failed.
+        A change may mend an endless loop. A case that does not end alone has failed on the base.
         """
-        facts = self.facts
-        if facts.fresh is None or evidence.fresh is None or not evidence.fresh.stopped:
+        snapshot, stopped = self.change.base_with_new_tests, evidence.new_on_base
+        if snapshot is None or stopped is None or not stopped.stopped:
             return evidence
         nodes = _new_nodes(evidence)
-        if not 0 < len(nodes) <= _ALONE:
+        if not 0 < len(nodes) <= _MOST_ALONE:
             return evidence
         self.executor.sandbox.prepare(len(nodes))
-        async with together() as group:
+        async with task_group() as group:
             tasks = {}
             for case, node in nodes.items():
                 command = attempt.suite.only([node])
-                running = self.executor.run("a new test on the base", facts.fresh, command)
+                running = self.executor.run("a new test on the base", snapshot, command)
                 tasks[case] = group.create_task(running)
         cases: dict[str, Outcome] = {}
         for case, task in tasks.items():
@@ -161,19 +163,13 @@ class Trial:
                 cases[case] = "error"
             elif outcomes.cases and case in outcomes.cases:
                 cases[case] = outcomes.cases[case]
-        return replace(evidence, fresh=Outcomes(exit_code=1, cases=cases))
+        return replace(evidence, new_on_base=Outcomes(exit_code=1, cases=cases))
 
 
 def _new_nodes(evidence: Evidence) -> dict[str, str]:
-    """The node ids of the cases that the change brings, by their ids in the report."""
+    """Return the node ids of the change's new cases, by JUnit id."""
     try:
-        nodes = listed(evidence.listing)
-    except NotListed:
+        nodes = parse_listing(evidence.listing)
+    except ListingError:
         return {}
-    own = (evidence.base.cases or {}) if evidence.base.known else {}
-    files = evidence.touched if evidence.base.known else evidence.added
-    return {
-        case: node
-        for case, node in nodes.items()
-        if case not in own and any(belongs(case, path) for path in files)
-    }
+    return {case: node for case, node in nodes.items() if evidence.is_new(case)}

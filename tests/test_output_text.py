@@ -1,4 +1,4 @@
-from nodes.check.output_text import cut, last_lines, normalise
+from nodes.check.output_text import cut_output, last_lines, normalise
 
 OUTPUT = """
 \x1b[31mE   assert <m.Thing object at {address}> == None\x1b[0m
@@ -24,12 +24,12 @@ def test_values_under_test_are_left_alone() -> None:
 
 def test_a_long_output_keeps_its_start_and_more_of_its_end() -> None:
     text = "\n".join(f"line {at}" for at in range(2_000))
-    short = cut(text, 1_000)
+    short = cut_output(text, 1_000)
     assert short.startswith("line 0\nline 1\n") and short.endswith("line 1998\nline 1999")
     assert len(short) < 1_100 and "characters left out" in short
     assert all(line.startswith(("line ", "… ")) for line in short.splitlines())
-    assert cut("short", 1_000) == "short"
-    assert len(cut("x" * 5_000, 1_000)) < 1_100
+    assert cut_output("short", 1_000) == "short"
+    assert len(cut_output("x" * 5_000, 1_000)) < 1_100
 
 
 def test_the_last_lines_are_bounded() -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.check.pytest_config import options, sensitive
+from nodes.check.pytest_config import read_options, sensitive_files
 from tools.workspace import Workspace
 
 BASE = {
@@ -37,7 +37,7 @@ def test_what_steers_pytest_is_shown_apart(tmp_path: Path, path: str, text: str 
     workspace = Workspace.init(tmp_path)
     base = workspace.write(workspace.begin().snapshot, BASE, "base")
     head = workspace.write(base, {path: text}, "change")
-    assert sensitive(workspace, base, head, [path]) == [path]
+    assert sensitive_files(workspace, base, head, [path]) == [path]
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,15 @@ def test_other_changes_are_not(tmp_path: Path, path: str, text: str) -> None:
     workspace = Workspace.init(tmp_path)
     base = workspace.write(workspace.begin().snapshot, BASE, "base")
     head = workspace.write(base, {path: text}, "change")
-    assert sensitive(workspace, base, head, [path]) == []
+    assert sensitive_files(workspace, base, head, [path]) == []
 
 
 def test_options_come_from_the_file_that_pytest_would_read(tmp_path: Path) -> None:
     workspace = Workspace.init(tmp_path)
     base = workspace.write(workspace.begin().snapshot, BASE, "base")
-    assert options(workspace, base).source == "pyproject.toml"
-    assert options(workspace, base).addopts == ("-q",)
-    assert options(workspace, base).pythonpath == ("lib",)
+    assert read_options(workspace, base).source == "pyproject.toml"
+    assert read_options(workspace, base).addopts == ("-q",)
+    assert read_options(workspace, base).pythonpath == ("lib",)
     first = workspace.write(base, {"pytest.ini": ""}, "an empty pytest.ini wins")
-    assert options(workspace, first).source == "pytest.ini"
-    assert options(workspace, first).addopts == ()
+    assert read_options(workspace, first).source == "pytest.ini"
+    assert read_options(workspace, first).addopts == ()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 import pytest
 
 from nodes.check.outcomes import Outcomes
-from nodes.check.report_check import NotListed, distrust, junit_id, listed
+from nodes.check.report_check import ListingError, junit_id, parse_listing, report_fault
 from sandbox.base import Outcome, Result
 
 LISTING = "tests/test_a.py::test_one\ntests/test_a.py::test_two\n\n2 tests collected in 0.01s\n"
@@ -35,12 +35,17 @@ def test_node_ids_become_the_ids_of_the_report(node: str, case: str) -> None:
 
 def test_a_listing_is_read_with_what_comes_around_it() -> None:
     expected = {f"tests.test_a::{name}": f"tests/test_a.py::{name}" for name in ("test_one", "test_two")}
-    assert listed(ended(LISTING)) == expected
-    assert listed(ended("a banner\n\nof a plugin\n\nwith a.py::line\n" + LISTING + "\nby\n")) == expected
+    assert parse_listing(ended(LISTING)) == expected
+    assert (
+        parse_listing(ended("a banner\n\nof a plugin\n\nwith a.py::line\n" + LISTING + "\nby\n")) == expected
+    )
     errors = "\n==== ERRORS ====\n__ ERROR collecting test_b.py __\n3 tests collected\n\nERROR test_b.py\n"
     counted = errors + "2/5 tests collected (3 deselected), 1 error in 0.1s"
-    assert listed(ended(LISTING.replace("\n2 tests collected in 0.01s", counted), exit_code=1)) == expected
-    assert listed(ended("\nno tests collected in 0.00s\n", exit_code=5)) == {}
+    assert (
+        parse_listing(ended(LISTING.replace("\n2 tests collected in 0.01s", counted), exit_code=1))
+        == expected
+    )
+    assert parse_listing(ended("\nno tests collected in 0.00s\n", exit_code=5)) == {}
 
 
 @pytest.mark.parametrize(
@@ -56,8 +61,8 @@ def test_a_listing_is_read_with_what_comes_around_it() -> None:
     ],
 )
 def test_a_listing_that_ended_early_is_refused(result: Result, words: str) -> None:
-    with pytest.raises(NotListed, match=re.escape(words)):
-        listed(result)
+    with pytest.raises(ListingError, match=re.escape(words)):
+        parse_listing(result)
 
 
 @pytest.mark.parametrize(
@@ -78,11 +83,11 @@ def test_a_report_that_disagrees_is_not_trusted(
     exit_code: int, cases: Mapping[str, Outcome] | None, words: str
 ) -> None:
     found = None if cases is None else {f"tests.test_a::{name}": outcome for name, outcome in cases.items()}
-    assert words in distrust(Outcomes(exit_code=exit_code, cases=found), ended(LISTING))
+    assert words in report_fault(Outcomes(exit_code=exit_code, cases=found), ended(LISTING))
 
 
 def test_an_honest_report_is_trusted() -> None:
     cases: dict[str, Outcome] = {"tests.test_a::test_one": "passed", "tests.test_a::test_two": "skipped"}
-    assert distrust(Outcomes(exit_code=0, cases=cases), ended(LISTING)) == ""
+    assert report_fault(Outcomes(exit_code=0, cases=cases), ended(LISTING)) == ""
     cases |= {"::tests.test_b": "error", "::tests.test_c": "skipped"}
-    assert distrust(Outcomes(exit_code=1, cases=cases), ended(LISTING, exit_code=1)) == ""
+    assert report_fault(Outcomes(exit_code=1, cases=cases), ended(LISTING, exit_code=1)) == ""
