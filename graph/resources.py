@@ -10,11 +10,12 @@ from graph.settings import Settings
 from memory.embeddings import choose, open_embedder
 from memory.live import Indexes
 from memory.records.journal import Journal
+from memory.records.owner import Owner, this_process
 from memory.search.recollection import Recollection
 from memory.search.task_similarity import Likeness
 from nodes.llm.models import open_models
 from sandbox.backends import open_sandbox
-from sandbox.base import Sandbox
+from sandbox.base import Ownership, Sandbox
 
 VECTORS_AFTER_SECONDS = 3.0
 """Seconds after which vectors of hashed words are made: for a short run Chroma's import would not pay."""
@@ -31,7 +32,7 @@ async def open_resources(
         async with lock:
             if not opened:
                 backend, image = settings.sandbox_backend, settings.sandbox_image
-                opened.append(await open_sandbox(backend, settings.home, image, say))
+                opened.append(await open_sandbox(backend, settings.home, image, say, ownership()))
             return opened[0]
 
     try:
@@ -43,6 +44,16 @@ async def open_resources(
     finally:
         for one in opened:
             await one.aclose()
+
+
+def ownership() -> Ownership:
+    """Mark what this process creates in the sandbox, so that later processes remove it if this one dies."""
+
+    def has_died(label: str) -> bool:
+        owner = Owner.parse(label)
+        return owner is not None and owner.died()
+
+    return Ownership(str(this_process()), has_died)
 
 
 @asynccontextmanager

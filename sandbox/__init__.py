@@ -1,1 +1,1 @@
-"""Runs code that nobody has to trust."""
+"""Sandboxes for code that we did not write."""

@@ -1,4 +1,4 @@
-"""Makes ready what the first run would otherwise wait for: `python -m sandbox HOME`."""
+"""Set up the sandbox before the first run needs it: `python -m sandbox HOME`."""
 
 import asyncio
 import sys
@@ -8,7 +8,7 @@ from sandbox.backends import open_sandbox
 
 
 async def main(home: Path) -> None:
-    """Open and close the sandbox that `auto` chooses; progress goes to stderr."""
+    """Open and close the sandbox that `auto` selects. Progress goes to stderr."""
     sandbox = await open_sandbox("auto", home, notify=lambda line: print(line, file=sys.stderr))  # noqa: T201
     await sandbox.aclose()
 

@@ -1,4 +1,4 @@
-"""Which sandbox this machine can have: opened for use, or examined for the doctor."""
+"""The choice of a sandbox on this machine, and a diagnosis of every backend for the doctor."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sandbox.base import Sandbox, SandboxError
+from sandbox.base import Ownership, Sandbox, SandboxError
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap, working_bwrap
-from sandbox.bubblewrap.cgroup import Cgroups, Resource
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.seccomp import seccomp_filter
+from sandbox.cgroup import Cgroups, Resource
 from sandbox.docker.docker_sandbox import Docker, NoEngine, connect
 
 Backend = Literal["auto", "docker", "bubblewrap"]
 
-_CGROUP = "cgroup v{}"
-_MAKESHIFT: tuple[tuple[Resource, str, str], ...] = (
+_WITHOUT_CGROUP: tuple[tuple[Resource, str, str], ...] = (
     ("memory", "memory", "no cgroup: watched ten times a second, with RLIMIT_AS"),
     ("cpu", "cpu", "no cgroup: nice and RLIMIT_CPU only"),
     ("pids", "processes", "no cgroup: RLIMIT_NPROC"),
@@ -25,7 +24,7 @@ _MAKESHIFT: tuple[tuple[Resource, str, str], ...] = (
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the doctor says of a backend: how each limit holds, or else what is wrong and its cure."""
+    """The state of a backend: how it enforces each limit, or its problem with the cure."""
 
     backend: Literal["docker", "bubblewrap"]
     version: str = ""
@@ -34,7 +33,7 @@ class Diagnosis:
 
     @property
     def available(self) -> bool:
-        """True when programs can run there."""
+        """True when programs can run in this backend."""
         return not self.problem
 
 
@@ -43,33 +42,36 @@ async def open_sandbox(
     home: Path,
     image: str | None = None,
     notify: Callable[[str], None] = lambda _: None,
+    ownership: Ownership | None = None,
 ) -> Sandbox:
-    """Open the backend asked for; `auto` takes Docker if an engine answers, else bubblewrap.
+    """Open a backend. `auto` selects Docker if an engine answers, else bubblewrap.
 
-    `home` is AUTOCODE_HOME, `image` replaces the image that is built otherwise, and `notify` hears of what
-    takes long. Raises SandboxError, which says what to install or start.
+    `home` is AUTOCODE_HOME. `image` replaces the image that is built otherwise. `notify` receives a line for
+    each step that takes long. Raises SandboxError, which says what to install or start.
     """
-    if backend == "docker":
-        return await Docker.open(image, notify)
-    if backend == "bubblewrap":
-        return await Bubblewrap.open(home, notify)
-    problems = []
+    ownership = ownership or Ownership()
+    problems: list[SandboxError] = []
+    if backend != "bubblewrap":
+        try:
+            return await Docker.open(image, notify, ownership)
+        except SandboxError as error:
+            if backend == "docker":
+                raise
+            problems.append(error)
+            if not isinstance(error, NoEngine):
+                notify(f"Docker is running but cannot be used ({error}). Falling back to bubblewrap.")
     try:
-        return await Docker.open(image, notify)
+        return await Bubblewrap.open(home, notify, ownership=ownership)
     except SandboxError as error:
-        problems.append(error)
-        if not isinstance(error, NoEngine):
-            notify(f"Docker answers but is of no use, so bubblewrap it is: {error}")
-    try:
-        return await Bubblewrap.open(home, notify)
-    except SandboxError as error:
+        if backend == "bubblewrap":
+            raise
         problems.append(error)
     listed = "\n".join(f"- {problem}" for problem in problems)
-    raise SandboxError(f"there is no sandbox, and without one nothing is run; mend either:\n{listed}")
+    raise SandboxError(f"no sandbox is available, and no code runs without one. Repair either:\n{listed}")
 
 
 async def diagnose(home: Path) -> tuple[Diagnosis, ...]:
-    """Examine both backends; nothing is pulled, built or installed."""
+    """Examine both backends. Nothing is pulled, built or installed."""
     return await asyncio.to_thread(lambda: (_diagnose_docker(), _diagnose_bubblewrap(home)))
 
 
@@ -80,14 +82,11 @@ def _diagnose_docker() -> Diagnosis:
         return Diagnosis("docker", problem=str(error))
     info = client.api.info()
     client.close()
-    held = {
-        "memory": info.get("MemoryLimit"),
-        "cpu": info.get("CpuCfsQuota"),
-        "processes": info.get("PidsLimit"),
-    }
+    version = f"cgroup v{info.get('CgroupVersion', '1')}"
+    supported = {"memory": "MemoryLimit", "cpu": "CpuCfsQuota", "processes": "PidsLimit"}
     limits = tuple(
-        f"{what}: {_CGROUP.format(info.get('CgroupVersion', '1')) if holds else 'not limited by this engine'}"
-        for what, holds in held.items()
+        f"{name}: {version if info.get(key) else 'not limited by this engine'}"
+        for name, key in supported.items()
     )
     return Diagnosis("docker", f"Docker Engine {info.get('ServerVersion', '')}", limits)
 
@@ -97,13 +96,13 @@ def _diagnose_bubblewrap(home: Path) -> Diagnosis:
         _, version = working_bwrap()
     except SandboxError as error:
         return Diagnosis("bubblewrap", problem=str(error))
-    cgroups = Cgroups.find()
+    parents = Cgroups.find().parents
     limits = [
-        f"{name}: {_CGROUP.format(cgroups.version(resource)) if resource in cgroups else makeshift}"
-        for resource, name, makeshift in _MAKESHIFT
+        f"{name}: {f'cgroup v{parents[resource][0]}' if resource in parents else fallback}"
+        for resource, name, fallback in _WITHOUT_CGROUP
     ]
     if seccomp_filter(memory_is_counted=True) is None:
         limits.append("system calls: not filtered on this kind of machine")
-    python = Interpreter.find(home)
-    made = python.version if python else "its Python environment is made on first use, from the network"
-    return Diagnosis("bubblewrap", f"bubblewrap {version}, {made}", tuple(limits))
+    interpreter = Interpreter.find(home)
+    python = interpreter.version if interpreter else "Python environment not built yet (needs the network)"
+    return Diagnosis("bubblewrap", f"bubblewrap {version}, {python}", tuple(limits))

@@ -1,25 +1,37 @@
-"""What every sandbox promises: a fresh place a run, limits that hold, a Result that says what happened."""
+"""The interface of a sandbox: its limits, its results and the protocol that every backend implements."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Outcome = Literal["passed", "failed", "error", "skipped"]
+ReportOutcome = Literal["passed", "failed", "error", "skipped"]
 
 REPORT = "{report}"
-"""Stands in a command for the path, random for each run, of the JUnit file that the sandbox reads back."""
+"""Placeholder in a command for the path of the JUnit report. Each run gets a random path."""
 
 WORKSPACE = "/workspace"
-"""Where the files lie and the command starts, in every backend."""
+"""The folder of the files, in which every command starts."""
 
 
 class SandboxError(Exception):
-    """No sandbox could be had, or it broke; the message says what to install or start."""
+    """No sandbox is available, or it failed. The message says what to install or start."""
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """The label of everything that this process creates, and a test for labels of other processes.
+
+    `has_died` returns True only for the label of a process that is known to be gone. The default removes
+    nothing that others left behind.
+    """
+
+    label: str = "unknown"
+    has_died: Callable[[str], bool] = lambda label: False
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one run may use; sizes in MiB, time in seconds of the program alone, output in bytes."""
+    """Limits of one run. Sizes are in MiB, output in bytes, time in seconds of the program alone."""
 
     seconds: float = 30.0
     memory_mb: int = 512
@@ -29,20 +41,25 @@ class Limits:
     processes: int = 64
     output_bytes: int = 1_000_000
 
+    @property
+    def total_memory(self) -> int:
+        """Bytes for program and files together, because the kernel counts a tmpfs as memory."""
+        return (self.memory_mb + self.workspace_mb + self.tmp_mb) * 2**20
+
 
 @dataclass(frozen=True)
 class Case:
-    """One test case of a JUnit report; `id` is `classname::name`, `message` holds assertion and traceback."""
+    """One test case of a JUnit report. `id` is `classname::name`, `message` has assertion and traceback."""
 
     id: str
-    outcome: Outcome
+    outcome: ReportOutcome
     message: str
     seconds: float
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one run left behind. `exit_code` is 128 + signal for a killed program; no JUnit, no `report`."""
+    """The result of one run. `exit_code` is 128 + signal for a killed program. No JUnit, no `report`."""
 
     exit_code: int
     stdout: str
@@ -55,20 +72,20 @@ class Result:
 
 
 class Sandbox(Protocol):
-    """Runs other people's code. One run, one place; nothing survives it but the Result."""
+    """Runs programs that nobody has reviewed. Each run gets a fresh place, and only its Result stays."""
 
     @property
     def name(self) -> str:
         """`docker` or `bubblewrap`."""
 
     async def identity(self) -> str:
-        """What ran the program: the image's digest, or the interpreter's and pytest's versions.
+        """Return the image's digest, or the versions of interpreter and pytest.
 
         Raises SandboxError when the backend is not there.
         """
 
     def prepare(self, count: int = 1) -> None:
-        """Begin, in the background, to make ready what the next `count` runs need; never fails."""
+        """Start to prepare the next `count` runs in the background. Never fails."""
 
     async def run(
         self,
@@ -77,11 +94,11 @@ class Sandbox(Protocol):
         limits: Limits,
         on_output: Callable[[str], None] | None = None,
     ) -> Result:
-        """Unpack the tar stream `files` into /workspace, run `command` there, and take everything down.
+        """Unpack the tar stream `files` into /workspace, run `command` there, and remove everything.
 
-        An argument that contains REPORT gets the report's path in its place. `on_output` hears decoded
-        pieces of stdout and stderr as they come. Cancelling the task kills the program and removes its place.
-        Raises SandboxError when the sandbox itself fails; what the program does is data.
+        REPORT in an argument is replaced by the report's path. `on_output` receives decoded pieces of stdout
+        and stderr as they arrive. Cancelling the task kills the program and removes its files. Raises
+        SandboxError when the sandbox itself fails. A program's own failure is part of the Result.
         """
 
     async def aclose(self) -> None:

@@ -1,28 +1,28 @@
-"""Work that is finished whatever is cancelled meanwhile: killing, removing, sweeping up."""
+"""Background work that finishes even when its caller is cancelled: killing, removing, sweeping."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
 
-class Endings:
-    """Holds on to such work until it is done."""
+class Cleanup:
+    """Holds a reference to each task, because the event loop itself holds only weak ones."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def begin(self, work: Coroutine[Any, Any, object]) -> "asyncio.Task[Any]":
-        """Do the work in the background."""
+    def start(self, work: Coroutine[Any, Any, object]) -> "asyncio.Task[Any]":
+        """Run the work in the background."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def finish(self, work: Coroutine[Any, Any, object]) -> None:
-        """Do the work and wait for it; cancelling ends the wait alone. Raises what the work raises."""
-        await asyncio.shield(self.begin(work))
+    async def run(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run the work and wait for it. Cancelling ends the wait only. Raises what the work raises."""
+        await asyncio.shield(self.start(work))
 
     async def wait(self) -> None:
-        """Wait until all is done; what failed, failed."""
+        """Wait until all work is done, whether it succeeded or failed."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))

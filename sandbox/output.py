@@ -1,4 +1,4 @@
-"""What a program wrote: decoded while it comes, kept up to a cap, its middle dropped."""
+"""The output of a program: decoded while it arrives, stored up to a limit, cut in the middle."""
 
 import asyncio
 from codecs import getincrementaldecoder
@@ -12,23 +12,23 @@ _FLOOD_SECONDS = 0.002
 
 
 class Output:
-    """Both streams of one run. What comes before `mark` on stderr is the sandbox's own, not the program's."""
+    """Stdout and stderr of one run. Before `mark`, stderr belongs to the sandbox, not to the program."""
 
-    def __init__(self, cap: int, on_output: Callable[[str], None] | None = None) -> None:
+    def __init__(self, limit: int, on_output: Callable[[str], None] | None = None) -> None:
         self.mark = token_hex(16)
         self.started = asyncio.Event()
-        self._cap = cap
+        self._limit = limit
         self._preamble = b""
-        self._streams = {1: _Stream(cap), 2: _Stream(cap)}
+        self._streams = {1: _CutStream(limit), 2: _CutStream(limit)}
         self._decoders = {fd: getincrementaldecoder("utf-8")("replace") for fd in (1, 2)}
         self._on_output = on_output
-        self._heard = 0
+        self._published = 0
 
     async def take(self, fd: int, data: bytes) -> None:
-        """Take what came on stdout (1) or stderr (2); at leisure once it floods, or it would keep us busy."""
+        """Store data of stdout (1) or stderr (2)."""
         self._feed(fd, data)
-        if any(stream.size > self._cap for stream in self._streams.values()):
-            await asyncio.sleep(_FLOOD_SECONDS)
+        if any(stream.size > self._limit for stream in self._streams.values()):
+            await asyncio.sleep(_FLOOD_SECONDS)  # a program that only prints would keep the event loop busy
 
     def _feed(self, fd: int, data: bytes) -> None:
         if fd == 2 and not self.started.is_set():
@@ -36,16 +36,16 @@ class Output:
         if not data:
             return
         self._streams[fd].feed(data)
-        if self._on_output and self._heard < self._cap:
-            text = self._decoders[fd].decode(data[: self._cap - self._heard])
-            self._heard += len(data)
-            self._on_output(text if self._heard < self._cap else f"{text}\n[further output is not shown]\n")
+        if self._on_output and self._published < self._limit:
+            text = self._decoders[fd].decode(data[: self._limit - self._published])
+            self._published += len(data)
+            is_last = self._published >= self._limit
+            self._on_output(f"{text}\n[further output is not shown]\n" if is_last else text)
 
     def _after_mark(self, data: bytes) -> bytes:
-        mark = f"{self.mark}\n".encode()
         self._preamble += data
-        before, found, after = self._preamble.partition(mark)
-        if found:
+        before, mark, after = self._preamble.partition(f"{self.mark}\n".encode())
+        if mark:
             self.started.set()
             self._preamble = before
         else:
@@ -54,31 +54,31 @@ class Output:
 
     @property
     def preamble(self) -> str:
-        """What the sandbox itself complained of before the program began."""
+        """Messages of the sandbox itself, from before the program started."""
         return self._preamble.decode("utf-8", "replace").strip()
 
     @property
     def truncated(self) -> bool:
-        """True when something had to be dropped."""
-        return sum(stream.size for stream in self._streams.values()) > self._cap
+        """True when output was dropped."""
+        return sum(stream.size for stream in self._streams.values()) > self._limit
 
     def texts(self, report: str = "") -> tuple[str, str]:
-        """Stdout and stderr, which share the cap: one may use what the other leaves.
+        """Return stdout and stderr. They share the limit: each may use what the other leaves.
 
-        The random path `report` reads REPORT again, so that equal runs read equal.
+        REPORT replaces the random path `report`, so that equal runs give equal texts.
         """
         sizes = self._streams[1].size, self._streams[2].size
-        rooms = (max(self._cap // 2, self._cap - size) for size in reversed(sizes))
-        out, err = (stream.text(room) for stream, room in zip(self._streams.values(), rooms, strict=True))
+        limits = (max(self._limit // 2, self._limit - size) for size in reversed(sizes))
+        out, err = (stream.text(limit) for stream, limit in zip(self._streams.values(), limits, strict=True))
         return (out.replace(report, REPORT), err.replace(report, REPORT)) if report else (out, err)
 
 
-class _Stream:
-    """The first and the last half a cap of what was written."""
+class _CutStream:
+    """The beginning and the end of a stream, each of half the limit."""
 
-    def __init__(self, cap: int) -> None:
+    def __init__(self, limit: int) -> None:
         self.size = 0
-        self._half = max(1, cap // 2)
+        self._half = max(1, limit // 2)
         self._head = bytearray()
         self._tail = bytearray()
 
@@ -87,17 +87,13 @@ class _Stream:
         room = self._half - len(self._head)
         self._head += data[:room]
         self._tail += data[room:]
-        if len(self._tail) > 4 * self._half:
+        if len(self._tail) > 4 * self._half:  # cut rarely, because each cut copies the tail
             del self._tail[: -self._half]
 
-    def text(self, room: int) -> str:
-        if self.size <= min(room, 2 * self._half):
+    def text(self, limit: int) -> str:
+        if self.size <= min(limit, 2 * self._half):
             return (self._head + self._tail).decode("utf-8", "replace")
-        half = max(1, min(room // 2, self._half))
+        half = max(1, min(limit // 2, self._half))
         head, tail = self._head[:half], (self._head + self._tail)[-half:]
-        dropped = self.size - len(head) - len(tail)
-        return (
-            head.decode("utf-8", "replace")
-            + f"\n[{dropped} bytes dropped]\n"
-            + tail.decode("utf-8", "replace")
-        )
+        dropped = f"\n[{self.size - len(head) - len(tail)} bytes dropped]\n"
+        return head.decode("utf-8", "replace") + dropped + tail.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Reads a JUnit report that a program wrote which nobody has to trust."""
+"""JUnit reports, which an untrusted program has written."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,27 +7,28 @@ from xml.etree.ElementTree import ParseError
 
 from defusedxml.ElementTree import DefusedXMLParser
 
-from sandbox.base import REPORT, Case, Outcome
+from sandbox.base import REPORT, Case, ReportOutcome
 
 MAX_BYTES = 16 * 2**20
-"""A longer report is not read."""
+"""Size limit. A longer report is not read."""
 
 _MAX_ELEMENTS = 500_000
-_OUTCOMES: Mapping[str, Outcome] = {"failure": "failed", "error": "error", "skipped": "skipped"}
-_WORSE: Sequence[Outcome] = ("passed", "skipped", "failed", "error")
+_OUTCOMES: Mapping[str, ReportOutcome] = {"failure": "failed", "error": "error", "skipped": "skipped"}
+_SEVERITY: Sequence[ReportOutcome] = ("passed", "skipped", "failed", "error")
 
 
 def place_report(command: Sequence[str]) -> tuple[list[str], str]:
-    """Put a path that none can guess in REPORT's place; the path is empty when REPORT is not named."""
-    path = f"/tmp/{token_hex(16)}.xml"  # noqa: S108  # of the sandbox, which nobody shares
+    """Replace REPORT by a path that the program cannot guess. The path is empty where REPORT is not used."""
+    path = f"/tmp/{token_hex(16)}.xml"  # noqa: S108  # inside the sandbox
     placed = [argument.replace(REPORT, path) for argument in command]
     return placed, path if placed != list(command) else ""
 
 
 def read_report(xml: bytes) -> tuple[Case, ...] | None:
-    """Every case of a JUnit report, once each and at its worst; None for what is no such report.
+    """Return each case of a JUnit report once, with its worst outcome. None for any other document.
 
-    Builds no tree, so that memory stays within a few times the report's size; declares no entities.
+    The parser builds no tree, so that memory stays within a few times the report's size. It rejects
+    entities and document types.
     """
     if not xml or len(xml) > MAX_BYTES:
         return None
@@ -38,18 +39,18 @@ def read_report(xml: bytes) -> tuple[Case, ...] | None:
         parser.close()
     except (ParseError, ValueError, LookupError):
         return None
-    return tuple(cases.found.values()) if cases.is_report else None
+    return tuple(cases.by_id.values()) if cases.is_report else None
 
 
 class _Cases:
-    """Hears the parser's events and keeps the cases."""
+    """The target of the parser, which collects the cases."""
 
     def __init__(self) -> None:
-        self.found: dict[str, Case] = {}
+        self.by_id: dict[str, Case] = {}
         self.is_report = False
         self._elements = 0
         self._case: dict[str, str] | None = None
-        self._outcome: Outcome = "passed"
+        self._outcome: ReportOutcome = "passed"
         self._message = ""
         self._text: list[str] | None = None
 
@@ -62,7 +63,7 @@ class _Cases:
         if tag == "testcase":
             self._case, self._outcome, self._message, self._text = attributes, "passed", "", None
         elif self._case is not None and tag in _OUTCOMES:
-            self._outcome = max(self._outcome, _OUTCOMES[tag], key=_WORSE.index)
+            self._outcome = max(self._outcome, _OUTCOMES[tag], key=_SEVERITY.index)
             self._message = self._message or attributes.get("message", "")
             self._text = []
 
@@ -75,18 +76,18 @@ class _Cases:
             self._message = "".join(self._text).strip() or self._message
             self._text = None
         elif tag == "testcase" and self._case is not None:
-            self._keep(self._case)
+            self._store(self._case)
             self._case = None
 
     def close(self) -> None:
-        """Nothing is pending; the parser wants the method."""
+        """Do nothing. The parser requires the method."""
 
-    def _keep(self, attributes: Mapping[str, str]) -> None:
-        name = f"{attributes.get('classname', '')}::{attributes.get('name', '')}"
-        case = Case(name, self._outcome, self._message, _seconds(attributes.get("time", "")))
-        earlier = self.found.get(name)
-        if earlier is None or _WORSE.index(case.outcome) > _WORSE.index(earlier.outcome):
-            self.found[name] = case
+    def _store(self, attributes: Mapping[str, str]) -> None:
+        id = f"{attributes.get('classname', '')}::{attributes.get('name', '')}"
+        case = Case(id, self._outcome, self._message, _seconds(attributes.get("time", "")))
+        earlier = self.by_id.get(id)
+        if earlier is None or _SEVERITY.index(case.outcome) > _SEVERITY.index(earlier.outcome):
+            self.by_id[id] = case
 
 
 def _seconds(text: str) -> float:

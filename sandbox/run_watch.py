@@ -1,4 +1,4 @@
-"""Watches one run from its first byte to its end, in time or killed."""
+"""Supervision of one run: wait until the program has started and ended, or kill it when its time is over."""
 
 import asyncio
 import time
@@ -11,14 +11,14 @@ from sandbox.base import Limits, SandboxError
 from sandbox.output import Output
 
 UNPACK_SECONDS = 120.0
-"""How long starting and unpacking may take, which the program's own limit does not cover."""
+"""Time limit for starting and unpacking, which the program's own limit does not include."""
 
 _DEATH_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Watched:
-    """How long the program alone ran, and whether its time ran out."""
+    """The running time of the program alone, and whether it reached its limit."""
 
     seconds: float
     timed_out: bool
@@ -31,37 +31,37 @@ async def watch(
     limits: Limits,
     kill: Callable[[], Awaitable[None]],
 ) -> Watched:
-    """Wait until `reading` has seen everything; kill when the time is over, on an error or when cancelled.
+    """Wait until `reading` is done. Kill the program when its time is over, on an error or when cancelled.
 
-    Raises SandboxError when the program never began, and whatever made `sending` fail.
+    Raises SandboxError when the program never started, and the exception of `sending` if it failed.
     """
     for future in (sending, reading):
-        future.add_done_callback(_heed)
+        future.add_done_callback(_retrieve)
     try:
-        await _start(output, sending, reading, limits)
-        began = time.monotonic()
+        await _wait_for_start(output, sending, reading, limits)
+        started = time.monotonic()
         await asyncio.wait({reading}, timeout=limits.seconds)
-        watched = Watched(time.monotonic() - began, timed_out=not reading.done())
+        watched = Watched(time.monotonic() - started, timed_out=not reading.done())
     finally:
         if not reading.done():
             await kill()
             await asyncio.wait({reading}, timeout=_DEATH_SECONDS)
-        with suppress(OSError):
+        with suppress(OSError):  # a program may end without reading all of its files
             await sending
     if not reading.done():
         reading.cancel()
-        raise SandboxError(f"the program would not die within {_DEATH_SECONDS:.0f} s")
+        raise SandboxError(f"the program could not be killed within {_DEATH_SECONDS:.0f} s")
     await reading
     return watched
 
 
-def _heed(future: "asyncio.Future[None]") -> None:
-    """Look at the outcome, as one who is cancelled twice never does."""
+def _retrieve(future: "asyncio.Future[None]") -> None:
+    """Retrieve the exception. A caller that is cancelled twice never does, and asyncio would log that."""
     if not future.cancelled():
         future.exception()
 
 
-async def _start(
+async def _wait_for_start(
     output: Output, sending: "asyncio.Future[None]", reading: "asyncio.Future[None]", limits: Limits
 ) -> None:
     mark: asyncio.Future[Any] = asyncio.ensure_future(output.started.wait())
@@ -78,10 +78,10 @@ async def _start(
         mark.cancel()
     if not output.started.is_set():
         await reading
-        raise SandboxError(_complaint(output.preamble, limits))
+        raise SandboxError(_explain(output.preamble, limits))
 
 
-def _complaint(preamble: str, limits: Limits) -> str:
-    if "No space left" in preamble or "Wrote only" in preamble:
+def _explain(preamble: str, limits: Limits) -> str:
+    if "No space left" in preamble or "Wrote only" in preamble:  # dd's and tar's words for a full disk
         return f"the files do not fit into the sandbox's workspace of {limits.workspace_mb} MiB"
-    return f"the program could not be started: {preamble or 'the sandbox said nothing'}"
+    return f"the program could not be started: {preamble or 'the sandbox printed no reason'}"

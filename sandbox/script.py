@@ -1,4 +1,4 @@
-"""The shell script that unpacks the files and runs the program, inside; and how files are sent to it."""
+"""The shell script that unpacks the files and runs the program inside the sandbox."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -11,16 +11,17 @@ ENVIRONMENT = {
     "TMPDIR": "/tmp",  # noqa: S108
     "USER": "sandbox",
 }
-"""All that a program sees of any environment, beside PATH."""
+"""The environment of a program, beside PATH."""
 
 UID = 10001
-"""The user that programs run as, where the backend can choose."""
+"""The user that programs run as, if the backend can choose."""
 
 _PIECE_BYTES = 262_144
 
-# Frames (a line with a size, then so many bytes) end the stream without closing it, which not every way
-# to an engine can do. The shell outlives the program, because what the program started would otherwise
-# hold the output open; the shell's own words about signals name pids, so they are not shown.
+# The files arrive in frames: a line with a size, then so many bytes. A frame of size 0 ends them, because
+# not every connection to a Docker engine can close stdin alone. The shell outlives the program, because
+# the program's own children could keep the output open. The shell's messages about signals are not shown,
+# because they name process ids.
 _SCRIPT = f"""umask 022
 mark=$1 report=$2; shift 2
 cd {WORKSPACE} && while read -r size && [ "$size" -gt 0 ]; do
@@ -36,8 +37,9 @@ kill -9 -1
 exit "$code"
 """
 
-# Waits for a line, as output that comes with the first answer's header can get lost on the way. Kills, so
-# that nobody writes to the report while it is read. The counters are those of either cgroup version.
+# Reading a line first matters: output that arrives with the header of the engine's answer can get lost.
+# Killing matters too: nobody may write to the report while it is read. The counters are those of either
+# version of cgroups.
 _COLLECT = f"""read -r _
 kill -9 -1
 cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control >&2 2>/dev/null
@@ -46,17 +48,17 @@ cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control >&2 2>
 
 
 def run_script(command: Sequence[str], mark: str, report: str = "") -> list[str]:
-    """A command that unpacks stdin, writes `mark` to stderr, runs `command`, and sends `report` back."""
+    """Return a command that unpacks stdin, writes `mark` to stderr, runs `command`, and sends `report`."""
     return ["sh", "-c", _SCRIPT, "sh", mark, report, *command]
 
 
 def collect_script(report: str) -> list[str]:
-    """A command that, at a first line, ends what still runs, and writes out counters and `report`."""
+    """Return a command that kills all else, then writes `report` to stdout and memory counters to stderr."""
     return ["sh", "-c", _COLLECT, "sh", report]
 
 
 def send_files(files: Iterable[bytes], write: Callable[[bytes], object]) -> None:
-    """Write a tar stream the way the script reads it, never holding more than a piece of it."""
+    """Write a tar stream in the frames that the script reads. No more than a piece is in memory."""
     piece = bytearray()
     for chunk in files:
         piece += chunk

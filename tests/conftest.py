@@ -13,6 +13,7 @@ from projects import Files, Project
 from runs import CALC, PLAN, Bench, block, script
 from served import Served
 
+from graph.resources import ownership
 from sandbox.backends import open_sandbox
 from sandbox.base import Sandbox, SandboxError
 
@@ -35,7 +36,7 @@ def sandbox_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(backend: Literal["docker", "bubblewrap"], home: Path) -> Iterator[Sandbox]:
     """A backend for the session; where it is missing, a failure if it is required, else a skip."""
     try:
-        found = asyncio.run(open_sandbox(backend, home))
+        found = asyncio.run(open_sandbox(backend, home, ownership=ownership()))
     except SandboxError as error:
         if REQUIRED:
             raise

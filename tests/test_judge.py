@@ -1,9 +1,9 @@
 from nodes.check.judge import Evidence, judge
 from nodes.check.outcomes import Outcomes
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS
-from sandbox.base import Case, Limits, Outcome, Result
+from sandbox.base import Case, Limits, ReportOutcome, Result
 
-Cases = dict[str, tuple[Outcome, str]]
+Cases = dict[str, tuple[ReportOutcome, str]]
 
 NONE = Result(exit_code=0, stdout="", stderr="", seconds=0.0)
 

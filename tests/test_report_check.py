@@ -5,7 +5,7 @@ import pytest
 
 from nodes.check.outcomes import Outcomes
 from nodes.check.report_check import ListingError, junit_id, parse_listing, report_fault
-from sandbox.base import Outcome, Result
+from sandbox.base import ReportOutcome, Result
 
 LISTING = "tests/test_a.py::test_one\ntests/test_a.py::test_two\n\n2 tests collected in 0.01s\n"
 
@@ -80,14 +80,17 @@ def test_a_listing_that_ended_early_is_refused(result: Result, words: str) -> No
     ],
 )
 def test_a_report_that_disagrees_is_not_trusted(
-    exit_code: int, cases: Mapping[str, Outcome] | None, words: str
+    exit_code: int, cases: Mapping[str, ReportOutcome] | None, words: str
 ) -> None:
     found = None if cases is None else {f"tests.test_a::{name}": outcome for name, outcome in cases.items()}
     assert words in report_fault(Outcomes(exit_code=exit_code, cases=found), ended(LISTING))
 
 
 def test_an_honest_report_is_trusted() -> None:
-    cases: dict[str, Outcome] = {"tests.test_a::test_one": "passed", "tests.test_a::test_two": "skipped"}
+    cases: dict[str, ReportOutcome] = {
+        "tests.test_a::test_one": "passed",
+        "tests.test_a::test_two": "skipped",
+    }
     assert report_fault(Outcomes(exit_code=0, cases=cases), ended(LISTING)) == ""
     cases |= {"::tests.test_b": "error", "::tests.test_c": "skipped"}
     assert report_fault(Outcomes(exit_code=1, cases=cases), ended(LISTING, exit_code=1)) == ""

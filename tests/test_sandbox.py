@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from sandbox.base import REPORT, Limits, Result, Sandbox, SandboxError
-from sandbox.concurrency import AT_ONCE
+from sandbox.concurrency import MAX_PROGRAMS
 
 PYTEST = ["python", "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={REPORT}"]
 
@@ -190,10 +190,10 @@ async def test_more_programs_than_there_is_room_for_wait(sandbox: Sandbox) -> No
         time.sleep(0.7)
         print(began, time.monotonic())
     """
-    results = await asyncio.gather(*(python(sandbox, program) for _ in range(AT_ONCE + 2)))
+    results = await asyncio.gather(*(python(sandbox, program) for _ in range(MAX_PROGRAMS + 2)))
     times = [[float(word) for word in result.stdout.split()] for result in results]
     side_by_side = [sum(began <= at < ended for began, ended in times) for at, _ in times]
-    assert max(side_by_side) <= AT_ONCE
+    assert max(side_by_side) <= MAX_PROGRAMS
 
 
 async def test_identity_names_what_ran_and_stays_the_same(sandbox: Sandbox) -> None:

@@ -16,10 +16,11 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from graph.resources import ownership
 from sandbox.base import Limits, Sandbox
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
-from sandbox.bubblewrap.cgroup import Cgroups
 from sandbox.bubblewrap.interpreter import Interpreter, pinned
+from sandbox.cgroup import Cgroups
 
 pytestmark = pytest.mark.bubblewrap
 
@@ -35,7 +36,7 @@ async def bare(bubblewrap: Sandbox, sandbox_home: Path) -> Bubblewrap:
 
 def groups(owner: int) -> set[Path]:
     found = Cgroups.find().parents.values()
-    return {path for _, parent in found for path in parent.glob(f"autocode-{owner}-*")}
+    return {path for _, parent in found for path in parent.glob(f"autocode-*:{owner}:*")}
 
 
 async def python(sandbox: Sandbox, program: str, seconds: float = 10) -> tuple[int, str, bool]:
@@ -109,10 +110,11 @@ async def test_system_calls_that_lead_out_of_the_namespaces_are_denied(bubblewra
 ORPHAN = """
 import asyncio, sys
 from pathlib import Path
+from graph.resources import ownership
 from sandbox.base import Limits
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
 async def main():
-    bubblewrap = await Bubblewrap.open(Path(sys.argv[1]))
+    bubblewrap = await Bubblewrap.open(Path(sys.argv[1]), ownership=ownership())
     command = ["sh", "-c", "echo on; sleep 300", sys.argv[2]]
     await bubblewrap.run([bytes(10240)], command, Limits(seconds=300), lambda _: print("on", flush=True))
 asyncio.run(main())
@@ -138,13 +140,16 @@ async def test_what_a_killed_owner_ran_dies_and_its_cgroups_are_swept(
             break
         await asyncio.sleep(0.1)
     assert not running
-    await Bubblewrap.open(sandbox_home)
+    assert groups(orphan.pid) or not Cgroups.find().parents
+    await Bubblewrap.open(sandbox_home, ownership=ownership())
     assert not groups(orphan.pid)
 
 
 def test_the_files_of_cgroup_version_2_are_written_as_the_kernel_reads_them(tmp_path: Path) -> None:
     (tmp_path / "cgroup.procs").touch()
-    cgroup = Cgroups({"memory": (2, tmp_path), "cpu": (2, tmp_path), "pids": (2, tmp_path)}).make(Limits())
+    cgroup = Cgroups({"memory": (2, tmp_path), "cpu": (2, tmp_path), "pids": (2, tmp_path)}).create(
+        Limits(), ownership()
+    )
     (directory,) = cgroup.directories
     written = {file.name: file.read_text() for file in directory.iterdir()}
     assert written == {

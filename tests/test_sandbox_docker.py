@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from graph.resources import ownership
+from memory.records.owner import Owner, this_process
 from sandbox.base import Limits, Sandbox, SandboxError
+from sandbox.docker.container import LABEL
 from sandbox.docker.docker_sandbox import Docker, connect
-from sandbox.owner import PREFIX, Owner
 
 pytestmark = pytest.mark.docker
 
@@ -31,14 +33,21 @@ def engine(docker: Sandbox) -> Iterator[Any]:
 
 @pytest.fixture
 async def own(docker: Sandbox) -> AsyncIterator[Docker]:
-    opened = await Docker.open()
+    opened = await Docker.open(ownership=ownership())
     yield opened
     await opened.aclose()
 
 
 def mine(engine: Any) -> list[dict[str, Any]]:
-    found = engine.containers(all=True, filters={"label": f"{PREFIX}pid={os.getpid()}"})
-    return [container for container in found if Owner.from_labels(container["Labels"]).state() == "alive"]
+    found: list[dict[str, Any]] = engine.containers(all=True, filters={"label": f"{LABEL}={this_process()}"})
+    return found
+
+
+def left_by(engine: Any, pid: int, running: bool = False) -> list[str]:
+    labels = [
+        found["Labels"][LABEL] for found in engine.containers(all=not running, filters={"label": LABEL})
+    ]
+    return [label for label in labels if (owner := Owner.parse(label)) and owner.pid == pid]
 
 
 async def settled(engine: Any, count: int) -> list[dict[str, Any]]:
@@ -116,10 +125,11 @@ async def test_cancelling_at_any_moment_leaves_no_container(own: Docker, engine:
 
 ORPHAN = """
 import asyncio, sys
+from graph.resources import ownership
 from sandbox.base import Limits
 from sandbox.docker.docker_sandbox import Docker
 async def main():
-    docker = await Docker.open()
+    docker = await Docker.open(ownership=ownership())
     docker.prepare()
     command = ["sh", "-c", "echo on; sleep 300"]
     await docker.run([bytes(10240)], command, Limits(seconds=300), lambda _: print("on", flush=True))
@@ -138,15 +148,14 @@ async def test_containers_of_a_killed_owner_stop_and_are_swept(own: Docker, engi
     assert await asyncio.wait_for(orphan.stdout.readline(), 30) == b"on\n"
     orphan.send_signal(signal.SIGKILL)
     await orphan.wait()
-    label = {"label": f"{PREFIX}pid={orphan.pid}"}
     for _ in range(100):
-        if not engine.containers(filters=label):
+        if not left_by(engine, orphan.pid, running=True):
             break
         await asyncio.sleep(0.1)
-    assert not engine.containers(filters=label)
-    assert engine.containers(all=True, filters=label)
-    await (await Docker.open()).aclose()
-    assert not engine.containers(all=True, filters=label)
+    assert not left_by(engine, orphan.pid, running=True)
+    assert left_by(engine, orphan.pid)
+    await (await Docker.open(ownership=ownership())).aclose()
+    assert not left_by(engine, orphan.pid)
     assert [container["Id"] for container in mine(engine)] == [living["Id"]]
 
 

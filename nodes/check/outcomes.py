@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from nodes.proof import CaseOutcome
-from sandbox.base import Outcome, Result
+from sandbox.base import ReportOutcome, Result
 
 FAILED = ("failed", "error")
 _SEVERITY: dict[str, int] = {"passed": 0, "skipped": 1, "failed": 2, "error": 3}
@@ -28,14 +28,14 @@ class Outcomes(BaseModel):
     exit_code: int
     seconds: float = 0.0
     stopped: Literal["", "timed out", "out of memory", "killed"] = ""
-    cases: dict[str, Outcome] | None = None
+    cases: dict[str, ReportOutcome] | None = None
     usage: bool = False
     """True if pytest refused options of the configuration. It does so if a plugin is not installed."""
 
     @classmethod
     def of(cls, result: Result) -> "Outcomes":
         """Read a Result. If a case is reported twice, the worse outcome counts."""
-        cases: dict[str, Outcome] | None = None if result.report is None else {}
+        cases: dict[str, ReportOutcome] | None = None if result.report is None else {}
         for case in result.report or ():
             known = cases.get(case.id, "passed") if cases else "passed"
             if cases is not None:

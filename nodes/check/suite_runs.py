@@ -13,7 +13,7 @@ from nodes.check.outcomes import Outcomes
 from nodes.check.report_check import ListingError, parse_listing
 from nodes.check.suite import Suite, listing
 from nodes.proof import Scope
-from sandbox.base import Outcome, Result
+from sandbox.base import ReportOutcome, Result
 
 _LISTING_BYTES = 32_000_000
 _MOST_ALONE = 4
@@ -156,7 +156,7 @@ class SuiteRuns:
                 command = attempt.suite.only([node])
                 running = self.executor.run("a new test on the base", snapshot, command)
                 tasks[case] = group.create_task(running)
-        cases: dict[str, Outcome] = {}
+        cases: dict[str, ReportOutcome] = {}
         for case, task in tasks.items():
             outcomes = Outcomes.of(task.result())
             if outcomes.stopped:

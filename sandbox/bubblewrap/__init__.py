@@ -1,1 +1,1 @@
-"""The sandbox on bubblewrap, which needs no daemon."""
+"""The bubblewrap sandbox, which needs no daemon."""

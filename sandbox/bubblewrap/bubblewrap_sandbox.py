@@ -1,4 +1,4 @@
-"""The sandbox that needs no daemon: bubblewrap's namespaces, with cgroups where we may make some."""
+"""The bubblewrap backend: namespaces for each program, and cgroups if this process may create them."""
 
 import asyncio
 import re
@@ -8,80 +8,82 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from sandbox.base import Limits, Result, SandboxError
-from sandbox.bubblewrap.cgroup import Cgroup, Cgroups
+from sandbox.base import Limits, Ownership, Result, SandboxError
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.jail import Jail, namespaces
-from sandbox.bubblewrap.jail_process import Jailed
-from sandbox.cleanup import Endings
-from sandbox.concurrency import Room
+from sandbox.bubblewrap.jail_process import JailProcess
+from sandbox.cgroup import Cgroup, Cgroups
+from sandbox.cleanup import Cleanup
+from sandbox.concurrency import program_slot
 from sandbox.output import Output
 from sandbox.report import place_report, read_report
 from sandbox.run_watch import Watched, watch
 from sandbox.script import run_script
 
 OLDEST = (0, 7)
-"""The first bubblewrap whose tmpfs can be given a size."""
+"""The first bubblewrap that can limit the size of a tmpfs."""
 
 INSTALL = "install bubblewrap 0.7 or newer (apt, dnf, zypper: install bubblewrap; pacman -S bubblewrap)"
-"""The cure where there is none, or too old a one."""
+"""The cure for a missing or an old bubblewrap."""
 
 ALLOW = (
     "let users make user namespaces: sysctl -w kernel.unprivileged_userns_clone=1 (Debian), "
     "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), user.max_user_namespaces=10000; "
     "inside a container, run it with --security-opt seccomp=unconfined, or use Docker as backend"
 )
-"""The cure where bubblewrap is installed and may not do its work."""
+"""The cure for a bubblewrap that the system does not let work."""
 
 _TRY_SECONDS = 10
 _EMPTY_TAR = bytes(10_240)
 
 
 class Bubblewrap:
-    """Runs each program in namespaces of its own; see `Sandbox`."""
+    """Runs each program in its own namespaces. Implements `Sandbox`."""
 
     name = "bubblewrap"
 
-    def __init__(self, jail: Jail, cgroups: Cgroups, version: str) -> None:
+    def __init__(self, jail: Jail, cgroups: Cgroups, version: str, ownership: Ownership) -> None:
         self._jail = jail
         self._cgroups = cgroups
         self._version = version
-        self._room = Room()
-        self._endings = Endings()
+        self._ownership = ownership
+        self._cleanup = Cleanup()
 
     @classmethod
     async def open(
-        cls, home: Path, notify: Callable[[str], None] = lambda _: None, cgroups: Cgroups | None = None
+        cls,
+        home: Path,
+        notify: Callable[[str], None] = lambda _: None,
+        cgroups: Cgroups | None = None,
+        ownership: Ownership | None = None,
     ) -> "Bubblewrap":
-        """Make what is missing under `home` and run a first program. Raises SandboxError with the cure.
+        """Build the Python environment under `home` if it is missing, and run a first program.
 
-        `cgroups` are found when not given; `Cgroups()` makes do without any.
+        Pass `Cgroups()` to run without any cgroup. Raises SandboxError with the cure.
         """
+        ownership = ownership or Ownership()
         bwrap, version = await asyncio.to_thread(working_bwrap)
         interpreter = await asyncio.to_thread(Interpreter.make, home, notify)
         cgroups = await asyncio.to_thread(Cgroups.find) if cgroups is None else cgroups
-        await asyncio.to_thread(cgroups.sweep)
-        opened = cls(Jail(bwrap, interpreter), cgroups, version)
-        await opened._try()
-        return opened
-
-    async def _try(self) -> None:
-        result = await self.run([_EMPTY_TAR], ["python", "-c", "pass"], Limits(seconds=20))
+        await asyncio.to_thread(cgroups.sweep, ownership)
+        opened = cls(Jail(bwrap, interpreter), cgroups, version, ownership)
+        result = await opened.run([_EMPTY_TAR], ["python", "-c", "pass"], Limits(seconds=20))
         if result.exit_code:
             raise SandboxError(
                 "Python does not start in bubblewrap; it must lie where every user may read it: "
                 + (result.stderr.strip() or f"exit code {result.exit_code}")
             )
+        return opened
 
     async def identity(self) -> str:
         return f"bubblewrap {self._version}, {self._jail.interpreter.version}"
 
     def prepare(self, count: int = 1) -> None:
-        """Nothing: a start takes some tens of milliseconds."""
+        """Do nothing, because a start takes some tens of milliseconds."""
 
     async def aclose(self) -> None:
-        """Wait for what is being taken down."""
-        await self._endings.wait()
+        """Wait until all programs are removed."""
+        await self._cleanup.wait()
 
     async def run(
         self,
@@ -92,72 +94,76 @@ class Bubblewrap:
     ) -> Result:
         placed, report = place_report(command)
         output = Output(limits.output_bytes, on_output)
-        async with self._room.here():
+        async with program_slot():
             starting = asyncio.ensure_future(self._start(limits, run_script(placed, output.mark, report)))
             try:
-                cgroup, jailed = await asyncio.shield(starting)
-                watched = await self._watch(jailed, files, limits, output)
-                out_of_memory = jailed.outgrown or await asyncio.to_thread(cgroup.ooms) > 0
+                # A start must not be interrupted: bubblewrap would leave its child behind.
+                cgroup, process = await asyncio.shield(starting)
+                watched = await self._watch(process, files, limits, output)
+                out_of_memory = process.outgrown or await asyncio.to_thread(cgroup.ooms) > 0
             finally:
-                await self._endings.finish(_take_down(starting))
+                await self._cleanup.run(_remove(starting))
         stdout, stderr = output.texts(report)
         return Result(
-            exit_code=128 + signal.SIGKILL if watched.timed_out or jailed.outgrown else jailed.exit_code,
+            exit_code=128 + signal.SIGKILL if watched.timed_out or process.outgrown else process.exit_code,
             stdout=stdout,
             stderr=stderr,
             seconds=watched.seconds,
             timed_out=watched.timed_out,
             out_of_memory=out_of_memory,
             truncated=output.truncated,
-            report=await asyncio.to_thread(read_report, jailed.report) if report else None,
+            report=await asyncio.to_thread(read_report, process.report) if report else None,
         )
 
-    async def _start(self, limits: Limits, script: list[str]) -> tuple[Cgroup, Jailed]:
-        cgroup = await asyncio.to_thread(self._cgroups.make, limits)
+    async def _start(self, limits: Limits, script: list[str]) -> tuple[Cgroup, JailProcess]:
+        cgroup = await asyncio.to_thread(self._cgroups.create, limits, self._ownership)
         try:
-            return cgroup, await Jailed.start(self._jail, self._cgroups, cgroup, limits, script)
+            counted = "memory" in self._cgroups
+            return cgroup, await JailProcess.start(self._jail, cgroup, limits, script, counted)
         except BaseException:
             await asyncio.to_thread(cgroup.remove)
             raise
 
-    async def _watch(self, jailed: Jailed, files: Iterable[bytes], limits: Limits, output: Output) -> Watched:
-        sending = asyncio.ensure_future(jailed.send(files))
-        reading = asyncio.ensure_future(jailed.read(output))
-        guard = None if "memory" in self._cgroups else asyncio.ensure_future(jailed.guard(limits))
+    async def _watch(
+        self, process: JailProcess, files: Iterable[bytes], limits: Limits, output: Output
+    ) -> Watched:
+        sending = asyncio.ensure_future(process.send(files))
+        reading = asyncio.ensure_future(process.read(output))
+        guard = None if "memory" in self._cgroups else asyncio.ensure_future(process.guard(limits))
         try:
-            return await watch(output, sending, reading, limits, jailed.kill)
+            return await watch(output, sending, reading, limits, process.kill)
         finally:
             if guard:
                 guard.cancel()
 
 
-async def _take_down(starting: "asyncio.Future[tuple[Cgroup, Jailed]]") -> None:
-    """Also what is only just starting, which must not be cut off: bubblewrap would leave its child behind."""
+async def _remove(starting: "asyncio.Future[tuple[Cgroup, JailProcess]]") -> None:
+    """Kill the program and remove its groups, after its start if that is still under way."""
     await asyncio.wait({starting})
     if not starting.exception():
-        cgroup, jailed = starting.result()
-        await jailed.close()
+        cgroup, process = starting.result()
+        await process.close()
         await asyncio.to_thread(cgroup.remove)
 
 
 def working_bwrap() -> tuple[str, str]:
-    """Where bubblewrap is, and its version, once it has run `true`. Raises SandboxError with the cure."""
+    """Return path and version of bubblewrap after it has run `true`. Raises SandboxError with the cure."""
     path = shutil.which("bwrap")
     if not path:
         raise SandboxError(f"bubblewrap is not installed; {INSTALL}")
     for tool in ("setpriv", "prlimit"):
         if not shutil.which(tool):
             raise SandboxError(f"bubblewrap's programs need {tool}; install util-linux")
-    version = _said([path, "--version"]).stdout.strip().rpartition(" ")[2]
+    version = _call([path, "--version"]).stdout.strip().rpartition(" ")[2]
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST:
         raise SandboxError(f"bubblewrap {version or 'of an unknown version'} is too old; {INSTALL}")
-    tried = _said([path, *namespaces(), "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"])
+    tried = _call([path, *namespaces(), "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"])
     if tried.returncode:
         raise SandboxError(f"bubblewrap is installed but does not work here: {tried.stderr.strip()}; {ALLOW}")
     return path, version
 
 
-def _said(command: list[str]) -> subprocess.CompletedProcess[str]:
+def _call(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603  # a list of ours, no shell
         command, capture_output=True, text=True, check=False, timeout=_TRY_SECONDS
     )

@@ -1,4 +1,4 @@
-"""The Python that bubblewrap's programs run: our base interpreter, and an environment with pytest alone."""
+"""The Python of bubblewrap's programs: our base interpreter, in an environment with nothing but pytest."""
 
 import hashlib
 import importlib.util
@@ -18,7 +18,7 @@ from pathlib import Path
 from sandbox.base import SandboxError
 
 VENV = "/opt/venv"
-"""Where programs see the environment, wherever it lies outside."""
+"""The environment's path inside the sandbox."""
 
 _SCRIPT = f"""#!{VENV}/bin/python
 import sys
@@ -29,29 +29,29 @@ sys.exit(console_main())
 
 @dataclass(frozen=True)
 class Interpreter:
-    """An environment on disk, and the directories of the base interpreter that it needs."""
+    """A virtual environment on disk, with the versions that it holds."""
 
     venv: Path
     version: str
 
     @classmethod
     def find(cls, home: Path) -> "Interpreter | None":
-        """The environment under `home`, if it has been made for this interpreter and these pins."""
-        found = cls(*_identified(home))
-        return found if found.venv.is_dir() else None
+        """Return the environment under `home`, if there is one for this interpreter and these pins."""
+        interpreter = cls(*_identify(home))
+        return interpreter if interpreter.venv.is_dir() else None
 
     @classmethod
     def make(cls, home: Path, notify: Callable[[str], None]) -> "Interpreter":
-        """Find the environment, or make it, which takes the network. Raises SandboxError with the cure."""
-        if found := cls.find(home):
-            return found
-        place, version = _identified(home)
-        notify(f"Making the sandbox's Python environment ({version}), on first use only")
+        """Return the environment, or build it from the network. Raises SandboxError with the cure."""
+        if interpreter := cls.find(home):
+            return interpreter
+        place, version = _identify(home)
+        notify(f"Building the sandbox's Python environment ({version}), on first use only")
         _create(place)
         return cls(place, version)
 
     def directories(self) -> list[str]:
-        """What must be readable inside at its own path, for the base interpreter to start."""
+        """Return the folders that must be readable at their own paths, so that the interpreter starts."""
         prefixes = {sys.base_prefix, os.path.realpath(sys.base_prefix), _prefix_of(self.venv)}
         outside = sorted(prefix for prefix in prefixes if not Path(prefix).is_relative_to("/usr"))
         return [
@@ -63,12 +63,12 @@ class Interpreter:
 
 
 def pinned() -> list[str]:
-    """Pytest and what it needs, at the versions that the Dockerfile names: one list for every backend."""
+    """Read the pins of pytest and its dependencies from the Dockerfile: one list for both backends."""
     text = (files("sandbox") / "Dockerfile").read_text()
     return re.findall(r"\b[\w-]+==[\w.]+", text)
 
 
-def _identified(home: Path) -> tuple[Path, str]:
+def _identify(home: Path) -> tuple[Path, str]:
     pins = pinned()
     key = hashlib.sha256("\n".join([*pins, sys.version, sys.base_prefix]).encode()).hexdigest()[:12]
     pytest = next(pin for pin in pins if pin.startswith("pytest=="))
@@ -77,13 +77,13 @@ def _identified(home: Path) -> tuple[Path, str]:
 
 
 def _prefix_of(environment: Path) -> str:
-    """The prefix of the interpreter that an environment's link leads to."""
+    """Return the prefix of the interpreter behind an environment's link."""
     return str(Path(os.path.realpath(environment / "bin" / "python")).parent.parent)
 
 
 def _create(place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix="making-") as scratch:
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix="building-") as scratch:
         made = Path(scratch) / "venv"
         venv.EnvBuilder(symlinks=True, with_pip=False).create(made)
         _resolve(made)
@@ -95,12 +95,12 @@ def _create(place: Path) -> None:
         try:
             made.rename(place)
         except OSError:
-            if not place.is_dir():  # else another process was faster
+            if not place.is_dir():  # another process was not faster
                 raise
 
 
 def _resolve(environment: Path) -> None:
-    """Lead straight to the interpreter: links on the way to it may lie where programs cannot see them."""
+    """Link straight to the interpreter, because links in between may be invisible inside the sandbox."""
     python = environment / "bin" / "python"
     target = os.path.realpath(python)
     python.unlink()
@@ -110,7 +110,7 @@ def _resolve(environment: Path) -> None:
 
 
 def _install(python: Path, pins: list[str]) -> None:
-    """Run in a folder of ours: uv and Python heed what lies in the current one, which may be hostile."""
+    # The current folder could be hostile, and uv and Python read files from it. So they run in our own.
     if not (tools := list(_tools(python))):
         raise SandboxError(
             "the sandbox's Python environment needs uv or pip, and neither is there; "
@@ -129,7 +129,7 @@ def _install(python: Path, pins: list[str]) -> None:
 
 
 def _tools(python: Path) -> Iterator[list[str]]:
-    """What can install packages, the fastest first."""
+    """Yield the installers that are there, the fastest first."""
     places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     if uv := shutil.which("uv", path=places):
         options = ["--quiet", "--compile-bytecode", "--link-mode", "copy"]
@@ -139,7 +139,7 @@ def _tools(python: Path) -> Iterator[list[str]]:
 
 
 def _open_to_all(directory: Path) -> None:
-    """Programs run as another user, who must be able to read whatever our umask is."""
+    """Make everything readable, whatever our umask is, because programs run as another user."""
     for path in (directory, *directory.rglob("*")):
         if not path.is_symlink():
             mode = path.stat().st_mode

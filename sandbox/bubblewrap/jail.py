@@ -1,14 +1,10 @@
-"""The view of the machine that bubblewrap gives a program: what is mounted, who it is, what it may call."""
+"""Bubblewrap's arguments: the mounts, the user and the system calls that a program gets."""
 
 import os
-import platform
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from sandbox.base import WORKSPACE, Limits
 from sandbox.bubblewrap.interpreter import VENV, Interpreter
@@ -21,18 +17,18 @@ _MIB = 2**20
 _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _LINKER = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/nix/store")
 _HOSTS = "127.0.0.1 localhost sandbox\n::1 localhost\n"
-_UNUSED_UIDS = range(1_879_048_192, 2_147_483_647)  # systemd.io/UIDS-GIDS: nobody hands these out
+_UNUSED_UIDS = range(1_879_048_192, 2_147_483_647)  # systemd.io/UIDS-GIDS lists them as unused
 
 
 @dataclass(frozen=True)
 class Jail:
-    """How bubblewrap is called on this machine."""
+    """The paths of bubblewrap and of the interpreter that programs run on."""
 
     bwrap: str
     interpreter: Interpreter
 
     def arguments(self, limits: Limits, info_fd: int, memory_is_counted: bool) -> tuple[list[str], list[int]]:
-        """The program's prefix, and file descriptors to hand over and close, `info_fd` aside."""
+        """Return the prefix of a command, and the file descriptors to pass on besides `info_fd`."""
         uid = random.choice(_UNUSED_UIDS) if _as_root() else UID  # noqa: S311  # unique, not secret
         fds = [
             _file(f"sandbox:x:{uid}:{uid}::{ENVIRONMENT['HOME']}:/bin/sh\n".encode()),
@@ -56,24 +52,25 @@ class Jail:
                 arguments += ["--symlink", os.readlink(path), path]
             elif os.path.isdir(path):
                 arguments += ["--ro-bind", path, path]
-        shown = [(path, path) for path in (*_LINKER, *self.interpreter.directories()) if os.path.exists(path)]
+        paths = (*_LINKER, *self.interpreter.directories())
+        shown = [(path, path) for path in paths if os.path.exists(path)]
         shown.append((str(self.interpreter.venv), VENV))
         parents = {str(parent) for _, path in shown for parent in list(Path(path).parents)[:-1]}
-        for parent in sorted({"/etc", *parents}):
+        for parent in sorted({"/etc", *parents}):  # bubblewrap's own would be closed to other users
             arguments += ["--perms", "0755", "--dir", parent]
         for source, path in shown:
             arguments += ["--ro-bind", source, path]
         arguments += ["--proc", "/proc", "--dev", "/dev"]
-        arguments += _tmpfs("/dev/shm", limits.tmp_mb)  # noqa: S108  # of the sandbox
+        arguments += _tmpfs("/dev/shm", limits.tmp_mb)  # noqa: S108  # inside
         arguments += _tmpfs("/tmp", limits.tmp_mb)  # noqa: S108
         return [*arguments, *_tmpfs(WORKSPACE, limits.workspace_mb)]
 
 
 def namespaces() -> list[str]:
-    """What a program shares with nobody; the user namespace is how an ordinary user gets the others."""
+    """Return the options for new namespaces. An ordinary user needs a user namespace to get the others."""
     spaces = [f"--unshare-{name}" for name in ("pid", "net", "ipc", "uts", "cgroup-try")]
     common = [*spaces, "--die-with-parent", "--new-session", "--hostname", "sandbox", "--cap-drop", "ALL"]
-    if _as_root():  # just what setpriv needs to become somebody who has nothing
+    if _as_root():  # setpriv needs these to become a user without rights
         return [*common, *_each("--cap-add", ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"))]
     return [*common, "--unshare-user", "--uid", str(UID), "--gid", str(UID)]
 
@@ -91,35 +88,22 @@ def _each(flag: str, values: Sequence[str]) -> list[str]:
 
 
 def _drop_to(uid: int) -> list[str]:
+    # Root is not bound by RLIMIT_NPROC, so programs become a user that nobody else is.
     nothing = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs"]
     return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *nothing, "--"]
 
 
 def _rlimits(limits: Limits, memory_is_counted: bool) -> list[str]:
-    """Set inside: outside they would count what else the user runs. CPU time outlives a hung owner."""
-    cpu = int(limits.seconds) + 2
-    arguments = [
-        "prlimit",
-        "--core=0:0",
-        f"--nproc={limits.processes + _counted_with_ours()}",
-        f"--cpu={cpu}",
-    ]
-    if not memory_is_counted:  # what is open holds buffers, which belong to no process
+    # Set inside the namespaces, because outside the limit would count the user's other processes too. The
+    # limit on processor time ends a program whose owner hangs.
+    arguments = ["prlimit", "--core=0:0", f"--nproc={limits.processes}", f"--cpu={int(limits.seconds) + 2}"]
+    if not memory_is_counted:  # few files, because their buffers belong to no process
         arguments += [f"--as={max(4 * limits.memory_mb, 2048) * _MIB}", "--nofile=512:512"]
     return [*arguments, "--"]
 
 
-def _counted_with_ours() -> int:
-    """Before Linux 5.14 the limit on processes counted a user's in every namespace together."""
-    release = tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
-    if _as_root() or release >= (5, 14):
-        return 0
-    mine = (process for process in psutil.process_iter(["uids", "num_threads"]) if process.info["uids"])
-    return sum(process.info["num_threads"] for process in mine if process.info["uids"].real == os.getuid())
-
-
 def _file(data: bytes) -> int:
-    """An unnamed file with `data`, read from its start."""
+    """Return a descriptor of an unnamed file with `data`, at its start."""
     fd = os.memfd_create("sandbox")
     os.write(fd, data)
     os.lseek(fd, 0, os.SEEK_SET)

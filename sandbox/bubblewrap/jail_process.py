@@ -1,4 +1,4 @@
-"""One program in bubblewrap's hands, from its start until nothing of it is left."""
+"""One program in bubblewrap, from its start until all of its processes are gone."""
 
 import asyncio
 import json
@@ -6,15 +6,14 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import IO, Any
 
 import psutil
 
 from sandbox.base import Limits, SandboxError
-from sandbox.bubblewrap.cgroup import Cgroup, Cgroups
 from sandbox.bubblewrap.jail import PATH, Jail
+from sandbox.cgroup import Cgroup
 from sandbox.output import Output
 from sandbox.report import MAX_BYTES
 from sandbox.run_watch import UNPACK_SECONDS
@@ -24,40 +23,39 @@ _CHUNK = 65_536
 _GUARD_SECONDS = 0.1
 _LAST_SECONDS = 5.0
 
-# `echo 0` moves the shell itself, so that what it becomes is limited from its first instruction.
+# `echo 0` moves the shell itself, so that the program is limited from its first instruction on.
 _JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs" || exit 1; shift; done; shift; exec "$@"'
 
 
-class Jailed:
-    """The process, its stdin (a socket: files go in, the report comes back), and its namespace's init."""
+class JailProcess:
+    """The bubblewrap process, its stdin and the init of its process namespace.
 
-    def __init__(self, process: "subprocess.Popen[bytes]", stdin: socket.socket, info_fd: int) -> None:
+    Stdin is a socket, because the files go in and the report comes back through it.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, stdin: socket.socket, info_fd: int) -> None:
         self.report = b""
         self.outgrown = False
         self._process = process
-        self._reading: asyncio.Future[Any] | None = None
+        self._reading: asyncio.Future[tuple[None, None, None]] | None = None
         self._sender, self._receiver = stdin, stdin.dup()
         self._sender.settimeout(UNPACK_SECONDS)
         self._receiver.setblocking(False)
-        self._init = asyncio.ensure_future(_find_init(info_fd))
-        self._ended = asyncio.ensure_future(_reap(process))
+        self._init = asyncio.ensure_future(asyncio.to_thread(_find_init, info_fd))
 
     @classmethod
     async def start(
-        cls, jail: Jail, cgroups: Cgroups, cgroup: Cgroup, limits: Limits, script: list[str]
-    ) -> "Jailed":
-        """Start `script`, which waits for its files. Raises SandboxError when not even that succeeds."""
+        cls, jail: Jail, cgroup: Cgroup, limits: Limits, script: list[str], memory_is_counted: bool
+    ) -> "JailProcess":
+        """Start `script`, which waits for its files. Raises SandboxError when it cannot be started."""
         near, far = socket.socketpair()
         info, info_end = os.pipe()
         passed = [info_end]
         try:
-            prefix, files = await asyncio.to_thread(jail.arguments, limits, info_end, "memory" in cgroups)
+            prefix, files = await asyncio.to_thread(jail.arguments, limits, info_end, memory_is_counted)
             passed += files
-            process = await asyncio.to_thread(
-                # Not the event loop's: uvloop copies the whole process, which takes 20 ms and more.
-                subprocess.Popen,
-                _limited(cgroup, [*prefix, *script]),
-                bufsize=0,
+            process = await asyncio.create_subprocess_exec(
+                *_limited(cgroup, [*prefix, *script]),
                 stdin=far.fileno(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -79,20 +77,21 @@ class Jailed:
 
     @property
     def exit_code(self) -> int:
-        """The program's, which bubblewrap passes on; its own when it was killed itself."""
+        """The program's exit code, which bubblewrap passes on, or 128 + signal if bubblewrap was killed."""
         code = self._process.returncode or 0
         return code if code >= 0 else 128 - code
 
     async def send(self, files: Iterable[bytes]) -> None:
-        """Send the files; raises what reading them raises, and OSError when nobody listens any more."""
+        """Send the files. Raises OSError when the program no longer reads, and whatever `files` raises."""
         await asyncio.to_thread(send_files, files, self._sender.sendall)
 
     async def read(self, output: Output) -> None:
-        """Read all that comes until the program has ended."""
-        pumps = (_pump(number, pipe, output) for number, pipe in enumerate(self._pipes(), 1))
-        self._reading = asyncio.gather(*pumps, self._read_report())
+        """Read output and report until the program has ended."""
+        out, err = self._process.stdout, self._process.stderr
+        assert out and err  # noqa: S101  # both were started as pipes
+        self._reading = asyncio.gather(_pump(1, out, output), _pump(2, err, output), self._read_report())
         await self._reading
-        await asyncio.shield(self._ended)
+        await self._process.wait()
 
     async def _read_report(self) -> None:
         report = bytearray()
@@ -103,118 +102,81 @@ class Jailed:
         self.report = bytes(report)
 
     async def guard(self, limits: Limits) -> None:
-        """Kill when the program's processes outgrow their memory together: for want of a cgroup."""
+        """Kill the program when its processes together use too much memory. Stands in for a cgroup."""
         if init := await self._init:
             while not self.outgrown:
-                self.outgrown = await asyncio.to_thread(_outgrown, init[0], limits.memory_mb * 2**20)
+                self.outgrown = await asyncio.to_thread(_exceeds, init[0], limits.memory_mb * 2**20)
                 await asyncio.sleep(0 if self.outgrown else _GUARD_SECONDS)
             await self.kill()
 
     async def kill(self) -> None:
-        """Kill the namespace's init, with which everything in it dies; bubblewrap then ends by itself.
+        """Kill the namespace's init, and with it every process inside. Bubblewrap then ends by itself.
 
-        Never the other way round: until it is told to go on, the init would wait for a dead parent forever.
+        Killing bubblewrap first could leave an init that waits for its dead parent forever.
         """
         with suppress(ProcessLookupError):
             if init := await asyncio.shield(self._init):
                 signal.pidfd_send_signal(init[1], signal.SIGKILL)
 
     async def close(self) -> None:
-        """Kill what there is, and wait until the kernel has taken the last process down."""
+        """Kill the program, and wait until the kernel has removed its last process."""
         await self.kill()
-        await self._ended
+        await self._process.wait()
         if init := await self._init:
-            await _readable(init[1])
+            await _until_readable(init[1])
             os.close(init[1])
         if self._reading:
             await asyncio.wait({self._reading}, timeout=_LAST_SECONDS)
         self._sender.close()
         self._receiver.close()
-        for pipe in self._pipes():
-            pipe.close()
-
-    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
-        assert self._process.stdout and self._process.stderr  # noqa: S101  # Popen was given PIPE for both
-        return self._process.stdout, self._process.stderr
 
 
 def _limited(cgroup: Cgroup, command: list[str]) -> list[str]:
-    command = ["nice", "-n", "10", *command]  # whoever runs it, and its readers, come first
+    command = ["nice", "-n", "10", *command]  # counts where there is no cgroup
     if cgroup.directories:
         command = ["/bin/sh", "-c", _JOIN, "sh", *map(str, cgroup.directories), "--", *command]
     return command
 
 
-async def _find_init(fd: int) -> tuple[int, int] | None:
-    """The pid of the namespace's init and a descriptor that becomes readable when it has gone."""
-    with os.fdopen(fd, "rb", buffering=0) as pipe:
-        said = b"".join([data async for data in _chunks(pipe.fileno())])
+def _find_init(info_fd: int) -> tuple[int, int] | None:
+    """Read the init's pid from bubblewrap. Return it with a descriptor that becomes readable at its end."""
+    with os.fdopen(info_fd, "rb") as info:
+        text = info.read()
     try:
-        pid = int(json.loads(said)["child-pid"])
+        pid = int(json.loads(text)["child-pid"])
         return pid, os.pidfd_open(pid)
     except (ValueError, KeyError, ProcessLookupError):
         return None
 
 
-async def _reap(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for the process's end, so that its exit code is known."""
-    fd = os.pidfd_open(process.pid)
-    try:
-        await _readable(fd)
-    finally:
-        os.close(fd)
-    process.wait()
+async def _pump(fd: int, stream: asyncio.StreamReader, output: Output) -> None:
+    while data := await stream.read(_CHUNK):
+        await output.take(fd, data)
 
 
-async def _pump(number: int, pipe: IO[bytes], output: Output) -> None:
-    async for data in _chunks(pipe.fileno()):
-        await output.take(number, data)
-
-
-async def _chunks(fd: int) -> AsyncIterator[bytes]:
-    """What comes out of a pipe, which the caller closes: uvloop's own reader does it twice.
-
-    The second time, another thread may just have been given the number.
-    """
-    os.set_blocking(fd, False)
-    while True:
-        try:
-            data = os.read(fd, _CHUNK)
-        except BlockingIOError:
-            await _readable(fd)
-        else:
-            if not data:
-                return
-            yield data
-
-
-def _set(ready: "asyncio.Future[None]") -> None:
-    if not ready.done():
-        ready.set_result(None)
-
-
-async def _readable(fd: int) -> None:
+async def _until_readable(fd: int) -> None:
     loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, _set, ready)
+    readable = asyncio.Event()
+    loop.add_reader(fd, readable.set)
     try:
-        await ready
+        await readable.wait()
     finally:
         loop.remove_reader(fd)
 
 
-def _outgrown(pid: int, limit: int) -> bool:
-    """Sum what the tree under `pid` holds. Shared pages count once: resident size only says when to look."""
+def _exceeds(init: int, limit: int) -> bool:
+    """Return whether the processes under `init` together use more bytes than `limit`."""
     try:
-        tree = psutil.Process(pid).children(recursive=True)
+        tree = psutil.Process(init).children(recursive=True)
     except psutil.NoSuchProcess:
         return False
+    # PSS counts a shared page once but is slow to read, so it is only read when RSS is over the limit.
     return _sum(tree, "rss") > limit and _sum(tree, "pss") > limit
 
 
-def _sum(tree: Iterable[psutil.Process], kind: str) -> int:
+def _sum(processes: Iterable[psutil.Process], kind: str) -> int:
     total = 0
-    for process in tree:
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
             try:
                 memory = process.memory_full_info() if kind == "pss" else process.memory_info()

@@ -1,4 +1,4 @@
-"""A system call filter for bubblewrap: what Docker's default profile denies and a namespace does not."""
+"""A filter of system calls for bubblewrap: those that Docker's default profile denies too."""
 
 import platform
 import struct
@@ -13,7 +13,7 @@ _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _X32_BIT = 0x40000000
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEW{TIME,NS,CGROUP,UTS,IPC,USER,PID,NET}
 
-# Linux' own tables: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
+# From Linux: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
 _X86_64: Mapping[str, int] = {
     "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161, "unshare": 272, "setns": 308,
     "acct": 163, "quotactl": 179, "add_key": 248, "request_key": 249, "keyctl": 250, "bpf": 321,
@@ -36,14 +36,14 @@ _MACHINES: Mapping[str, tuple[int, Mapping[str, int]]] = {
     "aarch64": (0xC00000B7, _AARCH64),
 }
 _UNCOUNTED = {"memfd_create", "memfd_secret", "shmget", "msgget"}
-_FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK; AF_VSOCK, say, heeds no namespace
+_FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (AF_VSOCK ignores namespaces)
 
 
 def seccomp_filter(memory_is_counted: bool) -> bytes | None:
-    """A BPF program as the kernel takes it; None on a machine whose numbers we do not know.
+    """Return a BPF program for the kernel. None on a machine whose system call numbers are unknown here.
 
-    Namespaces of a program's own would let it mount file systems without a size. Where no cgroup counts
-    its memory, it is denied the kinds that belong to no process.
+    New namespaces are denied, because a program could mount file systems without a size in them. Without a
+    cgroup that counts memory, the kinds of memory that belong to no process are denied too.
     """
     if platform.machine() not in _MACHINES:
         return None
@@ -58,7 +58,7 @@ def seccomp_filter(memory_is_counted: bool) -> bytes | None:
         _instruction(_AT_LEAST, _X32_BIT, 0, 1),
         _instruction(_RETURN, _ENOSYS),
         _instruction(_EQUAL, denied["clone3"], 0, 1),
-        _instruction(_RETURN, _ENOSYS),  # its flags lie in memory, out of a filter's sight; libc falls back
+        _instruction(_RETURN, _ENOSYS),  # its flags are out of a filter's sight, and libc falls back to clone
     ]
     for number in sorted(denied[name] for name in denied.keys() - special):
         code += [_instruction(_EQUAL, number, 0, 1), _instruction(_RETURN, _EPERM)]

@@ -1,1 +1,1 @@
-"""The sandbox on a Docker Engine."""
+"""The Docker sandbox."""

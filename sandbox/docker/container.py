@@ -1,4 +1,4 @@
-"""One container, used once: blocking calls, which `Docker` makes in threads."""
+"""One container, which is used once. Its methods block, so `Docker` calls them in threads."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
-from sandbox.base import WORKSPACE, Limits
-from sandbox.bubblewrap.cgroup import SHARES, total_memory
-from sandbox.owner import PREFIX, Owner
+from sandbox.base import WORKSPACE, Limits, Ownership
+from sandbox.cgroup import CPU_SHARES
 from sandbox.script import ENVIRONMENT, UID
 
 if TYPE_CHECKING:
@@ -17,10 +16,17 @@ if TYPE_CHECKING:
 
 _IDLER = 65534
 _STOPPED = ("exited", "dead")
+_FORGOTTEN_SECONDS = 3600.0
+
+LABEL = "autocode.owner"
+"""The label of a container that names the process which created it."""
 
 
 class Container:
-    """Its first process idles as another user than the programs' and ends with our end of its stdin."""
+    """A running container. Its first process belongs to another user than programs, and ends with its stdin.
+
+    So the container stops when this process dies, because the kernel then closes the connection.
+    """
 
     def __init__(self, client: "DockerClient", id: str, stdin: Any) -> None:
         self.id = id
@@ -30,8 +36,8 @@ class Container:
         self._removed = False
 
     @classmethod
-    def create(cls, client: "DockerClient", image: str, limits: Limits) -> "Container":
-        """Create and start one that holds programs to `limits`."""
+    def create(cls, client: "DockerClient", image: str, limits: Limits, ownership: Ownership) -> "Container":
+        """Create and start a container with these limits."""
         api = client.api
         id = api.create_container(
             image,
@@ -42,7 +48,7 @@ class Container:
             hostname="sandbox",
             stdin_open=True,
             healthcheck={"test": ["NONE"]},
-            labels=Owner.current().labels(),
+            labels={LABEL: ownership.label},
             use_config_proxy=False,  # a proxy's address may hold a password
             host_config=_host_config(client, limits),
         )["Id"]
@@ -55,7 +61,7 @@ class Container:
         return cls(client, id, stdin)
 
     def execute(self, command: Sequence[str]) -> "Execution":
-        """Start a command as the programs' user; it hears nothing until something is sent to it."""
+        """Start a command as the user of programs. Its stdin stays open until `close`."""
         id = self._api.exec_create(
             self.id,
             list(command),
@@ -66,16 +72,16 @@ class Container:
         )["Id"]
         execution = Execution(self._api, id)
         self._executions.append(execution)
-        if self._removed:  # meanwhile, by another thread, which did not know of this one
+        if self._removed:  # by another thread, before it could know this execution
             execution.close()
         return execution
 
     def is_running(self) -> bool:
-        """False once its first process has ended."""
+        """Return False once the first process has ended."""
         return bool(self._api.inspect_container(self.id)["State"]["Running"])
 
     def oom_killed(self) -> bool:
-        """What the engine noticed; it can miss a process that is not the first."""
+        """Return whether the engine noticed it. The engine can miss processes other than the first."""
         from docker.errors import NotFound
 
         with suppress(NotFound):
@@ -83,20 +89,20 @@ class Container:
         return False
 
     def kill(self) -> None:
-        """Kill every process in it; one that has stopped already is fine."""
+        """Kill every process. Does nothing to a container that has stopped."""
         from docker.errors import APIError
 
         with suppress(APIError):
             self._api.kill(self.id)
 
     def remove(self) -> None:
-        """Kill and remove it; one that is gone already is fine."""
+        """Kill and remove the container. Does nothing if it is already gone."""
         from docker.errors import APIError, NotFound
 
         self._removed = True
         _close(self._stdin)
         try:
-            for attempt in _patiently():
+            for attempt in _retries():
                 with attempt:
                     self._api.remove_container(self.id, force=True, v=True)
         except NotFound:
@@ -109,8 +115,8 @@ class Container:
                 execution.close()
 
 
-def _patiently() -> Retrying:
-    """Try again where Docker was about to kill a container that ended by itself just then."""
+def _retries() -> Retrying:
+    # Docker fails when a container ends by itself at the moment it is to be killed.
     ended = retry_if_exception(lambda error: "is not running" in str(error))
     return Retrying(retry=ended, stop=stop_after_attempt(20), wait=wait_fixed(0.1), reraise=True)
 
@@ -125,11 +131,11 @@ class Execution:
         self.frames: Iterator[tuple[int, bytes]] = _frames(self._socket)
 
     def send(self, data: bytes) -> None:
-        """Write to its stdin."""
+        """Write to the command's stdin."""
         getattr(self._socket, "_sock", self._socket).sendall(data)
 
     def exit_code(self) -> int:
-        """Its exit code; 137 when its container has died under it."""
+        """Return the exit code. It is 137 when the container died first."""
         for _ in range(50):
             state = self._api.exec_inspect(self._id)
             if not state["Running"] and state["ExitCode"] is not None:
@@ -138,17 +144,18 @@ class Execution:
         return 137
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         _close(self._socket)
 
 
-def sweep(client: "DockerClient") -> None:
-    """Remove the containers of dead owners. One that cannot be seen from here keeps what still runs."""
-    local = client.api.base_url.startswith("http+docker://local")
-    for found in client.api.containers(all=True, filters={"label": f"{PREFIX}boot"}):
-        state = Owner.from_labels(found["Labels"]).state()
-        stopped = found["State"] in _STOPPED
-        if state == "dead" or (state == "rebooted" and local) or (state != "alive" and stopped):
+def sweep(client: "DockerClient", ownership: Ownership) -> None:
+    """Remove the containers of owners that have died, and stopped ones that are an hour old.
+
+    An owner on another machine, or before a reboot of this one, cannot be examined from here.
+    """
+    for found in client.api.containers(all=True, filters={"label": LABEL}):
+        is_old = found["Created"] < time.time() - _FORGOTTEN_SECONDS
+        if ownership.has_died(found["Labels"][LABEL]) or (found["State"] in _STOPPED and is_old):
             Container(client, found["Id"], None).remove()
 
 
@@ -163,17 +170,17 @@ def _host_config(client: "DockerClient", limits: Limits) -> Any:
         read_only=True,
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
-        mem_limit=total_memory(limits),
-        memswap_limit=total_memory(limits),
+        mem_limit=limits.total_memory,
+        memswap_limit=limits.total_memory,
         nano_cpus=int(limits.cpus * 1e9),
-        cpu_shares=SHARES,
+        cpu_shares=CPU_SHARES,
         pids_limit=limits.processes,
         shm_size=limits.tmp_mb * 2**20,
         ulimits=[Ulimit(name="core", soft=0, hard=0)],
         log_config=LogConfig(type="none"),
         tmpfs={
             WORKSPACE: f"{owned},exec,size={limits.workspace_mb}m",
-            "/tmp": f"mode=1777,exec,size={limits.tmp_mb}m",  # noqa: S108  # the container's
+            "/tmp": f"mode=1777,exec,size={limits.tmp_mb}m",  # noqa: S108  # inside
         },
     )
 
@@ -186,7 +193,7 @@ def _frames(socket: Any) -> Iterator[tuple[int, bytes]]:
 
 
 def _close(socket: Any) -> None:
-    """Close what docker-py hands out: a reader, the socket under it, and the answer that they came with."""
+    # docker-py returns a reader. The socket under it and the HTTP response stay open unless closed as well.
     for part in (getattr(socket, "_sock", None), getattr(socket, "_response", None), socket):
         with suppress(OSError):
             if part is not None:

@@ -1,6 +1,7 @@
-"""The sandbox on a Docker Engine: a container is used once, the next one is made ready meanwhile."""
+"""The Docker backend: a container for each program, created ahead of time if possible."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from sandbox.base import Limits, Result, SandboxError
-from sandbox.bubblewrap.cgroup import sum_of_ooms
-from sandbox.cleanup import Endings
-from sandbox.concurrency import AT_ONCE, Room
+from sandbox.base import Limits, Ownership, Result, SandboxError
+from sandbox.cgroup import sum_of_ooms
+from sandbox.cleanup import Cleanup
+from sandbox.concurrency import MAX_PROGRAMS, program_slot
 from sandbox.docker.container import Container, Execution, sweep
 from sandbox.docker.image import digest, ready_image
-from sandbox.docker.pool import Pool
+from sandbox.docker.pool import ContainerPool
 from sandbox.output import Output
 from sandbox.report import MAX_BYTES, place_report, read_report
 from sandbox.run_watch import Watched, watch
@@ -27,59 +28,64 @@ START = (
     "start one (systemctl start docker, or Docker Desktop), make sure you may use it "
     "(usermod -aG docker $USER), or name one in DOCKER_HOST"
 )
-"""The cure where no engine answers."""
+"""The cure for a missing engine."""
 
 _KILLED = 128 + signal.SIGKILL
 _PING_SECONDS = 5
 _CALL_SECONDS = 60
 _COLLECT_SECONDS = 15.0
+_THREADS = 4 * MAX_PROGRAMS
 _DEFAULT = Limits()
+_DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
 
 
 class NoEngine(SandboxError):
-    """No Docker Engine answers."""
+    """No Docker engine answers."""
 
 
 class Docker:
-    """Runs each program in a container of its own; see `Sandbox`."""
+    """Runs each program in its own container. Implements `Sandbox`."""
 
     name = "docker"
 
-    def __init__(self, client: "DockerClient", image: str, identity: str) -> None:
+    def __init__(self, client: "DockerClient", image: str, identity: str, ownership: Ownership) -> None:
         self._client = client
         self._image = image
         self._identity = identity
-        # Threads of its own: a reader waits in one as long as its program runs, and killing needs another.
-        self._threads = ThreadPoolExecutor(4 * AT_ONCE, thread_name_prefix="docker")
-        self._room = Room()
-        self._pool = Pool(self._create, self._is_running, self._discard)
-        self._shape = _shape(_DEFAULT)
-        self._endings = Endings()
+        self._ownership = ownership
+        # Not the default executor: a reader blocks a thread as long as its program runs, and killing the
+        # program takes another thread.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="docker")
+        self._pool = ContainerPool(self._create, self._is_running, self._remove)
+        self._limits = _DEFAULT
+        self._cleanup = Cleanup()
 
     @classmethod
-    async def open(cls, image: str | None = None, notify: Callable[[str], None] = lambda _: None) -> "Docker":
-        """Find the engine, sweep, see to the image. Raises NoEngine, or SandboxError with the cure."""
-
-        def ready() -> tuple["DockerClient", str, str]:
-            client = connect()
-            sweep(client)
-            id = ready_image(client, image, notify)
-            return client, id, digest(client, id)
-
-        return cls(*await asyncio.to_thread(_translated, ready))
+    async def open(
+        cls,
+        image: str | None = None,
+        notify: Callable[[str], None] = lambda _: None,
+        ownership: Ownership | None = None,
+    ) -> "Docker":
+        """Connect, remove old containers, build or pull the image. Raises NoEngine or SandboxError."""
+        ownership = ownership or Ownership()
+        client = await asyncio.to_thread(connect)
+        await asyncio.to_thread(_translate_errors, sweep, client, ownership)
+        id = await asyncio.to_thread(_translate_errors, ready_image, client, image, notify)
+        return cls(client, id, await asyncio.to_thread(digest, client, id), ownership)
 
     async def identity(self) -> str:
         return self._identity
 
     def prepare(self, count: int = 1) -> None:
-        """Make containers ready that fit the latest run's limits."""
-        self._pool.prepare(self._shape, count)
+        """Start to create containers with the limits of the latest run."""
+        self._pool.prepare(self._limits, count)
 
     async def aclose(self) -> None:
-        await self._endings.wait()
+        await self._cleanup.wait()
         await self._pool.aclose()
         self._threads.shutdown(wait=False)
         self._client.close()
@@ -93,15 +99,16 @@ class Docker:
     ) -> Result:
         placed, report = place_report(command)
         output = Output(limits.output_bytes, on_output)
-        async with self._room.here():
-            self._shape = _shape(limits)
-            container = await self._pool.take(self._shape)
+        async with program_slot():
+            # The engine does not enforce time and output, so they do not make another container necessary.
+            self._limits = replace(limits, seconds=_DEFAULT.seconds, output_bytes=_DEFAULT.output_bytes)
+            container = await self._pool.take(self._limits)
             try:
                 script = run_script(placed, output.mark)
                 watched, exit_code = await self._watch(container, script, files, limits, output)
                 out_of_memory, xml = await self._collect(container, report, dead=watched.timed_out)
             finally:
-                await self._endings.finish(self._discard(container))
+                await self._cleanup.run(self._remove(container))
         stdout, stderr = output.texts(report)
         return Result(
             exit_code=exit_code,
@@ -132,7 +139,7 @@ class Docker:
             await output.take(*frame)
 
     async def _collect(self, container: Container, report: str, dead: bool) -> tuple[bool, bytes]:
-        """Whether memory ran out, and the report; a container that has died can only be asked the first."""
+        """Return whether memory ran out, and the report. A killed container has no report any more."""
         counters, xml = bytearray(), bytearray()
         if not dead:
             try:
@@ -156,48 +163,44 @@ class Docker:
         finally:
             execution.close()
 
-    async def _create(self, shape: Limits) -> Container:
-        return await self._call(Container.create, self._client, self._image, shape)
+    async def _create(self, limits: Limits) -> Container:
+        return await self._call(Container.create, self._client, self._image, limits, self._ownership)
 
     async def _is_running(self, container: Container) -> bool:
         return await self._call(container.is_running)
 
-    async def _discard(self, container: Container) -> None:
+    async def _remove(self, container: Container) -> None:
         await self._call(container.remove)
 
     async def _call(
         self, function: Callable[Arguments, Returned], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Returned:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: _translated(function, *args, **kwargs))
+        return await loop.run_in_executor(self._threads, lambda: _translate_errors(function, *args, **kwargs))
 
 
 def connect() -> "DockerClient":
-    """A client of the engine that Docker's own variables name. Raises NoEngine."""
-    import docker
-    from docker.constants import DEFAULT_UNIX_SOCKET
-    from docker.errors import DockerException
-    from docker.utils import kwargs_from_env
-
-    address = str(kwargs_from_env().get("base_url") or DEFAULT_UNIX_SOCKET)
-    scheme, _, path = address.partition("://")
-    if (
-        scheme.endswith("unix") and not Path("/", path).is_socket()
-    ):  # docker-py would leak a socket of its own
+    """Connect to the engine that Docker's own variables name. Raises NoEngine."""
+    # Before the import, which takes 0.3 s. Besides, docker-py leaks a socket when there is no engine.
+    scheme, _, path = (os.environ.get("DOCKER_HOST") or _DEFAULT_HOST).partition("://")
+    if scheme.endswith("unix") and not Path("/", path).is_socket():
         raise NoEngine(f"no Docker Engine answers (there is no {path}); {START}")
+    import docker
+    from docker.errors import DockerException
+
     try:
         quick = docker.from_env(timeout=_PING_SECONDS)
         quick.ping()
         quick.close()
-        return docker.from_env(timeout=_CALL_SECONDS, max_pool_size=4 * AT_ONCE)
+        return docker.from_env(timeout=_CALL_SECONDS, max_pool_size=_THREADS)
     except (DockerException, OSError) as error:
         raise NoEngine(f"no Docker Engine answers ({error}); {START}") from error
 
 
-def _translated(
+def _translate_errors(
     function: Callable[Arguments, Returned], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Returned:
-    """Call; what Docker and its connection raise becomes a SandboxError."""
+    """Call the function, and turn errors of Docker and its connection into SandboxError."""
     from docker.errors import DockerException
 
     try:
@@ -209,10 +212,5 @@ def _translated(
 def _next_frame(execution: Execution) -> tuple[int, bytes] | None:
     try:
         return next(execution.frames, None)
-    except OSError:  # its container was killed
+    except OSError:  # the container was killed
         return None
-
-
-def _shape(limits: Limits) -> Limits:
-    """The part of the limits that a container is made for; time and output are counted outside."""
-    return replace(limits, seconds=_DEFAULT.seconds, output_bytes=_DEFAULT.output_bytes)

@@ -1,80 +1,78 @@
-"""Things made ready before they are wanted, each handed out once."""
+"""Containers that are created before a run needs them. Each is used once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
 
-from sandbox.cleanup import Endings
+from sandbox.base import Limits
+from sandbox.cleanup import Cleanup
+from sandbox.docker.container import Container
 
-Key = TypeVar("Key")
-Thing = TypeVar("Thing")
+_CAPACITY = 4
 
 
-class Pool(Generic[Key, Thing]):
-    """Makes things for a key in the background; what is not taken, or no longer usable, is discarded."""
+class ContainerPool:
+    """Creates containers in the background. Those that nobody takes, or that have died, are removed."""
 
     def __init__(
         self,
-        make: Callable[[Key], Awaitable[Thing]],
-        usable: Callable[[Thing], Awaitable[bool]],
-        discard: Callable[[Thing], Awaitable[None]],
-        capacity: int = 4,
+        create: Callable[[Limits], Awaitable[Container]],
+        is_running: Callable[[Container], Awaitable[bool]],
+        remove: Callable[[Container], Awaitable[None]],
     ) -> None:
-        self._make = make
-        self._usable = usable
-        self._discard = discard
-        self._capacity = capacity
-        self._ready: list[tuple[Key, asyncio.Future[Thing]]] = []
-        self._endings = Endings()
+        self._create = create
+        self._is_running = is_running
+        self._remove = remove
+        self._ready: list[tuple[Limits, asyncio.Future[Container]]] = []
+        self._cleanup = Cleanup()
 
-    def prepare(self, key: Key, count: int = 1) -> None:
-        """See to it that `count` things are there or on their way; the oldest others make room."""
+    def prepare(self, limits: Limits, count: int = 1) -> None:
+        """Have `count` containers with these limits ready or on their way. The oldest others make room."""
         self._ready = [entry for entry in self._ready if not _failed(entry[1])]
-        missing = min(count, self._capacity) - sum(made_for == key for made_for, _ in self._ready)
+        missing = min(count, _CAPACITY) - sum(of == limits for of, _ in self._ready)
         for _ in range(missing):
-            self._ready.append((key, asyncio.ensure_future(self._make(key))))
-        while len(self._ready) > self._capacity:
-            self._endings.begin(self._discard_made(self._ready.pop(0)[1]))
+            self._ready.append((limits, asyncio.ensure_future(self._create(limits))))
+        while len(self._ready) > _CAPACITY:
+            self._cleanup.start(self._remove_created(self._ready.pop(0)[1]))
 
-    async def take(self, key: Key) -> Thing:
-        """One for `key`: the one made first, or a new one. Raises what making it raises."""
-        while future := self._next(key):
-            if thing := await self._made(future, check=True):
-                return thing
-        thing = await self._made(asyncio.ensure_future(self._make(key)), check=False)
-        assert thing is not None  # noqa: S101  # unchecked
-        return thing
+    async def take(self, limits: Limits) -> Container:
+        """Return the oldest container with these limits, or a new one. Raises what its creation raises."""
+        while creation := self._next(limits):
+            if container := await self._wait(creation, check=True):
+                return container
+        container = await self._wait(asyncio.ensure_future(self._create(limits)), check=False)
+        assert container is not None  # noqa: S101  # None comes from the check alone
+        return container
 
-    def _next(self, key: Key) -> asyncio.Future[Thing] | None:
+    def _next(self, limits: Limits) -> asyncio.Future[Container] | None:
         for entry in self._ready:
-            if entry[0] == key and not _failed(entry[1]):
+            if entry[0] == limits and not _failed(entry[1]):
                 self._ready.remove(entry)
                 return entry[1]
         return None
 
-    async def _made(self, future: asyncio.Future[Thing], check: bool) -> Thing | None:
-        """What the future holds, or None when it is of no use; nothing is lost when this is cancelled."""
+    async def _wait(self, creation: asyncio.Future[Container], check: bool) -> Container | None:
+        """Return the container, or None when it has died. A cancelled wait removes it."""
         kept = False
         try:
-            thing = await asyncio.shield(future)
-            kept = not check or await self._usable(thing)
-            return thing if kept else None
+            container = await asyncio.shield(creation)
+            kept = not check or await self._is_running(container)
+            return container if kept else None
         finally:
             if not kept:
-                await self._endings.finish(self._discard_made(future))
+                await self._cleanup.run(self._remove_created(creation))
 
-    async def _discard_made(self, future: asyncio.Future[Thing]) -> None:
-        await asyncio.wait({future})
-        if not _failed(future):
-            await self._discard(future.result())
+    async def _remove_created(self, creation: asyncio.Future[Container]) -> None:
+        await asyncio.wait({creation})
+        if not _failed(creation):
+            await self._remove(creation.result())
 
     async def aclose(self) -> None:
-        """Discard everything that was not taken, also what is still being made."""
+        """Remove every container that nobody took, those under way included."""
         ready, self._ready = self._ready, []
-        for _, future in ready:
-            self._endings.begin(self._discard_made(future))
-        await self._endings.wait()
+        for _, creation in ready:
+            self._cleanup.start(self._remove_created(creation))
+        await self._cleanup.wait()
 
 
-def _failed(future: asyncio.Future[Thing]) -> bool:
-    return future.done() and (future.cancelled() or future.exception() is not None)
+def _failed(creation: asyncio.Future[Container]) -> bool:
+    return creation.done() and (creation.cancelled() or creation.exception() is not None)
