@@ -11,10 +11,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from graph.builder import Graph
 from graph.errors import AnsweredApproval, InputError, UnknownApproval
-from memory.records.journal import Journal, Record, RunRow
+from memory.faults import faults
+from memory.records.journal import Journal
+from memory.records.runs import RunRow
 from nodes.dialogue.replies import Unusable
-from nodes.events import ApprovalRequired
+from nodes.events import ApprovalRequired, ApprovalResolved, Event
 from nodes.planner import read_plan
+from nodes.publish import Draft
 
 Answers = Mapping[str, Mapping[str, Any]]
 
@@ -32,19 +35,19 @@ class _Answer(BaseModel):
 class Approvals:
     """The questions of all threads: the checkpoints know what is asked, the journal what was answered."""
 
-    journal: Journal
+    journal: Journal[Event]
     graph: Graph
     checkpointer: BaseCheckpointSaver[str]
 
     async def pending(self, run: RunRow) -> list[ApprovalRequired]:
         """The questions of a run that have no answer yet."""
-        answered = await self.journal.answers(run.id)
+        answered = await self.journal.approvals.answers(run.id)
         waiting = (await self._asked(run)).items()
         return [
             ApprovalRequired(id=id, request=request) for id, (request, _) in waiting if id not in answered
         ]
 
-    async def answer(self, run: RunRow, answers: Answers) -> list[Record]:
+    async def answer(self, run: RunRow, answers: Answers) -> list[Event]:
         """Store answers to some or all questions, all of them or none; a parked run is queued by that.
 
         Raises InputError for what is no answer, UnknownApproval, AnsweredApproval.
@@ -52,7 +55,11 @@ class Approvals:
         asked = await self._asked(run)
         checked = {id: _checked(id, answer, asked.get(id, ({}, 0))[0]) for id, answer in answers.items()}
         resumed = {id: count for id, (_, count) in asked.items()}
-        outcome = await self.journal.answer(run.thread_id, run.id, checked, resumed)
+        drafts = [
+            Draft(ApprovalResolved(id=id, decision=answer["decision"], reason=answer.get("reason")))
+            for id, answer in checked.items()
+        ]
+        outcome = await self.journal.approvals.answer(run.thread_id, run.id, checked, resumed, drafts)
         if isinstance(outcome, list):
             return outcome
         if unknown := sorted(id for id, why in outcome.items() if why == "unknown"):
@@ -62,7 +69,7 @@ class Approvals:
 
     async def given(self, run: RunRow) -> dict[str, dict[str, Any]]:
         """The answers that the graph waits for and has not taken yet."""
-        answers = await self.journal.answers(run.id)
+        answers = await self.journal.approvals.answers(run.id)
         taken = {id: count for id, (_, count) in (await self._asked(run)).items()}
         return {id: answer for id, (answer, before) in answers.items() if taken.get(id) == before}
 
@@ -87,8 +94,7 @@ def _checked(id: str, answer: Mapping[str, Any], request: Mapping[str, Any]) -> 
     try:
         checked = _Answer.model_validate(dict(answer))
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
-        raise InputError(f"the answer to {id} cannot be used: {'; '.join(faults)}") from error
+        raise InputError(f"the answer to {id} cannot be used: {'; '.join(faults(error))}") from error
     if checked.decision == "edit":
         kind = request.get("kind")
         if kind == "tool" and checked.params is None:

@@ -1,9 +1,16 @@
-"""What models and indexes need of the settings; importing this brings no LangGraph."""
+"""What journal, models and indexes need of the settings; importing this brings no LangGraph."""
 
 from graph.settings import AGENTS, Settings
 from memory.embeddings import EmbeddingSettings
+from memory.records.journal import Journal
 from memory.repo_index import IndexSettings
+from nodes.events import EVENT, Event
 from nodes.llm.model_settings import ModelSettings
+
+
+async def open_journal(settings: Settings) -> Journal[Event]:
+    """Open the journal of the settings' database."""
+    return await Journal.open(settings.database, EVENT.validate_python, settings.secrets())
 
 
 def model_settings(settings: Settings) -> ModelSettings:

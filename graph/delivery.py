@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from memory.records.journal import RunRow
+from memory.records.runs import RunRow
 from tools.workspace import Workspace
 
 LARGEST = 256 * 1024

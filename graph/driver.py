@@ -12,10 +12,11 @@ from langgraph.types import Command, StreamMode
 
 from graph.approvals import Approvals
 from graph.builder import Graph
-from graph.event_log import Log, entry
 from graph.heartbeat import Pulse
 from graph.stream import Translator
-from memory.records.journal import Journal, RunRow, ThreadBusy
+from memory.records.journal import Journal
+from memory.records.runs import RunRow
+from memory.records.threads import ThreadBusy
 from nodes.events import AgentUsage, ApprovalRequired, ErrorReported, Event, RunFinished, RunStarted
 from nodes.publish import Draft
 from nodes.state import Input, State
@@ -50,8 +51,7 @@ PARKED = Ending(
 class Driver:
     """One run at work in this process, which holds the thread's lease."""
 
-    journal: Journal
-    log: Log
+    journal: Journal[Event]
     graph: Graph
     approvals: Approvals
     run: RunRow
@@ -203,25 +203,26 @@ class Driver:
             return None
         usage = [AgentUsage(**vars(one)) for one in await self.journal.completions.usage(self.run.id)]
         draft = Draft(RunFinished(**ending.data, usage=usage))
-        record = await self.journal.end_run(
-            entry(self.run.thread_id, self.run.id, draft),
+        return await self.journal.runs.end(
+            self.run.thread_id,
+            self.run.id,
+            draft,
             ending.status,
             ending.data.get("branch"),
             ending.waiting_for,
         )
-        return self.log.tell(record)[0] if record else None
 
     async def _write(self, drafts: Sequence[Draft]) -> list[Event]:
         """Write drafts; a question that stands already is not told again."""
         thread, run = self.run.thread_id, self.run.id
         if not any(isinstance(draft.data, ApprovalRequired) for draft in drafts):
-            return await self.log.write(thread, run, drafts)
+            return await self.journal.events.write(thread, run, drafts)
         events: list[Event] = []
         for draft in drafts:
             if not isinstance(draft.data, ApprovalRequired):
-                events += await self.log.write(thread, run, [draft])
-            elif record := await self.journal.ask(entry(thread, run, draft), draft.data.id):
-                events += self.log.tell(record)
+                events += await self.journal.events.write(thread, run, [draft])
+            elif event := await self.journal.approvals.ask(thread, run, draft.data.id, draft):
+                events.append(event)
         return events
 
     def _config(self, *, named: bool) -> RunnableConfig:

@@ -12,7 +12,6 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import Send
 
 from graph.errors import UnknownThread
-from graph.event_log import entry
 from graph.runner import Runner
 from nodes.events import ApprovalRequired, PlanMade, RunFinished, RunStarted
 from nodes.publish import Draft
@@ -33,11 +32,11 @@ async def fork(runner: Runner, thread_id: str, checkpoint_id: str | None = None)
     given = values.get("__start__") or values
     new, run = uuid4().hex[:10], str(uuid4())
     at = {"thread_id": thread_id, "checkpoint_id": chain[0].checkpoint["id"]}
-    row = await runner.journal.thread(thread_id)
+    row = await runner.journal.threads.get(thread_id)
     repo = str(given.get("repo") or (row.repo if row else ""))
     if repo:
         await asyncio.to_thread(_hold, Path(repo), thread_id, new, values)
-    await runner.journal.create_thread(new, {"forked_from": at}, repo)
+    await runner.journal.threads.create(new, {"forked_from": at}, repo)
     await _copy(runner, new, run, chain, with_writes=newest)
     await _park(runner, new, run, {name: given[name] for name in INPUT if name in given}, at)
     return new
@@ -112,18 +111,15 @@ async def _park(runner: Runner, new: str, run: str, input: Mapping[str, Any], at
     state = await runner.graph.aget_state(RunnableConfig(configurable={"thread_id": new}))
     if not state.next:
         return
-    await runner.journal.start_run(run, new, input, "waiting")
+    await runner.journal.runs.start(run, new, input, "waiting")
     drafts = [Draft(RunStarted(task=input["task"], repo=input["repo"]))]
     if state.values.get("run") == run and (plan := state.values.get("plan")):
         drafts.append(Draft(PlanMade(plan=plan), "planner"))
-    await runner.log.write(new, run, drafts)
+    await runner.journal.events.write(new, run, drafts)
     for task in state.tasks:
         for asked in task.interrupts:
             question = ApprovalRequired(id=asked.id, request=asked.value)
-            told = entry(new, run, Draft(question, task.name))
-            if record := await runner.journal.ask(told, asked.id):
-                runner.log.tell(record)
+            await runner.journal.approvals.ask(new, run, asked.id, Draft(question, task.name))
     reason = f"forked from thread {at['thread_id']} at checkpoint {at['checkpoint_id']}; resume it to go on"
     ended = Draft(RunFinished(status="waiting", reason=reason))
-    if record := await runner.journal.end_run(entry(new, run, ended), "waiting"):
-        runner.log.tell(record)
+    await runner.journal.runs.end(new, run, ended, "waiting")

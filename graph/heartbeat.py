@@ -3,7 +3,9 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from memory.records.journal import Journal, ThreadBusy
+from memory.records.journal import Journal
+from memory.records.threads import ThreadBusy
+from nodes.events import Event
 
 BEAT_SECONDS = 0.5
 
@@ -12,7 +14,7 @@ BEAT_SECONDS = 0.5
 class Pulse:
     """All runs of the process are beaten for together: one by one, fifty of them kept the database busy."""
 
-    journal: Journal
+    journal: Journal[Event]
     owner: str
     _held: "dict[str, tuple[str, asyncio.Future[None]]]" = field(default_factory=dict)
     _beating: "asyncio.Task[None] | None" = None
@@ -42,7 +44,7 @@ class Pulse:
             held = {thread: one for thread, one in held.items() if not one[1].done()}
             try:
                 runs = {thread: run for thread, (run, _) in held.items()}
-                asked = await self.journal.beat(self.owner, runs, BEAT_SECONDS)
+                asked = await self.journal.threads.renew(self.owner, runs, BEAT_SECONDS)
                 lost = {thread: await self._holder(thread) for thread in held if thread not in asked}
             except Exception as error:
                 for _, end in held.values():
@@ -55,7 +57,7 @@ class Pulse:
                     end.set_result(None)
 
     async def _holder(self, thread_id: str) -> str:
-        thread = await self.journal.thread(thread_id)
+        thread = await self.journal.threads.get(thread_id)
         return (thread and thread.owner) or "nobody"
 
 

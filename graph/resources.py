@@ -9,10 +9,12 @@ from graph.component_settings import index_settings, model_settings
 from graph.settings import Settings
 from memory.embeddings import choose, open_embedder
 from memory.live import Indexes
+from memory.records.episodes import Episodes
 from memory.records.journal import Journal
 from memory.records.owner import Owner, this_process
 from memory.search.recollection import Recollection
 from memory.search.task_similarity import Likeness
+from nodes.events import Event
 from nodes.llm.models import open_models
 from sandbox.backends import open_sandbox
 from sandbox.base import Ownership, Sandbox
@@ -23,7 +25,7 @@ VECTORS_AFTER_SECONDS = 3.0
 
 @asynccontextmanager
 async def open_resources(
-    settings: Settings, journal: Journal, say: Callable[[str], None]
+    settings: Settings, journal: Journal[Event], say: Callable[[str], None]
 ) -> AsyncIterator[Resources]:
     """Yield the resources; whatever sandbox was opened is closed at the end."""
     lock, opened = asyncio.Lock(), list[Sandbox]()
@@ -37,10 +39,10 @@ async def open_resources(
 
     try:
         async with (
-            open_models(model_settings(settings), journal.completions, journal) as models,
-            open_memory(settings, journal, say) as memory,
+            open_models(model_settings(settings), journal.completions, journal.notes) as models,
+            open_memory(settings, journal.episodes, say) as memory,
         ):
-            yield Resources(models, sandbox, journal, memory)
+            yield Resources(models, sandbox, journal.checks, memory)
     finally:
         for one in opened:
             await one.aclose()
@@ -58,7 +60,7 @@ def ownership() -> Ownership:
 
 @asynccontextmanager
 async def open_memory(
-    settings: Settings, journal: Journal, say: Callable[[str], None], delay: float = VECTORS_AFTER_SECONDS
+    settings: Settings, episodes: Episodes, say: Callable[[str], None], delay: float = VECTORS_AFTER_SECONDS
 ) -> AsyncIterator[Recollection | None]:
     """Yield what runs remember and recall, None where it is switched off; nothing is waited for."""
     if not settings.enable_memory:
@@ -69,7 +71,7 @@ async def open_memory(
     patience = delay if choice.kind == "hash" else 0.0
     indexes = Indexes.open(wanted, say, patience)
     likeness = Likeness(lambda: open_embedder(wanted.embeddings), indexes.shelf.collection, patience)
-    memory = Recollection(journal.episodes, indexes, likeness, settings.memory_scope)
+    memory = Recollection(episodes, indexes, likeness, settings.memory_scope)
     try:
         yield memory
     finally:

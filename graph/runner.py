@@ -12,24 +12,23 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from graph.approvals import Answers, Approvals
 from graph.builder import Graph, Resources, build
+from graph.component_settings import open_journal
 from graph.driver import Driver, Ending
 from graph.errors import RunnerError, UnknownThread
-from graph.event_log import Log, entry
 from graph.heartbeat import Pulse
 from graph.resources import open_resources
 from graph.run_request import completed
 from graph.settings import Settings
 from memory.records.checkpoints import open_checkpointer
-from memory.records.journal import Journal, RunRow
+from memory.records.journal import Journal
 from memory.records.owner import this_process
-from nodes.events import EVENT, ApprovalRequired, Event, RunFinished
+from memory.records.runs import RunRow
+from nodes.events import ApprovalRequired, Event, RunFinished
 from nodes.publish import Draft
 from nodes.state import Input
 from tools.workspace import Workspace, WorkspaceError
 
 __all__ = ["Runner", "RunnerError"]
-
-FINAL = ("verified", "unverified", "budget")
 
 
 @dataclass
@@ -37,11 +36,10 @@ class Runner:
     """Runs last as long as their iterators; everything that these yield is already in the log."""
 
     settings: Settings
-    journal: Journal
+    journal: Journal[Event]
     resources: Resources
     graph: Graph
     checkpointer: BaseCheckpointSaver[str]
-    log: Log
     pulse: Pulse
 
     @classmethod
@@ -51,13 +49,13 @@ class Runner:
     ) -> AsyncIterator["Runner"]:
         """Open database and graph; sandbox and models open with the first run. `say` hears of slow set-up."""
         async with AsyncExitStack() as stack:
-            journal = await Journal.open(settings.database, settings.secrets())
+            journal = await open_journal(settings)
             stack.push_async_callback(journal.aclose)
             checkpointer = await stack.enter_async_context(open_checkpointer(settings.database))
             resources = await stack.enter_async_context(open_resources(settings, journal, say))
             graph = build(resources, checkpointer)
             pulse = Pulse(journal, str(await asyncio.to_thread(this_process)))
-            yield cls(settings, journal, resources, graph, checkpointer, Log(journal), pulse)
+            yield cls(settings, journal, resources, graph, checkpointer, pulse)
 
     @property
     def approvals(self) -> Approvals:
@@ -69,12 +67,12 @@ class Runner:
         thread_id = thread_id or uuid4().hex[:10]
         task = completed(input, self.settings)
         await self.ready(task.get("repo"))
-        run = await self.journal.current_run(thread_id)
-        if run and run.status in ("queued", "running", "waiting"):
+        run = await self.journal.runs.current(thread_id)
+        if run and run.unfinished:
             raise RunnerError(f"thread {thread_id} has an unfinished run; resume it, or cancel it first")
         async with self._lease(thread_id, task.get("repo") or ""):
             run_id = str(uuid4())
-            await self.journal.start_run(run_id, thread_id, task)
+            await self.journal.runs.start(run_id, thread_id, task)
             run = await self.unfinished(thread_id)
             async for event in self.driver(run).drive(resumed=False):
                 yield event
@@ -84,24 +82,23 @@ class Runner:
         run = await self.unfinished(thread_id)
         await self.ready(run.input["repo"])
         async with self._lease(thread_id, run.input["repo"]):
-            for event in self.log.tell(*await self.approvals.answer(run, answers or {})):
+            for event in await self.approvals.answer(run, answers or {}):
                 yield event
-            await self.journal.continue_run(run.id)
+            await self.journal.runs.proceed(run.id)
             await self.journal.completions.abandon_all(run.id)
             async for event in self.driver(run).drive(resumed=True):
                 yield event
 
     async def cancel(self, thread_id: str) -> bool:
         """Stop the thread's run, wherever it runs; True when there was one. The thread stays resumable."""
-        if await self.journal.ask_cancel(thread_id):
+        if await self.journal.threads.request_cancel(thread_id):
             return True
-        run = await self.journal.current_run(thread_id)
-        if run is None or run.status not in ("queued", "running", "waiting"):
+        run = await self.journal.runs.current(thread_id)
+        if run is None or not run.unfinished:
             return False
         ending = Ending.of("cancelled", "cancelled while nobody ran it")
-        told = entry(thread_id, run.id, Draft(RunFinished(**ending.data)))
-        if record := await self.journal.end_run(told, ending.status):
-            self.log.tell(record)
+        draft = Draft(RunFinished(**ending.data))
+        await self.journal.runs.end(thread_id, run.id, draft, ending.status)
         return True
 
     async def prune(self, days: float) -> list[str]:
@@ -110,10 +107,9 @@ class Runner:
         Gives their ids. A thread that runs, waits for a human or has crashed is left alone.
         """
         limit, gone = datetime.now(UTC) - timedelta(days=days), list[str]()
-        for row in await self.journal.threads():
-            run = await self.journal.current_run(row.id)
-            unfinished = run is None or run.status in ("queued", "running", "waiting")
-            if row.owner or unfinished or run is None or run.finished is None:
+        for row in await self.journal.threads.all():
+            run = await self.journal.runs.current(row.id)
+            if row.owner or run is None or run.unfinished or run.finished is None:
                 continue
             if datetime.fromisoformat(run.finished) > limit:
                 continue
@@ -123,7 +119,7 @@ class Runner:
 
     async def forget(self, thread_id: str, repo: str) -> None:
         """Remove all that is kept of a thread but the branches that it delivered. Raises ThreadBusy."""
-        await self.journal.forget(thread_id)
+        await self.journal.threads.delete(thread_id)
         await self.checkpointer.adelete_thread(thread_id)
         with suppress(WorkspaceError):  # the repository may be gone, and its refs with it
             workspace = await asyncio.to_thread(Workspace.open, Path(repo))
@@ -131,13 +127,12 @@ class Runner:
 
     async def pending(self, thread_id: str) -> list[ApprovalRequired]:
         """The approvals that the thread waits for."""
-        run = await self.journal.current_run(thread_id)
+        run = await self.journal.runs.current(thread_id)
         return await self.approvals.pending(run) if run else []
 
     async def events(self, thread_id: str, after: int = 0) -> list[Event]:
         """The thread's log after sequence number `after`."""
-        records = await self.journal.records(thread_id, after)
-        return [EVENT.validate_python(vars(record)) for record in records]
+        return await self.journal.events.read(thread_id, after)
 
     async def ready(self, repo: str | None) -> None:
         """One clear error before any work when a model or the sandbox is not there; memory gets a start."""
@@ -150,24 +145,24 @@ class Runner:
 
     async def unfinished(self, thread_id: str) -> RunRow:
         """The run that a resume goes on with. Raises RunnerError where there is none."""
-        run = await self.journal.current_run(thread_id)
-        if run is None and await self.journal.thread(thread_id):
+        run = await self.journal.runs.current(thread_id)
+        if run is None and await self.journal.threads.get(thread_id):
             raise RunnerError(f"thread {thread_id} has no run to resume; give it a task")
         if run is None:
             raise UnknownThread(f"there is no thread {thread_id}; `autocode threads` lists them")
-        if run.status in FINAL:
+        if not run.resumable:
             raise RunnerError(f"thread {thread_id} has nothing to resume: its last run ended as {run.status}")
         return run
 
     def driver(self, run: RunRow) -> Driver:
         """What carries `run` in this process, which holds its thread."""
         parallel = self.settings.max_parallel_workers
-        return Driver(self.journal, self.log, self.graph, self.approvals, run, self.pulse, parallel)
+        return Driver(self.journal, self.graph, self.approvals, run, self.pulse, parallel)
 
     @asynccontextmanager
     async def _lease(self, thread_id: str, repo: str) -> AsyncIterator[None]:
-        await self.journal.acquire(thread_id, repo, self.pulse.owner)
+        await self.journal.threads.acquire(thread_id, repo, self.pulse.owner)
         try:
             yield
         finally:
-            await asyncio.shield(self.journal.release(thread_id, self.pulse.owner))
+            await asyncio.shield(self.journal.threads.release(thread_id, self.pulse.owner))

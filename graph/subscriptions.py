@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from graph.errors import UnknownThread
-from memory.records.journal import Journal, JournalError
-from nodes.events import EVENT, Event
+from memory.records.database import JournalError
+from memory.records.journal import Journal
+from nodes.events import Event
 
 LOOK_SECONDS = 0.2
 """How often the database is asked for what other processes wrote."""
@@ -62,14 +63,15 @@ class Tail:
 class Tails:
     """The tails of all threads that somebody follows."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal[Event]) -> None:
         self._journal = journal
+        journal.events.subscribe(self._hear)
         self._tails: dict[str, Tail] = {}
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
         self._gap = asyncio.Event()
 
-    def hear(self, events: Sequence[Event]) -> None:
+    def _hear(self, events: Sequence[Event]) -> None:
         """Pass on what this process has just written; all of one thread."""
         tail = self._tails.get(events[0].thread_id) if events else None
         if tail and not tail.take(events):
@@ -80,18 +82,17 @@ class Tails:
 
         Ends when the thread is deleted or this process closes. Raises UnknownThread.
         """
-        ends = await self._journal.ends([thread_id])
+        ends = await self._journal.events.ends([thread_id])
         if thread_id not in ends:
             raise UnknownThread(f"there is no thread {thread_id}")
-        if run_id and await self._journal.quiet(thread_id, run_id, after):
+        if run_id and await self._journal.events.exhausted(thread_id, run_id, after):
             return
         with self._tail(thread_id, ends[thread_id]) as tail:
             seq = after
             while True:
                 events = tail.after(seq)
                 if events is None:
-                    records = await self._journal.records(thread_id, seq, PAGE)
-                    events = [EVENT.validate_python(vars(record)) for record in records]
+                    events = await self._journal.events.read(thread_id, seq, PAGE)
                 for event in events:
                     seq = event.seq
                     if run_id is None or event.run_id == run_id:
@@ -104,7 +105,7 @@ class Tails:
                     await tail.change()
 
     async def _over(self, end: Event) -> bool:
-        return await self._journal.quiet(end.thread_id, end.run_id, end.seq)
+        return await self._journal.events.exhausted(end.thread_id, end.run_id, end.seq)
 
     def close(self) -> None:
         """End all readers."""
@@ -139,11 +140,10 @@ class Tails:
                     await self._gap.wait()
 
     async def _catch_up(self, tails: Mapping[str, Tail]) -> None:
-        ends = await self._journal.ends(list(tails))
+        ends = await self._journal.events.ends(list(tails))
         for thread_id, tail in tails.items():
             if thread_id not in ends:
                 tail.gone = True
                 tail.wake()
             elif tail.end is not None and ends[thread_id] > tail.end:
-                records = await self._journal.records(thread_id, tail.end, PAGE)
-                tail.take([EVENT.validate_python(vars(record)) for record in records])
+                tail.take(await self._journal.events.read(thread_id, tail.end, PAGE))

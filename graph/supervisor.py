@@ -22,8 +22,11 @@ from graph.run_request import completed, named, opened, scratch
 from graph.runner import Runner
 from graph.settings import Settings
 from graph.subscriptions import Tails
-from memory.records.journal import Journal, JournalError, RunRow, RunUnfinished
-from nodes.events import ApprovalRequired, Event
+from memory.records.database import JournalError
+from memory.records.journal import Journal
+from memory.records.runs import RunRow, RunUnfinished
+from nodes.events import ApprovalRequired, Event, RunFinished
+from nodes.publish import Draft
 from nodes.state import Input
 
 Strategy = Literal["reject", "enqueue", "interrupt"]
@@ -59,7 +62,6 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             runner = await stack.enter_async_context(Runner.open(settings, say))
             tails = Tails(runner.journal)
-            runner.log.hear = tails.hear
             supervisor = cls(runner, tails, say)
             await supervisor._begin(settings.resume_on_start)
             looking = asyncio.create_task(supervisor._look())
@@ -68,7 +70,7 @@ class Supervisor:
             yield supervisor
 
     @property
-    def journal(self) -> Journal:
+    def journal(self) -> Journal[Event]:
         """Threads, runs and the log."""
         return self.runner.journal
 
@@ -87,19 +89,19 @@ class Supervisor:
         written, UnknownThread, and ThreadBusy where the thread has an unfinished run.
         """
         thread_id = named(thread_id or str(uuid4()))
-        thread = await self.journal.thread(thread_id)
+        thread = await self.journal.threads.get(thread_id)
         if thread is None and if_not_exists == "reject":
             raise UnknownThread(f"there is no thread {thread_id}")
         home = scratch(self.runner.settings, thread_id)
         task = completed(input, self.runner.settings, (thread and thread.repo) or str(home))
-        unfinished = await self.journal.current_run(thread_id)
-        if strategy == "reject" and unfinished and unfinished.status in ("queued", "running", "waiting"):
+        unfinished = await self.journal.runs.current(thread_id)
+        if strategy == "reject" and unfinished and unfinished.unfinished:
             raise RunUnfinished(thread_id, unfinished.id, unfinished.status)
         task = await opened(task, home)
         if strategy == "interrupt":
             await self._clear(thread_id)
         behind = strategy == "enqueue"
-        run = await self.journal.submit_run(str(uuid4()), thread_id, task, metadata or {}, behind)
+        run = await self.journal.runs.submit(str(uuid4()), thread_id, task, metadata or {}, behind)
         await self._pump()
         return await self.run(run.id)
 
@@ -111,21 +113,21 @@ class Supervisor:
         """
         run = await self.runner.unfinished(thread_id)
         if answers:
-            self.runner.log.tell(*await self.runner.approvals.answer(run, answers))
+            await self.runner.approvals.answer(run, answers)
         elif await self._at_work(run):
             raise RunUnfinished(thread_id, run.id, run.status)
         elif pending := await self.runner.approvals.pending(run):
             ids = ", ".join(one.id for one in pending)
             raise RunnerError(f"thread {thread_id} waits for answers: {ids}; give one, or cancel the run")
         else:
-            await self.journal.requeue(run.id)
+            await self.journal.runs.requeue(run.id)
         self._held_back.discard(run.id)
         await self._pump()
         return await self.run(run.id)
 
     async def cancel(self, thread_id: str, run_id: str | None = None, *, wait: bool = True) -> bool:
         """Stop a thread's run, or take it from the queue; True when there was one. It stays resumable."""
-        run = await self.journal.run(run_id) if run_id else await self.journal.current_run(thread_id)
+        run = await self.journal.runs.get(run_id) if run_id else await self.journal.runs.current(thread_id)
         if run is None or run.thread_id != thread_id:
             raise UnknownThread(f"there is no run {run_id or 'on thread'} {thread_id}")
         return await self._cancel(run, CANCELLED, wait)
@@ -141,7 +143,7 @@ class Supervisor:
             task = self._tasks.get(run_id)
             if task:
                 await asyncio.wait((task,))
-            elif run.status not in ("queued", "running"):
+            elif not run.active:
                 return run
             else:
                 async for _ in self.follow(run.thread_id, await self._end(run.thread_id), run_id):
@@ -151,8 +153,7 @@ class Supervisor:
 
     async def note(self, thread_id: str, text: str) -> Event:
         """Tell a running or waiting task something; the next call of an agent sees it."""
-        (event,) = self.runner.log.tell(await note(self.journal, thread_id, text))
-        return event
+        return await note(self.journal, thread_id, text)
 
     async def pending(self, thread_id: str) -> list[ApprovalRequired]:
         """What the thread waits for."""
@@ -178,7 +179,7 @@ class Supervisor:
 
     async def delete(self, thread_id: str) -> None:
         """Forget a thread; the branches that it delivered stay. Raises ThreadBusy while it runs."""
-        thread = await self.journal.thread(thread_id)
+        thread = await self.journal.threads.get(thread_id)
         if thread is None:
             raise UnknownThread(f"there is no thread {thread_id}")
         await self.runner.forget(thread_id, thread.repo)
@@ -189,7 +190,7 @@ class Supervisor:
 
     async def run(self, run_id: str) -> RunRow:
         """One run. Raises UnknownThread."""
-        run = await self.journal.run(run_id)
+        run = await self.journal.runs.get(run_id)
         if run is None:
             raise UnknownThread(f"there is no run {run_id}")
         return run
@@ -197,7 +198,7 @@ class Supervisor:
     async def recover(self) -> list[str]:
         """Let the runs go on that a stop or a crash left behind; gives the ids of those that had crashed."""
         self._held_back.clear()
-        orphans = await self.journal.requeue_orphans()
+        orphans = await self.journal.runs.requeue_orphans()
         await self._pump()
         return orphans
 
@@ -214,7 +215,7 @@ class Supervisor:
         if resume:
             await self.recover()
         else:
-            self._held_back = {run.id for run in await self.journal.queue(100_000)}
+            self._held_back = {run.id for run in await self.journal.runs.queue(100_000)}
 
     async def _pump(self) -> None:
         """Start queued runs while there is room."""
@@ -222,10 +223,10 @@ class Supervisor:
             room = self.runner.settings.max_concurrent_runs - len(self._tasks)
             if room <= 0 or self._closing:
                 return
-            for run in await self.journal.queue(room + len(self._held_back) + len(self._tasks)):
+            for run in await self.journal.runs.queue(room + len(self._held_back) + len(self._tasks)):
                 if room <= 0 or run.id in self._held_back or run.id in self._tasks:
                     continue
-                if await self.journal.claim(run.id, self.runner.pulse.owner):
+                if await self.journal.runs.claim(run.id, self.runner.pulse.owner):
                     room -= 1
                     self._tasks[run.id] = asyncio.create_task(self._carry(run))
 
@@ -233,7 +234,7 @@ class Supervisor:
         """Carry a run that this process has claimed to its end or park; the log tells what came of it."""
         driver = self._drivers[run.id] = self.runner.driver(run)
         try:
-            resumed = await self.journal.began(run.thread_id, run.id)
+            resumed = await self.journal.events.has_started(run.thread_id, run.id)
             if resumed:
                 await self.journal.completions.abandon_all(run.id)
             async for _ in driver.drive(resumed, partial(self._ready, run.input["repo"])):
@@ -243,7 +244,7 @@ class Supervisor:
         finally:
             del self._drivers[run.id]
             with suppress(JournalError):  # a lease that cannot be given back runs out
-                await self.journal.release(run.thread_id, self.runner.pulse.owner)
+                await self.journal.threads.release(run.thread_id, self.runner.pulse.owner)
             del self._tasks[run.id]
         await self._look_now()
 
@@ -266,9 +267,7 @@ class Supervisor:
 
     async def _cancel(self, run: RunRow, ending: Ending, wait: bool) -> bool:
         if run.status == "queued":
-            record = await self.journal.withdraw(run.id, WITHDRAWN.data)
-            if record:
-                self.runner.log.tell(record)
+            if await self.journal.runs.withdraw(run.id, Draft(RunFinished(**WITHDRAWN.data))):
                 return True
             run = await self.run(run.id)
         if driver := self._drivers.get(run.id):
@@ -286,15 +285,15 @@ class Supervisor:
 
     async def _at_work(self, run: RunRow) -> bool:
         """True for a run that goes on by itself: queued, or carried by a live process."""
-        thread = await self.journal.thread(run.thread_id)
+        thread = await self.journal.threads.get(run.thread_id)
         alive = run.status == "running" and thread is not None and thread.owner is not None
         return alive or (run.status == "queued" and run.id not in self._held_back)
 
     async def _clear(self, thread_id: str) -> None:
         """End every unfinished run of a thread."""
-        for run in reversed(await self.journal.runs(thread_id)):
-            if run.status in ("queued", "running", "waiting"):
+        for run in reversed(await self.journal.runs.of_thread(thread_id)):
+            if run.unfinished:
                 await self._cancel(run, INTERRUPTED, wait=True)
 
     async def _end(self, thread_id: str) -> int:
-        return (await self.journal.ends([thread_id])).get(thread_id, 0)
+        return (await self.journal.events.ends([thread_id])).get(thread_id, 0)

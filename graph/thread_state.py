@@ -9,7 +9,6 @@ from langgraph.types import StateSnapshot
 from graph.builder import Graph
 from graph.errors import InputError, RunnerError, UnknownThread
 from graph.runner import Runner
-from memory.records.rows import UNFINISHED
 from nodes.messages import seen
 
 SETTABLE = ("messages",)
@@ -40,8 +39,8 @@ async def update(runner: Runner, thread_id: str, values: Mapping[str, Any]) -> S
     await _known(runner, thread_id)
     if refused := sorted(set(values) - set(SETTABLE)):
         raise InputError(f"the state's {', '.join(refused)} cannot be set, only {', '.join(SETTABLE)}")
-    run = await runner.journal.current_run(thread_id)
-    if run and run.status in UNFINISHED:
+    run = await runner.journal.runs.current(thread_id)
+    if run and run.unfinished:
         raise RunnerError(f"thread {thread_id} has an unfinished run; a note reaches it, an update does not")
     added = {"messages": seen(values.get("messages") or [])}
     await runner.graph.aupdate_state(_at(thread_id), added, as_node="commit")
@@ -49,7 +48,7 @@ async def update(runner: Runner, thread_id: str, values: Mapping[str, Any]) -> S
 
 
 async def _known(runner: Runner, thread_id: str) -> None:
-    if await runner.journal.thread(thread_id) is None:
+    if await runner.journal.threads.get(thread_id) is None:
         raise UnknownThread(f"there is no thread {thread_id}")
 
 

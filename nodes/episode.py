@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from unidiff.errors import UnidiffParseError
 from unidiff.patch import Hunk, PatchedFile, PatchSet
 
-from memory.records.episodes import Episode, FileChange, Mend
+from memory.records.episodes import Episode, EpisodeRepair, FileChange
 from nodes.dialogue.sections import cut
 from nodes.state import State
 from tools.workspace import Workspace
@@ -33,7 +33,7 @@ def episode_of(state: State, thread: str, workspace: Workspace, commit: str) -> 
             FileChange(path=c.path, added=c.added, removed=c.removed) for c in workspace.changes(base, head)
         ],
         change=cut(heads(workspace.diff(base, head)), CHANGE_TOKENS),
-        mends=[Mend(**mend) for mend in state.get("mends", [])],
+        mends=[EpisodeRepair(**mend) for mend in state.get("mends", [])],
         commit=commit,
         tree=workspace.tree(commit),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memory.records.journal import Journal
-from nodes.events import EVENT, RunFinished
+from nodes.events import Event, RunFinished
 from nodes.proof import Proof
 from server.cli.exit_codes import UsageError
 from tools.workspace import Workspace
@@ -22,12 +22,12 @@ class Result:
     verified: bool
 
     @classmethod
-    async def of(cls, journal: Journal, thread: str) -> "Result":
+    async def of(cls, journal: Journal[Event], thread: str) -> "Result":
         """Find it in the log. Raises UsageError without one, WorkspaceError if its branch is gone."""
-        row = await journal.thread(thread)
+        row = await journal.threads.get(thread)
         if row is None:
             raise UsageError(f"there is no thread {thread}; `autocode threads` lists them")
-        events = [EVENT.validate_python(vars(record)) for record in await journal.records(thread)]
+        events = await journal.events.read(thread)
         ends = [event.data for event in events if isinstance(event.data, RunFinished) and event.data.branch]
         if not ends:
             raise UsageError(f"thread {thread} has delivered nothing; `autocode show {thread}` says more")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from memory.records.episodes import Episode, FileChange, Mend
+from memory.records.episodes import Episode, EpisodeRepair, FileChange
 from nodes.events import EVENT, ApprovalRequired, Event
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -234,7 +234,11 @@ def episode(run: str = "r1", **changes: Any) -> Episode:
         "plan": "One function.\n- Add mul to calc.py",
         "files": [FileChange(path="calc.py", added=4, removed=0)],
         "change": "calc.py\n@@ line 1 @@\n+def mul(a, b):\n+    return a * b",
-        "mends": [Mend(found=["test_mul: assert -1 == 12"], how="The operator is wrong.", files=["calc.py"])],
+        "mends": [
+            EpisodeRepair(
+                found=["test_mul: assert -1 == 12"], how="The operator is wrong.", files=["calc.py"]
+            )
+        ],
         "commit": "b" * 40,
         "tree": "c" * 40,
     }

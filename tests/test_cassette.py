@@ -11,7 +11,9 @@ import pytest
 from desk import Desk
 from langchain_core.messages import HumanMessage
 
-from memory.records.journal import BudgetSpent, Journal
+from memory.records.budget import BudgetSpent
+from memory.records.completions import Completions
+from memory.records.database import Database
 from nodes.events import ErrorReported, Payload
 from nodes.llm.cassette import Exchange, ReplayModel, record
 from nodes.llm.model_settings import ModelError, ModelSettings
@@ -22,10 +24,10 @@ KEY = "sk-a-very-secret-key"
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
-    opened = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}", secrets=[KEY])
-    yield opened
-    await opened.aclose()
+async def completions(tmp_path: Path) -> AsyncIterator[Completions]:
+    database = await Database.open(f"sqlite:///{tmp_path / 'autocode.db'}")
+    yield Completions(database, [KEY])
+    await database.aclose()
 
 
 @pytest.fixture
@@ -37,12 +39,12 @@ def tape(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def recorded(desk: Desk, journal: Journal, tmp_path: Path) -> Path:
+async def recorded(desk: Desk, completions: Completions, tmp_path: Path) -> Path:
     """Two calls of the coder, recorded from a server."""
     tape = tmp_path / "recorded.jsonl"
     desk.on("first", f"one, by {KEY}").on("second", "two\nlines")
     settings = ModelSettings(mode="local", local_url=desk.url, local_model="gpt-4o", record=tape)
-    async with open_models(settings, journal.completions) as models:
+    async with open_models(settings, completions) as models:
         await models.probe()
         for ordinal, text in enumerate(["first", "second", "second"]):
             await models.complete(
@@ -67,7 +69,7 @@ def test_every_exchange_is_recorded_once_and_without_secrets(recorded: Path) -> 
 
 
 async def test_a_tape_plays_by_agent_step_and_ordinal_warns_once_of_a_changed_prompt_and_ends(
-    recorded: Path, journal: Journal, desk: Desk
+    recorded: Path, completions: Completions, desk: Desk
 ) -> None:
     published: list[Payload] = []
     settings = ModelSettings(mode="replay", cassette=recorded)
@@ -79,7 +81,7 @@ async def test_a_tape_plays_by_agent_step_and_ordinal_warns_once_of_a_changed_pr
         return reply.text
 
     requests = len(desk.requests)
-    async with open_models(settings, journal.completions) as models:
+    async with open_models(settings, completions) as models:
         await models.probe()
         assert await play("replayed", "s1", 1, "second") == "two\nlines"
         assert not [one for one in published if isinstance(one, ErrorReported)]
@@ -97,8 +99,8 @@ def line(**changes: Any) -> str:
     return json.dumps({**values, "reply": "said", **changes})
 
 
-async def test_a_replay_costs_what_was_recorded_else_nothing(tape: Path, journal: Journal) -> None:
-    async with open_models(ModelSettings(mode="replay", cassette=tape), journal.completions) as models:
+async def test_a_replay_costs_what_was_recorded_else_nothing(tape: Path, completions: Completions) -> None:
+    async with open_models(ModelSettings(mode="replay", cassette=tape), completions) as models:
         options, costs = Options(max_cost_usd=1.0), []
         for ordinal in (0, 1):
             call = Call("r", "coder", "s1", ordinal)
@@ -110,10 +112,10 @@ async def test_a_replay_costs_what_was_recorded_else_nothing(tape: Path, journal
 
 
 async def test_of_several_recordings_of_a_call_the_one_with_the_same_prompt_is_played(
-    recorded: Path, journal: Journal
+    recorded: Path, completions: Completions
 ) -> None:
     record(recorded, json.loads(line(reply="of another run")))
-    async with open_models(ModelSettings(mode="replay", cassette=recorded), journal.completions) as models:
+    async with open_models(ModelSettings(mode="replay", cassette=recorded), completions) as models:
         for text, reply in (("first", "one, by ***"), ("else", "of another run")):
             call = Call(f"run-{text}", "coder", "s1", 0)
             said = await models.complete(call, [HumanMessage(text)], Options(), print)
@@ -121,9 +123,11 @@ async def test_of_several_recordings_of_a_call_the_one_with_the_same_prompt_is_p
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"agent": "coder"}', line(ordinal="many")])
-async def test_a_damaged_tape_is_refused_by_file_and_line(damage: str, tape: Path, journal: Journal) -> None:
+async def test_a_damaged_tape_is_refused_by_file_and_line(
+    damage: str, tape: Path, completions: Completions
+) -> None:
     await asyncio.to_thread(tape.write_text, "\n".join([line(), "", line(), damage]))
-    async with open_models(ModelSettings(mode="replay", cassette=tape), journal.completions) as models:
+    async with open_models(ModelSettings(mode="replay", cassette=tape), completions) as models:
         with pytest.raises(ModelError, match=r"tape\.jsonl, line 4: "):
             await models.probe()
 

@@ -14,6 +14,7 @@ from langgraph.types import Command, interrupt
 from memory.records.checkpoints import open_checkpointer
 from memory.records.database import JournalError
 from memory.records.journal import Journal
+from nodes.events import EVENT
 
 
 class Counted(TypedDict, total=False):
@@ -39,15 +40,15 @@ def graph(saver: Any) -> "CompiledStateGraph[Any, Any, Any, Any]":
 async def test_an_interrupted_graph_goes_on_in_another_process_life(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'home' / 'autocode.db'}"
     config: Any = {"configurable": {"thread_id": "t"}}
-    journal = await Journal.open(url)
+    journal = await Journal.open(url, EVENT.validate_python)
     async with open_checkpointer(url) as saver:
         paused = await graph(saver).ainvoke({"calls": []}, config, durability="sync")
         assert paused["__interrupt__"][0].value == {"kind": "question"}
-        await journal.acquire("t", "/repo", "me")
+        await journal.threads.acquire("t", "/repo", "me")
     async with open_checkpointer(url) as saver:
         done = await graph(saver).ainvoke(Command(resume="yes"), config, durability="sync")
     assert done == {"answer": "yes", "calls": ["ask"]}
-    assert [thread.id for thread in await journal.threads()] == ["t"]
+    assert [thread.id for thread in await journal.threads.all()] == ["t"]
     await journal.aclose()
 
 
@@ -76,7 +77,7 @@ async def test_a_damaged_file_and_another_database_are_refused_clearly(tmp_path:
 async def test_a_write_that_is_cancelled_midway_locks_nobody_out(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'autocode.db'}"
     at: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "c"}}
-    journal = await Journal.open(url)
+    journal = await Journal.open(url, EVENT.validate_python)
     async with open_checkpointer(url) as saver:
         for moments in range(1, 20):
             writes = [
@@ -89,5 +90,5 @@ async def test_a_write_that_is_cancelled_midway_locks_nobody_out(tmp_path: Path)
                 write.cancel()
                 with suppress(asyncio.CancelledError):
                     await write
-            await journal.store_check("key", str(moments))
+            await journal.checks.store_check("key", str(moments))
     await journal.aclose()

@@ -17,11 +17,16 @@ from story import PENDING, PLAN, PROOF, Story, episode, verified, waiting
 from typer.testing import CliRunner, Result
 
 from graph.runner import RunnerError
-from memory.records.journal import BudgetSpent, Journal, JournalError, ThreadBusy
+from memory.records.budget import BudgetSpent
+from memory.records.database import Database, JournalError
+from memory.records.episodes import Episodes
+from memory.records.journal import Journal
+from memory.records.threads import ThreadBusy, Threads
 from memory.repo_index import RepoIndexError
 from nodes.check import NoSuite
 from nodes.events import EVENT, Event, RunFinished
 from nodes.llm.model_settings import ModelError
+from nodes.publish import Draft
 from sandbox.base import SandboxError
 from server.cli.app import app
 from server.cli.exit_codes import ERRORS, ExitCode, SetupError, UsageError, exit_code_of
@@ -59,16 +64,18 @@ def keep(place: Path, repo: Path, events: Iterable[Event], thread: str = "7f3a12
     """Write a run into the journal as the runner does."""
 
     async def write() -> None:
-        journal = await Journal.open(f"sqlite:///{place / 'autocode.db'}")
-        await journal.acquire(thread, str(repo), "test")
+        journal = await Journal.open(f"sqlite:///{place / 'autocode.db'}", EVENT.validate_python)
+        await journal.threads.acquire(thread, str(repo), "test")
         task = {"task": "Let --timeout take durations", "repo": str(repo)}
-        await journal.start_run(f"run-{thread}", thread, task)
+        run = f"run-{thread}"
+        await journal.runs.start(run, thread, task)
         for event in events:
-            data = event.model_dump(mode="json")["data"]
-            await journal.append(thread, f"run-{thread}", event.type, data, event.node, event.step_id)
+            draft = Draft(event.data, event.node, event.step_id)
             if isinstance(event.data, RunFinished):
-                await journal.finish_run(f"run-{thread}", event.data.status, event.data.branch)
-        await journal.release(thread, "test")
+                await journal.runs.end(thread, run, draft, event.data.status, event.data.branch)
+            else:
+                await journal.events.write(thread, run, [draft])
+        await journal.threads.release(thread, "test")
         await journal.aclose()
 
     asyncio.run(write())
@@ -196,7 +203,7 @@ def test_what_nobody_foresaw_is_internal_and_keeps_its_trace_in_a_private_file(
     async def fall(self: object) -> None:
         raise KeyError("boom [bold]")
 
-    monkeypatch.setattr(Journal, "threads", fall)
+    monkeypatch.setattr(Threads, "all", fall)
     done = autocode("threads")
     assert done.exit_code == 6
     assert "internal error: KeyError: 'boom [bold]'" in done.stderr
@@ -557,10 +564,10 @@ def learn(place: Path, *tasks: str) -> None:
     """Remember tasks, as verified runs do."""
 
     async def store() -> None:
-        journal = await Journal.open(f"sqlite:///{place / 'autocode.db'}")
+        database = await Database.open(f"sqlite:///{place / 'autocode.db'}")
         for task in tasks:
-            await journal.episodes.store(episode(task, task=task))
-        await journal.aclose()
+            await Episodes(database, ()).store(episode(task, task=task))
+        await database.aclose()
 
     asyncio.run(store())
 

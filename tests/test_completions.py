@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.records.budget import BudgetSpent, Estimate, Limits, Sums, room
-from memory.records.completions import Completions, Grant, Key, Spent, Usage
+from memory.records.budget import BudgetLimits, BudgetSpent, Estimate, Sums, allowed_output
+from memory.records.completions import CallKey, Completions, Grant, ModelUsage, Spent
 from memory.records.journal import Journal
+from nodes.events import EVENT, Event
 
 MESSAGES = [{"role": "user", "content": "my key is sk-very-secret"}]
 
@@ -22,25 +23,25 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def journal(url: str) -> AsyncIterator[Journal]:
-    opened = await Journal.open(url, secrets=["sk-very-secret"])
-    await opened.start_run("r", "t", {"task": "x"})
+async def journal(url: str) -> AsyncIterator[Journal[Event]]:
+    opened = await Journal.open(url, EVENT.validate_python, secrets=["sk-very-secret"])
+    await opened.runs.start("r", "t", {"task": "x"})
     yield opened
     await opened.aclose()
 
 
-def key(step: str = "s1", ordinal: int = 0, prompt: str = "hash") -> Key:
-    return Key("r", "coder", step, ordinal, prompt)
+def key(step: str = "s1", ordinal: int = 0, prompt: str = "hash") -> CallKey:
+    return CallKey("r", "coder", step, ordinal, prompt)
 
 
-async def reserve(ledger: Completions, call: Key, limits: Limits, output: int = 1000) -> Grant:
+async def reserve(ledger: Completions, call: CallKey, limits: BudgetLimits, output: int = 1000) -> Grant:
     """A call whose prompt costs nothing to speak of, and a dollar for a thousand tokens of reply."""
     return await ledger.reserve(call, "m", MESSAGES, Estimate(10, output, 0.0, 0.001), limits)
 
 
-async def test_a_reply_is_found_again_for_its_own_call_and_prompt_alone(journal: Journal) -> None:
+async def test_a_reply_is_found_again_for_its_own_call_and_prompt_alone(journal: Journal[Event]) -> None:
     ledger = journal.completions
-    grant = await reserve(ledger, key(), Limits())
+    grant = await reserve(ledger, key(), BudgetLimits())
     assert await ledger.lookup(key()) is None
     await ledger.settle(grant, "said", Spent(12, 3, 0.5, 1.0))
     stored = await ledger.lookup(key())
@@ -50,10 +51,10 @@ async def test_a_reply_is_found_again_for_its_own_call_and_prompt_alone(journal:
 
 
 async def test_parallel_calls_of_two_processes_never_spend_more_than_the_limit(
-    url: str, journal: Journal
+    url: str, journal: Journal[Event]
 ) -> None:
-    other = await Journal.open(url)
-    limits = Limits(cost_usd=3.5)
+    other = await Journal.open(url, EVENT.validate_python)
+    limits = BudgetLimits(cost_usd=3.5)
 
     async def call(number: int) -> str:
         ledger = (journal, other)[number % 2].completions
@@ -72,9 +73,9 @@ async def test_parallel_calls_of_two_processes_never_spend_more_than_the_limit(
     await other.aclose()
 
 
-async def test_a_call_waits_for_what_others_hold_and_mostly_do_not_use(journal: Journal) -> None:
+async def test_a_call_waits_for_what_others_hold_and_mostly_do_not_use(journal: Journal[Event]) -> None:
     """A small budget must not fail parallel branches that together cost far less than it."""
-    ledger, limits = journal.completions, Limits(cost_usd=1.2)
+    ledger, limits = journal.completions, BudgetLimits(cost_usd=1.2)
 
     async def call(number: int) -> None:
         grant = await reserve(ledger, key(f"s{number}"), limits)
@@ -85,45 +86,45 @@ async def test_a_call_waits_for_what_others_hold_and_mostly_do_not_use(journal: 
     assert (await ledger.sums("r")).cost_usd == pytest.approx(0.4)
 
 
-async def test_what_is_left_caps_the_reply_and_too_little_is_refused(journal: Journal) -> None:
+async def test_what_is_left_caps_the_reply_and_too_little_is_refused(journal: Journal[Event]) -> None:
     ledger = journal.completions
-    capped = await reserve(ledger, key("s1"), Limits(cost_usd=0.4))
+    capped = await reserve(ledger, key("s1"), BudgetLimits(cost_usd=0.4))
     assert (capped.output_tokens, capped.capped) == (400, "cost")
     await ledger.release(capped)
     assert await ledger.sums("r") == Sums(0, 0.0)
     with pytest.raises(BudgetSpent, match=r"\$0\.0000 of \$0\.2"):
-        await reserve(ledger, key("s1"), Limits(cost_usd=0.2))
-    capped = await reserve(ledger, key("s1"), Limits(cost_usd=5, tokens=500))
+        await reserve(ledger, key("s1"), BudgetLimits(cost_usd=0.2))
+    capped = await reserve(ledger, key("s1"), BudgetLimits(cost_usd=5, tokens=500))
     assert (capped.output_tokens, capped.capped) == (490, "tokens")
     await ledger.settle(capped, "said", Spent(300, 100, 0.1, 1.0))
     with pytest.raises(BudgetSpent, match="400 of 500 tokens") as spent:
-        await reserve(ledger, key("s2"), Limits(tokens=500))
+        await reserve(ledger, key("s2"), BudgetLimits(tokens=500))
     assert (spent.value.kind, spent.value.spent, spent.value.limit) == ("tokens", 400, 500)
 
 
-async def test_time_at_work_is_a_limit_too(journal: Journal) -> None:
-    await journal.acquire("t", "/repo", "me")
-    await journal.beat("me", {"t": "r"}, 59.0)
-    await journal.completions.release(await reserve(journal.completions, key(), Limits(seconds=60)))
-    await journal.beat("me", {"t": "r"}, 1.5)
+async def test_time_at_work_is_a_limit_too(journal: Journal[Event]) -> None:
+    await journal.threads.acquire("t", "/repo", "me")
+    await journal.threads.renew("me", {"t": "r"}, 59.0)
+    await journal.completions.release(await reserve(journal.completions, key(), BudgetLimits(seconds=60)))
+    await journal.threads.renew("me", {"t": "r"}, 1.5)
     with pytest.raises(BudgetSpent, match="60 of 60 seconds"):
-        await reserve(journal.completions, key(), Limits(seconds=60))
+        await reserve(journal.completions, key(), BudgetLimits(seconds=60))
 
 
-async def test_an_unknown_price_counts_tokens_alone(journal: Journal) -> None:
+async def test_an_unknown_price_counts_tokens_alone(journal: Journal[Event]) -> None:
     ledger, unpriced = journal.completions, Estimate(10, 1000, None, None)
-    grant = await ledger.reserve(key(), "odd", MESSAGES, unpriced, Limits(cost_usd=0.01))
+    grant = await ledger.reserve(key(), "odd", MESSAGES, unpriced, BudgetLimits(cost_usd=0.01))
     await ledger.settle(grant, "said", Spent(10, 600, None, 2.0))
     assert await ledger.sums("r") == Sums(610, 0.0)
-    assert await ledger.usage("r") == [Usage("coder", "odd", 1, 10, 600, None, 2.0)]
+    assert await ledger.usage("r") == [ModelUsage("coder", "odd", 1, 10, 600, None, 2.0)]
     with pytest.raises(BudgetSpent):
-        await ledger.reserve(key("s2"), "odd", MESSAGES, unpriced, Limits(tokens=800))
+        await ledger.reserve(key("s2"), "odd", MESSAGES, unpriced, BudgetLimits(tokens=800))
 
 
 async def test_what_a_dead_process_left_reserved_is_counted_at_its_prompt_and_blocks_nobody(
-    journal: Journal,
+    journal: Journal[Event],
 ) -> None:
-    ledger, limits = journal.completions, Limits(cost_usd=1.1)
+    ledger, limits = journal.completions, BudgetLimits(cost_usd=1.1)
     await ledger.reserve(key(), "m", MESSAGES, Estimate(100, 1000, 0.001, 0.001), limits)
     waiting = asyncio.create_task(reserve(ledger, key("s2"), limits))
     await asyncio.sleep(0.05)
@@ -136,10 +137,10 @@ async def test_what_a_dead_process_left_reserved_is_counted_at_its_prompt_and_bl
     assert (await reserve(ledger, key("s2"), limits)).output_tokens == 1000
 
 
-async def test_a_cancelled_call_leaves_no_reservation_behind(journal: Journal) -> None:
+async def test_a_cancelled_call_leaves_no_reservation_behind(journal: Journal[Event]) -> None:
     ledger = journal.completions
     for turns in range(12):
-        task = asyncio.create_task(reserve(ledger, key(), Limits()))
+        task = asyncio.create_task(reserve(ledger, key(), BudgetLimits()))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
@@ -148,15 +149,15 @@ async def test_a_cancelled_call_leaves_no_reservation_behind(journal: Journal) -
             await ledger.release(outcome)
         else:
             assert isinstance(outcome, asyncio.CancelledError)
-    await asyncio.wait_for(reserve(ledger, key(), Limits(cost_usd=1.0)), 30)
+    await asyncio.wait_for(reserve(ledger, key(), BudgetLimits(cost_usd=1.0)), 30)
 
 
-async def test_a_run_exports_as_a_tape_without_secrets_and_without_what_failed(journal: Journal) -> None:
+async def test_a_settled_call_becomes_a_line_of_a_cassette_without_secrets(journal: Journal[Event]) -> None:
     ledger = journal.completions
-    await ledger.abandon(await reserve(ledger, key(), Limits()), Spent(10, 5, 0.25, 1.0))
-    await ledger.settle(await reserve(ledger, key(), Limits()), "sk-very-secret!", Spent(10, 3, 0.5, 1.0))
-    (line,) = await ledger.export("r")
-    assert line == {
+    await ledger.abandon(await reserve(ledger, key(), BudgetLimits()), Spent(10, 5, 0.25, 1.0))
+    grant = await reserve(ledger, key(), BudgetLimits())
+    await ledger.settle(grant, "sk-very-secret!", Spent(10, 3, 0.5, 1.0))
+    assert await ledger.exchange(grant) == {
         "agent": "coder",
         "step": "s1",
         "ordinal": 0,
@@ -166,18 +167,18 @@ async def test_a_run_exports_as_a_tape_without_secrets_and_without_what_failed(j
         "reply": "***!",
         "usage": {"input_tokens": 10, "output_tokens": 3, "cost_usd": 0.5, "seconds": 1.0},
     }
-    assert await ledger.usage("r") == [Usage("coder", "m", 2, 20, 8, 0.75, 2.0)]
+    assert await ledger.usage("r") == [ModelUsage("coder", "m", 2, 20, 8, 0.75, 2.0)]
 
 
 PRICES = st.one_of(st.none(), st.floats(0, 1e-3))
 TOKENS = st.integers(1, 200_000)
 ESTIMATES = st.builds(Estimate, TOKENS, TOKENS, PRICES, PRICES)
-LIMITS = st.builds(Limits, st.floats(1e-6, 10), TOKENS)
+LIMITS = st.builds(BudgetLimits, st.floats(1e-6, 10), TOKENS)
 
 
 @given(ESTIMATES, LIMITS, st.builds(Sums, TOKENS, st.floats(0, 10)))
-def test_a_granted_call_fits_into_its_limits(estimate: Estimate, limits: Limits, sums: Sums) -> None:
-    tokens, kind = room(estimate, limits, sums)
+def test_a_granted_call_fits_into_its_limits(estimate: Estimate, limits: BudgetLimits, sums: Sums) -> None:
+    tokens, kind = allowed_output(estimate, limits, sums)
     assert tokens <= estimate.output_tokens and (kind or tokens == estimate.output_tokens)
     if tokens > 0:
         assert limits.tokens and sums.tokens + estimate.input_tokens + tokens <= limits.tokens

@@ -9,7 +9,6 @@ import pytest
 from test_journal import elsewhere
 
 from graph.errors import UnknownThread
-from graph.event_log import Log, entry
 from graph.subscriptions import TAIL, Tails
 from memory.records.events import LARGEST
 from memory.records.journal import Journal
@@ -23,10 +22,10 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def journal(url: str) -> AsyncIterator[Journal]:
-    opened = await Journal.open(url)
-    await opened.acquire("t", "/r", "me")
-    await opened.start_run("r", "t", {})
+async def journal(url: str) -> AsyncIterator[Journal[Event]]:
+    opened = await Journal.open(url, EVENT.validate_python)
+    await opened.threads.acquire("t", "/r", "me")
+    await opened.runs.start("r", "t", {})
     yield opened
     await opened.aclose()
 
@@ -47,57 +46,55 @@ def token(number: int) -> Draft:
     return Draft(Token(text=str(number)))
 
 
-async def test_many_readers_get_every_event_once_however_late_or_slow_they_are(journal: Journal) -> None:
+async def test_many_readers_get_every_event_once_however_late_or_slow_they_are(
+    journal: Journal[Event],
+) -> None:
     tails = Tails(journal)
-    log, total = Log(journal, tails.hear), TAIL + 400
-    await log.write("t", "r", [token(number) for number in range(100)])
+    total = TAIL + 400
+    await journal.events.write("t", "r", [token(number) for number in range(100)])
     quick = [asyncio.create_task(read(tails, total - after, after)) for after in (0, 1, 50, 100)]
     slow = asyncio.create_task(read(tails, total, pause=0.0005))
     for start in range(100, total, 4):
-        await asyncio.gather(*(log.write("t", "r", [token(start + n)]) for n in range(4)))
+        await asyncio.gather(*(journal.events.write("t", "r", [token(start + n)]) for n in range(4)))
     late = asyncio.create_task(read(tails, total - 700, 700))
     for reader in (*quick, slow, late):
         numbers = [event.seq for event in await reader]
         assert numbers == list(range(total - len(numbers) + 1, total + 1))
 
 
-async def test_a_reader_that_comes_while_others_are_looked_after_stays(journal: Journal) -> None:
+async def test_a_reader_that_comes_while_others_are_looked_after_stays(journal: Journal[Event]) -> None:
     tails = Tails(journal)
-    log = Log(journal, tails.hear)
     names = [f"t{number}" for number in range(20)]
     for name in names:
-        await journal.acquire(name, "/r", "me")
+        await journal.threads.acquire(name, "/r", "me")
     readers = [asyncio.create_task(anext(tails.follow(name), None)) for name in names]
     await asyncio.sleep(0.3)
     for name in names:
-        await log.write(name, "r", [token(1)])
+        await journal.events.write(name, "r", [token(1)])
     assert all(await asyncio.gather(*readers))
     tails.close()
 
 
-async def test_what_another_process_writes_arrives_between_our_own(url: str, journal: Journal) -> None:
+async def test_what_another_process_writes_arrives_between_our_own(url: str, journal: Journal[Event]) -> None:
     tails = Tails(journal)
-    log = Log(journal, tails.hear)
     reader = asyncio.create_task(read(tails, 60))
-    script = 'for n in range(30):\n    await journal.append("t", "r", "token", {"text": "x"})'
+    script = 'for n in range(30):\n    await journal.events.write("t", "r", [token(n)])'
     with elsewhere(url, script + "\nawait journal.aclose()"):
         for number in range(30):
-            await log.write("t", "r", [token(number)])
+            await journal.events.write("t", "r", [token(number)])
             await asyncio.sleep(0.02)
     assert [event.seq for event in await reader] == list(range(1, 61))
 
 
-async def test_a_run_is_followed_through_its_parks_to_its_end_and_no_further(journal: Journal) -> None:
+async def test_a_run_is_followed_through_its_parks_to_its_end_and_no_further(journal: Journal[Event]) -> None:
     tails = Tails(journal)
-    log = Log(journal, tails.hear)
     end = Draft(RunFinished(status="waiting"))
-    await log.write("t", "r", [token(1), end])
-    await journal.start_run("other", "t", {})
+    await journal.events.write("t", "r", [token(1), end])
+    await journal.runs.start("other", "t", {})
     reader = asyncio.create_task(_all(tails, "r"))
-    await log.write("t", "other", [token(2)])
-    await log.write("t", "r", [token(3)])
-    ended = await journal.end_run(entry("t", "r", Draft(RunFinished(status="verified"))), "verified")
-    assert ended and log.tell(ended)
+    await journal.events.write("t", "other", [token(2)])
+    await journal.events.write("t", "r", [token(3)])
+    assert await journal.runs.end("t", "r", Draft(RunFinished(status="verified")), "verified")
     assert [event.seq for event in await reader] == [1, 2, 4, 5]
     assert await _all(tails, "r", after=5) == []
     with pytest.raises(UnknownThread):
@@ -108,27 +105,27 @@ async def _all(tails: Tails, run: str, after: int = 0) -> list[Event]:
     return [event async for event in tails.follow("t", after, run)]
 
 
-async def test_readers_end_when_their_thread_is_deleted_and_when_the_process_closes(journal: Journal) -> None:
+async def test_readers_end_when_their_thread_is_deleted_and_when_the_process_closes(
+    journal: Journal[Event],
+) -> None:
     tails = Tails(journal)
     reader = asyncio.create_task(read(tails, 1))
-    await journal.acquire("u", "/r", "me")
+    await journal.threads.acquire("u", "/r", "me")
     other = asyncio.create_task(anext(tails.follow("u"), None))
     await asyncio.sleep(0)
-    await journal.release("t", "me")
-    await journal.forget("t")
+    await journal.threads.release("t", "me")
+    await journal.threads.delete("t")
     assert await reader == []
     tails.close()
     assert await other is None
 
 
-async def test_what_is_too_large_is_cut_and_kept_whole_aside(journal: Journal) -> None:
-    tails = Tails(journal)
-    log = Log(journal, tails.hear)
+async def test_what_is_too_large_is_cut_and_kept_whole_aside(journal: Journal[Event]) -> None:
     text = "x" * (3 * LARGEST)
     cases = [{"id": f"tests.test_{n}", "base": "absent", "head": "passed"} for n in range(5000)]
     check = CheckFinished(green=True, passed=5000, failed=0, cases=cases, tree="0" * 40)
     whole = ApprovalRequired(id="1", request={"kind": "tool", "params": {"text": text}})
-    (output, small, checked, asked) = await log.write(
+    (output, small, checked, asked) = await journal.events.write(
         "t",
         "r",
         [
@@ -141,10 +138,10 @@ async def test_what_is_too_large_is_cut_and_kept_whole_aside(journal: Journal) -
     assert [event.cut for event in (output, small, checked, asked)] == [True, False, True, False]
     assert len(output.wire) < LARGEST + 500 and "characters left out" in output.wire
     assert len(checked.wire) < LARGEST + 500 and '"passed":5000' in checked.wire
-    assert await journal.output("t", output.seq) == {"text": text}
-    assert (await journal.output("t", checked.seq) or {})["cases"] == cases
-    assert await journal.output("t", small.seq) == {"text": "1"}
-    assert await journal.output("t", 99) is None
+    assert await journal.events.full_data("t", output.seq) == {"text": text}
+    assert (await journal.events.full_data("t", checked.seq) or {})["cases"] == cases
+    assert await journal.events.full_data("t", small.seq) == {"text": "1"}
+    assert await journal.events.full_data("t", 99) is None
 
 
 def test_the_union_has_a_schema_that_tells_types_apart() -> None:

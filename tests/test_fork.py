@@ -34,7 +34,7 @@ async def test_a_fork_goes_on_from_its_checkpoint_and_survives_its_parent(bench:
         bench.repo.git("gc", "-q", "--prune=now")
         bench.desk.requests.clear()
 
-        forked = await supervisor.journal.current_run(fork)
+        forked = await supervisor.journal.runs.current(fork)
         assert forked and forked.id != run.id and forked.status == "waiting"
         await supervisor.resume(fork)
         done = await supervisor.wait(forked.id)
@@ -117,7 +117,7 @@ def test_a_thread_is_forked_and_spoken_to_from_the_command_line(
 async def test_of_a_state_messages_alone_can_be_set_and_only_between_runs(bench: Bench) -> None:
     script(bench.desk)
     async with Supervisor.open(bench.settings()) as supervisor:
-        await supervisor.journal.create_thread("t", {"graph_id": "autocode"})
+        await supervisor.journal.threads.create("t", {"graph_id": "autocode"})
         said = {"messages": [{"role": "user", "content": "Earlier words", "id": "1"}]}
         state = await supervisor.update_state("t", said)
         assert [message["content"] for message in state.values["messages"]] == ["Earlier words"]

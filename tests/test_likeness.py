@@ -8,8 +8,8 @@ from story import episode
 
 from memory.embeddings.hashed import HashEmbedder
 from memory.live import Indexes
-from memory.records.episodes import Title
-from memory.records.journal import Journal
+from memory.records.database import Database
+from memory.records.episodes import Episodes, Title
 from memory.repo_index import IndexSettings, VectorCollection
 from memory.search.recollection import Recollection
 from memory.search.task_similarity import Likeness
@@ -83,9 +83,9 @@ def test_chroma_holds_a_vector_for_each_episode_and_no_other(store: Vectors) -> 
 
 
 async def test_a_task_done_twice_is_told_once_and_this_repository_comes_first(tmp_path: Path) -> None:
-    journal = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}")
+    database = await Database.open(f"sqlite:///{tmp_path / 'autocode.db'}")
     indexes = Indexes.open(IndexSettings(tmp_path / "index", tmp_path / "chroma"), lambda line: None)
-    memory = Recollection(journal.episodes, indexes, Likeness(HashEmbedder, gone), "all")
+    memory = Recollection(Episodes(database, ()), indexes, Likeness(HashEmbedder, gone), "all")
     for run, repo in (("r1", "/here"), ("r2", "/here"), ("r3", "/there")):
         task = "Add mul to the calculator" if repo == "/here" else "Add mul and div to the calculator"
         await memory.remember(episode(run, repo=repo, root=repo, task=task))
@@ -93,15 +93,15 @@ async def test_a_task_done_twice_is_told_once_and_this_repository_comes_first(tm
     assert [(one.episode.run, one.here) for one in told] == [("r2", True), ("r3", False)]
     await memory.aclose()
     indexes.close()
-    await journal.aclose()
+    await database.aclose()
 
 
 async def test_what_runs_taught_gets_its_vectors_by_the_end(tmp_path: Path, store: Vectors) -> None:
-    journal = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}")
+    database = await Database.open(f"sqlite:///{tmp_path / 'autocode.db'}")
     indexes = Indexes.open(IndexSettings(tmp_path / "index", tmp_path / "chroma"), lambda line: None)
     likeness = Likeness(HashEmbedder, store.collection)
     likeness.warm().join()
-    memory = Recollection(journal.episodes, indexes, likeness, "repository")
+    memory = Recollection(Episodes(database, ()), indexes, likeness, "repository")
     for run, repo in (("r1", "/here"), ("r2", "/here"), ("r3", "/there")):
         await memory.remember(episode(run, repo=repo, root=repo, task=f"Add mul to the calculator, {run}"))
     (collection,) = store.client.list_collections()
@@ -112,4 +112,4 @@ async def test_what_runs_taught_gets_its_vectors_by_the_end(tmp_path: Path, stor
     assert {one.episode.run for one in told} == {"r1", "r2"}
     assert collection.count() == 3, "other repositories' vectors stay"
     indexes.close()
-    await journal.aclose()
+    await database.aclose()

@@ -18,8 +18,9 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send
 
-from memory.records.journal import BudgetSpent, Journal
-from nodes.events import Payload
+from memory.records.budget import BudgetSpent
+from memory.records.journal import Journal
+from nodes.events import EVENT, Event, Payload
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.models import Call, Models, Reply, open_models
 from nodes.llm.prices import price_of
@@ -50,9 +51,9 @@ def notes() -> Notes:
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
-    opened = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}", secrets=[KEY])
-    await opened.start_run("r", "t", {"task": "x"})
+async def journal(tmp_path: Path) -> AsyncIterator[Journal[Event]]:
+    opened = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}", EVENT.validate_python, secrets=[KEY])
+    await opened.runs.start("r", "t", {"task": "x"})
     yield opened
     await opened.aclose()
 
@@ -71,7 +72,7 @@ def settings(desk: Desk) -> ModelSettings:
 
 
 @pytest.fixture
-async def models(settings: ModelSettings, journal: Journal) -> AsyncIterator[Models]:
+async def models(settings: ModelSettings, journal: Journal[Event]) -> AsyncIterator[Models]:
     async with open_models(settings, journal.completions) as opened:
         yield opened
 
@@ -104,7 +105,7 @@ async def test_a_reply_carries_what_the_provider_counted_and_the_budget_says_so(
 
 
 async def test_a_call_is_paid_for_once_and_a_new_prompt_again(
-    desk: Desk, models: Models, journal: Journal, notes: Notes
+    desk: Desk, models: Models, journal: Journal[Event], notes: Notes
 ) -> None:
     desk.on("first", "one").on("second", "two")
     assert (await ask(models, "first", notes)).text == "one"
@@ -144,7 +145,7 @@ async def test_parallel_replies_stream_through_langgraph_under_their_steps_and_a
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_busy_or_broken_provider_is_asked_again_visibly_and_not_paid_for_its_refusals(
-    status: int, desk: Desk, models: Models, journal: Journal, notes: Notes
+    status: int, desk: Desk, models: Models, journal: Journal[Event], notes: Notes
 ) -> None:
     desk.on("", f"busy {KEY}", status=status, times=2, headers={"Retry-After": "0.05"}).on(
         "", "ready at last"
@@ -163,7 +164,7 @@ async def test_a_busy_or_broken_provider_is_asked_again_visibly_and_not_paid_for
     ("status", "billed"), [(408, True), (409, False), (425, False), (502, False), (504, False)]
 )
 async def test_only_a_provider_that_gave_up_at_work_is_paid_for_its_failure(
-    status: int, billed: bool, desk: Desk, models: Models, journal: Journal, notes: Notes
+    status: int, billed: bool, desk: Desk, models: Models, journal: Journal[Event], notes: Notes
 ) -> None:
     desk.on("", "later", status=status, times=1, headers={"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"})
     desk.on("", "done")
@@ -174,7 +175,7 @@ async def test_only_a_provider_that_gave_up_at_work_is_paid_for_its_failure(
 
 
 async def test_a_dropped_stream_is_asked_again_and_what_came_of_it_counts(
-    desk: Desk, models: Models, journal: Journal, notes: Notes
+    desk: Desk, models: Models, journal: Journal[Event], notes: Notes
 ) -> None:
     desk.on("", "word " * 40, drop=True, times=1).on("", "whole")
     assert (await ask(models, "Hello", notes)).text == "whole"
@@ -186,7 +187,7 @@ async def test_a_dropped_stream_is_asked_again_and_what_came_of_it_counts(
 
 @pytest.mark.parametrize("heard", [True, False])
 async def test_a_prompt_that_may_have_been_read_counts_although_no_reply_came(
-    settings: ModelSettings, journal: Journal, notes: Notes, heard: bool
+    settings: ModelSettings, journal: Journal[Event], notes: Notes, heard: bool
 ) -> None:
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -206,7 +207,7 @@ async def test_a_prompt_that_may_have_been_read_counts_although_no_reply_came(
 
 
 async def test_a_stream_that_ends_without_an_end_is_a_dropped_one(
-    desk: Desk, settings: ModelSettings, journal: Journal, notes: Notes
+    desk: Desk, settings: ModelSettings, journal: Journal[Event], notes: Notes
 ) -> None:
     desk.on("", "half a", finish=None, usage={}, times=1).on("", "whole")
     async with open_models(settings, journal.completions) as models:
@@ -215,7 +216,7 @@ async def test_a_stream_that_ends_without_an_end_is_a_dropped_one(
 
 
 async def test_a_model_that_hangs_is_given_up_after_the_time_limit(
-    desk: Desk, settings: ModelSettings, journal: Journal, notes: Notes
+    desk: Desk, settings: ModelSettings, journal: Journal[Event], notes: Notes
 ) -> None:
     desk.on("", "late", delay=1.5, times=1).on("", "in time")
     async with open_models(replace(settings, timeout=0.5), journal.completions) as models:
@@ -224,7 +225,7 @@ async def test_a_model_that_hangs_is_given_up_after_the_time_limit(
 
 
 async def test_the_default_model_steps_in_visibly_and_then_the_error_names_both(
-    desk: Desk, settings: ModelSettings, journal: Journal, notes: Notes
+    desk: Desk, settings: ModelSettings, journal: Journal[Event], notes: Notes
 ) -> None:
     desk.on("model: weak", "overloaded", status=503).on("model: strong.*Hello", "mine")
     desk.on("", "gone", status=503)
@@ -268,7 +269,7 @@ async def test_a_provider_that_will_not_answer_soon_is_not_waited_for(
     ],
 )
 async def test_a_refusal_is_told_at_once_without_retries_or_keys(
-    status: int, said: str, advice: str, desk: Desk, models: Models, journal: Journal, notes: Notes
+    status: int, said: str, advice: str, desk: Desk, models: Models, journal: Journal[Event], notes: Notes
 ) -> None:
     desk.on("", said, status=status)
     with pytest.raises(ModelError, match=f"coder: gpt-4o: .*{advice}") as refused:
@@ -278,7 +279,7 @@ async def test_a_refusal_is_told_at_once_without_retries_or_keys(
 
 
 async def test_a_budget_holds_across_parallel_branches_and_lets_small_calls_through(
-    desk: Desk, models: Models, journal: Journal, notes: Notes
+    desk: Desk, models: Models, journal: Journal[Event], notes: Notes
 ) -> None:
     """Each call reserves $0.08 and takes $0.01, so a limit of $0.0415 lets four of eight through."""
     usage = {"prompt_tokens": 0, "completion_tokens": 1000, "total_tokens": 1000}
@@ -292,7 +293,7 @@ async def test_a_budget_holds_across_parallel_branches_and_lets_small_calls_thro
 
 
 async def test_a_reply_that_the_budget_cut_short_ends_the_run_and_is_not_used_later(
-    desk: Desk, models: Models, journal: Journal, notes: Notes
+    desk: Desk, models: Models, journal: Journal[Event], notes: Notes
 ) -> None:
     desk.on("", "half of", finish="length", times=2).on("", "all of it")
     with pytest.raises(BudgetSpent) as spent:
@@ -304,7 +305,7 @@ async def test_a_reply_that_the_budget_cut_short_ends_the_run_and_is_not_used_la
 
 
 async def test_cancelled_calls_stop_at_once_and_count_their_prompts_and_what_came(
-    desk: Desk, models: Models, journal: Journal, notes: Notes
+    desk: Desk, models: Models, journal: Journal[Event], notes: Notes
 ) -> None:
     desk.tokens_per_second = 20
     desk.on("", "word " * 600)
@@ -322,18 +323,19 @@ async def test_cancelled_calls_stop_at_once_and_count_their_prompts_and_what_cam
 
 
 async def test_a_process_killed_after_the_reply_never_pays_for_it_again(
-    desk: Desk, settings: ModelSettings, journal: Journal, tmp_path: Path, notes: Notes
+    desk: Desk, settings: ModelSettings, journal: Journal[Event], tmp_path: Path, notes: Notes
 ) -> None:
     desk.on("", "expensive")
     program = f"""
 import asyncio, os, signal
 from langchain_core.messages import HumanMessage, SystemMessage
 from memory.records.journal import Journal
+from nodes.events import EVENT
 from nodes.llm.models import Call, open_models
 from nodes.llm.model_settings import ModelSettings
 from nodes.state import Options
 async def main():
-    journal = await Journal.open("sqlite:///{tmp_path / "autocode.db"}")
+    journal = await Journal.open("sqlite:///{tmp_path / "autocode.db"}", EVENT.validate_python)
     settings = ModelSettings(mode="local", local_url={desk.url!r}, local_model="gpt-4o")
     async with open_models(settings, journal.completions) as models:
         messages = [SystemMessage("Be brief."), HumanMessage("Hello")]
@@ -416,7 +418,7 @@ NOWHERE = Path("/nowhere/tape.jsonl")
     ],
 )
 async def test_what_is_missing_is_said_before_any_work(
-    settings: ModelSettings, says: str, journal: Journal
+    settings: ModelSettings, says: str, journal: Journal[Event]
 ) -> None:
     async with open_models(settings, journal.completions) as models:
         with pytest.raises(ModelError, match=says):
@@ -438,11 +440,12 @@ LITELLM = """
 import asyncio, json, os, sys, tempfile
 from langchain_core.messages import HumanMessage
 from memory.records.journal import Journal
+from nodes.events import EVENT
 from nodes.llm.models import Call, open_models
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.state import Options
 async def main():
-    journal = await Journal.open(sys.argv[1])
+    journal = await Journal.open(sys.argv[1], EVENT.validate_python)
     agents, notes = {"planner": "groq/llama-3.3-70b-versatile", "coder": "openai/gpt-4o"}, []
     lacking = ModelSettings(agents=agents, keys={"OPENAI_API_KEY": "sk-some-key"}, max_retries=1)
     odd = ModelSettings(model="unheard-of", agents=agents)

@@ -10,6 +10,8 @@ from runs import Bench, script
 from graph.errors import InputError, RunnerError, UnknownThread
 from graph.supervisor import Supervisor
 from memory.records.journal import Journal
+from nodes.events import EVENT, NoteAdded
+from nodes.publish import Draft
 
 
 async def test_the_next_call_sees_a_note_before_its_step_and_the_log_tells_it(bench: Bench) -> None:
@@ -37,16 +39,20 @@ async def test_the_next_call_sees_a_note_before_its_step_and_the_log_tells_it(be
     assert bench.desk.prompts("You are the critic.*Call it times")
 
 
+def note(text: str) -> Draft:
+    return Draft(NoteAdded(role="user", text=text))
+
+
 async def test_what_a_call_has_seen_it_sees_again_and_no_more(tmp_path: Path) -> None:
-    journal = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}")
-    await journal.acquire("t", "/r", "me")
-    await journal.start_run("r", "t", {})
-    assert await journal.notes_for("r", "planner", "planner", 0) == []
-    assert await journal.note("t", "one") and await journal.note("t", "two")
-    assert await journal.notes_for("r", "coder", "s1", 0) == ["one", "two"]
-    assert await journal.note("t", "three")
-    assert await journal.notes_for("r", "planner", "planner", 0) == []
-    assert await journal.notes_for("r", "coder", "s1", 0) == ["one", "two"]
-    assert await journal.notes_for("r", "coder", "s1", 1) == ["one", "two", "three"]
-    assert await journal.notes_for("another", "coder", "s1", 0) == []
+    journal = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}", EVENT.validate_python)
+    await journal.threads.acquire("t", "/r", "me")
+    await journal.runs.start("r", "t", {})
+    assert await journal.notes.for_call("r", "planner", "planner", 0) == []
+    assert await journal.notes.add("t", note("one")) and await journal.notes.add("t", note("two"))
+    assert await journal.notes.for_call("r", "coder", "s1", 0) == ["one", "two"]
+    assert await journal.notes.add("t", note("three"))
+    assert await journal.notes.for_call("r", "planner", "planner", 0) == []
+    assert await journal.notes.for_call("r", "coder", "s1", 0) == ["one", "two"]
+    assert await journal.notes.for_call("r", "coder", "s1", 1) == ["one", "two", "three"]
+    assert await journal.notes.for_call("another", "coder", "s1", 0) == []
     await journal.aclose()

@@ -9,7 +9,8 @@ from runs import BROKEN_MUL, CALC, Bench, Run, block, script
 
 from graph.component_settings import index_settings
 from graph.runner import Runner
-from memory.records.journal import Journal
+from memory.records.database import Database
+from memory.records.episodes import Episodes
 from memory.repo_index import RepoIndex
 from nodes.events import MemoryRecalled
 from nodes.state import Input
@@ -30,11 +31,11 @@ def index(bench: Bench) -> None:
 
 async def remembered(bench: Bench) -> list[str]:
     """The tasks that are remembered."""
-    journal = await Journal.open(bench.settings().database)
+    database = await Database.open(bench.settings().database)
     try:
-        return [title.task for title in await journal.episodes.titles()]
+        return [title.task for title in await Episodes(database, ()).titles()]
     finally:
-        await journal.aclose()
+        await database.aclose()
 
 
 async def test_a_similar_task_is_told_what_was_done_what_failed_and_how_it_was_mended(bench: Bench) -> None:

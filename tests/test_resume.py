@@ -16,7 +16,7 @@ import pytest
 from runs import BROKEN_MUL, Bench, script
 
 from graph.runner import Runner
-from memory.records.journal import ThreadBusy
+from memory.records.threads import ThreadBusy
 
 MAIN = Path(__file__).parent.parent / "server" / "main.py"
 PLAN = json.dumps(

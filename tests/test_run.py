@@ -392,7 +392,7 @@ async def test_pruning_forgets_old_threads_and_keeps_their_branches(bench: Bench
     async with Runner.open(bench.settings()) as runner:
         assert await runner.prune(days=1) == []
         assert await runner.prune(days=0) == [run.thread]
-        assert [row.id for row in await runner.journal.threads()] == [parked.thread]
+        assert [row.id for row in await runner.journal.threads.all()] == [parked.thread]
         assert await runner.events(run.thread) == []
     assert bench.repo.git("for-each-ref", f"refs/autocode/{run.thread}") == ""
     assert bench.repo.git("rev-parse", f"autocode/{run.thread}^{{tree}}") == run.proof.tree

@@ -18,7 +18,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from graph.settings import Settings
-from memory.records.journal import Journal
+from memory.records.database import Database
+from memory.records.threads import Threads
 from server.cli.exit_codes import UsageError
 from server.serve import check_exposure, is_loopback
 
@@ -112,9 +113,9 @@ def test_a_server_with_a_key_serves_its_owner_alone(bench: Bench, tmp_path: Path
 
 async def _made_elsewhere(bench: Bench, repo: Path) -> None:
     """A thread that the command line could have made on a repository that is closed to the server."""
-    journal = await Journal.open(bench.settings().database)
-    await journal.create_thread("elsewhere", {}, str(repo))
-    await journal.aclose()
+    database = await Database.open(bench.settings().database)
+    await Threads(database).create("elsewhere", {}, str(repo))
+    await database.aclose()
 
 
 def test_every_answer_is_one_that_the_openapi_document_tells(served: Served) -> None:

@@ -13,7 +13,7 @@ from runs import MULTIPLY, TESTS, Bench, block, script
 
 from graph.errors import InputError
 from graph.supervisor import Supervisor
-from memory.records.journal import ThreadBusy
+from memory.records.threads import ThreadBusy
 from nodes.events import Event, RunFinished
 
 
@@ -52,7 +52,7 @@ async def test_a_second_run_is_refused_queued_or_takes_the_first_ones_place(benc
         assert queued.status == "queued"
         last = await supervisor.submit(task(bench), "t", strategy="interrupt")
         assert (await supervisor.wait(last.id)).status == "verified"
-        rows = await supervisor.journal.runs("t")
+        rows = await supervisor.journal.runs.of_thread("t")
     assert [(row.id, row.status) for row in rows] == [
         (last.id, "verified"), (queued.id, "cancelled"), (first.id, "cancelled")
     ]  # fmt: skip
@@ -71,7 +71,7 @@ async def test_what_cannot_be_used_is_refused_before_anything_is_written(bench: 
                 await supervisor.submit(bad, "t")  # type: ignore[arg-type]
         with pytest.raises(InputError, match="letters, digits"):
             await supervisor.submit(task(bench), "../t")
-        assert await supervisor.journal.threads() == []
+        assert await supervisor.journal.threads.all() == []
 
 
 SERVER = """
@@ -115,14 +115,14 @@ async def test_after_kill_9_another_process_finishes_every_run_and_readers_miss_
     process.kill()
     process.communicate()
     async with Supervisor.open(bench.settings(resume_on_start=False)) as supervisor:
-        assert {row.id: row.status for row in await supervisor.journal.threads()} == {
+        assert {row.id: row.status for row in await supervisor.journal.threads.all()} == {
             "parked": "waiting", "one": "running", "two": "running", "queued": "queued"
         }  # fmt: skip
         reader = asyncio.create_task(read_all(supervisor, "one", after=3))
 
         assert len(await supervisor.recover()) == 2
         for thread in ("one", "two", "queued"):
-            run = await supervisor.journal.last_run(thread)
+            run = await supervisor.journal.runs.current(thread)
             assert run and (await supervisor.wait(run.id)).status == "verified"
         (asked,) = await supervisor.pending("parked")
         run = await supervisor.resume("parked", {asked.id: {"decision": "approve"}})
@@ -134,7 +134,7 @@ async def test_after_kill_9_another_process_finishes_every_run_and_readers_miss_
 
 
 async def read_all(supervisor: Supervisor, thread: str, after: int) -> list[Event]:
-    run = await supervisor.journal.last_run(thread)
+    run = await supervisor.journal.runs.current(thread)
     assert run
     return await told(supervisor, thread, run.id, after)
 

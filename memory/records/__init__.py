@@ -1,1 +1,1 @@
-"""Threads, runs, events and everything else that the database keeps."""
+"""Records of threads, runs, events and model calls in one database."""

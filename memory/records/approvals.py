@@ -1,28 +1,35 @@
-"""Approvals: what runs have asked humans, and the answers, of which each question gets one."""
+"""Approvals that runs ask humans for, and the one answer that each of them gets."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Literal
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, select, update
 
-from memory.records.database import transaction, view
-from memory.records.rows import Entry, Record
-from memory.records.runs import Runs
+from memory.records.database import Database, read_only, transaction
+from memory.records.events import E, EventDraft, Events
+from memory.records.runs import set_status
 from memory.records.tables import approvals, runs
 
 Refusal = dict[str, Literal["unknown", "answered"]]
 
 
-class Approvals(Runs):
-    """Questions by run and id."""
+class Approvals(Generic[E]):
+    """The approvals of all runs, by run and id."""
+
+    def __init__(self, database: Database, log: Events[E]) -> None:
+        self._database = database
+        self._log = log
 
     @transaction
-    def ask(self, connection: Connection, entry: Entry, id: str) -> Record | None:
-        """Note a question with the event that tells it; None when it has been asked already."""
-        if not self._asked(connection, entry.thread_id, entry.run_id, id):
+    def ask(
+        self, connection: Connection, thread_id: str, run_id: str, id: str, draft: EventDraft
+    ) -> E | None:
+        """Store an approval with its event. None if it is stored already."""
+        if not self._add(connection, thread_id, run_id, id):
             return None
-        return self._append(connection, entry)
+        (event,) = self._log.add(connection, thread_id, run_id, [draft])
+        return event
 
     @transaction
     def answer(
@@ -32,17 +39,18 @@ class Approvals(Runs):
         run_id: str,
         answers: Mapping[str, Mapping[str, Any]],
         resumed: Mapping[str, int],
-    ) -> list[Record] | Refusal:
-        """Store answers, all or none, with an `approval.resolved` each; or say which ids cannot be answered.
+        drafts: Sequence[EventDraft],
+    ) -> list[E] | Refusal:
+        """Store answers with their events, all or none. Return the events, or the ids that are refused.
 
-        `resumed` names the questions that the graph waits for, with how many answers their tasks had before.
-        A run that was parked is queued.
+        `resumed` names the approvals that the graph waits for, and how many answers their tasks had before.
+        A parked run is queued again.
         """
-        refused: Refusal = {}
         for id in resumed:
-            self._asked(connection, thread_id, run_id, id)
+            self._add(connection, thread_id, run_id, id)
+        refused: Refusal = {}
         for id in answers:
-            query = select(approvals.c.answer).where(_one(run_id, id)).with_for_update()
+            query = select(approvals.c.answer).where(_approval(run_id, id)).with_for_update()
             row = connection.execute(query).one_or_none()
             if row is None or (row.answer is None and id not in resumed):
                 refused[id] = "unknown"
@@ -50,27 +58,24 @@ class Approvals(Runs):
                 refused[id] = "answered"
         if refused:
             return refused
-        records = []
         for id, answer in answers.items():
             values = {"answer": json.dumps(dict(answer)), "resumed": resumed[id]}
-            connection.execute(update(approvals).where(_one(run_id, id)).values(values))
-            told = {"id": id, "decision": answer["decision"], "reason": answer.get("reason")}
-            records.append(self._append(connection, Entry(thread_id, run_id, "approval.resolved", told)))
-        parked = connection.scalar(select(runs.c.status).where(runs.c.id == run_id)) != "running"
-        if parked:
-            self._continue(connection, run_id, "queued")
-        return records
+            connection.execute(update(approvals).where(_approval(run_id, id)).values(values))
+        events = self._log.add(connection, thread_id, run_id, drafts)
+        if connection.scalar(select(runs.c.status).where(runs.c.id == run_id)) != "running":
+            set_status(connection, run_id, "queued")
+        return events
 
-    @view
+    @read_only
     def answers(self, connection: Connection, run_id: str) -> dict[str, tuple[dict[str, Any], int]]:
-        """The run's answers by id, with how many answers their tasks had before."""
+        """Return the run's answers by id, each with the number of answers that its task had before."""
         query = select(approvals).where(approvals.c.run_id == run_id, approvals.c.answer.is_not(None))
         return {row.id: (json.loads(row.answer), row.resumed) for row in connection.execute(query)}
 
-    def _asked(self, connection: Connection, thread_id: str, run_id: str, id: str) -> bool:
-        new = self._database.insert(approvals).values(run_id=run_id, id=id, thread_id=thread_id, resumed=0)
-        return connection.execute(new.on_conflict_do_nothing(index_elements=["run_id", "id"])).rowcount == 1
+    def _add(self, connection: Connection, thread_id: str, run_id: str, id: str) -> bool:
+        row = self._database.insert(approvals).values(run_id=run_id, id=id, thread_id=thread_id, resumed=0)
+        return connection.execute(row.on_conflict_do_nothing(index_elements=["run_id", "id"])).rowcount == 1
 
 
-def _one(run_id: str, id: str) -> Any:
+def _approval(run_id: str, id: str) -> ColumnElement[bool]:
     return and_(approvals.c.run_id == run_id, approvals.c.id == id)

@@ -1,17 +1,17 @@
-"""Budgets: what a run may spend, what it has taken, and how much room that leaves for one more call."""
+"""Budgets of runs: limits, what has been spent, and the output that the rest allows."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["cost", "tokens", "seconds"]
+BudgetKind = Literal["cost", "tokens", "seconds"]
 
 LEAST_OUTPUT = 256
-"""Tokens that a reply must have room for; with less left, a budget counts as spent."""
+"""Tokens that a reply must be allowed. With less left, a budget counts as spent."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a run may spend; None is no limit."""
+class BudgetLimits:
+    """The most that a run may spend. None means no limit."""
 
     cost_usd: float | None = None
     tokens: int | None = None
@@ -20,7 +20,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a call may take before it is made; prices in USD a token, None where unknown."""
+    """The most that a call may take. Prices are USD per token, None if unknown."""
 
     input_tokens: int
     output_tokens: int
@@ -30,16 +30,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Sums:
-    """What a run's calls have taken together."""
+    """Totals of a run's calls."""
 
     tokens: int
     cost_usd: float
 
 
 class BudgetSpent(Exception):
-    """A run's limit leaves no room for another call; cost in USD, time in seconds of work."""
+    """A limit of the run does not allow another call. Cost is in USD, time in seconds at work."""
 
-    def __init__(self, kind: Kind, spent: float, limit: float) -> None:
+    def __init__(self, kind: BudgetKind, spent: float, limit: float) -> None:
         used = {
             "cost": f"${spent:.4f} of ${limit:g}",
             "tokens": f"{spent:.0f} of {limit:.0f} tokens",
@@ -49,10 +49,10 @@ class BudgetSpent(Exception):
         self.kind, self.spent, self.limit = kind, spent, limit
 
 
-def room(estimate: Estimate, limits: Limits, sums: Sums) -> tuple[int, Kind | None]:
-    """How many tokens of reply the limits leave room for, and which of them, if any, cut it down."""
+def allowed_output(estimate: Estimate, limits: BudgetLimits, sums: Sums) -> tuple[int, BudgetKind | None]:
+    """Return the output tokens that the limits allow, and the limit that lowers the estimate, if any."""
     tokens: int = estimate.output_tokens
-    kind: Kind | None = None
+    kind: BudgetKind | None = None
     if limits.tokens is not None:
         left_tokens = limits.tokens - sums.tokens - estimate.input_tokens
         if left_tokens < tokens:

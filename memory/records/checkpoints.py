@@ -1,4 +1,4 @@
-"""LangGraph's checkpoints, in the same database as the journal."""
+"""LangGraph's checkpoints, in the journal's database."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -20,7 +20,10 @@ from memory.records.database import PRAGMAS, JournalError, explained, prepare, s
 
 
 class _Saver(AsyncSqliteSaver):
-    """Finishes each write: one cancelled between INSERT and COMMIT would lock the database for all."""
+    """Checkpoint saver that finishes each write even if its caller is cancelled.
+
+    A write cancelled between INSERT and COMMIT would lock the database for everybody.
+    """
 
     async def aput(
         self,
@@ -42,10 +45,12 @@ class _Saver(AsyncSqliteSaver):
 
 @asynccontextmanager
 async def open_checkpointer(url: str) -> AsyncIterator[BaseCheckpointSaver[str]]:
-    """Open the saver for `sqlite:///PATH`; only plain values and LangGraph's own types are read back."""
+    """Open the saver for `sqlite:///PATH`. It restores only plain values and LangGraph's own types."""
     path = sqlite_path(url)
     if path is None:
-        raise JournalError(f"checkpoints are kept in SQLite alone so far, not in {url.split(':')[0]}")
+        raise JournalError(
+            f"checkpoints are kept in SQLite alone so far, not in {url.split(':')[0]}; unset DATABASE_URL"
+        )
     await asyncio.to_thread(prepare, path)
     async with aiosqlite.connect(path) as connection:
         with explained(str(path)):

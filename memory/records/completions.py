@@ -1,47 +1,34 @@
-"""Completions: one table that is cache, budget ledger and tape of every model call."""
+"""Completions of models, in one table: cache, budget ledger and source of cassettes."""
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Float, Row, and_, bindparam, cast, func, select, update
+from sqlalchemy import Connection, Float, and_, cast, func, select, update
 
-from memory.records.budget import LEAST_OUTPUT, BudgetSpent, Estimate, Kind, Limits, Sums, room
-from memory.records.database import Database, transaction, view
+from memory.records.budget import (
+    LEAST_OUTPUT,
+    BudgetKind,
+    BudgetLimits,
+    BudgetSpent,
+    Estimate,
+    Sums,
+    allowed_output,
+)
+from memory.records.database import Database, read_only, transaction
 from memory.records.tables import completions, runs
+from memory.secrets import masked
 
-ANOTHER_LOOK_SECONDS = 1.0
-"""How often a call that waits for its share looks whether another process's call has settled."""
-
-CALL = ("run_id", "agent", "step_id", "ordinal", "prompt_hash")
-SETTLED = (
-    select(completions)
-    .where(*(completions.c[name] == bindparam(name) for name in CALL), completions.c.state == "settled")
-    .order_by(completions.c.number.desc())
-    .limit(1)
-)
-LOCK = select(runs.c.seconds).where(runs.c.id == bindparam("run")).with_for_update()
-HELD = select(
-    func.sum(completions.c.input_tokens + completions.c.output_tokens),
-    cast(func.sum(completions.c.cost_usd), Float),
-).where(completions.c.run_id == bindparam("run"))
-TAKEN = HELD.where(completions.c.state != "reserved")
-IN_FLIGHT = (
-    select(func.count())
-    .select_from(completions)
-    .where(completions.c.run_id == bindparam("run"), completions.c.state == "reserved")
-)
-INSERT = completions.insert()
-CLOSE = update(completions).where(completions.c.number == bindparam("of")).returning(completions.c.run_id)
-"""Made once: SQLAlchemy takes longer over a statement than SQLite does."""
+POLL_SECONDS = 1.0
+"""Time between two looks for settled calls of other processes, which wake nobody here."""
 
 
 @dataclass(frozen=True)
-class Key:
-    """Which call: the `ordinal`th of an agent's step in a run, for one prompt."""
+class CallKey:
+    """Identity of a call: the `ordinal`th of an agent's step in a run, for one prompt."""
 
     run: str
     agent: str
@@ -52,16 +39,16 @@ class Key:
 
 @dataclass(frozen=True)
 class Grant:
-    """A reservation, and how many tokens of reply it pays for."""
+    """A reservation with the output tokens that it pays for. `capped` names the limit that lowered them."""
 
     number: int
     output_tokens: int
-    capped: Kind | None
+    capped: BudgetKind | None
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What a call took; `cost_usd` is None where the price is unknown."""
+    """Usage of one call. `cost_usd` is None if the price is unknown."""
 
     input_tokens: int
     output_tokens: int
@@ -70,7 +57,7 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredReply:
     """A reply that was paid for before."""
 
     text: str
@@ -81,8 +68,8 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Usage:
-    """What one agent took of one model in a run; `cost_usd` is None where a price is unknown."""
+class ModelUsage:
+    """Usage of one model by one agent in a run. `cost_usd` is None if a price is unknown."""
 
     agent: str
     model: str
@@ -94,36 +81,38 @@ class Usage:
 
 
 class Completions:
-    """The table. A row is `reserved` while its call runs, then `settled` with a reply or `abandoned`."""
+    """The table of calls. A row is `reserved` during its call, then `settled` with a reply or `abandoned`."""
 
-    def __init__(self, database: Database, masked: Callable[[Any], Any]) -> None:
+    def __init__(self, database: Database, secrets: Sequence[str]) -> None:
         self._database = database
-        self._masked = masked
+        self._secrets = tuple(secrets)
         self._freed = asyncio.Event()
 
-    @view
-    def lookup(self, connection: Connection, key: Key) -> Stored | None:
-        """The reply stored for exactly this call, or None."""
-        row = connection.execute(SETTLED, _call(key)).one_or_none()
+    @read_only
+    def lookup(self, connection: Connection, key: CallKey) -> StoredReply | None:
+        """Return the stored reply of exactly this call, or None."""
+        same = (completions.c[name] == value for name, value in _columns(key).items())
+        query = select(completions).where(*same, completions.c.state == "settled")
+        row = connection.execute(query.order_by(completions.c.number.desc()).limit(1)).one_or_none()
         if row is None:
             return None
-        return Stored(row.reply, row.model, row.input_tokens, row.output_tokens, row.cost_usd)
+        return StoredReply(row.reply, row.model, row.input_tokens, row.output_tokens, row.cost_usd)
 
     async def reserve(
         self,
-        key: Key,
+        key: CallKey,
         model: str,
         messages: Sequence[Mapping[str, str]],
         estimate: Estimate,
-        limits: Limits,
+        limits: BudgetLimits,
     ) -> Grant:
-        """Set room aside for a call, or raise BudgetSpent.
+        """Reserve budget for a call. Raises BudgetSpent.
 
-        What is left caps the reply. Where calls in flight hold what this one lacks, it waits until they have
-        settled: they mostly take less than they reserved.
+        The rest of the budget caps the reply. If calls in flight hold what this one lacks, it waits until
+        they have settled, because most calls take less than they reserve.
         """
         row = {
-            **_call(key),
+            **_columns(key),
             "model": model,
             "messages": json.dumps(list(messages)),
             "state": "reserved",
@@ -134,41 +123,18 @@ class Completions:
             try:
                 grant = await asyncio.shield(attempt)
             except asyncio.CancelledError:
+                # The transaction finishes although its caller was cancelled, so its reservation must go.
                 if late := await attempt:
                     await self.release(late)
                 raise
             if grant:
                 return grant
             with suppress(TimeoutError):
-                async with asyncio.timeout(ANOTHER_LOOK_SECONDS):
+                async with asyncio.timeout(POLL_SECONDS):
                     await freed.wait()
 
-    @transaction
-    def _reserve(
-        self, connection: Connection, row: dict[str, Any], estimate: Estimate, limits: Limits
-    ) -> Grant | None:
-        """One attempt; None when others hold what is lacking. The run's row is the lock on PostgreSQL."""
-        run = {"run": row["run_id"]}
-        seconds = connection.scalar(LOCK, run) or 0.0
-        if limits.seconds is not None and seconds >= limits.seconds:
-            raise BudgetSpent("seconds", seconds, limits.seconds)
-        sums = _sums(connection.execute(HELD, run).one())
-        tokens, kind = room(estimate, limits, sums)
-        if tokens < estimate.output_tokens and connection.scalar(IN_FLIGHT, run):
-            return None
-        if kind and tokens < min(LEAST_OUTPUT, estimate.output_tokens):
-            limit = limits.cost_usd if kind == "cost" else limits.tokens
-            raise BudgetSpent(kind, sums.cost_usd if kind == "cost" else sums.tokens, limit or 0)
-        row |= {"input_tokens": estimate.input_tokens, "output_tokens": tokens}
-        if estimate.input_price is not None and estimate.output_price is not None:
-            row["prompt_cost_usd"] = estimate.input_tokens * estimate.input_price
-            row["cost_usd"] = row["prompt_cost_usd"] + tokens * estimate.output_price
-        result = connection.execute(INSERT, row)
-        (number,) = result.inserted_primary_key or (0,)
-        return Grant(number, tokens, kind)
-
     async def settle(self, grant: Grant, reply: str, spent: Spent) -> Sums:
-        """Store the reply and what it really took; returns the run's sums."""
+        """Store the reply and its usage. Return the run's totals."""
         try:
             return await self._close(grant, {**vars(spent), "state": "settled", "reply": reply})
         finally:
@@ -182,7 +148,7 @@ class Completions:
             self._wake()
 
     async def release(self, grant: Grant) -> None:
-        """Undo a reservation for a call that the provider refused and did not bill."""
+        """Undo the reservation of a call that the provider refused and did not bill."""
         try:
             await self._release(grant)
         finally:
@@ -190,19 +156,19 @@ class Completions:
 
     @transaction
     def abandon_all(self, connection: Connection, run_id: str) -> None:
-        """For a resume: count what a dead process left reserved, at the prompts' price alone."""
+        """Count the calls that a dead process left reserved, at the price of their prompts alone."""
         left = and_(completions.c.run_id == run_id, completions.c.state == "reserved")
         lost = {"state": "abandoned", "output_tokens": 0, "cost_usd": completions.c.prompt_cost_usd}
         connection.execute(update(completions).where(left).values(lost))
 
-    @view
+    @read_only
     def sums(self, connection: Connection, run_id: str) -> Sums:
-        """What the run has taken so far, calls in flight left out."""
-        return _sums(connection.execute(TAKEN, {"run": run_id}).one())
+        """Return the run's totals without calls in flight."""
+        return _sums(connection, run_id, in_flight=False)
 
-    @view
-    def usage(self, connection: Connection, run_id: str) -> list[Usage]:
-        """What each agent took of each model, in the order of their first calls."""
+    @read_only
+    def usage(self, connection: Connection, run_id: str) -> list[ModelUsage]:
+        """Return the usage of each model by each agent, in the order of their first calls."""
         table = completions.c
         query = (
             select(
@@ -219,60 +185,91 @@ class Completions:
             .group_by(table.agent, table.model)
             .order_by(func.min(table.number))
         )
-        rows = [row._asdict() for row in connection.execute(query).all()]
-        return [
-            Usage(**(row if row.pop("priced") == row["calls"] else row | {"cost_usd": None})) for row in rows
-        ]
+        usages = [row._asdict() for row in connection.execute(query).all()]
+        for usage in usages:
+            if usage.pop("priced") < usage["calls"]:
+                usage["cost_usd"] = None
+        return [ModelUsage(**usage) for usage in usages]
 
-    async def export(self, run_id: str) -> list[dict[str, Any]]:
-        """The run as a tape: one JSON object an exchange, secrets masked."""
-        return await self._exchanges(completions.c.run_id == run_id)
+    @read_only
+    def exchange(self, connection: Connection, grant: Grant) -> dict[str, Any]:
+        """Return a settled call as a line of a cassette, secrets masked."""
+        row = connection.execute(select(completions).where(completions.c.number == grant.number)).one()
+        usage = ("input_tokens", "output_tokens", "cost_usd", "seconds")
+        line = {
+            "agent": row.agent,
+            "step": row.step_id,
+            "ordinal": row.ordinal,
+            "prompt_hash": row.prompt_hash,
+            "model": row.model,
+            "messages": json.loads(row.messages),
+            "reply": row.reply,
+            "usage": {name: getattr(row, name) for name in usage},
+        }
+        return dict(masked(line, self._secrets))
 
-    async def exchange(self, grant: Grant) -> dict[str, Any]:
-        """One settled call as a line of a tape, secrets masked."""
-        (line,) = await self._exchanges(completions.c.number == grant.number)
-        return line
-
-    @view
-    def _exchanges(self, connection: Connection, which: ColumnElement[bool]) -> list[dict[str, Any]]:
-        table = completions.c
-        query = select(completions).where(which, table.state == "settled").order_by(table.number)
-        rows = connection.execute(query).all()
-        return [self._masked(_line(row)) for row in rows]
+    @transaction
+    def _reserve(
+        self, connection: Connection, row: dict[str, Any], estimate: Estimate, limits: BudgetLimits
+    ) -> Grant | None:
+        """Try once to reserve. None if calls in flight hold what is lacking."""
+        run_id = row["run_id"]
+        # On PostgreSQL the lock on the run's row keeps two processes from reserving the same rest.
+        query = select(runs.c.seconds).where(runs.c.id == run_id).with_for_update()
+        seconds = connection.scalar(query) or 0.0
+        if limits.seconds is not None and seconds >= limits.seconds:
+            raise BudgetSpent("seconds", seconds, limits.seconds)
+        sums = _sums(connection, run_id, in_flight=True)
+        tokens, kind = allowed_output(estimate, limits, sums)
+        if tokens < estimate.output_tokens and _in_flight(connection, run_id):
+            return None
+        if kind and tokens < min(LEAST_OUTPUT, estimate.output_tokens):
+            limit = limits.cost_usd if kind == "cost" else limits.tokens
+            raise BudgetSpent(kind, sums.cost_usd if kind == "cost" else sums.tokens, limit or 0)
+        row |= {"input_tokens": estimate.input_tokens, "output_tokens": tokens}
+        if estimate.input_price is not None and estimate.output_price is not None:
+            row["prompt_cost_usd"] = estimate.input_tokens * estimate.input_price
+            row["cost_usd"] = row["prompt_cost_usd"] + tokens * estimate.output_price
+        result = connection.execute(completions.insert().values(row))
+        (number,) = result.inserted_primary_key or (0,)
+        return Grant(number, tokens, kind)
 
     @transaction
     def _close(self, connection: Connection, grant: Grant, values: dict[str, Any]) -> Sums:
-        run_id = connection.scalar(CLOSE, {"of": grant.number, **values})
-        return _sums(connection.execute(TAKEN, {"run": run_id or ""}).one())
+        change = update(completions).where(completions.c.number == grant.number).values(values)
+        run_id = connection.scalar(change.returning(completions.c.run_id))
+        return _sums(connection, run_id or "", in_flight=False)
 
     @transaction
     def _release(self, connection: Connection, grant: Grant) -> None:
         connection.execute(completions.delete().where(completions.c.number == grant.number))
 
     def _wake(self) -> None:
-        """Let the calls that wait for a share look again."""
+        """Let the calls that wait for budget try again."""
         self._freed.set()
         self._freed = asyncio.Event()
 
 
-def _call(key: Key) -> dict[str, Any]:
-    return dict(zip(CALL, (key.run, key.agent, key.step, key.ordinal, key.prompt_hash), strict=True))
-
-
-def _sums(row: Row[int, float]) -> Sums:
-    tokens, cost = row
-    return Sums(int(tokens or 0), float(cost or 0.0))
-
-
-def _line(row: Row[Any]) -> dict[str, Any]:
-    usage = ("input_tokens", "output_tokens", "cost_usd", "seconds")
+def _columns(key: CallKey) -> dict[str, Any]:
     return {
-        "agent": row.agent,
-        "step": row.step_id,
-        "ordinal": row.ordinal,
-        "prompt_hash": row.prompt_hash,
-        "model": row.model,
-        "messages": json.loads(row.messages),
-        "reply": row.reply,
-        "usage": {name: getattr(row, name) for name in usage},
+        "run_id": key.run,
+        "agent": key.agent,
+        "step_id": key.step,
+        "ordinal": key.ordinal,
+        "prompt_hash": key.prompt_hash,
     }
+
+
+def _sums(connection: Connection, run_id: str, *, in_flight: bool) -> Sums:
+    tokens = func.sum(completions.c.input_tokens + completions.c.output_tokens)
+    cost = cast(func.sum(completions.c.cost_usd), Float)
+    query = select(tokens, cost).where(completions.c.run_id == run_id)
+    if not in_flight:
+        query = query.where(completions.c.state != "reserved")
+    row = connection.execute(query).one()
+    return Sums(int(row[0] or 0), float(row[1] or 0.0))
+
+
+def _in_flight(connection: Connection, run_id: str) -> bool:
+    own = and_(completions.c.run_id == run_id, completions.c.state == "reserved")
+    return connection.scalar(select(completions.c.number).where(own).limit(1)) is not None

@@ -1,4 +1,4 @@
-"""The database that everything durable shares: SQLite in WAL mode, or PostgreSQL; one writer at a time."""
+"""Connection to the database of all records: SQLite in WAL mode, or PostgreSQL."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -23,23 +24,26 @@ T = TypeVar("T")
 S = TypeVar("S", bound="Persistent")
 
 PRAGMAS = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=NORMAL")
-"""How each connection to SQLite is set up; the time-out (in ms) first, as the next may have to wait."""
+"""Settings of each SQLite connection. The time-out (ms) comes first, because the switch to WAL may wait."""
 
 
 class JournalError(Exception):
-    """The database cannot be used; the message says where it is and what to do."""
+    """The database cannot be used, or an event cannot be stored or read."""
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file that a `sqlite:///PATH` names; None for another kind of database."""
+    """Return the file of a `sqlite:///PATH`, or None for another kind of database."""
     return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
 
 
-def prepare(path: Path) -> None:
-    """Create the database's folder (0700) and file (0600) where they are missing.
+def now() -> str:
+    """Return the time as RFC 3339 UTC with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-    A file that is there is not touched: closing it would drop the locks that SQLite holds in this process.
-    """
+
+def prepare(path: Path) -> None:
+    """Create the database's folder (0700) and file (0600) if they are missing."""
+    # An existing file is not opened: closing it would drop the locks that SQLite holds in this process.
     with explained(str(path)), suppress(FileExistsError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -47,7 +51,7 @@ def prepare(path: Path) -> None:
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
-    """Turn what a driver raises into a JournalError that a person can act on."""
+    """Turn an exception of the driver into a JournalError that says where it happened and what to do."""
     try:
         yield
     except (DBAPIError, sqlite3.Error, OSError) as error:
@@ -69,17 +73,21 @@ def _advice(cause: str) -> str:
 
 
 class Database:
-    """One connection in a thread of its own, where the process's transactions queue."""
+    """One connection in a thread of its own, in which the process's transactions queue.
+
+    A transaction in the event loop's thread could be cancelled between INSERT and COMMIT and lock the file.
+    """
 
     def __init__(self, engine: Engine, where: str) -> None:
         self._engine = engine
         self._connection: Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._callbacks: list[Callable[[], None]] = []
         self.where = where
 
     @classmethod
     async def open(cls, url: str) -> "Database":
-        """Connect to `sqlite:///PATH` or `postgresql://…`, and create what is missing."""
+        """Connect to `sqlite:///PATH` or `postgresql://…`, and create missing tables and columns."""
         path = sqlite_path(url)
         engine = await asyncio.to_thread(_sqlite, path) if path else _postgresql(url)
         database = cls(engine, str(path or engine.url))
@@ -91,38 +99,47 @@ class Database:
         return database
 
     async def aclose(self) -> None:
-        """Finish what is queued and close the connection."""
+        """Finish the queued transactions and close the connection."""
         await asyncio.wrap_future(self._thread.submit(self._close))
         self._thread.shutdown(wait=False)
 
     async def run(self, work: Callable[[Connection], T], *, writes: bool) -> T:
-        """Run `work` as one transaction; once asked for, it is done even when the asker is cancelled."""
-        return await asyncio.shield(asyncio.wrap_future(self._thread.submit(self._run, work, writes)))
+        """Run `work` as one transaction. It finishes even if the caller is cancelled."""
+        future = self._thread.submit(self._run, work, writes, asyncio.get_running_loop())
+        return await asyncio.shield(asyncio.wrap_future(future))
 
-    def _run(self, work: Callable[[Connection], T], writes: bool) -> T:
-        with explained(self.where):
-            if self._connection is None:
-                self._connection = self._engine.connect()
-            self._connection.execution_options(writes=writes)
-            with self._connection.begin():
-                return work(self._connection)
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._engine.dispose()
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in the event loop once the transaction that is running now is stored."""
+        self._callbacks.append(callback)
 
     def insert(self, table: Table) -> Any:
-        """An INSERT that knows ON CONFLICT, which both dialects spell alike but SQLAlchemy keeps apart."""
+        """Return an INSERT that has ON CONFLICT, which SQLAlchemy offers for each dialect by itself."""
         if self._engine.dialect.name == "sqlite":
             return sqlite.insert(table)
         from sqlalchemy.dialects import postgresql
 
         return postgresql.insert(table)
 
+    def _run(self, work: Callable[[Connection], T], writes: bool, loop: asyncio.AbstractEventLoop) -> T:
+        self._callbacks = []
+        with explained(self.where):
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            self._connection.execution_options(writes=writes)
+            with self._connection.begin():
+                result = work(self._connection)
+        for callback in self._callbacks:
+            loop.call_soon_threadsafe(callback)
+        return result
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._engine.dispose()
+
 
 class Persistent(Protocol):
-    """Whatever keeps its rows in a database."""
+    """A part of the journal that has a database."""
 
     _database: Database
 
@@ -130,34 +147,32 @@ class Persistent(Protocol):
 def transaction(
     method: Callable[Concatenate[S, Connection, P], T],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """Make a method's body one transaction in the database's thread; callers await it without connection."""
-
-    @wraps(method)
-    async def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._database.run(
-            lambda connection: method(self, connection, *args, **kwargs), writes=True
-        )
-
-    return call
+    """Run a method as one transaction in the database's thread. Callers await it and pass no connection."""
+    return _in_database(method, writes=True)
 
 
-def view(
+def read_only(
     method: Callable[Concatenate[S, Connection, P], T],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """Like `transaction`, for a body that only reads: it waits for no writer."""
+    """Run a method like `transaction`, but without waiting for writers in other processes."""
+    return _in_database(method, writes=False)
 
+
+def _in_database(
+    method: Callable[Concatenate[S, Connection, P], T], *, writes: bool
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
     @wraps(method)
     async def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._database.run(
-            lambda connection: method(self, connection, *args, **kwargs), writes=False
+            lambda connection: method(self, connection, *args, **kwargs), writes=writes
         )
 
     return call
 
 
 def _create(connection: Connection) -> None:
-    """Create what is missing; first openers wait for each other: BEGIN IMMEDIATE does that in SQLite."""
-    if connection.dialect.name == "postgresql":
+    """Create missing tables and columns, and store the version of the tables."""
+    if connection.dialect.name == "postgresql":  # in SQLite, BEGIN IMMEDIATE lets first openers wait
         connection.execute(select(func.pg_advisory_xact_lock(0)))
     metadata.create_all(connection)
     number = connection.scalar(select(about.c.value).where(about.c.key == "schema"))
@@ -167,19 +182,19 @@ def _create(connection: Connection) -> None:
         connection.execute(about.insert().values(key="schema", value=str(SCHEMA)))
     elif int(number) > SCHEMA:
         raise JournalError(
-            f"the database is a newer AutoCodeAI's (schema {number}; this one knows {SCHEMA}): "
-            "install that one, or set AUTOCODE_HOME to another folder"
+            f"the database was made by a newer AutoCodeAI (schema {number}, this version knows {SCHEMA}): "
+            "install that version, or set AUTOCODE_HOME to another folder"
         )
 
 
 def _widen(connection: Connection) -> None:
-    """Add the columns that an older version's tables lack."""
+    """Add the columns that tables of an older version lack."""
     for table in metadata.sorted_tables:
-        there = {column["name"] for column in inspect(connection).get_columns(table.name)}
+        present = {column["name"] for column in inspect(connection).get_columns(table.name)}
         for column in table.columns:
-            if column.name not in there:
-                wanted = CreateColumn(column).compile(dialect=connection.dialect)
-                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {wanted}")
+            if column.name not in present:
+                definition = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
 
 
 def _postgresql(url: str) -> Engine:
@@ -191,7 +206,8 @@ def _postgresql(url: str) -> Engine:
 
 
 def _sqlite(path: Path) -> Engine:
-    """Take BEGIN out of the driver's hands: a transaction that reads, then writes, would fail, not wait."""
+    """Create an engine that begins transactions by itself."""
+    # The driver's own BEGIN takes no write lock: a transaction that reads, then writes, would fail, not wait.
     prepare(path)
     engine = create_engine(URL.create("sqlite", database=str(path)))
 

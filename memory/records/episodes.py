@@ -1,6 +1,6 @@
-"""Episodes: what verified tasks taught, as rows in the journal's database; they outlive their threads."""
+"""Episodes of verified tasks, which later tasks learn from. They outlive their threads."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, delete, select
 
-from memory.records.database import Database, transaction, view
+from memory.records.database import Database, read_only, transaction
 from memory.records.tables import episodes
-from memory.secrets import mask
+from memory.secrets import mask, masked
 
 OURS = frozenset({"run", "thread", "repo", "root", "commit", "tree", "created"})
-"""Fields that nobody else's text reaches."""
+"""Fields that AutoCodeAI fills by itself. Their ids would look like secrets."""
 
 
 class _Value(BaseModel):
@@ -22,15 +22,15 @@ class _Value(BaseModel):
 
 
 class FileChange(_Value):
-    """One file of the delivered change, with its counts of lines."""
+    """A file of the delivered change, with its line counts."""
 
     path: str
     added: int
     removed: int
 
 
-class Mend(_Value):
-    """What was wrong on the way, how the debugger explained its repair, and the files it touched."""
+class EpisodeRepair(_Value):
+    """A repair on the way: what the check found, how the debugger explained it, and the files it changed."""
 
     found: list[str]
     how: str
@@ -38,7 +38,7 @@ class Mend(_Value):
 
 
 class Episode(_Value):
-    """One verified task; `root` is the repository's first commit, by which its clones are known."""
+    """A verified task. `root` is the repository's first commit, which its clones share."""
 
     run: str
     thread: str
@@ -48,7 +48,7 @@ class Episode(_Value):
     plan: str
     files: list[FileChange]
     change: str
-    mends: list[Mend] = Field(default_factory=list)
+    mends: list[EpisodeRepair] = Field(default_factory=list)
     commit: str
     tree: str
     created: str = Field(
@@ -57,13 +57,13 @@ class Episode(_Value):
 
     @property
     def id(self) -> str:
-        """Short enough to be typed; of the run, so that a run has one."""
+        """Short id to type, derived from the run."""
         return sha256(self.run.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
 class Title:
-    """What an episode is found by."""
+    """The part of an episode that searches compare."""
 
     id: str
     repo: str
@@ -72,31 +72,31 @@ class Title:
 
 
 class Episodes:
-    """The table. Whatever goes in is masked: known secrets, and what looks like one."""
+    """The table of episodes. Known secrets, and texts that look like secrets, are masked before storing."""
 
-    def __init__(self, database: Database, masked: Callable[[Any], Any]) -> None:
+    def __init__(self, database: Database, secrets: Sequence[str]) -> None:
         self._database = database
-        self._masked = masked
+        self._secrets = tuple(secrets)
 
     @transaction
     def store(self, connection: Connection, episode: Episode) -> bool:
-        """Keep an episode; False where its run has left one already."""
-        clean = Episode.model_validate(_without_secrets(self._masked(episode.model_dump())))
+        """Store an episode. False if its run has one already."""
+        clean = Episode.model_validate(_without_secrets(masked(episode.model_dump(), self._secrets)))
         values = {"id": clean.id, "run_id": clean.run, "created": clean.created, "repo": clean.repo}
         values |= {"root": clean.root, "task": clean.task, "content": clean.model_dump_json()}
         row = self._database.insert(episodes).values(values).on_conflict_do_nothing()
         return connection.execute(row).rowcount == 1
 
-    @view
+    @read_only
     def titles(self, connection: Connection) -> list[Title]:
-        """What every episode is found by, newest first."""
+        """Return the titles of all episodes, newest first."""
         columns = (episodes.c.id, episodes.c.repo, episodes.c.root, episodes.c.task)
         rows = connection.execute(select(*columns).order_by(episodes.c.number.desc())).all()
         return [Title(*row) for row in rows]
 
-    @view
+    @read_only
     def read(self, connection: Connection, ids: Collection[str] | None = None) -> list[Episode]:
-        """The episodes of these ids, or all, newest first."""
+        """Return the episodes with these ids, or all, newest first."""
         query = select(episodes.c.content).order_by(episodes.c.number.desc())
         if ids is not None:
             query = query.where(episodes.c.id.in_(ids))
@@ -104,7 +104,7 @@ class Episodes:
 
     @transaction
     def forget(self, connection: Connection, ids: Collection[str]) -> set[str]:
-        """Delete the episodes of these ids unless one of them is unknown; give the unknown ones."""
+        """Delete the episodes with these ids, all or none. Return the ids that are unknown."""
         known = set(connection.scalars(select(episodes.c.id).where(episodes.c.id.in_(ids))))
         if unknown := set(ids) - known:
             return unknown
@@ -113,7 +113,7 @@ class Episodes:
 
 
 def _without_secrets(value: Any, name: str = "") -> Any:
-    """`value` with every text masked that comes from others."""
+    """Return `value` with secrets masked in every text that comes from others."""
     if isinstance(value, str):
         return value if name in OURS else mask(value)
     if isinstance(value, dict):

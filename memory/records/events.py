@@ -1,154 +1,181 @@
-"""The append-only event log of each thread, and the full text of what was too large for it."""
+"""Append-only event log of each thread, and the full data of events that were cut for it."""
 
 import json
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, select, update
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import Connection, and_, select, update
 
-from memory.records.database import Database, JournalError, transaction, view
-from memory.records.rows import Entry, Record, now
-from memory.records.tables import events, outputs, runs, threads
+from memory.faults import faults
+from memory.records.database import Database, JournalError, now, read_only, transaction
+from memory.records.tables import ACTIVE, events, outputs, runs, threads
 from memory.secrets import masked
 
 LARGEST = 64 * 1024
 """Characters of JSON that an event's data may have."""
 
 SHORTEST = 256
-"""No text is cut to fewer characters: ids and paths stay whole."""
+"""No text is cut to fewer characters, so ids and paths stay whole."""
 
-ENDS = select(threads.c.id, threads.c.last_seq).where(threads.c.id.in_(bindparam("ids", expanding=True)))
-LOCKED = ENDS.order_by(threads.c.id).with_for_update()
-ADVANCE = update(threads).where(threads.c.id == bindparam("thread")).values(last_seq=bindparam("end"))
-ADVANCE_ONE = (
-    update(threads)
-    .where(threads.c.id == bindparam("thread"))
-    .values(last_seq=threads.c.last_seq + bindparam("count"))
-    .returning(threads.c.last_seq)
-)
-INSERT = events.insert()
-"""Made once: SQLAlchemy takes longer over a statement than SQLite does."""
+NEVER_CUT = ("run.finished", "approval.required", "plan")
+"""Proofs are counted case by case, and nobody can approve a request that they see in part."""
 
 
-class Log:
-    """Events of all threads."""
+class EventDraft(Protocol):
+    """An event before it is numbered."""
 
-    _database: Database
-    _secrets: tuple[str, ...]
+    @property
+    def type(self) -> str: ...
+    @property
+    def data(self) -> BaseModel: ...
+    @property
+    def node(self) -> str | None: ...
+    @property
+    def step_id(self) -> str | None: ...
+
+
+class NumberedEvent(Protocol):
+    """An event of a thread's log."""
+
+    @property
+    def seq(self) -> int: ...
+
+
+E = TypeVar("E", bound=NumberedEvent)
+
+
+class Events(Generic[E]):
+    """The logs of all threads. `parse` turns a stored row into a numbered event."""
+
+    def __init__(self, database: Database, parse: Callable[[Any], E], secrets: Sequence[str]) -> None:
+        self._database = database
+        self._parse = parse
+        self._secrets = tuple(secrets)
+        self._listeners: list[Callable[[Sequence[E]], None]] = []
+
+    def subscribe(self, listener: Callable[[Sequence[E]], None]) -> None:
+        """Call `listener` in the event loop with the events that this journal stores, once they are stored.
+
+        Each call passes events of one thread, in their order.
+        """
+        self._listeners.append(listener)
 
     @transaction
-    def append(
-        self,
-        connection: Connection,
-        thread_id: str,
-        run_id: str,
-        type: str,
-        data: Mapping[str, Any],
-        node: str | None = None,
-        step_id: str | None = None,
-    ) -> Record:
-        """Write one event, secrets masked; it is on disk before this returns, and returned as written."""
-        return self._append(connection, Entry(thread_id, run_id, type, data, node, step_id))
+    def write(
+        self, connection: Connection, thread_id: str, run_id: str, drafts: Iterable[EventDraft]
+    ) -> list[E]:
+        """Store drafts and return them as numbered events, secrets masked. All are stored or none.
 
-    @transaction
-    def append_all(self, connection: Connection, entries: Iterable[Entry]) -> list[Record | None]:
-        """Write events in their order as one transaction; None for an event whose thread does not exist."""
-        return self._append_all(connection, list(entries))
+        Raises JournalError if the thread is unknown or an event is ill-shaped.
+        """
+        return self.add(connection, thread_id, run_id, drafts)
 
-    @view
-    def records(
+    @read_only
+    def read(
         self, connection: Connection, thread_id: str, after: int = 0, limit: int | None = None
-    ) -> list[Record]:
-        """The thread's events with a `seq` above `after`, in order."""
+    ) -> list[E]:
+        """Return the thread's events with a `seq` above `after`, in order."""
         later = and_(events.c.thread_id == thread_id, events.c.seq > after)
-        rows = connection.execute(select(events).where(later).order_by(events.c.seq).limit(limit)).all()
-        return [Record.of(row) for row in rows]
+        rows = connection.execute(select(events).where(later).order_by(events.c.seq).limit(limit)).mappings()
+        return [self._read(row) for row in rows]
 
-    @view
-    def output(self, connection: Connection, thread_id: str, seq: int) -> dict[str, Any] | None:
-        """The whole data of an event, cut or not; None where there is no such event."""
+    @read_only
+    def full_data(self, connection: Connection, thread_id: str, seq: int) -> dict[str, Any] | None:
+        """Return the uncut data of an event, or None if there is no such event."""
         for table in (outputs, events):
-            found = and_(table.c.thread_id == thread_id, table.c.seq == seq)
-            text: str | None = connection.scalar(select(table.c.data).where(found))
+            place = and_(table.c.thread_id == thread_id, table.c.seq == seq)
+            text: str | None = connection.scalar(select(table.c.data).where(place))
             if text is not None:
                 return dict(json.loads(text))
         return None
 
-    @view
+    @read_only
     def ends(self, connection: Connection, thread_ids: Collection[str]) -> dict[str, int]:
-        """The newest `seq` of each of these threads that exists."""
-        return {row.id: row.last_seq for row in connection.execute(ENDS, {"ids": list(thread_ids)})}
+        """Return the newest `seq` of each of these threads that exists."""
+        query = select(threads.c.id, threads.c.last_seq).where(threads.c.id.in_(thread_ids))
+        return {row.id: row.last_seq for row in connection.execute(query)}
 
-    @view
-    def quiet(self, connection: Connection, thread_id: str, run_id: str, after: int) -> bool:
-        """True when the run is neither active nor has events above `after`: nothing of it is to come."""
-        status = connection.scalar(select(runs.c.status).where(runs.c.id == run_id))
-        if status in ("queued", "running"):
+    @read_only
+    def exhausted(self, connection: Connection, thread_id: str, run_id: str, after: int) -> bool:
+        """Return True if the run is not active and has no events above `after`."""
+        if connection.scalar(select(runs.c.status).where(runs.c.id == run_id)) in ACTIVE:
             return False
         own = and_(events.c.thread_id == thread_id, events.c.seq > after, events.c.run_id == run_id)
         return connection.scalar(select(events.c.seq).where(own).limit(1)) is None
 
-    @view
-    def began(self, connection: Connection, thread_id: str, run_id: str) -> bool:
-        """True when the run has events that say that it was at work before."""
+    @read_only
+    def has_started(self, connection: Connection, thread_id: str, run_id: str) -> bool:
+        """Return True if the log holds a start of the run."""
         own = and_(events.c.thread_id == thread_id, events.c.run_id == run_id, events.c.type == "run.started")
         return connection.scalar(select(events.c.seq).where(own).limit(1)) is not None
 
-    def _append(self, connection: Connection, entry: Entry) -> Record:
-        (record,) = self._append_all(connection, [entry])
-        if record is None:
-            raise JournalError(f"there is no thread {entry.thread_id} to write to; acquire it first")
-        return record
-
-    def _append_all(self, connection: Connection, entries: list[Entry]) -> list[Record | None]:
-        numbers = _reserve(connection, Counter(entry.thread_id for entry in entries))
-        records: list[Record | None] = []
+    def add(
+        self, connection: Connection, thread_id: str, run_id: str, drafts: Iterable[EventDraft]
+    ) -> list[E]:
+        """Store drafts as part of the caller's transaction, like `write`."""
+        drafts = list(drafts)
+        if not drafts:
+            return []
+        advance = update(threads).where(threads.c.id == thread_id)
+        counted = advance.values(last_seq=threads.c.last_seq + len(drafts)).returning(threads.c.last_seq)
+        end = connection.scalar(counted)
+        if end is None:
+            raise JournalError(f"there is no thread {thread_id}, so its events cannot be stored")
         rows: list[dict[str, Any]] = []
-        for entry in entries:
-            number = numbers.get(entry.thread_id)
-            if number is None:
-                records.append(None)
-                continue
-            numbers[entry.thread_id] = number + 1
-            row, record = self._row(connection, entry, number)
-            rows.append(row)
-            records.append(record)
-        if rows:
-            connection.execute(INSERT, rows)
-        return records
+        stored: list[E] = []
+        for seq, draft in enumerate(drafts, end - len(drafts) + 1):
+            row = {"thread_id": thread_id, "seq": seq, "run_id": run_id, "ts": now(), "type": draft.type}
+            row |= {"node": draft.node, "step_id": draft.step_id}
+            with _ill_shaped(row, "stored"):
+                row["data"], text, row["cut"] = self._fit(connection, thread_id, seq, draft)
+                stored.append(self._parse(row))
+            rows.append({**row, "data": text})
+        connection.execute(events.insert(), rows)
+        self._database.after_commit(partial(self._publish, stored))
+        return stored
 
-    def _row(self, connection: Connection, entry: Entry, seq: int) -> tuple[dict[str, Any], Record]:
-        data = masked(dict(entry.data), self._secrets)
+    def mask(self, text: str) -> str:
+        """Replace secrets in `text`, as in the data of events."""
+        return str(masked(text, self._secrets))
+
+    def _read(self, row: Mapping[Any, Any]) -> E:
+        with _ill_shaped(row, "read"):
+            return self._parse({**row, "data": json.loads(row["data"])})
+
+    def _fit(
+        self, connection: Connection, thread_id: str, seq: int, draft: EventDraft
+    ) -> tuple[dict[str, Any], str, bool]:
+        """Return a draft's data in its stored form, the same as JSON, and whether it was cut."""
+        # A draft may have been built without validation. Its stored form is what is parsed.
+        data = masked(draft.data.model_dump(mode="json", warnings=False), self._secrets)
         text = json.dumps(data)
-        cut = len(text) > LARGEST and not entry.whole
-        if cut:
-            connection.execute(outputs.insert().values(thread_id=entry.thread_id, seq=seq, data=text))
-            data = shortened(data, len(text))
-            text = json.dumps(data)
-        record = Record(
-            seq, entry.thread_id, entry.run_id, now(), entry.type, entry.node, entry.step_id, data, cut
-        )
-        return {**vars(record), "data": text}, record
+        if len(text) <= LARGEST or draft.type in NEVER_CUT:
+            return data, text, False
+        connection.execute(outputs.insert().values(thread_id=thread_id, seq=seq, data=text))
+        data = shortened(data, len(text))
+        return data, json.dumps(data), True
+
+    def _publish(self, stored: Sequence[E]) -> None:
+        for listener in self._listeners:
+            listener(stored)
 
 
-def _reserve(connection: Connection, counts: Mapping[str, int]) -> dict[str, int]:
-    """Take so many numbers of each thread's log and give the first ones; no entry for an unknown thread.
-
-    One statement for one thread, two for many: beside a busy event loop each one waits for the interpreter.
-    """
-    if len(counts) == 1:
-        ((thread, count),) = counts.items()
-        end = connection.scalar(ADVANCE_ONE, {"thread": thread, "count": count})
-        return {} if end is None else {thread: end - count + 1}
-    ends = {row.id: row.last_seq for row in connection.execute(LOCKED, {"ids": list(counts)})}
-    if ends:
-        connection.execute(ADVANCE, [{"thread": id, "end": end + counts[id]} for id, end in ends.items()])
-    return {thread_id: end + 1 for thread_id, end in ends.items()}
+@contextmanager
+def _ill_shaped(row: Mapping[Any, Any], action: str) -> Iterator[None]:
+    """Turn what parsing a row raises into a JournalError. Inside a transaction it rolls everything back."""
+    try:
+        yield
+    except ValueError as error:
+        reasons = "; ".join(faults(error)) if isinstance(error, ValidationError) else str(error)
+        event = f"{row['type']} event {row['seq']} of thread {row['thread_id']}"
+        raise JournalError(f"the {event} is ill-shaped and cannot be {action}: {reasons}") from error
 
 
 def shortened(data: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """`data` of `size` characters within LARGEST: long texts lose their middle, long lists their end."""
+    """Bring `data` of `size` characters below LARGEST: cut the middle of long texts and the end of lists."""
     limit = LARGEST // 4
     while size > LARGEST and limit >= SHORTEST:
         data = _cut(data, limit, max(limit // 64, 4))

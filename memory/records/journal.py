@@ -1,64 +1,41 @@
-"""The journal: threads and who holds them, their runs, the append-only event log, checks of bases."""
+"""The journal of a home: threads, their runs and events, and all that runs leave behind."""
 
-from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import Connection, select
+from collections.abc import Callable, Sequence
+from typing import Any, Generic
 
 from memory.records.approvals import Approvals
-from memory.records.budget import BudgetSpent
+from memory.records.checks import Checks
 from memory.records.completions import Completions
-from memory.records.database import Database, JournalError, transaction, view
+from memory.records.database import Database
 from memory.records.episodes import Episodes
+from memory.records.events import E, Events
 from memory.records.notes import Notes
-from memory.records.rows import Entry, Record, RunRow, RunUnfinished, ThreadBusy, ThreadRow
-from memory.records.tables import checks
-from memory.secrets import masked
-
-__all__ = [
-    "BudgetSpent",
-    "Entry",
-    "Journal",
-    "JournalError",
-    "Record",
-    "RunRow",
-    "RunUnfinished",
-    "ThreadBusy",
-    "ThreadRow",
-]
+from memory.records.runs import Runs
+from memory.records.threads import Threads
 
 
-class Journal(Approvals, Notes):
-    """Everything durable but the checkpoints: `completions` for the models, `episodes` for memory."""
+class Journal(Generic[E]):
+    """Everything that one database holds, except the checkpoints."""
 
-    def __init__(self, database: Database, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, database: Database, parse: Callable[[Any], E], secrets: Sequence[str] = ()) -> None:
         self._database = database
-        self._secrets = tuple(secret for secret in secrets if secret)
-        self.completions = Completions(database, self._masked)
-        self.episodes = Episodes(database, self._masked)
+        self.threads = Threads(database)
+        self.events = Events(database, parse, secrets)
+        self.runs = Runs(database, self.events)
+        self.approvals = Approvals(database, self.events)
+        self.notes = Notes(database, self.events)
+        self.checks = Checks(database)
+        self.completions = Completions(database, secrets)
+        self.episodes = Episodes(database, secrets)
 
     @classmethod
-    async def open(cls, url: str, secrets: Sequence[str] = ()) -> "Journal":
-        """Open `sqlite:///PATH` or `postgresql://…`; what equals one of `secrets` is logged as ***."""
-        return cls(await Database.open(url), secrets)
+    async def open(cls, url: str, parse: Callable[[Any], E], secrets: Sequence[str] = ()) -> "Journal[E]":
+        """Open `sqlite:///PATH` or `postgresql://…`.
+
+        `parse` validates the stored form of an event. Each of `secrets` is stored as `***`.
+        """
+        return cls(await Database.open(url), parse, secrets)
 
     async def aclose(self) -> None:
         """Close the database."""
         await self._database.aclose()
-
-    @view
-    def check(self, connection: Connection, key: str) -> str | None:
-        """What was stored under `key` for a check on a base, or None."""
-        value: str | None = connection.scalar(select(checks.c.value).where(checks.c.key == key))
-        return value
-
-    @transaction
-    def store_check(self, connection: Connection, key: str, value: str) -> None:
-        """Keep a check's result; a later one under the same key replaces it."""
-        row = self._database.insert(checks).values(key=key, value=value)
-        connection.execute(
-            row.on_conflict_do_update(index_elements=["key"], set_={"value": row.excluded.value})
-        )
-
-    def _masked(self, value: Any) -> Any:
-        return masked(value, self._secrets)

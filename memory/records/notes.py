@@ -1,50 +1,48 @@
 """A user's notes to a run, and which of them each call of a model sees."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Generic
 
-from sqlalchemy import Connection, and_, bindparam, func, select
+from sqlalchemy import Connection, and_, func, select
 
-from memory.records.database import transaction
-from memory.records.events import Log
-from memory.records.rows import UNFINISHED, Entry, Record
-from memory.records.tables import notes, notes_seen, runs
-
-CALL = ("run_id", "agent", "step_id", "ordinal")
-SEEN = select(notes_seen.c.upto).where(*(notes_seen.c[name] == bindparam(name) for name in CALL))
-NEWEST = select(func.coalesce(func.max(notes.c.seq), 0)).where(notes.c.run_id == bindparam("run_id"))
-SEE = notes_seen.insert()
-TEXTS = (
-    select(notes.c.text)
-    .where(notes.c.run_id == bindparam("run_id"), notes.c.seq <= bindparam("upto"))
-    .order_by(notes.c.seq)
-)
-"""Made once: SQLAlchemy takes longer over a statement than SQLite does."""
+from memory.records.database import Database, transaction
+from memory.records.events import E, EventDraft, Events
+from memory.records.tables import UNFINISHED, notes, notes_seen, runs
 
 
-class Notes(Log):
-    """What a call sees is fixed at its first asking, so that its prompt is the same after a crash."""
+class Notes(Generic[E]):
+    """The notes of all runs."""
+
+    def __init__(self, database: Database, log: Events[E]) -> None:
+        self._database = database
+        self._log = log
 
     @transaction
-    def note(self, connection: Connection, thread_id: str, text: str) -> Record | None:
-        """Write a note to the thread's unfinished run, as a `message` event; None when there is none."""
-        active = and_(runs.c.thread_id == thread_id, runs.c.status.in_(UNFINISHED))
-        run_id = connection.scalar(select(runs.c.id).where(active).order_by(runs.c.number).limit(1))
+    def add(self, connection: Connection, thread_id: str, draft: EventDraft) -> E | None:
+        """Store a note to the thread's unfinished run, with its event. None if there is no such run.
+
+        `draft` is a `message` event, whose data has the note as `text`.
+        """
+        unfinished = and_(runs.c.thread_id == thread_id, runs.c.status.in_(UNFINISHED))
+        run_id = connection.scalar(select(runs.c.id).where(unfinished).order_by(runs.c.number).limit(1))
         if run_id is None:
             return None
-        data: Mapping[str, Any] = {"role": "user", "text": text}
-        record = self._append(connection, Entry(thread_id, run_id, "message", data))
-        connection.execute(notes.insert().values(run_id=run_id, seq=record.seq, text=record.data["text"]))
-        return record
+        (event,) = self._log.add(connection, thread_id, run_id, [draft])
+        text = self._log.mask(draft.data.model_dump()["text"])
+        connection.execute(notes.insert().values(run_id=run_id, seq=event.seq, text=text))
+        return event
 
     @transaction
-    def notes_for(
-        self, connection: Connection, run_id: str, agent: str, step: str, ordinal: int
-    ) -> list[str]:
-        """The notes that this call sees, in order: all there were when it was first made."""
+    def for_call(self, connection: Connection, run_id: str, agent: str, step: str, ordinal: int) -> list[str]:
+        """Return the notes for a call, in order: those that existed when it was first made.
+
+        A resumed run repeats the call with the same notes, so its prompt matches the stored reply.
+        """
         call = {"run_id": run_id, "agent": agent, "step_id": step, "ordinal": ordinal}
-        upto = connection.scalar(SEEN, call)
+        seen = and_(*(notes_seen.c[name] == value for name, value in call.items()))
+        upto = connection.scalar(select(notes_seen.c.upto).where(seen))
         if upto is None:
-            upto = connection.scalar(NEWEST, {"run_id": run_id})
-            connection.execute(SEE, {**call, "upto": upto})
-        return list(connection.scalars(TEXTS, {"run_id": run_id, "upto": upto}))
+            newest = select(func.coalesce(func.max(notes.c.seq), 0)).where(notes.c.run_id == run_id)
+            upto = connection.scalar(newest)
+            connection.execute(notes_seen.insert().values(**call, upto=upto))
+        texts = select(notes.c.text).where(notes.c.run_id == run_id, notes.c.seq <= upto)
+        return list(connection.scalars(texts.order_by(notes.c.seq)))

@@ -1,4 +1,4 @@
-"""Who holds a thread: a process, named so that others can tell whether it still lives."""
+"""Name of a process, by which others can tell whether it still lives."""
 
 import hashlib
 import os
@@ -9,12 +9,12 @@ from pathlib import Path
 import psutil
 
 CLOCK_SLACK = 2.0
-"""Seconds by which two readings of one process's start may differ, as the system clock is adjusted."""
+"""Seconds by which two readings of a process's start may differ, because the system clock is adjusted."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """One process; `place` tells boots and pid namespaces of a host apart. Text: host:pid:start:place."""
+    """A process. `place` tells boots and pid namespaces of a host apart. As text: `host:pid:start:place`."""
 
     host: str
     pid: int
@@ -26,7 +26,7 @@ class Owner:
 
     @classmethod
     def parse(cls, text: str) -> "Owner | None":
-        """Read `str(owner)` back; None for any other text."""
+        """Parse the text of an owner. None for any other text."""
         try:
             host, pid, started, place = text.rsplit(":", 3)
             return cls(host, int(pid), float(started), place)
@@ -34,13 +34,14 @@ class Owner:
             return None
 
     def died(self) -> bool:
-        """Whether the process is known to be gone; False for one that cannot be seen from here."""
+        """Return True if the process is known to be gone. One that is out of sight counts as alive."""
         if (self.host, self.place) != (socket.gethostname(), _place()):
             return False
         try:
             process = psutil.Process(self.pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return True
+            # The same pid with another start is another process.
             return abs(process.create_time() - self.started) > CLOCK_SLACK
         except psutil.NoSuchProcess:
             return True
@@ -49,12 +50,13 @@ class Owner:
 
 
 def this_process() -> Owner:
-    """The process that asks."""
+    """Return the owner that this process is."""
     return Owner(socket.gethostname(), os.getpid(), psutil.Process().create_time(), _place())
 
 
 def _place() -> str:
-    """A name for this boot and pid namespace: containers share a boot and may share a host name."""
+    """Return a name of this boot and pid namespace."""
+    # Containers share their host's boot and may share its name, but their pids mean other processes.
     boot = Path("/proc/sys/kernel/random/boot_id")
     booted = boot.read_text().strip() if boot.exists() else str(int(psutil.boot_time()))
     namespace = Path("/proc/self/ns/pid")

@@ -1,30 +1,88 @@
-"""Runs: submitted, queued, claimed by one process, parked, ended; with the events that tell it."""
+"""Runs from their submission through queue, claim and park to their end."""
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Generic
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, select, update
+from sqlalchemy import Connection, Select, and_, delete, exists, select, update
 
-from memory.records.database import transaction, view
-from memory.records.events import Log
-from memory.records.rows import UNFINISHED, Entry, Record, RunRow, RunUnfinished, ThreadBusy, live_owner, now
-from memory.records.tables import approvals, completions, notes_seen, runs, threads
-from memory.records.threads import Threads, lease, touch
-
-FIRST_UNFINISHED = (
-    select(runs)
-    .where(runs.c.thread_id == bindparam("thread"), runs.c.status.in_(UNFINISHED))
-    .order_by(runs.c.number)
-    .limit(1)
+from memory.records.database import Database, now, read_only, transaction
+from memory.records.events import E, EventDraft, Events
+from memory.records.tables import (
+    ACTIVE,
+    FINAL,
+    UNFINISHED,
+    approvals,
+    completions,
+    notes_seen,
+    runs,
+    threads,
 )
+from memory.records.threads import ThreadBusy, add_thread, lease, live_owner, touch
 
 
-class Runs(Threads, Log):
-    """All runs."""
+class RunUnfinished(ThreadBusy):
+    """The thread has a run that is queued, runs, or waits for a human."""
+
+    def __init__(self, thread_id: str, run: str, status: str) -> None:
+        Exception.__init__(
+            self,
+            f"thread {thread_id} has an unfinished run ({run}, {status}); resume or cancel it first, "
+            "enqueue behind it, or interrupt it",
+        )
+        self.owner = ""
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run. Its status is `queued`, `running`, or that of its last `run.finished`.
+
+    `started` is the time of its submission. `seconds` counts the time at work, without parks and crashes.
+    """
+
+    id: str
+    thread_id: str
+    input: dict[str, Any]
+    status: str
+    branch: str | None
+    started: str
+    finished: str | None
+    seconds: float
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: Any) -> "RunRow":
+        """Read a row of runs."""
+        values = row._asdict()
+        del values["number"]
+        return cls(**{**values, "input": json.loads(row.input), "metadata": json.loads(row.metadata)})
+
+    @property
+    def active(self) -> bool:
+        """Whether the run is queued or running."""
+        return self.status in ACTIVE
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the run is queued, running or waiting."""
+        return self.status in UNFINISHED
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a resume could continue the run. Cancelled and failed runs are resumable."""
+        return self.status not in FINAL
+
+
+class Runs(Generic[E]):
+    """All runs, with the events that must be stored together with their changes."""
+
+    def __init__(self, database: Database, log: Events[E]) -> None:
+        self._database = database
+        self._log = log
 
     @transaction
-    def submit_run(
+    def submit(
         self,
         connection: Connection,
         run_id: str,
@@ -33,17 +91,19 @@ class Runs(Threads, Log):
         metadata: Mapping[str, Any],
         behind: bool,
     ) -> RunRow:
-        """Queue a new run, creating its thread. RunUnfinished where one is unfinished and not `behind` it."""
-        self._add(connection, thread_id, str(input.get("repo") or ""))
-        unfinished = connection.execute(FIRST_UNFINISHED, {"thread": thread_id}).one_or_none()
+        """Queue a new run and create its thread if needed.
+
+        Raises RunUnfinished if the thread has an unfinished run, unless the new one may queue `behind` it.
+        """
+        add_thread(self._database, connection, thread_id, str(input.get("repo") or ""))
+        unfinished = connection.execute(_unfinished(thread_id)).first()
         if unfinished and not behind:
             raise RunUnfinished(thread_id, unfinished.id, unfinished.status)
-        self._insert(connection, run_id, thread_id, input, "queued", metadata)
-        touch(connection, thread_id)
+        _insert(connection, run_id, thread_id, input, "queued", metadata)
         return RunRow.of(connection.execute(select(runs).where(runs.c.id == run_id)).one())
 
     @transaction
-    def start_run(
+    def start(
         self,
         connection: Connection,
         run_id: str,
@@ -51,27 +111,29 @@ class Runs(Threads, Log):
         input: Mapping[str, Any],
         status: str = "running",
     ) -> None:
-        """Note a new run."""
-        self._insert(connection, run_id, thread_id, input, status, {})
-        touch(connection, thread_id)
+        """Store a new run that skips the queue."""
+        _insert(connection, run_id, thread_id, input, status, {})
 
     @transaction
     def claim(self, connection: Connection, run_id: str, owner: str) -> bool:
-        """Take a queued run and its thread's lease; False when it is not its turn, or somebody else's."""
+        """Take a queued run and its thread's lease.
+
+        False if the run is not queued any more, another run of its thread comes first, or the thread is held.
+        """
         query = select(runs).where(runs.c.id == run_id, runs.c.status == "queued").with_for_update()
         row = connection.execute(query).one_or_none()
-        if row is None or connection.execute(FIRST_UNFINISHED, {"thread": row.thread_id}).one().id != run_id:
+        if row is None or connection.execute(_unfinished(row.thread_id)).one().id != run_id:
             return False
         try:
             lease(connection, row.thread_id, owner)
         except ThreadBusy:
             return False
-        self._continue(connection, run_id, "running")
+        set_status(connection, run_id, "running")
         return True
 
-    @view
+    @read_only
     def queue(self, connection: Connection, limit: int) -> list[RunRow]:
-        """The queued runs that no unfinished run of their thread is before, oldest first."""
+        """Return the queued runs that are the first unfinished ones of their threads, oldest first."""
         before = runs.alias()
         blocked = exists().where(
             before.c.thread_id == runs.c.thread_id,
@@ -82,13 +144,18 @@ class Runs(Threads, Log):
         return [RunRow.of(row) for row in connection.execute(query)]
 
     @transaction
+    def proceed(self, connection: Connection, run_id: str) -> None:
+        """Set a run that had parked, stopped or crashed to running."""
+        set_status(connection, run_id, "running")
+
+    @transaction
     def requeue(self, connection: Connection, run_id: str) -> None:
-        """Queue a run again, so that it goes on where it was."""
-        self._continue(connection, run_id, "queued")
+        """Queue a run again. It resumes at its last checkpoint."""
+        set_status(connection, run_id, "queued")
 
     @transaction
     def requeue_orphans(self, connection: Connection) -> list[str]:
-        """Queue the runs that dead processes left running; gives their ids."""
+        """Queue the runs that dead processes left running, and return their ids."""
         query = (
             select(runs.c.id, threads.c.owner, threads.c.heartbeat)
             .join(threads, threads.c.id == runs.c.thread_id)
@@ -97,55 +164,43 @@ class Runs(Threads, Log):
         )
         orphans = [row.id for row in connection.execute(query).all() if not live_owner(row)]
         for run_id in orphans:
-            self._continue(connection, run_id, "queued")
+            set_status(connection, run_id, "queued")
         return orphans
 
     @transaction
-    def withdraw(self, connection: Connection, run_id: str, data: Mapping[str, Any]) -> Record | None:
-        """End a run that is queued, with its `run.finished`; None when it is not queued any more."""
+    def withdraw(self, connection: Connection, run_id: str, draft: EventDraft) -> E | None:
+        """Cancel a queued run, with its `run.finished`. None if it is not queued any more."""
         query = select(runs).where(runs.c.id == run_id, runs.c.status == "queued").with_for_update()
         row = connection.execute(query).one_or_none()
-        if row is None:
-            return None
-        self._finish(connection, run_id, "cancelled", None)
-        return self._append(connection, Entry(row.thread_id, run_id, "run.finished", data))
+        return self._end(connection, row.thread_id, run_id, draft, "cancelled") if row else None
 
     @transaction
-    def continue_run(self, connection: Connection, run_id: str) -> None:
-        """Note that a run that had parked, stopped or crashed goes on."""
-        self._continue(connection, run_id, "running")
-
-    @transaction
-    def finish_run(self, connection: Connection, run_id: str, status: str, branch: str | None = None) -> None:
-        """Note how a run ended or parked; a branch that was noted before stays."""
-        self._finish(connection, run_id, status, branch)
-
-    @transaction
-    def end_run(
+    def end(
         self,
         connection: Connection,
-        entry: Entry,
+        thread_id: str,
+        run_id: str,
+        draft: EventDraft,
         status: str,
         branch: str | None = None,
         waiting_for: Collection[str] = (),
-    ) -> Record | None:
-        """Note how a run ended or parked, with the event that tells it.
+    ) -> E | None:
+        """Store how a run ended or parked, with its event. A branch that was stored before stays.
 
-        None, and nothing is noted, when one of the approvals that it waits for was answered meanwhile.
+        None, and nothing is stored, if one of the approvals in `waiting_for` has been answered meanwhile.
         """
         answered = and_(
-            approvals.c.run_id == entry.run_id,
+            approvals.c.run_id == run_id,
             approvals.c.id.in_(waiting_for),
             approvals.c.answer.is_not(None),
         )
         if waiting_for and connection.execute(select(approvals.c.id).where(answered)).first():
             return None
-        self._finish(connection, entry.run_id, status, branch)
-        return self._append(connection, entry)
+        return self._end(connection, thread_id, run_id, draft, status, branch)
 
     @transaction
-    def forget_run(self, connection: Connection, run_id: str) -> bool:
-        """Take an ended run off its thread's list; its events and its branch stay. False for any other."""
+    def delete(self, connection: Connection, run_id: str) -> bool:
+        """Remove an ended run from its thread's list. Its events and its branch stay. False for any other."""
         ended = and_(runs.c.id == run_id, runs.c.status.not_in(UNFINISHED))
         if connection.execute(delete(runs).where(ended)).rowcount == 0:
             return False
@@ -153,30 +208,21 @@ class Runs(Threads, Log):
             connection.execute(delete(of_runs).where(of_runs.c.run_id == run_id))
         return True
 
-    @view
-    def run(self, connection: Connection, run_id: str) -> RunRow | None:
-        """One run, or None."""
+    @read_only
+    def get(self, connection: Connection, run_id: str) -> RunRow | None:
+        """Return a run, or None."""
         row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
         return RunRow.of(row) if row else None
 
-    @view
-    def last_run(self, connection: Connection, thread_id: str) -> RunRow | None:
-        """The thread's newest run, or None."""
-        newest = select(runs).where(runs.c.thread_id == thread_id).order_by(runs.c.number.desc()).limit(1)
-        row = connection.execute(newest).one_or_none()
+    @read_only
+    def current(self, connection: Connection, thread_id: str) -> RunRow | None:
+        """Return the thread's first unfinished run, else its newest run, or None."""
+        row = connection.execute(_unfinished(thread_id)).first()
+        row = row or connection.execute(_newest_first(thread_id).limit(1)).first()
         return RunRow.of(row) if row else None
 
-    @view
-    def current_run(self, connection: Connection, thread_id: str) -> RunRow | None:
-        """The thread's first unfinished run, else its newest, or None."""
-        row = connection.execute(FIRST_UNFINISHED, {"thread": thread_id}).one_or_none()
-        if row is None:
-            newest = select(runs).where(runs.c.thread_id == thread_id).order_by(runs.c.number.desc())
-            row = connection.execute(newest.limit(1)).one_or_none()
-        return RunRow.of(row) if row else None
-
-    @view
-    def runs(
+    @read_only
+    def of_thread(
         self,
         connection: Connection,
         thread_id: str,
@@ -184,30 +230,53 @@ class Runs(Threads, Log):
         offset: int = 0,
         status: str | None = None,
     ) -> list[RunRow]:
-        """The thread's runs, newest first."""
-        query = select(runs).where(runs.c.thread_id == thread_id).order_by(runs.c.number.desc())
+        """Return the thread's runs, newest first."""
+        query = _newest_first(thread_id).limit(limit).offset(offset)
         if status:
             query = query.where(runs.c.status == status)
-        return [RunRow.of(row) for row in connection.execute(query.limit(limit).offset(offset))]
+        return [RunRow.of(row) for row in connection.execute(query)]
 
-    def _insert(
+    def _end(
         self,
         connection: Connection,
-        run_id: str,
         thread_id: str,
-        input: Mapping[str, Any],
+        run_id: str,
+        draft: EventDraft,
         status: str,
-        metadata: Mapping[str, Any],
-    ) -> None:
-        texts = {"input": json.dumps(dict(input)), "metadata": json.dumps(dict(metadata))}
-        values = {"id": run_id, "thread_id": thread_id, "status": status, "started": now(), **texts}
-        connection.execute(runs.insert().values(values))
-
-    def _continue(self, connection: Connection, run_id: str, status: str) -> None:
-        values = {"status": status, "finished": None}
-        connection.execute(update(runs).where(runs.c.id == run_id).values(values))
-
-    def _finish(self, connection: Connection, run_id: str, status: str, branch: str | None) -> None:
+        branch: str | None = None,
+    ) -> E:
         values = {"status": status, "finished": now(), **({"branch": branch} if branch else {})}
-        done = update(runs).where(runs.c.id == run_id).values(values).returning(runs.c.thread_id)
-        touch(connection, connection.scalar(done) or "")
+        connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+        touch(connection, thread_id)
+        (event,) = self._log.add(connection, thread_id, run_id, [draft])
+        return event
+
+
+def set_status(connection: Connection, run_id: str, status: str) -> None:
+    """Set the status of a run that goes on."""
+    change = update(runs).where(runs.c.id == run_id)
+    connection.execute(change.values(status=status, finished=None))
+
+
+def _insert(
+    connection: Connection,
+    run_id: str,
+    thread_id: str,
+    input: Mapping[str, Any],
+    status: str,
+    metadata: Mapping[str, Any],
+) -> None:
+    texts = {"input": json.dumps(dict(input)), "metadata": json.dumps(dict(metadata))}
+    values = {"id": run_id, "thread_id": thread_id, "status": status, "started": now(), **texts}
+    connection.execute(runs.insert().values(values))
+    touch(connection, thread_id)
+
+
+def _unfinished(thread_id: str) -> Select[Any]:
+    """Select the thread's first unfinished run."""
+    own = and_(runs.c.thread_id == thread_id, runs.c.status.in_(UNFINISHED))
+    return select(runs).where(own).order_by(runs.c.number).limit(1)
+
+
+def _newest_first(thread_id: str) -> Select[Any]:
+    return select(runs).where(runs.c.thread_id == thread_id).order_by(runs.c.number.desc())

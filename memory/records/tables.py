@@ -1,12 +1,24 @@
-"""The tables, in types that SQLite and PostgreSQL share; times are RFC 3339, heartbeats epoch seconds."""
+"""Tables, in types that SQLite and PostgreSQL share.
+
+Times are RFC 3339 UTC texts, heartbeats are epoch seconds, and structured values are JSON texts.
+"""
 
 from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, Table, Text, false
 
 SCHEMA = 2
-"""Counts the changes of the tables; a database with a smaller number gets the columns that it lacks.
+"""Version of the tables. A database with a smaller number gets the columns that it lacks.
 
-A column that is added to a table here must be nullable or have a `server_default`.
+A new column must be nullable or have a `server_default`.
 """
+
+ACTIVE = ("queued", "running")
+"""Statuses of runs that need nobody's help to go on."""
+
+UNFINISHED = (*ACTIVE, "waiting")
+"""Statuses of runs that no other run of their thread may overtake."""
+
+FINAL = ("verified", "unverified", "budget")
+"""Statuses of runs that cannot be resumed."""
 
 metadata = MetaData()
 

@@ -1,54 +1,98 @@
-"""Threads: who holds them, what they are labelled with, which there are."""
+"""Threads, their labels, and the leases by which processes hold them."""
 
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Select, and_, delete, func, select, update
 
-from memory.records.database import Database, transaction, view
-from memory.records.rows import UNFINISHED, ThreadBusy, ThreadRow, live_owner, now
-from memory.records.tables import approvals, completions, events, notes, notes_seen, outputs, runs, threads
+from memory.records.database import Database, now, read_only, transaction
+from memory.records.owner import Owner
+from memory.records.tables import (
+    FINAL,
+    UNFINISHED,
+    approvals,
+    completions,
+    events,
+    notes,
+    notes_seen,
+    outputs,
+    runs,
+    threads,
+)
+
+LEASE_SECONDS = 15.0
+"""Age of a heartbeat at which an owner that cannot be seen from here counts as dead."""
 
 Order = Literal["created", "updated", "id", "status"]
 
-OWN = runs.alias()
-OF_THREAD = OWN.c.thread_id == threads.c.id
-UNFINISHED_OF_THREAD = and_(OF_THREAD, OWN.c.status.in_(UNFINISHED))
-FIRST = select(func.min(OWN.c.number)).where(UNFINISHED_OF_THREAD).scalar_subquery()
-NEWEST = select(func.max(OWN.c.number)).where(OF_THREAD).scalar_subquery()
-WITH_RUN = (
-    select(threads, runs.c.input, runs.c.status, runs.c.branch)
-    .select_from(threads)
-    .outerjoin(runs, runs.c.number == func.coalesce(FIRST, NEWEST))
-)
-"""Threads with their first unfinished run, else their newest."""
 
-ONE = WITH_RUN.where(threads.c.id == bindparam("id"))
+class ThreadBusy(Exception):
+    """Another live process holds the thread."""
+
+    def __init__(self, thread_id: str, owner: str) -> None:
+        holder = Owner.parse(owner)
+        who = f"process {holder.pid} on {holder.host}" if holder else owner
+        super().__init__(f"thread {thread_id} is being run by {who}; wait for it, or cancel the thread")
+        self.owner = owner
+
+
+@dataclass(frozen=True)
+class ThreadRow:
+    """A thread with the task, status and branch of its unfinished run, else of its newest run.
+
+    `owner` is the live process that holds it. The status of a thread without a run is `new`.
+    """
+
+    id: str
+    task: str
+    status: str
+    repo: str
+    branch: str | None
+    created: str
+    owner: str | None
+    updated: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: Any) -> "ThreadRow":
+        """Read a row of threads joined with runs."""
+        return cls(
+            id=row.id,
+            task=json.loads(row.input).get("task", "") if row.input else "",
+            status=row.status or "new",
+            repo=row.repo,
+            branch=row.branch,
+            created=row.created,
+            owner=live_owner(row),
+            updated=row.updated or row.created,
+            metadata=json.loads(row.metadata),
+        )
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a resume could continue the thread's run."""
+        return self.status not in FINAL
 
 
 class Threads:
     """All threads and their leases."""
 
-    _database: Database
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     @transaction
-    def acquire(self, connection: Connection, thread_id: str, repo: str, owner: str) -> None:
-        """Take the thread's lease, creating the thread; ThreadBusy while a live process holds it."""
-        self._add(connection, thread_id, repo)
-        lease(connection, thread_id, owner)
-
-    @transaction
-    def create_thread(
+    def create(
         self, connection: Connection, thread_id: str, metadata: Mapping[str, Any], repo: str = ""
     ) -> bool:
-        """Create a thread; False when there is one already, which stays as it is."""
-        return self._add(connection, thread_id, repo, metadata)
+        """Create a thread. False if it exists: only a repository is added to it, where it had none."""
+        return add_thread(self._database, connection, thread_id, repo, metadata)
 
     @transaction
     def label(self, connection: Connection, thread_id: str, metadata: Mapping[str, Any]) -> bool:
-        """Merge `metadata` into the thread's; False when there is no such thread."""
+        """Merge `metadata` into the thread's own. False if there is no such thread."""
         query = select(threads.c.metadata).where(threads.c.id == thread_id).with_for_update()
         text = connection.scalar(query)
         if text is None:
@@ -59,11 +103,9 @@ class Threads:
         return True
 
     @transaction
-    def forget(self, connection: Connection, thread_id: str) -> None:
-        """Delete a thread with all that is kept of its runs; ThreadBusy while a live process holds it."""
-        held = select(threads.c.owner, threads.c.heartbeat).where(threads.c.id == thread_id).with_for_update()
-        row = connection.execute(held).one_or_none()
-        if row and (holder := live_owner(row)):
+    def delete(self, connection: Connection, thread_id: str) -> None:
+        """Delete a thread with its runs and events. Raises ThreadBusy while a live process holds it."""
+        if holder := _holder(connection, thread_id):
             raise ThreadBusy(thread_id, holder)
         own = select(runs.c.id).where(runs.c.thread_id == thread_id)
         for of_runs in (completions, notes, notes_seen):
@@ -73,48 +115,57 @@ class Threads:
         connection.execute(delete(threads).where(threads.c.id == thread_id))
 
     @transaction
-    def beat(
+    def acquire(self, connection: Connection, thread_id: str, repo: str, owner: str) -> None:
+        """Take the thread's lease and create the thread if needed. Raises ThreadBusy."""
+        add_thread(self._database, connection, thread_id, repo)
+        lease(connection, thread_id, owner)
+
+    @transaction
+    def renew(
         self, connection: Connection, owner: str, held: Mapping[str, str], seconds: float
     ) -> dict[str, bool]:
-        """Renew an owner's leases and add active seconds to their runs; `held` names each thread's run.
+        """Renew an owner's leases and add active seconds to their runs. `held` maps threads to runs.
 
-        Says of each thread whether a cancel was asked for; one that is left out has been taken over by
-        another process, as after a long suspension.
+        Return whether each thread's cancel was requested. A thread that another process has taken over,
+        as after a long suspension, is left out.
         """
-        mine = update(threads).where(threads.c.owner == owner, threads.c.id.in_(held))
-        beaten = mine.values(heartbeat=time.time()).returning(threads.c.id, threads.c.cancel)
-        asked = {row.id: bool(row.cancel) for row in connection.execute(beaten)}
-        at_work = runs.c.id.in_([held[thread_id] for thread_id in asked])
+        own = update(threads).where(threads.c.owner == owner, threads.c.id.in_(held))
+        renewed = own.values(heartbeat=time.time()).returning(threads.c.id, threads.c.cancel)
+        cancelled = {row.id: bool(row.cancel) for row in connection.execute(renewed)}
+        at_work = runs.c.id.in_([held[thread_id] for thread_id in cancelled])
         connection.execute(update(runs).where(at_work).values(seconds=runs.c.seconds + seconds))
-        return asked
+        return cancelled
 
     @transaction
     def release(self, connection: Connection, thread_id: str, owner: str) -> None:
-        """Give the lease back; nothing happens when it is somebody else's by now."""
-        free = {"owner": None, "heartbeat": 0.0, "cancel": False}
-        connection.execute(update(threads).where(_held_by(thread_id, owner)).values(free))
+        """Give up the lease, unless another process has taken it over."""
+        own = and_(threads.c.id == thread_id, threads.c.owner == owner)
+        connection.execute(update(threads).where(own).values(owner=None, heartbeat=0.0, cancel=False))
 
     @transaction
-    def ask_cancel(self, connection: Connection, thread_id: str) -> bool:
-        """Ask the thread's owner to stop; False when no live process would see it."""
-        held = select(threads.c.owner, threads.c.heartbeat).where(threads.c.id == thread_id).with_for_update()
-        row = connection.execute(held).one_or_none()
-        if row is None or not live_owner(row):
+    def request_cancel(self, connection: Connection, thread_id: str) -> bool:
+        """Ask the thread's owner to stop. False if no live process holds the thread."""
+        if _holder(connection, thread_id) is None:
             return False
         connection.execute(update(threads).where(threads.c.id == thread_id).values(cancel=True))
         return True
 
-    async def thread(self, thread_id: str) -> ThreadRow | None:
-        """One thread, or None."""
-        found = await self._threads(ONE, {"id": thread_id})
-        return found[0] if found else None
+    @read_only
+    def get(self, connection: Connection, thread_id: str) -> ThreadRow | None:
+        """Return a thread, or None."""
+        row = connection.execute(_with_run().where(threads.c.id == thread_id)).one_or_none()
+        return ThreadRow.of(row) if row else None
 
-    async def threads(self) -> list[ThreadRow]:
-        """All threads, newest first."""
-        return await self._threads(WITH_RUN.order_by(threads.c.number.desc()))
+    @read_only
+    def all(self, connection: Connection) -> list[ThreadRow]:
+        """Return all threads, newest first."""
+        rows = connection.execute(_with_run().order_by(threads.c.number.desc()))
+        return [ThreadRow.of(row) for row in rows]
 
-    async def search_threads(
+    @read_only
+    def search(
         self,
+        connection: Connection,
         metadata: Mapping[str, Any] | None = None,
         statuses: tuple[str, ...] = (),
         limit: int = 10,
@@ -122,57 +173,81 @@ class Threads:
         order: Order = "created",
         ascending: bool = False,
     ) -> list[ThreadRow]:
-        """Threads whose metadata hold all of `metadata` and whose status is one of `statuses`, if any."""
+        """Return threads that have all of `metadata` and one of `statuses`, if any is named."""
         status = func.coalesce(runs.c.status, "new")
-        by = {
+        key = {
             "created": threads.c.number,
             "updated": func.coalesce(threads.c.updated, threads.c.created),
             "id": threads.c.id,
             "status": status,
         }[order]
-        query = WITH_RUN.order_by(by.asc() if ascending else by.desc(), threads.c.number.desc())
+        query = _with_run().order_by(key.asc() if ascending else key.desc(), threads.c.number.desc())
         if statuses:
             query = query.where(status.in_(statuses))
         if not metadata:
-            return await self._threads(query.limit(limit).offset(offset))
-        wanted = dict(metadata).items()
-        found = [
-            row for row in await self._threads(query) if all(row.metadata.get(k) == v for k, v in wanted)
-        ]
-        return found[offset : offset + limit]
+            query = query.limit(limit).offset(offset)
+        rows = [ThreadRow.of(row) for row in connection.execute(query)]
+        if not metadata:
+            return rows
+        # Metadata is JSON text, which SQLite and PostgreSQL query in different ways.
+        labels = dict(metadata).items()
+        matches = [row for row in rows if all(row.metadata.get(key) == value for key, value in labels)]
+        return matches[offset : offset + limit]
 
-    @view
-    def _threads(
-        self, connection: Connection, query: Select[Any], values: Mapping[str, Any] | None = None
-    ) -> list[ThreadRow]:
-        return [ThreadRow.of(row) for row in connection.execute(query, values)]
 
-    def _add(
-        self, connection: Connection, thread_id: str, repo: str, metadata: Mapping[str, Any] | None = None
-    ) -> bool:
-        """Make sure that there is a thread; a repository is noted where none was yet."""
-        values = {"id": thread_id, "repo": repo, "created": now(), "metadata": json.dumps(metadata or {})}
-        new = self._database.insert(threads).values(values).on_conflict_do_nothing(index_elements=["id"])
-        made = connection.execute(new).rowcount == 1
-        if repo and not made:
-            homeless = and_(threads.c.id == thread_id, threads.c.repo == "")
-            connection.execute(update(threads).where(homeless).values(repo=repo))
-        return made
+def add_thread(
+    database: Database,
+    connection: Connection,
+    thread_id: str,
+    repo: str,
+    metadata: Mapping[str, Any] | None = None,
+) -> bool:
+    """Create a thread, or add a repository to one that has none. True if it was created."""
+    values = {"id": thread_id, "repo": repo, "created": now(), "metadata": json.dumps(metadata or {})}
+    row = database.insert(threads).values(values).on_conflict_do_nothing(index_elements=["id"])
+    created = connection.execute(row).rowcount == 1
+    if repo and not created:
+        homeless = and_(threads.c.id == thread_id, threads.c.repo == "")
+        connection.execute(update(threads).where(homeless).values(repo=repo))
+    return created
 
 
 def lease(connection: Connection, thread_id: str, owner: str) -> None:
-    """Take a thread's lease; ThreadBusy while a live process holds it."""
-    held = select(threads.c.owner, threads.c.heartbeat).where(threads.c.id == thread_id).with_for_update()
-    if holder := live_owner(connection.execute(held).one()):
+    """Take a thread's lease. Raises ThreadBusy while a live process holds it."""
+    if holder := _holder(connection, thread_id):
         raise ThreadBusy(thread_id, holder)
     taken = {"owner": owner, "heartbeat": time.time(), "cancel": False}
     connection.execute(update(threads).where(threads.c.id == thread_id).values(taken))
 
 
 def touch(connection: Connection, thread_id: str) -> None:
-    """Note that something has happened on a thread."""
+    """Set the time at which something last happened on a thread."""
     connection.execute(update(threads).where(threads.c.id == thread_id).values(updated=now()))
 
 
-def _held_by(thread_id: str, owner: str) -> ColumnElement[bool]:
-    return and_(threads.c.id == thread_id, threads.c.owner == owner)
+def live_owner(row: Any) -> str | None:
+    """Return a lease's owner if its heartbeat is fresh and its process is not known to be dead."""
+    if not row.owner or time.time() - row.heartbeat >= LEASE_SECONDS:
+        return None
+    owner = Owner.parse(row.owner)
+    return None if owner and owner.died() else str(row.owner)
+
+
+def _holder(connection: Connection, thread_id: str) -> str | None:
+    query = select(threads.c.owner, threads.c.heartbeat).where(threads.c.id == thread_id).with_for_update()
+    row = connection.execute(query).one_or_none()
+    return live_owner(row) if row else None
+
+
+def _with_run() -> Select[Any]:
+    """Select threads with their first unfinished run, else their newest run."""
+    own = runs.alias()
+    of_thread = own.c.thread_id == threads.c.id
+    unfinished = and_(of_thread, own.c.status.in_(UNFINISHED))
+    first = select(func.min(own.c.number)).where(unfinished).scalar_subquery()
+    newest = select(func.max(own.c.number)).where(of_thread).scalar_subquery()
+    return (
+        select(threads, runs.c.input, runs.c.status, runs.c.branch)
+        .select_from(threads)
+        .outerjoin(runs, runs.c.number == func.coalesce(first, newest))
+    )

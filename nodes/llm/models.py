@@ -17,10 +17,10 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from memory.records.budget import BudgetSpent, Estimate, Limits, Sums
-from memory.records.completions import Completions, Grant, Key
+from memory.records.budget import BudgetLimits, BudgetSpent, Estimate, Sums
+from memory.records.completions import CallKey, Completions, Grant
 from memory.records.notes import Notes
-from nodes.events import BudgetUpdated, ErrorReported, Retried
+from nodes.events import BudgetUpdated, ErrorReported, Event, Retried
 from nodes.llm.cassette import record
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.prices import Price
@@ -57,7 +57,7 @@ class Reply:
 
 @asynccontextmanager
 async def open_models(
-    settings: ModelSettings, completions: Completions, notes: Notes | None = None
+    settings: ModelSettings, completions: Completions, notes: Notes[Event] | None = None
 ) -> AsyncIterator["Models"]:
     """Open the models of the settings' mode, and close their connections at the end."""
     provider = provider_of(settings)
@@ -71,10 +71,10 @@ async def open_models(
 class _Request:
     """The parts of a call that all its attempts share."""
 
-    key: Key
+    key: CallKey
     agent: Agent
     prompt: Prompt
-    limits: Limits
+    limits: BudgetLimits
     publish: Publish
 
 
@@ -82,7 +82,11 @@ class Models:
     """Models of a provider. Each call is looked up, reserved, sent and settled, in this order."""
 
     def __init__(
-        self, settings: ModelSettings, completions: Completions, provider: Provider, notes: Notes | None
+        self,
+        settings: ModelSettings,
+        completions: Completions,
+        provider: Provider,
+        notes: Notes[Event] | None,
     ) -> None:
         self._settings = settings
         self._notes = notes
@@ -106,7 +110,7 @@ class Models:
         """Return the user's notes for a call. A repeated call gets the same ones."""
         if self._notes is None:
             return []
-        return await self._notes.notes_for(call.run, call.agent, call.step, call.ordinal)
+        return await self._notes.for_call(call.run, call.agent, call.step, call.ordinal)
 
     async def complete(
         self, call: Call, messages: Sequence[BaseMessage], options: Options, publish: Publish
@@ -116,12 +120,12 @@ class Models:
         Raises BudgetSpent, and ModelError once all retries and the fallback have failed.
         """
         prompt = Prompt(messages)
-        key = Key(call.run, call.agent, call.step, call.ordinal, prompt.hash)
+        key = CallKey(call.run, call.agent, call.step, call.ordinal, prompt.hash)
         if stored := await self._completions.lookup(key):
             reply = Reply(**{**vars(stored), "cost_usd": 0.0}, cached=True)
             _publish_usage(publish, call.agent, reply, await self._completions.sums(call.run))
             return reply
-        limits = Limits(options.max_cost_usd, options.max_tokens, options.max_run_seconds)
+        limits = BudgetLimits(options.max_cost_usd, options.max_tokens, options.max_run_seconds)
         request = _Request(key, call.agent, prompt, limits, publish)
         chosen, fallback = self._settings.model_of(call.agent), self._settings.fallback
         try:

@@ -11,7 +11,7 @@ import httpx
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
-from memory.records.completions import Key
+from memory.records.completions import CallKey
 from nodes.llm.cassette import Cassette, CassetteError, ReplayModel
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.prices import FREE, Price, price_of
@@ -39,7 +39,7 @@ class Provider(ABC):
         self._settings = settings
 
     @abstractmethod
-    async def model(self, name: str, key: Key) -> PricedModel:
+    async def model(self, name: str, key: CallKey) -> PricedModel:
         """Return the chat model for one call. Raises ModelError if there is none."""
 
     def limit(self, tokens: int) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class _LibraryProvider(Provider):
         self._chats: dict[str, BaseChatModel] = {}
         self._building = asyncio.Lock()
 
-    async def model(self, name: str, key: Key) -> PricedModel:
+    async def model(self, name: str, key: CallKey) -> PricedModel:
         async with self._building:
             if name not in self._chats:  # in a thread, because the first build imports the client library
                 self._chats[name] = await asyncio.to_thread(self._build, name)
@@ -214,7 +214,7 @@ class CassetteProvider(Provider):
 
     _cassette: Cassette | None = None
 
-    async def model(self, name: str, key: Key) -> PricedModel:
+    async def model(self, name: str, key: CallKey) -> PricedModel:
         cassette = await self._loaded()
         exchange = cassette.find(key.agent, key.step, key.ordinal, key.prompt_hash)
         call = f"{key.agent}'s call {key.ordinal} of step {key.step or '-'}"

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from graph.errors import AnsweredApproval, InputError, RunnerError, UnknownApproval, UnknownThread
-from memory.records.journal import JournalError, ThreadBusy
+from memory.records.database import JournalError
+from memory.records.threads import ThreadBusy
 from nodes.check import NoSuite
 from nodes.llm.model_settings import ModelError
 from sandbox.base import SandboxError

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from graph.settings import Settings
 from graph.supervisor import Supervisor
-from memory.records.journal import RunRow
+from memory.records.runs import RunRow
 from nodes.state import ContextFile, Input, Options
 from server.api.problems import Problem
 from server.api.repositories import checked, scratch
@@ -95,7 +95,7 @@ async def begin(supervisor: Supervisor, settings: Settings, body: TaskRequest | 
     repo, files = await place(supervisor, settings, thread_id, body.repo, files)
     options = body.options.model_dump(exclude_unset=True)
     given = Input(task=task, repo=repo, context_files=files, options=options, **wanted)  # type: ignore[typeddict-item]
-    after = (await supervisor.journal.ends([thread_id])).get(thread_id, 0)
+    after = (await supervisor.journal.events.ends([thread_id])).get(thread_id, 0)
     return Begun(await supervisor.submit(given, thread_id), after)
 
 
@@ -107,7 +107,7 @@ async def place(
     files: list[str | ContextFile],
 ) -> tuple[str, list[str | ContextFile]]:
     """Where the run works: where it says, where its thread does, else in a new scratch repository."""
-    thread = await supervisor.journal.thread(thread_id)
+    thread = await supervisor.journal.threads.get(thread_id)
     if repo:
         repo = await asyncio.to_thread(checked, settings, repo)
         if thread and thread.repo and thread.repo != repo:

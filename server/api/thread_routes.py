@@ -7,7 +7,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from graph.supervisor import Supervisor
-from memory.records.journal import RunRow, ThreadRow
+from memory.records.runs import RunRow
+from memory.records.threads import ThreadRow
 from nodes.events import EVENT, AnyEvent, ApprovalRequired, Event
 from server.api.dependencies import Configured, Supervised
 from server.api.problems import Problem, responses
@@ -102,7 +103,7 @@ class ForkRequest(BaseModel):
 @router.get("/api/threads", responses=responses())
 async def threads(supervisor: Supervised, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Thread]:
     """List threads, newest first."""
-    return [Thread.of(row) for row in (await supervisor.journal.threads())[:limit]]
+    return [Thread.of(row) for row in (await supervisor.journal.threads.all())[:limit]]
 
 
 @router.post("/api/threads", status_code=202, responses=responses(404, 409, 501))
@@ -201,7 +202,7 @@ async def diff(thread_id: Id, supervisor: Supervised) -> Response:
 
 async def known(supervisor: Supervisor, thread_id: str) -> ThreadRow:
     """The thread; a Problem where there is none."""
-    row = await supervisor.journal.thread(thread_id)
+    row = await supervisor.journal.threads.get(thread_id)
     if row is None:
         raise Problem(404, "Unknown thread", f"there is no thread {thread_id}; GET /api/threads lists them")
     return row

@@ -12,13 +12,15 @@ import pygit2
 from rich.table import Table
 from rich.text import Text
 
-from graph.component_settings import index_settings
+from graph.component_settings import index_settings, open_journal
 from graph.resources import open_resources
 from graph.settings import Settings
 from memory.embeddings import choose
-from memory.records.journal import Journal, JournalError
+from memory.records.database import JournalError
+from memory.records.journal import Journal
 from memory.repo_index import IndexSettings
 from memory.vectors import Vectors, VectorsUnavailable
+from nodes.events import Event
 from nodes.llm.model_settings import ModelError
 from sandbox.backends import Diagnosis, diagnose
 from server.cli.exit_codes import ExitCode
@@ -73,7 +75,7 @@ async def look(settings: Settings, face: CliConsole) -> AsyncIterator[Finding]:
     for finding in sandboxes(settings.sandbox_backend, await diagnose(settings.home)):
         yield finding
     try:
-        journal = await Journal.open(settings.database, settings.secrets())
+        journal = await open_journal(settings)
     except JournalError as error:
         yield Finding("database", "missing", str(error))
         return
@@ -129,7 +131,7 @@ def _home(settings: Settings) -> Finding:
     )
 
 
-async def _models(settings: Settings, journal: Journal, face: CliConsole) -> Finding:
+async def _models(settings: Settings, journal: Journal[Event], face: CliConsole) -> Finding:
     mode = f"LLM_MODE={settings.llm_mode}"
     try:
         async with open_resources(settings, journal, face.say) as resources, asyncio.timeout(20):
@@ -143,7 +145,7 @@ async def _models(settings: Settings, journal: Journal, face: CliConsole) -> Fin
     return Finding("models", "found", f"{mode}: every agent's model can be asked")
 
 
-async def _memory(settings: Settings, journal: Journal) -> list[Finding]:
+async def _memory(settings: Settings, journal: Journal[Event]) -> list[Finding]:
     """Say what is remembered, what compares texts and why, and whether vectors can be kept."""
     if not settings.enable_memory:
         off = "switched off: runs neither search nor learn"

@@ -41,7 +41,7 @@ class Drive:
         """Go on with a thread's run; without answers, what waits is asked about or answered by `yes`."""
         progress = RunView.from_events(await self.runner.events(thread))
         progress.thread = thread
-        run = await self.runner.journal.last_run(thread)
+        run = await self.runner.journal.runs.current(thread)
         options = Options.model_validate(run.input.get("options") or {}) if run else Options()
         pending = await self.runner.pending(thread)
         if pending and not answers:

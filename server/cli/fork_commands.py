@@ -34,7 +34,7 @@ async def forked(settings: Settings, face: CliConsole, thread: str, at: str | No
     async with Runner.open(settings, face.say) as runner:
         checkpoint = _named(await _history(runner, thread), at) if at else None
         new = await fork(runner, thread, checkpoint)
-        waits = await runner.journal.current_run(new)
+        waits = await runner.journal.runs.current(new)
     face.write(new)
     how = f"autocode resume {new}" if waits else f'autocode run "TASK" --thread {new}'
     face.say(f"Forked. Its calls and its budget are its own. Go on with: {how}")

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from rich.table import Table
 
 from graph.resources import open_memory
 from graph.settings import Settings
-from memory.records.episodes import Episode
-from memory.records.journal import Journal
+from memory.records.database import Database
+from memory.records.episodes import Episode, Episodes
 from memory.search.recollection import Recollection
 from server.cli.exit_codes import ExitCode, UsageError
 from server.cli.views.console import CliConsole
@@ -72,14 +72,13 @@ async def forget(settings: Settings, face: CliConsole, ids: Sequence[str], all: 
 @asynccontextmanager
 async def _memory(settings: Settings, face: CliConsole) -> AsyncIterator[Recollection]:
     """Open memory, also where runs have it switched off."""
-    journal = await Journal.open(settings.database, settings.secrets())
-    try:
-        on = settings.model_copy(update={"enable_memory": True})
-        async with open_memory(on, journal, face.say, delay=0) as memory:
-            if memory is not None:
-                yield memory
-    finally:
-        await journal.aclose()
+    on = settings.model_copy(update={"enable_memory": True})
+    async with (
+        aclosing(await Database.open(settings.database)) as database,
+        open_memory(on, Episodes(database, settings.secrets()), face.say, delay=0) as memory,
+    ):
+        if memory is not None:
+            yield memory
 
 
 def _plain(episode: Episode) -> dict[str, object]:

@@ -74,7 +74,7 @@ async def go_on(settings: Settings, face: CliConsole, thread: str, replies: Repl
     if replies.reason and not replies.reject:
         raise UsageError("--reason says why something is refused; name it with --reject ID")
     async with Runner.open(settings, face.say) as runner:
-        if await runner.journal.last_run(thread) is None:
+        if await runner.journal.runs.current(thread) is None:
             raise UsageError(f"there is no thread {one_line(thread)}; `autocode threads` lists them")
         pending = await runner.pending(thread)
         answers = approvals.answers_from_flags(
@@ -86,7 +86,7 @@ async def go_on(settings: Settings, face: CliConsole, thread: str, replies: Repl
 async def cancel(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
     """End the run of a thread that nobody runs just now, or that somebody does after all."""
     async with Runner.open(settings, face.say) as runner:
-        if await runner.journal.last_run(thread) is None:
+        if await runner.journal.runs.current(thread) is None:
             raise UsageError(f"there is no thread {one_line(thread)}; `autocode threads` lists them")
         if not await runner.cancel(thread):
             raise UsageError(f"thread {one_line(thread)} has no run to cancel; its last one has ended")

@@ -2,17 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing
 
 from rich.table import Table
 from rich.text import Text
 
+from graph.component_settings import open_journal
 from graph.notes import note
-from graph.runner import FINAL, Runner
+from graph.runner import Runner
 from graph.settings import Settings
-from memory.records.journal import Journal, ThreadRow
-from nodes.events import EVENT, Event
+from memory.records.journal import Journal
+from memory.records.threads import ThreadRow
+from nodes.events import Event
 from server.cli.exit_codes import ExitCode, SetupError, UsageError
 from server.cli.views import approval_prompts as approvals
 from server.cli.views.console import CliConsole
@@ -42,8 +43,8 @@ async def listing(settings: Settings, face: CliConsole, prune: float | None = No
         async with Runner.open(settings, face.say) as runner:
             gone = await runner.prune(prune)
         face.say(f"{pluralize(len(gone), 'thread')} forgotten; the branches are still there.")
-    async with _journal(settings) as journal:
-        rows = await journal.threads()
+    async with aclosing(await open_journal(settings)) as journal:
+        rows = await journal.threads.all()
     if face.json:
         shown = ("id", "task", "status", "repo", "branch")
         face.data(json.dumps([{name: getattr(row, name) for name in shown} for row in rows]) + "\n")
@@ -56,9 +57,9 @@ async def listing(settings: Settings, face: CliConsole, prune: float | None = No
 
 async def show(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
     """Show the newest run of a thread from its log."""
-    async with _journal(settings) as journal:
+    async with aclosing(await open_journal(settings)) as journal:
         row = await _thread(journal, thread)
-        progress = RunView.from_events(await _events(journal, thread))
+        progress = RunView.from_events(await journal.events.read(thread))
     face.print(
         Text(f"{row.id}  {sanitize(progress.task).strip()}", style="bold"), Text(row.repo, style="dim")
     )
@@ -80,7 +81,7 @@ async def show(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
 
 async def diff(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
     """Print the change of a thread's newest result."""
-    async with _journal(settings) as journal:
+    async with aclosing(await open_journal(settings)) as journal:
         result = await Result.of(journal, thread)
     text = await result.diff()
     if face.out.is_terminal:
@@ -92,7 +93,7 @@ async def diff(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
 
 async def apply(settings: Settings, face: CliConsole, thread: str, yes: bool, unverified: bool) -> ExitCode:
     """Bring a result into the checkout, after showing it; one without proof only when that was asked for."""
-    async with _journal(settings) as journal:
+    async with aclosing(await open_journal(settings)) as journal:
         result = await Result.of(journal, thread)
     if not result.verified and not unverified:
         face.say(f"{result.branch} is not verified as it stands; nothing was applied (--unverified insists)")
@@ -114,21 +115,21 @@ async def apply(settings: Settings, face: CliConsole, thread: str, yes: bool, un
 
 async def stopped(settings: Settings, face: CliConsole, thread: str) -> bool:
     """Have a live owner of the thread stop, without the weight of the runner; False when there is none."""
-    async with _journal(settings) as journal:
+    async with aclosing(await open_journal(settings)) as journal:
         await _thread(journal, thread)
-        if not await journal.ask_cancel(thread):
+        if not await journal.threads.request_cancel(thread):
             return False
         row = await _let_go(journal, thread)
     if row.owner:
         who = f"process {one_line(row.owner)} was asked to stop, and has not within {STOP_SECONDS} s"
         raise SetupError(f"{who}; end that process: the run is resumable as after a crash")
     ended = "Cancelled." if row.status == "cancelled" else f"It ended by itself: {one_line(row.status)}."
-    then = f"autocode show {thread}" if row.status in FINAL else f"autocode resume {thread}"
+    then = f"autocode resume {thread}" if row.resumable else f"autocode show {thread}"
     face.say(f"{ended} Go on with: {then}")
     return True
 
 
-async def _let_go(journal: Journal, thread: str) -> ThreadRow:
+async def _let_go(journal: Journal[Event], thread: str) -> ThreadRow:
     """The thread once its owner has let it go, or when that takes too long."""
     for _ in range(int(STOP_SECONDS / LOOK_SECONDS)):
         row = await _thread(journal, thread)
@@ -140,7 +141,7 @@ async def _let_go(journal: Journal, thread: str) -> ThreadRow:
 
 async def noted(settings: Settings, face: CliConsole, thread: str, text: str) -> ExitCode:
     """Write a note to a thread's run, without the weight of the runner."""
-    async with _journal(settings) as journal:
+    async with aclosing(await open_journal(settings)) as journal:
         await note(journal, thread, text)
     face.say("Noted; the next agent sees it.")
     return ExitCode.VERIFIED
@@ -153,24 +154,11 @@ def _agreed(face: CliConsole, question: str) -> bool:
         return False
 
 
-@asynccontextmanager
-async def _journal(settings: Settings) -> AsyncIterator[Journal]:
-    journal = await Journal.open(settings.database, settings.secrets())
-    try:
-        yield journal
-    finally:
-        await journal.aclose()
-
-
-async def _thread(journal: Journal, thread: str) -> ThreadRow:
-    row = await journal.thread(thread)
+async def _thread(journal: Journal[Event], thread: str) -> ThreadRow:
+    row = await journal.threads.get(thread)
     if row is None:
         raise UsageError(f"there is no thread {one_line(thread)}; `autocode threads` lists them")
     return row
-
-
-async def _events(journal: Journal, thread: str) -> list[Event]:
-    return [EVENT.validate_python(vars(record)) for record in await journal.records(thread)]
 
 
 def _table(rows: list[ThreadRow]) -> Table:

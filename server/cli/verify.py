@@ -1,14 +1,15 @@
 """The command verify: runs a delivered commit's proof again, and says whether it holds."""
 
 import asyncio
+from contextlib import aclosing
 from pathlib import Path
 
 from pydantic import ValidationError
 from rich.text import Text
 
+from graph.component_settings import open_journal
 from graph.resources import open_resources
 from graph.settings import Settings
-from memory.records.journal import Journal
 from nodes.check import compare, prove
 from nodes.proof import Proof
 from sandbox.base import Limits
@@ -63,23 +64,22 @@ async def _prove(
     settings: Settings, face: CliConsole, workspace: Workspace, recorded: Proof, commit: str
 ) -> Proof:
     """Run the proof's checks on the commit itself, beside the base that the proof names."""
-    journal = await Journal.open(settings.database, settings.secrets())
-    try:
-        async with open_resources(settings, journal, face.say) as resources:
-            return await prove(
-                workspace,
-                await resources.sandbox(),
-                recorded.base,
-                commit,
-                limits=Limits(seconds=settings.sandbox_timeout),
-                cache=journal,
-                notify=lambda type, data: (
-                    face.say(f"sandbox: {data['what']}") if type == "sandbox.started" else None
-                ),
-                untestable=recorded.untestable,
-            )
-    finally:
-        await journal.aclose()
+    async with (
+        aclosing(await open_journal(settings)) as journal,
+        open_resources(settings, journal, face.say) as resources,
+    ):
+        return await prove(
+            workspace,
+            await resources.sandbox(),
+            recorded.base,
+            commit,
+            limits=Limits(seconds=settings.sandbox_timeout),
+            cache=journal.checks,
+            notify=lambda type, data: (
+                face.say(f"sandbox: {data['what']}") if type == "sandbox.started" else None
+            ),
+            untestable=recorded.untestable,
+        )
 
 
 def _foreign(workspace: Workspace, recorded: Proof, commit: str) -> list[str]:

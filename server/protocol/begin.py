@@ -25,12 +25,12 @@ async def begin(supervisor: Supervisor, settings: Settings, body: RunBody, threa
     known(body.assistant_id)
     modes = checked_modes(body.stream_mode)
     journal = supervisor.journal
-    thread = await journal.thread(thread_id) if thread_id else None
+    thread = await journal.threads.get(thread_id) if thread_id else None
     if thread_id and thread is None and body.if_not_exists == "reject":
         raise no_thread(thread_id)
     thread_id = thread_id or str(uuid4())
     await check_newest(supervisor, thread_id, body.wanted_checkpoint)
-    after = (await journal.ends([thread_id])).get(thread_id, 0)
+    after = (await journal.events.ends([thread_id])).get(thread_id, 0)
     if body.command and body.command.resume is not None:
         answers = await _answers(supervisor, thread_id, body.command.resume)
         return Begun(await supervisor.resume(thread_id, answers), after)

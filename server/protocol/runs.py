@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from graph.supervisor import Supervisor
-from memory.records.journal import RunRow
+from memory.records.runs import RunRow
 from nodes.events import ErrorReported
 from server.api.dependencies import Configured, Supervised
 from server.api.problems import Problem, responses
@@ -54,7 +54,7 @@ def headers(run: RunRow, what: str = "", query: str = "") -> dict[str, str]:
 
 async def find(supervisor: Supervisor, thread_id: str, run_id: str) -> RunRow:
     """The thread's run; 404 when it is not there."""
-    run = await supervisor.journal.run(run_id)
+    run = await supervisor.journal.runs.get(run_id)
     if run is None or run.thread_id != thread_id:
         raise Problem(404, "No such run", f"there is no run {run_id} on thread {thread_id}")
     return run
@@ -111,13 +111,13 @@ async def listing(
 ) -> list[dict[str, Any]]:
     """List the thread's runs, newest first."""
     journal = supervisor.journal
-    if await journal.thread(thread_id) is None:
+    if await journal.threads.get(thread_id) is None:
         raise no_thread(thread_id)
     if status is not None and not ours(status, RUN):
         raise Problem(
             422, "Invalid request", f"there is no run status {status}; there are {set(RUN.values())}"
         )
-    found = await journal.runs(thread_id, limit=limit + offset if status is None else 1000)
+    found = await journal.runs.of_thread(thread_id, limit=limit + offset if status is None else 1000)
     shown = [run_json(run) for run in found if status is None or RUN[run.status] == status]
     page = shown[offset : offset + limit]
     return [{key: value for key, value in one.items() if not select or key in select} for one in page]
@@ -171,7 +171,7 @@ async def cancel_several(body: CancelMany, supervisor: Supervised, action: Actio
 async def delete(thread_id: str, run_id: str, supervisor: Supervised) -> Response:
     """Take an ended run off its thread's list; what it did stays in the log, the state and its branch."""
     await find(supervisor, thread_id, run_id)
-    if not await supervisor.journal.forget_run(run_id):
+    if not await supervisor.journal.runs.delete(run_id):
         raise Problem(409, "Run unfinished", f"run {run_id} has not ended; cancel it first")
     return Response(status_code=204)
 

@@ -13,7 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from graph.settings import Settings
 from graph.supervisor import Supervisor
-from memory.records.journal import RunRow
+from memory.records.runs import RunRow
 from nodes.events import Event
 from server.api.dependencies import Configured, Supervised
 from server.api.problems import Problem, responses
@@ -100,7 +100,7 @@ async def join_stream_alone(
     cancel_on_disconnect: bool = False,
 ) -> EventSourceResponse:
     """Stream a run whose thread the reader does not know."""
-    run = await supervisor.journal.run(run_id)
+    run = await supervisor.journal.runs.get(run_id)
     if run is None:
         raise Problem(404, "No such run", f"there is no run {run_id}")
     return _join(supervisor, settings, states, run, stream_mode, last_event_id, cancel_on_disconnect)

@@ -7,9 +7,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Header, Query, Response
 
 from graph.supervisor import Supervisor
-from memory.records.journal import ThreadRow
-from memory.records.rows import UNFINISHED
-from memory.records.threads import Order
+from memory.records.threads import Order, ThreadRow
 from server.api.dependencies import Supervised
 from server.api.problems import Problem, responses
 from server.protocol.begin import check_newest, no_thread
@@ -44,7 +42,7 @@ Selected = Annotated[list[str] | None, Query()]
 async def create(body: ThreadCreate, supervisor: Supervised) -> dict[str, Any]:
     """Create a thread."""
     journal, thread_id = supervisor.journal, body.thread_id or str(uuid4())
-    made = await journal.create_thread(thread_id, _labels(body.metadata))
+    made = await journal.threads.create(thread_id, _labels(body.metadata))
     if not made and body.if_exists != "do_nothing":
         raise Problem(409, "Thread exists", f"there is a thread {thread_id} already; choose another id")
     return await _thread(supervisor, thread_id)
@@ -75,7 +73,7 @@ async def patch(
     thread_id: str, body: ThreadPatch, supervisor: Supervised, prefer: Annotated[str, Header()] = ""
 ) -> dict[str, Any] | Response:
     """Merge metadata into a thread's."""
-    if not await supervisor.journal.label(thread_id, _labels(body.metadata)):
+    if not await supervisor.journal.threads.label(thread_id, _labels(body.metadata)):
         raise no_thread(thread_id)
     return Response(status_code=204) if prefer == "return=minimal" else await _thread(supervisor, thread_id)
 
@@ -84,8 +82,8 @@ async def patch(
 async def delete(thread_id: str, supervisor: Supervised) -> Response:
     """Stop a thread's runs and forget it; its delivered branches stay."""
     await _row(supervisor, thread_id)
-    for run in reversed(await supervisor.journal.runs(thread_id)):
-        if run.status in UNFINISHED:
+    for run in reversed(await supervisor.journal.runs.of_thread(thread_id)):
+        if run.unfinished:
             await supervisor.cancel(thread_id, run.id)
     await supervisor.delete(thread_id)
     return Response(status_code=204)
@@ -97,9 +95,9 @@ async def copy(thread_id: str, supervisor: Supervised) -> dict[str, Any]:
     row, new = await _row(supervisor, thread_id), str(uuid4())
     if (await supervisor.state(thread_id)).created_at:
         new = await supervisor.fork(thread_id)
-        await supervisor.journal.label(new, row.metadata)
+        await supervisor.journal.threads.label(new, row.metadata)
     else:
-        await supervisor.journal.create_thread(new, row.metadata, row.repo)
+        await supervisor.journal.threads.create(new, row.metadata, row.repo)
     return await _thread(supervisor, new)
 
 
@@ -175,7 +173,7 @@ def _place(checkpoint: Checkpoint) -> str | None:
 
 
 async def _row(supervisor: Supervisor, thread_id: str) -> ThreadRow:
-    row = await supervisor.journal.thread(thread_id)
+    row = await supervisor.journal.threads.get(thread_id)
     if row is None:
         raise no_thread(thread_id)
     return row
@@ -184,13 +182,13 @@ async def _row(supervisor: Supervisor, thread_id: str) -> ThreadRow:
 async def _found(supervisor: Supervisor, body: ThreadSearch) -> list[ThreadRow]:
     journal = supervisor.journal
     if body.ids is not None:
-        rows = [await journal.thread(thread_id) for thread_id in body.ids[:1000]]
+        rows = [await journal.threads.get(thread_id) for thread_id in body.ids[:1000]]
         status = ours(body.status, THREAD) if body.status else tuple(THREAD)
         wanted = (body.metadata or {}).items()
         found = [row for row in rows if row and row.status in status]
         found = [row for row in found if all(row.metadata.get(k) == v for k, v in wanted)]
         return found[body.offset : body.offset + body.limit]
-    return await journal.search_threads(
+    return await journal.threads.search(
         body.metadata,
         ours(body.status, THREAD) if body.status else (),
         body.limit,
