@@ -35,7 +35,7 @@ DEAD_READER_MILLISECONDS = 60_000
 async def serve(settings: Settings, console: CliConsole) -> ExitCode:
     """Serve until SIGTERM or Ctrl-C. Raises UsageError if that is unsafe, SetupError for a taken port."""
     check_exposure(settings)
-    app = create_app(settings, say=console.say)
+    app = create_app(settings, say=console.notify)
     config = uvicorn.Config(
         app,
         lifespan="off",  # the supervisor must open before the port is announced
@@ -136,7 +136,7 @@ def _stop(server: _Server, console: CliConsole) -> None:
     """Stop the server. Exit at once if it is stopping already."""
     if server.should_exit:
         exit_now()
-    console.say("Stopping. Unfinished runs continue when the server starts again.")
+    console.notify("Stopping. Unfinished runs continue when the server starts again.")
     server.handle_exit(0, None)
     last = threading.Timer(EXIT_SECONDS, os._exit, (ExitCode.VERIFIED,))
     last.daemon = True

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from gitrepo import GitRepo
@@ -16,7 +17,7 @@ from runs import Bench, script
 from story import PENDING, PLAN, PROOF, Story, episode, verified, waiting
 from typer.testing import CliRunner, Result
 
-from graph.runner import RunnerError
+from graph.errors import RunnerError, UnknownThread
 from memory.records.budget import BudgetSpent
 from memory.records.database import Database, JournalError
 from memory.records.episodes import Episodes
@@ -29,7 +30,7 @@ from nodes.llm.model_settings import ModelError
 from nodes.publish import Draft
 from sandbox.base import SandboxError
 from server.cli.app import app
-from server.cli.exit_codes import ERRORS, ExitCode, SetupError, UsageError, exit_code_of
+from server.cli.exit_codes import ERRORS, STATUSES, SetupError, UsageError, exit_code_of
 from server.cli.task_commands import context_of
 from server.cli.views import approval_prompts as approvals
 from tools.workspace import Workspace, WorkspaceError
@@ -138,24 +139,44 @@ def test_every_command_has_help_and_the_exit_codes_are_told() -> None:
     assert "3 waiting for an approval" in shown
 
 
-def test_every_error_of_ours_has_its_code_and_any_other_is_internal() -> None:
-    ours = (
-        UsageError,
-        RunnerError,
-        WorkspaceError,
-        ThreadBusy,
-        BudgetSpent,
-        JournalError,
-        RepoIndexError,
-        ModelError,
-        NoSuite,
-        SandboxError,
-        SetupError,
-    )
-    codes = [exit_code_of(kind.__new__(kind)) for kind in ours]
-    assert codes == [2, 2, 2, 2, 4, 5, 5, 5, 5, 5, 5]
-    assert len(ours) == len(ERRORS)
-    assert exit_code_of(ZeroDivisionError()) is ExitCode.INTERNAL
+CODES: dict[type[Exception], int] = {
+    UsageError: 2,
+    RunnerError: 2,
+    WorkspaceError: 2,
+    ThreadBusy: 2,
+    BudgetSpent: 4,
+    JournalError: 5,
+    RepoIndexError: 5,
+    ModelError: 5,
+    NoSuite: 5,
+    SandboxError: 5,
+    SetupError: 5,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [*CODES.items(), (UnknownThread, 2), (ZeroDivisionError, 6), (OSError, 6), (KeyError, 6)],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_every_error_of_ours_has_its_code_and_any_other_is_internal(kind: type[Exception], code: int) -> None:
+    assert exit_code_of(kind.__new__(kind)) == code
+
+
+def test_the_table_of_exit_codes_names_only_errors_that_exist() -> None:
+    assert {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in CODES} == set(ERRORS)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("verified", 0), ("unverified", 1), ("cancelled", 1), ("waiting", 3), ("budget", 4), ("failed", 6)],
+)
+def test_every_status_of_a_run_has_its_code(status: str, code: int) -> None:
+    assert STATUSES[status] == code
+
+
+def test_the_statuses_with_a_code_are_those_of_the_event() -> None:
+    assert set(STATUSES) == set(get_args(RunFinished.model_fields["status"].annotation))
 
 
 @pytest.mark.parametrize(

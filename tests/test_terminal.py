@@ -9,7 +9,16 @@ from story import PLAN, PROOF, USAGE, Story, verified, waiting
 
 from nodes.events import Event
 from nodes.state import Options
-from server.cli.views.format import first_line, format_duration, format_price, one_line, sanitize
+from server.cli.views.format import (
+    first_line,
+    format_change,
+    format_duration,
+    format_price,
+    one_line,
+    pluralize,
+    sanitize,
+    timestamp,
+)
 from server.cli.views.plain_output import JsonLines, PlainLines
 from server.cli.views.run_view import RunView
 from server.cli.views.summary import print_summary, render_diff
@@ -156,7 +165,7 @@ def test_what_was_recalled_is_a_line_and_says_how_far_the_index_was() -> None:
         index={"engine": "text", "embedded": 0.0, "note": "", "ready": True},
     )  # fmt: skip
     view.show(nothing)
-    assert lines[-1].endswith("recall    nothing (by words alone)")
+    assert lines[-1].endswith("recall    nothing (full text only)")
     assert not any("recall" in said for said in printed([story.begin(), begun, nothing, done]))
 
 
@@ -241,9 +250,9 @@ def test_a_stopped_run_goes_on_where_it_stopped() -> None:
     progress = RunView.from_events(
         [story.begin(), *story.plan(), *story.stream({"s1": "x"}), story.end("cancelled")]
     )
-    assert [row.look for row in progress.rows] == ["done", "stopped", "planned", "planned"]
+    assert [row.state for row in progress.rows] == ["done", "stopped", "planned", "planned"]
     progress.apply(story.begin(resumed=True))
-    assert [row.look for row in progress.rows] == ["done", "planned", "planned", "planned"]
+    assert [row.state for row in progress.rows] == ["done", "planned", "planned", "planned"]
     assert progress.finished is None
 
 
@@ -321,7 +330,7 @@ def test_text_from_models_and_repositories_can_neither_steer_the_terminal_nor_ma
         for event in events:
             view.show(event)
             view.tick(0)
-    print_summary(console, view.progress)
+    print_summary(console, view.run)
     console.print(render_diff(f"--- a/x\n+++ b/x\n@@ -1 +1 @@\n+{HOSTILE}\n", "t"))
     ours = re.compile(r"\x1b\[(\?25[lh]|\d*A|2K|1A|\d*[mG])|\r(?=\x1b\[2K|\x1b\[1A|\Z|\x1b\[\?25)|(?<=\n)\r")
     shown = ours.sub("", file.getvalue())
@@ -391,20 +400,38 @@ def test_a_long_diff_is_cut_and_says_where_the_rest_is() -> None:
     assert "700 more lines: autocode diff abc" in file.getvalue()
 
 
-def test_values_read_well() -> None:
-    assert [format_duration(s) for s in (0.04, 59.94, 65, 3723)] == ["0.0s", "59.9s", "1:05", "1:02:03"]
-    assert [format_price(c) for c in (0, 0.5, 0.0012, 3.456, None)] == [
-        "$0.00",
-        "$0.50",
-        "$0.0012",
-        "$3.46",
-        "unknown",
-    ]
-    assert first_line("\n\n  hello\tthere \nmore") == "hello there"
-    assert first_line("x" * 200, 10) == "x" * 9 + "…"
-    assert one_line("a\r\nb\x1b[31mc") == "a bc"
-    assert sanitize("\x1b]8;;http://x\x07y") == "␛]8;;http://x␇y"
-    assert sanitize("a\u202eb\u200b") == "a<U+202E>b<U+200B>"
+@pytest.mark.parametrize(
+    ("formatted", "expected"),
+    [
+        (format_duration(-1), "0.0s"),
+        (format_duration(0.04), "0.0s"),
+        (format_duration(59.94), "59.9s"),
+        (format_duration(60), "1:00"),
+        (format_duration(65), "1:05"),
+        (format_duration(3723), "1:02:03"),
+        (format_price(0), "$0.00"),
+        (format_price(0.5), "$0.50"),
+        (format_price(0.0012), "$0.0012"),
+        (format_price(3.456), "$3.46"),
+        (format_price(None), "unknown"),
+        (pluralize(0, "step"), "0 steps"),
+        (pluralize(1, "step"), "1 step"),
+        (pluralize(1200, "step"), "1,200 steps"),
+        (pluralize(2, "retry", "retries"), "2 retries"),
+        (format_change(12, 3), "+12 -3"),
+        (first_line("\n\n  hello\tthere \nmore"), "hello there"),
+        (first_line("x" * 200, 10), "x" * 9 + "…"),
+        (first_line(" \n\t"), ""),
+        (one_line("a\r\nb\x1b[31mc"), "a bc"),
+        (sanitize("kept\tand\nkept"), "kept\tand\nkept"),
+        (sanitize("\x1b]8;;http://x\x07y"), "␛]8;;http://x␇y"),
+        (sanitize("a\u202eb\u200b"), "a<U+202E>b<U+200B>"),
+        (sanitize("\x7f\x9b"), "\u2421<U+009B>"),
+        (timestamp("1970-01-01T00:01:00.500Z"), 60.5),
+    ],
+)
+def test_values_read_well(formatted: object, expected: object) -> None:
+    assert formatted == expected
 
 
 def test_plain_lines_tell_the_whole_plan() -> None:

@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: commands, what they print, and their exit codes."""

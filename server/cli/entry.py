@@ -1,4 +1,4 @@
-"""The outermost edge of every command: settings in, exit code out, every error in one line with its cure."""
+"""The entry of every command: it loads the settings, runs the command and turns errors into exit codes."""
 
 import asyncio
 import os
@@ -7,74 +7,90 @@ import traceback
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+import typer
 
-from graph.settings import Settings
 from server.cli.exit_codes import ExitCode, UsageError, exit_code_of
-from server.cli.views.console import CliConsole
+from server.cli.signals import exit_now, on_stop
 from server.cli.views.format import one_line
 
+if TYPE_CHECKING:
+    from graph.settings import Settings
+    from server.cli.views.console import CliConsole
 
-def enter(
-    body: Callable[[Settings, CliConsole], Coroutine[Any, Any, int]],
-    env_file: Path | None,
-    json: bool,
-) -> int:
-    """Run a command's body; nothing it raises comes out but as an exit code and a message."""
-    face, settings = CliConsole.open(json), None
+CommandBody = Callable[["Settings", "CliConsole"], Coroutine[Any, Any, int]]
+
+
+def run_command(body: CommandBody, env_file: Path | None, json: bool = False) -> None:
+    """Run a command and exit with its code. Exceptions become a message and an exit code."""
+    # Ctrl-C may come while the slow imports run, where a traceback would be all that the user sees.
+    with on_stop(exit_now):
+        raise typer.Exit(_run(body, env_file, json))
+
+
+def _run(body: CommandBody, env_file: Path | None, json: bool) -> int:
+    from server.cli.views.console import CliConsole
+
+    console, settings = CliConsole.open(json), None
     try:
-        settings = _settings(env_file)
-        return asyncio.run(body(settings, face))
+        settings = _load_settings(env_file)
+        return asyncio.run(body(settings, console))
     except BrokenPipeError:
+        # The reader (`| head`) is gone. Python flushes stdout at exit and would complain about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.UNVERIFIED
     except Exception as error:
-        return _failed(error, face, settings)
+        return _report(error, console, settings)
 
 
-def _settings(env_file: Path | None) -> Settings:
-    """Read the settings; a wrong one is named with what is wrong about it, never with its value."""
+def _load_settings(env_file: Path | None) -> "Settings":
+    """Load the settings. Messages name a wrong setting but never its value, which may be a key."""
+    from pydantic import ValidationError
+
+    from graph.settings import Settings
+    from nodes.validation import faults_of
+
     try:
         return Settings.load(env_file)
     except FileNotFoundError as error:
         raise UsageError(str(error)) from error
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False)
-        ]
-        raise UsageError("a setting is wrong: " + "; ".join(faults)) from error
+        # Fields are the lower-case names of the variables that users set.
+        pairs = (fault.partition(": ") for fault in faults_of(error))
+        faults = "; ".join(f"{name.upper()}: {reason}" for name, _, reason in pairs)
+        raise UsageError(f"invalid setting: {faults}") from error
     except (OSError, ValueError) as error:
-        raise UsageError(f"the settings cannot be read: {error}") from error
+        raise UsageError(f"cannot read the settings: {error}") from error
 
 
-def _failed(error: Exception, face: CliConsole, settings: Settings | None) -> ExitCode:
-    """Say what happened and what to do; the trace of what nobody foresaw goes to a log file."""
+def _report(error: Exception, console: "CliConsole", settings: "Settings | None") -> ExitCode:
+    """Print an error's message and notes. The traceback of an internal error goes to errors.log."""
     code = exit_code_of(error)
+    trace = "".join(traceback.format_exception(error))
+    message = str(error)
     if code is ExitCode.INTERNAL:
-        face.say(f"autocode: internal error: {type(error).__name__}: {one_line(str(error))}")
-    else:
-        face.say(f"autocode: {error}")
+        message = f"internal error: {type(error).__name__}: {one_line(message)}"
+    console.notify(f"autocode: {message}")
     for note in getattr(error, "__notes__", []):
-        face.say(note)
+        console.notify(note)
     if code is ExitCode.INTERNAL and settings:
-        face.say(_kept(error, settings))
+        console.notify(_log(trace, settings))
     if settings and settings.autocode_debug:
-        face.say("".join(traceback.format_exception(error)))
+        console.notify(trace)
     return code
 
 
-def _kept(error: Exception, settings: Settings) -> str:
-    """Append the trace, secrets masked, to a log that only its owner reads; say where it is."""
-    trace = "".join(traceback.format_exception(error))
+def _log(trace: str, settings: "Settings") -> str:
+    """Append a traceback to errors.log, with secrets masked. Return a hint to where it is."""
     for secret in settings.secrets():
         trace = trace.replace(secret, "***")
     log = settings.home / "errors.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Tracebacks may quote the user's code: only the owner may read the log, from its creation on.
         with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
             file.write(f"{datetime.now(UTC).isoformat()} {' '.join(sys.argv[1:2])}\n{trace}\n")
     except OSError:
-        return "(AUTOCODE_DEBUG=1 shows the trace)"
-    return f"details: {log}"
+        return "Set AUTOCODE_DEBUG=1 to see the traceback."
+    return f"Details are in {log}"

@@ -1,10 +1,10 @@
-"""Exit codes, and which errors lead to them: the one place where an exception becomes a status."""
+"""Exit codes of `autocode`, and the errors that lead to them."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What `autocode` leaves with; a stop by Ctrl-C counts as not verified."""
+    """Exit codes of every command. A run that Ctrl-C stops is UNVERIFIED."""
 
     VERIFIED = 0
     UNVERIFIED = 1
@@ -16,11 +16,11 @@ class ExitCode(IntEnum):
 
 
 class UsageError(Exception):
-    """What was typed cannot be done: what, and what can be typed instead."""
+    """The command cannot be carried out as typed. The message says what to type instead."""
 
 
 class SetupError(Exception):
-    """What this machine must be made ready for: what is in the way, and the cure."""
+    """The machine is not ready for the command. The message says what to do about it."""
 
 
 STATUSES = {
@@ -31,7 +31,9 @@ STATUSES = {
     "budget": ExitCode.BUDGET,
     "failed": ExitCode.INTERNAL,
 }
+"""Exit codes by the status of a finished run."""
 
+# Folder and name instead of the class: importing the classes here would make every `--help` slow.
 ERRORS = {
     "server.UsageError": ExitCode.USAGE,
     "server.SetupError": ExitCode.ENVIRONMENT,
@@ -45,10 +47,10 @@ ERRORS = {
     "nodes.NoSuite": ExitCode.ENVIRONMENT,
     "sandbox.SandboxError": ExitCode.ENVIRONMENT,
 }
-"""By folder and name, so that nothing heavy is imported to compare with."""
+"""Exit codes by top-level folder and class name of an error. Subclasses share the code of their base."""
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
-    """Return the code for an error; one that nobody foresaw is internal."""
+    """Return the exit code for an error. Errors that are not in `ERRORS` are internal."""
     names = (f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}" for kind in type(error).__mro__)
     return next((ERRORS[name] for name in names if name in ERRORS), ExitCode.INTERNAL)

@@ -35,12 +35,12 @@ class Drive:
     async def start(self, input: Input, thread: str | None = None) -> ExitCode:
         """Run a task on a new thread, or on from the last result of `thread`."""
         options = Options.model_validate(self._limits() | (input.get("options") or {}))
-        return await self._carry(self.runner.start(input, thread), RunView(thread=thread or ""), options)
+        return await self._carry(self.runner.start(input, thread), RunView(thread_id=thread or ""), options)
 
     async def resume(self, thread: str, answers: dict[str, approvals.ApprovalAnswer]) -> ExitCode:
         """Go on with a thread's run; without answers, what waits is asked about or answered by `yes`."""
         progress = RunView.from_events(await self.runner.events(thread))
-        progress.thread = thread
+        progress.thread_id = thread
         run = await self.runner.journal.runs.current(thread)
         options = Options.model_validate(run.input.get("options") or {}) if run else Options()
         pending = await self.runner.pending(thread)
@@ -58,15 +58,15 @@ class Drive:
             await self._watch(events, view)
             if progress.finished is None or progress.finished.status != "waiting":
                 return await self._conclude(progress)
-            pending = await self.runner.pending(progress.thread)
+            pending = await self.runner.pending(progress.thread_id)
             answers = self._answers(pending)
             if answers is None:
-                return self._park(progress.thread, pending)
-            events = self.runner.resume(progress.thread, answers)
+                return self._park(progress.thread_id, pending)
+            events = self.runner.resume(progress.thread_id, answers)
 
     async def _watch(self, events: AsyncIterator[Event], view: RunDisplay) -> None:
         """Show events until they end; Ctrl-C or SIGTERM ends them early, and the log tells the rest."""
-        progress, loop = view.progress, asyncio.get_running_loop()
+        progress, loop = view.run, asyncio.get_running_loop()
         seen = progress.last_seq
         with view:
             ticking = asyncio.create_task(_tick(view))
@@ -75,7 +75,7 @@ class Drive:
                 with on_stop(lambda: loop.call_soon_threadsafe(_end, reading, view)):
                     await asyncio.wait((reading,))
                 if progress.last_seq > seen:
-                    for event in await self.runner.events(progress.thread, progress.last_seq):
+                    for event in await self.runner.events(progress.thread_id, progress.last_seq):
                         view.show(event)
             finally:
                 ticking.cancel()
@@ -83,7 +83,9 @@ class Drive:
                 await asyncio.wait((ticking, reading))
         if not reading.cancelled() and (error := reading.exception()):
             if progress.last_seq > seen:
-                error.add_note(f"thread {progress.thread}; go on with: autocode resume {progress.thread}")
+                error.add_note(
+                    f"thread {progress.thread_id}; go on with: autocode resume {progress.thread_id}"
+                )
             raise error
 
     def _answers(self, pending: approvals.PendingRequests) -> dict[str, approvals.ApprovalAnswer] | None:
@@ -100,30 +102,30 @@ class Drive:
             for one in pending:
                 with self.face.page() as console:
                     approvals.show_request(console, one)
-        self.face.say(f"\nThread {thread} waits for your answer. Give it with one of:")
+        self.face.notify(f"\nThread {thread} waits for your answer. Give it with one of:")
         for one in pending:
             for way in _ways(thread, one):
-                self.face.say(f"  {way}")
+                self.face.notify(f"  {way}")
         return ExitCode.WAITING
 
     async def _conclude(self, progress: RunView) -> ExitCode:
         finished = progress.finished
         if finished is None:
-            if progress.run:
-                self.face.say(f"Stopped. Go on with: autocode resume {progress.thread}")
+            if progress.run_id:
+                self.face.notify(f"Stopped. Go on with: autocode resume {progress.thread_id}")
             return ExitCode.UNVERIFIED
-        result = await Result.of(self.runner.journal, progress.thread) if finished.branch else None
+        result = await Result.of(self.runner.journal, progress.thread_id) if finished.branch else None
         diff = await result.diff() if result and self.face.out.is_terminal else ""
         if self.face.json:
             if finished.status == "cancelled" and not finished.missing:
-                self.face.say(f"Stopped. Go on with: autocode resume {progress.thread}")
+                self.face.notify(f"Stopped. Go on with: autocode resume {progress.thread_id}")
         else:
             if diff:
-                self.face.print(Text(), render_diff(diff, progress.thread))
+                self.face.print(Text(), render_diff(diff, progress.thread_id))
             with self.face.page() as console:
                 print_summary(console, progress, applied=self.apply)
         if self.apply and result and finished.status == "verified":
-            self.face.say("Applied: " + ", ".join(await result.apply()))
+            self.face.notify("Applied: " + ", ".join(await result.apply()))
         return STATUSES[finished.status]
 
     def _limits(self) -> dict[str, Any]:
@@ -149,7 +151,7 @@ def _end(reading: "asyncio.Task[None]", view: RunDisplay) -> None:
     if reading.cancelling():
         view.__exit__(None, None, None)
         exit_now()
-    view.say("Stopping; once more leaves at once.")
+    view.notify("Stopping; once more leaves at once.")
     reading.cancel()
 
 

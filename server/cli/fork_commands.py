@@ -17,7 +17,7 @@ MOST = 1000
 
 async def listed(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
     """List a thread's checkpoints, oldest first, by what comes next at each."""
-    async with Runner.open(settings, face.say) as runner:
+    async with Runner.open(settings, face.notify) as runner:
         found = await _history(runner, thread)
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
     for name in ("number", "time", "next", "checkpoint"):
@@ -31,13 +31,13 @@ async def listed(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
 
 async def forked(settings: Settings, face: CliConsole, thread: str, at: str | None) -> ExitCode:
     """Fork a thread at the checkpoint that `at` names, and say how the new one is taken up."""
-    async with Runner.open(settings, face.say) as runner:
+    async with Runner.open(settings, face.notify) as runner:
         checkpoint = _named(await _history(runner, thread), at) if at else None
         new = await fork(runner, thread, checkpoint)
         waits = await runner.journal.runs.current(new)
     face.write(new)
     how = f"autocode resume {new}" if waits else f'autocode run "TASK" --thread {new}'
-    face.say(f"Forked. Its calls and its budget are its own. Go on with: {how}")
+    face.notify(f"Forked. Its calls and its budget are its own. Go on with: {how}")
     return ExitCode.VERIFIED
 
 

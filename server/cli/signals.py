@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do: whatever the innermost `stopping` says."""
+"""Handlers for Ctrl-C and SIGTERM."""
 
 import os
 import signal
@@ -10,24 +10,28 @@ from server.cli.exit_codes import ExitCode
 
 
 @contextmanager
-def on_stop(stop: Callable[[], object]) -> Iterator[None]:
-    """Call `stop` for Ctrl-C and SIGTERM, in the main thread, between any two instructions."""
+def on_stop(handler: Callable[[], object]) -> Iterator[None]:
+    """Call `handler` on Ctrl-C and SIGTERM inside the `with` block. Only the innermost block is called.
+
+    Python runs signal handlers in the main thread, between any two instructions.
+    """
     before = [
-        (number, signal.signal(number, lambda *_: stop())) for number in (signal.SIGINT, signal.SIGTERM)
+        (number, signal.signal(number, lambda *_: handler())) for number in (signal.SIGINT, signal.SIGTERM)
     ]
     try:
         yield
     finally:
-        for number, handler in before:
-            signal.signal(number, handler)
+        for number, previous in before:
+            signal.signal(number, previous)
 
 
 def exit_now() -> NoReturn:
-    """End the process at once: nothing is running whose end would be worth waiting for."""
+    """End the process at once, without cleanup."""
+    # print() may deadlock or raise inside a signal handler: the interrupted code may hold stderr's lock.
     os.write(2, b"\nStopped.\n")
     os._exit(ExitCode.UNVERIFIED)
 
 
 def raise_interrupt() -> NoReturn:
-    """Break off a question."""
+    """Break off a prompt."""
     raise KeyboardInterrupt

@@ -63,7 +63,7 @@ class Replies:
 async def start(settings: Settings, face: CliConsole, task: Task) -> ExitCode:
     """Check everything that can be checked for nothing, then run the task."""
     given = input_of(task)
-    async with Runner.open(settings, face.say) as runner:
+    async with Runner.open(settings, face.notify) as runner:
         return await Drive(runner, face, task.yes, task.apply).start(given, task.thread)
 
 
@@ -73,7 +73,7 @@ async def go_on(settings: Settings, face: CliConsole, thread: str, replies: Repl
         raise UsageError("--yes approves everything; leave out --approve, --reject and --edit")
     if replies.reason and not replies.reject:
         raise UsageError("--reason says why something is refused; name it with --reject ID")
-    async with Runner.open(settings, face.say) as runner:
+    async with Runner.open(settings, face.notify) as runner:
         if await runner.journal.runs.current(thread) is None:
             raise UsageError(f"there is no thread {one_line(thread)}; `autocode threads` lists them")
         pending = await runner.pending(thread)
@@ -85,12 +85,12 @@ async def go_on(settings: Settings, face: CliConsole, thread: str, replies: Repl
 
 async def cancel(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
     """End the run of a thread that nobody runs just now, or that somebody does after all."""
-    async with Runner.open(settings, face.say) as runner:
+    async with Runner.open(settings, face.notify) as runner:
         if await runner.journal.runs.current(thread) is None:
             raise UsageError(f"there is no thread {one_line(thread)}; `autocode threads` lists them")
         if not await runner.cancel(thread):
             raise UsageError(f"thread {one_line(thread)} has no run to cancel; its last one has ended")
-    face.say(f"Cancelled. Go on with: autocode resume {thread}")
+    face.notify(f"Cancelled. Go on with: autocode resume {thread}")
     return ExitCode.VERIFIED
 
 
@@ -101,7 +101,7 @@ async def demonstrate(settings: Settings, face: CliConsole) -> ExitCode:
     _commit(place)
     tape = {"llm_mode": "replay", "llm_cassette": DEMO / "cassette.jsonl", "llm_replay_pace": DEMO_PACE}
     replay = settings.model_copy(update={**tape, "enable_memory": False})  # prompts as they were recorded
-    face.say(f"A small repository, copied to {place}\n")
+    face.notify(f"A small repository, copied to {place}\n")
     task = Task((DEMO / "task.txt").read_text(encoding="utf-8").strip(), place)
     return await start(replay, face, task)
 

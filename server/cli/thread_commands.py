@@ -40,18 +40,18 @@ LOOK_SECONDS = 0.1
 async def listing(settings: Settings, face: CliConsole, prune: float | None = None) -> ExitCode:
     """List all threads, newest first, once those that ended `prune` days ago are forgotten."""
     if prune is not None:
-        async with Runner.open(settings, face.say) as runner:
+        async with Runner.open(settings, face.notify) as runner:
             gone = await runner.prune(prune)
-        face.say(f"{pluralize(len(gone), 'thread')} forgotten; the branches are still there.")
+        face.notify(f"{pluralize(len(gone), 'thread')} forgotten; the branches are still there.")
     async with aclosing(await open_journal(settings)) as journal:
         rows = await journal.threads.all()
     if face.json:
         shown = ("id", "task", "status", "repo", "branch")
-        face.data(json.dumps([{name: getattr(row, name) for name in shown} for row in rows]) + "\n")
+        face.write_raw(json.dumps([{name: getattr(row, name) for name in shown} for row in rows]) + "\n")
     elif rows:
         face.print(_table(rows))
     else:
-        face.say('There are no threads yet; autocode run "TASK" begins one.')
+        face.notify('There are no threads yet; autocode run "TASK" begins one.')
     return ExitCode.VERIFIED
 
 
@@ -87,7 +87,7 @@ async def diff(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
     if face.out.is_terminal:
         face.print(render_diff(text, limit=None))
     else:
-        face.data(text)
+        face.write_raw(text)
     return ExitCode.VERIFIED
 
 
@@ -96,7 +96,9 @@ async def apply(settings: Settings, face: CliConsole, thread: str, yes: bool, un
     async with aclosing(await open_journal(settings)) as journal:
         result = await Result.of(journal, thread)
     if not result.verified and not unverified:
-        face.say(f"{result.branch} is not verified as it stands; nothing was applied (--unverified insists)")
+        face.notify(
+            f"{result.branch} is not verified as it stands; nothing was applied (--unverified insists)"
+        )
         return ExitCode.UNVERIFIED
     text = await result.diff()
     face.print(render_diff(text, thread, limit=None))
@@ -104,7 +106,7 @@ async def apply(settings: Settings, face: CliConsole, thread: str, yes: bool, un
         if not face.can_ask:
             raise UsageError("nobody is here to ask; --yes applies without asking")
         if not _agreed(face, f"Apply this to {result.repo}? [y/N] "):
-            face.say("Nothing was applied.")
+            face.notify("Nothing was applied.")
             return ExitCode.UNVERIFIED
     paths = await result.apply()
     face.print(
@@ -125,7 +127,7 @@ async def stopped(settings: Settings, face: CliConsole, thread: str) -> bool:
         raise SetupError(f"{who}; end that process: the run is resumable as after a crash")
     ended = "Cancelled." if row.status == "cancelled" else f"It ended by itself: {one_line(row.status)}."
     then = f"autocode resume {thread}" if row.resumable else f"autocode show {thread}"
-    face.say(f"{ended} Go on with: {then}")
+    face.notify(f"{ended} Go on with: {then}")
     return True
 
 
@@ -143,7 +145,7 @@ async def noted(settings: Settings, face: CliConsole, thread: str, text: str) ->
     """Write a note to a thread's run, without the weight of the runner."""
     async with aclosing(await open_journal(settings)) as journal:
         await note(journal, thread, text)
-    face.say("Noted; the next agent sees it.")
+    face.notify("Noted; the next agent sees it.")
     return ExitCode.VERIFIED
 
 

@@ -1,1 +1,1 @@
-"""What `autocode` can be told to do: a module a noun, in it flags and help."""
+"""The commands of `autocode`, one module for each noun. A command imports the other layers when it runs."""

@@ -1,68 +1,152 @@
-"""The commands on what earlier tasks taught: `autocode memory …`."""
+"""The command group `memory`: list, search and forget what earlier tasks taught."""
 
+import json as jsonlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server.cli.commands.body import carry
-from server.cli.commands.flags import EnvFile
+from server.cli.commands.options import EnvFileOption
+from server.cli.entry import run_command
+from server.cli.exit_codes import ExitCode, UsageError
+from server.cli.views.format import first_line, one_line, pluralize
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from graph.settings import Settings
+    from memory.records.episodes import Episode
+    from memory.search.recollection import Recollection
     from server.cli.views.console import CliConsole
 
-memory = typer.Typer(
-    help="What was learned from earlier verified tasks.", no_args_is_help=True, rich_markup_mode=None
-)
+RESULTS = 10
+NOTHING = "Nothing is remembered yet. AutoCodeAI remembers tasks that end verified."
+
+memory = typer.Typer(help="Memory of earlier verified tasks.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @memory.command("list")
 def memory_list(
-    json: Annotated[bool, typer.Option("--json", help="A JSON array of everything remembered.")] = False,
-    env_file: EnvFile = None,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON array of all episodes.")] = False,
+    env_file: EnvFileOption = None,
 ) -> None:
-    """List what is remembered, newest first."""
+    """List remembered tasks, newest first."""
+    run_command(_list, env_file, json)
 
-    async def body(settings: "Settings", face: "CliConsole") -> int:
-        from server.cli.memory_commands import listing
 
-        return await listing(settings, face)
-
-    carry(body, env_file, json)
+async def _list(settings: "Settings", console: "CliConsole") -> ExitCode:
+    async with _open_memory(settings, console) as memory:
+        episodes = await memory.episodes.read()
+    if console.json:
+        console.write_raw(jsonlib.dumps([_as_json(episode) for episode in episodes]) + "\n")
+    elif episodes:
+        console.print(_table(episodes))
+    else:
+        console.notify(NOTHING)
+    return ExitCode.VERIFIED
 
 
 @memory.command("search")
 def memory_search(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="A task, in your words.")],
-    json: Annotated[bool, typer.Option("--json", help="A JSON array, most alike first.")] = False,
-    env_file: EnvFile = None,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON array, most similar first.")] = False,
+    env_file: EnvFileOption = None,
 ) -> None:
-    """Show the earlier tasks most like QUERY.
+    """Show the earlier tasks most similar to QUERY.
 
-    With their similarity, from 0 to 1; a run is given only those that are alike enough.
+    Similarity goes from 0 to 1. Runs use only tasks that are similar enough.
     """
+    run_command(lambda settings, console: _search(settings, console, query), env_file, json)
 
-    async def body(settings: "Settings", face: "CliConsole") -> int:
-        from server.cli.memory_commands import search
 
-        return await search(settings, face, query)
-
-    carry(body, env_file, json)
+async def _search(settings: "Settings", console: "CliConsole", query: str) -> ExitCode:
+    if not query.strip():
+        raise UsageError("the query is empty; describe the kind of task to look for")
+    async with _open_memory(settings, console) as memory:
+        await memory.warm()
+        nearest = (await memory.search_episodes(query))[:RESULTS]
+        episodes = {each.id: each for each in await memory.episodes.read([title.id for title, _ in nearest])}
+    results = [(episodes[title.id], score) for title, score in nearest if title.id in episodes]
+    if console.json:
+        objects = [{**_as_json(episode), "similarity": round(score, 3)} for episode, score in results]
+        console.write_raw(jsonlib.dumps(objects) + "\n")
+    elif results:
+        console.print(_table([episode for episode, _ in results], [score for _, score in results]))
+    else:
+        console.notify(NOTHING)
+    return ExitCode.VERIFIED
 
 
 @memory.command("forget")
 def memory_forget(
     ids: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="Ids, as `autocode memory list` shows them.")
-    ] = [],  # noqa: B006
-    all: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
-    env_file: EnvFile = None,
+        list[str], typer.Argument(metavar="ID...", help="Episode ids, see `autocode memory list`.")
+    ] = [],  # noqa: B006  # typer copies it
+    all: Annotated[bool, typer.Option("--all", help="Forget everything.")] = False,
+    env_file: EnvFileOption = None,
 ) -> None:
     """Forget earlier tasks for good."""
+    run_command(lambda settings, console: _forget(settings, console, ids, all), env_file)
 
-    async def body(settings: "Settings", face: "CliConsole") -> int:
-        from server.cli.memory_commands import forget
 
-        return await forget(settings, face, ids, all)
+async def _forget(settings: "Settings", console: "CliConsole", ids: Sequence[str], all: bool) -> ExitCode:
+    """Delete episodes and their vectors. If an id is unknown, delete none."""
+    if bool(ids) == all:
+        raise UsageError("name the episodes to forget, or give --all; `autocode memory list` shows their ids")
+    async with _open_memory(settings, console) as memory:
+        chosen = [title.id for title in await memory.episodes.titles()] if all else ids
+        if unknown := await memory.episodes.forget(chosen):
+            names = ", ".join(one_line(id) for id in sorted(unknown))
+            raise UsageError(
+                f"there is no episode {names}, so none was forgotten; see `autocode memory list`"
+            )
+        await memory.warm()
+        aligned = await memory.align()
+    console.notify(f"{pluralize(len(set(chosen)), 'episode')} forgotten.")
+    if not aligned:
+        console.notify("Chroma cannot be reached. The next search deletes their vectors.")
+    return ExitCode.VERIFIED
 
-    carry(body, env_file)
+
+@asynccontextmanager
+async def _open_memory(settings: "Settings", console: "CliConsole") -> AsyncIterator["Recollection"]:
+    """Open the memory, even if ENABLE_MEMORY is off for runs."""
+    from graph.resources import open_memory
+    from memory.records.database import Database
+    from memory.records.episodes import Episodes
+
+    enabled = settings.model_copy(update={"enable_memory": True})
+    async with (
+        aclosing(await Database.open(settings.database)) as database,
+        open_memory(enabled, Episodes(database, settings.secrets()), console.notify, delay=0) as memory,
+    ):
+        if memory is not None:
+            yield memory
+
+
+def _as_json(episode: "Episode") -> dict[str, object]:
+    return {"id": episode.id, **episode.model_dump()}
+
+
+def _table(episodes: Sequence["Episode"], similarity: Sequence[float] = ()) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1), header_style="dim")
+    for name in ("id", *(["like"] if similarity else []), "when"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("task", ratio=3, no_wrap=True, overflow="ellipsis")
+    table.add_column("files", ratio=2, no_wrap=True, overflow="ellipsis")
+    table.add_column("repairs", justify="right", no_wrap=True)
+    table.add_column("repository", ratio=1, no_wrap=True, overflow="ellipsis")
+    for number, episode in enumerate(episodes):
+        table.add_row(
+            episode.id,
+            *([f"{similarity[number]:.2f}"] if similarity else []),
+            episode.created[:10],
+            first_line(episode.task),
+            ", ".join(one_line(file.path) for file in episode.files),
+            str(len(episode.mends) or ""),
+            one_line(episode.repo.rpartition("/")[2]),
+        )
+    return table

@@ -1,12 +1,12 @@
-"""The commands that take a task on and carry it through."""
+"""The commands `run`, `resume` and `demo`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server.cli.commands.body import carry
-from server.cli.commands.flags import EnvFile, Json, Repo, Thread, Yes
+from server.cli.commands.options import EnvFileOption, JsonOption, RepoOption, ThreadArgument, YesOption
+from server.cli.entry import run_command
 
 if TYPE_CHECKING:
     from graph.settings import Settings
@@ -14,44 +14,40 @@ if TYPE_CHECKING:
 
 
 def run(
-    task: Annotated[
-        str, typer.Argument(metavar="TASK", help="What is to be done; - reads it from standard input.")
-    ],
-    repo: Repo = Path(),
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The task, or - to read it from stdin.")],
+    repo: RepoOption = Path(),
     context: Annotated[
         list[Path],
-        typer.Option("--context", metavar="FILE", help="A file that the agents should read; repeatable."),
+        typer.Option("--context", metavar="FILE", help="A file for the agents to read; repeatable."),
     ] = [],  # noqa: B006  # typer copies it
-    yes: Yes = False,
+    yes: YesOption = False,
     approve_plan: Annotated[
-        bool, typer.Option("--approve-plan", help="Ask before the plan is carried out.")
+        bool, typer.Option("--approve-plan", help="Ask for approval of the plan first.")
     ] = False,
-    apply: Annotated[
-        bool, typer.Option("--apply", help="Bring a verified result into the checkout.")
-    ] = False,
-    json: Json = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Apply a verified result to the checkout.")] = False,
+    json: JsonOption = False,
     thread: Annotated[
-        str | None, typer.Option("--thread", metavar="ID", help="Go on from the last result of this thread.")
+        str | None, typer.Option("--thread", metavar="ID", help="Continue from this thread's last result.")
     ] = None,
     budget: Annotated[
-        float | None, typer.Option("--budget", metavar="USD", help="Stop before it costs more.")
+        float | None, typer.Option("--budget", metavar="USD", help="Limit of the cost.")
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", metavar="N", help="Stop before it uses more.")
+        int | None, typer.Option("--max-tokens", metavar="N", help="Limit of the tokens.")
     ] = None,
     max_seconds: Annotated[
-        float | None, typer.Option("--max-seconds", metavar="S", help="Stop before it works longer.")
+        float | None, typer.Option("--max-seconds", metavar="S", help="Limit of the run time.")
     ] = None,
-    from_head: Annotated[bool, typer.Option("--from-head", help="Leave the work in progress out.")] = False,
-    init: Annotated[bool, typer.Option("--init", help="Make DIR a repository if it is none.")] = False,
-    env_file: EnvFile = None,
+    from_head: Annotated[bool, typer.Option("--from-head", help="Leave out uncommitted work.")] = False,
+    init: Annotated[bool, typer.Option("--init", help="Make DIR a git repository if it is none.")] = False,
+    env_file: EnvFileOption = None,
 ) -> None:
     """Carry out a task and deliver a branch.
 
-    Plans, codes in parallel, tests in a sandbox, repairs, reviews; the branch carries the proof.
+    Plans, codes in parallel, tests in a sandbox, repairs and reviews. The branch carries the proof.
     """
 
-    async def body(settings: "Settings", face: "CliConsole") -> int:
+    async def body(settings: "Settings", console: "CliConsole") -> int:
         from server.cli.task_commands import Task, start
 
         options = {
@@ -63,55 +59,54 @@ def run(
             "max_run_seconds": max_seconds,
         }
         return await start(
-            settings, face, Task(task, repo, tuple(context), thread, options, init, yes, apply)
+            settings, console, Task(task, repo, tuple(context), thread, options, init, yes, apply)
         )
 
-    carry(body, env_file, json)
+    run_command(body, env_file, json)
 
 
 def resume(
-    thread: Thread,
-    yes: Yes = False,
+    thread: ThreadArgument,
+    yes: YesOption = False,
     approve: Annotated[
-        list[str], typer.Option("--approve", metavar="ID", help="Approve this; repeatable.")
-    ] = [],  # noqa: B006
+        list[str], typer.Option("--approve", metavar="ID", help="Approve this request; repeatable.")
+    ] = [],  # noqa: B006  # typer copies it
     reject: Annotated[
-        list[str], typer.Option("--reject", metavar="ID", help="Refuse this; repeatable.")
-    ] = [],  # noqa: B006
-    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why it is refused.")] = None,
+        list[str], typer.Option("--reject", metavar="ID", help="Refuse this request; repeatable.")
+    ] = [],  # noqa: B006  # typer copies it
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Reason for --reject.")
+    ] = None,
     edit: Annotated[
         tuple[str, str] | None,
-        typer.Option(
-            "--edit",
-            metavar="ID JSON",
-            help="Approve this with changes: JSON, @FILE, or - (stdin).",
-        ),
+        typer.Option("--edit", metavar="ID JSON", help="Approve with changes: JSON, @FILE, or - (stdin)."),
     ] = None,
-    json: Json = False,
-    env_file: EnvFile = None,
+    json: JsonOption = False,
+    env_file: EnvFileOption = None,
 ) -> None:
-    """Go on with a run that waits, was stopped or died.
+    """Continue a run that waits, was stopped or died.
 
-    Without an answer, what waits is asked about; nothing that was finished is done or paid for again.
+    Without answers, asks each open request. Nothing that is done is repeated or paid for again.
     """
 
-    async def body(settings: "Settings", face: "CliConsole") -> int:
+    async def body(settings: "Settings", console: "CliConsole") -> int:
         from server.cli.task_commands import Replies, go_on
 
-        return await go_on(settings, face, thread, Replies(yes, tuple(approve), tuple(reject), reason, edit))
+        replies = Replies(yes, tuple(approve), tuple(reject), reason, edit)
+        return await go_on(settings, console, thread, replies)
 
-    carry(body, env_file, json)
+    run_command(body, env_file, json)
 
 
-def demo(env_file: EnvFile = None) -> None:
+def demo(env_file: EnvFileOption = None) -> None:
     """Watch a small task being carried out.
 
-    The models are recorded, everything else is real: no key and no network is needed.
+    The model replies are recorded, everything else is real. Needs no key and no network.
     """
 
-    async def body(settings: "Settings", face: "CliConsole") -> int:
+    async def body(settings: "Settings", console: "CliConsole") -> int:
         from server.cli.task_commands import demonstrate
 
-        return await demonstrate(settings, face)
+        return await demonstrate(settings, console)
 
-    carry(body, env_file)
+    run_command(body, env_file)

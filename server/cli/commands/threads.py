@@ -1,11 +1,11 @@
-"""The commands on a thread: what is there, what it brought, and where it goes from here."""
+"""The commands that look at threads, take their results, stop them and fork them."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server.cli.commands.body import carry
-from server.cli.commands.flags import EnvFile, Thread
+from server.cli.commands.options import EnvFileOption, ThreadArgument
+from server.cli.entry import run_command
 
 if TYPE_CHECKING:
     from graph.settings import Settings
@@ -14,118 +14,120 @@ if TYPE_CHECKING:
 
 def threads(
     json: Annotated[
-        bool, typer.Option("--json", help="A JSON array of id, task, status, repo, branch.")
+        bool, typer.Option("--json", help="Print a JSON array of id, task, status, repo, branch.")
     ] = False,
     prune: Annotated[
         float | None,
-        typer.Option(min=0, metavar="DAYS", help="First forget those that ended so long ago."),
+        typer.Option(min=0, metavar="DAYS", help="First delete threads that ended this long ago."),
     ] = None,
-    env_file: EnvFile = None,
+    env_file: EnvFileOption = None,
 ) -> None:
     """List the threads, newest first."""
 
-    async def body(settings: "Settings", face: "CliConsole") -> int:
+    async def body(settings: "Settings", console: "CliConsole") -> int:
         from server.cli.thread_commands import listing
 
-        return await listing(settings, face, prune)
+        return await listing(settings, console, prune)
 
-    carry(body, env_file, json)
+    run_command(body, env_file, json)
 
 
-def show(thread: Thread, env_file: EnvFile = None) -> None:
-    """Show a thread's newest run.
+def show(thread: ThreadArgument, env_file: EnvFileOption = None) -> None:
+    """Show the newest run of a thread.
 
     Its plan and steps, checks and verdicts, proof and cost.
     """
 
-    async def body(settings: "Settings", face: "CliConsole") -> int:
+    async def body(settings: "Settings", console: "CliConsole") -> int:
         from server.cli.thread_commands import show
 
-        return await show(settings, face, thread)
+        return await show(settings, console, thread)
 
-    carry(body, env_file)
+    run_command(body, env_file)
 
 
-def diff(thread: Thread, env_file: EnvFile = None) -> None:
-    """Print what a thread changed.
+def diff(thread: ThreadArgument, env_file: EnvFileOption = None) -> None:
+    """Print the changes of a thread.
 
     In colour on a terminal, as a patch in a pipe.
     """
 
-    async def body(settings: "Settings", face: "CliConsole") -> int:
+    async def body(settings: "Settings", console: "CliConsole") -> int:
         from server.cli.thread_commands import diff
 
-        return await diff(settings, face, thread)
+        return await diff(settings, console, thread)
 
-    carry(body, env_file)
+    run_command(body, env_file)
 
 
 def apply(
-    thread: Thread,
+    thread: ThreadArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    unverified: Annotated[bool, typer.Option("--unverified", help="Also a result without proof.")] = False,
-    env_file: EnvFile = None,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Apply a result without proof too.")
+    ] = False,
+    env_file: EnvFileOption = None,
 ) -> None:
-    """Bring a result into the checkout.
+    """Apply the result of a thread to the checkout.
 
-    Entirely or not at all; nobody's work is overwritten.
+    Applies all or nothing, and never overwrites uncommitted work.
     """
 
-    async def body(settings: "Settings", face: "CliConsole") -> int:
+    async def body(settings: "Settings", console: "CliConsole") -> int:
         from server.cli.thread_commands import apply
 
-        return await apply(settings, face, thread, yes, unverified)
+        return await apply(settings, console, thread, yes, unverified)
 
-    carry(body, env_file)
+    run_command(body, env_file)
 
 
-def cancel(thread: Thread, env_file: EnvFile = None) -> None:
-    """Stop a thread's run; it can be resumed."""
+def cancel(thread: ThreadArgument, env_file: EnvFileOption = None) -> None:
+    """Stop the run of a thread. It can be resumed."""
 
-    async def body(settings: "Settings", face: "CliConsole") -> int:
+    async def body(settings: "Settings", console: "CliConsole") -> int:
         from server.cli.thread_commands import stopped
 
-        if await stopped(settings, face, thread):
+        if await stopped(settings, console, thread):
             return 0
         from server.cli.task_commands import cancel
 
-        return await cancel(settings, face, thread)
+        return await cancel(settings, console, thread)
 
-    carry(body, env_file)
+    run_command(body, env_file)
 
 
 def note(
-    thread: Thread,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What the agents should know.")],
-    env_file: EnvFile = None,
+    thread: ThreadArgument,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="A fact or a wish for the agents.")],
+    env_file: EnvFileOption = None,
 ) -> None:
-    """Tell a running task something; the next agent hears it."""
+    """Send a note to a running task. The next agent reads it."""
 
-    async def body(settings: "Settings", face: "CliConsole") -> int:
+    async def body(settings: "Settings", console: "CliConsole") -> int:
         from server.cli.thread_commands import noted
 
-        return await noted(settings, face, thread, text)
+        return await noted(settings, console, thread, text)
 
-    carry(body, env_file)
+    run_command(body, env_file)
 
 
 def fork(
-    thread: Thread,
+    thread: ThreadArgument,
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="CHECKPOINT", help="Its number or id by --list; else the newest."),
+        typer.Option("--at", metavar="CHECKPOINT", help="Number or id, see --list (default newest)."),
     ] = None,
     list: Annotated[bool, typer.Option("--list", help="List the checkpoints and do nothing.")] = False,
-    env_file: EnvFile = None,
+    env_file: EnvFileOption = None,
 ) -> None:
-    """Make a thread of its own from a point of a thread's history.
+    """Start a new thread from a checkpoint of a thread.
 
-    Its files come along; it waits to be resumed, and both can go on.
+    The files come along. Both threads can be continued.
     """
 
-    async def body(settings: "Settings", face: "CliConsole") -> int:
+    async def body(settings: "Settings", console: "CliConsole") -> int:
         from server.cli.fork_commands import forked, listed
 
-        return await (listed(settings, face, thread) if list else forked(settings, face, thread, at))
+        return await (listed(settings, console, thread) if list else forked(settings, console, thread, at))
 
-    carry(body, env_file)
+    run_command(body, env_file)

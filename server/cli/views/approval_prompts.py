@@ -1,11 +1,11 @@
-"""Questions to a human: from flags, or asked on the terminal; an answer is what the interrupt expects."""
+"""Answers to approval requests, from flags or asked on the terminal."""
 
 import json
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,12 +23,12 @@ ApprovalAnswer = dict[str, Any]
 PendingRequests = Sequence[ApprovalRequired]
 
 EDITABLE = {"plan": "plan", "tool": "params"}
-"""What of a request an edit replaces, by the request's kind."""
+"""The key of a request that an edit replaces, by the kind of the request."""
 
 
 def approve_all(pending: PendingRequests) -> dict[str, ApprovalAnswer]:
-    """Approve everything."""
-    return {one.id: {"decision": "approve"} for one in pending}
+    """Approve every request."""
+    return {request.id: {"decision": "approve"} for request in pending}
 
 
 def answers_from_flags(
@@ -38,8 +38,8 @@ def answers_from_flags(
     reason: str | None = None,
     edit: tuple[str, str] | None = None,
 ) -> dict[str, ApprovalAnswer]:
-    """Turn flags into answers. Raises Usage for an id that waits for nothing, naming those that do."""
-    requests = {one.id: one.request for one in pending}
+    """Turn flags into answers. Raise UsageError for an id that is not pending or is named twice."""
+    requests = {approval.id: approval.request for approval in pending}
     answers: dict[str, ApprovalAnswer] = {id: {"decision": "approve"} for id in approve}
     answers |= {id: {"decision": "reject", "reason": reason} for id in reject}
     ids = [*approve, *reject, *([edit[0]] if edit else [])]
@@ -48,67 +48,66 @@ def answers_from_flags(
             waiting = ", ".join(requests) or "nothing"
             raise UsageError(f"{one_line(id)} is not waiting for an answer; waiting: {waiting}")
         if ids.count(id) > 1:
-            raise UsageError(f"{one_line(id)} was given more than one answer")
+            raise UsageError(f"{one_line(id)} has more than one answer; give each id once")
     if edit:
-        answers[edit[0]] = edited_answer(requests[edit[0]], _given(edit[1]))
+        answers[edit[0]] = edited_answer(requests[edit[0]], _read_flag(edit[1]))
     return answers
 
 
 def edited_answer(request: Mapping[str, Any], text: str) -> ApprovalAnswer:
-    """Return the answer that puts `text`, a JSON object, in the place of what was asked about."""
+    """Return the answer that replaces the plan or parameters of a request by `text`, a JSON object."""
     try:
         value = json.loads(text)
     except ValueError as error:
         raise UsageError(f"the edit is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise UsageError("the edit must be a JSON object")
-    key = EDITABLE.get(str(request.get("kind")), "plan")
+    key = _editable_key(request)
     return {"decision": "edit", key: planner_format(value) if key == "plan" else value}
 
 
 def planner_format(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a plan as planners write it: groups as `parallel_group`, without our step ids."""
+    """Return a plan as planners write it: groups as `parallel_group`, without step ids."""
     steps = []
     for step in plan.get("steps") or []:
         if not isinstance(step, dict):
             raise UsageError("every step of the plan must be a JSON object")
-        wire = {name: value for name, value in step.items() if name not in ("id", "group")}
+        planned = {name: value for name, value in step.items() if name not in ("id", "group")}
         if "group" in step:
-            wire.setdefault("parallel_group", step["group"])
-        steps.append(wire)
+            planned.setdefault("parallel_group", step["group"])
+        steps.append(planned)
     return {"explanation": str(plan.get("explanation", "")), "steps": steps}
 
 
 def ask(console: Console, pending: PendingRequests) -> dict[str, ApprovalAnswer] | None:
-    """Show each request and ask; None when the human leaves (Ctrl-C, end of input)."""
+    """Show and ask each request. Return None if the person leaves (Ctrl-C, end of input)."""
     answers: dict[str, ApprovalAnswer] = {}
-    for one in pending:
-        show_request(console, one)
+    for approval in pending:
+        show_request(console, approval)
         try:
-            answers[one.id] = _ask(console, one.request)
+            answers[approval.id] = _ask(console, approval.request)
         except (EOFError, KeyboardInterrupt):
             console.print()
             return None
     return answers
 
 
-def show_request(console: Console, asked: ApprovalRequired) -> None:
-    """Show what waits for an answer."""
-    request = asked.request
+def show_request(console: Console, approval: ApprovalRequired) -> None:
+    """Print a request that waits for an answer."""
+    request = approval.request
+    kind = one_line(str(request.get("kind", "")))
     console.print()
-    console.print(
-        Text(f" YOUR APPROVAL: {one_line(str(request.get('kind', '')))} ", style="bold black on yellow")
-    )
+    console.print(Text(f" YOUR APPROVAL: {kind} ", style="bold black on yellow"))
     if problem := request.get("problem"):
         console.print(Text(sanitize(str(problem)), style="red"))
-    if request.get("kind") == "plan" and isinstance(request.get("plan"), dict):
-        console.print(_plan(request["plan"]))
+    if kind == "plan" and isinstance(request.get("plan"), dict):
+        console.print(_plan_table(request["plan"]))
     else:
         rest = {name: value for name, value in request.items() if name not in ("kind", "problem")}
         console.print(Text(sanitize(json.dumps(rest, indent=2, ensure_ascii=False))))
 
 
-def _plan(plan: Mapping[str, Any]) -> Table:
+def _plan_table(plan: Mapping[str, Any]) -> Table:
     table = Table.grid(padding=(0, 1))
     for _ in range(3):
         table.add_column(no_wrap=True)
@@ -116,11 +115,9 @@ def _plan(plan: Mapping[str, Any]) -> Table:
     table.add_row("", "", "", Text(sanitize(str(plan.get("explanation", ""))), style="italic"))
     for number, step in enumerate(plan.get("steps", []), 1):
         file = f"  ({one_line(str(step['file']))})" if step.get("file") else ""
-        deed = Text(sanitize(str(step.get("description", ""))))
-        where = group_bracket(plan, step.get("id"))  # type: ignore[arg-type]  # a plan that came as JSON
-        table.add_row(
-            f"{number}", where, one_line(str(step.get("agent", ""))), deed.append(file, style="dim")
-        )
+        description = Text(sanitize(str(step.get("description", "")))).append(file, style="dim")
+        bracket = group_bracket(plan, step.get("id"))  # type: ignore[arg-type]  # the plan came as JSON
+        table.add_row(f"{number}", bracket, one_line(str(step.get("agent", ""))), description)
     return table
 
 
@@ -133,38 +130,38 @@ def _ask(console: Console, request: Mapping[str, Any]) -> ApprovalAnswer:
             return {"decision": "reject", "reason": console.input(Text("why? ")).strip() or None}
         if choice in ("e", "edit"):
             try:
-                return edited_answer(request, _in_editor(request, _open_editor))
+                return edited_answer(request, _edit(request))
             except UsageError as error:
                 console.print(Text(f"{error}; nothing was sent", style="red"))
 
 
-def _in_editor(request: Mapping[str, Any], open_editor: Callable[[Path], None]) -> str:
-    """Let the human change what was asked about, as JSON, in $VISUAL or $EDITOR."""
-    key = EDITABLE.get(str(request.get("kind")), "plan")
+def _edit(request: Mapping[str, Any]) -> str:
+    """Open the plan or parameters of a request as JSON in $VISUAL or $EDITOR. Return the new text."""
+    key = _editable_key(request)
     value = request.get(key) or {}
-    before = (
-        json.dumps(planner_format(value) if key == "plan" else value, indent=2, ensure_ascii=False) + "\n"
-    )
+    content = planner_format(value) if key == "plan" else value
+    before = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     with TemporaryDirectory(prefix="autocode-") as folder:
         file = Path(folder, f"{key}.json")
         file.write_text(before, encoding="utf-8")
-        open_editor(file)
+        try:
+            # EDITOR may hold arguments ("code --wait").
+            subprocess.run([*shlex.split(editor), str(file)], check=True)  # noqa: S603  # the user's editor
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            raise UsageError(f"the editor {editor!r} did not work ({error}); set EDITOR") from error
         after = file.read_text(encoding="utf-8", errors="replace")
     if after == before:
         raise UsageError("nothing was changed")
     return after
 
 
-def _open_editor(file: Path) -> None:
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    try:
-        subprocess.run([*shlex.split(editor), str(file)], check=True)  # noqa: S603  # the user's own editor
-    except (OSError, ValueError, subprocess.CalledProcessError) as error:
-        raise UsageError(f"the editor {editor!r} did not work ({error}); set EDITOR") from error
+def _editable_key(request: Mapping[str, Any]) -> str:
+    return EDITABLE.get(str(request.get("kind")), "plan")
 
 
-def _given(text: str) -> str:
-    """Return the JSON that a flag gives: itself, `@file`, or `-` for standard input."""
+def _read_flag(text: str) -> str:
+    """Return the JSON of --edit: the flag's own text, the content of `@FILE`, or standard input for `-`."""
     try:
         if text == "-":
             return sys.stdin.read()

@@ -1,4 +1,4 @@
-"""Where a command writes and what it can ask: a terminal, a file, or a program that reads JSON."""
+"""Console output for terminals, pipes and `--json`."""
 
 import os
 import sys
@@ -18,13 +18,13 @@ from server.cli.views.run_view import RunView
 from server.cli.views.terminal import Terminal
 
 FILE_WIDTH = 120
-"""How wide tables are where no terminal says so."""
+"""Width of tables that go to a file or a pipe."""
 
 
 class RunDisplay(Protocol):
-    """Shows a run's events as they come, between `__enter__` and `__exit__`."""
+    """Shows the events of a run as they arrive, between `__enter__` and `__exit__`."""
 
-    progress: RunView
+    run: RunView
 
     def __enter__(self) -> object: ...
 
@@ -34,12 +34,12 @@ class RunDisplay(Protocol):
 
     def tick(self, now: float) -> None: ...
 
-    def say(self, text: str) -> None: ...
+    def notify(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)
 class CliConsole:
-    """Standard output and error; with `json`, standard output carries events and nothing else."""
+    """Standard output and standard error. With `json`, standard output carries data only."""
 
     out: Console
     err: Console
@@ -47,32 +47,33 @@ class CliConsole:
 
     @classmethod
     def open(cls, json: bool = False) -> "CliConsole":
-        """Take the process's own streams; what they cannot encode is written as `?`."""
+        """Open the process's own streams. Characters that they cannot encode are written as `?`."""
         for stream in (sys.stdout, sys.stderr):
+            # Replaced streams, such as a test's StringIO, cannot be reconfigured.
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")
-        return cls(_console(stderr=False), _console(stderr=True), json)
+        return cls(_rich_console(stderr=False), _rich_console(stderr=True), json)
 
     @property
     def can_redraw(self) -> bool:
-        """True where a cursor can be moved."""
+        """True if output can be drawn over: a terminal with a movable cursor."""
         return self.out.is_terminal and not self.out.is_dumb_terminal and not self.json
 
     @property
     def can_ask(self) -> bool:
-        """True where somebody can answer a question."""
+        """True if a person can answer questions."""
         return sys.stdin.isatty() and self.out.is_terminal and not self.json
 
-    def display(self, progress: RunView, options: Options) -> RunDisplay:
-        """Return the view that suits the streams."""
+    def display(self, run: RunView, options: Options) -> RunDisplay:
+        """Return the display that suits the streams."""
         if self.json:
-            return JsonLines(self._emit, self.say, progress)
+            return JsonLines(self._write_json, self.notify, run)
         if self.can_redraw:
-            return Terminal(self.out, progress, options)
-        return PlainLines(self.write, self.write, progress)
+            return Terminal(self.out, run, options)
+        return PlainLines(self.write, self.write, run)
 
-    def say(self, text: str) -> None:
-        """Write a notice: to standard error, or on a terminal above whatever moves there."""
+    def notify(self, text: str) -> None:
+        """Write a notice: to standard error, or on a terminal above the part that is redrawn."""
         (self.out if self.can_redraw else self.err).print(Text(sanitize(text)), soft_wrap=True)
 
     def write(self, text: str) -> None:
@@ -81,33 +82,36 @@ class CliConsole:
 
     @contextmanager
     def page(self) -> Iterator[Console]:
-        """Collect what is printed; off a terminal it comes without the blanks that fill up columns."""
+        """Yield a rich console whose output goes to standard output."""
         if self.out.is_terminal:
             yield self.out
             return
         with self.out.capture() as printed:
             yield self.out
+        # rich pads table columns with blanks to the full width, which clutters files and diffs.
         for text in printed.get().splitlines():
             self.write(text.rstrip())
 
-    def print(self, *parts: RenderableType) -> None:
-        """Print to standard output, unless a program reads it."""
+    def print(self, *parts: RenderableType, style: str | None = None) -> None:
+        """Print to standard output. With `json`, print nothing."""
         if not self.json:
             with self.page() as console:
                 for part in parts:
-                    console.print(part)
+                    console.print(part, style=style)
 
-    def data(self, text: str) -> None:
-        """Write text to standard output byte for byte, as a program would read it."""
+    def write_raw(self, text: str) -> None:
+        """Write text to standard output byte for byte."""
         sys.stdout.flush()
+        # Patches may hold bytes that are not UTF-8. surrogateescape gives them back unchanged.
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
         sys.stdout.buffer.flush()
 
-    def _emit(self, text: str) -> None:
-        self.data(text + "\n")
+    def _write_json(self, text: str) -> None:
+        self.write_raw(text + "\n")
 
 
-def _console(stderr: bool) -> Console:
+def _rich_console(stderr: bool) -> Console:
+    # No markup, highlighting or emoji: text of models and repositories must never be interpreted.
     console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = FILE_WIDTH

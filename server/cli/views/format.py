@@ -1,45 +1,45 @@
-"""How values read on a terminal; text from models and repositories is made harmless first."""
+"""Formatting of values for people. Text of models and repositories is made harmless."""
 
 import re
 from datetime import datetime
 
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_UNSEEN = re.compile(
+_INVISIBLE = re.compile(
     "[\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
 
 def sanitize(text: str) -> str:
-    """Show control characters and direction overrides instead of obeying them; nothing is hidden.
+    """Replace control and invisible characters with visible signs, and drop colours.
 
-    Colours are dropped; an escape reads `␛`, an unseen character `<U+202E>`. New lines and tabs stay.
+    An escape becomes `␛`, an invisible character `<U+202E>`. Newlines and tabs stay.
     """
     text = _COLOURS.sub("", text.replace("\r\n", "\n"))
-    text = _CONTROLS.sub(lambda found: _picture(ord(found[0])), text)
-    return _UNSEEN.sub(lambda found: f"<U+{ord(found[0]):04X}>", text)
+    text = _CONTROLS.sub(lambda match: _control_picture(ord(match[0])), text)
+    return _INVISIBLE.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
 
 
-def _picture(code: int) -> str:
+def _control_picture(code: int) -> str:
     if code < 0x20:
-        return chr(0x2400 + code)
+        return chr(0x2400 + code)  # Unicode's control pictures are in the order of ASCII's controls
     return "\u2421" if code == 0x7F else f"<U+{code:04X}>"
 
 
 def one_line(text: str) -> str:
-    """Return all of `text` as one clean line."""
+    """Join all lines of `text` into one sanitized line."""
     return " ".join(sanitize(text).split())
 
 
 def first_line(text: str, width: int = 100) -> str:
-    """Return the first line of `text` that says anything, clean and cut to `width`."""
+    """Return the first line of `text` that is not blank, sanitized and cut to `width`."""
     lines = (one_line(part) for part in sanitize(text).splitlines())
-    said = next((part for part in lines if part), "")
-    return said if len(said) <= width else said[: width - 1].rstrip() + "…"
+    first = next((part for part in lines if part), "")
+    return first if len(first) <= width else first[: width - 1].rstrip() + "…"
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration: `3.2s`, `2:05`, `1:02:03`."""
+    """Format a duration: `3.2s`, `2:05`, `1:02:03`."""
     if seconds < 60:
         return f"{max(seconds, 0):.1f}s"
     minutes, rest = divmod(int(seconds), 60)
@@ -48,12 +48,12 @@ def format_duration(seconds: float) -> str:
 
 
 def pluralize(number: int, noun: str, plural: str = "") -> str:
-    """Write a number with its noun: `1 step`, `2 steps`."""
+    """Format a number with its noun: `1 step`, `2 steps`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def format_price(usd: float | None) -> str:
-    """Write a price, fine enough that a cheap run is not free; None is an unknown one."""
+    """Format a price in USD. Prices below a dollar get up to four decimals, None is `unknown`."""
     if usd is None:
         return "unknown"
     cents, fine = f"{usd:.2f}", f"{usd:.4f}".rstrip("0")
@@ -61,7 +61,7 @@ def format_price(usd: float | None) -> str:
 
 
 def format_change(added: int, removed: int) -> str:
-    """Write an edit's size: `+12 -3`."""
+    """Format the size of an edit in lines: `+12 -3`."""
     return f"+{added} -{removed}"
 
 

@@ -1,8 +1,8 @@
-"""A run so far, folded from its events: the one model behind every view of the command line."""
+"""The state of a run as people see it, computed from its events. All displays read it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from nodes.events import (
     ApprovalRequired,
@@ -12,7 +12,6 @@ from nodes.events import (
     ErrorReported,
     Event,
     FilesEdited,
-    IndexState,
     MemoryRecalled,
     NodeFinished,
     NodeStarted,
@@ -28,21 +27,55 @@ from nodes.events import (
 )
 from nodes.state import Plan
 from server.cli.views.format import first_line, format_change, one_line, pluralize, sanitize, timestamp
-from server.cli.views.row import TAIL, Row
 
-ANSWERED = {"approve": "approved", "edit": "approved with changes", "reject": "refused"}
-"""How a human's decision reads afterwards."""
+RowState = Literal["planned", "running", "done", "failed", "asks", "stopped"]
+
+QUIET = frozenset({"snapshot", "recall", "approval", "dispatch", "merge"})
+"""Nodes without work of their own. Their rows show only after a failure or with an outcome."""
+
+TAIL_CHARACTERS = 600
+"""Length of the end of a streamed reply that its row keeps."""
+
+DECISIONS = {"approve": "approved", "edit": "approved with changes", "reject": "refused"}
+
+
+@dataclass(eq=False)
+class Row:
+    """One step of the plan, or one node at work."""
+
+    node: str
+    step: str | None = None
+    title: str = ""
+    state: RowState = "planned"
+    started: float = 0.0
+    seconds: float | None = None
+    outcome: str = ""
+    notes: list[str] = field(default_factory=list)
+    tail: str = ""
+
+    @property
+    def over(self) -> bool:
+        """True if no later event changes the row."""
+        return self.state in ("done", "failed", "stopped") and self.seconds is not None
+
+    @property
+    def shown(self) -> bool:
+        """False for a quiet node without a failure, note or outcome."""
+        return self.node not in QUIET or self.state == "failed" or bool(self.notes or self.outcome)
+
+    def last_lines(self, number: int) -> list[str]:
+        """Return the newest lines of the streamed reply, without blank ones."""
+        lines = sanitize(self.tail).expandtabs(4).splitlines()
+        return [line.rstrip() for line in lines if line.strip()][-number:]
 
 
 @dataclass
 class RunView:
-    """What is known of one run; `take` each event in order. Times are seconds since 1970."""
+    """The state of one run. Apply its events in order. Times are seconds since 1970."""
 
-    thread: str = ""
-    run: str = ""
+    thread_id: str = ""
+    run_id: str = ""
     task: str = ""
-    repo: str = ""
-    base: str | None = None
     started: float = 0.0
     now: float = 0.0
     last_seq: int = 0
@@ -53,73 +86,73 @@ class RunView:
     unpriced: bool = False
     retries: int = 0
     waiting: dict[str, dict[str, Any]] = field(default_factory=dict)
-    check: CheckFinished | None = None
-    verdict: VerdictGiven | None = None
     errors: list[ErrorReported] = field(default_factory=list)
     finished: RunFinished | None = None
 
     @classmethod
     def from_events(cls, events: Iterable[Event]) -> "RunView":
-        """Fold a whole log; of several runs on the thread, the newest remains."""
-        progress = cls()
+        """Apply a whole log. If the thread had several runs, the newest one remains."""
+        run = cls()
         for event in events:
-            progress.apply(event)
-        return progress
+            run.apply(event)
+        return run
 
     def apply(self, event: Event) -> None:
-        """Fold in the next event."""
+        """Apply the next event."""
         before, self.now = self.now, timestamp(event.ts)
         self.last_seq = event.seq
+        # The time between the end of a run and its resume does not count as run time.
         if self.finished or isinstance(event.data, RunStarted):
             self.started += self.now - before
         match event.data:
             case RunStarted() as data:
-                self._begin(event, data)
+                self._start_run(event, data)
             case RunFinished() as data:
-                self._end(data)
+                self._finish_run(data)
             case NodeStarted():
-                self._start(event)
+                self._start_row(event)
             case NodeFinished() as data:
-                self._finish(self.row(event), data)
+                self._finish_row(self.row(event), data)
             case Token() | SandboxOutput() as data:
                 row = self.row(event)
-                row.tail = (row.tail + data.text)[-TAIL:]
+                row.tail = (row.tail + data.text)[-TAIL_CHARACTERS:]
             case PlanMade() as data:
-                self._plan(data)
+                self._set_plan(data)
             case MemoryRecalled() as data if event.step_id is None:
                 self.row(event).outcome = describe_recall(data) if data.files or data.episodes else ""
             case FilesEdited() as data:
-                self._edit(self.row(event), data)
+                self._set_edit(self.row(event), data)
             case SandboxStarted() as data:
                 row = self.row(event)
                 row.outcome, row.tail = one_line(data.what), ""
             case CheckFinished() as data:
-                self._check(self.row(event), data)
+                self._set_check(self.row(event), data)
             case VerdictGiven() as data:
-                self._verdict(self.row(event), data)
+                self._set_verdict(self.row(event), data)
             case ToolResult() as data:
-                row = self.row(event)
-                row.outcome = f"{one_line(data.tool)}: exit code {data.returncode}"
+                self.row(event).outcome = f"{one_line(data.tool)}: exit code {data.returncode}"
             case Retried() as data:
-                self._retry(self.row(event), data)
+                self._add_retry(self.row(event), data)
             case ErrorReported() as data:
-                self._error(event, data)
+                self._add_error(event, data)
             case BudgetUpdated() as data:
                 self.tokens, self.cost = data.total_tokens, data.total_cost_usd
                 self.unpriced = self.unpriced or data.unpriced
             case ApprovalRequired() as data:
                 self.waiting[data.id] = data.request
-                self.row(event).look = "asks"
+                self.row(event).state = "asks"
             case ApprovalResolved() as data:
-                self._answered(data)
+                self._resolve_approval(data)
 
     def pending_approvals(self) -> list[ApprovalRequired]:
-        """Return what waits for an answer."""
+        """Return the approvals that the run waits for."""
         return [ApprovalRequired(id=id, request=request) for id, request in self.waiting.items()]
 
     def row(self, event: Event) -> Row:
-        """Return the newest row that `event` speaks of, made when there is none."""
-        step = self._step(event)
+        """Return the newest row of the event's step or node. Add one if there is none."""
+        # Agents outside the plan, such as the debugger, use step ids that the plan does not have.
+        steps = self.plan["steps"] if self.plan else []
+        step = event.step_id if any(step["id"] == event.step_id for step in steps) else None
         for row in reversed(self.rows):
             if row.step == step and (step or row.node == event.node):
                 return row
@@ -127,146 +160,131 @@ class RunView:
         self._insert(row)
         return row
 
-    def _step(self, event: Event) -> str | None:
-        """Return the event's step if the plan knows it: agents beyond the plan name calls of their own."""
-        steps = self.plan["steps"] if self.plan else []
-        return event.step_id if any(step["id"] == event.step_id for step in steps) else None
+    def _insert(self, row: Row) -> None:
+        """Insert a row before the steps that have not started."""
+        index = len(self.rows)
+        while index and self.rows[index - 1].state == "planned":
+            index -= 1
+        self.rows.insert(index, row)
 
-    def _begin(self, event: Event, data: RunStarted) -> None:
-        if event.run_id == self.run:
+    def _start_run(self, event: Event, data: RunStarted) -> None:
+        if event.run_id == self.run_id:
             self._rewind()
         else:
+            # Displays hold this object, so a new run resets it in place.
             self.__dict__.update(RunView(started=self.now, now=self.now, last_seq=self.last_seq).__dict__)
         self.finished = None
-        self.thread, self.run = event.thread_id, event.run_id
-        self.task, self.repo = sanitize(data.task), data.repo
-        self.base = data.base or self.base
+        self.thread_id, self.run_id, self.task = event.thread_id, event.run_id, sanitize(data.task)
 
     def _rewind(self) -> None:
-        """A run goes on: what had begun without ending begins again."""
-        open_rows = [row for row in self.rows if row.look in ("running", "stopped")]
-        self.rows = [row for row in self.rows if row.step or row not in open_rows]
-        for row in open_rows:
-            row.look, row.seconds, row.tail = "planned", None, ""
+        """Reset rows that started without finishing: a resumed run starts them again."""
+        unfinished = [row for row in self.rows if row.state in ("running", "stopped")]
+        self.rows = [row for row in self.rows if row.step or row not in unfinished]
+        for row in unfinished:
+            row.state, row.seconds, row.tail = "planned", None, ""
 
-    def _start(self, event: Event) -> None:
+    def _start_row(self, event: Event) -> None:
         row = self.row(event)
         if row.over:
             title = row.title.removesuffix(" (again)")
             row = Row(row.node, row.step, f"{title} (again)" if row.step else title)
             self._insert(row)
-        row.look, row.started, row.seconds, row.tail = "running", self.now, None, ""
+        row.state, row.started, row.seconds, row.tail = "running", self.now, None, ""
 
-    def _insert(self, row: Row) -> None:
-        """Put a row where the run is: before the steps that only wait."""
-        place = len(self.rows)
-        while place and self.rows[place - 1].look == "planned":
-            place -= 1
-        self.rows.insert(place, row)
-
-    def _finish(self, row: Row, data: NodeFinished) -> None:
-        row.seconds = data.seconds
-        row.tail = ""
+    def _finish_row(self, row: Row, data: NodeFinished) -> None:
+        row.seconds, row.tail = data.seconds, ""
         if data.error:
-            row.look = "failed"
+            row.state = "failed"
             row.notes.append(first_line(data.error, 300))
-        elif row.look in ("running", "planned"):
-            row.look = "done"
+        elif row.state in ("running", "planned"):
+            row.state = "done"
 
-    def _plan(self, data: PlanMade) -> None:
+    def _set_plan(self, data: PlanMade) -> None:
         self.plan = data.plan
         planner = next((row for row in reversed(self.rows) if row.node == "planner"), None)
         if planner:
             planner.outcome = pluralize(len(data.plan["steps"]), "step")
-            if data.fallback and "no usable plan" not in planner.notes:
-                planner.notes.append("no usable plan: one step carries the task")
-        self.rows = [row for row in self.rows if row.look != "planned"]
-        known = {row.step for row in self.rows if row.step}
+            note = "no usable plan: the whole task is one step"
+            if data.fallback and note not in planner.notes:
+                planner.notes.append(note)
+        self.rows = [row for row in self.rows if row.state != "planned"]
+        started = {row.step for row in self.rows if row.step}
         for step in data.plan["steps"]:
-            if step["id"] not in known:
-                title = one_line(step["description"])
-                self.rows.append(Row(one_line(step["agent"]), step["id"], title))
+            if step["id"] not in started:
+                self.rows.append(Row(one_line(step["agent"]), step["id"], one_line(step["description"])))
 
-    def _edit(self, row: Row, data: FilesEdited) -> None:
+    def _set_edit(self, row: Row, data: FilesEdited) -> None:
         names = [one_line(file.path) for file in data.files]
-        shown = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
-        row.outcome = f"{format_change(data.added, data.removed)} {shown}"
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        row.outcome = f"{format_change(data.added, data.removed)} {', '.join(names[:2])}{more}"
         row.notes += [f"{one_line(file.path)}: {one_line(how)}" for file in data.files for how in file.placed]
 
-    def _check(self, row: Row, data: CheckFinished) -> None:
-        self.check = data
+    def _set_check(self, row: Row, data: CheckFinished) -> None:
         row.outcome = f"{data.passed} passed" + (f", {data.failed} failed" if data.failed else "")
         if not data.green:
-            row.look = "failed"
+            row.state = "failed"
             row.notes += check_problems(data)
 
-    def _verdict(self, row: Row, data: VerdictGiven) -> None:
-        self.verdict = data
+    def _set_verdict(self, row: Row, data: VerdictGiven) -> None:
         row.outcome = data.verdict
         if data.verdict == "FAIL":
-            row.look = "failed"
+            row.state = "failed"
             row.notes += [first_line(reason, 300) for reason in data.reasons]
 
-    def _retry(self, row: Row, data: Retried) -> None:
+    def _add_retry(self, row: Row, data: Retried) -> None:
         self.retries += 1
         row.tail = ""
         wait = f", again in {data.wait_seconds:.0f}s" if data.wait_seconds >= 1 else ""
-        of = f" ({one_line(data.model)})" if data.model else ""
-        row.notes.append(f"retry {data.attempt}: {first_line(data.reason, 200)}{of}{wait}")
+        model = f" ({one_line(data.model)})" if data.model else ""
+        row.notes.append(f"retry {data.attempt}: {first_line(data.reason, 200)}{model}{wait}")
 
-    def _error(self, event: Event, data: ErrorReported) -> None:
+    def _add_error(self, event: Event, data: ErrorReported) -> None:
         if event.node is None:
             self.errors.append(data)
             return
         row = self.row(event)
         row.notes.append(first_line(data.message, 300))
         if data.kind != "warning":
-            row.look = "failed"
+            row.state = "failed"
 
-    def _answered(self, data: ApprovalResolved) -> None:
+    def _resolve_approval(self, data: ApprovalResolved) -> None:
         self.waiting.pop(data.id, None)
-        said = ANSWERED.get(data.decision, one_line(data.decision)) + (
-            f": {first_line(data.reason)}" if data.reason else ""
-        )
+        reason = f": {first_line(data.reason)}" if data.reason else ""
         for row in self.rows:
-            if row.look == "asks":
-                row.look = "planned"
-                row.notes.append(said)
+            if row.state == "asks":
+                row.state = "planned"
+                row.notes.append(DECISIONS.get(data.decision, one_line(data.decision)) + reason)
                 return
 
-    def _end(self, data: RunFinished) -> None:
+    def _finish_run(self, data: RunFinished) -> None:
         self.finished = data
         for row in self.rows:
-            if row.look == "running":
-                row.look, row.tail = "stopped", ""
-                row.seconds = self.now - row.started
-            elif row.look == "planned" and data.status in ("verified", "unverified", "budget"):
+            if row.state == "running":
+                row.state, row.tail, row.seconds = "stopped", "", self.now - row.started
+            elif row.state == "planned" and data.status in ("verified", "unverified", "budget"):
                 row.outcome = "not run"
 
 
 def describe_recall(data: MemoryRecalled) -> str:
-    """Return what memory had, in one line, and how far the index was where it was not whole."""
+    """Describe in one line the places and tasks that memory found, and an incomplete index."""
     places, files = pluralize(len(data.files), "place"), pluralize(len(set(data.files)), "file")
-    found = [f"{places} in {files}"] if data.files else []
+    parts = [f"{places} in {files}"] if data.files else []
     if data.episodes:
-        found.append(pluralize(len(data.episodes), "earlier task"))
-    return f"{' and '.join(found) or 'nothing'}{_state(data.index)}"
-
-
-def _state(index: IndexState) -> str:
+        parts.append(pluralize(len(data.episodes), "earlier task"))
+    index = data.index
     if not index.ready:
-        return " (index in the making)"
-    if index.engine == "text":
-        return " (by words alone)"
-    return "" if index.embedded >= 1 else f" (index {index.embedded:.0%})"
+        limit = " (index not ready)"
+    elif index.engine == "text":
+        limit = " (full text only)"
+    else:
+        limit = "" if index.embedded >= 1 else f" (index {index.embedded:.0%})"
+    return f"{' and '.join(parts) or 'nothing'}{limit}"
 
 
 def check_problems(data: CheckFinished) -> list[str]:
-    """Return what is wrong by a check: its problems, and the failing cases that they do not name."""
+    """Return the problems of a check, and the failed cases that they do not mention."""
     problems = [first_line(problem, 200) for problem in data.problems]
-    cases = [
+    ids = [
         one_line(str(case.get("id", "?"))) for case in data.cases if case.get("head") in ("failed", "error")
     ]
-    return problems + [
-        f"failed: {case}" for case in cases if not any(case in problem for problem in problems)
-    ]
+    return problems + [f"failed: {id}" for id in ids if not any(id in problem for problem in problems)]

@@ -1,4 +1,4 @@
-"""The live view of a run: finished rows scroll away, what is at work stays at the bottom and moves."""
+"""The live display of a run: finished rows scroll up, unfinished rows are redrawn at the bottom."""
 
 from collections.abc import Iterator
 
@@ -11,10 +11,9 @@ from rich.text import Text
 from nodes.events import Event
 from nodes.state import Options, Plan
 from server.cli.views.format import first_line, format_duration, format_price, one_line, pluralize
-from server.cli.views.row import Look, Row
-from server.cli.views.run_view import RunView
+from server.cli.views.run_view import Row, RowState, RunView
 
-GLYPHS: dict[Look, tuple[str, str, str]] = {
+SIGNS: dict[RowState, tuple[str, str, str]] = {
     "planned": ("·", ".", "dim"),
     "running": ("▸", ">", "cyan"),
     "done": ("✓", "+", "green"),
@@ -22,198 +21,188 @@ GLYPHS: dict[Look, tuple[str, str, str]] = {
     "asks": ("?", "?", "bold yellow"),
     "stopped": ("■", "#", "yellow"),
 }
-"""A look's sign, its sign where only ASCII can be written, and its style."""
+"""For each state of a row: sign, sign on terminals that are limited to ASCII, style."""
 
 
 class Terminal:
-    """Shows a run as it goes, on a terminal that can move its cursor. `tick` moves the clock."""
+    """Shows a run on a terminal with a movable cursor. `tick` redraws."""
 
-    def __init__(self, console: Console, progress: RunView, options: Options | None = None) -> None:
-        self.progress = progress
+    def __init__(self, console: Console, run: RunView, options: Options | None = None) -> None:
+        self.run = run
         self._console = console
         self._titled = False
         self._printed: set[Row] = set()
-        self._spinner = Spinner("dots" if not console.options.ascii_only else "line", style="cyan")
-        self.frame = Frame(self.progress, options or Options(), self._spinner, self._printed)
+        spinner = Spinner("dots" if not console.options.ascii_only else "line", style="cyan")
+        self.frame = Frame(run, options or Options(), spinner, self._printed)
         self._live = self._new_live()
 
     def _new_live(self) -> Live:
+        # No auto-refresh: rich would draw in a thread of its own, while events change the rows.
         return Live(self.frame, console=self._console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> "Terminal":
-        self._live = self._new_live()
+        self._live = self._new_live()  # a stopped Live cannot be started again
         self._live.start()
-        self._entitle()
+        self._print_title()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._settle(leaving=True)
+        self._print_rows(leaving=True)
         self._live.stop()
 
     def show(self, event: Event) -> None:
-        """Take in one event; the next tick draws it."""
-        self.progress.apply(event)
-        self._entitle()
-        self._settle()
-
-    def _entitle(self) -> None:
-        """Print once what is being done, as soon as that is known."""
-        if self.progress.run and not self._titled:
-            self._titled = True
-            name = one_line(self.progress.thread)
-            task = Text(first_line(self.progress.task, self._console.width - len(name) - 2), style="bold")
-            self._console.print(Text.assemble((name, "cyan"), "  ", task))
+        """Apply one event. The next tick draws it."""
+        self.run.apply(event)
+        self._print_title()
+        self._print_rows()
 
     def tick(self, now: float) -> None:
-        """Draw the newest state, at the wall clock's time."""
-        self.progress.now = max(now, self.progress.now)
+        """Redraw the frame. `now` is the wall clock's time in seconds since 1970."""
+        self.run.now = max(now, self.run.now)
         self._live.refresh()
 
-    def say(self, text: str) -> None:
-        """Print a notice above what moves."""
+    def notify(self, text: str) -> None:
+        """Print a notice above the frame."""
         self._console.print(Text(text, style="bold yellow"))
 
-    def _settle(self, leaving: bool = False) -> None:
-        """Print for good the rows at the top that are over; on leaving, every row that has begun."""
-        for row in self.progress.rows:
+    def _print_title(self) -> None:
+        """Print thread and task once, as soon as they are known."""
+        if self.run.run_id and not self._titled:
+            self._titled = True
+            name = one_line(self.run.thread_id)
+            task = first_line(self.run.task, self._console.width - len(name) - 2)
+            self._console.print(Text.assemble((name, "cyan"), "  ", (task, "bold")))
+
+    def _print_rows(self, leaving: bool = False) -> None:
+        """Print finished rows above the frame, in order. With `leaving`, print every started row."""
+        for row in self.run.rows:
             if row in self._printed:
                 continue
             if row.over:
                 self._printed.add(row)
             elif not leaving:
                 break
-            if row.shown and (row.look != "planned" or row.outcome):
-                self._console.print(render_row(row, self.progress))
+            if row.shown and (row.state != "planned" or row.outcome):
+                self._console.print(render_row(row, self.run))
 
 
 class Frame:
-    """What moves: the rows that are not over, and a line of sums below them."""
+    """The redrawn part: unfinished rows, and a line with time, tokens and cost."""
 
-    def __init__(self, progress: RunView, options: Options, spinner: Spinner, printed: set[Row]) -> None:
-        self._progress, self._options, self._spinner, self._printed = progress, options, spinner, printed
+    def __init__(self, run: RunView, options: Options, spinner: Spinner, printed: set[Row]) -> None:
+        self._run, self._options, self._spinner, self._printed = run, options, spinner, printed
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        rows = [row for row in self._progress.rows if row not in self._printed and row.shown]
-        room = max(options.size.height - 3, 3)
-        rows, hidden = _fit(rows, room)
-        tails = _share(rows, room - len(rows))
+        rows = [row for row in self._run.rows if row not in self._printed and row.shown]
+        # rich cuts a frame that is higher than the screen, and the cut part would be the newest.
+        height = max(options.size.height - 3, 3)
+        rows, hidden = _fit(rows, height)
+        tail_lines = _tail_lines(rows, height - len(rows))
         for row in rows:
-            yield render_row(row, self._progress, self._spinner, tails.get(row, 0))
+            yield render_row(row, self._run, self._spinner, tail_lines.get(row, 0))
         if hidden:
             yield Text(f"             … and {pluralize(hidden, 'more step')}", style="dim")
-        yield from self._sums()
+        yield from self._totals()
 
-    def _sums(self) -> Iterator[RenderableType]:
-        progress, limits = self._progress, self._options
-        if not progress.run:
+    def _totals(self) -> Iterator[RenderableType]:
+        run, limits = self._run, self._options
+        if not run.run_id:
             yield Text("  starting …", style="dim")
             return
-        spent, tokens = progress.now - progress.started, f"{progress.tokens:,}"
-        price = "price unknown" if progress.unpriced and not progress.cost else format_price(progress.cost)
+        price = "price unknown" if run.unpriced and not run.cost else format_price(run.cost)
         parts = [
-            format_duration(spent) + _of(limits.max_run_seconds and format_duration(limits.max_run_seconds)),
-            tokens + _of(limits.max_tokens and f"{limits.max_tokens:,}") + " tokens",
+            format_duration(run.now - run.started)
+            + _of(limits.max_run_seconds and format_duration(limits.max_run_seconds)),
+            f"{run.tokens:,}" + _of(limits.max_tokens and f"{limits.max_tokens:,}") + " tokens",
             price + _of(limits.max_cost_usd and format_price(limits.max_cost_usd)),
         ]
-        if progress.retries:
-            parts.append(pluralize(progress.retries, "retry", "retries"))
+        if run.retries:
+            parts.append(pluralize(run.retries, "retry", "retries"))
         yield Text("  " + " · ".join(parts), style="dim", no_wrap=True, overflow="ellipsis")
-        if progress.waiting:
+        if run.waiting:
             yield Text(" WAITING FOR YOUR ANSWER ", style="bold black on yellow")
-
-
-def spent(progress: RunView) -> str:
-    """Return what the run has cost so far, as far as prices are known."""
-    if not progress.unpriced:
-        return format_price(progress.cost)
-    return f"{format_price(progress.cost)} and more, a price is unknown" if progress.cost else "price unknown"
 
 
 def _of(limit: object) -> str:
     return f" of {limit}" if limit else ""
 
 
-def _fit(rows: list[Row], room: int) -> tuple[list[Row], int]:
-    """Keep the rows that matter most when there are more than fit: those at work before those that wait."""
-    if len(rows) <= room:
+def _fit(rows: list[Row], height: int) -> tuple[list[Row], int]:
+    """Return the rows that fit, running ones first, and the number of hidden ones."""
+    if len(rows) <= height:
         return rows, 0
-    wanted = sorted(rows, key=lambda row: row.look == "planned")[: room - 1]
-    return [row for row in rows if row in wanted], len(rows) - len(wanted)
+    kept = sorted(rows, key=lambda row: row.state == "planned")[: height - 1]
+    return [row for row in rows if row in kept], len(rows) - len(kept)
 
 
-def _share(rows: list[Row], room: int) -> dict[Row, int]:
-    """Share out the lines left over: two for each streaming row if they fit, else one, else none."""
-    streaming = [row for row in rows if row.look == "running" and row.tail.strip()]
+def _tail_lines(rows: list[Row], height: int) -> dict[Row, int]:
+    """Return how many lines each streaming row may show of its reply: two if they fit, else one or none."""
+    streaming = [row for row in rows if row.state == "running" and row.tail.strip()]
     notes = sum(min(len(row.notes), 2) for row in rows)
-    each = min(2, max(room - notes, 0) // len(streaming)) if streaming else 0
-    return {row: each for row in streaming}
+    lines = min(2, max(height - notes, 0) // len(streaming)) if streaming else 0
+    return {row: lines for row in streaming}
 
 
-def render_row(row: Row, progress: RunView, spinner: Spinner | None = None, tail: int = 0) -> RenderableType:
-    """Draw one row: sign, bracket of its group, agent, what it does, what came of it, how long it took."""
+def render_row(row: Row, run: RunView, spinner: Spinner | None = None, tail: int = 0) -> RenderableType:
+    """Render a row: sign, bracket of its group, agent, title and outcome, duration, notes, `tail` lines."""
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(width=1)
     grid.add_column(width=1, style="dim")
     grid.add_column(width=8, no_wrap=True, overflow="ellipsis")
     grid.add_column(ratio=1)
     grid.add_column(width=7, justify="right", style="dim", no_wrap=True)
-    running = row.look == "running"
-    seconds = progress.now - row.started if running else row.seconds
-    style = GLYPHS[row.look][2]
-    sign: RenderableType = spinner if running and spinner else _Sign(row.look)
-    name = Text(row.node, style="bold" if running else "dim" if row.look == "planned" else "")
-    time = format_duration(seconds) if seconds is not None else ""
-    grid.add_row(sign, group_bracket(progress.plan, row.step), name, _Deed(row, style), time)
-    for note in row.notes[-2:] if spinner else row.notes[:12]:
-        grid.add_row(
-            "", "", "", Text(note, style="red" if row.look == "failed" else "yellow", overflow="fold"), ""
-        )
+    running = row.state == "running"
+    seconds = run.now - row.started if running else row.seconds
+    style = SIGNS[row.state][2]
+    sign: RenderableType = spinner if running and spinner else _Sign(row.state)
+    name = Text(row.node, style="bold" if running else "dim" if row.state == "planned" else "")
+    duration = format_duration(seconds) if seconds is not None else ""
+    grid.add_row(sign, group_bracket(run.plan, row.step), name, _TitleAndOutcome(row, style), duration)
+    note_style = "red" if row.state == "failed" else "yellow"
+    notes = row.notes[-2:] if spinner else row.notes[:12]
+    details = [Text(note, style=note_style, overflow="fold") for note in notes]
     if len(row.notes) > 12 and not spinner:
-        more = Text(f"… and {len(row.notes) - 12} more", style="dim")
-        grid.add_row("", "", "", more, "")
-    for said in row.last_lines(tail) if tail else []:
-        streamed = Text(f"│ {said}", style="dim", no_wrap=True, overflow="ellipsis")
-        grid.add_row("", "", "", streamed, "")
+        details.append(Text(f"… and {len(row.notes) - 12} more", style="dim"))
+    for line in row.last_lines(tail) if tail else []:
+        details.append(Text(f"│ {line}", style="dim", no_wrap=True, overflow="ellipsis"))
+    for detail in details:
+        grid.add_row("", "", "", detail, "")
     return grid
 
 
 class _Sign:
-    def __init__(self, look: Look) -> None:
-        self._look = look
+    def __init__(self, state: RowState) -> None:
+        self._state = state
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        sign, plain, style = GLYPHS[self._look]
-        yield Text(plain if options.ascii_only else sign, style=style)
+        sign, ascii_sign, style = SIGNS[self._state]
+        yield Text(ascii_sign if options.ascii_only else sign, style=style)
 
 
-class _Deed:
-    """What a row does and what came of it, on one line; of two long ones the outcome gets a third."""
+class _TitleAndOutcome:
+    """A row's title and outcome on one line. If both are long, the outcome gets a third of the width."""
 
     def __init__(self, row: Row, style: str) -> None:
         self._row, self._style = row, style
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         row, width = self._row, options.max_width
+        title = Text(row.title, style="dim" if row.state == "planned" else "")
         outcome = Text(row.outcome, style=self._style)
-        if not row.title:
-            outcome.truncate(width, overflow="ellipsis")
-            yield outcome
-            return
-        title = Text(row.title, style="dim" if row.look == "planned" else "")
-        if row.outcome:
+        gap = "  " if row.title and row.outcome else ""
+        if gap:
             outcome.truncate(max(width // 3, width - title.cell_len - 2), overflow="ellipsis")
             title.truncate(width - outcome.cell_len - 2, overflow="ellipsis")
-            yield Text.assemble(title, "  ", outcome)
-            return
-        title.truncate(width, overflow="ellipsis")
-        yield title
+        line = Text.assemble(title, gap, outcome)
+        line.truncate(width, overflow="ellipsis")
+        yield line
 
 
 def group_bracket(plan: Plan | None, step: str | None) -> str:
-    """Return the piece of the bracket that holds together the steps which run at once."""
+    """Return the part of the bracket around a parallel group that belongs to a step."""
     steps = plan["steps"] if plan else []
-    group = next((one["group"] for one in steps if one["id"] == step), None)
-    members = [one["id"] for one in steps if one["group"] == group]
+    group = next((each["group"] for each in steps if each["id"] == step), None)
+    members = [each["id"] for each in steps if each["group"] == group]
     if step is None or len(members) < 2 or step not in members:
         return ""
     return "┌" if step == members[0] else "└" if step == members[-1] else "│"

@@ -1,0 +1,120 @@
+"""The command `verify`: run the proof of a delivered commit again and compare."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from server.cli.commands.options import EnvFileOption, RepoOption
+from server.cli.entry import run_command
+from server.cli.exit_codes import ExitCode, UsageError
+from server.cli.views.format import one_line, pluralize, sanitize
+
+if TYPE_CHECKING:
+    from graph.settings import Settings
+    from nodes.proof import Proof
+    from server.cli.views.console import CliConsole
+    from tools.workspace import Workspace
+
+
+def verify(
+    commit: Annotated[
+        str, typer.Argument(metavar="COMMIT", help="A commit or branch that AutoCodeAI delivered.")
+    ],
+    repo: RepoOption = Path(),
+    env_file: EnvFileOption = None,
+) -> None:
+    """Run the proof of a commit again.
+
+    Exit code 0 if it holds, 1 if not.
+    """
+    run_command(lambda settings, console: _verify(settings, console, commit, repo), env_file)
+
+
+async def _verify(settings: "Settings", console: "CliConsole", name: str, repo: Path) -> ExitCode:
+    from nodes.check import compare
+    from tools.workspace import Workspace
+
+    workspace = await asyncio.to_thread(Workspace.open, repo)
+    commit = workspace.resolve(name)
+    recorded = _read_proof(workspace, commit)
+    repeated = await _prove_again(settings, console, workspace, recorded, commit)
+    differences = [*_base_problems(workspace, recorded, commit), *compare(recorded, repeated)]
+    for difference in differences:
+        console.print(f"  {one_line(difference)}", style="red")
+    for missing in recorded.missing:
+        console.print(f"  missing: {one_line(missing)}", style="yellow")
+    counts = f"{repeated.passed} of {repeated.total} passed"
+    counts += f", {pluralize(len(repeated.fail_to_pass), 'case')} prove the change"
+    if differences:
+        console.print(f"The proof of {commit[:12]} does NOT hold ({counts}).", style="bold red")
+        return ExitCode.UNVERIFIED
+    if recorded.missing or not recorded.proves:
+        message = f"{commit[:12]} was delivered without a complete proof, and the result is the same"
+        console.print(f"{message} ({counts}).", style="bold red")
+        return ExitCode.UNVERIFIED
+    console.print(f"The proof of {commit[:12]} holds: {counts}.", style="bold green")
+    return ExitCode.VERIFIED
+
+
+def _read_proof(workspace: "Workspace", commit: str) -> "Proof":
+    """Return the proof in the note of a commit. Raise UsageError if there is none."""
+    from pydantic import ValidationError
+
+    from nodes.proof import Proof
+
+    note = workspace.read_note(commit)
+    if note is None or note.strip() == "{}":
+        fetch = "git fetch origin 'refs/notes/autocode:refs/notes/autocode'"
+        raise UsageError(f"{commit[:12]} has no proof; if it came from a remote, fetch its note: {fetch}")
+    try:
+        return Proof.model_validate_json(note)
+    except ValidationError as error:
+        reason = sanitize(error.errors()[0]["msg"])
+        raise UsageError(f"the note of {commit[:12]} is not a proof: {reason}") from error
+
+
+async def _prove_again(
+    settings: "Settings", console: "CliConsole", workspace: "Workspace", recorded: "Proof", commit: str
+) -> "Proof":
+    """Run the checks of a proof on the commit and on the base that the proof names."""
+    from graph.component_settings import open_journal
+    from graph.resources import open_resources
+    from nodes.check import prove
+    from sandbox.base import Limits
+
+    def notify(type: str, data: Mapping[str, Any]) -> None:
+        if type == "sandbox.started":
+            console.notify(f"sandbox: {data['what']}")
+
+    async with (
+        aclosing(await open_journal(settings)) as journal,
+        open_resources(settings, journal, console.notify) as resources,
+    ):
+        return await prove(
+            workspace,
+            await resources.sandbox(),
+            recorded.base,
+            commit,
+            limits=Limits(seconds=settings.sandbox_timeout),
+            cache=journal.checks,
+            notify=notify,
+            untestable=recorded.untestable,
+        )
+
+
+def _base_problems(workspace: "Workspace", recorded: "Proof", commit: str) -> list[str]:
+    """Return a problem if the proof's base is not the parent of the commit."""
+    from tools.workspace import WorkspaceError
+
+    # A note can be copied to another commit. Its proof would then be about another change.
+    try:
+        parent = workspace.resolve(f"{commit}^")
+    except WorkspaceError:
+        return ["the commit has no parent, so there is no change to prove"]
+    if parent == recorded.base:
+        return []
+    return [f"base: the proof names {recorded.base}, but the commit's parent is {parent}"]
