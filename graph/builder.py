@@ -14,8 +14,9 @@ from nodes.coder import Coder
 from nodes.commit import Commit
 from nodes.critic import Critic
 from nodes.debugger import Debugger
+from nodes.dispatch import Dispatch, branches
 from nodes.llm.models import Models
-from nodes.merge import Dispatch, Merge, branches
+from nodes.merge import Merge
 from nodes.planner import Approval, Planner
 from nodes.proof import Proof
 from nodes.recall import Recall

@@ -9,7 +9,7 @@ from langgraph.types import StateSnapshot
 from graph.builder import Graph
 from graph.errors import InputError, RunnerError, UnknownThread
 from graph.runner import Runner
-from nodes.messages import seen
+from nodes.messages import as_taken
 
 SETTABLE = ("messages",)
 """What clients may write into a state: the rest is what proofs rest on."""
@@ -42,7 +42,7 @@ async def update(runner: Runner, thread_id: str, values: Mapping[str, Any]) -> S
     run = await runner.journal.runs.current(thread_id)
     if run and run.unfinished:
         raise RunnerError(f"thread {thread_id} has an unfinished run; a note reaches it, an update does not")
-    added = {"messages": seen(values.get("messages") or [])}
+    added = {"messages": as_taken(values.get("messages") or [])}
     await runner.graph.aupdate_state(_at(thread_id), added, as_node="commit")
     return await runner.graph.aget_state(_at(thread_id))
 

@@ -1,1 +1,1 @@
-"""What flows along the edges, and one agent a file."""
+"""The graph's nodes: agents, the check, and the state that flows between them."""

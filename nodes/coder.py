@@ -1,7 +1,6 @@
-"""The coder: one step of the plan becomes an edit, stored as a snapshot on the group's base."""
+"""The coder carries out one step of the plan as an edit, stored as a snapshot on the group's base."""
 
 import asyncio
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +8,14 @@ from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
 from memory.records.budget import BudgetSpent
-from nodes.dialogue.ask import DATA, EDIT_FORMAT, ask, messages, section, thread_of
-from nodes.dialogue.edits import Edit, keep, write_edit
-from nodes.dialogue.replies import Unusable, parse_edits
+from nodes.dialogue.conversation import ask, thread_of
+from nodes.dialogue.edits import Edit, hold_edit, write_edit
+from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section
+from nodes.dialogue.replies import Unusable, no_edit_reason
 from nodes.dialogue.sections import (
     agents_section,
+    context_section,
     files_section,
-    given_section,
     lessons_section,
     map_section,
     places_section,
@@ -23,9 +23,9 @@ from nodes.dialogue.sections import (
 )
 from nodes.events import ErrorReported
 from nodes.llm.model_settings import ModelError
-from nodes.llm.models import Call, Models
+from nodes.llm.models import Models
 from nodes.publish import publisher
-from nodes.state import BranchInput, Options, State, Step, StepResult
+from nodes.state import BranchInput, State, Step, StepResult
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -44,9 +44,7 @@ You are a coder. You carry out one step of a plan in a git repository, completel
 {DATA}"""
 
 LESSONS = 2
-"""How many earlier tasks a coder is shown: the planner has read them all."""
-
-_NO_CHANGE = re.compile(r"^\W*NO[ _-]?CHANGES?\b\W*\S", re.MULTILINE)
+"""Earlier tasks in a prompt. The planner has read them all, so a coder needs few."""
 
 CONFLICT = """\
 Your first edit of this step did not merge with the other coders' work, which is now in the files above.
@@ -56,26 +54,26 @@ Do the step again on these files, so that both purposes hold. This is where the 
 
 @dataclass(frozen=True)
 class Coder:
-    """One branch: reads its step's file and context, asks, applies; a step that fails is data, not an end."""
+    """One branch of a group. A step that fails becomes a result, because an error would end its siblings."""
 
     models: Models
 
     async def __call__(self, state: BranchInput, runtime: Runtime[None]) -> State:
-        """Return the step's result: a snapshot built on `head`, or the reason why there is none."""
-        step = state["step"]
+        """Return the step's result: a snapshot built on `head`, or an error."""
+        step, head = state["step"], state["head"]
         publish = publisher(runtime.stream_writer, "coder", step["id"])
-        result = StepResult(step_id=step["id"], base=state["head"])
-        call = Call(run=state["run"], agent="coder", step=step["id"], ordinal=2 if state["conflict"] else 0)
+        result = StepResult(step_id=step["id"], base=head)
         workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
         try:
-            prompt = await asyncio.to_thread(self._prompt, workspace, state)
             edit = await ask(
                 self.models,
-                call,
-                prompt,
-                lambda text: _read(workspace, state["head"], step, text),
-                Options.model_validate(state["options"]),
                 publish,
+                state,
+                "coder",
+                step["id"],
+                await asyncio.to_thread(self._prompt, workspace, state),
+                lambda text: _read(workspace, head, step, text),
+                ordinal=2 if state["conflict"] else 0,  # 0 and 1 are the first try and its repair
             )
         except BudgetSpent as spent:
             return {
@@ -86,7 +84,8 @@ class Coder:
             publish(ErrorReported(message=f"step {step['id']} failed: {error}", kind="step"))
             return {"results": [result | {"error": str(error)}]}
         if edit.snapshot != edit.base:
-            await asyncio.to_thread(keep, workspace, edit, thread_of(runtime), f"{step['id']}-edit", publish)
+            name = f"{step['id']}-edit"
+            await asyncio.to_thread(hold_edit, workspace, edit, thread_of(runtime), name, publish)
         return {"results": [result | {"snapshot": edit.snapshot}]}
 
     def _prompt(self, workspace: Workspace, branch: BranchInput) -> list[BaseMessage]:
@@ -96,7 +95,7 @@ class Coder:
             agents_section(workspace, head),
             map_section(workspace, head, f"{step['description']} {branch['task']}"),
             places_section(branch.get("places", [])),
-            given_section(workspace, head, branch["context_files"]),
+            context_section(workspace, head, branch["context_files"]),
             lessons_section(branch.get("lessons", [])[:LESSONS]),
             section("The whole task, for your orientation", branch["task"]),
             plan_section(branch["plan"]),
@@ -107,7 +106,7 @@ class Coder:
 
 
 def _read(workspace: Workspace, head: str, step: Step, text: str) -> Edit:
-    """The step's edit; none where the coder says that there is nothing to change."""
-    if not parse_edits(text).any and _NO_CHANGE.search(text):
+    """Return the step's edit, an empty one if the coder says that there is nothing to change."""
+    if no_edit_reason(text, "NO CHANGE"):
         return Edit(head, head, digest="")
     return write_edit(workspace, head, text, f"coder {step['id']}", step.get("file"))

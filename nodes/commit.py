@@ -1,4 +1,4 @@
-"""The commit: delivers the head as a branch with its proof, verified or openly not."""
+"""The commit delivers the head as a branch with its proof, verified or openly unverified."""
 
 import asyncio
 import textwrap
@@ -8,8 +8,8 @@ from pathlib import Path
 from langgraph.runtime import Runtime
 
 from memory.search.recollection import Recollection
-from nodes.dialogue.ask import thread_of
-from nodes.episode import episode_of
+from nodes.dialogue.conversation import thread_of
+from nodes.dialogue.episodes import episode_of
 from nodes.events import ErrorReported
 from nodes.messages import ai
 from nodes.proof import Proof
@@ -19,7 +19,7 @@ from tools.workspace import Workspace, WorkspaceError
 
 
 def missing(state: State) -> list[str]:
-    """What a verified result would still need, in words; empty when the run may be called done."""
+    """Return what a verified result would still need, empty if the run is verified."""
     lacks: list[str] = []
     if state["stops"]:
         lacks.append(state["stops"][0]["reason"])
@@ -46,12 +46,12 @@ def missing(state: State) -> list[str]:
 
 @dataclass(frozen=True)
 class Commit:
-    """Writes one commit with its proof as a note; the branch's name says whether it is verified."""
+    """Writes one commit, with its proof as a note. The branch's name says whether it is verified."""
 
     memory: Recollection | None = None
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Return branch and proof, and remember what is verified; without a change there is no branch."""
+        """Return branch and proof, and remember a verified run. Without a change there is no branch."""
         lacks = missing(state)
         if state["head"] == state["base"] or any(stop["kind"] == "cancelled" for stop in state["stops"]):
             done: State = {"missing": lacks, "branch": None, "proof": state["check"]}
@@ -61,17 +61,17 @@ class Commit:
             if self.memory and (commit := done.get("delivered")):
                 publish = publisher(runtime.stream_writer, "commit")
                 await self._remember(self.memory, state, thread, commit, publish)
-        return done | {"messages": [ai(state["run"], "result", told(state, done))]}
+        return done | {"messages": [ai(state["run"], "result", result_text(state, done))]}
 
     async def _remember(
         self, memory: Recollection, state: State, thread: str, commit: str, publish: Publish
     ) -> None:
-        """Keep what the run taught; the result stands whatever becomes of that."""
+        """Store the run's episode."""
         try:
             workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
             episode = await asyncio.to_thread(episode_of, state, thread, workspace, commit)
             await memory.remember(episode)
-        except Exception as error:
+        except Exception as error:  # memory is an aid, and the result stands without it
             publish(ErrorReported(message=f"this task was not remembered: {error}", kind="warning"))
 
     def _deliver(self, state: State, thread: str, lacks: list[str]) -> State:
@@ -90,8 +90,8 @@ class Commit:
         return done if lacks else done | {"delivered": commit}
 
 
-def told(state: State, done: State) -> str:
-    """The result as a chat would say it: verified or not, what was done, where it lies, what is missing."""
+def result_text(state: State, done: State) -> str:
+    """Return the result as a chat message in Markdown."""
     branch, lacks = done["branch"], done["missing"]
     proof = Proof.model_validate(done["proof"]) if done["proof"] else None
     parts = ["**Not verified.**" if lacks else "**Verified.**"]
@@ -108,7 +108,7 @@ def told(state: State, done: State) -> str:
 
 
 def _signed(state: State, lacks: list[str]) -> Proof | None:
-    """The check as a proof of this run: with the task, the run and what the critic said of this tree."""
+    """Return the check with the task, the run, and the critic's verdict if it is on this tree."""
     if not state["check"]:
         return None
     proof, verdict = Proof.model_validate(state["check"]), state["verdict"]
@@ -124,7 +124,7 @@ def _signed(state: State, lacks: list[str]) -> Proof | None:
 
 
 def _branch(workspace: Workspace, thread: str, tree: str, verified: bool) -> str:
-    """The branch's name; an unverified one never replaces what an earlier run left there."""
+    """Return the branch's name. An unverified result never replaces that of an earlier run."""
     name = f"autocode/{thread}" if verified else f"autocode/{thread}-unverified"
     if verified or _tip(workspace, name) is None or _existing(workspace, name, tree):
         return name
@@ -135,7 +135,7 @@ def _branch(workspace: Workspace, thread: str, tree: str, verified: bool) -> str
 
 
 def _existing(workspace: Workspace, branch: str, tree: str) -> str | None:
-    """The branch's commit where it holds this very tree: delivered before a crash, and not again."""
+    """Return the branch's commit if it holds this tree, because the run delivered it before a crash."""
     tip = _tip(workspace, branch)
     return tip if tip and workspace.tree(tip) == tree else None
 
@@ -148,7 +148,7 @@ def _tip(workspace: Workspace, branch: str) -> str | None:
 
 
 def _message(state: State, proof: Proof | None, tree: str, lacks: list[str]) -> str:
-    """A commit message from the task, with the trailers that name run, tree and checks."""
+    """Return a commit message: the task, and trailers with run, tree and checks."""
     first, _, rest = state["task"].strip().partition("\n")
     subject = textwrap.shorten(first, 72, placeholder="…") or "AutoCodeAI"
     whole = f"{first}\n{rest}" if subject != first else rest

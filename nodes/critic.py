@@ -1,4 +1,4 @@
-"""The critic: reads the whole change and what the sandbox saw, and answers PASS or FAIL with reasons."""
+"""The critic reviews the whole change and the check's result, and answers PASS or FAIL with reasons."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,14 +8,21 @@ from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
 from memory.records.budget import BudgetSpent
-from nodes.dialogue.ask import DATA, ask, messages, section
+from nodes.dialogue.conversation import ask
+from nodes.dialogue.prompts import DATA, messages, section, task_line
 from nodes.dialogue.replies import Unusable, parse_verdict
-from nodes.dialogue.sections import agents_section, diff_section, given_section, plan_section
+from nodes.dialogue.sections import (
+    agents_section,
+    context_section,
+    diff_section,
+    failed_steps_section,
+    plan_section,
+)
 from nodes.events import VerdictGiven
-from nodes.llm.models import Call, Models
+from nodes.llm.models import Models
 from nodes.proof import Proof
 from nodes.publish import publisher
-from nodes.state import Options, State, Verdict
+from nodes.state import State, Verdict
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -35,20 +42,18 @@ Answer with one JSON object and nothing else: {{"verdict": "PASS" or "FAIL", "re
 
 @dataclass(frozen=True)
 class Critic:
-    """Judges the tree that was checked; what it says of any other tree counts for nothing."""
+    """Reviews the tree that was checked. Its verdict counts for no other tree."""
 
     models: Models
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Return a verdict on the checked tree; an answer that is none is a FAIL."""
+        """Return a verdict on the checked tree, FAIL if the reply is unusable."""
         step = f"critic-{state['review_rounds'] + 1}"
         publish = publisher(runtime.stream_writer, "critic", step)
         proof = Proof.model_validate(state["check"])
-        call = Call(run=state["run"], agent="critic", step=step, ordinal=0)
-        options = Options.model_validate(state["options"])
         try:
             prompt = await asyncio.to_thread(self._prompt, state, proof)
-            passed, reasons = await ask(self.models, call, prompt, parse_verdict, options, publish)
+            passed, reasons = await ask(self.models, publish, state, "critic", step, prompt, parse_verdict)
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
@@ -59,17 +64,16 @@ class Critic:
 
     def _prompt(self, state: State, proof: Proof) -> list[BaseMessage]:
         workspace = Workspace.open(Path(state["repo"]))
-        failed = [result for result in state["results"] if "error" in result]
         sections = [
             agents_section(workspace, state["head"]),
-            given_section(workspace, state["head"], state["context_files"]),
+            context_section(workspace, state["head"], state["context_files"]),
             plan_section(state["plan"]),
             diff_section(workspace, state["base"], state["head"], "The change"),
             section("What the sandbox saw", _report(proof)),
-            section("Steps that failed", "\n".join(f"{r['step_id']}: {r['error']}" for r in failed)),
+            failed_steps_section(state["results"]),
             section("The task", state["task"]),
         ]
-        return messages(SYSTEM, sections, state["task"].strip().splitlines()[0])
+        return messages(SYSTEM, sections, task_line(state["task"]))
 
 
 def _report(proof: Proof) -> str:

@@ -1,4 +1,4 @@
-"""A thread as a conversation, for chat front ends: the user's tasks, and what came of them."""
+"""A thread as a conversation for chat front ends: the user's tasks and their results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -8,54 +8,57 @@ from typing_extensions import TypedDict
 
 ROLES = {"user": "human", "human": "human", "assistant": "ai", "ai": "ai"}
 TASK = "-task"
+"""The end of the id of a message whose task a run has taken."""
 
 
 class Message(TypedDict):
-    """One turn, as LangChain's messages look on the wire."""
+    """A message in the JSON shape of LangChain."""
 
     type: Literal["human", "ai"]
     content: str
     id: str
 
 
-def joined(before: Sequence[Message], new: Any) -> list[Message]:
-    """The reducer: append messages, and replace those whose ids are known; other kinds are left out."""
-    found = {message["id"]: message for message in before}
-    for one in new if isinstance(new, list) else [new]:
-        if message := _plain(one):
-            found[message["id"]] = message
-    return list(found.values())
+def add_messages(before: Sequence[Message], new: Any) -> list[Message]:
+    """Append messages and replace those with a known id. Only human and AI messages are kept."""
+    # LangGraph's own reducer makes message objects, which checkpoints would store by module and class.
+    by_id = {message["id"]: message for message in before}
+    for item in new if isinstance(new, list) else [new]:
+        if message := _plain(item):
+            by_id[message["id"]] = message
+    return list(by_id.values())
 
 
 def human(run: str, text: str) -> Message:
-    """The task of a run."""
+    """Return the message for a run's task."""
     return Message(type="human", content=text, id=f"{run}{TASK}")
 
 
 def ai(run: str, what: str, text: str) -> Message:
-    """What a run has to say: its `plan`, its `result`."""
+    """Return a message of a run: `what` is `plan` or `result`."""
     return Message(type="ai", content=text, id=f"{run}-{what}")
 
 
 def task_of(messages: Any) -> str:
-    """The task that a chat front end gave: its last message, if that is a human's and no run took it yet."""
-    given = messages if isinstance(messages, list) else [messages]
-    last = _plain(given[-1]) if given else None
-    taken = last is None or last["type"] != "human" or last["id"].endswith(TASK)
-    return "" if taken or last is None else last["content"]
+    """Return the text of the last message if it is a human's and no run has taken it, else nothing."""
+    items = messages if isinstance(messages, list) else [messages]
+    last = _plain(items[-1]) if items else None
+    if last is None or last["type"] != "human" or last["id"].endswith(TASK):
+        return ""
+    return last["content"]
 
 
-def seen(messages: Any) -> list[Message]:
-    """Messages for the record alone: none of them is a task that waits to be taken."""
-    found = joined([], messages)
-    for message in found:
+def as_taken(messages: Any) -> list[Message]:
+    """Return the messages as a record, without a task for a run to take."""
+    record = add_messages([], messages)
+    for message in record:
         if message["type"] == "human" and not message["id"].endswith(TASK):
             message["id"] += TASK
-    return found
+    return record
 
 
 def _plain(message: Any) -> Message | None:
-    """A message from a dict of LangChain's or OpenAI's shape, or from a LangChain object."""
+    """Convert a LangChain message, or a dict in the shape of LangChain or OpenAI."""
     if not isinstance(message, Mapping):
         message = {name: getattr(message, name, None) for name in ("type", "content", "id")}
     kind = ROLES.get(str(message.get("type") or message.get("role")))

@@ -1,4 +1,4 @@
-"""The planner: a task becomes a plan of steps in groups, or one step that carries the whole task."""
+"""The planner splits a task into a plan of steps in groups. Approval shows the plan to a human."""
 
 import asyncio
 from dataclasses import dataclass
@@ -11,20 +11,22 @@ from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from memory.records.budget import BudgetSpent
-from nodes.dialogue.ask import DATA, ask, messages, section
+from nodes.dialogue.conversation import ask
+from nodes.dialogue.prompts import DATA, messages, section
 from nodes.dialogue.replies import Unusable, parse_json
 from nodes.dialogue.sections import (
     agents_section,
-    given_section,
+    context_section,
     lessons_section,
     map_section,
     places_section,
 )
 from nodes.events import PlanMade
-from nodes.llm.models import Call, Models
+from nodes.llm.models import Models
 from nodes.messages import ai
 from nodes.publish import publisher
-from nodes.state import Options, Plan, State, Step
+from nodes.state import Plan, State, Step
+from nodes.validation import faults_of
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -50,23 +52,21 @@ Answer with one JSON object and nothing else:
 
 {DATA}"""
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
 
 class StepReply(BaseModel):
-    """One step on the wire."""
+    """One step of a planner's reply."""
 
     model_config = ConfigDict(extra="ignore")
 
     agent: Literal["coder", "tester", "debugger", "critic"]
-    description: Text
+    description: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
     file: str | None = None
     parallel_group: int | None = None
 
     @field_validator("file")
     @classmethod
     def inside(cls, file: str | None) -> str | None:
-        """A path below the root; an empty one is none."""
+        """Return a path below the root, None for an empty one."""
         if not file or not file.strip():
             return None
         path = PurePosixPath(file.strip().removeprefix("./"))
@@ -76,7 +76,7 @@ class StepReply(BaseModel):
 
 
 class PlanReply(BaseModel):
-    """A plan on the wire, from the planner or from a human's edit."""
+    """A plan as planners answer with it, and humans edit it."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -85,26 +85,26 @@ class PlanReply(BaseModel):
 
 
 def read_plan(value: Any) -> Plan:
-    """Validate and number a plan. Raises Unusable with one line a fault."""
+    """Validate a plan and number its steps. Raises Unusable with one line per fault."""
     try:
         reply = PlanReply.model_validate(value)
     except ValidationError as error:
-        faults = [f"- {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
-        raise Unusable("The plan does not validate:\n" + "\n".join(faults)) from error
+        faults = "\n".join(f"- {fault}" for fault in faults_of(error))
+        raise Unusable(f"The plan does not validate:\n{faults}") from error
     coding = [step for step in reply.steps if step.agent == "coder"]
     if not coding:
         raise Unusable('The plan has no step with agent "coder".')
     steps: list[Step] = []
-    for number, (step, group) in enumerate(zip(coding, _groups(coding), strict=True), 1):
-        one = Step(id=f"s{number}", agent=step.agent, description=step.description, group=group)
-        if step.file:
-            one["file"] = step.file
-        steps.append(one)
+    for number, (reply_step, group) in enumerate(zip(coding, _groups(coding), strict=True), 1):
+        step = Step(id=f"s{number}", agent=reply_step.agent, description=reply_step.description, group=group)
+        if reply_step.file:
+            step["file"] = reply_step.file
+        steps.append(step)
     return Plan(explanation=reply.explanation, steps=sorted(steps, key=lambda s: s["group"]))
 
 
 def _groups(steps: list[StepReply]) -> list[int]:
-    """A group a step: equal numbers share one, in ascending order; a step without a number has its own."""
+    """Return the group of each step. Groups with numbers ascend. A step without a number is a group."""
     keys = [
         (0, i) if step.parallel_group is None else (1, step.parallel_group) for i, step in enumerate(steps)
     ]
@@ -118,25 +118,29 @@ def _groups(steps: list[StepReply]) -> list[int]:
 class Planner:
     """Asks for a plan, unless the task came with its steps.
 
-    A plan that does not validate goes back once, then one coder step carries the task.
+    A plan that does not validate goes back once. After that, one coder step gets the whole task.
     """
 
     models: Models
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Plan, or say that the budget is spent."""
+        """Return the plan, or a stop if the budget is spent."""
         publish = publisher(runtime.stream_writer, "planner")
         if given := state.get("steps"):
             plan = read_plan({"explanation": "These steps came with the task.", "steps": given})
             publish(PlanMade(plan=plan))
             return {"plan": plan, "steps": None}
         prompt = await asyncio.to_thread(self._prompt, state)
-        call = Call(run=state["run"], agent="planner", step="planner", ordinal=0)
-        options = Options.model_validate(state["options"])
         fallback = False
         try:
             plan = await ask(
-                self.models, call, prompt, lambda text: read_plan(parse_json(text)), options, publish
+                self.models,
+                publish,
+                state,
+                "planner",
+                "planner",
+                prompt,
+                lambda text: read_plan(parse_json(text)),
             )
         except Unusable:
             fallback = True
@@ -153,7 +157,7 @@ class Planner:
             agents_section(workspace, base),
             map_section(workspace, base, state["task"]),
             places_section(state.get("places", [])),
-            given_section(workspace, base, state["context_files"]),
+            context_section(workspace, base, state["context_files"]),
             lessons_section(state.get("lessons", [])),
             section("The task", state["task"]),
         ]
@@ -162,10 +166,10 @@ class Planner:
 
 @dataclass(frozen=True)
 class Approval:
-    """Shows the plan to a human and waits; the answer approves, edits or refuses it."""
+    """Waits until a human approves, edits or rejects the plan."""
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Park the run until the plan is answered; an edit that does not validate is asked for again."""
+        """Interrupt the run for an answer, and again if an edited plan does not validate."""
         publish = publisher(runtime.stream_writer, "approval")
         problem: str | None = None
         while True:

@@ -1,4 +1,4 @@
-"""The proof that a success rests on: what was run, where, on which tree, and what every case did there."""
+"""The proof of a success: what ran, in which sandbox, on which tree, and what each case did."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ Scope = Literal["all", "affected"]
 
 
 class CaseProof(BaseModel):
-    """One case on base and change; a `new` one is in a touched test file and was absent before."""
+    """One case on base and change. A `new` case is in a changed test file and absent from the base."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,12 +22,12 @@ class CaseProof(BaseModel):
 
     @property
     def fail_to_pass(self) -> bool:
-        """True for a new case that fails without the change and passes with it."""
+        """Whether this is a new case that fails without the change and passes with it."""
         return self.new and self.head == "passed" and self.base in ("failed", "error")
 
 
 class Failure(BaseModel):
-    """A case that counts against the change, with its output: paths normalised, cut in the middle."""
+    """A case that counts against the change, with its normalised output, cut in the middle."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,7 +36,7 @@ class Failure(BaseModel):
 
 
 class Proof(BaseModel):
-    """One check of `head` beside `base`, written to refs/notes/autocode when it is delivered."""
+    """One check of `head` beside `base`. Delivery writes it to refs/notes/autocode."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -55,20 +55,20 @@ class Proof(BaseModel):
     cases: list[CaseProof] = Field(default_factory=list)
     green: bool
     problems: list[str] = Field(default_factory=list)
-    """Why the check is red, in words, the most telling first."""
+    """The reasons why the check is red, the most telling first."""
     failures: list[Failure] = Field(default_factory=list)
     vacuous: list[str] = Field(default_factory=list)
-    """New cases that pass on the base too, and so prove nothing."""
+    """New cases that prove nothing, because they pass on the base too."""
     contradicted: list[str] = Field(default_factory=list)
-    """Cases whose text the change edited, and whose old text fails on the change."""
+    """Cases that the change edited, and that fail on the change with their old text."""
     sensitive: list[str] = Field(default_factory=list)
-    """Changed files that steer pytest itself: conftest.py, its configuration, plugins."""
+    """Changed files that may alter how pytest runs: conftest.py, configuration, plugins."""
     untestable: str = ""
-    """Why the tester wrote no test that fails on the base, in its own words."""
+    """The tester's reason for writing no test that fails on the base."""
     verdict: Literal["PASS", "FAIL", ""] = ""
     reasons: list[str] = Field(default_factory=list)
     missing: list[str] = Field(default_factory=list)
-    """What a verified result would still need; empty for a proof that holds."""
+    """What a verified result would still need, empty if the proof holds."""
 
     @property
     def fail_to_pass(self) -> list[str]:
@@ -77,17 +77,17 @@ class Proof(BaseModel):
 
     @property
     def passed(self) -> int:
-        """How many cases passed on the change."""
+        """The number of cases that passed on the change."""
         return sum(case.head == "passed" for case in self.cases)
 
     @property
     def total(self) -> int:
-        """How many cases ran on the change, skipped ones aside."""
+        """The number of cases that ran on the change, without skipped ones."""
         return sum(case.head not in ("absent", "skipped", "unknown") for case in self.cases)
 
     @property
     def proves(self) -> bool:
-        """True when green, with a fail-to-pass case or the tester's reason and a case that ran."""
+        """Whether the check is green, with a fail-to-pass case, or the tester's reason and a passed case."""
         if not self.green:
             return False
         if self.grade == "exit code":

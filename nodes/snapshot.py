@@ -1,4 +1,4 @@
-"""The first node: takes the snapshot a run starts from, and clears what the last run left in the state."""
+"""The snapshot that a run starts from. The node also clears the state of the thread's last run."""
 
 import asyncio
 from dataclasses import dataclass
@@ -9,29 +9,29 @@ from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
 from nodes.check.suite import recognise
-from nodes.dialogue.ask import thread_of
+from nodes.dialogue.conversation import thread_of
 from nodes.events import ErrorReported
 from nodes.messages import human, task_of
 from nodes.publish import Publish, publisher
-from nodes.state import ContextFile, Options, State
+from nodes.state import Options, State
 from tools.workspace import Workspace, WorkspaceError
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Opens the repository, checks what can be checked before money is spent, and fixes the base."""
+    """Fixes the run's base, and checks what can be checked before a model is paid."""
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Return a fresh state. Raises WorkspaceError and NoSuite with what a person must mend."""
+        """Return a fresh state. Raises WorkspaceError and NoSuite for what a person must fix."""
         publish = publisher(runtime.stream_writer, "snapshot")
         info = runtime.execution_info
         run = str((info and info.run_id) or uuid4())
-        said = task_of(state.get("messages") or [])
-        task = said or str(state.get("task") or "")
+        message = task_of(state.get("messages") or [])
+        task = message or str(state.get("task") or "")
         base = await asyncio.to_thread(self._begin, state, thread_of(runtime), publish)
         fresh: State = {
             "task": task,
-            "messages": [] if said else [human(run, task)],
+            "messages": [] if message else [human(run, task)],
             "run": run,
             "options": Options.model_validate(state.get("options") or {}).model_dump(),
             "context_files": list(state.get("context_files") or ()),
@@ -68,7 +68,7 @@ class Snapshot:
         if not state.get("repo"):
             raise WorkspaceError("this task names no repository; give `repo`, the path of a git repository")
         workspace = Workspace.open(Path(state["repo"]))
-        if state.get("delivered"):
+        if state.get("delivered"):  # the thread's next task builds on its last result
             snapshot = workspace.resolve(str(state["delivered"]))
         else:
             begun = workspace.begin(options.from_head)
@@ -78,11 +78,9 @@ class Snapshot:
                 message = f"left out, as they look like secrets: {left}"
                 publish(ErrorReported(message=message, kind="warning"))
         recognise(workspace, snapshot)
-        self._find(workspace, snapshot, state.get("context_files") or [])
-        workspace.hold(thread, "base", snapshot)
-        return snapshot
-
-    def _find(self, workspace: Workspace, snapshot: str, given: list[str | ContextFile]) -> None:
-        missing = [p for p in given if isinstance(p, str) and workspace.read(snapshot, p) is None]
+        context_files = state.get("context_files") or []
+        missing = [p for p in context_files if isinstance(p, str) and workspace.read(snapshot, p) is None]
         if missing:
             raise WorkspaceError(f"no such context file in the repository: {', '.join(missing)}")
+        workspace.hold(thread, "base", snapshot)
+        return snapshot

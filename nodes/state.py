@@ -1,4 +1,4 @@
-"""What flows along the graph's edges: plain values, so that checkpoints outlive the code that wrote them."""
+"""The graph's state, in plain values, so that checkpoints outlive the code that wrote them."""
 
 from collections.abc import Iterable
 from operator import add
@@ -7,20 +7,20 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from typing_extensions import TypedDict
 
-from nodes.messages import Message, joined
+from nodes.messages import Message, add_messages
 
 Agent = Literal["planner", "coder", "tester", "debugger", "critic"]
 
 
 class ContextFile(TypedDict):
-    """A file that the user gave along with the task, contents included."""
+    """A file with its contents, given by the user with the task."""
 
     path: str
     content: str
 
 
 class Step(TypedDict):
-    """One piece of the plan; steps with the same `group` run at once, groups run in ascending order."""
+    """One step of a plan. Steps of the same `group` run at once, groups in ascending order."""
 
     id: str
     agent: str
@@ -30,14 +30,14 @@ class Step(TypedDict):
 
 
 class Plan(TypedDict):
-    """The planner's answer, validated and numbered."""
+    """A validated plan with numbered steps."""
 
     explanation: str
     steps: list[Step]
 
 
 class StepResult(TypedDict):
-    """What became of a step: the snapshot that holds its edit, or why it failed."""
+    """The result of a step: the snapshot with its edit, or its error."""
 
     step_id: str
     base: str
@@ -46,19 +46,19 @@ class StepResult(TypedDict):
 
 
 def latest(results: Iterable[StepResult]) -> dict[str, StepResult]:
-    """What became of each step in the end, by its id: one that was done again has a result a try."""
+    """Return the last result of each step by id. A step that ran twice has two results."""
     return {result["step_id"]: result for result in results}
 
 
 class Conflict(TypedDict):
-    """A step whose edit did not merge, and the text with both sides marked."""
+    """A step whose edit did not merge. `text` has both sides marked."""
 
     step_id: str
     text: str
 
 
 class Place(TypedDict):
-    """A piece of a file that a search found: lines counted from 1, the last one included."""
+    """A part of a file that a search found. Lines count from 1, `last` is included."""
 
     path: str
     symbol: str
@@ -68,7 +68,7 @@ class Place(TypedDict):
 
 
 class Lesson(TypedDict):
-    """An earlier task like this one: what was done, what failed and how it was mended, as text."""
+    """An earlier task like this one. `text` tells what was done, what failed and how it was repaired."""
 
     id: str
     task: str
@@ -76,8 +76,8 @@ class Lesson(TypedDict):
     text: str
 
 
-class Mend(TypedDict):
-    """A repair: what had been found wrong, how the debugger explained it, and the files that it touched."""
+class Repair(TypedDict):
+    """A repair: the faults before it, the debugger's explanation, and the changed files."""
 
     found: list[str]
     how: str
@@ -85,7 +85,7 @@ class Mend(TypedDict):
 
 
 class Verdict(TypedDict):
-    """The critic's judgement of one snapshot's tree."""
+    """The critic's verdict on one tree."""
 
     verdict: Literal["PASS", "FAIL"]
     reasons: list[str]
@@ -93,14 +93,14 @@ class Verdict(TypedDict):
 
 
 class Stop(TypedDict):
-    """Why a run ends before its proof; `kind` becomes the run's status."""
+    """The reason why a run ends without a proof. `kind` becomes the run's status."""
 
     kind: Literal["budget", "cancelled", "unverified"]
     reason: str
 
 
 class Options(BaseModel):
-    """One run's limits and choices. They travel with the run, so a resume has them; None means no limit."""
+    """The limits and choices of one run. They are stored with it, for a resume. None means no limit."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -117,13 +117,13 @@ class Options(BaseModel):
 
 
 class Input(TypedDict):
-    """What starts a run, from every face alike: a `task`, or `messages` of which the last is it.
+    """The input of a run: a `task`, or `messages` that end with it.
 
-    `steps`, in the shape that planners answer with, are carried out in place of a planner's.
+    `steps`, in the shape of a planner's reply, replace the planner's.
     """
 
     task: NotRequired[str]
-    messages: NotRequired[Annotated[list[Any], joined]]
+    messages: NotRequired[Annotated[list[Any], add_messages]]
     repo: NotRequired[str]
     context_files: NotRequired[list[str | ContextFile]]
     steps: NotRequired[list[dict[str, Any]] | None]
@@ -131,7 +131,7 @@ class Input(TypedDict):
 
 
 class State(TypedDict, total=False):
-    """The run so far. Snapshots are commit ids; `base` is where it started, `head` its newest state."""
+    """The state of a run. Snapshots are commit ids: `base` is the start, `head` the newest."""
 
     task: str
     repo: str
@@ -139,7 +139,7 @@ class State(TypedDict, total=False):
     steps: list[dict[str, Any]] | None
     options: dict[str, Any]
 
-    messages: Annotated[list[Message], joined]
+    messages: Annotated[list[Message], add_messages]
 
     run: str
     base: str
@@ -162,7 +162,7 @@ class State(TypedDict, total=False):
     check: dict[str, Any] | None
     failure: str
     repairs: list[str]
-    mends: list[Mend]
+    mends: list[Repair]
     debug_rounds: int
     review_rounds: int
     verdict: Verdict | None
@@ -174,7 +174,7 @@ class State(TypedDict, total=False):
 
 
 class BranchInput(TypedDict):
-    """What `Send` gives a coder branch: its step and what of the run it needs, as plain values."""
+    """The input of a coder branch, sent by dispatch."""
 
     task: str
     repo: str

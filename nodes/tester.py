@@ -1,7 +1,6 @@
-"""The tester: writes tests that fail without the change and pass with it, or says why there can be none."""
+"""The tester writes tests that fail without the change and pass with it, or says why there can be none."""
 
 import asyncio
-import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +10,23 @@ from langgraph.runtime import Runtime
 
 from memory.records.budget import BudgetSpent
 from nodes.check.suite import Suite, recognise
-from nodes.dialogue.ask import DATA, EDIT_FORMAT, ask, messages, section, thread_of
-from nodes.dialogue.edits import Edit, keep, write_edit
-from nodes.dialogue.replies import Unusable, parse_edits
+from nodes.dialogue.conversation import ask, thread_of
+from nodes.dialogue.edits import Edit, hold_edit, write_edit
+from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section, task_line
+from nodes.dialogue.replies import Unusable, no_edit_reason
 from nodes.dialogue.sections import (
     EXAMPLE_TOKENS,
     agents_section,
     changed_section,
+    context_section,
     diff_section,
     files_section,
-    given_section,
     plan_section,
 )
 from nodes.events import ErrorReported
-from nodes.llm.models import Call, Models
+from nodes.llm.models import Models
 from nodes.publish import publisher
-from nodes.state import Options, State, StepResult
+from nodes.state import State, StepResult
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -56,42 +56,32 @@ NONE_YET = """\
 No new test of yours fails on the repository as it was. Write tests that do, and that pass with the
 change. If no test can tell the difference, answer with one line: NO TESTS: the reason"""
 
-_NO_TESTS = re.compile(r"^\W*NO[ _-]?TESTS?\b\W*(?P<reason>\S.*)$", re.MULTILINE | re.IGNORECASE)
-
-LIKE_THESE = 2
-
-
-@dataclass(frozen=True)
-class NoTests:
-    """The tester's word that nothing testable was added."""
-
-    reason: str
+EXAMPLES = 2
 
 
 @dataclass(frozen=True)
 class Tester:
-    """Asks for tests, once more when the first ones prove nothing."""
+    """Asks for tests, and asks once more if the first ones prove nothing."""
 
     models: Models
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Return the head with the tests in it, or why there are none."""
+        """Return the head with the tests, or the reason for none."""
         asked = state["tests_asked"]
         step = f"tester-{asked + 1}"
         publish = publisher(runtime.stream_writer, "tester", step)
         workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
-        call = Call(run=state["run"], agent="tester", step=step, ordinal=0)
-        options = Options.model_validate(state["options"])
         try:
             suite = await asyncio.to_thread(recognise, workspace, state["base"])
             prompt = await asyncio.to_thread(self._prompt, workspace, suite, state)
-            answer = await ask(
+            edit = await ask(
                 self.models,
-                call,
+                publish,
+                state,
+                "tester",
+                step,
                 prompt,
                 lambda text: _read(workspace, suite, state["head"], text),
-                options,
-                publish,
             )
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
@@ -99,16 +89,16 @@ class Tester:
             publish(ErrorReported(message=f"the tester failed: {error}", kind="step"))
             failed = StepResult(step_id=step, base=state["head"], error=f"no usable tests: {error}")
             return {"tests_asked": asked + 1, "results": [failed]}
-        if isinstance(answer, NoTests):
-            return {"tests_asked": asked + 1, "untestable": answer.reason}
-        await asyncio.to_thread(keep, workspace, answer, thread_of(runtime), step, publish)
-        return {"tests_asked": asked + 1, "head": answer.snapshot}
+        if isinstance(edit, str):
+            return {"tests_asked": asked + 1, "untestable": edit}
+        await asyncio.to_thread(hold_edit, workspace, edit, thread_of(runtime), step, publish)
+        return {"tests_asked": asked + 1, "head": edit.snapshot}
 
     def _prompt(self, workspace: Workspace, suite: Suite, state: State) -> list[BaseMessage]:
         base, head = state["base"], state["head"]
         changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
         tests = [path for path in workspace.files(head) if suite.is_test(path)]
-        near = sorted(tests, key=lambda path: _distance(path, changed))[:LIKE_THESE]
+        near = sorted(tests, key=lambda path: _distance(path, changed))[:EXAMPLES]
         again = ""
         if state["tests_asked"]:
             cases = "\n".join(f"- {case}" for case in state["vacuous"])
@@ -127,20 +117,20 @@ class Tester:
                 [path for path in near if path not in changed],
                 EXAMPLE_TOKENS,
             ),
-            given_section(workspace, head, state["context_files"]),
+            context_section(workspace, head, state["context_files"]),
             plan_section(state["plan"]),
             changed_section("The changed files as they are now", workspace, base, head),
             diff_section(workspace, base, head, "The change that your tests are to prove"),
             section("The task", state["task"]),
             section("Your earlier tests", again),
         ]
-        return messages(SYSTEM, sections, state["task"].strip().splitlines()[0])
+        return messages(SYSTEM, sections, task_line(state["task"]))
 
 
-def _read(workspace: Workspace, suite: Suite, head: str, text: str) -> Edit | NoTests:
-    reply = parse_edits(text)
-    if not reply.any and (match := _NO_TESTS.search(text)):
-        return NoTests(match["reason"].strip())
+def _read(workspace: Workspace, suite: Suite, head: str, text: str) -> Edit | str:
+    """Return the tests, or the tester's reason for none."""
+    if reason := no_edit_reason(text, "NO TESTS"):
+        return reason
 
     def allowed(path: str) -> str | None:
         if suite.grade != "tests" or suite.is_test(path) or workspace.read(head, path) is None:
@@ -151,6 +141,6 @@ def _read(workspace: Workspace, suite: Suite, head: str, text: str) -> Edit | No
 
 
 def _distance(test: str, changed: list[str]) -> tuple[int, str]:
-    """How far a test file's name is from the changed files' names: 0 when it contains one."""
+    """Return a sort key: first the test files whose name contains the name of a changed file."""
     stems = [Path(path).stem.lower() for path in changed]
     return (0 if any(stem and stem in Path(test).stem.lower() for stem in stems) else 1, test)

@@ -1,1 +1,1 @@
-"""Prompts to a model, and what its replies mean."""
+"""Prompts, conversations with models, and the reading of replies."""

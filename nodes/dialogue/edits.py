@@ -1,4 +1,4 @@
-"""From an agent's reply to a snapshot: diffs placed, files written, paths checked; all of it or nothing."""
+"""Edits: an agent's reply applied to a snapshot, wholly or not at all."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from tools.workspace import PathError, Workspace
 
 @dataclass(frozen=True)
 class Edit:
-    """What an agent wrote, applied and stored; `digest` tells answers apart, `placed` how hunks fit."""
+    """An applied reply. `digest` identifies it, `placed` describes hunks that did not match exactly."""
 
     base: str
     snapshot: str
@@ -29,9 +29,10 @@ def write_edit(
     file: str | None = None,
     allowed: Callable[[str], str | None] = lambda path: None,
 ) -> Edit:
-    """Apply the reply `text` to the snapshot `base`; `allowed` gives the reason why not to write a path.
+    """Apply the reply `text` to the snapshot `base`.
 
-    Raises Unusable with what its author must mend: no edit at all, a diff without a place, a forbidden path.
+    `file` is the path of a single block without one. `allowed` returns why a path must not be written.
+    Raises Unusable if there is no edit, a diff does not apply, or a path is forbidden.
     """
     reply = parse_edits(text)
     changes, placed = _changes(workspace, base, reply, file)
@@ -71,7 +72,8 @@ def _changes(
 def _patch(
     workspace: Workspace, base: str, changes: Mapping[str, str | None], diff: str
 ) -> tuple[dict[str, str | None], dict[str, list[str]]]:
-    """Place one diff on the files it may mean, on top of what the reply's earlier blocks changed."""
+    """Apply one diff on top of the reply's earlier blocks."""
+    # A file that an earlier block deleted cannot be patched.
     files = _mentioned(workspace, base, diff)
     files |= {path: text for path, text in changes.items() if text is not None}
     files = {path: text for path, text in files.items() if changes.get(path, "") is not None}
@@ -85,24 +87,23 @@ def _patch(
 
 
 def _mentioned(workspace: Workspace, base: str, diff: str) -> dict[str, str]:
-    """The text files that a header line of the diff may mean: enough for exact paths and unique suffixes."""
+    """Return the text files that a header line of the diff may mean, by the last part of their path."""
     headers = [
         line for line in diff.splitlines() if line.startswith(("---", "+++", "diff ", "***", "rename"))
     ]
     words = {word.strip("\"'`").rpartition("/")[2] for line in headers for word in line.split()}
     names = [
-        path for path in workspace.files(base) if path.rpartition("/")[2] in words or _spaced(path, headers)
+        path
+        for path in workspace.files(base)
+        if (name := path.rpartition("/")[2]) in words
+        or (" " in path and any(name in line for line in headers))  # splitting the line split the name
     ]
     texts = {path: workspace.text(base, path) for path in names}
     return {path: text for path, text in texts.items() if text is not None}
 
 
-def _spaced(path: str, headers: Sequence[str]) -> bool:
-    return " " in path and any(path.rpartition("/")[2] in line for line in headers)
-
-
-def keep(workspace: Workspace, edit: Edit, thread: str, name: str, publish: Publish) -> None:
-    """Hold the edit's snapshot by a ref, and send the `edit` event: files with their counts of lines."""
+def hold_edit(workspace: Workspace, edit: Edit, thread: str, name: str, publish: Publish) -> None:
+    """Hold the edit's snapshot by a ref, and publish the edit."""
     workspace.hold(thread, name, edit.snapshot)
     changes = workspace.changes(edit.base, edit.snapshot)
     files = [

@@ -1,10 +1,10 @@
-"""Reading what models write: edits in fenced blocks, plans and verdicts in one JSON object."""
+"""Replies of models: edits in fenced blocks, and plans and verdicts as one JSON object."""
 
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^`\n]*)$")
 _HEADING = re.compile(
@@ -12,15 +12,19 @@ _HEADING = re.compile(
 )
 _DELETE = re.compile(r"^ {0,3}#{2,4}[ \t]+delete[ \t]+`?(?P<path>\S(?:.*?\S)?)`?[ \t]*$", re.IGNORECASE)
 _DIFF = re.compile(r"\A\s*(?:diff --git .*\n(?:.*\n)*?)?(?:index .*\n)?--- \S.*\n\+\+\+ \S", re.MULTILINE)
+_NO_EDIT = {
+    "NO CHANGE": re.compile(r"^\W*NO[ _-]?CHANGES?\b\W*(?P<reason>\S.*)$", re.MULTILINE),
+    "NO TESTS": re.compile(r"^\W*NO[ _-]?TESTS?\b\W*(?P<reason>\S.*)$", re.MULTILINE | re.IGNORECASE),
+}
 
 
 class Unusable(Exception):
-    """A reply that its author can mend: the text says precisely what is wrong with it."""
+    """A reply that its author can correct. The text says precisely what is wrong with it."""
 
 
 @dataclass(frozen=True)
 class EditReply:
-    """What an agent wants written: diffs in order, files by path, paths to delete, blocks without a path."""
+    """The edits in a reply. `loose` holds blocks without a path."""
 
     diffs: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
@@ -29,7 +33,7 @@ class EditReply:
 
     @property
     def any(self) -> bool:
-        """Whether the reply wants anything written."""
+        """Whether the reply changes a file."""
         return bool(self.diffs or self.files or self.deleted)
 
 
@@ -41,10 +45,9 @@ class _Block:
 
 
 def parse_edits(text: str) -> EditReply:
-    """Read an agent's edits out of its reply. Raises Unusable when a block is not closed."""
+    """Return the edits in a reply. Raises Unusable if a block is not closed."""
     diffs: list[str] = []
     files: dict[str, str] = {}
-    deleted: list[str] = []
     loose: list[str] = []
     rest: list[str] = []
     for block in _blocks(text, rest):
@@ -55,14 +58,20 @@ def parse_edits(text: str) -> EditReply:
             loose.append(block.text)
         else:
             files[path] = block.text
-    deleted += [match["path"] for line in rest if (match := _DELETE.match(line))]
+    deleted = [match["path"] for line in rest if (match := _DELETE.match(line))]
     if not (diffs or files or deleted) and (bare := _bare_diff(rest)):
         diffs.append(bare)
     return EditReply(tuple(diffs), files, tuple(deleted), tuple(loose))
 
 
+def no_edit_reason(text: str, words: Literal["NO CHANGE", "NO TESTS"]) -> str:
+    """Return the reason in a line `NO CHANGE: reason`, empty if the reply has no such line or holds edits."""
+    match = None if parse_edits(text).any else _NO_EDIT[words].search(text)
+    return match["reason"].strip() if match else ""
+
+
 def _blocks(text: str, rest: list[str]) -> Iterator[_Block]:
-    """Yield the fenced blocks verbatim; the lines outside them go to `rest`."""
+    """Yield the fenced blocks verbatim, and add the lines outside them to `rest`."""
     lines = iter(text.split("\n"))
     for line in lines:
         opening = _FENCE.match(line.rstrip("\r"))
@@ -90,22 +99,23 @@ def _blocks(text: str, rest: list[str]) -> Iterator[_Block]:
 
 
 def explanation(text: str) -> str:
-    """What a reply says before its first block, on one line; headings are left out."""
-    said: list[str] = []
+    """Return the text before a reply's first block as one line, without headings."""
+    words: list[str] = []
     for line in text.split("\n"):
         if _FENCE.match(line.rstrip("\r")) or line.startswith(("--- ", "diff --git ")):
             break
         if not line.lstrip().startswith("#"):
-            said += line.split()
-    return " ".join(said)
+            words += line.split()
+    return " ".join(words)
 
 
 def _path_above(before: list[str]) -> str | None:
-    """The path in the heading above a block; a blank line between is forgiven where it surely is a path."""
+    """Return the path in the heading above a block, None if there is none."""
     above = [line for line in before[-2:] if line.strip()]
     heading = _HEADING.match(above[-1].rstrip("\r")) if above else None
     if heading is None or _DELETE.match(above[-1]):
         return None
+    # With a blank line between heading and block, the heading must look like a path.
     path, touching = heading["path"], bool(before[-1].strip())
     likely = bool(heading["quote"]) or (("/" in path or "." in path) and not path.endswith((".", ":")))
     if " " in path and not heading["quote"]:
@@ -120,7 +130,7 @@ def _bare_diff(rest: list[str]) -> str | None:
 
 
 def parse_json(text: str) -> dict[str, Any]:
-    """The one JSON object of a reply, fenced or bare, prose around it forgiven. Raises Unusable."""
+    """Return the first JSON object of a reply, fenced or bare, with or without prose. Raises Unusable."""
     candidates = [block.text for block in _fenced(text) if block.info.lower() in ("json", "")] + [text]
     problem = "it holds no JSON object"
     for candidate in candidates:
@@ -142,8 +152,8 @@ def _fenced(text: str) -> list[_Block]:
 
 
 def _first_object(text: str) -> dict[str, Any] | None:
-    """The first balanced object in `text`; the decode error of the first brace when none decodes."""
-    decoder, first_error = json.JSONDecoder(strict=False), None
+    """Return the first object in `text`. Raises the decode error of the first brace if none decodes."""
+    decoder, first_error = json.JSONDecoder(strict=False), None  # models write bare newlines into strings
     for match in re.finditer(r"\{", text):
         try:
             value, _ = decoder.raw_decode(text, match.start())
@@ -158,7 +168,7 @@ def _first_object(text: str) -> dict[str, Any] | None:
 
 
 def parse_verdict(text: str) -> tuple[bool, list[str]]:
-    """The critic's judgement and its reasons. Raises Unusable when the reply is none."""
+    """Return whether the critic passes the change, and its reasons. Raises Unusable."""
     bare = re.match(r"\W*(PASS|FAIL)\b\W*(.*)", text, re.DOTALL)
     try:
         value = parse_json(text)

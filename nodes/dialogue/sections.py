@@ -1,14 +1,14 @@
-"""What agents are shown of a repository: contents, a map, AGENTS.md, the user's files; cut by lines."""
+"""Sections of prompts that show the repository, the plan and what memory recalled, each within its limit."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from unidiff.errors import UnidiffParseError
-from unidiff.patch import PatchSet
+from unidiff.patch import PatchedFile, PatchSet
 
-from nodes.dialogue.ask import fenced, section
-from nodes.state import ContextFile, Lesson, Place, Plan
+from nodes.dialogue.prompts import fenced, section
+from nodes.state import ContextFile, Lesson, Place, Plan, StepResult
 from tools.outline import repository_map
 from tools.workspace import Workspace
 
@@ -19,15 +19,14 @@ EXAMPLE_TOKENS = 2_000
 MAP_TOKENS = 4_000
 DIFF_TOKENS = 16_000
 CHARS_A_TOKEN = 4
-_NAME = re.compile(r"[\w.:$~<>-]{1,80}")
-"""What a symbol may look like outside a fence: a heading of a document may be a sentence, and anybody's."""
+_SYMBOL = re.compile(r"[\w.:$~<>-]{1,80}")
 
 MARGIN = 60
 """Lines shown on either side of a change in a file that is too long to be shown whole."""
 
 
 def cut(text: str, tokens: int) -> str:
-    """`text` within `tokens` of four characters, cut in the middle at line ends, saying what is left out."""
+    """Return `text` within `tokens`, cut in the middle at line ends, with the number of lines left out."""
     limit = tokens * CHARS_A_TOKEN
     if len(text) <= limit:
         return text
@@ -52,7 +51,7 @@ def cut(text: str, tokens: int) -> str:
 
 
 def around(text: str, places: Sequence[range], tokens: int, margin: int = MARGIN) -> str:
-    """`text` whole where it fits, else the lines within `margin` of `places` (line numbers from 1)."""
+    """Return `text` whole if it fits, else the lines within `margin` of `places` (line numbers from 1)."""
     if len(text) <= tokens * CHARS_A_TOKEN or not places:
         return cut(text, tokens)
     lines = text.splitlines(keepends=True)
@@ -67,8 +66,16 @@ def around(text: str, places: Sequence[range], tokens: int, margin: int = MARGIN
     return cut("".join(parts), tokens)
 
 
+def parse_diff(diff: str) -> Sequence[PatchedFile]:
+    """Return the files of a unified diff, none if it cannot be parsed."""
+    try:
+        return PatchSet(diff)
+    except UnidiffParseError:
+        return ()
+
+
 def file_section(path: str, text: str, tokens: int = FILE_TOKENS, places: Sequence[range] = ()) -> str:
-    """One file as agents see it: its path as a heading, its contents in a fence."""
+    """Return one file: its path as a heading, its contents in a fence."""
     return f"### {path}\n{fenced(around(text, places, tokens))}"
 
 
@@ -80,9 +87,9 @@ def files_section(
     tokens: int = FILE_TOKENS,
     places: Mapping[str, Sequence[range]] | None = None,
 ) -> str:
-    """The contents of files of a snapshot under one title, each within `tokens`, all within FILES_TOKENS.
+    """Return the contents of files, each within `tokens` and all within FILES_TOKENS.
 
-    A longer file is shown around its `places`. What is not text is named.
+    A longer file is shown around its `places`. A file that is not text is only named.
     """
     parts: list[str] = []
     room = FILES_TOKENS
@@ -90,8 +97,8 @@ def files_section(
         text = workspace.text(snapshot, path)
         if text is None:
             size = len(workspace.read(snapshot, path) or b"")
-            what = f"not text, {size} bytes" if size else "does not exist or is empty"
-            parts.append(f"### {path}\n({what})")
+            state = f"not text, {size} bytes" if size else "does not exist or is empty"
+            parts.append(f"### {path}\n({state})")
             continue
         shown = file_section(path, text, min(tokens, max(room, 200)), (places or {}).get(path, ()))
         room -= len(shown) // CHARS_A_TOKEN
@@ -100,60 +107,50 @@ def files_section(
 
 
 def changed_section(title: str, workspace: Workspace, base: str, head: str) -> str:
-    """The changed files as they are now; a long one only around its changes."""
+    """Return the changed files as they are now. A long file is shown around its changes."""
     changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
-    places = _places(workspace.diff(base, head, changed)) if changed else {}
+    places = {
+        file.path: [range(hunk.target_start, hunk.target_start + hunk.target_length) for hunk in file]
+        for file in (parse_diff(workspace.diff(base, head, changed)) if changed else ())
+    }
     return files_section(title, workspace, head, changed, CHANGED_TOKENS, places)
 
 
-def _places(diff: str) -> dict[str, list[range]]:
-    """The lines of each file that a diff writes."""
-    try:
-        files = PatchSet(diff)
-    except UnidiffParseError:
-        return {}
-    return {
-        file.path: [range(hunk.target_start, hunk.target_start + hunk.target_length) for hunk in file]
-        for file in files
-    }
-
-
 def map_section(workspace: Workspace, snapshot: str, query: str, tokens: int = MAP_TOKENS) -> str:
-    """A map of the repository, most relevant to `query` first."""
+    """Return a map of the repository's definitions, most relevant to `query` first."""
     files = workspace.files(snapshot)
     text = repository_map(files, lambda path: workspace.text(snapshot, path), query, tokens)
     return section("Map of the repository", text or "(the repository is empty)")
 
 
 def agents_section(workspace: Workspace, snapshot: str) -> str:
-    """The repository's own AGENTS.md, whose instructions agents honour."""
-    return section(
-        "AGENTS.md of this repository (follow it)", cut(workspace.text(snapshot, "AGENTS.md") or "", 6_000)
-    )
+    """Return the repository's AGENTS.md. Agents follow its instructions."""
+    text = workspace.text(snapshot, "AGENTS.md") or ""
+    return section("AGENTS.md of this repository (follow it)", cut(text, 6_000))
 
 
-def given_section(workspace: Workspace, snapshot: str, given: Sequence[str | ContextFile]) -> str:
-    """The contents of the context files that the user gave, by path in the repository or by value."""
+def context_section(workspace: Workspace, snapshot: str, given: Sequence[str | ContextFile]) -> str:
+    """Return the user's context files, given by path in the repository or by value."""
     paths = [item for item in given if isinstance(item, str)]
     values = [file_section(item["path"], item["content"]) for item in given if not isinstance(item, str)]
     inside = files_section("Context files given by the user", workspace, snapshot, paths)
-    return "\n\n".join(
-        part for part in (inside, section("Context given by the user", "\n\n".join(values))) if part
-    )
+    outside = section("Context given by the user", "\n\n".join(values))
+    return "\n\n".join(filter(None, (inside, outside)))
 
 
 def places_section(places: Sequence[Place]) -> str:
-    """What a search of the repository found for the work at hand."""
+    """Return the places that a search of the repository found."""
     parts = []
     for place in places:
-        symbol = f", {place['symbol']}" if _NAME.fullmatch(place["symbol"]) else ""
-        where = f"### {place['path']}, lines {place['first']} to {place['last']}{symbol}"
-        parts.append(f"{where}\n{fenced(place['text'])}")
+        # Outside a fence only a name may stand: a heading of a document may be a sentence, from anybody.
+        symbol = f", {place['symbol']}" if _SYMBOL.fullmatch(place["symbol"]) else ""
+        heading = f"### {place['path']}, lines {place['first']} to {place['last']}{symbol}"
+        parts.append(f"{heading}\n{fenced(place['text'])}")
     return section("Places in the repository that a search found for this", "\n\n".join(parts))
 
 
 def lessons_section(lessons: Sequence[Lesson]) -> str:
-    """What earlier tasks taught: data like the repository's own, and for an agent to judge."""
+    """Return earlier tasks, fenced as data: they may come from other repositories."""
     title = (
         "Earlier tasks like this one, done and verified: use what still fits, avoid what failed then; "
         "the files may have changed since"
@@ -162,7 +159,7 @@ def lessons_section(lessons: Sequence[Lesson]) -> str:
 
 
 def plan_section(plan: Plan | None) -> str:
-    """The whole plan, so that an agent knows what others do."""
+    """Return the whole plan, so that an agent knows what the others do."""
     if plan is None:
         return ""
     lines = [
@@ -173,6 +170,12 @@ def plan_section(plan: Plan | None) -> str:
 
 
 def diff_section(workspace: Workspace, base: str, head: str, title: str = "The change so far") -> str:
-    """The change as a unified diff, cut in the middle when it is long."""
+    """Return the change as a unified diff, cut in the middle if it is long."""
     diff = workspace.diff(base, head)
     return section(title, fenced(cut(diff, DIFF_TOKENS), "diff") if diff else "(nothing has changed)")
+
+
+def failed_steps_section(results: Sequence[StepResult]) -> str:
+    """Return the steps that failed, with their errors."""
+    failed = [f"{result['step_id']}: {result['error']}" for result in results if "error" in result]
+    return section("Steps that failed", "\n".join(failed))

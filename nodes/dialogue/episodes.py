@@ -1,12 +1,11 @@
-"""From a verified run to what is remembered of it, and from what is remembered to what an agent reads."""
+"""Episodes: a verified run as memory stores it, and as agents read it later."""
 
 from collections.abc import Iterator
 
-from unidiff.errors import UnidiffParseError
-from unidiff.patch import Hunk, PatchedFile, PatchSet
+from unidiff.patch import Hunk, PatchedFile
 
 from memory.records.episodes import Episode, EpisodeRepair, FileChange
-from nodes.dialogue.sections import cut
+from nodes.dialogue.sections import cut, parse_diff
 from nodes.state import State
 from tools.workspace import Workspace
 
@@ -15,11 +14,11 @@ PLAN_TOKENS = 500
 CHANGE_TOKENS = 600
 LESSON_TOKENS = 700
 HUNKS, HUNK_LINES, LINE_LENGTH = 4, 8, 120
-"""Of each file the first hunks, of each hunk the first lines that changed: enough to recognise it by."""
+"""Limits on the stored change: hunks of a file, changed lines of a hunk, and characters of a line."""
 
 
 def episode_of(state: State, thread: str, workspace: Workspace, commit: str) -> Episode:
-    """Sum up a run whose result was delivered as `commit`."""
+    """Summarise a run that was delivered as `commit`."""
     base, head, plan = state["base"], state["head"], state["plan"]
     steps = [f"- {step['description']}" for step in plan["steps"]] if plan else []
     return Episode(
@@ -32,20 +31,16 @@ def episode_of(state: State, thread: str, workspace: Workspace, commit: str) -> 
         files=[
             FileChange(path=c.path, added=c.added, removed=c.removed) for c in workspace.changes(base, head)
         ],
-        change=cut(heads(workspace.diff(base, head)), CHANGE_TOKENS),
+        change=cut(abridge(workspace.diff(base, head)), CHANGE_TOKENS),
         mends=[EpisodeRepair(**mend) for mend in state.get("mends", [])],
         commit=commit,
         tree=workspace.tree(commit),
     )
 
 
-def heads(diff: str) -> str:
-    """The beginning of every hunk of a diff, under the file's name."""
-    try:
-        files = PatchSet(diff)
-    except UnidiffParseError:
-        return ""
-    return "\n".join(line for file in files for line in _file(file))
+def abridge(diff: str) -> str:
+    """Return the beginning of every hunk of a diff, under the file's name."""
+    return "\n".join(line for file in parse_diff(diff) for line in _file(file))
 
 
 def _file(file: PatchedFile) -> Iterator[str]:
@@ -64,19 +59,19 @@ def _hunk(hunk: Hunk) -> Iterator[str]:
         yield "…"
 
 
-def told(episode: Episode, here: bool) -> str:
-    """An episode as agents read it; `here` when it was in the repository they work on."""
+def lesson_text(episode: Episode, here: bool) -> str:
+    """Return an episode as agents read it. `here` is true if it belongs to the repository they work on."""
     files = ", ".join(f"{file.path} (+{file.added} -{file.removed})" for file in episode.files)
-    where = "this repository" if here else episode.repo.rpartition("/")[2]
-    mends = [
+    repository = "this repository" if here else episode.repo.rpartition("/")[2]
+    repairs = [
         f"Failed on the way: {'; '.join(mend.found)}\nMended in {', '.join(mend.files)}: {mend.how}"
         for mend in episode.mends
     ]
     parts = [
         f"Task: {episode.task}",
-        f"Where: {where}, commit {episode.commit[:12]}",
+        f"Where: {repository}, commit {episode.commit[:12]}",
         f"Plan: {episode.plan}",
-        *mends,
+        *repairs,
         f"Files: {files}",
         f"Change:\n{episode.change}",
     ]
