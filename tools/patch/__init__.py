@@ -1,4 +1,4 @@
-"""Applies unified diffs as models write them: only what is meant is changed, or nothing and a PatchError."""
+"""Tolerant application of unified diffs that models write. A doubtful diff changes nothing."""
 
 from tools.patch.apply import Patched, apply_patch, place_patch
 from tools.patch.errors import PatchError

@@ -1,9 +1,9 @@
-"""Alignment of a hunk whose context is not quite the file's, by dynamic programming.
+"""Alignment of a hunk whose context differs from the file, by dynamic programming.
 
-Removed lines must match token for token. Context must match or resemble a line of the file; lines of the file
-may be missing from it, and at a price it may continue elsewhere. Changes that the file already has may stand
-for themselves. The result counts only when no other place comes near: the best score through each alternative
-is known from a forward and a backward sweep.
+Removed lines must match token for token. A context line must match or resemble a line of the file. The hunk
+may leave out lines of the file, and at a price it may continue elsewhere. A change that the file already has
+may align with itself. The result counts only when no other place scores nearly as well. A forward and a
+backward sweep give the best score through each alternative.
 """
 
 import re
@@ -13,25 +13,26 @@ from dataclasses import dataclass
 from tools.patch.parse import Line
 from tools.patch.readings import elided
 from tools.patch.source import Source, bigrams, dice, likeness, plain, words
-from tools.patch.sweep import NEVER, Item, Problem, Scores, Step, changes, through, trace
+from tools.patch.sweep import NEVER, AlignmentProblem, AlignmentStep, Item, Scores, changes, through, trace
 
-_CELLS, _SMALL = 60_000, 20_000
+_CELLS, _SMALL = 60_000, 20_000  # sizes of a table: the largest, and one that needs no smaller region
+# Prices of leaving out a line, an empty line, and an empty line of the context beside a change.
 _SKIP, _BLANK, _BLANK_BESIDE = 0.7, 0.05, 0.6
-_DRIFT = 0.3
-_MARGIN = 0.65
-_ALIKE, _SPELT_ALIKE = 0.6, 0.75
-_HINT, _REACH = 0.7, 3
+_DRIFT = 0.3  # the price of different white space
+_MARGIN = 0.65  # a rival must score this much less, or the place is in doubt
+_ALIKE, _SPELT_ALIKE = 0.6, 0.75  # the least similarity of words, and of letters
+_HINT, _REACH = 0.7, 3  # a bonus for places within so many lines of the expected line
 _WORD = re.compile(r"\w")
 
 
 def weight(text: str) -> float:
-    """How much one matching line tells: a line with words, one of brackets, an empty one."""
+    """Return how much a matching line counts: one with words, one with brackets only, or an empty one."""
     return 1.0 if _WORD.search(text) else 0.4 if text else 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """Where the lines of a reading went; `done` marks the lines of changes that the file already has."""
+    """The places of a hunk's lines. `done` marks the lines of changes that the file already has."""
 
     where: tuple[int | None, ...]
     done: frozenset[int]
@@ -40,10 +41,10 @@ class Aligned:
 def align(
     source: Source, lines: Sequence[Line], expected: int | None = None, within: range | None = None
 ) -> Aligned | None:
-    """The one convincing alignment of a hunk's lines with the file's, or None.
+    """Return the only convincing alignment of a hunk's lines with the file's lines, or None.
 
-    The line where the hunk is expected to begin, counted from 0, tells copies apart; where that does not do,
-    only the lines within a range count.
+    `expected` is the line, from 0, where the hunk should begin. It decides between equal copies. If that is not
+    enough, only the lines in `within` count.
     """
     items = _items(lines)
     region = _region(source, items, expected)
@@ -56,8 +57,8 @@ def align(
 
 def _path(
     source: Source, items: list[Item], region: Sequence[int], expected: int | None
-) -> tuple[list[Step] | None, bool]:
-    """The best path through a region if it convinces, and whether it does not because another is as good."""
+) -> tuple[list[AlignmentStep] | None, bool]:
+    """Return the best path if it convinces, and whether a rival is the reason if it does not."""
     problem = _problem(source, items, region) if region else None
     if problem is None:
         return None, False
@@ -74,9 +75,9 @@ def _path(
 
 
 def _aligned(
-    lines: Sequence[Line], items: Sequence[Item], path: Sequence[Step], region: Sequence[int]
+    lines: Sequence[Line], items: Sequence[Item], path: Sequence[AlignmentStep], region: Sequence[int]
 ) -> Aligned:
-    """A path as places of the hunk's lines in the file."""
+    """Turn a path into places of the hunk's lines in the file."""
     where: list[int | None] = [None] * len(lines)
     done: set[int] = set()
     for i, (item, step) in enumerate(zip(items, path, strict=True)):
@@ -85,7 +86,7 @@ def _aligned(
         elif step.kind == "match":
             where[item.at] = region[step.column]
         elif item.kind == "+":
-            follows = i and path[i - 1] == Step("match", step.column - 1)
+            follows = i and path[i - 1] == AlignmentStep("match", step.column - 1)
             inside = step.column < len(region) and not follows
             where[item.at] = region[step.column] if inside else region[step.column - 1] + 1
     return Aligned(tuple(where), frozenset(done))
@@ -111,11 +112,12 @@ def _items(lines: Sequence[Line]) -> list[Item]:
 
 
 def _region(source: Source, items: Sequence[Item], expected: int | None) -> list[int]:
-    """The file's lines worth looking at: all of a short file, else those around telling lines."""
+    """Return the file's lines to search: all of a short file, else those around distinctive lines."""
     size, reach = len(source.lines), len(items) + 12
     if size * len(items) <= _SMALL:
         return list(range(size))
     index = source.index()
+    # Frequent lines say little about the place. Leave them out until the table is small enough.
     for most in (8, 2, 1):
         near = range(expected - reach, expected + reach) if expected is not None else ()
         chosen = {line for line in near if 0 <= line < size}
@@ -128,8 +130,8 @@ def _region(source: Source, items: Sequence[Item], expected: int | None) -> list
     return []
 
 
-def _problem(source: Source, items: list[Item], region: Sequence[int]) -> Problem | None:
-    """The items against the region; None when a line that must be there is not."""
+def _problem(source: Source, items: list[Item], region: Sequence[int]) -> AlignmentProblem | None:
+    """Build the problem of aligning items with a region. None when a line that must be there is not."""
     form = source.form(-1)
     texts = [form[line] for line in region]
     columns: dict[str, list[int]] = {}
@@ -138,6 +140,7 @@ def _problem(source: Source, items: list[Item], region: Sequence[int]) -> Proble
     spans = list(_spans(items, [source.lines[line].rstrip() for line in region]))
     spare = {k for start, end, _, _ in spans for k in range(start, end)}
     gains: list[dict[int, float]] = [{} for _ in items]
+    # Removed lines come first: they reject a hunk quickly, while the search for similar lines is slow.
     for k, item in sorted(enumerate(items), key=lambda numbered: numbered[1].kind == " "):
         places = columns.get(item.text, []) if item.kind != "+" else []
         gains[k] = {j: item.weight - _drift(item, source.lines[region[j]]) for j in places}
@@ -148,17 +151,17 @@ def _problem(source: Source, items: list[Item], region: Sequence[int]) -> Proble
     skips = [_SKIP if text else _BLANK for text in texts]
     for j in range(1, len(region)):
         if region[j] != region[j - 1] + 1:
-            skips[j - 1] = -NEVER
-    return Problem(items, gains, skips, spans)
+            skips[j - 1] = -NEVER  # the region has a gap here, which only a jump may cross
+    return AlignmentProblem(items, gains, skips, spans)
 
 
 def _drift(item: Item, line: str) -> float:
-    """What a match loses when its white space differs."""
+    """Return the cost of different white space in a match."""
     return 0.0 if item.raw.rstrip() == line.rstrip() else min(_DRIFT, item.weight / 2)
 
 
 def _similar(source: Source, text: str, region: Sequence[int]) -> Iterator[tuple[int, float]]:
-    """Lines that share most of their words or letters with a context line which the file does not have."""
+    """Yield lines that share most words or letters with a context line that the file lacks."""
     wanted, pairs = words(text), bigrams(text)
     for j, line in enumerate(region):
         alike = likeness(wanted, source.words(line))
@@ -169,7 +172,7 @@ def _similar(source: Source, text: str, region: Sequence[int]) -> Iterator[tuple
 
 
 def _spans(items: Sequence[Item], texts: Sequence[str]) -> Iterator[tuple[int, int, int, dict[int, float]]]:
-    """Every change whose added lines the file has somewhere, as (first item, end, lines, gains)."""
+    """Yield the changes whose added lines are already in the file, as (first item, end, lines, gains)."""
     for start, end in changes(items):
         added = [text for item in items[start:end] for text in item.added]
         if any(map(_WORD.search, added)):
@@ -179,10 +182,10 @@ def _spans(items: Sequence[Item], texts: Sequence[str]) -> Iterator[tuple[int, i
                 yield start, end, size, dict.fromkeys(places, gain)
 
 
-def _supported(problem: Problem, path: Sequence[Step]) -> bool:
-    """Whether enough of the context around every change was found."""
+def _supported(problem: AlignmentProblem, path: Sequence[AlignmentStep]) -> bool:
+    """Return whether enough of the context around every change was found."""
     for start, end in changes(problem.items):
-        found = missing = 0.0
+        present = missing = 0.0
         beside = False
         for step_out in (range(start - 1, -1, -1), range(end, len(problem.items))):
             near = [k for k in step_out if not problem.items[k].elided and problem.items[k].kind != "+"][:3]
@@ -191,16 +194,18 @@ def _supported(problem: Problem, path: Sequence[Step]) -> bool:
                 if step.kind == "drop":
                     missing += item.weight
                 else:
-                    found += min(item.weight, problem.gains[k].get(step.column, item.weight))
+                    present += min(item.weight, problem.gains[k].get(step.column, item.weight))
                     beside = beside or not nth
         removed = sum(item.weight for item in problem.items[start:end])
-        if found < missing or (not removed and (found < 0.9 or not beside)) or found + removed < 0.9:
+        if present < missing or (not removed and (present < 0.9 or not beside)) or present + removed < 0.9:
             return False
     return True
 
 
-def _unrivalled(problem: Problem, path: Sequence[Step], forward: Scores, backward: Scores) -> bool:
-    """Whether every change would be clearly worse off anywhere else."""
+def _unrivalled(
+    problem: AlignmentProblem, path: Sequence[AlignmentStep], forward: Scores, backward: Scores
+) -> bool:
+    """Return whether every change would score clearly worse anywhere else."""
     best = max(forward.opened[-1])
     for start, _ in changes(problem.items):
         step = path[start]
@@ -210,14 +215,16 @@ def _unrivalled(problem: Problem, path: Sequence[Step], forward: Scores, backwar
     return True
 
 
-def _only_blanks(problem: Problem, step: Step, rival: Step) -> bool:
-    """Whether two places for added lines differ by empty lines alone."""
+def _only_blanks(problem: AlignmentProblem, step: AlignmentStep, rival: AlignmentStep) -> bool:
+    """Return whether only empty lines lie between two places for added lines."""
     low, high = sorted((step.column, rival.column))
     return step.kind == rival.kind == "drop" and all(skip == _BLANK for skip in problem.skips[low:high])
 
 
-def _settled(problem: Problem, path: list[Step], forward: Scores, backward: Scores) -> list[Step]:
-    """The path with added lines on the right side of empty lines that the diff left out."""
+def _settled(
+    problem: AlignmentProblem, path: list[AlignmentStep], forward: Scores, backward: Scores
+) -> list[AlignmentStep]:
+    """Move added lines to the right side of empty lines that the diff left out."""
     best = max(forward.opened[-1])
     path = list(path)
     for start, end in changes(problem.items):
@@ -229,5 +236,5 @@ def _settled(problem: Problem, path: list[Step], forward: Scores, backward: Scor
             for rival, score in through(problem, start, forward, backward)
             if score > best - 0.01 and _only_blanks(problem, step, rival)
         ]
-        path[start] = Step("drop", max(columns) if not added[-1] else min(columns))
+        path[start] = AlignmentStep("drop", max(columns) if not added[-1] else min(columns))
     return path

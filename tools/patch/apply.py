@@ -1,4 +1,4 @@
-"""A whole diff onto a whole set of files: everything or nothing."""
+"""Application of a whole diff to a set of files: all changes or none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,19 +14,19 @@ from tools.patch.write import write
 
 @dataclass(frozen=True)
 class Patched:
-    """The new files, and for each path how hunks that did not fit exactly found their place."""
+    """The new files, and for each path notes on hunks that did not fit exactly."""
 
     files: dict[str, str]
     placed: dict[str, list[str]]
 
 
 def apply_patch(files: Mapping[str, str], diff: str) -> dict[str, str]:
-    """Return the files as the diff wants them, or raise PatchError when it does not fit."""
+    """Return the files with the diff applied. Raises PatchError when it does not fit."""
     return place_patch(files, diff).files
 
 
 def place_patch(files: Mapping[str, str], diff: str) -> Patched:
-    """Like apply_patch, and tell how each hunk was placed."""
+    """Apply the diff as `apply_patch` does, and return how each hunk was placed."""
     result, placed = dict(files), dict[str, list[str]]()
     for patch in _joined(files, parse(diff)):
         _file(files, result, patch, placed)
@@ -34,7 +34,7 @@ def place_patch(files: Mapping[str, str], diff: str) -> Patched:
 
 
 def _joined(files: Mapping[str, str], patches: list[FilePatch]) -> list[FilePatch]:
-    """One patch a file, hunks of repeated headers together."""
+    """Join the patches of each file, for a diff may repeat a file's header."""
     joined: dict[str, FilePatch] = {}
     for patch in patches:
         _recognise(files, patch)
@@ -48,12 +48,12 @@ def _joined(files: Mapping[str, str], patches: list[FilePatch]) -> list[FilePatc
 
 
 def _changes(patch: FilePatch) -> bool:
-    """Whether a patch changes a file where it stands."""
+    """Return whether a patch changes a file in place."""
     return not (patch.old is None or patch.new is None or patch.created or patch.deleted or patch.renamed)
 
 
 def _recognise(files: Mapping[str, str], patch: FilePatch) -> None:
-    """Mark a patch that creates its file without saying so in the usual way."""
+    """Mark a patch that creates its file although its header does not say so."""
     only_added = all(line.kind == "+" or line.bare for hunk in patch.hunks for line in hunk.lines)
     name = patch.new or patch.old
     if _changes(patch) and patch.hunks and only_added and name and paths.exact(name, files) is None:
@@ -61,7 +61,7 @@ def _recognise(files: Mapping[str, str], patch: FilePatch) -> None:
 
 
 def _target(files: Mapping[str, str], patch: FilePatch) -> str:
-    """The file that a patch changes, deletes or renames."""
+    """Find the file that a patch changes, deletes or renames."""
     if not patch.old and not patch.new:
         if len(files) == 1:
             return next(iter(files))
@@ -71,9 +71,9 @@ def _target(files: Mapping[str, str], patch: FilePatch) -> str:
         return names[0][2:]
     for find in (paths.exact, paths.similar) if _changes(patch) else (paths.exact,):
         for name in names:
-            found = find(name, files)
-            if found is not None:
-                return found
+            path = find(name, files)
+            if path is not None:
+                return path
     raise PatchError("there is no such file; to create one write '--- /dev/null'", names[0])
 
 

@@ -1,8 +1,8 @@
-"""The one exception of this package, worded so that a model can mend its diff."""
+"""The exception of this package. Its message helps a model to correct its diff."""
 
 
 class PatchError(Exception):
-    """A diff that was refused: the file, the hunk, what differs, and how the other hunks fared."""
+    """A diff was refused. The message names file, hunk and difference, and the state of the other hunks."""
 
     def __init__(
         self, reason: str, path: str | None = None, hunk: int | None = None, placed: tuple[str, ...] = ()

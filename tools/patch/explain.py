@@ -1,4 +1,4 @@
-"""Why a hunk has no place, in words that a model can act on."""
+"""Explanations of a refused hunk, in words that a model can act on."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from tools.patch.source import Source, dice, plain, words
 
 _WIDTH = 160
 _SHOWN = 3
-_SEARCHED = 20_000
+_SEARCHED = 20_000  # lines of a file, so that an explanation takes no second
 
 
 def no_place(source: Source, lines: Sequence[Line]) -> str:
-    """Name the first line that differs and show the file's lines nearest to it."""
+    """Name the first line that differs, and show the nearest lines of the file."""
     old = [(line.kind, line.text) for line in lines if line.kind != "+"]
     if not old:
         return "it adds lines but shows none of the file's around them: add context lines"
@@ -29,13 +29,13 @@ def no_place(source: Source, lines: Sequence[Line]) -> str:
 
 
 def many_places(starts: Sequence[int]) -> str:
-    """Say where else a hunk would fit."""
+    """List the places where a hunk would fit."""
     listed = ", ".join(str(start + 1) for start in starts[:8]) + (" ..." if len(starts) > 8 else "")
     return f"its lines stand in the file {len(starts)} times (lines {listed}): add context to tell them apart"
 
 
 def shown(source: Source, at: int) -> str:
-    """A few lines of the file around one, numbered from 1."""
+    """Show some lines of the file around a place, numbered from 1."""
     first = max(0, min(at, len(source.lines)) - _SHOWN + 1)
     return "\n".join(
         f"{number:6d} {text.rstrip()[:_WIDTH]}"
@@ -44,18 +44,19 @@ def shown(source: Source, at: int) -> str:
 
 
 def _nearest(source: Source, old: Sequence[str]) -> int | None:
-    """The start at which most of the old lines agree with the file."""
+    """Return the start at which most of the old lines agree with the file."""
     index = source.index()
     votes: Counter[int] = Counter()
     for k, text in enumerate(map(plain, old)):
         places = index.get(text, []) if text else []
         for place in places[:50]:
+            # Brackets and the like are everywhere, so they count less.
             votes[max(0, place - k)] += 1 if len(text) < 4 else 4
     return max(votes, key=lambda start: (votes[start], -start)) if votes else None
 
 
 def _alike(source: Source, old: Sequence[tuple[str, str]]) -> str:
-    """The file's line most like the hunk's first telling line."""
+    """Show the line of the file that is most like the hunk's first distinctive line."""
     text = next((text for kind, text in old if kind == "-" and text.strip()), old[0][1])
     wanted = words(text)
     best, at = 0.0, -1

@@ -1,4 +1,4 @@
-"""Finds a diff in a reply: inside fences, after prose, indented as a whole."""
+"""Extraction of a diff from a reply: from code fences, after prose, or indented as a whole."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([\w+.#-]*)[ \t]*$")
 
 
 def unfence(lines: list[str]) -> tuple[list[str], bool]:
-    """The contents of the fenced blocks that hold a diff, or every line; whether a fence is left open."""
+    """Return the contents of fenced diffs, or all lines, and whether a fence was left open."""
     kept: list[str] = []
     is_open = False
     i = 0
@@ -28,12 +28,13 @@ def unfence(lines: list[str]) -> tuple[list[str], bool]:
 
 
 def _closing(lines: Sequence[str], i: int, indent: str, fence: str) -> int:
-    """The line that closes a fence: the first that fits, unless more of the diff follows it."""
+    """Return the line that closes a fence: the first that fits, unless more of the diff follows."""
     fits = re.compile(re.escape(indent) + re.escape(fence[0]) + f"{{{len(fence)},}}[ \t]*$")
     last = len(lines)
     for k in range(i, len(lines)):
         if fits.match(lines[k]):
             last = k
+            # A diff of a Markdown file has fences of its own.
             following = _until_fence(lines, k + 1)
             if not any(lines[j].startswith(indent + "@@ ") for j in following):
                 return k
@@ -47,7 +48,7 @@ def _until_fence(lines: Sequence[str], i: int) -> Iterator[int]:
 
 
 def _begins(lines: Sequence[str], i: int) -> bool:
-    """Whether a diff's first line stands here."""
+    """Return whether a diff starts at this line."""
     line = lines[i].lstrip(" \t")
     following = lines[i + 1].lstrip(" \t") if i + 1 < len(lines) else ""
     return (
@@ -58,7 +59,7 @@ def _begins(lines: Sequence[str], i: int) -> bool:
 
 
 def dedent(lines: list[str]) -> list[str]:
-    """Take off the indentation that a whole diff was given."""
+    """Remove the indentation of a diff that is indented as a whole."""
     for i, line in enumerate(lines):
         if _begins(lines, i):
             indent = line[: len(line) - len(line.lstrip(" \t"))]

@@ -1,4 +1,4 @@
-"""How the indentation of added lines follows from that of the lines which a hunk shares with the file."""
+"""Indentation of added lines, learned from the lines that a hunk shares with the file."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -8,9 +8,9 @@ Adapt = Callable[[str], str]
 
 
 def follow(removed: Iterable[Pair], context: Iterable[Pair]) -> Adapt | None:
-    """A function from the diff's indentation to the file's, learned from pairs (diff, file) of it.
+    """Return a function from the diff's indentation to the file's, learned from pairs (diff, file).
 
-    None when the pairs do not show any: no shared line is indented.
+    None when no shared line is indented.
     """
     groups = [list(removed), list(context)]
     pairs = [pair for group in groups for pair in group]
@@ -28,10 +28,11 @@ def follow(removed: Iterable[Pair], context: Iterable[Pair]) -> Adapt | None:
 
 
 def in_units(wanted: Iterable[str], have: Iterable[str]) -> Adapt:
-    """Tabs for blanks or blanks for tabs, when a diff indents by the one and its file by the other alone."""
+    """Convert between tabs and blanks, if the diff uses only one kind and the file only the other."""
     wanted, have = {indent for indent in wanted if indent}, Counter(indent for indent in have if indent)
     tabs, blanks = (all(set(indent) == {char} for indent in wanted) for char in "\t ")
     if wanted and have and tabs and not any("\t" in indent for indent in have):
+        # A rare indentation is an alignment rather than a unit.
         unit = min(have, key=lambda indent: (have[indent] < max(have.values()) / 4, len(indent)))
         return lambda indent: unit * len(indent)
     if wanted and have and blanks and all(set(indent) == {"\t"} for indent in have):
@@ -41,25 +42,25 @@ def in_units(wanted: Iterable[str], have: Iterable[str]) -> Adapt:
 
 
 def _same(pairs: Sequence[Pair], shifted: bool) -> bool:
-    """Whether most lines kept their indentation; those without any tell of a shift, not of other units."""
+    """Return whether most lines kept their indentation. Unindented lines count for a shift only."""
     same = sum(diff == file and (shifted or diff != "") for diff, file in pairs)
     return same > 0 and 2 * same >= sum(diff != file or shifted or diff != "" for diff, file in pairs)
 
 
 def _is_shift(diff: str, file: str) -> bool:
-    """Whether two indentations differ by some blanks, not by the size or kind of their unit."""
+    """Return whether two indentations differ by some blanks, not by the size or kind of their unit."""
     short, long = sorted(map(len, (diff, file)))
     return not short or (not set(diff + file) - {" "} and long % short != 0)
 
 
 def _lost_prefix(context: list[Pair]) -> bool:
-    """Whether context lacks one blank here and there: its prefix, while that of the added lines is there."""
+    """Return whether context lines lost the blank that is their prefix, while added lines have theirs."""
     moved = [pair for pair in context if pair[0] != pair[1]]
     return bool(moved) and all(file == diff + " " for diff, file in moved)
 
 
 def _derived(indent: str, known: dict[str, str]) -> str:
-    """Indentation at a depth that no shared line has: by one shift, by units, or from the nearest depth."""
+    """Derive the indentation of a depth that no shared line has, from a shift, units or the nearest depth."""
     if len(known) == 1 and indent in known.values():
         return indent
     if not set("".join([indent, *known, *known.values()])) - {" "}:
@@ -82,7 +83,7 @@ def _width(indent: str, unit: str) -> int:
 
 
 def _units(known: dict[str, str]) -> Pair:
-    """One step of indentation in the diff and in the file."""
+    """Return one step of indentation in the diff and in the file."""
     steps = [(diff, file) for diff, file in known.items() if diff and file]
     if not steps:
         return "    ", "    "

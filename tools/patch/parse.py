@@ -1,4 +1,4 @@
-"""Unified diffs as models write them, read without trusting their headers, counts or surroundings."""
+"""Parser for unified diffs of models. It does not rely on headers, counts or surrounding text."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ Kind = Literal[" ", "-", "+"]
 
 
 class Line(NamedTuple):
-    """One line of a hunk; `bare` when it came without the prefix that its kind has."""
+    """One line of a hunk. `bare` means that its prefix is missing, `end` that no line feed follows it."""
 
     kind: Kind
     text: str
@@ -22,7 +22,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
-    """One hunk as it was written; `start` counts the file's lines from 1, None when the header gave none."""
+    """One hunk as written. `start` is a line of the file from 1, or None if the header names none."""
 
     number: int
     start: int | None
@@ -33,7 +33,7 @@ class Hunk:
 
 @dataclass(slots=True)
 class FilePatch:
-    """What a diff says about one file; a path is None for /dev/null."""
+    """The part of a diff about one file. A path is None for /dev/null."""
 
     old: str | None
     new: str | None
@@ -53,11 +53,12 @@ _STAMP = re.compile(r"\t.*|\s{1,}\d{4}-\d\d-\d\d[ T]\d\d:\d\d.*|\s+\((?:\w+ ?){1
 
 
 def parse(diff: str) -> list[FilePatch]:
-    """Read every file's hunks out of a reply that may hold fences and prose around them."""
+    """Read the hunks of every file from a reply, which may contain fences and prose."""
     text = diff.removeprefix("\ufeff")
     lines = text.split("\n")
     if lines and not lines[-1]:
         lines.pop()
+    # Headers with carriage returns mean that the whole reply has them. Otherwise they belong to the content.
     if any(line.startswith(("--- ", "+++ ", "@@")) and line.endswith("\r") for line in lines):
         lines = [line.removesuffix("\r") for line in lines]
     inside, is_open = unfence(lines)
@@ -70,7 +71,7 @@ def parse(diff: str) -> list[FilePatch]:
 
 
 def _breaks_off(patches: Sequence[FilePatch], is_open: bool) -> bool:
-    """Whether a text without a last line feed ends inside its last hunk's added lines."""
+    """Return whether a text without final line feed ends within the added lines of its last hunk."""
     if not patches or not patches[-1].hunks or patches[-1].hunks[-1].lines[-1].kind != "+":
         return False
     last = patches[-1].hunks[-1]
@@ -81,7 +82,7 @@ def _breaks_off(patches: Sequence[FilePatch], is_open: bool) -> bool:
 
 
 def _path(text: str) -> str | None:
-    """A header's path without time stamps, remarks and quotes; None for /dev/null."""
+    """Return a header's path without time stamps, remarks and quotes. None for /dev/null."""
     text = _STAMP.sub("", text.strip(" ")).strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
         text = _unquote(text[1:-1]) if text[0] == '"' else text[1:-1]
@@ -101,7 +102,7 @@ def _unquote(text: str) -> str:
 
 
 class _Reader:
-    """Walks the lines once; headers are told from content by what surrounds them."""
+    """A reader that goes over the lines once. Their surroundings tell headers from content."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = lines
@@ -119,7 +120,7 @@ class _Reader:
         ]
 
     def _step(self, i: int, line: str) -> int:
-        """Take in the line at i; returns how many lines were used."""
+        """Read the line at i. Return how many lines were used."""
         if line.startswith("diff --git "):
             self._git(line)
         elif self._is_pair(i):
@@ -141,17 +142,18 @@ class _Reader:
         return self.lines[i] if i < len(self.lines) else ""
 
     def _is_pair(self, i: int) -> bool:
-        """Whether `---` and `+++` here are a header, not a removed and an added line."""
+        """Return whether `---` and `+++` are a header here, not a removed and an added line."""
         if not (self.lines[i].startswith("--- ") and self._at(i + 1).startswith("+++ ")):
             return False
         if self.header is None or self._at(i + 2).startswith("@@") or self._met():
             return True
+        # Comments of SQL and Lua begin with `--`, so a removed one looks like a header.
         old, new = _path(self.lines[i][4:]), _path(self.lines[i + 1][4:])
         same = old is None or new is None or old.removeprefix("a/") == new.removeprefix("b/")
         return same and self.header[1] is None and ("." in f"{old}{new}" or "/" in f"{old}{new}")
 
     def _met(self) -> bool:
-        """Whether the open hunk already holds what its header counted."""
+        """Return whether the open hunk already has as many lines as its header says."""
         counts = self.header[1] if self.header else None
         return counts is not None and counts == counted(self.body)
 
@@ -170,7 +172,7 @@ class _Reader:
 
     @staticmethod
     def _same(last: FilePatch, old: str | None, new: str | None) -> bool:
-        """Whether a `---` header repeats the `diff --git` line before it."""
+        """Return whether a `---` header repeats the `diff --git` line before it."""
         known = {name.removeprefix("a/").removeprefix("b/") for name in (last.old, last.new) if name}
         return {name.removeprefix("a/").removeprefix("b/") for name in (old, new) if name} <= known
 
@@ -189,6 +191,7 @@ class _Reader:
         self._close()
         numbers = _NUMBERS.match(line)
         if numbers:
+            # Nine digits at most, because a reply can contain a number of any length.
             counts = int((numbers[2] or "1")[:9]), int((numbers[4] or "1")[:9])
             self.header = int(numbers[1][:9]), counts, numbers[5].strip()
         else:
@@ -197,7 +200,7 @@ class _Reader:
             self.patches.append(FilePatch("", ""))
 
     def _envelope(self, line: str) -> bool:
-        """The `*** Update File: path` format of some models; True when the line belongs to it."""
+        """Read a line of the format `*** Update File: path`. Return whether the line belongs to it."""
         match = re.match(
             r"\*\*\* (Begin Patch|End Patch|End of File|(?:Update|Add|Delete) File: (.*))$", line.rstrip()
         )
@@ -232,7 +235,7 @@ class _Reader:
             self.body.append(Line(" ", line, bare=True))
 
     def _close(self) -> None:
-        """End the open hunk."""
+        """Close the open hunk."""
         if self.header is not None and any(line.kind != " " for line in self.body):
             start, counts, section = self.header
             patch = self.patches[-1]
@@ -241,13 +244,13 @@ class _Reader:
 
 
 def counted(lines: Sequence[Line]) -> tuple[int, int]:
-    """How many old and how many new lines these are, as a hunk's header counts them."""
+    """Count old and new lines, as a hunk's header does."""
     old = sum(line.kind != "+" for line in lines)
     return old, len(lines) - sum(line.kind == "-" for line in lines)
 
 
 def _trim(lines: list[Line], counts: tuple[int, int] | None) -> tuple[Line, ...]:
-    """Drop the empty lines after a hunk, except those that its header counts."""
+    """Remove the empty lines after a hunk, except those that its header counts."""
     end = len(lines)
     while end and lines[end - 1].bare and not lines[end - 1].text.strip():
         if counts == counted(lines[:end]):

@@ -1,4 +1,4 @@
-"""Which file of the tree a diff means, and whether it may be written."""
+"""Paths in a diff: the files that they mean, and checks of new ones."""
 
 import re
 from collections.abc import Collection
@@ -7,13 +7,13 @@ from tools.patch.errors import PatchError
 
 
 def exact(name: str, files: Collection[str]) -> str | None:
-    """The file that a header names, as written or without its prefix."""
+    """Return the file that a header names, as written or without its prefix."""
     bare = _bare(name)
     return name if name in files else bare if bare in files else None
 
 
 def similar(name: str, files: Collection[str]) -> str | None:
-    """The one file whose path ends as the name does, or whose path the name ends with."""
+    """Return the only file whose path ends with the name, or with whose path the name ends."""
     bare = _bare(name)
     longer = [file for file in files if file.endswith("/" + bare)]
     shorter = [file for file in files if bare.endswith("/" + file)]
@@ -25,18 +25,18 @@ def similar(name: str, files: Collection[str]) -> str | None:
 
 def _bare(name: str) -> str:
     name = re.sub(r"^(?:\./)+", "", name.replace("\\", "/"))
-    name = re.sub(r"^[abciow]/", "", name)
+    name = re.sub(r"^[abciow]/", "", name)  # git's prefixes, those of diff.mnemonicPrefix included
     return re.sub(r"^(?:\./|/)+", "", name)
 
 
 def new(name: str) -> str:
-    """The path for a file that the diff creates, refused when it is not plainly inside the tree."""
+    """Return the path of a file that the diff creates. Raises PatchError if it could leave the tree."""
     path = re.sub(r"^(?:\./)+", "", name.removeprefix("b/"))
     parts = path.split("/")
     unsafe = (
         name.startswith(("/", "~", "\\"))
         or "\\" in path
-        or re.match(r"[A-Za-z]:", path)
+        or re.match(r"[A-Za-z]:", path)  # a drive of Windows
         or any(part in ("", ".", "..") or part.lower() == ".git" for part in parts)
         or any(ord(char) < 32 for char in path)
         or path.startswith(("/", "~"))

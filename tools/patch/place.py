@@ -1,4 +1,4 @@
-"""Where in a file each hunk belongs: strict comparison first, and no place at all rather than a guess."""
+"""Places of hunks in a file. The strictest comparison comes first, and a doubtful place is refused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from tools.patch.parse import Hunk, Line
 from tools.patch.readings import fill, readings, without_prose
 from tools.patch.source import TIERS, Source
 
-_READINGS = 4
+_READINGS = 4  # alignment is slow, and further readings are unlikely
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One hunk in its place: for each of its lines the file's line, None where it has none.
+    """A hunk in its place: the file's line for each of its lines, or None.
 
-    An added line's place is the line before which it goes; None means after the hunk's line above it.
+    The place of an added line is the line before which it goes. None means after the hunk's line above it.
     """
 
     hunk: Hunk
@@ -30,8 +30,8 @@ class Spot:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The equal places of a hunk in the strictest reading and tier that has any."""
+class HunkMatch:
+    """The equally good places of a hunk, in the strictest reading and tier that has any."""
 
     lines: tuple[Line, ...]
     tier: int
@@ -39,14 +39,14 @@ class Found:
 
 
 def place(source: Source, hunks: Sequence[Hunk]) -> list[Spot]:
-    """Find every hunk's place against the original file, or raise PatchError."""
+    """Find the place of every hunk in the original file. Raises PatchError."""
     spots: list[Spot | None] = []
     seen = {(hunk.lines, hunk.counts): hunk for hunk in hunks}
     fits = {key: _contiguous(source, hunk, "+") for key, hunk in seen.items()}
-    found = [fits[hunk.lines, hunk.counts] for hunk in hunks]
-    places = [match.starts for match in found]
+    matches = [fits[hunk.lines, hunk.counts] for hunk in hunks]
+    places = [match.starts for match in matches]
     starts, expected = choose(source, hunks, places), expect(hunks, places)
-    for k, (hunk, match, start) in enumerate(zip(hunks, found, starts, strict=True)):
+    for k, (hunk, match, start) in enumerate(zip(hunks, matches, starts, strict=True)):
         if start is not None:
             spots.append(_spot(hunk, match, start))
         elif match.starts:
@@ -57,23 +57,23 @@ def place(source: Source, hunks: Sequence[Hunk]) -> list[Spot]:
             )
     result = [spot for spot in spots if spot]
     if len(result) < len(hunks):
-        raise _refusal(source, hunks, found, spots)
+        raise _refusal(source, hunks, matches, spots)
     return result
 
 
-def _contiguous(source: Source, hunk: Hunk, without: str) -> Found:
-    """The places where a hunk's lines of all other kinds stand one after another."""
+def _contiguous(source: Source, hunk: Hunk, without: str) -> HunkMatch:
+    """Find the places where a hunk's lines, without those of one kind, stand one after another."""
     for ways in (readings(hunk), without_prose(hunk)):
         texts = [(lines, [line.text for line in lines if line.kind != without]) for lines in ways]
         for tier, (_, form) in enumerate(TIERS):
             for lines, wanted in texts:
                 starts = source.find([form(text) for text in wanted], tier)
                 if starts:
-                    return Found(lines, tier, starts)
-    return Found(hunk.lines, 0, [])
+                    return HunkMatch(lines, tier, starts)
+    return HunkMatch(hunk.lines, 0, [])
 
 
-def _spot(hunk: Hunk, match: Found, start: int) -> Spot:
+def _spot(hunk: Hunk, match: HunkMatch, start: int) -> Spot:
     where: list[int | None] = []
     at = start
     for line in match.lines:
@@ -85,7 +85,8 @@ def _spot(hunk: Hunk, match: Found, start: int) -> Spot:
 
 
 def _applied(source: Source, hunk: Hunk) -> Spot | None:
-    """A hunk whose outcome the file already shows, with nothing left to do."""
+    """Return the empty Spot of a hunk that the file already contains, or None."""
+    # Without enough context, the new lines could be in the file for another reason.
     kept = sum(weight(line.text) for line in hunk.lines if line.kind == " ")
     added = sum(weight(line.text) for line in hunk.lines if line.kind == "+")
     between = hunk.lines[0].kind == " " and hunk.lines[-1].kind == " "
@@ -101,29 +102,29 @@ def _applied(source: Source, hunk: Hunk) -> Spot | None:
 
 
 def _aligned(source: Source, hunk: Hunk, expected: int | None, within: range | None) -> Spot | None:
-    """A hunk whose context is not quite the file's; where it is in doubt, the order of the hunks decides."""
+    """Align a hunk whose context differs from the file. The order of the hunks decides in doubt."""
     for lines in islice(chain(readings(hunk), without_prose(hunk)), _READINGS):
-        found = align(source, lines, expected, within)
-        if found:
-            kept = [k for k in range(len(lines)) if k not in found.done]
-            doubtful = [lines[k].bare and not lines[k].text.strip() and found.where[k] is None for k in kept]
-            note = "fuzzy: context" + (", partly applied" if found.done else "")
+        match = align(source, lines, expected, within)
+        if match:
+            kept = [k for k in range(len(lines)) if k not in match.done]
+            doubtful = [lines[k].bare and not lines[k].text.strip() and match.where[k] is None for k in kept]
+            note = "fuzzy: context" + (", partly applied" if match.done else "")
             return Spot(
-                hunk, fill([lines[k] for k in kept], doubtful), tuple(found.where[k] for k in kept), note
+                hunk, fill([lines[k] for k in kept], doubtful), tuple(match.where[k] for k in kept), note
             )
     return None
 
 
 def _refusal(
-    source: Source, hunks: Sequence[Hunk], found: Sequence[Found], spots: Sequence[Spot | None]
+    source: Source, hunks: Sequence[Hunk], matches: Sequence[HunkMatch], spots: Sequence[Spot | None]
 ) -> PatchError:
-    """The error for the first hunk without a place; it also tells how the others fared."""
+    """Return the error for the first hunk without a place, with the state of the others."""
     failed = next(k for k, spot in enumerate(spots) if spot is None)
     others = tuple(
         f"hunk {hunk.number}: {(spot.note or 'exact') if spot else 'no place'}"
         for k, (hunk, spot) in enumerate(zip(hunks, spots, strict=True))
         if k != failed
     )
-    starts = found[failed].starts
+    starts = matches[failed].starts
     reason = many_places(starts) if starts else no_place(source, hunks[failed].lines)
     return PatchError(reason, hunk=hunks[failed].number, placed=others)

@@ -1,4 +1,4 @@
-"""The ways in which one hunk can be read when its prefixes or its end are in doubt."""
+"""Readings of a hunk whose prefixes or end are in doubt."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,11 @@ ELLIPSIS = re.compile(
     r"|[(\[]\s*[.\u2026]+\s*[)\]]|(?:[\w']+ ){1,6}[.\u2026]+)"
     r"\s*(?:\*/\}?|-->)?\s*"
 )
-_MOST_CUTS = 4
+_MOST_CUTS = 4  # each cut is compared with the whole file
 
 
 def elided(line: Line) -> bool:
-    """Whether a context line stands for lines that were left out, like `// ... rest of the code ...`."""
+    """Return whether a context line stands for omitted lines, like `// ... rest of the code ...`."""
     text = line.text
     return (
         line.kind == " "
@@ -27,50 +27,51 @@ def elided(line: Line) -> bool:
 
 
 def readings(hunk: Hunk) -> list[tuple[Line, ...]]:
-    """The hunk's lines in every plausible reading, the likeliest first."""
+    """Return the hunk's lines in every plausible reading, the likeliest first."""
     lines = hunk.lines
     met = next((i for i in _ends(lines) if hunk.counts == counted(lines[:i])), None)
     if met is not None and not any(
         line.kind != "+" and line.text.strip() and not line.bare for line in lines[met:]
     ):
         lines = lines[:met]
-    found = [lines]
+    ways = [lines]
     blank = [line.bare and not line.text.strip() for line in lines]
     if any(blank) and (filled := fill(lines, blank)) != lines:
-        found.insert(counted(filled) != hunk.counts, filled)
+        # The header's counts tell which of the two readings is likelier.
+        ways.insert(counted(filled) != hunk.counts, filled)
     if any(line.bare and line.text.strip() for line in lines):
-        found.append(tuple(_unshifted(line) for line in lines))
-    return found
+        ways.append(tuple(_unshifted(line) for line in lines))
+    return ways
 
 
 def without_prose(hunk: Hunk) -> Iterator[tuple[Line, ...]]:
-    """The hunk without the last of its lines, where those may be prose that follows the diff."""
+    """Yield the hunk without its last lines, if those may be prose that follows the diff."""
     for end in _ends(hunk.lines)[:_MOST_CUTS]:
         if hunk.counts == counted(hunk.lines[:end]) or all(map(_prose, hunk.lines[end:])):
             yield hunk.lines[:end]
 
 
 def _ends(lines: Sequence[Line]) -> list[int]:
-    """Where prose may begin: at lines without a prefix, after the first change."""
+    """Return the lines where prose may begin: without a prefix, after the first change."""
     first = next((i for i, line in enumerate(lines) if line.kind != " "), 0)
     last = max((i for i, line in enumerate(lines) if line.bare and line.text.strip()), default=-1)
     return [i for i, line in enumerate(lines) if first < i <= last and line.bare]
 
 
 def _prose(line: Line) -> bool:
-    """Whether a line could stand in prose: a line without a prefix, or an item of a list."""
+    """Return whether a line could be prose: a line without a prefix, or a list item."""
     return (
         line.bare or not line.text.strip() or (line.kind != " " and re.match(r" \S", line.text) is not None)
     )
 
 
 def _unshifted(line: Line) -> Line:
-    """A context line that lost its prefix, with the blank that was taken for one."""
+    """Give back the blank of a context line that was wrongly taken for its prefix."""
     return line._replace(text=" " + line.text) if line.kind == " " and not line.bare else line
 
 
 def fill(lines: Sequence[Line], doubtful: Sequence[bool]) -> tuple[Line, ...]:
-    """Turn doubtful empty lines between added ones into added lines that lost their prefix."""
+    """Turn doubtful empty lines between added lines into added lines."""
     result = list(lines)
     following = [""] * len(lines)
     for i in range(len(lines) - 2, -1, -1):
@@ -82,7 +83,7 @@ def fill(lines: Sequence[Line], doubtful: Sequence[bool]) -> tuple[Line, ...]:
 
 
 def created(hunk: Hunk) -> tuple[Line, ...]:
-    """The lines of a new file: those added, and empty ones that lost their prefix; no prose after them."""
+    """Return the lines of a new file: added lines, and empty lines without a prefix. Prose is dropped."""
     lines = hunk.lines
     end = next((i for i, line in enumerate(lines) if line.bare and line.text.strip()), len(lines))
     if any(line.kind == "+" for line in lines[end:]) and counted(_filled(lines[:end])) != hunk.counts:

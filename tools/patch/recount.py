@@ -1,4 +1,4 @@
-"""The settled change as a unified diff with true lines and counts, which unidiff reads and we carry out."""
+"""The final change as a unified diff with correct lines and counts, parsed by unidiff."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -9,7 +9,7 @@ from unidiff.patch import PatchedFile, PatchSet
 def recount(
     lines: Sequence[str], gone: AbstractSet[int], added: Mapping[int, Sequence[str]]
 ) -> PatchedFile | None:
-    """The change that removes some of a file's lines and adds others before them; None for no change."""
+    """Build the change that removes lines of a file and adds others before them. None for no change."""
     touched = sorted(gone | added.keys())
     text: list[str] = ["--- a/file", "+++ b/file"]
     shift = k = 0
@@ -24,13 +24,14 @@ def recount(
                 end += 1
         new = sum(line[0] == "+" for line in body)
         old = end - start
+        # A hunk without old or new lines names the line before it, hence the two conditions.
         text += [f"@@ -{start + (old > 0)},{old} +{start + shift + (new > 0)},{new} @@", *body]
         shift += new - old
     return PatchSet("\n".join(text) + "\n")[0] if touched else None
 
 
-def carry_out(lines: Sequence[str], patch: PatchedFile | None) -> list[str]:
-    """A file's lines after a recounted change."""
+def apply_change(lines: Sequence[str], patch: PatchedFile | None) -> list[str]:
+    """Return a file's lines after a recounted change."""
     result: list[str] = []
     at = 0
     for hunk in patch or ():

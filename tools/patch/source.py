@@ -1,4 +1,4 @@
-"""A file as lines, and the forms in which its lines are compared with a diff's."""
+"""A file as lines, and the forms in which they are compared with a diff's lines."""
 
 import re
 import unicodedata
@@ -31,10 +31,11 @@ def _squeeze(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def _plain(text: str) -> str:
-    """The tokens alone: no white space, one kind of quote, no typographic characters."""
+    """Reduce a line to its tokens: no white space, one kind of quote, no typographic characters."""
     if text.isascii():
         return "".join(text.split()).replace('"', "'")
     text = unicodedata.normalize("NFKC", text.translate(_TYPOGRAPHY))
+    # The normal form can contain typographic characters again.
     return "".join(text.translate(_TYPOGRAPHY).split())
 
 
@@ -45,43 +46,43 @@ TIERS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("white space", _squeeze),
     ("quotes or typography", _plain),
 )
-"""How lines are compared, the strictest first: the name of the tier, the form compared."""
+"""Comparisons of lines, the strictest first: the tier's name, and a function to the compared form."""
 
 plain = _plain
 _INDENT = re.compile(r"[ \t]*")
 
 
-_MISSPELT = 3
+_MISSPELT = 3  # in lines with more unknown words, the search for misspelt words says nothing
 _WORDS = re.compile(r"\w+")
 
 
 def words(text: str) -> set[str]:
-    """The words of a line."""
+    """Return the words of a line."""
     return set(_WORDS.findall(text))
 
 
 def bigrams(text: str) -> set[str]:
-    """The pairs of neighbouring characters in a line, its tokens alone."""
+    """Return the pairs of adjacent characters in a line's tokens."""
     text = plain(text)
     return {text[i : i + 2] for i in range(len(text) - 1)}
 
 
-def dice(one: set[str], other: set[str]) -> float:
-    """How much of two sets is common, from 0 to 1 (Dice's coefficient)."""
-    return 2 * len(one & other) / (len(one) + len(other)) if one and other else 0.0
+def dice(first: set[str], second: set[str]) -> float:
+    """Return Dice's coefficient of two sets: the share that they have in common, from 0 to 1."""
+    return 2 * len(first & second) / (len(first) + len(second)) if first and second else 0.0
 
 
-def likeness(one: set[str], other: set[str]) -> float:
-    """How many words two lines share, from 0 to 1, where a few may be misspelt."""
-    mine, theirs = one - other, other - one
-    shared = len(one) - len(mine)
-    if (shared or len(one) == 1) and 0 < len(mine) <= _MISSPELT and 0 < len(theirs) <= _MISSPELT:
+def likeness(first: set[str], second: set[str]) -> float:
+    """Return the share of words that two lines have in common, from 0 to 1. A few may be misspelt."""
+    mine, theirs = first - second, second - first
+    shared = len(first) - len(mine)
+    if (shared or len(first) == 1) and 0 < len(mine) <= _MISSPELT and 0 < len(theirs) <= _MISSPELT:
         shared += sum(any(_misspelt(word, wrong) for wrong in theirs) for word in mine)
-    return 2 * shared / (len(one) + len(other)) if shared else 0.0
+    return 2 * shared / (len(first) + len(second)) if shared else 0.0
 
 
 def _misspelt(word: str, other: str) -> bool:
-    """Whether two words differ by one letter more, less or other, or by two that changed places."""
+    """Return whether two words differ by one letter, or by two swapped letters."""
     if min(len(word), len(other)) < 3 or abs(len(word) - len(other)) > 1:
         return False
     start = next((i for i, (mine, its) in enumerate(zip(word, other, strict=False)) if mine != its), -1)
@@ -94,13 +95,13 @@ def _misspelt(word: str, other: str) -> bool:
 
 
 def indent_of(text: str) -> str:
-    """The blanks and tabs that a line begins with."""
+    """Return the blanks and tabs at the start of a line."""
     match = _INDENT.match(text)
     return match[0] if match else ""
 
 
 class Source:
-    """One file's text as lines without their line feeds, with an index for each form."""
+    """A file's text as lines without line feeds, with an index of its lines."""
 
     def __init__(self, text: str, bom_is_text: bool = False) -> None:
         self.bom = "\ufeff" if text.startswith("\ufeff") and not bom_is_text else ""
@@ -114,51 +115,52 @@ class Source:
         self._bigrams: dict[int, set[str]] = {}
 
     def form(self, tier: int) -> list[str]:
-        """The lines as a tier compares them; -1 is the last, where the tokens alone count."""
+        """Return the lines in the form that a tier compares. -1 is the last tier, which compares tokens."""
         tier %= len(TIERS)
         if tier not in self._forms:
             self._forms[tier] = list(map(TIERS[tier][1], self.lines)) if tier else self.lines
         return self._forms[tier]
 
     def index(self) -> dict[str, list[int]]:
-        """Where each line stands, its tokens alone."""
+        """Map the tokens of each line to its places."""
         if not self._index:
             for i, line in enumerate(self.form(-1)):
                 self._index.setdefault(line, []).append(i)
         return self._index
 
     def words(self, line: int) -> set[str]:
-        """The words of one line."""
+        """Return the words of a line of the file."""
         if line not in self._words:
             self._words[line] = words(self.lines[line])
         return self._words[line]
 
     def bigrams(self, line: int) -> set[str]:
-        """The pairs of neighbouring characters of one line."""
+        """Return the pairs of adjacent characters of a line of the file."""
         if line not in self._bigrams:
             self._bigrams[line] = bigrams(self.lines[line])
         return self._bigrams[line]
 
     def line_end(self, at: int) -> str:
-        """A carriage return when the lines around a place end in one, else nothing."""
+        """Return a carriage return if the lines around a place end in one, else an empty text."""
         if at == len(self.lines) and not self.newline:
             at -= 1
         near = self.lines[at - 1 : at] if at > 0 else self.lines[:1]
         return "\r" if near and near[0].endswith("\r") else ""
 
     def find(self, wanted: list[str], tier: int, limit: int = 2000) -> list[int]:
-        """Every place where the wanted lines, already in that tier's form, stand one after another."""
+        """Find every place where `wanted`, in that tier's form, stands line after line."""
         if not wanted:
             return [] if self.lines else [0]
         form, size = self.form(tier), len(wanted)
+        # The longest line is likely to be rare, so it is searched first.
         rare = max(range(size), key=lambda k: len(wanted[k]))
-        found: list[int] = []
+        starts: list[int] = []
         at = rare - 1
-        while len(found) < limit:
+        while len(starts) < limit:
             try:
                 at = form.index(wanted[rare], at + 1)
             except ValueError:
                 break
             if at >= rare and form[at - rare : at - rare + size] == wanted:
-                found.append(at - rare)
-        return found
+                starts.append(at - rare)
+        return starts

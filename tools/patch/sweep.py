@@ -1,16 +1,16 @@
-"""The dynamic programme behind alignment: a hunk's items against a file's lines, scores and best path."""
+"""The dynamic programming behind alignment: scores and best path of a hunk's items through a file."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-NEVER = -1e9
-_JUMP, _ELIDED_JUMP = 2.2, 0.1
+NEVER = -1e9  # a score that no sum of gains can make good
+_JUMP, _ELIDED_JUMP = 2.2, 0.1  # prices of going on elsewhere, also after `...`
 
 
 @dataclass(slots=True)
 class Item:
-    """A context or removed line, or one run of added lines, which takes no line of the file."""
+    """A context line, a removed line, or a run of added lines, which uses no line of the file."""
 
     kind: str
     at: int
@@ -22,16 +22,16 @@ class Item:
     added: list[str] = field(default_factory=list)
 
 
-class Step(NamedTuple):
-    """What became of an item, and the file's line where: "match", "drop" or "done"."""
+class AlignmentStep(NamedTuple):
+    """The fate of an item ("match", "drop" or "done") and its line in the region."""
 
     kind: str
     column: int
 
 
 @dataclass(slots=True)
-class Problem:
-    """Items against the chosen lines of the file; `spans` are changes that may be there already."""
+class AlignmentProblem:
+    """Items and the lines to align them with. `spans` are changes that may already be in the file."""
 
     items: list[Item]
     gains: list[dict[int, float]]
@@ -39,24 +39,24 @@ class Problem:
     spans: list[tuple[int, int, int, dict[int, float]]]
     starts: list[float] | None = None
 
-    def reversed(self) -> "Problem":
+    def reversed(self) -> "AlignmentProblem":
         n, m = len(self.skips), len(self.items)
         gains = [{n - 1 - j: gain for j, gain in row.items()} for row in reversed(self.gains)]
         spans = [
-            (m - end, m - start, size, {n - size - j: gain for j, gain in found.items()})
-            for start, end, size, found in self.spans
+            (m - end, m - start, size, {n - size - j: gain for j, gain in matches.items()})
+            for start, end, size, matches in self.spans
         ]
-        return Problem(self.items[::-1], gains, self.skips[::-1], spans)
+        return AlignmentProblem(self.items[::-1], gains, self.skips[::-1], spans)
 
     def jump(self, i: int) -> float | None:
-        """The price of going on elsewhere between items i - 1 and i; None where they belong together."""
+        """Return the price of a jump between items i - 1 and i. None if they belong together."""
         before, after = self.items[i - 1], self.items[i]
         if before.kind != " " and after.kind != " ":
             return None
         return _ELIDED_JUMP if before.elided or after.elided else _JUMP
 
     def sweep(self) -> "Scores":
-        """The best scores of the first i items when the file's lines up to j are used."""
+        """Compute the best scores of the first i items, if the lines up to j are used."""
         n, m = len(self.skips), len(self.items)
         first = self.starts or [0.0] * (n + 1)
         scores = Scores([first], [first])
@@ -65,9 +65,9 @@ class Problem:
             new = [NEVER] * (n + 1) if drop is None else [score - drop for score in row]
             for j, gain in self.gains[i].items():
                 new[j + 1] = max(new[j + 1], row[j] + gain)
-            for start, end, size, found in self.spans:
+            for start, end, size, matches in self.spans:
                 if end == i + 1:
-                    for j, gain in found.items():
+                    for j, gain in matches.items():
                         new[j + size] = max(new[j + size], scores.closed[start][j] + gain)
             price = self.jump(i + 1) if i + 1 < m else None
             scores.opened.append(new)
@@ -75,7 +75,7 @@ class Problem:
         return scores
 
     def _closed(self, row: list[float], jump: float) -> list[float]:
-        """A row that may go on after skipped lines of the file."""
+        """Return a row of scores after skipping lines of the file."""
         best = near = row[0]
         closed = [near]
         for score, skip in zip(row[1:], self.skips, strict=True):
@@ -92,23 +92,24 @@ class Problem:
 
 @dataclass(slots=True)
 class Scores:
-    """Row i, column j: the best score before (opened) and after (closed) skipping lines of the file."""
+    """The best scores in row i and column j, before (`opened`) and after (`closed`) skipping lines."""
 
     opened: list[list[float]]
     closed: list[list[float]]
 
 
-def trace(problem: Problem, scores: Scores) -> list[Step] | None:
-    """What became of each item on the best path."""
+def trace(problem: AlignmentProblem, scores: Scores) -> list[AlignmentStep] | None:
+    """Return the fate of each item on the best path."""
     last = scores.opened[-1]
     i, j = len(problem.items), max(range(len(last)), key=last.__getitem__)
     if last[j] <= 0:
         return None
-    path: list[Step] = []
+    path: list[AlignmentStep] = []
     while i:
         start, step = _back(problem, scores, i, j)
         path += [step] * (i - start)
         i, j = start, step.column
+        # Equality of floats is safe: the sweep computed the same sums in the same order.
         while scores.closed[i][j] != scores.opened[i][j]:
             row = scores.closed[i]
             if row[j - 1] - problem.skips[j - 1] == row[j]:
@@ -118,38 +119,40 @@ def trace(problem: Problem, scores: Scores) -> list[Step] | None:
     return path[::-1]
 
 
-def _back(problem: Problem, scores: Scores, i: int, j: int) -> tuple[int, Step]:
-    """The step that led to the opened score of i items and j lines."""
+def _back(problem: AlignmentProblem, scores: Scores, i: int, j: int) -> tuple[int, AlignmentStep]:
+    """Find the step that led to the opened score of i items and j lines."""
     score, row, item = scores.opened[i][j], scores.closed[i - 1], problem.items[i - 1]
     gain = problem.gains[i - 1].get(j - 1) if j else None
     if gain is not None and row[j - 1] + gain == score:
-        return i - 1, Step("match", j - 1)
-    for start, end, size, found in problem.spans:
-        if end == i and j - size in found and scores.closed[start][j - size] + found[j - size] == score:
-            return start, Step("done", j - size)
+        return i - 1, AlignmentStep("match", j - 1)
+    for start, end, size, matches in problem.spans:
+        if end == i and j - size in matches and scores.closed[start][j - size] + matches[j - size] == score:
+            return start, AlignmentStep("done", j - size)
     if item.drop is not None and row[j] - item.drop == score:
-        return i - 1, Step("drop", j)
+        return i - 1, AlignmentStep("drop", j)
     raise AssertionError("no step leads here")
 
 
-def through(problem: Problem, i: int, forward: Scores, backward: Scores) -> Iterator[tuple[Step, float]]:
-    """The best score of all alignments that put item i, the first of a change, at each place."""
+def through(
+    problem: AlignmentProblem, i: int, forward: Scores, backward: Scores
+) -> Iterator[tuple[AlignmentStep, float]]:
+    """Yield the best score of an alignment for each place of item i, the first of a change."""
     n, m = len(problem.skips), len(problem.items)
     row, rest = forward.closed[i], backward.closed[m - i - 1]
     if problem.items[i].kind == "+":
         for j in range(n + 1):
-            yield Step("drop", j), row[j] + rest[n - j]
+            yield AlignmentStep("drop", j), row[j] + rest[n - j]
     for j, gain in problem.gains[i].items():
-        yield Step("match", j), row[j] + gain + rest[n - j - 1]
-    for start, end, size, found in problem.spans:
+        yield AlignmentStep("match", j), row[j] + gain + rest[n - j - 1]
+    for start, end, size, matches in problem.spans:
         if start == i:
             after = backward.closed[m - end]
-            for j, gain in found.items():
-                yield Step("done", j), row[j] + gain + after[n - j - size]
+            for j, gain in matches.items():
+                yield AlignmentStep("done", j), row[j] + gain + after[n - j - size]
 
 
 def changes(items: Sequence[Item]) -> Iterator[tuple[int, int]]:
-    """The runs of items that are not context."""
+    """Yield the runs of items that are not context."""
     i = 0
     while i < len(items):
         end = i

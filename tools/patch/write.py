@@ -1,21 +1,22 @@
-"""The new text of a file from its placed hunks: the file's own lines, indentation and line ends win."""
+"""The new text of a file from its placed hunks, in the file's own indentation and line ends."""
 
 from collections.abc import Sequence
 
 from tools.patch.errors import PatchError
 from tools.patch.indent import Adapt, Pair, follow, in_units
 from tools.patch.place import Spot
-from tools.patch.recount import carry_out, recount
+from tools.patch.recount import apply_change, recount
 from tools.patch.source import Source, indent_of
 
 
 def write(source: Source, spots: Sequence[Spot]) -> str:
-    """Carry out all hunks at once on the original lines."""
+    """Apply all hunks at once to the original lines."""
     gone: set[int] = set()
     added: dict[int, list[str]] = {}
     newline = source.newline
     for spot, adapt in zip(spots, _adapters(source, spots), strict=True):
         removed, inserted = _edits(spot, source, adapt)
+        # A reply may contain the same hunk twice.
         if removed <= gone and all(added.get(at) == lines for at, lines in inserted.items()):
             continue
         if removed & gone or inserted.keys() & added.keys():
@@ -23,7 +24,7 @@ def write(source: Source, spots: Sequence[Spot]) -> str:
         gone |= removed
         added |= inserted
         newline = _newline(source, spot, newline)
-    lines = carry_out(source.lines, recount(source.lines, gone, added))
+    lines = apply_change(source.lines, recount(source.lines, gone, added))
     grown = len(source.lines) in added and not all(spot.exact for spot in spots)
     if grown and not newline:
         _end_in_nothing(source, lines, len(added[len(source.lines)]))
@@ -31,7 +32,7 @@ def write(source: Source, spots: Sequence[Spot]) -> str:
 
 
 def _end_in_nothing(source: Source, lines: list[str], new: int) -> None:
-    """Give the file's former last line the line end it now needs, and the new last line none."""
+    """Add a line end to the former last line, and remove it from the new last line."""
     end = source.line_end(len(source.lines))
     before = len(lines) - new - 1
     if before >= 0 and not lines[before].endswith("\r"):
@@ -40,7 +41,7 @@ def _end_in_nothing(source: Source, lines: list[str], new: int) -> None:
 
 
 def _newline(source: Source, spot: Spot, newline: bool) -> bool:
-    """Whether the file ends in a line feed: as before, unless the hunk changes its last line and says so."""
+    """Return whether the file ends in a line feed. A hunk that changes the last line can decide that."""
     if not spot.lines:
         return newline
     old = [(line, place) for line, place in zip(spot.lines, spot.where, strict=True) if line.kind != "+"]
@@ -53,7 +54,7 @@ def _newline(source: Source, spot: Spot, newline: bool) -> bool:
 
 
 def _edits(spot: Spot, source: Source, adapt: Adapt) -> tuple[set[int], dict[int, list[str]]]:
-    """The lines a hunk removes, and those it adds before which line of the file."""
+    """Return the lines that a hunk removes, and those that it adds before each line of the file."""
     gone: set[int] = set()
     added: dict[int, list[str]] = {}
     at = next((place for place in spot.where if place is not None), 0)
@@ -73,9 +74,9 @@ def _edits(spot: Spot, source: Source, adapt: Adapt) -> tuple[set[int], dict[int
 
 
 def _adapters(source: Source, spots: Sequence[Spot]) -> list[Adapt]:
-    """For each hunk what gives its added lines the file's indentation."""
+    """Return a function for each hunk that gives added lines the file's indentation."""
     own = [follow(*_pairs(source, [spot])) for spot in spots]
-    if all(spot.exact for spot in spots):
+    if all(spot.exact for spot in spots):  # a diff that fits is applied as it is written
         return [str for _ in spots]
     common = follow(*_pairs(source, spots))
     if common is None:
@@ -85,10 +86,10 @@ def _adapters(source: Source, spots: Sequence[Spot]) -> list[Adapt]:
 
 
 def _pairs(source: Source, spots: Sequence[Spot]) -> tuple[list[Pair], list[Pair]]:
-    """The indentation that removed and context lines have in the diff and in the file."""
-    found: dict[str, list[Pair]] = {"-": [], " ": []}
+    """Pair the indentation of removed and of context lines in the diff with that in the file."""
+    pairs: dict[str, list[Pair]] = {"-": [], " ": []}
     for spot in spots:
         for line, place in zip(spot.lines, spot.where, strict=True):
-            if place is not None and line.kind in found and line.text.strip() and not line.bare:
-                found[line.kind].append((indent_of(line.text), indent_of(source.lines[place])))
-    return found["-"], found[" "]
+            if place is not None and line.kind in pairs and line.text.strip() and not line.bare:
+                pairs[line.kind].append((indent_of(line.text), indent_of(source.lines[place])))
+    return pairs["-"], pairs[" "]
