@@ -72,7 +72,7 @@ def test_work_done_since_the_run_began_is_never_overwritten(repo: GitRepo) -> No
     assert repo.fingerprint() == before
     told = str(refusal.value)
     assert all(path in told for path in ("a.py: it has changed", "b.py: it is gone", "d/e/only.py", "new.py"))
-    assert "ignored.txt: a file that git does not know lies there" in told
+    assert "ignored.txt: there is a file that git does not track" in told
     assert "ok.py" not in told
 
 

@@ -37,7 +37,7 @@ def head(workspace: Workspace) -> str:
 def test_files_are_read_by_path_and_links_are_not_followed(workspace: Workspace, head: str) -> None:
     assert workspace.files(head) == {"README": 2, "run.sh": 10, "src/app.py": 14, "src/deep/x.py": 2}
     assert list(workspace.files(head)) == sorted(workspace.files(head))
-    assert workspace.size(head) == 28
+    assert sum(workspace.files(head).values()) == 28
     assert workspace.text(head, "src/app.py") == "one\ntwo\nthree\n"
     for path in (
         "link",

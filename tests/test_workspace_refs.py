@@ -89,7 +89,7 @@ def test_a_branch_with_other_commits_is_not_moved(repo: GitRepo, workspace: Work
     repo.git(
         "branch", "-f", "autocode/t", repo.git("commit-tree", "-p", first, "-m", "mine", f"{first}^{{tree}}")
     )
-    with pytest.raises(WorkspaceError, match="does not build on"):
+    with pytest.raises(WorkspaceError, match="does not contain"):
         workspace.deliver("autocode/t", workspace.write(first, {"c.py": "1\n"}, "m"), first, "Add c")
     assert repo.git("log", "-1", "--format=%s", "autocode/t") == "mine"
 

@@ -1,1 +1,1 @@
-"""What agents act with: snapshots, patches, outlines."""
+"""The tools of the agents: snapshots, patches, outlines."""

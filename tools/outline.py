@@ -1,4 +1,4 @@
-"""What source files define, and a map of a repository cut to a token limit by relevance."""
+"""Outlines of source files, and a map of a repository within a token limit, by relevance."""
 
 import re
 import time
@@ -13,11 +13,11 @@ from threading import Lock
 
 from memory.chunks import Parser, has_grammar
 
-_MAY_BREAK = 3
+_MOST_CRASHES = 3
 _SECONDS = 60.0
-_REMEMBERED = 5_000
-_SEEN: dict[str, list[str]] = {}
-"""Outlines by the hash of their text, for many maps are made of the same files."""
+_CACHE_SIZE = 5_000
+_CACHE: dict[str, list[str]] = {}
+"""Outlines by the hash of their text, because many maps show the same files."""
 _LOCK = Lock()
 
 MAX_FILE_BYTES = 200_000
@@ -28,20 +28,20 @@ MAX_CANDIDATE_BYTES = 3_000_000
 def outline(path: str, text: str) -> list[str]:
     """List a file's top-level definitions: signatures, and for classes the names of their methods.
 
-    Knows Python, JavaScript, TypeScript, Go, Rust and Java by the path's suffix; empty for anything else.
-    Broken code gives what can be recognised.
+    The path's suffix decides between Python, JavaScript, TypeScript, Go, Rust and Java. The list is empty for
+    anything else. Of broken code it has the parts that can be recognised.
     """
     return outlines({path: text})[path]
 
 
 def outlines(files: Mapping[str, str]) -> dict[str, list[str]]:
-    """Outline many files at once, in a process that text made to break grammars may break."""
+    """Outline many files at once, in another process, because hostile text can crash a grammar."""
     keys = {path: _key(path, text) for path, text in files.items() if has_grammar(path)}
-    with _LOCK:  # parallel steps ask for the same files
-        if len(_SEEN) > _REMEMBERED:
-            _SEEN.clear()
-        _SEEN.update(_outlines({key: files[path] for path, key in keys.items() if key not in _SEEN}))
-        return {path: list(_SEEN[keys[path]]) if path in keys else [] for path in files}
+    with _LOCK:  # parallel steps need the same files
+        if len(_CACHE) > _CACHE_SIZE:
+            _CACHE.clear()
+        _CACHE.update(_outlines({key: files[path] for path, key in keys.items() if key not in _CACHE}))
+        return {path: list(_CACHE[keys[path]]) if path in keys else [] for path in files}
 
 
 def _key(path: str, text: str) -> str:
@@ -50,32 +50,32 @@ def _key(path: str, text: str) -> str:
 
 
 def _outlines(texts: Mapping[str, str]) -> dict[str, list[str]]:
-    """Parse texts by key; once several have broken the parser, or time is up, the rest has no outline."""
-    found: dict[str, list[str]] = {key: [] for key in texts}
-    late = time.monotonic() + _SECONDS
+    """Parse texts by key. After several crashes, or when the time is over, the rest has no outline."""
+    result: dict[str, list[str]] = {key: [] for key in texts}
+    deadline = time.monotonic() + _SECONDS
     with Parser() as parser:
         for key, text in texts.items():
-            if parser.broken == _MAY_BREAK or time.monotonic() > late:
+            if parser.broken == _MOST_CRASHES or time.monotonic() > deadline:
                 break
             parsed = parser.parse(key, text)
-            found[key] = parsed.outline if parsed else []
-    return found
+            result[key] = parsed.outline if parsed else []
+    return result
 
 
 def repository_map(
     files: Mapping[str, int], read: Callable[[str], str | None], query: str, token_limit: int
 ) -> str:
-    """Show paths and top-level definitions, as much as `token_limit` (4 characters each) holds.
+    """Return paths and top-level definitions within `token_limit`, at 4 characters a token.
 
-    `files` maps paths to sizes in bytes, `read` gives a file's text. The files most relevant to `query` show
-    their definitions, others their path, then a last line says how many are not shown. No line is cut.
+    `files` maps paths to sizes in bytes. `read` returns a file's text. The files most relevant to `query`
+    have their definitions, others only their path. A last line counts the files that are not shown.
     """
     paths = sorted(path for path in files if path.isprintable())
-    asked = set(_terms(query))
-    by_path = _relevance(asked, {path: _terms(path) + _terms(basename(path)) for path in paths})
+    wanted = set(_terms(query))
+    by_path = _relevance(wanted, {path: _terms(path) + _terms(basename(path)) for path in paths})
     ranked = sorted(paths, key=lambda path: (-by_path[path], not has_grammar(path), path.count("/"), path))
     defined = outlines(_texts(ranked, files, read))
-    by_definition = _relevance(asked, {path: _terms(" ".join(defined.get(path, ()))) for path in defined})
+    by_definition = _relevance(wanted, {path: _terms(" ".join(defined.get(path, ()))) for path in defined})
     ranked.sort(key=lambda path: -by_path[path] - by_definition.get(path, 0.0))
     return _fit(ranked, defined, len(files), token_limit * 4)
 
@@ -107,10 +107,10 @@ def _terms(text: str) -> list[str]:
     return [term for word in re.findall(r"\w+", text) for term in _split(word)]
 
 
-def _relevance(asked: set[str], documents: Mapping[str, list[str]]) -> dict[str, float]:
-    """Score documents by the asked terms they hold, rare ones weighing more (inverse document frequency)."""
-    holding = Counter(term for terms in documents.values() for term in asked.intersection(terms))
-    weight = {term: log(1 + len(documents) / count) for term, count in holding.items()}
+def _relevance(wanted: set[str], documents: Mapping[str, list[str]]) -> dict[str, float]:
+    """Score documents by the terms they contain, weighted by inverse document frequency."""
+    counts = Counter(term for terms in documents.values() for term in wanted.intersection(terms))
+    weight = {term: log(1 + len(documents) / count) for term, count in counts.items()}
     return {
         path: sum(weight[term] * (1 + log(count)) for term, count in Counter(terms).items() if term in weight)
         for path, terms in documents.items()
@@ -118,14 +118,14 @@ def _relevance(asked: set[str], documents: Mapping[str, list[str]]) -> dict[str,
 
 
 @dataclass
-class _Page:
-    """Lines under their path, as long as there is room (in characters)."""
+class _MapPage:
+    """Lines by path, up to a number of characters."""
 
     room: int
     lines: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, path: str, line: str, keep: int = 0) -> bool:
-        """Add a line unless less than `keep` would be left; tell whether it was added."""
+        """Add a line and return True, unless fewer than `keep` characters would be left."""
         cost = len(line) + 1
         if cost > self.room - keep:
             return False
@@ -135,8 +135,8 @@ class _Page:
 
 
 def _fit(ranked: Sequence[str], defined: Mapping[str, list[str]], total: int, limit: int) -> str:
-    """Fill half of the room with paths, the rest with definitions, and what is left with more paths."""
-    page = _Page(limit - len(_missing(total)))
+    """Fill half of the page with paths, then the rest with definitions, then with more paths."""
+    page = _MapPage(limit - len(_missing(total)))
     half = page.room // 2
     for path in ranked:
         if not page.add(path, f"- {path}", half):

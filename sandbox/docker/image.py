@@ -1,4 +1,4 @@
-"""The image that Docker's programs run in: ours, built on first use, or the one that the user named."""
+"""The image of Docker's containers: our own, built on first use, or one that the user names."""
 
 import hashlib
 import io
@@ -14,26 +14,25 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 NAME = "autocode-sandbox"
-"""The name of our image; its tag tells the Dockerfile and the base that it was built from."""
+"""The name of our image. Its tag is a hash of the Dockerfile and the base image."""
 
 
 def ready_image(client: "DockerClient", named: str | None, notify: Callable[[str], None]) -> str:
-    """The id of the image to use, pulled or built when it is not there. Raises SandboxError."""
+    """Return the id of the image. It is pulled or built if it is missing. Raises SandboxError."""
     if named:
         return _present(client, named) or _pull(client, named, notify)
     dockerfile = (files("sandbox") / "Dockerfile").read_text()
-    found = re.search(r"^FROM (\S+)", dockerfile, re.MULTILINE)
-    assert found  # noqa: S101  # the file is ours
-    base = _present(client, found[1]) or _pull(client, found[1], notify)
+    name = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)[0]
+    base = _present(client, name) or _pull(client, name, notify)
     tag = f"{NAME}:{hashlib.sha256((dockerfile + base).encode()).hexdigest()[:12]}"
     return _present(client, tag) or _build(client, tag, dockerfile, notify)
 
 
 def digest(client: "DockerClient", image: str) -> str:
-    """What a registry calls the image; the engine's own id for one that comes from none."""
+    """Return the registry's digest of the image. The engine's own id for an image of no registry."""
     attributes = client.images.get(image).attrs
-    of_registry = [name.partition("@")[2] for name in attributes.get("RepoDigests") or ()]
-    return next(filter(None, of_registry), "") or str(attributes["Id"])
+    digests = [name.partition("@")[2] for name in attributes.get("RepoDigests") or ()]
+    return next(filter(None, digests), "") or str(attributes["Id"])
 
 
 def _present(client: "DockerClient", name: str) -> str | None:
@@ -50,10 +49,12 @@ def _pull(client: "DockerClient", name: str, notify: Callable[[str], None]) -> s
 
     notify(f"Pulling the image {name}, on first use only")
     repository, _, tag = name.rpartition(":") if ":" in name.rpartition("/")[2] else (name, "", "latest")
-    whole = "@" in name
+    by_digest = "@" in name  # the engine takes such a name whole
     failure = f"the image {name} could not be pulled; run: docker pull {name}"
     try:
-        log = client.api.pull(name if whole else repository, None if whole else tag, stream=True, decode=True)
+        log = client.api.pull(
+            name if by_digest else repository, None if by_digest else tag, stream=True, decode=True
+        )
     except APIError as error:
         raise SandboxError(f"{failure}\n{error}") from error
     _follow(log, lambda _: None, failure)
@@ -70,7 +71,7 @@ def _build(client: "DockerClient", tag: str, dockerfile: str, notify: Callable[[
 
 
 def _context(dockerfile: str) -> io.BytesIO:
-    """A build context of the Dockerfile alone: nothing else of this machine may enter an image."""
+    """Return a build context with the Dockerfile alone, so that nothing else can enter the image."""
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as tar:
         member = tarfile.TarInfo("Dockerfile")
@@ -81,15 +82,15 @@ def _context(dockerfile: str) -> io.BytesIO:
 
 
 def _follow(log: Iterable[dict[str, Any]], notify: Callable[[str], None], failure: str) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     for entry in log:
         if text := str(entry.get("stream") or "").strip():
-            said.append(text)
+            lines.append(text)
             if text.startswith(("Step ", "Collecting ", "Successfully ")):
                 notify(text)
         if "error" in entry:
-            raise SandboxError("\n".join([failure, *said[-10:], str(entry["error"]).strip()]))
+            raise SandboxError("\n".join([failure, *lines[-10:], str(entry["error"]).strip()]))
 
 
 def _missing(name: str) -> str:
-    raise SandboxError(f"Docker reported no error, yet has no image {name}; run: docker pull {name}")
+    raise SandboxError(f"Docker reported no error, but there is no image {name}; run: docker pull {name}")

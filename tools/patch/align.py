@@ -43,8 +43,8 @@ def align(
 ) -> Aligned | None:
     """Return the only convincing alignment of a hunk's lines with the file's lines, or None.
 
-    `expected` is the line, from 0, where the hunk should begin. It decides between equal copies. If that is not
-    enough, only the lines in `within` count.
+    `expected` is the line, from 0, where the hunk should begin. It decides between equal copies. Otherwise
+    only the lines in `within` count.
     """
     items = _items(lines)
     region = _region(source, items, expected)

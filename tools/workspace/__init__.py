@@ -1,4 +1,4 @@
-"""Snapshots: states of the files as commits in the repository's object database, written through pygit2."""
+"""Snapshots of a repository's files, stored as commits in its object database through pygit2."""
 
 from tools.workspace.errors import PathError, WorkspaceError
 from tools.workspace.merge import FileConflict, Merged

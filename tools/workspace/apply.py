@@ -1,4 +1,4 @@
-"""Bring a result into the user's checkout: every file or none, and never over work."""
+"""Application of a result to the user's checkout: every file or none, and never over other work."""
 
 import os
 import shutil
@@ -12,78 +12,78 @@ import pygit2
 from pygit2.enums import BlobFilter, FileMode
 
 from tools.workspace.errors import WorkspaceError
-from tools.workspace.objects import Entry, Objects
+from tools.workspace.objects import Objects, TreeEntry
 from tools.workspace.paths import is_git_folder
-from tools.workspace.progress import has_filter
+from tools.workspace.work_in_progress import has_filter
 
 
 @dataclass(frozen=True)
-class Move:
-    """One path's way from what base holds to what the result holds."""
+class PathChange:
+    """The change of one path: its entries in the base and in the result."""
 
     path: str
-    old: Entry | None
-    new: Entry | None
+    old: TreeEntry | None
+    new: TreeEntry | None
 
 
 def apply(repo: pygit2.Repository, objects: Objects, root: Path, base: str, result: str) -> tuple[str, ...]:
-    """Check every path first, then write; any failure puts everything back."""
-    moves = _moves(objects, base, result)
-    checkout = Checkout(repo, root, frozenset(move.path for move in moves if move.new is None))
-    problems = [f"  {move.path}: {problem}" for move in moves if (problem := checkout.problem(move))]
+    """Check every path first, then write. A failure restores every file."""
+    changes = _changes(objects, base, result)
+    checkout = Checkout(repo, root, frozenset(change.path for change in changes if change.new is None))
+    problems = [f"  {change.path}: {problem}" for change in changes if (problem := checkout.problem(change))]
     if problems:
         raise WorkspaceError(
-            "nothing was applied, for these paths stand in the way:\n"
+            "nothing was applied, because of these paths:\n"
             + "\n".join(problems)
-            + "\nput them in order and apply again, or merge the branch: git merge BRANCH"
+            + "\nRepair them and apply again, or merge the branch: git merge BRANCH"
         )
-    wanted = [move for move in moves if checkout.holds(move) != move.new]
+    wanted = [change for change in changes if checkout.holds(change) != change.new]
     try:
         _write(checkout, wanted)
     except (OSError, KeyError, pygit2.GitError) as error:
         raise WorkspaceError(f"nothing was applied, every file is as before: {error}") from error
-    return tuple(move.path for move in wanted)
+    return tuple(change.path for change in wanted)
 
 
-def _moves(objects: Objects, base: str, result: str) -> list[Move]:
-    moves = []
+def _changes(objects: Objects, base: str, result: str) -> list[PathChange]:
+    changes = []
     for delta in objects.diff(base, result).deltas:
         old, new = delta.old_file, delta.new_file
         path = os.fsdecode(new.raw_path)
-        before = Entry(old.id, FileMode(old.mode)) if old.mode else None
-        moves.append(Move(path, before, Entry(new.id, FileMode(new.mode)) if new.mode else None))
-    return sorted(moves, key=lambda move: move.path)
+        before = TreeEntry(old.id, FileMode(old.mode)) if old.mode else None
+        changes.append(PathChange(path, before, TreeEntry(new.id, FileMode(new.mode)) if new.mode else None))
+    return sorted(changes, key=lambda change: change.path)
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """The user's files; `leaving` are the paths about to be deleted."""
+    """The user's files. `leaving` are the paths that will be deleted."""
 
     repo: pygit2.Repository
     root: Path
     leaving: frozenset[str]
 
-    def problem(self, move: Move) -> str | None:
-        """Say why `move` must not be made, in words for the user."""
-        if problem := self._unfit(move) or self._blocked(move.path):
+    def problem(self, change: PathChange) -> str | None:
+        """Return the reason why a change must not be made, in words for the user. None if there is none."""
+        if problem := self._unfit(change) or self._blocked(change.path):
             return problem
         try:
-            now = self.holds(move)
+            now = self.holds(change)
         except (pygit2.GitError, OSError) as error:
             return f"cannot be compared ({error})"
-        if now in (move.old, move.new):
+        if now in (change.old, change.new):
             return None
-        if move.old is None:
-            return "a file that git does not know lies there"
-        return "it is gone" if now is None else "it has changed since the run began"
+        if change.old is None:
+            return "there is a file that git does not track"
+        return "it is gone" if now is None else "it has changed since the run started"
 
-    def _unfit(self, move: Move) -> str | None:
-        if FileMode.COMMIT in [entry.mode for entry in (move.old, move.new) if entry]:
+    def _unfit(self, change: PathChange) -> str | None:
+        if FileMode.COMMIT in [entry.mode for entry in (change.old, change.new) if entry]:
             return "it is a submodule"
-        if any(part in ("", ".", "..") or is_git_folder(part) for part in move.path.split("/")):
+        if any(part in ("", ".", "..") or is_git_folder(part) for part in change.path.split("/")):
             return "git's own files are never written"
-        if has_filter(self.repo, move.path):
-            return "a filter such as Git LFS stands between it and git"
+        if has_filter(self.repo, change.path):
+            return "it has a filter such as Git LFS"
         return None
 
     def _blocked(self, path: str) -> str | None:
@@ -96,59 +96,64 @@ class Checkout:
                     return f"{folder} is a file, not a folder"
         if (self.root / path).is_dir() and not (self.root / path).is_symlink():
             emptied = any(gone.startswith(f"{path}/") for gone in self.leaving)
-            return None if emptied else "a folder lies there"
+            return None if emptied else "there is a folder"
         return None
 
-    def holds(self, move: Move) -> Entry | None:
-        """Read what lies at a path, as git would store it; nothing is written to the object database."""
-        file = self.root / move.path
+    def holds(self, change: PathChange) -> TreeEntry | None:
+        """Read the entry that git would store for a path. Nothing is written to the object database."""
+        file = self.root / change.path
         try:
             mode = file.lstat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             return None
         if stat.S_ISLNK(mode):
-            return Entry(pygit2.hash(os.fsencode(os.readlink(file))), FileMode.LINK)
+            return TreeEntry(pygit2.hash(os.fsencode(os.readlink(file))), FileMode.LINK)
         if stat.S_ISDIR(mode):
             return None
         if not stat.S_ISREG(mode):
             raise OSError("it is a device or a pipe")
         kind = FileMode.BLOB_EXECUTABLE if mode & stat.S_IXUSR else FileMode.BLOB
-        known = move.old or move.new
+        known = change.old or change.new
         if known and known.is_file and not self._keeps_modes:
             kind = known.mode
-        return Entry(self.repo.hashfile(move.path), kind)
+        return TreeEntry(self.repo.hashfile(change.path), kind)
 
     @property
     def _keeps_modes(self) -> bool:
         config = self.repo.config
         return config.get_bool("core.filemode") if "core.filemode" in config else True
 
-    def stage(self, move: Move, new: Entry, file: Path) -> None:
-        """Write the new contents to `file`, with the checkout's line ends, mode and owner."""
-        target = self.root / move.path
+    def stage(self, change: PathChange, new: TreeEntry, file: Path) -> None:
+        """Write the new content to `file`, with the checkout's line ends, mode and owner."""
+        target = self.root / change.path
         replaced = target.is_file() and not target.is_symlink()
         like = target if replaced else next(above for above in target.parents if above.exists())
         if new.mode == FileMode.LINK:
             os.symlink(self.repo[new.id].peel(pygit2.Blob).data, os.fsencode(file))
         else:
             blob = self.repo[new.id].peel(pygit2.Blob)
-            with pygit2.BlobIO(blob, as_path=move.path, flags=BlobFilter(0)) as contents:
+            with pygit2.BlobIO(blob, as_path=change.path, flags=BlobFilter(0)) as contents:
                 executable = new.mode == FileMode.BLOB_EXECUTABLE
                 fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o777 if executable else 0o666)
                 with open(fd, "wb") as out:
                     shutil.copyfileobj(contents, out)
             if replaced:
-                file.chmod(self._mode(target, move, executable))
+                file.chmod(self._mode(target, change, executable))
         _give(file, like)
 
-    def _mode(self, target: Path, move: Move, executable: bool) -> int:
+    def _mode(self, target: Path, change: PathChange, executable: bool) -> int:
         mode = stat.S_IMODE(target.stat().st_mode) & 0o777
-        if move.old is None or move.new is None or move.old.mode == move.new.mode or not self._keeps_modes:
+        if (
+            change.old is None
+            or change.new is None
+            or change.old.mode == change.new.mode
+            or not self._keeps_modes
+        ):
             return mode
         return mode | (mode & 0o444) >> 2 if executable else mode & ~0o111
 
     def place(self, path: str, file: Path, undo: ExitStack) -> None:
-        """Rename `file` to its place; `undo` learns how to put back what was there."""
+        """Rename `file` to its path. `undo` gets the steps that restore the former file."""
         target = self.root / path
         for folder in reversed(target.parents):
             if not folder.exists():
@@ -166,7 +171,7 @@ class Checkout:
         file.replace(target)
 
     def remove(self, path: str, backup: Path, undo: ExitStack) -> None:
-        """Move a file away, and with it the folders that it leaves empty."""
+        """Move a file away, and remove the folders that become empty."""
         target = self.root / path
         target.rename(backup)
         undo.callback(os.replace, backup, target)
@@ -178,24 +183,24 @@ class Checkout:
             undo.callback(folder.mkdir, mode)
 
 
-def _write(checkout: Checkout, moves: list[Move]) -> None:
+def _write(checkout: Checkout, changes: list[PathChange]) -> None:
     folder = tempfile.TemporaryDirectory(prefix="autocode-apply-", dir=_beside(checkout))
     with folder as staging, ExitStack() as undo:
-        staged = [(move, Path(staging, str(number))) for number, move in enumerate(moves)]
-        for move, file in staged:
-            if move.new:
-                checkout.stage(move, move.new, file)
-        for move, file in staged:
-            if move.new is None:
-                checkout.remove(move.path, file, undo)
-        for move, file in staged:
-            if move.new:
-                checkout.place(move.path, file, undo)
+        staged = [(change, Path(staging, str(number))) for number, change in enumerate(changes)]
+        for change, file in staged:
+            if change.new:
+                checkout.stage(change, change.new, file)
+        for change, file in staged:
+            if change.new is None:
+                checkout.remove(change.path, file, undo)
+        for change, file in staged:
+            if change.new:
+                checkout.place(change.path, file, undo)
         undo.pop_all()
 
 
 def _beside(checkout: Checkout) -> str:
-    """Choose where to prepare files, out of sight in .git when a rename from there can work."""
+    """Choose the folder for staged files: .git, unless it is on another device, where renames fail."""
     same_device = os.stat(checkout.repo.path).st_dev == checkout.root.stat().st_dev
     return checkout.repo.path if same_device else str(checkout.root)
 
@@ -208,7 +213,7 @@ def _copy(source: Path, copy: Path) -> None:
 
 
 def _give(file: Path, like: Path) -> None:
-    """Give a file the owner of another, for when we run as root in a user's repository."""
+    """Copy the owner of `like` to a file, because we may run as root in a user's repository."""
     owner = like.lstat()
     with suppress(OSError):
         os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""A tree as a tar stream that no one needs to trust: it cannot write outside the folder it is unpacked in."""
+"""A tree as a tar stream, which cannot write outside the folder that it is unpacked in."""
 
 import tarfile
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from itertools import takewhile
 import pygit2
 from pygit2.enums import FileMode
 
-from tools.workspace.objects import Entry, Objects
+from tools.workspace.objects import Objects, TreeEntry
 
 _PIECE = 1 << 20
 
 
 def tar(objects: Objects, tree: pygit2.Tree) -> Iterator[bytes]:
-    """Stream a tree in pieces of about a megabyte; no more than one file is in memory."""
+    """Stream a tree in pieces of about a megabyte. One file at most is in memory."""
     waiting = bytearray()
     for path, entry in objects.entries(tree):
         waiting += _member(objects, path, entry)
@@ -23,7 +23,7 @@ def tar(objects: Objects, tree: pygit2.Tree) -> Iterator[bytes]:
     yield bytes(waiting) + bytes(2 * tarfile.BLOCKSIZE)
 
 
-def _member(objects: Objects, path: str, entry: Entry) -> bytes:
+def _member(objects: Objects, path: str, entry: TreeEntry) -> bytes:
     if entry.mode == FileMode.COMMIT:
         return b""
     info = tarfile.TarInfo(path)
@@ -41,10 +41,8 @@ def _member(objects: Objects, path: str, entry: Entry) -> bytes:
 
 
 def stays_inside(path: str, target: bytes) -> bool:
-    """Tell whether a link at `path` leads no higher than the root, whatever other links do.
-
-    It may climb only at its start: after a name, which may be a link itself, `..` could lead anywhere.
-    """
+    """Return whether a link at `path` cannot lead above the root, whatever other links do."""
+    # Only leading `..` are allowed: after a name, which may be a link itself, they could lead anywhere.
     parts = [part for part in target.split(b"/") if part not in (b"", b".")]
     climbs = sum(1 for _ in takewhile(lambda part: part == b"..", parts))
     plain = bool(target) and not target.startswith(b"/") and b"\0" not in target

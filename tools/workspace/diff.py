@@ -1,4 +1,4 @@
-"""The unified text of a diff. libgit2 lets configs change its headers, so they are written here."""
+"""The text of a unified diff, with its own headers, because a git config can change those of libgit2."""
 
 import json
 
@@ -7,7 +7,7 @@ from pygit2.enums import DeltaStatus
 
 
 def unified(path: str, patch: pygit2.Patch) -> str:
-    """Write one file's patch with a/ and b/ before its names, whatever a config says."""
+    """Return one file's patch, with a/ and b/ before its names."""
     lines = [f"diff --git {_name('a', path)} {_name('b', path)}", *_modes(patch.delta)]
     old, new = patch.delta.old_file, patch.delta.new_file
     if old.id != new.id:

@@ -1,4 +1,4 @@
-"""What can go wrong with files: for a person to mend, or for a model."""
+"""Errors of the workspace: those for a person, and those for a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,29 +7,29 @@ import pygit2
 
 
 class WorkspaceError(Exception):
-    """The repository is not as it must be; says what, where, and what to do."""
+    """The repository cannot be used. The message says what happened, where, and what to do."""
 
 
 class PathError(Exception):
-    """A path or text that a model wrote is not allowed; the message is for the model."""
+    """A model wrote a path or a text that is not allowed. The message is for the model."""
 
 
 @contextmanager
-def git_errors(what: str) -> Iterator[None]:
-    """Turn libgit2's errors into a WorkspaceError that begins with `what`."""
+def git_errors(problem: str) -> Iterator[None]:
+    """Turn libgit2's errors into a WorkspaceError that begins with `problem`."""
     try:
         yield
     except (pygit2.GitError, OSError) as error:
-        raise WorkspaceError(f"{what}: {error}") from error
+        raise WorkspaceError(f"{problem}: {error}") from error
 
 
 @contextmanager
 def missing_objects() -> Iterator[None]:
-    """Turn a lookup of an object that is not there into a WorkspaceError."""
+    """Turn the failed lookup of an object into a WorkspaceError."""
     try:
         yield
     except (KeyError, pygit2.GitError) as error:
         raise WorkspaceError(
-            f"the repository lacks an object it refers to ({error}): is it a partial clone, or damaged? "
-            "`git fsck` tells; a full clone mends it"
+            f"an object of the repository is missing ({error}): it is a partial clone, or damaged. "
+            "`git fsck` shows which, and a full clone repairs it"
         ) from error

@@ -1,4 +1,4 @@
-"""What comes of a merge: a snapshot, or conflicts in words that a model can resolve."""
+"""Results of a merge: a snapshot, or conflicts as text that a model can resolve."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ Sides = tuple[pygit2.IndexEntry | None, pygit2.IndexEntry | None, pygit2.IndexEn
 
 @dataclass(frozen=True)
 class FileConflict:
-    """One file that both sides changed; `text` holds both with conflict markers."""
+    """A file that both sides changed. `text` has both sides with conflict markers."""
 
     path: str
     text: str
@@ -25,16 +25,16 @@ class FileConflict:
 
 @dataclass(frozen=True)
 class Merged:
-    """The joined snapshot, or None and the conflicts."""
+    """The merged snapshot, or None and the conflicts."""
 
     snapshot: str | None
     conflicts: tuple[FileConflict, ...]
 
 
 def describe(objects: Objects, conflicts: Iterable[Sides]) -> tuple[FileConflict, ...]:
-    """Show every conflict with both sides marked, by path."""
-    found = [FileConflict(_path(sides), _text(objects, sides)) for sides in conflicts]
-    return tuple(sorted(found, key=lambda conflict: conflict.path))
+    """Return every conflict, by path, with both sides marked."""
+    texts = (FileConflict(_path(sides), _text(objects, sides)) for sides in conflicts)
+    return tuple(sorted(texts, key=lambda conflict: conflict.path))
 
 
 def _path(sides: Sides) -> str:
@@ -55,7 +55,10 @@ def _text(objects: Objects, sides: Sides) -> str:
 def _marked(repo: pygit2.Repository, sides: Sides) -> str | None:
     try:
         text = repo.merge_file_from_index(*sides).contents
-    except (UnicodeDecodeError, RuntimeError):  # pygit2's way to say that the file is not UTF-8, or binary
+    except (
+        UnicodeDecodeError,
+        RuntimeError,
+    ):  # raised for binary files and those not in UTF-8
         return None
     path = re.escape(_path(sides))
     text = re.sub(rf"^<{{7}} {path}$", f"<<<<<<< {OURS}", text, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The object database alone: nothing in a repository's config or attributes reaches what happens here."""
+"""The object database of a repository, used without its config and attributes."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -14,14 +14,14 @@ from tools.workspace.paths import is_git_folder
 NAME, EMAIL = "AutoCodeAI", "autocode@localhost"
 REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 MAX_FILES = 1_000_000
-"""A tree can name itself a thousand times over; past this many files it is taken for an attack."""
+"""The most files of a tree. A hostile tree can contain one folder a million times at no cost."""
 MAX_HISTORY = 10_000
-"""How many commits are followed to a history's beginning: a third of a second at most."""
+"""The most commits that `first` follows, which takes a third of a second."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What a tree holds at a path: a file, a symbolic link or a submodule's commit."""
+class TreeEntry:
+    """An entry of a tree: a file, a symbolic link, a folder or a submodule's commit."""
 
     id: pygit2.Oid
     mode: FileMode
@@ -33,7 +33,7 @@ class Entry:
 
 
 class Objects:
-    """Trees, blobs and commits of one repository. Paths are decoded as the file system's are."""
+    """Trees, blobs and commits of a repository. Paths are decoded as those of the file system are."""
 
     def __init__(self, odb: pygit2.Odb) -> None:
         self.repo = pygit2.Repository()
@@ -53,26 +53,26 @@ class Objects:
         with missing_objects():
             return self.commit(snapshot).tree
 
-    def entry(self, tree: pygit2.Tree, path: str) -> Entry | None:
-        """Find what lies at `path`; a folder counts as an Entry too."""
+    def entry(self, tree: pygit2.Tree, path: str) -> TreeEntry | None:
+        """Look up a path. A folder has an entry too."""
         try:
-            found = tree[path]
+            entry = tree[path]
         except KeyError:
             return None
-        return Entry(found.id, found.filemode)
+        return TreeEntry(entry.id, entry.filemode)
 
     def blob(self, id: pygit2.Oid) -> bytes:
-        """Read a file's contents."""
+        """Read the content of a file."""
         with missing_objects():
             return self.repo.odb.read(id)[1]
 
     def size(self, id: pygit2.Oid) -> int:
-        """Give a blob's size in bytes without reading it."""
+        """Return the size of a blob in bytes without reading it."""
         with missing_objects():
             return self.repo.odb.read_header(id)[1]
 
-    def entries(self, tree: pygit2.Tree) -> Iterator[tuple[str, Entry]]:
-        """List everything but folders, depth first; refuses trees that git itself would not check out."""
+    def entries(self, tree: pygit2.Tree) -> Iterator[tuple[str, TreeEntry]]:
+        """Yield everything but folders, depth first. Rejects trees that git itself would not check out."""
         left = MAX_FILES
         folders: list[tuple[bytes, pygit2.Oid]] = [(b"", tree.id)]
         while folders:
@@ -89,19 +89,20 @@ class Objects:
                     yield os.fsdecode(path), entry
             folders.extend(reversed(below))
 
-    def _children(self, id: pygit2.Oid) -> list[tuple[bytes, Entry]]:
+    def _children(self, id: pygit2.Oid) -> list[tuple[bytes, TreeEntry]]:
         with missing_objects():
             folder = self.repo[id].peel(pygit2.Tree)
-            children = [(child.raw_name or b"", Entry(child.id, child.filemode)) for child in folder]
+            children = [(child.raw_name or b"", TreeEntry(child.id, child.filemode)) for child in folder]
         names = {name for name, _ in children}
         if len(names) < len(children) or any(map(_forbidden, names)):
             raise WorkspaceError(f"the tree {id} is malformed (a forbidden or repeated name); see `git fsck`")
         return children
 
-    def graft(self, tree: pygit2.Tree, changes: Mapping[str, Entry | None]) -> pygit2.Oid:
-        """Write `tree` with some paths set or removed; what `changes` does not name is carried along."""
+    def graft(self, tree: pygit2.Tree, changes: Mapping[str, TreeEntry | None]) -> pygit2.Oid:
+        """Write a copy of `tree` with some paths set or removed."""
         index = pygit2.Index()
         index.read_tree(tree)
+        # Removals first, because a removed file can become a folder.
         for path, entry in sorted(changes.items(), key=lambda item: item[1] is not None):
             if entry:
                 index.add(pygit2.IndexEntry(path, entry.id, entry.mode))
@@ -110,25 +111,25 @@ class Objects:
         return index.write_tree(self.repo)
 
     def first(self, snapshot: str) -> str:
-        """Follow first parents to a history's beginning; empty where it has no files or cannot be reached."""
+        """Follow first parents to the first commit. Empty if it has no files or is out of reach."""
         walker = self.repo.walk(self.commit(snapshot).id)
         walker.simplify_first_parent()
         try:
             commits = list(islice(walker, MAX_HISTORY + 1))
-        except (KeyError, pygit2.GitError):  # a shallow clone ends before its beginning
+        except (KeyError, pygit2.GitError):  # a shallow clone lacks the first commit
             return ""
         first = commits[-1]
         return str(first.id) if len(commits) <= MAX_HISTORY and len(first.tree) else ""
 
     def diff(self, base: str, head: str) -> pygit2.Diff:
-        """Compare the trees of two snapshots; a move is a deletion and an addition."""
+        """Compare two snapshots. A renamed file counts as a deletion and an addition."""
         with missing_objects():
             return self.tree(base).diff_to_tree(
                 self.tree(head), flags=DiffOption.INCLUDE_TYPECHANGE, interhunk_lines=0
             )
 
     def empty_tree(self) -> pygit2.Oid:
-        """Write the tree that holds nothing."""
+        """Write the empty tree."""
         return self.repo.TreeBuilder().write()
 
     def store(
@@ -138,15 +139,16 @@ class Objects:
         message: str,
         author: pygit2.Signature | None = None,
     ) -> str:
-        """Write a snapshot. It takes its parents' time, so the same edit made again is the same commit."""
+        """Write a snapshot and return its id."""
+        # The parents' time makes the same edit the same commit when it is repeated.
         time = max((self.commit(parent).commit_time for parent in parents), default=0)
         committer = pygit2.Signature(NAME, EMAIL, time, 0)
-        by = pygit2.Signature(author.name, author.email, time, 0) if author else committer
-        return str(self.repo.create_commit(None, by, committer, clean(message), tree, parents))
+        writer = pygit2.Signature(author.name, author.email, time, 0) if author else committer
+        return str(self.repo.create_commit(None, writer, committer, clean(message), tree, parents))
 
 
 def clean(message: str) -> str:
-    """Make any text a commit message: valid UTF-8, no NUL, one final newline."""
+    """Turn any text into a commit message: valid UTF-8, no NUL, one final newline."""
     text = message.replace("\0", "").encode("utf-8", "replace").decode()
     return text.strip() + "\n"
 

@@ -1,4 +1,4 @@
-"""Which paths a model may write."""
+"""Checks of paths that a model wants to write."""
 
 import re
 import unicodedata
@@ -7,10 +7,9 @@ from tools.workspace.errors import PathError
 
 
 def is_git_folder(name: str) -> bool:
-    """Tell whether some file system would take `name` for `.git`.
-
-    NTFS ignores final dots and spaces, has streams (`:`) and short names; HFS+ ignores invisible characters.
-    """
+    """Return whether some file system would take `name` for `.git`."""
+    # NTFS ignores final dots and spaces, has streams (`:`) and short names. HFS+ ignores invisible
+    # characters.
     visible = "".join(char for char in name if unicodedata.category(char) != "Cf")
     plain = visible.lower().partition(":")[0].rstrip(" .")
     return plain == ".git" or re.fullmatch(r"git~\d+", plain) is not None
@@ -27,7 +26,7 @@ def _problem(path: str) -> str | None:
     if not path:
         return "the path is empty; name a file such as src/app.py"
     if not path.isprintable():
-        return "the path holds a character that cannot be printed; use plain text"
+        return "the path contains a character that cannot be printed; use plain text"
     if "\\" in path:
         return "put / between folders, not a backslash"
     if path.startswith("/") or re.match(r"[A-Za-z]:", path):

@@ -1,4 +1,4 @@
-"""What keeps snapshots: our refs, branches and notes, and never a ref of the user's."""
+"""The refs, branches and notes that belong to AutoCodeAI, and keep its snapshots."""
 
 import os
 import time
@@ -15,7 +15,7 @@ HELD = "refs/autocode"
 BRANCHES = "refs/heads/autocode"
 NOTES = "refs/notes/autocode"
 STALE_LOCK_SECONDS = 3.0
-"""A ref is locked for milliseconds; a lock older than this was left by a killed process."""
+"""Age at which a lock counts as left by a killed process, for git holds it for milliseconds."""
 
 _ATTEMPTS = 100
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Refs:
-    """Writes under refs/autocode, refs/heads/autocode and refs/notes/autocode alone."""
+    """Writes below refs/autocode, refs/heads/autocode and refs/notes/autocode, and nowhere else."""
 
     def __init__(self, repo: pygit2.Repository, objects: Objects) -> None:
         self._repo = repo
@@ -33,34 +33,34 @@ class Refs:
 
     @property
     def store(self) -> Path:
-        """The .git folder that everything is written to; it may lie elsewhere than the checkout."""
+        """The .git folder that everything is written to. It can be far from the checkout."""
         return self._dir
 
     def user(self) -> pygit2.Signature:
-        """Give the name and email that the user's git config holds, else our own."""
+        """Return the name and email of the user's git config, else our own."""
         try:
-            found = self._repo.default_signature
-            return pygit2.Signature(" ".join(found.name.split()), "".join(found.email.split()))
+            configured = self._repo.default_signature
+            return pygit2.Signature(" ".join(configured.name.split()), "".join(configured.email.split()))
         except (KeyError, ValueError, pygit2.GitError):
             return pygit2.Signature(NAME, EMAIL)
 
     def check_free(self) -> None:
-        """Raise WorkspaceError when a branch named `autocode` forbids branches `autocode/...`."""
-        on_it = self._repo.lookup_reference("HEAD").target == BRANCHES
-        if on_it or self._repo.references.get(BRANCHES) is not None:
+        """Raise WorkspaceError if there is a branch `autocode`: git then allows no `autocode/...`."""
+        checked_out = self._repo.lookup_reference("HEAD").target == BRANCHES
+        if checked_out or self._repo.references.get(BRANCHES) is not None:
             raise WorkspaceError(
-                f"{self._dir}: a branch named `autocode` leaves no room for branches `autocode/...`; "
+                f"{self._dir}: a branch named `autocode` makes branches `autocode/...` impossible; "
                 "rename it: git branch -m autocode NEW-NAME"
             )
 
     def hold(self, thread: str, name: str, snapshot: str) -> None:
-        """Keep a snapshot from being pruned, as refs/autocode/<thread>/<name>."""
+        """Protect a snapshot from being pruned, as refs/autocode/<thread>/<name>."""
         ref = _checked(f"{HELD}/{_component(thread)}/{name}")
         id = self._objects.commit(snapshot).id
         self._write(ref, lambda: self._repo.create_reference(ref, id, force=True))
 
     def held(self, thread: str) -> dict[str, str]:
-        """Map the names under which a thread holds snapshots to their ids."""
+        """Map the names of a thread's snapshots to their ids."""
         prefix = f"{HELD}/{_component(thread)}/"
         with git_errors(f"{self._dir}: cannot list refs"):
             refs = [os.fsdecode(ref) for ref in sorted(self._repo.raw_listall_references())]
@@ -68,16 +68,16 @@ class Refs:
         return {ref.name.removeprefix(prefix): str(ref.target) for ref in ours}
 
     def release(self, thread: str) -> None:
-        """Let go of everything that a thread holds; delivered branches stay."""
+        """Delete the refs of a thread. Delivered branches stay."""
         for name in self.held(thread):
             ref = f"{HELD}/{thread}/{name}"
             self._write(ref, self._repo.references[ref].delete)
 
     def deliver(self, branch: str, snapshot: str, parent: str | None, message: str) -> str:
-        """Put one commit with the snapshot's tree on top of `parent`, and move the branch forward to it.
+        """Commit the snapshot's tree on top of `parent`, and move the branch forward to it.
 
-        Delivering the same again gives the same commit. A branch that would lose commits, or that is
-        checked out, is a WorkspaceError.
+        Delivering the same again returns the same commit. Raises WorkspaceError if the branch would lose
+        commits, or is checked out.
         """
         ref = _checked(f"refs/heads/{branch}")
         if not ref.startswith(f"{BRANCHES}/"):
@@ -97,7 +97,7 @@ class Refs:
         entry = "autocode: " + text.partition("\n")[0]
         if existing is None:
             self._write(ref, lambda: self._repo.create_reference(ref, id, message=entry))
-        else:  # fails if someone has moved the branch since it was looked up
+        else:  # fails if another process has moved the branch in between
             self._write(ref, lambda: existing.set_target(id, entry))
         return str(id)
 
@@ -106,7 +106,7 @@ class Refs:
             if parent and (str(tip) == parent or self._repo.descendant_of(parent, tip)):
                 return
         raise WorkspaceError(
-            f"the branch {branch} has commits that the new one does not build on ({str(tip)[:10]}); "
+            f"the branch {branch} has commits that the new commit does not contain ({str(tip)[:10]}); "
             f"keep them under another name: git branch -m {branch} NEW-NAME"
         )
 
@@ -115,32 +115,32 @@ class Refs:
         existing = self._repo.branches.local.get(branch)
         if unborn or (existing is not None and existing.is_checked_out()):
             raise WorkspaceError(
-                f"the branch {branch} is checked out, and moving it would pull it from under the files; "
-                "switch to another one first: git switch -"
+                f"the branch {branch} is checked out, and its files would no longer match it; "
+                "switch to another branch first: git switch -"
             )
 
     def note(self, commit: str, text: str) -> None:
-        """Attach `text` to a commit in refs/notes/autocode, in place of an earlier one."""
-        by = pygit2.Signature(NAME, EMAIL)
+        """Attach a note to a commit in refs/notes/autocode. It replaces an earlier note."""
+        author = pygit2.Signature(NAME, EMAIL)
         id = str(self._objects.commit(commit).id)
-        self._write(NOTES, lambda: self._repo.create_note(clean(text), by, by, id, NOTES, True))
+        self._write(NOTES, lambda: self._repo.create_note(clean(text), author, author, id, NOTES, True))
 
     def read_note(self, commit: str) -> str | None:
-        """Read the text attached to a commit."""
+        """Read the note of a commit."""
         try:
             return self._repo.lookup_note(str(self._objects.commit(commit).id), NOTES).message
         except KeyError:
             return None
 
     def resolve(self, name: str) -> str:
-        """Give the commit that a branch, tag, id or its prefix means."""
+        """Return the commit of a branch, a tag, an id or the prefix of an id."""
         try:
             return str(self._repo.revparse_single(name).peel(pygit2.Commit).id)
         except (KeyError, ValueError, pygit2.GitError) as error:
             raise WorkspaceError(f"{self._dir}: {name!r} names no commit ({error})") from error
 
     def _write(self, ref: str, act: Callable[[], T]) -> T:
-        """Run `act`, waiting while another process locks `ref`, and past a lock that a dead one left."""
+        """Run `act`. Wait while another process locks `ref`, and remove a lock that a dead process left."""
         self._check_no_links(ref)
         lock = self._dir / f"{ref}.lock"
         for attempt in range(_ATTEMPTS):
@@ -157,7 +157,7 @@ class Refs:
             return act()
 
     def _check_no_links(self, ref: str) -> None:
-        """Refuse a ref or reflog that is a link: a hostile .git could have us write anywhere."""
+        """Reject a ref or reflog that is a link, because a hostile .git could make us write anywhere."""
         for place in (Path(ref), Path("logs", ref)):
             ours = [place, *(above for above in place.parents if "autocode" in above.parts)]
             for link in ours:
@@ -174,18 +174,18 @@ def _age(lock: Path) -> float | None:
 
 def _component(thread: str) -> str:
     if not thread or "/" in thread:
-        raise WorkspaceError(f"{thread!r} cannot name a thread; leave out any /")
+        raise WorkspaceError(f"{thread!r} cannot be the name of a thread; leave out every /")
     return thread
 
 
 def _checked(ref: str) -> str:
     if not ref.isprintable() or len(ref) > 240 or not pygit2.reference_is_valid_name(ref):
-        raise WorkspaceError(f"{ref!r} is no valid name for a ref; use letters, digits and -")
+        raise WorkspaceError(f"{ref!r} is not a valid name for a ref; use letters, digits and -")
     return ref
 
 
 def _common_dir(repo: pygit2.Repository) -> Path:
-    """Give the .git folder that holds the refs; a linked worktree shares it with its main one."""
+    """Return the .git folder with the refs, which a linked worktree shares with the main one."""
     own = Path(repo.path)
     shared = own / "commondir"
     return (own / shared.read_text().strip()).resolve() if shared.is_file() else own

@@ -1,4 +1,4 @@
-"""What can be done with snapshots: read, write, compare, merge, pack; all in the object database."""
+"""Operations on snapshots: read, write, compare, merge and pack, all in the object database."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,13 +12,13 @@ from tools.workspace.archive import tar
 from tools.workspace.diff import unified
 from tools.workspace.errors import PathError, missing_objects
 from tools.workspace.merge import Merged, describe
-from tools.workspace.objects import Entry, Objects
+from tools.workspace.objects import Objects, TreeEntry
 from tools.workspace.paths import check_path
 
 
 @dataclass(frozen=True)
 class Change:
-    """One file that differs between two snapshots, with its counts of added and removed lines."""
+    """A file that differs between two snapshots, with the numbers of added and removed lines."""
 
     path: str
     status: Literal["added", "modified", "deleted"]
@@ -27,17 +27,17 @@ class Change:
 
 
 class Snapshots:
-    """Snapshots are commit ids. Symbolic links are never followed, submodules never entered."""
+    """Snapshots of a repository, named by commit ids. Links are not followed, submodules not entered."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
     def tree(self, snapshot: str) -> str:
-        """Give the id of a snapshot's tree."""
+        """Return the id of a snapshot's tree."""
         return str(self._objects.tree(snapshot).id)
 
     def files(self, snapshot: str) -> dict[str, int]:
-        """Map every regular file to its size in bytes, sorted; names that are not UTF-8 are left out."""
+        """Map every regular file to its size in bytes, sorted. Names that are not UTF-8 are left out."""
         sizes = {
             path: self._objects.size(entry.id)
             for path, entry in self._objects.entries(self._objects.tree(snapshot))
@@ -46,29 +46,24 @@ class Snapshots:
         return dict(sorted(sizes.items()))
 
     def blobs(self, snapshot: str) -> dict[str, str]:
-        """Map every regular file to the id of its contents; names that are not UTF-8 are left out."""
+        """Map every regular file to the id of its content. Names that are not UTF-8 are left out."""
         entries = self._objects.entries(self._objects.tree(snapshot))
         return {path: str(entry.id) for path, entry in entries if entry.is_file and _is_text(path)}
 
     def root(self, snapshot: str) -> str:
-        """Give the first commit of a snapshot's history, by which clones know each other.
+        """Return the first commit of a snapshot's history, which all clones have in common.
 
-        Empty where that is too far away, in a shallow clone, or where there were no files in it.
+        Empty in a shallow clone, in a very long history, or if that commit has no files.
         """
         return self._objects.first(snapshot)
 
-    def size(self, snapshot: str) -> int:
-        """Sum the bytes of all regular files."""
-        entries = self._objects.entries(self._objects.tree(snapshot))
-        return sum(self._objects.size(entry.id) for _, entry in entries if entry.is_file)
-
     def read(self, snapshot: str, path: str) -> bytes | None:
-        """Read a regular file; None when there is none at `path`."""
+        """Read a regular file. None if there is none at `path`."""
         entry = self._objects.entry(self._objects.tree(snapshot), path)
         return self._objects.blob(entry.id) if entry and entry.is_file else None
 
     def text(self, snapshot: str, path: str) -> str | None:
-        """Read a file as text, line ends untouched; None when it is absent, binary or not UTF-8."""
+        """Read a file as text with its line ends. None if it is missing, binary or not UTF-8."""
         data = self.read(snapshot, path)
         if data is None or b"\0" in data:
             return None
@@ -78,24 +73,25 @@ class Snapshots:
             return None
 
     def tar(self, snapshot: str) -> Iterator[bytes]:
-        """Pack the files as a tar stream, a file at a time: modes kept, no submodules, no time, no owner.
+        """Pack the files as a tar stream with their modes, without times and owners.
 
-        Symbolic links that could lead out of the tree are left out.
+        Submodules, and symbolic links that could lead out of the tree, are left out.
         """
         return tar(self._objects, self._objects.tree(snapshot))
 
     def write(self, snapshot: str, changes: Mapping[str, str | bytes | None], message: str) -> str:
-        """Write files (None deletes) on top of `snapshot`; the same snapshot comes back if nothing changes.
+        """Write files on top of `snapshot`. None deletes a file.
 
-        A file that was executable stays so. Raises PathError for paths and texts that are not allowed.
+        An executable file stays executable. Returns `snapshot` itself if nothing changes. Raises PathError
+        for paths and texts that are not allowed.
         """
         tree = self._objects.tree(snapshot)
-        edits: dict[str, Entry | None] = {}
+        edits: dict[str, TreeEntry | None] = {}
         for path, content in sorted(changes.items()):
             check_path(path)
             kept = self._editable(tree, path, changes)
             if content is None and kept is None:
-                raise PathError(f"{path}: there is no such file to delete")
+                raise PathError(f"{path}: there is no such file, so it cannot be deleted")
             edits[path] = None if content is None else self._file(path, content, kept)
         try:
             written = self._objects.graft(tree, edits)
@@ -107,12 +103,12 @@ class Snapshots:
 
     def _editable(
         self, tree: pygit2.Tree, path: str, changes: Mapping[str, str | bytes | None]
-    ) -> Entry | None:
-        """Give what now lies at `path`, if writing there touches no link, submodule or other file."""
+    ) -> TreeEntry | None:
+        """Return the present entry at `path`, unless writing there would touch a link or submodule."""
         for folder in (path[:end] for end, char in enumerate(path) if char == "/"):
             above = self._objects.entry(tree, folder)
             if changes.get(folder) is not None and changes[path] is not None:
-                raise PathError(f"{path}: {folder} is written as a file too; a path is a file or a folder")
+                raise PathError(f"{path}: {folder} is written as a file too, and cannot be a folder as well")
             if above and above.mode != FileMode.TREE and folder not in changes:
                 raise PathError(f"{path}: {folder} is {_kind(above)}, not a folder; choose another path")
         entry = self._objects.entry(tree, path)
@@ -126,28 +122,28 @@ class Snapshots:
             raise PathError(f"{path} is {_kind(entry)}, not a file; choose another path")
         return entry
 
-    def _emptied(self, folder: Entry, path: str, changes: Mapping[str, str | bytes | None]) -> bool:
+    def _emptied(self, folder: TreeEntry, path: str, changes: Mapping[str, str | bytes | None]) -> bool:
         tree = self._objects.repo[folder.id].peel(pygit2.Tree)
         inside = [f"{path}/{name}" for name, _ in self._objects.entries(tree)]
         return all(changes.get(name, "") is None for name in inside)
 
-    def _file(self, path: str, content: str | bytes, kept: Entry | None) -> Entry:
+    def _file(self, path: str, content: str | bytes, kept: TreeEntry | None) -> TreeEntry:
         try:
             data = content if isinstance(content, bytes) else content.encode()
         except UnicodeEncodeError as error:
             raise PathError(f"{path}: the text is not valid Unicode ({error.reason})") from error
         mode = kept.mode if kept and kept.is_file else FileMode.BLOB
-        return Entry(self._objects.repo.create_blob(data), mode)
+        return TreeEntry(self._objects.repo.create_blob(data), mode)
 
     def changes(self, base: str, head: str) -> tuple[Change, ...]:
-        """List the files that differ, by path; a move is a deletion and an addition."""
+        """List the files that differ, by path. A renamed file counts as a deletion and an addition."""
         return tuple(
             Change(path, _status(patch.delta.status), patch.line_stats[1], patch.line_stats[2])
             for path, patch in self._patches(base, head)
         )
 
     def diff(self, base: str, head: str, paths: Sequence[str] = ()) -> str:
-        """Give the unified diff (a/, b/) of two snapshots, or of some files and folders of theirs."""
+        """Return the unified diff of two snapshots, or of some files and folders in them."""
         return "".join(
             unified(path, patch)
             for path, patch in self._patches(base, head)
@@ -159,20 +155,20 @@ class Snapshots:
             patches = [patch for patch in self._objects.diff(base, head) if patch is not None]
         return sorted(
             ((os.fsdecode(patch.delta.new_file.raw_path), patch) for patch in patches),
-            key=lambda named: named[0],
+            key=lambda item: item[0],
         )
 
     def merge(self, base: str, ours: str, theirs: str, message: str) -> Merged:
-        """Join two snapshots that began at `base`, three-way, into a snapshot or a list of conflicts."""
-        ancestor, one, other = (self._objects.tree(snapshot) for snapshot in (base, ours, theirs))
+        """Merge two snapshots that started from `base` into a snapshot or a list of conflicts."""
+        ancestor, our_tree, their_tree = (self._objects.tree(snapshot) for snapshot in (base, ours, theirs))
         with missing_objects():
-            index = self._objects.repo.merge_trees(ancestor, one, other)
+            index = self._objects.repo.merge_trees(ancestor, our_tree, their_tree)
         if index.conflicts is not None:
             return Merged(None, describe(self._objects, index.conflicts))
         tree = index.write_tree(self._objects.repo)
-        if tree == one.id:
+        if tree == our_tree.id:
             return Merged(ours, ())
-        if tree == other.id:
+        if tree == their_tree.id:
             return Merged(theirs, ())
         return Merged(self._objects.store(tree, [ours, theirs], message), ())
 
@@ -183,7 +179,7 @@ def _status(status: DeltaStatus) -> Literal["added", "modified", "deleted"]:
     return "deleted" if status == DeltaStatus.DELETED else "modified"
 
 
-def _kind(entry: Entry | None) -> str:
+def _kind(entry: TreeEntry | None) -> str:
     if entry is None or entry.is_file:
         return "a file"
     return {FileMode.LINK: "a symbolic link", FileMode.COMMIT: "a submodule"}.get(entry.mode, "a folder")

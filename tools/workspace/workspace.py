@@ -1,4 +1,4 @@
-"""One repository as agents see it: begin from the user's files, deliver a branch, apply it when asked."""
+"""The repository that agents work on: a start from the user's files, a branch, its application."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,19 +8,19 @@ import pygit2
 from tools.workspace.apply import apply
 from tools.workspace.errors import WorkspaceError, git_errors
 from tools.workspace.objects import Objects
-from tools.workspace.progress import Progress, collect
 from tools.workspace.refs import Refs
 from tools.workspace.snapshots import Snapshots
+from tools.workspace.work_in_progress import WorkInProgress, collect
 
-PROGRESS = "Work in progress (not by AutoCodeAI)"
+WORK_MESSAGE = "Work in progress (not by AutoCodeAI)"
 
 
 @dataclass(frozen=True)
 class Base:
-    """Where a run starts. `snapshot` is HEAD itself unless the checkout is `dirty`.
+    """The start of a run. `snapshot` is HEAD itself unless the checkout is `dirty`.
 
-    `left_out` names changed files that look like secrets and `filtered` those behind a filter such as LFS;
-    both stay as HEAD has them.
+    `left_out` names changed files that look like secrets, and `filtered` those with a filter such as LFS.
+    Both stay as they are in HEAD.
     """
 
     snapshot: str
@@ -31,7 +31,7 @@ class Base:
 
 
 class Workspace(Snapshots, Refs):
-    """A git repository, read and written through its object database and refs of our own.
+    """A git repository, accessed through its object database and our own refs.
 
     Only `apply` touches the user's files. No git program, hook or filter runs.
     """
@@ -44,8 +44,8 @@ class Workspace(Snapshots, Refs):
 
     @classmethod
     def open(cls, path: Path) -> "Workspace":
-        """Open the repository that `path` lies in. Raises WorkspaceError."""
-        pygit2.settings.owner_validation = False  # another user's repository is safe: nothing in it runs
+        """Open the repository around `path`. Raises WorkspaceError."""
+        pygit2.settings.owner_validation = False  # safe, because nothing of the repository runs
         if not path.is_dir():
             raise WorkspaceError(f"there is no folder {path}")
         if pygit2.discover_repository(str(path)) is None:
@@ -56,7 +56,7 @@ class Workspace(Snapshots, Refs):
 
     @classmethod
     def init(cls, path: Path) -> "Workspace":
-        """Make `path` a repository if it is not the root of one, and open it."""
+        """Create a repository at `path` unless it is the root of one, and open it."""
         pygit2.settings.owner_validation = False
         if not (path / ".git").exists():
             with git_errors(f"cannot make {path} a git repository"):
@@ -64,28 +64,28 @@ class Workspace(Snapshots, Refs):
         return cls.open(path)
 
     def begin(self, from_head: bool = False) -> Base:
-        """Take the snapshot that a run starts from: HEAD and, unless `from_head`, work in progress on it."""
+        """Return the snapshot for the start of a run: HEAD and, unless `from_head`, the work in progress."""
         self.check_free()
         head = self._head()
         start = head or self._objects.store(self._objects.empty_tree(), [], "Empty repository")
         tree = self._objects.tree(start)
-        for _ in self._objects.entries(tree):  # refuses a malformed tree before anything relies on it
+        for _ in self._objects.entries(tree):  # rejects a malformed tree before anything relies on it
             pass
-        progress = Progress() if from_head or self._repo.is_bare else self._progress(tree.id)
+        work = WorkInProgress() if from_head or self._repo.is_bare else self._work_in_progress(tree.id)
         snapshot = start
-        if progress.changes:
+        if work.changes:
             with git_errors(f"{self.path}: cannot store work in progress (--from-head leaves it out)"):
-                grafted = self._objects.graft(tree, progress.changes)
+                grafted = self._objects.graft(tree, work.changes)
                 if grafted != tree.id:
-                    snapshot = self._objects.store(grafted, [start], PROGRESS, self.user())
-        left_out, filtered = tuple(sorted(progress.secrets)), tuple(sorted(progress.filtered))
+                    snapshot = self._objects.store(grafted, [start], WORK_MESSAGE, self.user())
+        left_out, filtered = tuple(sorted(work.secrets)), tuple(sorted(work.filtered))
         return Base(snapshot, head, snapshot != start, left_out, filtered)
 
     def apply(self, base: str, result: str) -> tuple[str, ...]:
-        """Bring what lies between two snapshots into the user's checkout, entirely or not at all.
+        """Apply the difference of two snapshots to the user's checkout, entirely or not at all.
 
-        Index and HEAD stay as they are. Raises WorkspaceError, which lists the paths, where the checkout no
-        longer holds what `base` does. Returns the paths written or deleted.
+        Index and HEAD stay as they are. Returns the paths that were written or deleted. Raises
+        WorkspaceError, which lists the paths, if the checkout no longer has the files of `base`.
         """
         if self._repo.is_bare:
             raise WorkspaceError(f"{self.path} has no checkout to apply to; merge the branch instead")
@@ -97,29 +97,29 @@ class Workspace(Snapshots, Refs):
         with git_errors(f"{self.path}: HEAD cannot be read"):
             return str(self._repo.head.peel(pygit2.Commit).id)
 
-    def _progress(self, head: pygit2.Oid) -> Progress:
-        with git_errors(_PROGRESS_UNREADABLE.format(path=self.path)):
+    def _work_in_progress(self, head: pygit2.Oid) -> WorkInProgress:
+        with git_errors(_WORK_UNREADABLE.format(path=self.path)):
             return collect(self._repo, self._repo[head].peel(pygit2.Tree))
 
 
 _UNREADABLE = (
-    "{path}: this repository cannot be opened (partial clones, SHA-256 and reftable repositories "
-    "cannot; a full, ordinary clone can)"
+    "{path}: this repository cannot be opened. Partial clones, SHA-256 and reftable repositories are not "
+    "supported; use a full clone"
 )
-_PROGRESS_UNREADABLE = (
-    "{path}: cannot read the work in progress; --from-head leaves it out (a split index is joined by "
-    "`git update-index --no-split-index`, a sparse one by `git sparse-checkout reapply --no-sparse-index`)"
+_WORK_UNREADABLE = (
+    "{path}: cannot read the work in progress; --from-head leaves it out. Join a split index with "
+    "`git update-index --no-split-index`, a sparse one with `git sparse-checkout reapply --no-sparse-index`"
 )
 
 
 def _root(repo: pygit2.Repository) -> Path:
-    """Give the checkout's root; a config that points it at a folder of others is not followed."""
+    """Return the root of the checkout. A config that names a foreign folder is an error."""
     if repo.is_bare:
         return Path(repo.path)
     root = Path(repo.workdir)
     if pygit2.discover_repository(str(root)) != repo.path:
         raise WorkspaceError(
-            f"{repo.path}: its config names {root} as its files (core.worktree), and that folder is not this "
-            "repository's; correct it: git config --unset core.worktree"
+            f"{repo.path}: its config names {root} as its checkout (core.worktree), which belongs to another "
+            "repository; correct it: git config --unset core.worktree"
         )
     return root

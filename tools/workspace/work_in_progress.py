@@ -1,0 +1,80 @@
+"""The user's work in progress: the changes of the checkout since HEAD. Reading them changes nothing."""
+
+import os
+from dataclasses import dataclass, field
+
+import pygit2
+from pygit2.enums import DeltaStatus, DiffOption, FileMode
+from pygit2.ffi import C
+
+from memory.secrets import is_secret
+from tools.workspace.objects import TreeEntry
+
+_VALID, _SKIP_WORKTREE = 0x8000, 0x4000
+"""Flags of the index: `git update-index --assume-unchanged`, and files outside a sparse checkout."""
+
+_FILES = {int(FileMode.BLOB), int(FileMode.BLOB_EXECUTABLE), int(FileMode.LINK)}
+_WORKDIR = (
+    DiffOption.INCLUDE_UNTRACKED
+    | DiffOption.RECURSE_UNTRACKED_DIRS
+    | DiffOption.INCLUDE_TYPECHANGE
+    | DiffOption.IGNORE_SUBMODULES
+)
+
+
+@dataclass
+class WorkInProgress:
+    """Paths to set or remove on top of HEAD, and changed paths that stay as in HEAD."""
+
+    changes: dict[str, TreeEntry | None] = field(default_factory=dict)
+    secrets: set[str] = field(default_factory=set)
+    filtered: set[str] = field(default_factory=set)
+
+
+def collect(repo: pygit2.Repository, head: pygit2.Tree) -> WorkInProgress:
+    """Collect staged, unstaged and untracked changes. libgit2 converts line ends for the blobs."""
+    index = repo.index
+    work = WorkInProgress()
+    for delta in head.diff_to_index(index, flags=DiffOption.INCLUDE_TYPECHANGE).deltas:
+        new = delta.new_file
+        if delta.status != DeltaStatus.CONFLICTED:
+            _record(repo, work, _path(delta), TreeEntry(new.id, FileMode(new.mode)) if new.mode else None)
+    for delta in index.diff_to_workdir(flags=_WORKDIR).deltas:
+        path, mode = _path(delta), delta.new_file.mode
+        if delta.status == DeltaStatus.DELETED or not mode:
+            if not _is_hidden(index, path):
+                _record(repo, work, path, None)
+        elif mode in _FILES:
+            _record(repo, work, path, FileMode(mode))
+    return work
+
+
+def has_filter(repo: pygit2.Repository, path: str) -> bool:
+    """Return whether a filter such as Git LFS, or an encoding, applies to a file."""
+    name = os.fsencode(path)
+    return bool(repo.get_attr(name, "filter") or repo.get_attr(name, "working-tree-encoding"))
+
+
+def _path(delta: pygit2.DiffDelta) -> str:
+    return os.fsdecode(delta.new_file.raw_path)
+
+
+def _record(
+    repo: pygit2.Repository, work: WorkInProgress, path: str, new: TreeEntry | FileMode | None
+) -> None:
+    if new is None:
+        work.changes[path] = None
+    elif is_secret(path):
+        work.secrets.add(path)
+    elif has_filter(repo, path):
+        work.filtered.add(path)
+    elif isinstance(new, TreeEntry):
+        work.changes[path] = new
+    else:
+        work.changes[path] = TreeEntry(repo.create_blob_fromworkdir(path), new)
+
+
+def _is_hidden(index: pygit2.Index, path: str) -> bool:
+    """Return whether git must not look for this file, as the user told it."""
+    entry = C.git_index_get_bypath(index._index, os.fsencode(path), 0)  # pygit2 does not offer the flags
+    return bool(entry) and bool(entry.flags & _VALID or entry.flags_extended & _SKIP_WORKTREE)
