@@ -84,7 +84,7 @@ async def _examine(settings: "Settings", console: "CliConsole") -> AsyncIterator
         journal = await open_journal(settings)
     except JournalError as error:
         yield Finding("database", "missing", str(error))
-        return
+        return  # models and memory cannot be checked without it
     kind = "SQLite, in AUTOCODE_HOME" if settings.database_url is None else "set by DATABASE_URL"
     yield Finding("database", "found", kind)
     try:
@@ -123,7 +123,7 @@ def _identity() -> Finding:
     try:
         config = pygit2.Config.get_global_config()
         return Finding("identity", "found", f"{config['user.name']} <{config['user.email']}>")
-    except (KeyError, OSError):
+    except (KeyError, OSError):  # OSError: there is no global configuration at all
         text = "git's global configuration has no user.name and user.email; a repository may have its own"
         remedy = 'git config --global user.name "Your Name"; git config --global user.email you@example.org'
         return Finding("identity", "weak", text, remedy)
@@ -131,6 +131,7 @@ def _identity() -> Finding:
 
 def _home(settings: "Settings") -> Finding:
     folder = settings.home
+    # A missing home is created on first use, in its nearest parent that exists.
     while not folder.exists():
         folder = folder.parent
     if os.access(folder, os.W_OK | os.X_OK):
@@ -162,25 +163,21 @@ async def _models(settings: "Settings", journal: "Journal[Event]", console: "Cli
 async def _memory(settings: "Settings", journal: "Journal[Event]") -> list[Finding]:
     """Return findings on episodes, embeddings and vectors."""
     from graph.component_settings import index_settings
+    from memory.embeddings import choose
 
     if not settings.enable_memory:
         text = "switched off: runs neither search nor learn"
         return [Finding("memory", "weak", text, "set ENABLE_MEMORY=true")]
     wanted = index_settings(settings)
+    choice = choose(wanted.embeddings)
+    # Hashes are weak only where a better embedder could be installed; EMBEDDINGS=hash is a choice.
+    weak = choice.kind == "hash" and bool(choice.better)
     tasks = pluralize(len(await journal.episodes.titles()), "task")
     return [
         Finding("memory", "found", f"{tasks} remembered; indexes are in {wanted.folder}"),
-        _embeddings(wanted),
-        await asyncio.to_thread(_vectors, wanted),
+        Finding("embeddings", "weak" if weak else "found", choice.why, choice.better),
+        await asyncio.to_thread(_vectors, wanted),  # importing chromadb blocks
     ]
-
-
-def _embeddings(wanted: "IndexSettings") -> Finding:
-    from memory.embeddings import choose
-
-    choice = choose(wanted.embeddings)
-    weak = choice.kind == "hash" and bool(choice.better)
-    return Finding("embeddings", "weak" if weak else "found", choice.why, choice.better)
 
 
 def _vectors(wanted: "IndexSettings") -> Finding:

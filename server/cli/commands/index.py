@@ -65,6 +65,7 @@ async def _index(settings: "Settings", console: "CliConsole", folder: Path, quer
             console.notify("Stopped. The work that is done is kept.")
             return ExitCode.UNVERIFIED
         status = await asyncio.to_thread(repo_index.status)
+        # Opening the index may have reported the same damage as the status.
         if status.note and not any(status.note in notice for notice in notices):
             notices.append(status.note)
         for notice in notices:
@@ -173,7 +174,7 @@ class _UpdatePrinter:
     def __init__(self, console: "CliConsole", live: "LiveIndex[RepoIndex]", query: str | None) -> None:
         self._console, self._live, self._query = console, live, query
         self._paths: list[str] = []
-        self._percent = -1
+        self._percent = -1  # so that 0 % is printed
 
     async def run(self, updates: "asyncio.Queue[tuple[Changes, Status]]") -> None:
         """Print updates until cancelled."""
@@ -200,7 +201,7 @@ class _UpdatePrinter:
     async def _search(self, query: str) -> None:
         snippets = await asyncio.to_thread(self._live.index.search, query, RESULTS)
         paths = [snippet.path for snippet in snippets]
-        if paths != self._paths:
+        if paths != self._paths:  # scores change with every edit, and nobody wants to read them again
             self._paths = paths
             _show(self._console, snippets)
             self._console.print("")

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from server.cli.views.console import CliConsole
 
 RESULTS = 10
-NOTHING = "Nothing is remembered yet. AutoCodeAI remembers tasks that end verified."
 
 memory = typer.Typer(help="Memory of earlier verified tasks.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -38,13 +37,7 @@ def memory_list(
 async def _list(settings: "Settings", console: "CliConsole") -> ExitCode:
     async with _open_memory(settings, console) as memory:
         episodes = await memory.episodes.read()
-    if console.json:
-        console.write_raw(jsonlib.dumps([_as_json(episode) for episode in episodes]) + "\n")
-    elif episodes:
-        console.print(_table(episodes))
-    else:
-        console.notify(NOTHING)
-    return ExitCode.VERIFIED
+    return _print(console, episodes)
 
 
 @memory.command("search")
@@ -64,18 +57,11 @@ async def _search(settings: "Settings", console: "CliConsole", query: str) -> Ex
     if not query.strip():
         raise UsageError("the query is empty; describe the kind of task to look for")
     async with _open_memory(settings, console) as memory:
-        await memory.warm()
+        await memory.warm()  # a search before that compares words only
         nearest = (await memory.search_episodes(query))[:RESULTS]
         episodes = {each.id: each for each in await memory.episodes.read([title.id for title, _ in nearest])}
-    results = [(episodes[title.id], score) for title, score in nearest if title.id in episodes]
-    if console.json:
-        objects = [{**_as_json(episode), "similarity": round(score, 3)} for episode, score in results]
-        console.write_raw(jsonlib.dumps(objects) + "\n")
-    elif results:
-        console.print(_table([episode for episode, _ in results], [score for _, score in results]))
-    else:
-        console.notify(NOTHING)
-    return ExitCode.VERIFIED
+    results = {title.id: score for title, score in nearest if title.id in episodes}
+    return _print(console, [episodes[id] for id in results], list(results.values()))
 
 
 @memory.command("forget")
@@ -125,11 +111,23 @@ async def _open_memory(settings: "Settings", console: "CliConsole") -> AsyncIter
             yield memory
 
 
-def _as_json(episode: "Episode") -> dict[str, object]:
-    return {"id": episode.id, **episode.model_dump()}
+def _print(
+    console: "CliConsole", episodes: Sequence["Episode"], similarity: Sequence[float] = ()
+) -> ExitCode:
+    """Print episodes as JSON or as a table."""
+    if console.json:
+        objects = [{"id": episode.id, **episode.model_dump()} for episode in episodes]
+        for entry, score in zip(objects, similarity, strict=False):
+            entry["similarity"] = round(score, 3)
+        console.write_raw(jsonlib.dumps(objects) + "\n")
+    elif episodes:
+        console.print(_table(episodes, similarity))
+    else:
+        console.notify("Nothing is remembered yet. AutoCodeAI remembers tasks that end verified.")
+    return ExitCode.VERIFIED
 
 
-def _table(episodes: Sequence["Episode"], similarity: Sequence[float] = ()) -> "Table":
+def _table(episodes: Sequence["Episode"], similarity: Sequence[float]) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1), header_style="dim")

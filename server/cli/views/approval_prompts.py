@@ -151,7 +151,7 @@ def _edit(request: Mapping[str, Any]) -> str:
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
             raise UsageError(f"the editor {editor!r} did not work ({error}); set EDITOR") from error
         after = file.read_text(encoding="utf-8", errors="replace")
-    if after == before:
+    if after == before:  # saving nothing is how people leave an editor
         raise UsageError("nothing was changed")
     return after
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Direction marks and overrides, zero-width characters, line separators, lone surrogates, tags.
 _INVISIBLE = re.compile(
     "[\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
@@ -56,6 +57,7 @@ def format_price(usd: float | None) -> str:
     """Format a price in USD. Prices below a dollar get up to four decimals, None is `unknown`."""
     if usd is None:
         return "unknown"
+    # The longer form: $0.50 rather than $0.5, but $0.0012 rather than $0.00.
     cents, fine = f"{usd:.2f}", f"{usd:.4f}".rstrip("0")
     return "$" + (cents if usd >= 1 else max(cents, fine, key=len))
 

@@ -2,25 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from nodes.events import (
-    ApprovalRequired,
-    ApprovalResolved,
-    CheckFinished,
-    ErrorReported,
-    Event,
-    FilesEdited,
-    MemoryRecalled,
-    NodeFinished,
-    NodeStarted,
-    NoteAdded,
-    PlanMade,
-    Retried,
-    RunFinished,
-    RunStarted,
-    SandboxStarted,
-    ToolResult,
-    VerdictGiven,
-)
+from nodes import events
+from nodes.events import Event
 from server.cli.views.format import (
     first_line,
     format_change,
@@ -78,59 +61,60 @@ class PlainLines(_LineDisplay):
 def event_lines(event: Event, run: RunView) -> Iterator[str]:
     """Yield the plain lines of an event that `run` has already applied."""
     match event.data:
-        case RunStarted() as data:
+        case events.RunStarted() as data:
             started = "goes on" if data.resumed else "started"
             yield f"run       {started}: {event.thread_id}: {first_line(data.task)}"
-        case RunFinished() as data:
+        case events.RunFinished() as data:
             yield f"run       {data.status}" + (f": {first_line(data.reason, 300)}" if data.reason else "")
-        case PlanMade() as data:
+        case events.PlanMade() as data:
             steps = pluralize(len(data.plan["steps"]), "step")
             yield f"plan      {steps}: {first_line(data.plan['explanation'], 200)}"
             for step in data.plan["steps"]:
                 author = f"group {step['group'] + 1}  {one_line(step['agent'])}"
                 yield f"            {author}: {one_line(step['description'])}"
-        case MemoryRecalled() as data:
+        case events.MemoryRecalled() as data:
             step_id = f"{event.step_id}: " if event.step_id else ""
             note = f": {first_line(data.index.note, 200)}" if data.index.note else ""
             yield f"recall    {step_id}{describe_recall(data)}{note}"
-        case ApprovalRequired() as data:
+        case events.ApprovalRequired() as data:
             kind = one_line(str(data.request.get("kind", "step")))
             yield f"WAITING   for your approval of a {kind}: {one_line(data.id)}"
-        case ApprovalResolved() as data:
+        case events.ApprovalResolved() as data:
             reason = f": {first_line(data.reason)}" if data.reason else ""
             yield f"approval  {one_line(data.decision)}{reason}"
-        case NodeStarted() if event.step_id or event.node in ("tester", "debugger", "critic"):
+        # Other nodes finish at once, or write lines of their own.
+        case events.NodeStarted() if event.step_id or event.node in ("tester", "debugger", "critic"):
             yield f"{_author(event, run)} started"
-        case NodeFinished() as data if data.error:
+        case events.NodeFinished() as data if data.error:
             duration = format_duration(data.seconds)
             yield f"{_author(event, run)} failed after {duration}: {first_line(data.error, 300)}"
-        case NodeFinished() as data if event.node not in QUIET:
+        case events.NodeFinished() as data if event.node not in QUIET:
             yield f"{_author(event, run)} finished in {format_duration(data.seconds)}"
-        case FilesEdited() as data:
+        case events.FilesEdited() as data:
             paths = ", ".join(one_line(file.path) for file in data.files)
             yield f"{_author(event, run)} {format_change(data.added, data.removed)} {paths}"
             for file in data.files:
                 yield from (f"            {one_line(file.path)}: {one_line(how)}" for how in file.placed)
-        case SandboxStarted() as data:
+        case events.SandboxStarted() as data:
             command = first_line(" ".join(data.command), 72)
             yield f"sandbox   {one_line(data.what)} ({data.backend}): {command}"
-        case ToolResult() as data:
+        case events.ToolResult() as data:
             yield f"tool      {one_line(data.tool)}: exit code {data.returncode}"
-        case CheckFinished() as data:
+        case events.CheckFinished() as data:
             state = "green" if data.green else "RED"
             yield f"check     {state}: {data.passed} passed, {data.failed} failed"
             yield from (f"            {problem}" for problem in check_problems(data)[:20])
-        case VerdictGiven() as data:
+        case events.VerdictGiven() as data:
             yield f"critic    {data.verdict}"
             yield from (f"            {first_line(reason, 300)}" for reason in data.reasons)
-        case Retried() as data:
+        case events.Retried() as data:
             model = f" ({one_line(data.model)})" if data.model else ""
             wait = f", again in {data.wait_seconds:.1f}s" if data.wait_seconds else ""
             author = f"{event.node or 'model'}{model}"
             yield f"retry     {author}, attempt {data.attempt}: {first_line(data.reason, 300)}{wait}"
-        case NoteAdded() as data:
+        case events.NoteAdded() as data:
             yield f"you       {first_line(data.text, 300)}"
-        case ErrorReported() as data:
+        case events.ErrorReported() as data:
             kind = "warning" if data.kind == "warning" else "error"
             yield f"{kind:<9} {first_line(data.message, 500)}"
 

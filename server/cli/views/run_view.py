@@ -4,27 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from nodes.events import (
-    ApprovalRequired,
-    ApprovalResolved,
-    BudgetUpdated,
-    CheckFinished,
-    ErrorReported,
-    Event,
-    FilesEdited,
-    MemoryRecalled,
-    NodeFinished,
-    NodeStarted,
-    PlanMade,
-    Retried,
-    RunFinished,
-    RunStarted,
-    SandboxOutput,
-    SandboxStarted,
-    Token,
-    ToolResult,
-    VerdictGiven,
-)
+from nodes import events
+from nodes.events import Event
 from nodes.state import Plan
 from server.cli.views.format import first_line, format_change, one_line, pluralize, sanitize, timestamp
 
@@ -86,14 +67,14 @@ class RunView:
     unpriced: bool = False
     retries: int = 0
     waiting: dict[str, dict[str, Any]] = field(default_factory=dict)
-    errors: list[ErrorReported] = field(default_factory=list)
-    finished: RunFinished | None = None
+    errors: list[events.ErrorReported] = field(default_factory=list)
+    finished: events.RunFinished | None = None
 
     @classmethod
-    def from_events(cls, events: Iterable[Event]) -> "RunView":
+    def from_events(cls, log: Iterable[Event]) -> "RunView":
         """Apply a whole log. If the thread had several runs, the newest one remains."""
         run = cls()
-        for event in events:
+        for event in log:
             run.apply(event)
         return run
 
@@ -102,51 +83,51 @@ class RunView:
         before, self.now = self.now, timestamp(event.ts)
         self.last_seq = event.seq
         # The time between the end of a run and its resume does not count as run time.
-        if self.finished or isinstance(event.data, RunStarted):
+        if self.finished or isinstance(event.data, events.RunStarted):
             self.started += self.now - before
         match event.data:
-            case RunStarted() as data:
+            case events.RunStarted() as data:
                 self._start_run(event, data)
-            case RunFinished() as data:
+            case events.RunFinished() as data:
                 self._finish_run(data)
-            case NodeStarted():
+            case events.NodeStarted():
                 self._start_row(event)
-            case NodeFinished() as data:
+            case events.NodeFinished() as data:
                 self._finish_row(self.row(event), data)
-            case Token() | SandboxOutput() as data:
+            case events.Token() | events.SandboxOutput() as data:
                 row = self.row(event)
                 row.tail = (row.tail + data.text)[-TAIL_CHARACTERS:]
-            case PlanMade() as data:
+            case events.PlanMade() as data:
                 self._set_plan(data)
-            case MemoryRecalled() as data if event.step_id is None:
+            case events.MemoryRecalled() as data if event.step_id is None:
                 self.row(event).outcome = describe_recall(data) if data.files or data.episodes else ""
-            case FilesEdited() as data:
+            case events.FilesEdited() as data:
                 self._set_edit(self.row(event), data)
-            case SandboxStarted() as data:
+            case events.SandboxStarted() as data:
                 row = self.row(event)
                 row.outcome, row.tail = one_line(data.what), ""
-            case CheckFinished() as data:
+            case events.CheckFinished() as data:
                 self._set_check(self.row(event), data)
-            case VerdictGiven() as data:
+            case events.VerdictGiven() as data:
                 self._set_verdict(self.row(event), data)
-            case ToolResult() as data:
+            case events.ToolResult() as data:
                 self.row(event).outcome = f"{one_line(data.tool)}: exit code {data.returncode}"
-            case Retried() as data:
+            case events.Retried() as data:
                 self._add_retry(self.row(event), data)
-            case ErrorReported() as data:
+            case events.ErrorReported() as data:
                 self._add_error(event, data)
-            case BudgetUpdated() as data:
+            case events.BudgetUpdated() as data:
                 self.tokens, self.cost = data.total_tokens, data.total_cost_usd
                 self.unpriced = self.unpriced or data.unpriced
-            case ApprovalRequired() as data:
+            case events.ApprovalRequired() as data:
                 self.waiting[data.id] = data.request
                 self.row(event).state = "asks"
-            case ApprovalResolved() as data:
+            case events.ApprovalResolved() as data:
                 self._resolve_approval(data)
 
-    def pending_approvals(self) -> list[ApprovalRequired]:
+    def pending_approvals(self) -> list[events.ApprovalRequired]:
         """Return the approvals that the run waits for."""
-        return [ApprovalRequired(id=id, request=request) for id, request in self.waiting.items()]
+        return [events.ApprovalRequired(id=id, request=request) for id, request in self.waiting.items()]
 
     def row(self, event: Event) -> Row:
         """Return the newest row of the event's step or node. Add one if there is none."""
@@ -167,7 +148,7 @@ class RunView:
             index -= 1
         self.rows.insert(index, row)
 
-    def _start_run(self, event: Event, data: RunStarted) -> None:
+    def _start_run(self, event: Event, data: events.RunStarted) -> None:
         if event.run_id == self.run_id:
             self._rewind()
         else:
@@ -191,15 +172,15 @@ class RunView:
             self._insert(row)
         row.state, row.started, row.seconds, row.tail = "running", self.now, None, ""
 
-    def _finish_row(self, row: Row, data: NodeFinished) -> None:
+    def _finish_row(self, row: Row, data: events.NodeFinished) -> None:
         row.seconds, row.tail = data.seconds, ""
         if data.error:
             row.state = "failed"
             row.notes.append(first_line(data.error, 300))
-        elif row.state in ("running", "planned"):
+        elif row.state in ("running", "planned"):  # a row that an event marked as failed stays failed
             row.state = "done"
 
-    def _set_plan(self, data: PlanMade) -> None:
+    def _set_plan(self, data: events.PlanMade) -> None:
         self.plan = data.plan
         planner = next((row for row in reversed(self.rows) if row.node == "planner"), None)
         if planner:
@@ -207,38 +188,39 @@ class RunView:
             note = "no usable plan: the whole task is one step"
             if data.fallback and note not in planner.notes:
                 planner.notes.append(note)
+        # A second plan replaces only the steps that have not started.
         self.rows = [row for row in self.rows if row.state != "planned"]
         started = {row.step for row in self.rows if row.step}
         for step in data.plan["steps"]:
             if step["id"] not in started:
                 self.rows.append(Row(one_line(step["agent"]), step["id"], one_line(step["description"])))
 
-    def _set_edit(self, row: Row, data: FilesEdited) -> None:
+    def _set_edit(self, row: Row, data: events.FilesEdited) -> None:
         names = [one_line(file.path) for file in data.files]
         more = f" and {len(names) - 2} more" if len(names) > 2 else ""
         row.outcome = f"{format_change(data.added, data.removed)} {', '.join(names[:2])}{more}"
         row.notes += [f"{one_line(file.path)}: {one_line(how)}" for file in data.files for how in file.placed]
 
-    def _set_check(self, row: Row, data: CheckFinished) -> None:
+    def _set_check(self, row: Row, data: events.CheckFinished) -> None:
         row.outcome = f"{data.passed} passed" + (f", {data.failed} failed" if data.failed else "")
         if not data.green:
             row.state = "failed"
             row.notes += check_problems(data)
 
-    def _set_verdict(self, row: Row, data: VerdictGiven) -> None:
+    def _set_verdict(self, row: Row, data: events.VerdictGiven) -> None:
         row.outcome = data.verdict
         if data.verdict == "FAIL":
             row.state = "failed"
             row.notes += [first_line(reason, 300) for reason in data.reasons]
 
-    def _add_retry(self, row: Row, data: Retried) -> None:
+    def _add_retry(self, row: Row, data: events.Retried) -> None:
         self.retries += 1
         row.tail = ""
         wait = f", again in {data.wait_seconds:.0f}s" if data.wait_seconds >= 1 else ""
         model = f" ({one_line(data.model)})" if data.model else ""
         row.notes.append(f"retry {data.attempt}: {first_line(data.reason, 200)}{model}{wait}")
 
-    def _add_error(self, event: Event, data: ErrorReported) -> None:
+    def _add_error(self, event: Event, data: events.ErrorReported) -> None:
         if event.node is None:
             self.errors.append(data)
             return
@@ -247,16 +229,17 @@ class RunView:
         if data.kind != "warning":
             row.state = "failed"
 
-    def _resolve_approval(self, data: ApprovalResolved) -> None:
+    def _resolve_approval(self, data: events.ApprovalResolved) -> None:
         self.waiting.pop(data.id, None)
         reason = f": {first_line(data.reason)}" if data.reason else ""
+        # The event does not name a row, so the first one that asks is taken.
         for row in self.rows:
             if row.state == "asks":
                 row.state = "planned"
                 row.notes.append(DECISIONS.get(data.decision, one_line(data.decision)) + reason)
                 return
 
-    def _finish_run(self, data: RunFinished) -> None:
+    def _finish_run(self, data: events.RunFinished) -> None:
         self.finished = data
         for row in self.rows:
             if row.state == "running":
@@ -265,7 +248,7 @@ class RunView:
                 row.outcome = "not run"
 
 
-def describe_recall(data: MemoryRecalled) -> str:
+def describe_recall(data: events.MemoryRecalled) -> str:
     """Describe in one line the places and tasks that memory found, and an incomplete index."""
     places, files = pluralize(len(data.files), "place"), pluralize(len(set(data.files)), "file")
     parts = [f"{places} in {files}"] if data.files else []
@@ -281,7 +264,7 @@ def describe_recall(data: MemoryRecalled) -> str:
     return f"{' and '.join(parts) or 'nothing'}{limit}"
 
 
-def check_problems(data: CheckFinished) -> list[str]:
+def check_problems(data: events.CheckFinished) -> list[str]:
     """Return the problems of a check, and the failed cases that they do not mention."""
     problems = [first_line(problem, 200) for problem in data.problems]
     ids = [

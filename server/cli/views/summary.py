@@ -54,6 +54,7 @@ def render_diff(diff: str, thread: str = "", limit: int | None = DIFF_LINES) -> 
     """Render a diff in the terminal's own colours, cut to `limit` lines."""
     lines = sanitize(diff).splitlines()
     shown = "\n".join(lines[:limit])
+    # The ansi theme uses the palette of the terminal, which suits dark and light backgrounds.
     syntax = Syntax(shown, "diff", theme="ansi_dark", background_color="default", word_wrap=True)
     if limit is None or len(lines) <= limit:
         return syntax
@@ -145,6 +146,7 @@ def cost_table(usage: Sequence[AgentUsage]) -> Table:
     """Return a table of each agent's usage, with totals."""
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim", show_footer=len(usage) > 1)
     cost = format_price(sum(agent.cost_usd or 0 for agent in usage))
+    # Local models have no price, so the sum is a lower bound.
     if any(agent.cost_usd is None for agent in usage):
         cost = f"over {cost}" if any(agent.cost_usd for agent in usage) else "unknown"
     totals = {
