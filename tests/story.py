@@ -1,4 +1,4 @@
-"""The events of runs that never were, in the shapes of the real ones, for the views' tests."""
+"""Events of invented runs, for the tests of the views."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -73,14 +73,14 @@ USAGE = [
 
 
 class Story:
-    """Numbers and times events as the journal does."""
+    """Makes events with sequence numbers and times, as the journal does."""
 
     def __init__(self, thread: str = "7f3a12") -> None:
         self._thread = thread
         self._seq = 0
         self._at = START
 
-    def tell(
+    def event(
         self, type: str, node: str | None = None, step: str | None = None, wait: float = 0.1, **data: Any
     ) -> Event:
         """Make the next event, `wait` seconds after the last."""
@@ -103,52 +103,52 @@ class Story:
     def node(
         self, node: str, seconds: float, *, error: str | None = None, step: str | None = None
     ) -> Iterator[Event]:
-        """Begin and end a node that has nothing else to say."""
-        yield self.tell("node.started", node, step)
-        yield self.tell("node.finished", node, step, wait=seconds, seconds=seconds, error=error)
+        """Start and finish a node without other events."""
+        yield self.event("node.started", node, step)
+        yield self.event("node.finished", node, step, wait=seconds, seconds=seconds, error=error)
 
     def begin(self, **data: Any) -> Event:
         """Start the run."""
-        return self.tell("run.started", task="Let --timeout take durations", repo="/srv/shop", **data)
+        return self.event("run.started", task="Let --timeout take durations", repo="/srv/shop", **data)
 
     def plan(self) -> Iterator[Event]:
-        """Plan three steps, the first two at once."""
-        yield self.tell("node.started", "planner")
-        yield self.tell("token", "planner", wait=0.5, text='{"explanation": "Parse dura')
-        yield self.tell("plan", "planner", wait=0.6, plan=PLAN)
-        yield self.tell("node.finished", "planner", seconds=1.2)
+        """Plan three steps. The first two are parallel."""
+        yield self.event("node.started", "planner")
+        yield self.event("token", "planner", wait=0.5, text='{"explanation": "Parse dura')
+        yield self.event("plan", "planner", wait=0.6, plan=PLAN)
+        yield self.event("node.finished", "planner", seconds=1.2)
 
     def stream(self, steps: dict[str, str]) -> Iterator[Event]:
-        """Let coders write at once, token by token in turns."""
+        """Stream replies of parallel coders, one token of each in turn."""
         for step in steps:
-            yield self.tell("node.started", "coder", step)
+            yield self.event("node.started", "coder", step)
         pieces = {step: text.split(" ") for step, text in steps.items()}
         for number in range(max(len(words) for words in pieces.values())):
             for step, words in pieces.items():
                 if number < len(words):
-                    yield self.tell("token", "coder", step, wait=0.06, text=words[number] + " ")
+                    yield self.event("token", "coder", step, wait=0.06, text=words[number] + " ")
 
     def edit(
         self, node: str, step: str | None, path: str, added: int, removed: int, *placed: str
     ) -> Iterator[Event]:
-        """Store an edit and end the node."""
+        """Store an edit and finish the node."""
         file = {"path": path, "added": added, "removed": removed, "placed": list(placed)}
-        yield self.tell("edit", node, step, files=[file], added=added, removed=removed, snapshot="d" * 40)
-        yield self.tell("node.finished", node, step, seconds=3.4)
+        yield self.event("edit", node, step, files=[file], added=added, removed=removed, snapshot="d" * 40)
+        yield self.event("node.finished", node, step, seconds=3.4)
 
     def check(self, passed: int, failed: list[str]) -> Iterator[Event]:
         """Run the tests in the sandbox."""
         command = PROOF["command"]
-        yield self.tell("node.started", "sandbox")
-        yield self.tell(
+        yield self.event("node.started", "sandbox")
+        yield self.event(
             "sandbox.started", "sandbox", what="the change", backend="bubblewrap", command=command
         )
-        yield self.tell(
+        yield self.event(
             "sandbox.output", "sandbox", wait=0.4, text="collected 4 items\n\ntests/test_cli.py ."
         )
         cases = [{"id": id, "base": "error", "head": "failed", "new": True} for id in failed]
         problems = [f"{id} fails" for id in failed]
-        yield self.tell(
+        yield self.event(
             "check",
             "sandbox",
             wait=0.5,
@@ -159,12 +159,12 @@ class Story:
             problems=problems,
             tree="c" * 40,
         )
-        yield self.tell("node.finished", "sandbox", seconds=0.9)
+        yield self.event("node.finished", "sandbox", seconds=0.9)
 
     def budget(self, tokens: int, cost: float) -> Event:
-        """Sum up."""
+        """Update the totals of tokens and cost."""
         spent: dict[str, Any] = {"input_tokens": 100, "output_tokens": 100, "cost_usd": 0.001}
-        return self.tell(
+        return self.event(
             "budget",
             "coder",
             agent="coder",
@@ -175,12 +175,12 @@ class Story:
         )
 
     def end(self, status: str = "verified", **data: Any) -> Event:
-        """End the run."""
-        return self.tell("run.finished", status=status, **data)
+        """Finish the run."""
+        return self.event("run.finished", status=status, **data)
 
 
 def verified() -> Iterator[Event]:
-    """A run with two coders at once, a retry, a red check, a repair, and a proof."""
+    """Yield a run with two parallel coders, a retry, a red check, a repair, and a proof."""
     story = Story()
     yield story.begin(base="b" * 40)
     yield from story.plan()
@@ -190,7 +190,7 @@ def verified() -> Iterator[Event]:
         "```diff --- a/README.md +++ b/README.md @@ -3,4 +3,6 @@ Options:\n+ --timeout takes 90s, 5m or 1h30m"
     )
     yield from story.stream({"s1": code, "s2": docs})
-    yield story.tell(
+    yield story.event(
         "retry", "coder", "s2", reason="429 Too Many Requests", attempt=1, model="gpt-4o", wait_seconds=2
     )
     yield from story.edit("coder", "s1", "src/durations.py", 24, 0)
@@ -200,31 +200,31 @@ def verified() -> Iterator[Event]:
     yield from story.stream({"s3": "```diff --- a/src/cli.py +++ b/src/cli.py"})
     yield from story.edit("coder", "s3", "src/cli.py", 4, 2)
     yield from story.node("merge", 0.01)
-    yield story.tell("node.started", "tester")
+    yield story.event("node.started", "tester")
     yield from story.edit("tester", None, "tests/test_durations.py", 31, 0)
     yield from story.check(3, ["tests.test_durations::test_nonsense_raises"])
-    yield story.tell("node.started", "debugger")
+    yield story.event("node.started", "debugger")
     yield from story.edit("debugger", None, "src/durations.py", 2, 1)
     yield from story.check(4, [])
-    yield story.tell("node.started", "critic")
-    yield story.tell("verdict", "critic", verdict="PASS", reasons=PROOF["reasons"], tree="c" * 40)
-    yield story.tell("node.finished", "critic", seconds=1.1)
+    yield story.event("node.started", "critic")
+    yield story.event("verdict", "critic", verdict="PASS", reasons=PROOF["reasons"], tree="c" * 40)
+    yield story.event("node.finished", "critic", seconds=1.1)
     yield from story.node("commit", 0.05)
     yield story.budget(9600, 0.0141)
     yield story.end(proof=PROOF, branch="autocode/7f3a12", usage=USAGE)
 
 
 def waiting() -> Iterator[Event]:
-    """A run that parks with its plan."""
+    """Yield a run that waits for approval of its plan."""
     story = Story()
     yield story.begin()
     yield from story.plan()
-    yield story.tell("approval.required", "planner", id="i-1", request={"kind": "plan", "plan": PLAN})
+    yield story.event("approval.required", "planner", id="i-1", request={"kind": "plan", "plan": PLAN})
     yield story.end("waiting")
 
 
 def episode(run: str = "r1", **changes: Any) -> Episode:
-    """What a run with one repair left."""
+    """Return the episode of a run with one repair."""
     values: dict[str, Any] = {
         "run": run,
         "thread": "t1",

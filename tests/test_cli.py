@@ -48,7 +48,7 @@ def repo(tmp_path: Path) -> GitRepo:
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of this test's own, and no settings from outside."""
+    """Set a home of this test's own, and unset outside settings."""
     for name in ("AUTOCODE_ENV_FILE", "DATABASE_URL", "AUTOCODE_DEBUG", "LLM_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AUTOCODE_HOME", str(tmp_path / "place"))
@@ -62,7 +62,7 @@ def autocode(*arguments: str | Path, input: str | None = None) -> Result:
 
 
 def keep(place: Path, repo: Path, events: Iterable[Event], thread: str = "7f3a12") -> None:
-    """Write a run into the journal as the runner does."""
+    """Store a run in the journal as the runner does."""
 
     async def write() -> None:
         journal = await Journal.open(f"sqlite:///{place / 'autocode.db'}", EVENT.validate_python)
@@ -83,7 +83,7 @@ def keep(place: Path, repo: Path, events: Iterable[Event], thread: str = "7f3a12
 
 
 def delivered(place: Path, repo: GitRepo, status: str = "verified") -> Workspace:
-    """A thread whose run changed calc.py and added a file."""
+    """Store a thread whose run changed calc.py and added a file."""
     workspace = Workspace.open(repo.path)
     base = workspace.begin().snapshot
     changed = workspace.write(
@@ -382,7 +382,7 @@ def test_an_edit_keeps_its_groups_in_the_planners_own_words(tmp_path: Path) -> N
 
 
 def on_a_terminal(code: str, typed: bytes) -> str:
-    """What a Python program shows on a terminal of its own while this is typed."""
+    """Return what a Python program shows on a terminal while this is typed."""
     ours, theirs = pty.openpty()
     env = {
         **os.environ,
@@ -454,7 +454,7 @@ def test_a_reader_that_left_is_met_with_silence(arguments: list[str], place: Pat
 
 @pytest.fixture
 def ready(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """The command line on a scripted model that does the task well."""
+    """Prepare the command line with a scripted model that solves the task."""
     monkeypatch.setenv("AUTOCODE_HOME", str(bench.home))
     monkeypatch.setenv("LLM_MODE", "local")
     monkeypatch.setenv("LOCAL_LLM_URL", bench.desk.url)
@@ -582,7 +582,7 @@ def test_the_demo_is_red_then_green_with_a_current_tape(place: Path, monkeypatch
 
 
 def learn(place: Path, *tasks: str) -> None:
-    """Remember tasks, as verified runs do."""
+    """Store episodes, as verified runs do."""
 
     async def store() -> None:
         database = await Database.open(f"sqlite:///{place / 'autocode.db'}")

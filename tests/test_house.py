@@ -1,4 +1,4 @@
-"""The house: what is installed, what is pinned, how the command starts, and what no file may say."""
+"""The repository as a whole: packaging, pins, the start of the command, and forbidden text."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The command as an installation lays it: in a folder of its own, away from the packages."""
+    """Return the command as an installation places it: in a folder away from the packages."""
     script = tmp_path / "bin" / "autocode"
     script.parent.mkdir()
     shutil.copy(ROOT / "server" / "autocode", script)
@@ -32,14 +32,14 @@ def installed(tmp_path: Path) -> Path:
 
 
 def start(script: Path, *path: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command with `path` as PYTHONPATH; anything that it prints is text."""
+    """Run the command with `path` as PYTHONPATH."""
     env = {"PYTHONPATH": ":".join(map(str, path)), "PATH": "/usr/bin:/bin"}
     command = [sys.executable, str(script), "--help"]
     return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True)
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Ask git about our own checkout."""
+    """Run git in our own checkout."""
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
 
 

@@ -39,7 +39,7 @@ def terminal(width: int = 80, height: int = 24, **options: object) -> tuple[Cons
 def frame(
     events: Iterable[Event], width: int = 80, height: int = 24, options: Options | None = None
 ) -> list[str]:
-    """What the moving part of the screen shows after these events."""
+    """Return the lines of the redrawn part of the screen after these events."""
     console, _ = terminal(width, height)
     view = Terminal(console, RunView(), options)
     for event in events:
@@ -50,7 +50,7 @@ def frame(
 
 
 def screen(written: str) -> list[str]:
-    """What a terminal shows after all that was written, cursor moves and erasures obeyed."""
+    """Return the lines that a terminal shows after this output, cursor moves and erasures obeyed."""
     rows, at = [""], 0
     for piece in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\n|\r|[^\x1b\n\r]+", written):
         if piece == "\n":
@@ -66,7 +66,7 @@ def screen(written: str) -> list[str]:
 
 
 def printed(events: Iterable[Event], width: int = 80) -> list[str]:
-    """What stays on the screen when these events are over."""
+    """Return the lines that stay on the screen after these events."""
     console, file = terminal(width)
     with Terminal(console, RunView()) as view:
         for event in events:
@@ -118,7 +118,7 @@ def test_a_plan_longer_than_the_screen_keeps_what_is_at_work_in_sight() -> None:
     steps = [
         {"id": f"s{n}", "agent": "coder", "description": f"step {n}", "group": n // 20} for n in range(40)
     ]
-    begun = [story.begin(), story.tell("plan", "planner", plan={"explanation": "", "steps": steps})]
+    begun = [story.begin(), story.event("plan", "planner", plan={"explanation": "", "steps": steps})]
     drawn = frame([*begun, *story.stream({"s35": "here"})], height=12)
     assert len(drawn) <= 12
     assert any("step 35" in said for said in drawn)
@@ -127,7 +127,7 @@ def test_a_plan_longer_than_the_screen_keeps_what_is_at_work_in_sight() -> None:
 
 def test_budget_and_retries_are_in_sight() -> None:
     story = Story()
-    retry = story.tell("retry", "planner", reason="429 Too Many Requests", attempt=2, wait_seconds=4.0)
+    retry = story.event("retry", "planner", reason="429 Too Many Requests", attempt=2, wait_seconds=4.0)
     drawn = frame(
         [story.begin(), retry, story.budget(4120, 0.0312)], options=Options(max_cost_usd=0.5, max_tokens=9000)
     )
@@ -139,16 +139,16 @@ def test_budget_and_retries_are_in_sight() -> None:
 
 
 def recall(story: Story, step: str | None = None, **index: Any) -> Event:
-    """Two places of one file, and an earlier task."""
+    """Make an event with two places of one file and an earlier task."""
     state = {"engine": "text and vectors", "embedded": 0.4, "note": "", "ready": True, **index}
     known = [{"id": "a1", "task": "Let --delay take durations", "similarity": 0.7}]
     node, files = "dispatch" if step else "recall", ["src/cli.py", "src/cli.py"]
-    return story.tell("recall", node, step, files=files, episodes=[] if step else known, index=state)
+    return story.event("recall", node, step, files=files, episodes=[] if step else known, index=state)
 
 
 def test_what_was_recalled_is_a_line_and_says_how_far_the_index_was() -> None:
     story = Story()
-    begun, done = story.tell("node.started", "recall"), story.tell("node.finished", "recall", seconds=0.1)
+    begun, done = story.event("node.started", "recall"), story.event("node.finished", "recall", seconds=0.1)
     step = recall(story, "s1", embedded=1.0, note="by words")
     events = [story.begin(), begun, recall(story), done, *story.plan(), step]
     assert any(
@@ -160,7 +160,7 @@ def test_what_was_recalled_is_a_line_and_says_how_far_the_index_was() -> None:
         view.show(event)
     assert any("recall    2 places in 1 file and 1 earlier task (index 40%)" in said for said in lines)
     assert any("recall    s1: 2 places in 1 file: by words" in said for said in lines)
-    nothing = story.tell(
+    nothing = story.event(
         "recall", "recall", files=[], episodes=[],
         index={"engine": "text", "embedded": 0.0, "note": "", "ready": True},
     )  # fmt: skip
@@ -178,7 +178,7 @@ def test_a_price_that_is_unknown_is_not_zero() -> None:
         "total_tokens": 2,
         "total_cost_usd": 0.0,
     }
-    unpriced = story.tell("budget", "coder", agent="coder", model="own", unpriced=True, **spent)
+    unpriced = story.event("budget", "coder", agent="coder", model="own", unpriced=True, **spent)
     assert "price unknown" in frame([story.begin(), unpriced])[-1]
 
 
@@ -200,13 +200,13 @@ def test_nothing_of_a_run_is_printed_twice_when_it_waited_in_between() -> None:
         for event in [
             story.begin(),
             *story.plan(),
-            story.tell("approval.required", "approval", id="i", request={"kind": "plan"}),
+            story.event("approval.required", "approval", id="i", request={"kind": "plan"}),
         ]:
             view.show(event)
         view.show(story.end("waiting"))
     with view:
         view.show(story.begin(resumed=True))
-        view.show(story.tell("approval.resolved", id="i", decision="approve"))
+        view.show(story.event("approval.resolved", id="i", decision="approve"))
         for event in [
             *story.node("approval", 0.0),
             *story.stream({"s1": "x"}),
@@ -221,9 +221,9 @@ def test_nothing_of_a_run_is_printed_twice_when_it_waited_in_between() -> None:
 
 def test_a_step_that_failed_is_never_shown_as_done() -> None:
     story = Story()
-    failed = story.tell("error", "coder", "s1", message="step s1 failed: no usable reply", kind="step")
-    started = story.tell("node.started", "coder", "s1")
-    over = story.tell("node.finished", "coder", "s1", seconds=2.0)
+    failed = story.event("error", "coder", "s1", message="step s1 failed: no usable reply", kind="step")
+    started = story.event("node.started", "coder", "s1")
+    over = story.event("node.finished", "coder", "s1", seconds=2.0)
     row = next(
         said
         for said in printed([story.begin(), *story.plan(), started, failed, over])
@@ -300,14 +300,14 @@ def test_text_from_models_and_repositories_can_neither_steer_the_terminal_nor_ma
         "steps": [{"id": "s1", "agent": HOSTILE, "description": HOSTILE, "group": 0}],
     }
     events = [
-        story.tell("run.started", task=HOSTILE, repo=HOSTILE),
-        story.tell("plan", "planner", plan=plan),
+        story.event("run.started", task=HOSTILE, repo=HOSTILE),
+        story.event("plan", "planner", plan=plan),
         *story.stream({"s1": HOSTILE}),
-        story.tell("retry", "coder", "s1", reason=HOSTILE, attempt=1, model=HOSTILE),
+        story.event("retry", "coder", "s1", reason=HOSTILE, attempt=1, model=HOSTILE),
         *story.edit("coder", "s1", HOSTILE, 1, 1, HOSTILE),
-        story.tell("sandbox.started", "sandbox", what=HOSTILE, backend="docker", command=[HOSTILE]),
-        story.tell("sandbox.output", "sandbox", text=HOSTILE),
-        story.tell(
+        story.event("sandbox.started", "sandbox", what=HOSTILE, backend="docker", command=[HOSTILE]),
+        story.event("sandbox.output", "sandbox", text=HOSTILE),
+        story.event(
             "check",
             "sandbox",
             green=False,
@@ -316,8 +316,8 @@ def test_text_from_models_and_repositories_can_neither_steer_the_terminal_nor_ma
             cases=[{"id": HOSTILE, "head": "failed"}],
             tree="",
         ),
-        story.tell("verdict", "critic", verdict="FAIL", reasons=[HOSTILE], tree=""),
-        story.tell("error", "coder", "s1", message=HOSTILE, kind="step"),
+        story.event("verdict", "critic", verdict="FAIL", reasons=[HOSTILE], tree=""),
+        story.event("error", "coder", "s1", message=HOSTILE, kind="step"),
         story.end(
             "unverified",
             reason=HOSTILE,
