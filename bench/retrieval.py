@@ -24,10 +24,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from memory.embeddings import EmbeddingSettings, Kind
-from memory.live import Indexes
+from memory.embeddings import EmbedderKind, EmbeddingSettings
+from memory.live import LiveIndexes
 from memory.repo_index import IndexSettings, RepoIndex
-from memory.repo_index.query import is_test
+from memory.repo_index.search import is_test
 
 QUERIES = (
     "where is the total price of a cart computed",
@@ -87,7 +87,7 @@ def measure(tree: Path, edited: str, settings: IndexSettings, vectors: bool) -> 
 
 def follow(tree: Path, edited: str, settings: IndexSettings) -> None:
     """Print how long it takes to hand out an index that is not there yet, and to find what was just saved."""
-    indexes = Indexes.open(settings, say=print)
+    indexes = LiveIndexes(settings, say=print)
     try:
         print(f"  handed out, empty    {seconds(lambda: indexes.of(tree)) * 1000:8.1f} ms")
         live = indexes.of(tree)
@@ -157,7 +157,7 @@ def made_up(folder: Path, chunks: int) -> None:
         file.write_text("\n".join(lines))
 
 
-def score(options: argparse.Namespace, kind: Kind, folder: Path) -> None:
+def score(options: argparse.Namespace, kind: EmbedderKind, folder: Path) -> None:
     """Run the development set's own scorer on `retrieve`."""
     env = os.environ | {"EMBEDDINGS": kind, "REPO_INDEX_PATH": str(folder), "PYTHONPATH": str(ROOT)}
     if options.model_dir:

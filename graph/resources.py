@@ -8,12 +8,12 @@ from graph.builder import Resources
 from graph.component_settings import index_settings, model_settings
 from graph.settings import Settings
 from memory.embeddings import choose, open_embedder
-from memory.live import Indexes
+from memory.live import LiveIndexes
 from memory.records.episodes import Episodes
 from memory.records.journal import Journal
 from memory.records.owner import Owner, this_process
 from memory.search.recollection import Recollection
-from memory.search.task_similarity import Likeness
+from memory.search.task_similarity import TaskSimilarity
 from nodes.events import Event
 from nodes.llm.models import open_models
 from sandbox.backends import open_sandbox
@@ -69,12 +69,12 @@ async def open_memory(
     wanted = index_settings(settings)
     choice = await asyncio.to_thread(choose, wanted.embeddings)
     patience = delay if choice.kind == "hash" else 0.0
-    indexes = Indexes.open(wanted, say, patience)
-    likeness = Likeness(lambda: open_embedder(wanted.embeddings), indexes.shelf.collection, patience)
-    memory = Recollection(episodes, indexes, likeness, settings.memory_scope)
+    indexes = LiveIndexes(wanted, say, patience)
+    open_collection = indexes.vectors.collection
+    similarity = TaskSimilarity(lambda: open_embedder(wanted.embeddings), open_collection, patience)
+    memory = Recollection(episodes, indexes, similarity, settings.memory_scope)
     try:
         yield memory
     finally:
-        await memory.aclose()
-        await asyncio.to_thread(likeness.close)
+        await asyncio.to_thread(similarity.close)
         await asyncio.to_thread(indexes.close)

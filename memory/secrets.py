@@ -1,4 +1,4 @@
-"""Mask secrets in texts and values, and recognise files that hold secrets.
+"""Mask secrets in texts and values, and recognise files with secrets.
 
 The shapes of tokens are those that their issuers document (GitHub, GitLab, Slack, AWS, Google, OpenAI,
 RFC 7519 for JWTs). Others are recognised by the name that they are assigned to, or by how often letters
@@ -47,7 +47,7 @@ _SECRET_FOLDERS = {".ssh", ".aws", ".gnupg"}
 
 
 def masked(value: Any, secrets: tuple[str, ...]) -> Any:
-    """`value` with every secret in its texts, keys included, replaced by ***."""
+    """Return `value` with every secret in its texts and keys replaced by ***."""
     if isinstance(value, str):
         for secret in secrets:
             value = value.replace(secret, MASK)
@@ -60,7 +60,7 @@ def masked(value: Any, secrets: tuple[str, ...]) -> Any:
 
 
 def is_secret(path: str) -> bool:
-    """Tell whether `path` looks like keys or passwords, which no model should read."""
+    """Return True if `path` looks like keys or passwords, which no model may read."""
     *folders, name = PurePosixPath(path.lower()).parts
     if not _SECRET_FOLDERS.isdisjoint(folders):
         return True
@@ -68,34 +68,34 @@ def is_secret(path: str) -> bool:
 
 
 def mask(text: str) -> str:
-    """Replace keys, tokens and passwords in `text` by `***`; what only names one stays."""
+    """Replace keys, tokens and passwords in `text` by `***`. Their names stay."""
     text = _WHOLE.sub(MASK, text)
-    text = _AFTER.sub(lambda found: f"{found['before'] or found['scheme']}{MASK}", text)
-    text = _NAMED.sub(_named, text)
-    return _RANDOM.sub(_random, text)
+    text = _AFTER.sub(lambda match: f"{match['before'] or match['scheme']}{MASK}", text)
+    text = _NAMED.sub(_mask_named, text)
+    return _RANDOM.sub(_mask_random, text)
 
 
-def _named(found: re.Match[str]) -> str:
-    """Mask a value that is assigned to a telling name; code that reads it from elsewhere stays."""
-    bare = found["bare"]
+def _mask_named(match: re.Match[str]) -> str:
+    """Mask a value that is assigned to a name such as `token`. Code that reads it from elsewhere stays."""
+    bare = match["bare"]
     if bare and "." in bare and bare.replace(".", "").isidentifier():
-        return found[0]
-    if bare and not (found["name"].isupper() or any(char.isdigit() for char in bare)):
-        return found[0]
-    quote = found["quote"] or ""
-    return f"{found['name']}{found['sign']}{quote}{MASK}{quote}"
+        return match[0]
+    if bare and not (match["name"].isupper() or any(char.isdigit() for char in bare)):
+        return match[0]
+    quote = match["quote"] or ""
+    return f"{match['name']}{match['sign']}{quote}{MASK}{quote}"
 
 
-def _random(found: re.Match[str]) -> str:
-    """Mask a long word without sense, unless what stands before it says that it is a hash."""
-    word = found[0]
-    if not _senseless(word) or _HASHES.search(found.string[max(0, found.start() - 24) : found.start()]):
+def _mask_random(match: re.Match[str]) -> str:
+    """Mask a long word that looks random, unless the text before it says that it is a hash."""
+    word = match[0]
+    if not _is_random(word) or _HASHES.search(match.string[max(0, match.start() - 24) : match.start()]):
         return word
     return MASK
 
 
-def _senseless(word: str) -> bool:
-    """Whether letters and digits alternate as no person writes them: twice as often as in `parseHTTP2Url`."""
+def _is_random(word: str) -> bool:
+    """Return True if letters and digits alternate twice as often as in `parseHTTP2Url`."""
     if not (any(map(str.isdigit, word)) and any(map(str.isalpha, word))):
         return False
     if re.fullmatch(r"[0-9a-f]+|[0-9A-F]+", word):

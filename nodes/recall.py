@@ -10,7 +10,7 @@ from pathlib import Path
 
 from langgraph.runtime import Runtime
 
-from memory.repo_index import View
+from memory.repo_index import SnapshotView
 from memory.search.recollection import Readiness, Recollection
 from nodes.dialogue.episodes import lesson_text
 from nodes.dialogue.sections import cut
@@ -93,7 +93,7 @@ async def _search(
 
     def search() -> tuple[list[Place], Readiness]:
         root = workspace.path
-        view = View(workspace.blobs(snapshot), lambda path: workspace.read(snapshot, path))
+        view = SnapshotView(workspace.blobs(snapshot), lambda path: workspace.read(snapshot, path))
         snippets = memory.search(root, view, query, most + len(shown))
         places = [
             Place(path=s.path, symbol=s.symbol, first=s.first, last=s.last, text=cut(s.text, PLACE_TOKENS))

@@ -12,10 +12,10 @@ import pytest
 from gitrepo import GitRepo
 
 from memory.embeddings import EmbeddingSettings
-from memory.live import Indexes, LiveIndex
-from memory.live.debounce import Dirt, Pile
-from memory.repo_index import Changes, IndexSettings, RepoIndex, Status
-from memory.vectors import Shelf, Vectors
+from memory.live import LiveIndex, LiveIndexes
+from memory.live.debounce import ChangedPaths, Debouncer
+from memory.repo_index import Changes, IndexSettings, IndexStatus, RepoIndex
+from memory.vectors import VectorPool, VectorStore
 
 FILES: dict[str, str | bytes] = {
     "src/geometry/area.py": "def circle_area(radius):\n    return 3.14159 * radius ** 2\n",
@@ -49,7 +49,7 @@ def settings(tmp_path: Path) -> IndexSettings:
 @pytest.fixture
 def live(repo: GitRepo, settings: IndexSettings) -> Iterator[LiveIndex[RepoIndex]]:
     """A real index that follows the repository."""
-    with closing(Indexes.open(settings, print)) as indexes:
+    with closing(LiveIndexes(settings, print)) as indexes:
         followed = indexes.of(repo.path)
         followed.watch()
         assert followed.wait(30, vectors=True)
@@ -74,8 +74,8 @@ class Recorder:
     def embed(self, progress: Callable[[int, int], None], stop: Callable[[], bool]) -> None:
         self.embedding.set()
 
-    def status(self) -> Status:
-        return Status(0, 0, 1.0, "text and vectors", "", False)
+    def status(self) -> IndexStatus:
+        return IndexStatus(0, 0, 1.0, "text and vectors", "")
 
     def close(self) -> None:
         """Nothing is open."""
@@ -190,8 +190,8 @@ def test_closing_ends_an_embedding_that_is_under_way(repo: GitRepo) -> None:
 
 
 def test_a_failure_is_said_once_and_tried_again(repo: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memory.live.live_index.POLL", 0.1)
-    monkeypatch.setattr("memory.live.live_index.BEAT", 0.1)
+    monkeypatch.setattr("memory.live.live_index.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("memory.live.live_index.CHECK_SECONDS", 0.1)
     said: list[str] = []
 
     class Failing(Recorder):
@@ -204,18 +204,18 @@ def test_a_failure_is_said_once_and_tried_again(repo: GitRepo, monkeypatch: pyte
     failing = Failing(repo.path)
     with closing(LiveIndex(failing, said.append)) as live:
         assert live.start().wait(30)
-        assert said == [f"the index of {repo.path} waits: no space left on device"]
+        assert said == [f"the index of {repo.path} is not up to date: no space left on device"]
 
 
 def test_text_goes_on_while_another_owns_the_vectors_and_they_follow(
     repo: GitRepo, settings: IndexSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memory.live.live_index.RETRY", (0.1, 0.1))
-    monkeypatch.setattr("memory.live.live_index.BEAT", 0.1)
+    monkeypatch.setattr("memory.live.live_index.RETRY_SECONDS", (0.1, 0.1))
+    monkeypatch.setattr("memory.live.live_index.CHECK_SECONDS", 0.1)
     said: list[str] = []
-    other = Vectors.open(settings.chroma)
-    with closing(Shelf(settings.chroma, say=said.append, cool_down=0)) as shelf:
-        index = RepoIndex.open(repo.path, settings, shelf.collection)
+    other = VectorStore.open(settings.chroma)
+    with closing(VectorPool(settings.chroma, say=said.append, cool_down=0)) as pool:
+        index = RepoIndex.open(repo.path, settings, pool.collection)
         with closing(LiveIndex(index, said.append)) as live:
             assert live.start().wait(30)
             eventually(lambda: "in use by" in live.status().note, "the note")
@@ -231,7 +231,7 @@ def test_text_goes_on_while_another_owns_the_vectors_and_they_follow(
 def test_damaged_vectors_are_made_anew_from_the_index(repo: GitRepo, settings: IndexSettings) -> None:
     said: list[str] = []
     for _ in range(2):
-        with closing(Indexes.open(settings, said.append)) as indexes:
+        with closing(LiveIndexes(settings, said.append)) as indexes:
             live = indexes.of(repo.path)
             assert live.wait(30, vectors=True)
             assert "similarity" in live.index.search("circle area", 1)[0].why
@@ -240,31 +240,31 @@ def test_damaged_vectors_are_made_anew_from_the_index(repo: GitRepo, settings: I
 
 
 def test_one_folder_has_one_live_index(repo: GitRepo, settings: IndexSettings) -> None:
-    with closing(Indexes.open(settings, print)) as indexes:
+    with closing(LiveIndexes(settings, print)) as indexes:
         assert indexes.of(repo.path) is indexes.of(repo.path / "src" / "..")
 
 
 def test_marks_are_taken_together_and_many_of_them_mean_everything() -> None:
-    pile = Pile()
-    assert pile.take(0) == Dirt()
-    pile.mark("a")
-    pile.mark("b", "a")
-    assert pile.take(9) == Dirt(frozenset({"a", "b"}))
-    pile.mark(*map(str, range(201)))
-    assert pile.take(9) == Dirt(everywhere=True)
-    pile.mark("a")
-    pile.mark()
-    assert pile.take(9) == Dirt(everywhere=True)
-    pile.close()
-    pile.mark("a")
-    pile.take(9)
+    marked = Debouncer()
+    assert marked.take(0) == ChangedPaths()
+    marked.mark("a")
+    marked.mark("b", "a")
+    assert marked.take(9) == ChangedPaths(frozenset({"a", "b"}))
+    marked.mark(*map(str, range(201)))
+    assert marked.take(9) == ChangedPaths(everything=True)
+    marked.mark("a")
+    marked.mark()
+    assert marked.take(9) == ChangedPaths(everything=True)
+    marked.close()
+    marked.mark("a")
+    marked.take(9)
 
 
 def test_an_index_found_damaged_is_read_again_while_it_follows(
     live: LiveIndex[RepoIndex], repo: GitRepo, settings: IndexSettings
 ) -> None:
     (file,) = settings.folder.glob("*.db")
-    live.index.mend(live.index.kept, "it was damaged")
+    live.index.replace(live.index.store, "it was damaged")
     assert file.exists() and live.index.lacks_text
     eventually(lambda: live.status().files == 2 and live.index.search("circle area", 1) != [], "read again")
     assert "it was damaged" in live.status().note

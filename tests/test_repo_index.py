@@ -11,7 +11,15 @@ from threading import Event, Thread
 import pytest
 
 from memory.embeddings import EmbeddingSettings
-from memory.repo_index import Changes, IndexSettings, RepoIndex, RepoIndexError, Snippet, View, retrieve
+from memory.repo_index import (
+    Changes,
+    IndexSettings,
+    RepoIndex,
+    RepoIndexError,
+    SnapshotView,
+    Snippet,
+    retrieve,
+)
 from memory.repo_index.files import blob_id
 
 CART = '''"""The shopping cart."""
@@ -103,10 +111,10 @@ def names(snippets: list[Snippet]) -> list[str]:
     return [snippet.path for snippet in snippets]
 
 
-def view_of(files: dict[str, str]) -> View:
+def view_of(files: dict[str, str]) -> SnapshotView:
     """A snapshot that holds these texts."""
     blobs = {path: blob_id(text.encode()) for path, text in files.items()}
-    return View(blobs, lambda path: files[path].encode())
+    return SnapshotView(blobs, lambda path: files[path].encode())
 
 
 def test_a_snapshot_is_searched_as_it_is_and_not_as_the_disk_is(index: RepoIndex, root: Path) -> None:
@@ -239,7 +247,7 @@ def test_status_tells_how_far_the_index_is(root: Path, settings: IndexSettings) 
         index.embed()
         after = index.status()
     assert (before.files, before.engine, before.embedded) == (3, "text", 0.0)
-    assert (after.engine, after.embedded, after.building) == ("text and vectors", 1.0, False)
+    assert (after.engine, after.embedded) == ("text and vectors", 1.0)
 
 
 def test_the_scorers_call_makes_and_refreshes_the_index(

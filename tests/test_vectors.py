@@ -1,5 +1,6 @@
-"""Vectors in Chroma: one owner, damage that is set aside, churn, and a server that comes and goes."""
+"""Vectors in Chroma: one owner, damage that is rebuilt, churn, and a server that comes and goes."""
 
+import json
 import os
 import signal
 import socket
@@ -15,18 +16,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from memory.vectors import Collection, Shelf, Vectors, VectorsUnavailable, collection_name
-from memory.vectors.client import embedded
+from memory.vectors import Collection, VectorPool, VectorStore, VectorsUnavailable, collection_name
 
 SIZE = 8
 OWN = """
 import sys
 from pathlib import Path
-from memory.vectors import Vectors
-vectors = Vectors.open(Path(sys.argv[1]))
+from memory.vectors import VectorStore
+vectors = VectorStore.open(Path(sys.argv[1]))
 print("open", flush=True)
 sys.stdin.read()
 """
+WRITE = "vectors.collection('code', 8).upsert(['x'], __import__('numpy').ones((1, 8), 'float32'))\n"
 
 
 def rows(count: int, seed: int = 0) -> NDArray[np.float32]:
@@ -50,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def filled(folder: Path) -> Path:
     """A closed store with one collection, large enough to have an index in files."""
-    with closing(Vectors.open(folder)) as vectors:
+    with closing(VectorStore.open(folder)) as vectors:
         fill(vectors.collection("code", SIZE), 1_100)
     return folder
 
@@ -70,7 +71,7 @@ def test_names_are_valid_and_different_parts_never_share_one() -> None:
 
 
 def test_the_nearest_come_first_and_what_is_deleted_is_gone(folder: Path) -> None:
-    with closing(Vectors.open(folder)) as vectors:
+    with closing(VectorStore.open(folder)) as vectors:
         collection = vectors.collection("code", SIZE)
         collection.upsert(
             ["x", "y", "back"], np.vstack([np.eye(2, SIZE), -np.eye(1, SIZE)]).astype(np.float32)
@@ -88,7 +89,7 @@ def test_the_nearest_come_first_and_what_is_deleted_is_gone(folder: Path) -> Non
 
 
 def test_what_was_closed_is_opened_again_as_it_was(filled: Path) -> None:
-    with closing(Vectors.open(filled)) as vectors:
+    with closing(VectorStore.open(filled)) as vectors:
         assert vectors.note == ""
         collection = vectors.collection("code", SIZE)
         assert len(collection.ids()) == 1_100
@@ -96,7 +97,7 @@ def test_what_was_closed_is_opened_again_as_it_was(filled: Path) -> None:
 
 
 def test_threads_share_one_store(folder: Path) -> None:
-    with closing(Vectors.open(folder)) as vectors:
+    with closing(VectorStore.open(folder)) as vectors:
         opened = [vectors.collection("code", SIZE) for _ in range(2)]
         assert opened[0] is opened[1]
         threads = [Thread(target=fill, args=(opened[0], 120, seed)) for seed in range(4)]
@@ -122,25 +123,25 @@ def test_a_second_process_is_told_who_owns_the_store_and_gets_it_after_a_kill(
     filled: Path, owner: subprocess.Popen[str]
 ) -> None:
     heard: list[str] = []
-    with closing(Shelf(filled, say=heard.append, cool_down=0)) as shelf:
+    with closing(VectorPool(filled, say=heard.append, cool_down=0)) as pool:
         for _ in range(2):
             with pytest.raises(VectorsUnavailable, match=f"process {owner.pid} on {socket.gethostname()}"):
-                shelf.collection("code", SIZE)
+                pool.collection("code", SIZE)
         assert len(heard) == 1 and "full text is searched without vectors" in heard[0]
         owner.send_signal(signal.SIGKILL)
         owner.wait()
-        assert shelf.collection("code", SIZE).count() == 1_100
+        assert pool.collection("code", SIZE).count() == 1_100
         assert heard[1:] == ["vectors can be searched again"]
 
 
 def test_a_refused_store_is_not_tried_again_at_once(filled: Path, owner: subprocess.Popen[str]) -> None:
-    with closing(Shelf(filled, cool_down=3600)) as shelf:
+    with closing(VectorPool(filled, cool_down=3600)) as pool:
         with pytest.raises(VectorsUnavailable):
-            shelf.collection("code", SIZE)
+            pool.collection("code", SIZE)
         owner.kill()
         owner.wait()
         with pytest.raises(VectorsUnavailable, match=f"process {owner.pid}"):
-            shelf.collection("code", SIZE)
+            pool.collection("code", SIZE)
 
 
 def _garbage(folder: Path) -> None:
@@ -158,13 +159,12 @@ def _cut(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_garbage, _no_segment, _cut])
-def test_a_damaged_store_is_set_aside_and_a_new_one_works(
+def test_a_damaged_store_is_deleted_and_a_new_one_works(
     filled: Path, damage: Callable[[Path], None], capfd: pytest.CaptureFixture[str]
 ) -> None:
     damage(filled)
-    with closing(Vectors.open(filled)) as vectors:
-        aside = list(filled.parent.glob("chroma.damaged-*"))
-        assert "damaged" in vectors.note and len(aside) == 1 and str(aside[0]) in vectors.note
+    with closing(VectorStore.open(filled)) as vectors:
+        assert "damaged" in vectors.note and str(filled) in vectors.note
         collection = vectors.collection("code", SIZE)
         assert collection.ids() == set()
         fill(collection, 10)
@@ -172,25 +172,29 @@ def test_a_damaged_store_is_set_aside_and_a_new_one_works(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_store_that_every_process_dies_with_is_not_trusted_for_ever(
-    filled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("memory.vectors.folder.TRIES", 2)
-    for _ in range(2):
-        process = subprocess.Popen(
-            [sys.executable, "-c", OWN, str(filled)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        with process:
-            assert process.stdout and process.stdout.readline() == "open\n"
-            process.kill()
-    with closing(Vectors.open(filled)) as vectors:
-        assert "2 processes in a row" in vectors.note
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_store_is_rebuilt_only_if_a_process_was_killed_after_it_wrote(filled: Path, writes: bool) -> None:
+    code = OWN.replace("print", WRITE + "print") if writes else OWN
+    command = [sys.executable, "-c", code, str(filled)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline() == "open\n"
+        process.kill()
+    with closing(VectorStore.open(filled)) as vectors:
+        assert ("not closed properly" in vectors.note) == writes
+        assert vectors.collection("code", SIZE).count() == (0 if writes else 1_100)
+
+
+def test_files_of_another_version_of_chroma_are_rebuilt(filled: Path) -> None:
+    sealed = json.loads((filled / "autocode.json").read_text())
+    (filled / "autocode.json").write_text(json.dumps(sealed | {"chromadb": "0.1"}))
+    with closing(VectorStore.open(filled)) as vectors:
+        assert vectors.note != "" and vectors.collection("code", SIZE).ids() == set()
 
 
 def test_a_failure_in_use_costs_the_store_and_the_next_one_mends_it(filled: Path) -> None:
     heard: list[str] = []
-    with closing(Shelf(filled, say=heard.append, cool_down=0)) as shelf:
-        collection = shelf.collection("code", SIZE)
+    with closing(VectorPool(filled, say=heard.append, cool_down=0)) as pool:
+        collection = pool.collection("code", SIZE)
         _no_segment(filled)
         _garbage(filled)
         with pytest.raises(VectorsUnavailable):
@@ -198,57 +202,47 @@ def test_a_failure_in_use_costs_the_store_and_the_next_one_mends_it(filled: Path
                 fill(collection, 1_000, seed + 1)
         with pytest.raises(VectorsUnavailable):
             collection.count()
-        assert shelf.collection("code", SIZE).ids() == set()
+        assert pool.collection("code", SIZE).ids() == set()
     assert any("damaged" in text for text in heard)
 
 
 def test_a_folder_that_cannot_be_written_is_a_reason_not_a_crash(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
     with pytest.raises(VectorsUnavailable, match="cannot be written"):
-        Vectors.open(tmp_path / "home" / "chroma")
+        VectorStore.open(tmp_path / "home" / "chroma")
 
 
-def test_a_collection_is_built_anew_when_deletions_pile_up(folder: Path) -> None:
-    with closing(Vectors.open(folder)) as vectors:
+def test_a_collection_is_emptied_when_deletions_pile_up(folder: Path) -> None:
+    with closing(VectorStore.open(folder)) as vectors:
         collection = vectors.collection("code", SIZE)
         ids = fill(collection, 1_900)
         collection.delete(ids[:900])
-        assert not collection.tidy()
+        assert not collection.reset_if_worn()
         collection.delete(ids[900:1_100])
-        assert not collection.tidy(stop=lambda: True)
         assert collection.count() == 800
-        assert collection.tidy() and not collection.tidy()
-        assert collection.ids() == set(ids[1_100:])
-        assert collection.query(rows(1_900)[1_500], 1)[0][0] == "0-1500"
+        assert collection.reset_if_worn() and not collection.reset_if_worn()
+        assert collection.ids() == set() and collection.query(rows(1)[0], 1) == []
+        fill(collection, 1_200, seed=1)
+        assert collection.query(rows(1_200, 1)[500], 1)[0][0] == "1-500"
     before = len(list(folder.iterdir()))
-    with closing(Vectors.open(folder)) as vectors:
-        assert vectors.note == "" and vectors.collection("code", SIZE).ids() == set(ids[1_100:])
-        assert len(list(folder.iterdir())) <= before
+    with closing(VectorStore.open(folder)) as vectors:
+        assert vectors.note == "" and vectors.collection("code", SIZE).count() == 1_200
+        assert len(list(folder.iterdir())) < before, "Chroma leaves the files of deleted collections"
 
 
-@pytest.mark.parametrize(
-    ("names", "kept"),
-    [
-        (("code", "code.fresh"), "code"),
-        (("code.fresh", "code.old"), "code.fresh"),
-        (("code", "code.old"), "code"),
-    ],
-)
-def test_a_rebuild_that_was_cut_short_is_ended(folder: Path, names: tuple[str, ...], kept: str) -> None:
-    folder.mkdir(parents=True)
-    client = embedded(folder)
-    for name in names:
-        made = client.create_collection(name, embedding_function=None)
-        made.add(ids=[name], embeddings=rows(1))
-    client.close()
-    with closing(Vectors.open(folder)) as vectors:
-        assert vectors.collection("code", SIZE).ids() == {kept}
+@pytest.mark.parametrize(("names", "kept"), [(("code", "code.old"), {"code"}), (("code.old",), set[str]())])
+def test_a_reset_that_was_cut_short_is_finished(folder: Path, names: tuple[str, ...], kept: set[str]) -> None:
+    with closing(VectorStore.open(folder)) as vectors:
+        for name in names:
+            made = vectors.client.create_collection(name, embedding_function=None)
+            made.add(ids=[name], embeddings=rows(1))
+        assert vectors.collection("code", SIZE).ids() == kept
         assert [each.name for each in vectors.client.list_collections()] == ["code"]
 
 
 def test_a_wrong_env_file_where_we_are_is_named_without_its_values(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("CHROMA_SERVER_HTTP_PORT=hunter2\n")
-    code = "from pathlib import Path; from memory.vectors import *; Vectors.open(Path('home').absolute())"
+    code = "from pathlib import Path; from memory.vectors import *; VectorStore.open(Path('home').absolute())"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert "VectorsUnavailable: Chroma does not start with CHROMA_SERVER_HTTP_PORT" in done.stderr
 
@@ -299,18 +293,18 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_a_server_may_be_missing_go_away_and_come_back(server: Server, tmp_path: Path) -> None:
     heard: list[str] = []
-    with closing(Shelf(tmp_path, "127.0.0.1", server.port, heard.append, cool_down=0)) as shelf:
+    with closing(VectorPool(tmp_path, "127.0.0.1", server.port, heard.append, cool_down=0)) as pool:
         with pytest.raises(VectorsUnavailable, match=f"server at 127.0.0.1:{server.port}"):
-            shelf.collection("code", SIZE)
+            pool.collection("code", SIZE)
         server.start()
-        collection = shelf.collection("code", SIZE)
+        collection = pool.collection("code", SIZE)
         ids = fill(collection, 120)
         assert collection.query(rows(120)[3], 1)[0][0] == ids[3]
         server.kill()
         with pytest.raises(VectorsUnavailable):
             collection.query(rows(1)[0], 1)
         with pytest.raises(VectorsUnavailable):
-            shelf.collection("code", SIZE)
+            pool.collection("code", SIZE)
         server.start()
-        assert shelf.collection("code", SIZE).ids() == set(ids)
+        assert pool.collection("code", SIZE).ids() == set(ids)
         assert [text.startswith("the Chroma server") for text in heard] == [True, False, True, False]

@@ -1,17 +1,16 @@
 """Outlines of source files, and a map of a repository within a token limit, by relevance."""
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import sha256
 from math import log
 from os.path import basename, splitext
 from threading import Lock
 
 from memory.chunks import Parser, has_grammar
+from memory.chunks.words import words
 
 _MOST_CRASHES = 3
 _SECONDS = 60.0
@@ -97,14 +96,9 @@ def _texts(
     return texts
 
 
-@lru_cache(maxsize=1 << 16)
-def _split(word: str) -> tuple[str, ...]:
-    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+", word)
-    return tuple(part.lower().removesuffix("s") or "s" for part in parts)
-
-
 def _terms(text: str) -> list[str]:
-    return [term for word in re.findall(r"\w+", text) for term in _split(word)]
+    """Return the words of a text, plurals as singulars."""
+    return [word.removesuffix("s") or "s" for word in words(text)]
 
 
 def _relevance(wanted: set[str], documents: Mapping[str, list[str]]) -> dict[str, float]:

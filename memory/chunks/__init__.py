@@ -1,7 +1,6 @@
-"""Files as chunks: what their syntax tells apart, or their lines where no grammar knows them."""
+"""Cut files into chunks, by their syntax or by their lines."""
 
-from memory.chunks.chunker import SUFFIXES, Chunker
-from memory.chunks.chunks import VERSION, Chunk
+from memory.chunks.chunks import SUFFIXES, VERSION, Chunk, Chunker
 from memory.chunks.grammars import has_grammar
 from memory.chunks.parser import Parser
 

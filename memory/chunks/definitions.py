@@ -1,4 +1,4 @@
-"""Which parts of a syntax tree are definitions, and the line that each has in an outline."""
+"""Find the definitions in a syntax tree and write a line for each in an outline."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -7,80 +7,45 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 HOLDERS = {
-    "abstract_class_declaration",
-    "annotation_type_declaration",
-    "class",
-    "class_declaration",
-    "class_definition",
-    "enum_declaration",
-    "impl_item",
-    "interface_declaration",
-    "internal_module",
-    "mod_item",
-    "module",
-    "record_declaration",
-    "trait_item",
-}
-"""Definitions whose members' names are shown."""
+    "abstract_class_declaration", "annotation_type_declaration", "class", "class_declaration",
+    "class_definition", "enum_declaration", "impl_item", "interface_declaration", "internal_module",
+    "mod_item", "module", "record_declaration", "trait_item",
+}  # fmt: skip
+"""Definitions whose members are listed."""
 PLAIN = {
-    "enum_item",
-    "function_declaration",
-    "function_definition",
-    "function_item",
-    "function_signature",
-    "function_signature_item",
-    "generator_function_declaration",
-    "macro_definition",
-    "method_declaration",
-    "struct_item",
-    "type_alias",
-    "type_alias_declaration",
-    "type_item",
-    "type_spec",
-    "union_item",
-}
-_MEMBERS = (
-    HOLDERS
-    | PLAIN
-    | {
-        "abstract_method_signature",
-        "compact_constructor_declaration",
-        "constructor_declaration",
-        "method_definition",
-        "method_elem",
-        "method_signature",
-        "property_signature",
-    }
-)
+    "enum_item", "function_declaration", "function_definition", "function_item", "function_signature",
+    "function_signature_item", "generator_function_declaration", "macro_definition",
+    "method_declaration", "struct_item", "type_alias", "type_alias_declaration", "type_item",
+    "type_spec", "union_item",
+}  # fmt: skip
+_MEMBERS = HOLDERS | PLAIN | {
+    "abstract_method_signature", "compact_constructor_declaration", "constructor_declaration",
+    "method_definition", "method_elem", "method_signature", "property_signature",
+}  # fmt: skip
 VALUES = {"arrow_function", "class", "function_expression", "generator_function"}
-"""What makes a definition of the variable that it is assigned to."""
+"""Values that make a definition of the variable that they are assigned to."""
 ASSIGNING = {"expression_statement", "lexical_declaration", "variable_declaration"}
 WRAPPERS = {
-    "ERROR",
-    "ambient_declaration",
-    "decorated_definition",
-    "enum_body_declarations",
-    "export_statement",
-    "expression_statement",
-    "type_declaration",
-}
+    "ERROR", "ambient_declaration", "decorated_definition", "enum_body_declarations", "export_statement",
+    "expression_statement", "type_declaration",
+}  # fmt: skip
 BEFORE = {"annotation", "comment", "decorator", "marker_annotation"}
-"""What may stand before a definition and is no part of its signature."""
+"""Nodes before a definition that are not part of its signature."""
 _GO_TYPES = {"type_alias", "type_spec"}
 _BODIES = {"field_declaration_list", "{", "(", "["}
-"""What ends a signature where a grammar names no `body`."""
+"""Nodes that end a signature if the grammar names no `body`."""
 
 SIGNATURE_LENGTH = 200
 MEMBERS_SHOWN = 40
 
 
 def outline(root: "Node", data: bytes) -> list[str]:
-    """List the top-level definitions of a file, as far as it can be understood."""
-    return [_line(data, *found) for found in _found(root)]
+    """List the top-level definitions of a file. Broken code gives what can be recognised."""
+    return [_line(data, *pair) for pair in _definitions(root)]
 
 
-def _found(node: "Node") -> Iterator[tuple["Node", "Node"]]:
-    """Find definitions, each with the node that its signature begins with."""
+def _definitions(node: "Node") -> Iterator[tuple["Node", "Node"]]:
+    """Yield definitions, each with the node that its signature starts with."""
     for child in node.children:
         if child.type in HOLDERS or child.type in PLAIN:
             yield child, child
@@ -89,7 +54,7 @@ def _found(node: "Node") -> Iterator[tuple["Node", "Node"]]:
         elif child.type in ASSIGNING:
             yield from ((value, child) for value in _assigned(child))
         if child.type in WRAPPERS:
-            yield from _found(child)
+            yield from _definitions(child)
 
 
 def _assigned(statement: "Node") -> Iterator["Node"]:
@@ -115,7 +80,7 @@ def _line(data: bytes, node: "Node", outer: "Node") -> str:
 
 
 def _text(data: bytes, node: "Node", start: int, end: int) -> bytes:
-    """Cut a piece out of `node`, without comments."""
+    """Return a part of the text of `node` without comments."""
     text = b""
     for comment in _comments(node, start, end):
         text += data[start : comment.start_byte]
@@ -134,7 +99,7 @@ def _comments(node: "Node", start: int, end: int) -> Iterator["Node"]:
 
 
 def _first(node: "Node") -> "Node":
-    """Skip decorators, annotations and comments."""
+    """Return the first child that is no decorator, annotation or comment."""
     for child in node.children:
         if child.type == "modifiers":
             if any(inner.type not in BEFORE for inner in child.children):
@@ -145,7 +110,7 @@ def _first(node: "Node") -> "Node":
 
 
 def _extent(node: "Node") -> tuple[int, "Node | None"]:
-    """Give the byte where a signature ends, and the node that holds the members if they are shown."""
+    """Return the end of a signature in bytes, and the node with the members that are listed."""
     shape = node.child_by_field_name("type") if node.type in _GO_TYPES else node
     body = node.child_by_field_name("body")
     if body is None and shape is not None:

@@ -1,4 +1,4 @@
-"""The grammars, by a path's suffix, and parsing within limits; for the restricted process alone."""
+"""Grammars by suffix, and a parser with a time limit. Only the restricted process may parse."""
 
 import importlib
 import time
@@ -28,21 +28,21 @@ SECONDS_PER_FILE = 0.5
 
 
 def has_grammar(path: str) -> bool:
-    """Tell whether a file's syntax is known."""
+    """Return True if there is a grammar for a file."""
     return splitext(path)[1].lower() in GRAMMARS
 
 
-def parsed(path: str, data: bytes) -> "Node | None":
-    """Parse a file, broken code too; None when it takes too long."""
+def parse(path: str, data: bytes) -> "Node | None":
+    """Parse a file, which may be broken code. Return None if it takes too long."""
     from tree_sitter import Parser
 
-    late = time.process_time() + SECONDS_PER_FILE
+    deadline = time.process_time() + SECONDS_PER_FILE
     try:
         tree = Parser(_language(GRAMMARS[splitext(path)[1].lower()])).parse(
             lambda offset, _: data[offset : offset + 65536],
-            progress_callback=lambda *_: time.process_time() > late,
+            progress_callback=lambda *_: time.process_time() > deadline,
         )
-    except ValueError:  # the progress callback has stopped it
+    except ValueError:  # the progress callback stopped the parser
         return None
     return tree.root_node
 

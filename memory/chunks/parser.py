@@ -1,4 +1,4 @@
-"""The restricted process that parses files: kept for many, replaced when a file breaks it."""
+"""Parse files in a restricted process, which is replaced if a file crashes it."""
 
 import json
 import selectors
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from memory.chunks.syntax_parts import Part
+from memory.chunks.syntax_parts import SyntaxPart
 
 _ROOT = str(Path(__file__).resolve().parent.parent.parent)
 _START = f"import sys; sys.path.insert(0, {_ROOT!r}); from memory.chunks.worker import main; main()"
@@ -20,14 +20,14 @@ _PIECE = 1 << 16
 
 @dataclass(frozen=True)
 class Parsed:
-    """A file's outline, a line a definition, and its parts; the ranges count bytes of its UTF-8 text."""
+    """A file's outline, one line for each definition, and its parts as byte ranges of its UTF-8 text."""
 
     outline: list[str]
-    parts: list[Part]
+    parts: list[SyntaxPart]
 
 
 class Parser:
-    """One process at a time; not for several threads at once. Use as a context, or close it."""
+    """Runs one process at a time. Not for several threads at once. `broken` counts the files that failed."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,7 +43,7 @@ class Parser:
         self.close()
 
     def close(self) -> None:
-        """End the process; the next file starts another."""
+        """Stop the process. The next file starts another."""
         if process := self._process:
             self._process = None
             process.kill()
@@ -53,7 +53,7 @@ class Parser:
                     stream.close()
 
     def parse(self, path: str, text: str) -> Parsed | None:
-        """Parse a file whose suffix has a grammar; None if that broke the process, which `broken` counts."""
+        """Parse a file that has a grammar. Return None if that crashed the process."""
         if self._answered >= _FILES_EACH:
             self.close()
         request = json.dumps([path, text]).encode() + b"\n"
@@ -80,14 +80,14 @@ class Parser:
         return self._process
 
     def _ask(self, process: "subprocess.Popen[bytes]", request: bytes) -> bytes:
-        """Write the request and read a line; raises OSError when that takes too long or the process ends."""
+        """Write the request and read a line. Raises OSError if that takes too long or the process ends."""
         assert process.stdin and process.stdout  # noqa: S101  both are pipes
-        late, answer, left = time.monotonic() + _WALL_SECONDS, b"", memoryview(request)
+        deadline, answer, left = time.monotonic() + _WALL_SECONDS, b"", memoryview(request)
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdin, selectors.EVENT_WRITE)
             selector.register(process.stdout, selectors.EVENT_READ)
             while not answer.endswith(b"\n"):
-                ready = selector.select(late - time.monotonic())
+                ready = selector.select(deadline - time.monotonic())
                 if not ready:
                     raise TimeoutError("the parser does not answer")
                 for key, _ in ready:

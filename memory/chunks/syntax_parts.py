@@ -1,4 +1,4 @@
-"""Where the syntax of a file parts it: functions, methods, class heads, and the rest of the module."""
+"""Cut a file by its syntax into functions, methods, class heads and the rest of the module."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,20 +9,14 @@ from memory.chunks.definitions import BEFORE, HOLDERS, VALUES
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-Part = tuple[str, list[tuple[int, int]]]
-"""A symbol (empty for the rest of a module) and the byte ranges that belong to it."""
+SyntaxPart = tuple[str, list[tuple[int, int]]]
+"""A symbol (empty for the rest of a module) and its byte ranges."""
 
 _FUNCTIONS = {
-    "compact_constructor_declaration",
-    "constructor_declaration",
-    "function_declaration",
-    "function_definition",
-    "function_item",
-    "generator_function_declaration",
-    "macro_definition",
-    "method_declaration",
-    "method_definition",
-}
+    "compact_constructor_declaration", "constructor_declaration", "function_declaration",
+    "function_definition", "function_item", "generator_function_declaration", "macro_definition",
+    "method_declaration", "method_definition",
+}  # fmt: skip
 _TYPES = {"enum_item", "struct_item", "type_spec", "union_item"}
 _BINDINGS = {
     "assignment_expression": ("left", "right"),
@@ -31,43 +25,32 @@ _BINDINGS = {
     "public_field_definition": ("name", "value"),
     "variable_declarator": ("name", "value"),
 }
-"""What gives a name to a value, with the fields of both."""
+"""Nodes that give a name to a value, with the fields of name and value."""
 _AROUND = {
-    "ERROR",
-    "ambient_declaration",
-    "decorated_definition",
-    "else_clause",
-    "enum_body_declarations",
-    "except_clause",
-    "export_statement",
-    "expression_statement",
-    "finally_clause",
-    "if_statement",
-    "lexical_declaration",
-    "try_statement",
-    "type_declaration",
-    "variable_declaration",
-}
-"""What may hold a definition without being one."""
+    "ERROR", "ambient_declaration", "decorated_definition", "else_clause", "enum_body_declarations",
+    "except_clause", "export_statement", "expression_statement", "finally_clause", "if_statement",
+    "lexical_declaration", "try_statement", "type_declaration", "variable_declaration",
+}  # fmt: skip
+"""Nodes that may hold a definition without being one."""
 _BLOCKS = {"block", "statement_block"}
 _LEADING = BEFORE | {"attribute_item", "block_comment", "line_comment"}
 _DEPTH = 20
 
 
-def parts(root: "Node", data: bytes) -> list[Part]:
-    """Part a file; what belongs to no definition comes first."""
+def syntax_parts(root: "Node", data: bytes) -> list[SyntaxPart]:
+    """Return the parts of a file, starting with what belongs to no definition."""
     walk = _Walk(data)
     rest = walk.inside(root, 0, len(data), "", 0)
-    return [("", rest), *walk.found]
+    return [("", rest), *walk.parts]
 
 
 @dataclass
 class _Walk:
     data: bytes
-    found: list[Part] = field(default_factory=list)
+    parts: list[SyntaxPart] = field(default_factory=list)
 
     def inside(self, node: "Node", start: int, end: int, prefix: str, depth: int) -> list[tuple[int, int]]:
-        """Collect the definitions within `node`; give what remains between `start` and `end`."""
+        """Collect the definitions within `node`. Return what remains between `start` and `end`."""
         rest = []
         for outer, begin in _definitions(node, depth):
             name = _name(self.data, outer)
@@ -81,14 +64,14 @@ class _Walk:
     def _define(self, node: "Node", begin: int, symbol: str, depth: int) -> None:
         body = _body(node)
         if body is None or depth >= _DEPTH:
-            self.found.append((symbol, [(begin, node.end_byte)]))
+            self.parts.append((symbol, [(begin, node.end_byte)]))
             return
-        place = len(self.found)
-        self.found.insert(place, (symbol, self.inside(body, begin, node.end_byte, symbol, depth + 1)))
+        place = len(self.parts)
+        self.parts.insert(place, (symbol, self.inside(body, begin, node.end_byte, symbol, depth + 1)))
 
 
 def _definitions(node: "Node", depth: int) -> Iterator[tuple["Node", int]]:
-    """Find definitions within a node, each with the byte where what leads to it begins."""
+    """Yield definitions within a node, each with the start of the comments and decorators before it."""
     begin: int | None = None
     for child in node.children:
         if child.type in _LEADING:
@@ -98,9 +81,9 @@ def _definitions(node: "Node", depth: int) -> Iterator[tuple["Node", int]]:
             yield child, child.start_byte if begin is None else begin
         elif (child.type in _AROUND or child.type in _BLOCKS) and depth < _DEPTH:
             inner = list(_definitions(child, depth + 1))
-            for number, (found, start) in enumerate(inner):
+            for number, (definition, start) in enumerate(inner):
                 opening = child.start_byte if begin is None else begin
-                yield found, start if number or child.type in _BLOCKS else opening
+                yield definition, start if number or child.type in _BLOCKS else opening
         begin = None
 
 
@@ -117,12 +100,12 @@ def _value(node: "Node") -> "Node | None":
 
 
 def _is_api(node: "Node") -> bool:
-    """Tell whether a value is an object with functions in it."""
+    """Return True if a value is an object with functions in it."""
     return node.type == "object" and any(_is_definition(child) for child in node.named_children)
 
 
 def _body(node: "Node") -> "Node | None":
-    """Find the node that holds a definition's members, if it can have any."""
+    """Return the node with a definition's members, if it can have any."""
     value = _value(node) or node
     if value.type == "object":
         return value
@@ -142,7 +125,7 @@ def _name(data: bytes, node: "Node") -> str:
 
 
 def _receiver(data: bytes, node: "Node") -> str:
-    """Name the type that a Go method belongs to."""
+    """Return the name of the type that a Go method belongs to."""
     while node.type != "type_identifier":
         inner = node.child_by_field_name("type") or next(iter(node.named_children), None)
         if inner is None:

@@ -1,4 +1,4 @@
-"""Text as words to search for: identifiers are split where their writer joined words."""
+"""Split text into words for search, and identifiers into the words that they are made of."""
 
 import re
 from functools import lru_cache
@@ -17,7 +17,7 @@ def parts_of(identifier: str) -> tuple[str, ...]:
 
 
 def words(text: str) -> list[str]:
-    """List a text's words in lower case, those of identifiers apart."""
+    """List a text's words in lower case, with identifiers split."""
     return [
         part
         for word in _WORD.findall(text)

@@ -1,6 +1,6 @@
-"""A program that tells the parts of source files: JSON lines `[path, text]` in, `[outline, parts]` out.
+"""The program of the restricted process: reads JSON lines `[path, text]`, writes `[outline, parts]`.
 
-Grammars crash and swell on text that is made for it, so it runs in a process of its own, within limits.
+Hostile text makes grammars crash or use all memory, so they run in a process of their own with limits.
 """
 
 import json
@@ -8,25 +8,26 @@ import resource
 import sys
 
 from memory.chunks.definitions import outline
-from memory.chunks.grammars import parsed
-from memory.chunks.syntax_parts import Part, parts
+from memory.chunks.grammars import parse
+from memory.chunks.syntax_parts import SyntaxPart, syntax_parts
 
 SECONDS = 5
 MEMORY = 1 << 29
 
 
-def answer(path: str, text: str) -> tuple[list[str], list[Part]]:
-    """Give a file's outline and its parts; both empty when its grammar takes too long."""
+def answer(path: str, text: str) -> tuple[list[str], list[SyntaxPart]]:
+    """Return a file's outline and its parts. Both are empty if parsing takes too long."""
     data = text.encode("utf-8", "replace")
-    root = parsed(path, data)
-    return (outline(root, data), parts(root, data)) if root is not None else ([], [])
+    root = parse(path, data)
+    return (outline(root, data), syntax_parts(root, data)) if root is not None else ([], [])
 
 
 def main() -> None:
-    """Answer every line of the input with one of its own; each is out before the next one is begun."""
+    """Answer every line of the input with a line, flushed before the next line is read."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
+        # The CPU limit counts the whole process, so it moves with each file.
         used = resource.getrusage(resource.RUSAGE_SELF)
         limit = int(used.ru_utime + used.ru_stime) + 1 + SECONDS
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))

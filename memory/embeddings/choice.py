@@ -1,4 +1,4 @@
-"""Which embedder is used, and why."""
+"""Choose and open an embedder."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +12,9 @@ _BETTER = "EMBEDDINGS=minilm downloads a small model once (80 MB), or EMBEDDINGS
 
 @dataclass(frozen=True)
 class EmbeddingChoice:
-    """What will be used: `why` says so in a sentence, `better` how to get a model where there is none.
+    """The chosen embedder. `why` explains it in a sentence, `better` says how to get a better one.
 
-    `folder` is MiniLM's, unless it has to be downloaded.
+    `folder` is None for MiniLM if it must be downloaded.
     """
 
     kind: Literal["openai", "minilm", "hash"]
@@ -24,7 +24,7 @@ class EmbeddingChoice:
 
 
 def choose(settings: EmbeddingSettings) -> EmbeddingChoice:
-    """Decide by what is set and what is on the disk; nothing is loaded or asked."""
+    """Decide by the settings and the files on the disk, without loading a model."""
     if settings.kind == "hash":
         return EmbeddingChoice("hash", "EMBEDDINGS=hash: hashed words, which need no model")
     if settings.kind == "openai" or (settings.kind == "auto" and settings.hosted):
@@ -35,13 +35,13 @@ def choose(settings: EmbeddingSettings) -> EmbeddingChoice:
             return EmbeddingChoice("hash", "hashed words: OPENAI_API_KEY is not set", better=_BETTER)
     if folder := minilm.find(settings.model_dir):
         return EmbeddingChoice("minilm", f"MiniLM on this machine, from {folder}", folder)
-    if settings.kind == "minilm" and settings.download:
+    if settings.kind == "minilm":
         return EmbeddingChoice("minilm", "MiniLM, which Chroma downloads on first use")
     return EmbeddingChoice("hash", "hashed words: MiniLM is not on this machine", better=_BETTER)
 
 
 def open_embedder(settings: EmbeddingSettings) -> Embedder:
-    """Open what `choose` says; where that fails, hashed words, and `why` tells."""
+    """Open the chosen embedder. If that fails, use hashed words and say so in `why`."""
     from memory.embeddings.hashed import HashEmbedder
 
     choice = choose(settings)
@@ -51,7 +51,7 @@ def open_embedder(settings: EmbeddingSettings) -> Embedder:
 
             return OpenAiEmbedder(settings.openai_key or "", settings.openai_url, choice.why)
         if choice.kind == "minilm":
-            return minilm.opened(choice.folder or minilm.download(), choice.why)
+            return minilm.load(choice.folder or minilm.download(), choice.why)
     except EmbeddingError as error:
         choice = replace(choice, why=f"hashed words, because {error}")
     return HashEmbedder(choice.why)

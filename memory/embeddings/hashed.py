@@ -1,4 +1,4 @@
-"""Hashed words: a vector without a model, the same on every machine."""
+"""Hashed words: vectors without a model, equal on every machine."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _COMMON = {
 
 
 class HashEmbedder:
-    """Counts words, sublinearly, each in one of 4096 places with a sign that its hash decides."""
+    """Counts words logarithmically. Its hash gives each word one of 4096 places and a sign."""
 
     key = f"hash-{DIMENSION}"
     dimension = DIMENSION
@@ -29,7 +29,7 @@ class HashEmbedder:
         self.why = why
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Give one row a text; one without words gets a row of zeros."""
+        """Return one row for each text. A text without words gets a row of zeros."""
         rows = np.zeros((len(texts), DIMENSION), np.float32)
         for row, text in zip(rows, texts, strict=True):
             for word, count in Counter(words(text)).items():
@@ -46,7 +46,7 @@ def _place(word: str) -> tuple[int, int]:
 
 
 def _stem(word: str) -> str:
-    """Take the commonest English endings off."""
+    """Remove the commonest English endings."""
     for ending in ("ing", "ed", "es", "s"):
         if word.endswith(ending) and len(word) > len(ending) + 2:
             return word[: -len(ending)]

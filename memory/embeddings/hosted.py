@@ -10,7 +10,7 @@ from memory.embeddings.base import EmbeddingError, Vectors, unit
 MODEL = "text-embedding-3-small"
 DIMENSION = 1536
 _LONGEST = 6_000
-"""Characters of a text that are sent; the model takes 8,191 tokens."""
+"""Characters of a text that are sent. The model takes 8,191 tokens."""
 _BATCH_TEXTS = 256
 _BATCH_CHARACTERS = 250_000
 _ATTEMPTS = 4
@@ -18,7 +18,7 @@ _LONGEST_WAIT = 8.0
 
 
 class OpenAiEmbedder:
-    """Asks OpenAI, or the compatible server at `url`."""
+    """Calls OpenAI, or the compatible server at `url`."""
 
     key = f"openai-{MODEL}-{DIMENSION}"
     dimension = DIMENSION
@@ -28,18 +28,17 @@ class OpenAiEmbedder:
 
         self.why = why
         self._client = openai.OpenAI(api_key=api_key, base_url=url, max_retries=0, timeout=30.0)
-        self._passing = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
+        self._transient = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
         self._error = openai.OpenAIError
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Send texts in batches; what fails in passing is tried again."""
-        rows = [row for batch in _batches(texts) for row in self._ask(batch)]
-        found = np.array(rows, np.float32).reshape(len(texts), DIMENSION)
-        return unit(found)
+        """Send texts in batches and retry transient failures."""
+        rows = [row for batch in _batches(texts) for row in self._call(batch)]
+        return unit(np.array(rows, np.float32).reshape(len(texts), DIMENSION))
 
-    def _ask(self, batch: list[str]) -> list[list[float]]:
+    def _call(self, batch: list[str]) -> list[list[float]]:
         retrying = Retrying(
-            retry=retry_if_exception_type(self._passing),
+            retry=retry_if_exception_type(self._transient),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_random_exponential(0.5, _LONGEST_WAIT),
             reraise=True,

@@ -15,32 +15,32 @@ _TOKENS = 256
 _BATCH = 32
 _DOWNLOAD_SECONDS = 90.0
 CHROMA_CACHE = Path(".cache/chroma/onnx_models/all-MiniLM-L6-v2/onnx")
-"""Where Chroma keeps the model it downloads, below the user's home."""
+"""Chroma's folder for the model that it downloads, below the user's home."""
 
 
 def find(model_dir: Path | None) -> Path | None:
-    """Find the model: in the folder that is set, else in Chroma's cache."""
-    places = [model_dir] if model_dir else []
-    places.append(Path.home() / CHROMA_CACHE)
-    return next((place for place in places if is_model(place)), None)
+    """Find the model in the folder of the settings, or else in Chroma's cache."""
+    folders = [model_dir] if model_dir else []
+    folders.append(Path.home() / CHROMA_CACHE)
+    return next((folder for folder in folders if is_model(folder)), None)
 
 
 def is_model(folder: Path) -> bool:
-    """Tell whether a folder holds the model and its tokenizer."""
+    """Return True if a folder holds the model and its tokenizer."""
     return all((folder / name).is_file() for name in ("model.onnx", "tokenizer.json"))
 
 
 def download() -> Path:
-    """Let Chroma download the model; raises EmbeddingError when that fails or takes too long."""
+    """Download the model with Chroma's downloader. Raises EmbeddingError if that fails or takes too long."""
     failures: list[Exception] = []
     thread = Thread(target=_download, args=(failures,), name="minilm-download", daemon=True)
     thread.start()
     thread.join(_DOWNLOAD_SECONDS)
     if failures:
         raise EmbeddingError(f"MiniLM could not be downloaded: {failures[0]}")
-    if (place := find(None)) is None:
+    if (folder := find(None)) is None:
         raise EmbeddingError(f"MiniLM was not downloaded within {_DOWNLOAD_SECONDS:.0f} s")
-    return place
+    return folder
 
 
 def _download(failures: list[Exception]) -> None:
@@ -48,30 +48,30 @@ def _download(failures: list[Exception]) -> None:
 
     try:
         ONNXMiniLM_L6_V2()._download_model_if_not_exists()
-    except Exception as error:  # a library's thread of ours: whatever it raises is told
+    except Exception as error:  # this is the edge of a thread, and the downloader may raise anything
         failures.append(error)
 
 
 @cache
-def opened(folder: Path, why: str) -> "MiniLmEmbedder":
-    """The model of a folder, once a process, for it takes up to 250 MB; raises EmbeddingError."""
+def load(folder: Path, why: str) -> "MiniLmEmbedder":
+    """Load the model of a folder once for the process, as it takes up to 250 MB. Raises EmbeddingError."""
     return MiniLmEmbedder(folder, why)
 
 
 class MiniLmEmbedder:
-    """The model of one folder; its key names the file, for an int8 model's vectors are not the original's."""
+    """The model of one folder. Its key holds a hash of the file, as an int8 model gives other vectors."""
 
     dimension = DIMENSION
 
     def __init__(self, folder: Path, why: str = "asked for") -> None:
-        """Load the model; raises EmbeddingError."""
+        """Load the model. Raises EmbeddingError."""
         import onnxruntime  # type: ignore[import-untyped]  # it has no type hints
         from tokenizers import Tokenizer
 
         self.why = why
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        options.enable_mem_pattern = False  # plans for every shape of a batch: 0.4 GB, and no faster
+        options.enable_mem_pattern = False  # it plans for every shape of a batch: 0.4 GB, and no faster
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             with (folder / "model.onnx").open("rb") as file:
@@ -89,9 +89,10 @@ class MiniLmEmbedder:
         self.key = f"minilm-{DIMENSION}-{digest.hexdigest()[:8]}"
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Give the mean of each text's token vectors; texts of a length go together, so little is padded."""
-        encoded = [one.ids for one in self._tokenizer.encode_batch(list(texts))]
+        """Return the mean of each text's token vectors."""
+        encoded = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         rows = np.zeros((len(texts), DIMENSION), np.float32)
+        # Texts of similar length share a batch, so that little is padded.
         order = sorted(range(len(texts)), key=lambda number: len(encoded[number]))
         for start in range(0, len(order), _BATCH):
             batch = order[start : start + _BATCH]
@@ -105,9 +106,9 @@ class MiniLmEmbedder:
         mask = np.array(
             [[1] * len(tokens) + [0] * (ids.shape[1] - len(tokens)) for tokens in batch], np.int64
         )
-        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         try:
-            hidden = self._session.run(None, {name: given[name] for name in self._inputs})[0]
+            hidden = self._session.run(None, {name: inputs[name] for name in self._inputs})[0]
         except Exception as error:  # onnxruntime raises bare exceptions of its own
             raise EmbeddingError(f"MiniLM failed: {error}") from error
         weights = mask[:, :, None].astype(np.float32)

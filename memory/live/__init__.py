@@ -1,6 +1,6 @@
-"""Indexes that follow their folders: Watchdog says where to look, a worker looks, vectors come behind."""
+"""Indexes that follow their folders: Watchdog reports paths, one thread reads, another makes vectors."""
 
-from memory.live.indexes import Indexes
-from memory.live.live_index import Listener, LiveIndex
+from memory.live.live_index import ChangeListener, LiveIndex
+from memory.live.live_indexes import LiveIndexes
 
-__all__ = ["Indexes", "Listener", "LiveIndex"]
+__all__ = ["ChangeListener", "LiveIndex", "LiveIndexes"]

@@ -1,40 +1,40 @@
-"""Paths that may have changed, gathered until it is worth looking."""
+"""Collect paths that may have changed until no more arrive."""
 
 import time
 from dataclasses import dataclass
 from threading import Condition
 
-QUIET = 0.25
-"""Seconds without a new mark after which it is time to look."""
+QUIET_SECONDS = 0.25
+"""Time without a new path after which the paths are taken."""
 
-LONGEST = 2.0
-"""Seconds after which it is time to look although marks keep coming."""
+LONGEST_SECONDS = 2.0
+"""Time after which the paths are taken although more keep arriving."""
 
 MANY = 200
-"""Marked paths beyond which the whole folder is looked through."""
+"""Number of paths beyond which the whole folder is read."""
 
 
 @dataclass(frozen=True)
-class Dirt:
-    """Where to look: these paths, or everywhere."""
+class ChangedPaths:
+    """The paths to read, or everything."""
 
     paths: frozenset[str] = frozenset()
-    everywhere: bool = False
+    everything: bool = False
 
 
-class Pile:
-    """Where marks are put by one thread and taken by another."""
+class Debouncer:
+    """Paths that one thread marks and another takes."""
 
     def __init__(self) -> None:
         self._changed = Condition()
         self._paths: set[str] = set()
-        self._everywhere = False
+        self._everything = False
         self._first: float | None = None
         self._last = 0.0
         self._closed = False
 
     def mark(self, *paths: str) -> None:
-        """Note paths that may have changed; none at all means that anything may."""
+        """Add paths that may have changed. No path at all means that anything may have."""
         with self._changed:
             self._last = time.monotonic()
             if self._first is None:
@@ -42,25 +42,25 @@ class Pile:
                 self._changed.notify_all()
             self._paths.update(paths)
             if not paths or len(self._paths) > MANY:
-                self._everywhere = True
+                self._everything = True
                 self._paths.clear()
 
-    def take(self, timeout: float) -> Dirt:
-        """Wait until marks came and it got quiet, and take them; none within `timeout` seconds is no dirt."""
+    def take(self, timeout: float) -> ChangedPaths:
+        """Wait until paths were marked and no more arrive. Return no path after `timeout` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._first is not None, timeout)
             while self._first is not None and not self._closed:
-                left = min(self._last + QUIET, self._first + LONGEST) - time.monotonic()
+                left = min(self._last + QUIET_SECONDS, self._first + LONGEST_SECONDS) - time.monotonic()
                 if left <= 0:
                     break
                 self._changed.wait(left)
-            dirt = Dirt(frozenset(self._paths), self._everywhere)
+            changed = ChangedPaths(frozenset(self._paths), self._everything)
             self._paths.clear()
-            self._everywhere, self._first = False, None
-            return dirt
+            self._everything, self._first = False, None
+            return changed
 
     def close(self) -> None:
-        """Let whoever waits go on at once."""
+        """Let `take` return at once."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

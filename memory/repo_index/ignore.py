@@ -1,4 +1,4 @@
-"""What `.gitignore` files leave out, those of subfolders too, read as hostile text."""
+"""The rules of all `.gitignore` files of a folder, read as text that may be hostile."""
 
 import os
 import re
@@ -11,11 +11,11 @@ from pathspec import GitIgnoreSpec
 _LONGEST = 256 * 1024
 _LINES = 2_000
 _STARS = 5
-"""Wildcards that a pattern may have: regular expressions of more can take for ever on a chosen path."""
+"""Wildcards of a pattern. Regular expressions with more can take forever on a chosen path."""
 
 
 class Ignore:
-    """The rules of one folder and all below it, each file of them read when first needed."""
+    """The rules of one folder and all below it. Each file is read on first use."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -23,18 +23,18 @@ class Ignore:
         self._own = _spec(root / ".git" / "info" / "exclude")
 
     def leaves_out(self, path: str) -> bool:
-        """Tell whether a file or any of its folders is ignored."""
+        """Return True if a file or any of its folders is ignored."""
         parents = [str(parent) for parent in PurePosixPath(path).parents][-2::-1]
         return any(self.ignores(parent + "/") for parent in parents) or self.ignores(path)
 
     def ignores(self, path: str) -> bool:
-        """Tell whether a path is ignored (a folder's ends in `/`), given that its folders are not."""
+        """Return True if a path is ignored whose parent folders are not. A folder's path ends in `/`."""
         folder = path.rstrip("/").rpartition("/")[0]
         while True:
             if spec := self._rules_of(folder):
-                decided = spec.check_file(path[len(folder) + 1 :] if folder else path).include
-                if decided is not None:
-                    return decided
+                ignored = spec.check_file(path[len(folder) + 1 :] if folder else path).include
+                if ignored is not None:
+                    return ignored
             if not folder:
                 break
             folder = folder.rpartition("/")[0]

@@ -3,80 +3,105 @@
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from threading import RLock
+from typing import Concatenate, ParamSpec, TypeVar
+
+from filelock import FileLock, Timeout
 
 from memory.chunks import VERSION as CHUNKER
 from memory.chunks import Chunker
 from memory.embeddings import Embedder, EmbeddingError, open_embedder
 from memory.repo_index import schema
-from memory.repo_index.base import (
+from memory.repo_index.exact_collection import ExactCollection
+from memory.repo_index.index_store import IndexStore
+from memory.repo_index.index_types import (
     Changes,
     Engine,
     IndexSettings,
+    IndexStatus,
     OpenCollection,
-    Progress,
+    ProgressCallback,
     RepoIndexError,
+    SnapshotView,
     Snippet,
-    Status,
     VectorCollection,
     VectorsUnavailable,
-    View,
 )
-from memory.repo_index.embedding import Embedding
-from memory.repo_index.lock import held
-from memory.repo_index.overlay import Overlay, Piece
-from memory.repo_index.query import terms
-from memory.repo_index.reconcile import Reconciler
-from memory.repo_index.repair import mended
-from memory.repo_index.search import Hits, by_meaning, by_words, joined, unembedded
-from memory.repo_index.store import Store
-from memory.repo_index.vectors import Exact
+from memory.repo_index.overlay import CutFiles, Overlay
+from memory.repo_index.search import Hits, join, search_vectors, search_words, terms, unembedded_files
+from memory.repo_index.text_sync import TextSync
+from memory.repo_index.vector_sync import VectorSync
 from memory.vectors import collection_name
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def _silent(done: int, total: int) -> None:
+
+def _repaired(
+    method: Callable[Concatenate["RepoIndex", P], R],
+) -> Callable[Concatenate["RepoIndex", P], R]:
+    """Replace a damaged file and call the method again, once. Raises RepoIndexError for other failures."""
+
+    @wraps(method)
+    def call(index: "RepoIndex", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        store = index.store
+        try:
+            return method(index, *args, **kwargs)
+        except sqlite3.Error as error:
+            # Another thread may have replaced the store meanwhile, which closes this one.
+            if not schema.is_broken(error) and index.store is store:
+                raise RepoIndexError(f"the index of {index.root} failed: {error}") from error
+            index.replace(store, str(error))
+        try:
+            return method(index, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise RepoIndexError(f"the index of {index.root} failed: {error}") from error
+
+    return call
+
+
+def _ignore_progress(done: int, total: int) -> None:
     pass
 
 
 class RepoIndex:
-    """Full text and vectors of the files below a folder; for any thread, of any number of processes.
+    """Full text and vectors of the files below a folder, for any thread of any number of processes.
 
-    One process writes at a time; the others read what is there. `note` says what is not as it should be,
-    `lacks_text` that `refresh` should be called though no file has changed: what it had read was damaged.
+    One process writes at a time. The others read what is there. `note` says what is wrong, and `lacks_text`
+    that `refresh` must be called although no file has changed, because the index was damaged.
     """
 
-    def __init__(self, root: Path, folder: Path, open_embedding: Callable[[], Embedder]) -> None:
+    def __init__(
+        self, root: Path, settings: IndexSettings, open_collection: OpenCollection | None = None
+    ) -> None:
         self.root = root
         self.note = self._trouble = ""
-        self._folder = folder
+        self.lacks_text = False
+        self._folder = settings.folder
         self._name = schema.name_of(root)
-        self._path: Path | None = folder / f"{self._name}.db"
-        self._open_embedding = open_embedding
-        self._open_collection: OpenCollection | None = None
+        self._path: Path | None = self._folder / f"{self._name}.db"
+        self._embeddings = settings.embeddings
+        self._open_collection = open_collection
         self._embedder: Embedder | None = None
         self._collection: VectorCollection | None = None
-        self._embedding: Embedding | None = None
-        self._building = 0
-        self._work, self._opening = RLock(), RLock()
+        self._vector_sync: VectorSync | None = None
+        self._refreshing, self._opening = RLock(), RLock()
         self._chunker, self._overlay, self._left_out = Chunker(), Overlay(), 0
-        self.lacks_text = False
-        self._store = self._opened()
+        self.store = self._open_store()
 
     @classmethod
     def open(
-        cls, root: Path, settings: IndexSettings, collections: OpenCollection | None = None
+        cls, root: Path, settings: IndexSettings, open_collection: OpenCollection | None = None
     ) -> "RepoIndex":
-        """Open a folder's index, new and empty if there is none; raises RepoIndexError.
+        """Open a folder's index, new and empty if there is none. Raises RepoIndexError.
 
-        `collections` opens the store that vectors are searched in; without it they are searched exactly, in
-        memory.
+        Without `open_collection`, vectors are searched exactly, in memory.
         """
         if not root.is_dir():
             raise RepoIndexError(f"{root} is no folder; name one that holds source files")
-        index = cls(root.resolve(), settings.folder, lambda: open_embedder(settings.embeddings))
-        index._open_collection = collections
-        return index
+        return cls(root.resolve(), settings, open_collection)
 
     def __enter__(self) -> "RepoIndex":
         return self
@@ -85,172 +110,178 @@ class RepoIndex:
         self.close()
 
     def close(self) -> None:
-        """End the parser and close the file."""
-        with self._work:
+        """Stop the parsers and close the file."""
+        with self._refreshing:
             self._chunker.close()
             self._overlay.close()
-            self._store.close()
+            self.store.close()
 
     @property
     def embedder(self) -> Embedder:
-        """What makes vectors, opened when first needed; its `why` tells how it was chosen."""
+        """The embedder, opened on first use. Its `why` says how it was chosen."""
         with self._opening:
             if self._embedder is None:
-                self._embedder = self._open_embedding()
+                self._embedder = open_embedder(self._embeddings)
             return self._embedder
 
-    @mended
+    @_repaired
     def refresh(
-        self, paths: Collection[str] | None = None, progress: Progress = _silent, wait: float = 0.0
+        self,
+        paths: Collection[str] | None = None,
+        progress: ProgressCallback = _ignore_progress,
+        wait: float = 0.0,
     ) -> Changes:
-        """Bring full text up to the disk: all of it, or what is at and below some paths.
+        """Bring full text up to date with the disk: everything, or what is at and below some paths.
 
-        Another process that is at it is waited for `wait` seconds; then nothing is done, and `note` says so.
+        If another process is doing that for longer than `wait` seconds, nothing is done and `note` says so.
         """
-        with self._work, self._counted(), held(self._beside(".lock"), wait) as ours:
-            if not ours:
+        with self._refreshing, self._locked(".lock", wait) as locked:
+            if not locked:
                 return Changes(note="another process brings this index up to date")
-            store, lacking = self._store, None if self.lacks_text else paths
-            changes = Reconciler(self.root, store, self._chunker, self._folder).run(lacking, progress)
-            self.lacks_text = self._store is not store
+            store, stale = self.store, None if self.lacks_text else paths
+            changes = TextSync(self.root, store, self._chunker, self._folder).run(stale, progress)
+            # Another thread may have replaced the store meanwhile.
+            self.lacks_text = self.store is not store
             return changes
 
-    @mended
+    @_repaired
     def embed(
-        self, progress: Progress = _silent, stop: Callable[[], bool] = lambda: False, wait: float = 0.0
+        self,
+        progress: ProgressCallback = _ignore_progress,
+        stop: Callable[[], bool] = lambda: False,
+        wait: float = 0.0,
     ) -> None:
-        """Make the vectors that are missing, in batches that each stand; `stop` is asked between them.
+        """Embed what has no vector yet, in batches that are each kept. `stop` is asked between them.
 
-        Without their store they are made and kept all the same; it is opened here, never by a search.
+        Vectors are stored in the index even if Chroma is unavailable. Only this method opens Chroma.
         """
-        with self._counted(), held(self._beside(".vectors.lock"), wait) as ours:
+        with self._locked(".vectors.lock", wait) as locked:
             try:
-                collection = self._reached()
-                if ours:
-                    embedding = Embedding(self._store, self.embedder, self._work, progress, stop)
-                    embedding.make(collection)
+                collection = self._reopened()
+                if locked:
+                    sync = VectorSync(self.store, self.embedder, self._refreshing, progress, stop)
+                    sync.embed_missing(collection)
                     if collection:
-                        self._embedding = embedding
-                        embedding.align(collection)
+                        self._vector_sync = sync
+                        sync.align(collection)
             except (EmbeddingError, VectorsUnavailable) as error:
                 self._lose(error)
 
     @property
     def lacks_vectors(self) -> bool:
-        """Whether `embed` should be called though no file has changed: searches are by text alone."""
+        """Whether `embed` must be called although no file has changed, because only text is searched."""
         return bool(self._trouble) or self._collection is None
 
-    @mended
-    def status(self) -> Status:
-        """Tell how far the index is."""
-        count, chunks = self._store.counts()
+    @_repaired
+    def status(self) -> IndexStatus:
+        """Return the state of the index."""
+        files, chunks = self.store.counts()
         key = self._embedder.key if self._embedder else None
-        embedded = self._store.share(key) if key else 0.0
-        lacking = self._embedding.lacking if self._embedding else 0
+        embedded = self.store.share(key) if key else 0.0
+        lacking = self._vector_sync.lacking if self._vector_sync else 0
         embedded *= 1 - lacking / max(chunks, lacking, 1)
         left_out = f"{self._left_out} files of the run's own are not searched yet" if self._left_out else ""
         note = "; ".join(filter(None, (self.note, self._trouble, left_out)))
-        building = self._building > 0
         engine: Engine = "text and vectors" if embedded and not self.lacks_vectors else "text"
-        return Status(count, chunks, embedded, engine, note, building)
+        return IndexStatus(files, chunks, embedded, engine, note)
 
-    @mended
-    def search(self, query: str, k: int, view: View | None = None) -> list[Snippet]:
-        """Find the pieces of `k` files that answer a query best, with what there is of the index by now."""
-        store, asked = self._store, terms(query)
-        indexed = store.current() if view is None else store.versions(view.files)
-        piece = self._overlay.cut(view, indexed) if view else Piece([], 0)
-        self._left_out = piece.left_out
-        seen = set(indexed.values())
-        text = by_words(store, asked, seen.__contains__)
-        if piece.chunks:
-            text += self._overlay.by_words(piece, asked, store.corpus())
-        near = self._near(query, seen, piece)
-        late = unembedded(text, store, self.embedder.key) if near.scored else ()
-        return joined(query, text, near, k, late)
+    @_repaired
+    def search(self, query: str, k: int, view: SnapshotView | None = None) -> list[Snippet]:
+        """Find the best snippet of each of the `k` best files, in what is indexed so far."""
+        store, query_terms = self.store, terms(query)
+        versions = store.current() if view is None else store.versions(view.files)
+        cut = self._overlay.cut(view, versions) if view else CutFiles([], 0)
+        self._left_out = cut.left_out
+        visible = set(versions.values())
+        text = search_words(store, query_terms, visible.__contains__)
+        if cut.chunks:
+            text += self._overlay.search_words(cut, query_terms, store.corpus())
+        near = self._search_vectors(query, visible, cut)
+        unembedded = unembedded_files(text, store, self.embedder.key) if near.scored else ()
+        return join(query, text, near, k, unembedded)
 
-    def _near(self, query: str, seen: set[int], piece: Piece) -> Hits:
-        collection = self._collection
+    def _search_vectors(self, query: str, visible: set[int], cut: CutFiles) -> Hits:
         try:
+            collection = self._collection
             if collection is None and self._open_collection is None:
-                collection = self._vectors()
+                collection = self._opened()
             if collection is None:
                 return Hits([])
-            asked = self.embedder.embed([query])[0]
-            near = by_meaning(self._store, collection, asked, seen.__contains__)
-            if piece.chunks:
-                near += self._overlay.by_meaning(piece, self.embedder, asked, self._store)
+            embedding = self.embedder.embed([query])[0]
+            near = search_vectors(self.store, collection, embedding, visible.__contains__)
+            if cut.chunks:
+                near += self._overlay.search_vectors(cut, self.embedder, embedding, self.store)
         except (EmbeddingError, VectorsUnavailable) as error:
             self._lose(error)
             return Hits([])
         return near
 
     def _lose(self, error: Exception) -> None:
-        """Go on by text; the store of vectors may be another one when it is back."""
+        """Search by text alone until `embed` opens the collection again."""
         self._trouble = str(error)
         if isinstance(error, VectorsUnavailable):
             self._collection = None
 
-    def _reached(self) -> VectorCollection | None:
-        """Open the collection; without it, what is wrong is noted."""
+    def _reopened(self) -> VectorCollection | None:
         try:
-            collection, self._trouble = self._vectors(), ""
+            collection, self._trouble = self._opened(), ""
         except VectorsUnavailable as error:
             collection = None
             self._lose(error)
         return collection
 
-    def _vectors(self) -> VectorCollection:
-        """The collection of this embedder, this chunker and this folder."""
+    def _opened(self) -> VectorCollection:
+        """Return the collection of this embedder, this chunker and this folder."""
         with self._opening:
             if self._collection is None:
                 embedder = self.embedder
                 if self._open_collection is None:
-                    self._collection = Exact(self._store, embedder.key, embedder.dimension)
+                    self._collection = ExactCollection(self.store, embedder.key, embedder.dimension)
                 else:
                     name = collection_name("code", embedder.key, f"c{CHUNKER}", self._name[-12:])
                     self._collection = self._open_collection(name, embedder.dimension)
             return self._collection
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._building += 1
-        try:
-            yield
-        finally:
-            self._building -= 1
-
-    @property
-    def kept(self) -> Store:
-        """The store that is read and written now."""
-        return self._store
-
-    def mend(self, broken: object, cause: str) -> None:
-        """Set a damaged file aside and begin anew, unless another thread has."""
+    def replace(self, broken: IndexStore, cause: str) -> None:
+        """Set a damaged file aside and start a new one, unless another thread already has."""
         with self._opening:
-            if self._store is broken:
-                self._store.close()
-                self._store, self._collection = self._renewed(cause), None
+            if self.store is broken:
+                self.store.close()
+                self.store, self._collection = self._new_store(cause), None
                 self.lacks_text = True
 
-    def _renewed(self, cause: str) -> Store:
+    def _new_store(self, cause: str) -> IndexStore:
         if self._path:
             aside = schema.set_aside(self._path)
-            self.note = f"the index was damaged ({cause}) and is made anew; the old one is {aside}"
-        return Store(self._path)
+            self.note = f"the index was damaged ({cause}) and is being rebuilt; the old file is {aside}"
+        return IndexStore(self._path)
 
-    def _opened(self) -> Store:
-        """Open the file, mended; where nothing can be written, one that does not last."""
+    def _open_store(self) -> IndexStore:
+        """Open the file, new if it is damaged, or a store in memory if the folder cannot be written."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with held(self._beside(".lock")):
-                return Store(self._path)
+            with self._locked(".lock"):
+                return IndexStore(self._path)
         except (OSError, sqlite3.Error) as error:
             if isinstance(error, sqlite3.Error) and schema.is_broken(error):
-                return self._renewed(str(error))
+                return self._new_store(str(error))
             self.note = f"{self._folder} cannot be written ({error}); this index ends with the process"
             self._path = None
-            return Store(None)
+            return IndexStore(None)
 
-    def _beside(self, suffix: str) -> Path | None:
-        return self._path and self._path.with_suffix(suffix)
+    @contextmanager
+    def _locked(self, suffix: str, seconds: float = 0.0) -> Iterator[bool]:
+        """Hold a lock beside the index if it is free within some seconds. Yield whether it is held."""
+        if self._path is None:
+            yield True
+            return
+        lock = FileLock(self._path.with_suffix(suffix), timeout=seconds, mode=0o600)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()

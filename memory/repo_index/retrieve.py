@@ -1,38 +1,38 @@
-"""One call for programs that measure retrieval."""
+"""Search a folder in one call, for programs that have no settings."""
 
 import os
 from pathlib import Path
 from typing import get_args
 
-from memory.embeddings import EmbeddingSettings, Kind
-from memory.repo_index.base import IndexSettings
+from memory.embeddings import EmbedderKind, EmbeddingSettings
 from memory.repo_index.index import RepoIndex
+from memory.repo_index.index_types import IndexSettings
 
-_PATIENCE = 600.0
+_WAIT_SECONDS = 600.0
 
 
 def retrieve(repo_dir: str, query: str, k: int) -> list[str]:
-    """Give the `k` files of a folder that answer a query best: paths relative to it, best first.
+    """Return the `k` files of a folder that answer a query best, as relative paths, best first.
 
-    The index is made on first use, full text and vectors, and brought up to date on each; nothing is sent
-    anywhere. For programs without settings, this one function reads the environment itself: EMBEDDINGS
-    (auto), EMBEDDINGS_MODEL_DIR, REPO_INDEX_PATH (index in AUTOCODE_HOME) and AUTOCODE_HOME (~/.autocode).
+    Each call brings the index up to date, with full text and vectors. Nothing is sent anywhere. This function
+    reads the environment itself: EMBEDDINGS (auto), EMBEDDINGS_MODEL_DIR, REPO_INDEX_PATH (the folder `index`
+    in AUTOCODE_HOME) and AUTOCODE_HOME (~/.autocode).
     """
     with RepoIndex.open(Path(repo_dir), _settings()) as index:
-        index.refresh(wait=_PATIENCE)
-        index.embed(wait=_PATIENCE)
+        index.refresh(wait=_WAIT_SECONDS)
+        index.embed(wait=_WAIT_SECONDS)
         return [snippet.path for snippet in index.search(query, k)]
 
 
 def _settings() -> IndexSettings:
     names = ("EMBEDDINGS", "EMBEDDINGS_MODEL_DIR", "REPO_INDEX_PATH", "AUTOCODE_HOME")
     kind, model_dir, folder, home = (os.environ.get(name, "") for name in names)
-    place = Path(home or "~/.autocode").expanduser().absolute()
-    kinds: dict[str, Kind] = {name: name for name in get_args(Kind)}
+    base = Path(home or "~/.autocode").expanduser().absolute()
+    kinds: dict[str, EmbedderKind] = {name: name for name in get_args(EmbedderKind)}
     if kind and kind not in kinds:
         raise ValueError(f"EMBEDDINGS={kind} is none of {', '.join(kinds)}")
     embeddings = EmbeddingSettings(
         kinds.get(kind, "auto"), Path(model_dir).expanduser() if model_dir else None
     )
-    within = Path(folder).expanduser().absolute() if folder else place / "index"
-    return IndexSettings(within, place / "chroma", embeddings)
+    index = Path(folder).expanduser().absolute() if folder else base / "index"
+    return IndexSettings(index, base / "chroma", embeddings)

@@ -1,4 +1,4 @@
-"""The tables of an index, and opening them: made anew for another version, set aside when broken."""
+"""The tables of an index. Another version of them is replaced, and a damaged file is set aside."""
 
 import os
 import sqlite3
@@ -9,7 +9,7 @@ from pathlib import Path
 from memory.chunks import VERSION as CHUNKER
 
 VERSION = 1_000 * 1 + CHUNKER
-"""The tables' version, then the chunker's; kept in `user_version`."""
+"""The version of the tables in thousands, plus that of the chunker. Stored in `user_version`."""
 
 _TABLES = """
 CREATE TABLE docs (
@@ -35,18 +35,18 @@ CREATE TABLE IF NOT EXISTS vectors (
 _BROKEN = (
     "malformed", "not a database", "no such table", "corrupt", "vtable constructor failed", "not decode",
 )  # fmt: skip
-"""What errors say of a damaged file; SQLite's codes tell a damaged table for full text from nothing else."""
-_MADE = ("words", "chunks", "files", "docs")
+"""Parts of the messages for damaged files. SQLite has no error code for a damaged full-text table."""
+_TABLE_NAMES = ("words", "chunks", "files", "docs")
 
 
 def name_of(root: Path) -> str:
-    """Name the file of a folder's index."""
+    """Return the name of the file of a folder's index."""
     name = "".join(char for char in root.name if char.isalnum() and char.isascii())[:24] or "root"
     return f"{name}-{sha256(str(root).encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
 
 
 def connect(path: Path | None) -> sqlite3.Connection:
-    """Open an index's file, or memory, for any thread that holds its lock."""
+    """Open an index's file, or memory, for use by several threads."""
     connection = sqlite3.connect(
         path or ":memory:", timeout=10, isolation_level=None, check_same_thread=False, uri=True
     )
@@ -57,12 +57,12 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the tables; those of another version are dropped, but embeddings stay: text alone makes them."""
+    """Create the tables in place of those of another version. Vectors stay, because texts decide them."""
     if _version(connection) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
-    if _version(connection) != VERSION:  # another process may have been at it
-        for table in _MADE:
+    if _version(connection) != VERSION:  # another process may have created them meanwhile
+        for table in _TABLE_NAMES:
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         for statement in [*_TABLES.split(";\n"), _VECTORS]:
             connection.execute(statement)
@@ -71,17 +71,17 @@ def create(connection: sqlite3.Connection) -> None:
 
 
 def _version(connection: sqlite3.Connection) -> int:
-    """Read the version that the tables are of; 0 for a new file."""
+    # A new file has version 0.
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def is_broken(error: sqlite3.Error) -> bool:
-    """Tell whether an error means that the file itself is damaged."""
-    return any(sign in str(error) for sign in _BROKEN)
+    """Return True if an error means that the file itself is damaged."""
+    return any(part in str(error) for part in _BROKEN)
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a broken file, with what belongs to it, and give its new name; an older one is replaced."""
+    """Rename a damaged file and return its new name. An older one is deleted."""
     aside = path.with_suffix(f".broken-{time.strftime('%Y%m%d-%H%M%S')}")
     for old in path.parent.glob(f"{path.stem}.broken-*"):
         old.unlink(missing_ok=True)

@@ -1,102 +1,158 @@
-"""Search by words and by meaning, as one ranking of files with the best chunk of each."""
+"""Search by words and by vectors, joined into one ranking of files with the best chunk of each."""
 
-from collections.abc import Callable, Collection, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from memory.chunks.words import words
 from memory.embeddings.base import Vectors
-from memory.repo_index.base import Snippet, VectorCollection
-from memory.repo_index.index_rows import Found
-from memory.repo_index.query import is_about_tests, is_test, matching, terms
-from memory.repo_index.rank import fused, pooled
-from memory.repo_index.store import Store
+from memory.repo_index.index_store import IndexStore
+from memory.repo_index.index_types import Snippet, VectorCollection
+from memory.repo_index.stored_chunk import StoredChunk
 
 WEIGHTS = (1.0, 1.0, 1.0)
-"""What a word of the path, of the symbol and of the body counts."""
+"""Weights of a word in the path, the symbol and the body."""
 _CHUNKS = 500
-"""Chunks of each ranking that are looked at."""
-_MEANING_WORTH = 0.5
-"""What a place among the vectors counts beside one in full text: bench/retrieval.py shows the difference."""
-_TEST_WORTH = 0.85
-"""What a test's place counts where not tests are looked for: those of what it tests stand before it."""
+"""Chunks of each ranking that are considered."""
+_FILES = 50
+"""Files of each ranking that are considered."""
+_RRF_K = 60
+_VECTOR_WEIGHT = 0.5
+"""Weight of the vector ranking. Full text has 1. bench/retrieval.py shows the difference."""
+_TEST_WEIGHT = 0.85
+"""Factor for tests unless the query is about tests, so that the code under test comes first."""
+_MOST_TERMS = 32
+_MOST_SCORED = 12_000
+"""Chunks that SQLite scores for one query before common words are restricted."""
+
+_STOP_WORDS = {
+    "a", "about", "after", "all", "also", "an", "and", "any", "are", "as", "at", "be", "been", "but",
+    "by", "can", "could", "do", "does", "for", "from", "had", "has", "have", "how", "i", "if", "in",
+    "into", "is", "it", "its", "may", "me", "my", "no", "not", "of", "on", "or", "our", "should", "so",
+    "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this",
+    "those", "to", "was", "we", "were", "what", "when", "where", "which", "while", "who", "why", "will",
+    "with", "would", "you", "your",
+}  # fmt: skip
+_ABOUT_TESTS = re.compile(r"\b(tests?|testing|pytest|unittest|specs?)\b", re.IGNORECASE)
+_TEST_PATH = re.compile(
+    r"(^|/)(tests?|__tests__|testing|testdata|spec|specs|e2e|benchmarks?|examples?)/"
+    r"|(^|/)(test_[^/]*|conftest)\.py$|(_test|_spec|[.-](test|spec|bench))\.\w+$|Tests?\.(java|kt|cs)$"
+)
 
 
 @dataclass
 class Hits:
     """Chunks with their scores, best first."""
 
-    scored: list[tuple[Found, float]]
+    scored: list[tuple[StoredChunk, float]]
 
-    def best(self) -> dict[str, tuple[Found, float]]:
-        """The best chunk of each file; a real one rather than the outline."""
-        found: dict[str, tuple[Found, float]] = {}
+    def best(self) -> dict[str, tuple[StoredChunk, float]]:
+        """Return the best chunk of each file. A file's outline is used only if nothing else matches."""
+        best: dict[str, tuple[StoredChunk, float]] = {}
         for hit, score in self.scored:
-            if hit.path not in found or (found[hit.path][0].chunk.outline and not hit.chunk.outline):
-                found[hit.path] = hit, score
-        return found
+            if hit.path not in best or (best[hit.path][0].chunk.outline and not hit.chunk.outline):
+                best[hit.path] = hit, score
+        return best
 
     def __add__(self, other: "Hits") -> "Hits":
         return Hits(sorted(self.scored + other.scored, key=lambda pair: -pair[1]))
 
     def files(self) -> list[str]:
-        """The files, ranked."""
-        return pooled((hit.path, score) for hit, score in self.scored)
+        """Rank files by their best chunk plus a falling share of the next three."""
+        by_path = defaultdict[str, list[float]](list)
+        for hit, score in self.scored:
+            by_path[hit.path].append(score)
+        totals = {}
+        for path, scores in by_path.items():
+            first, *others = sorted(scores, reverse=True)[:4]
+            totals[path] = first + 0.3 * sum(score * 0.5**rank for rank, score in enumerate(others))
+        return sorted(totals, key=lambda path: (-totals[path], path))[:_FILES]
 
 
-def by_words(store: Store, asked: Sequence[str], is_seen: Callable[[int], bool]) -> Hits:
-    """Find chunks by their words."""
-    if not asked:
+def terms(query: str) -> list[str]:
+    """List the distinct words to search for. Common English words count only if there are no others."""
+    distinct = list(dict.fromkeys(words(query)))
+    rare = [word for word in distinct if word not in _STOP_WORDS and len(word) > 1]
+    return (rare or distinct)[:_MOST_TERMS]
+
+
+def is_test(path: str) -> bool:
+    """Return True if a file is a test or an example, judged by its path."""
+    return bool(_TEST_PATH.search(path))
+
+
+def search_words(store: IndexStore, query: Sequence[str], is_visible: Callable[[int], bool]) -> Hits:
+    """Find chunks by words. `is_visible` says whether a version of a file may be shown."""
+    if not query:
         return Hits([])
-    limit, wanted = _CHUNKS, matching(asked, store.holding)
+    limit, expression = _CHUNKS, _match_expression(query, store.holding)
     while True:
-        scored = store.matching(wanted, WEIGHTS, limit)
-        known = store.by_id([id for id, _ in scored])
-        hits = [(known[id], score) for id, score in scored if id in known and is_seen(known[id].doc)]
+        scored = store.matching(expression, WEIGHTS, limit)
+        chunks = store.by_id([id for id, _ in scored])
+        hits = [(chunks[id], score) for id, score in scored if id in chunks and is_visible(chunks[id].doc)]
         if len(hits) * 4 >= _CHUNKS or len(scored) < limit or limit > 20 * _CHUNKS:
             return Hits(hits)
         limit *= 4
 
 
-def by_meaning(
-    store: Store, collection: VectorCollection, asked: Vectors, is_seen: Callable[[int], bool]
+def _match_expression(query: Sequence[str], holding: Callable[[str], int]) -> str:
+    """Write an FTS5 expression that matches any of the words. `holding` counts the chunks with a word."""
+    total, alternatives = 0, []
+    for count, word in sorted((holding(word), word) for word in query):
+        total += count
+        # SQLite scores every matching chunk, so the commonest words of a large index match names only.
+        alternatives.append(f'"{word}"' if total <= _MOST_SCORED else f'{{path symbol}} : "{word}"')
+    return " OR ".join(alternatives)
+
+
+def search_vectors(
+    store: IndexStore, collection: VectorCollection, query: Vectors, is_visible: Callable[[int], bool]
 ) -> Hits:
-    """Find chunks by their vectors; raises VectorsUnavailable."""
-    nearest = dict(collection.query(asked, _CHUNKS))
-    found = [(hit, nearest[hit.key]) for hit in store.by_key(list(nearest)) if is_seen(hit.doc)]
-    return Hits(sorted(found, key=lambda pair: (-pair[1], pair[0].path, pair[0].id))[:_CHUNKS])
+    """Find chunks by vectors. Raises VectorsUnavailable."""
+    nearest = dict(collection.query(query, _CHUNKS))
+    scored = [(hit, nearest[hit.key]) for hit in store.by_key(list(nearest)) if is_visible(hit.doc)]
+    return Hits(sorted(scored, key=lambda pair: (-pair[1], pair[0].path, pair[0].id))[:_CHUNKS])
 
 
-def unembedded(text: Hits, store: Store, model: str) -> set[str]:
-    """The files whose vectors are still to come."""
+def unembedded_files(text: Hits, store: IndexStore, model: str) -> set[str]:
+    """Return the files of which the best chunk has no vector yet."""
     best = {path: hit.key for path, (hit, _) in text.best().items()}
-    there = store.embedded(model, list(best.values()))
-    return {path for path, key in best.items() if key not in there}
+    embedded = store.embedded(model, list(best.values()))
+    return {path for path, key in best.items() if key not in embedded}
 
 
-def joined(query: str, text: Hits, meaning: Hits, k: int, late: Collection[str] = ()) -> list[Snippet]:
-    """Join both rankings; `late` are files whose vectors are still to come, which must not set them back."""
-    asked, worded, near = terms(query), text.best(), meaning.best()
-    snippets = []
-    by_text, by_meaning = text.files(), meaning.files()
-    for place, path in enumerate(by_text):
-        if path in late and path not in near:
-            by_meaning.insert(place, path)
-    ranked = fused([(1.0, by_text), (_MEANING_WORTH, by_meaning)])
-    if not is_about_tests(query):
-        ranked = [(path, score * (_TEST_WORTH if is_test(path) else 1)) for path, score in ranked]
-        ranked.sort(key=lambda pair: -pair[1])
-    for path, score in ranked[:k]:
-        hit = (near.get(path) or worded[path])[0] if path not in worded else worded[path][0]
-        why = _why(asked, hit, near.get(path))
-        chunk = hit.chunk
-        snippets.append(Snippet(path, chunk.symbol, chunk.first, chunk.last, chunk.text, score, why))
+def join(query: str, text: Hits, near: Hits, k: int, unembedded: Collection[str] = ()) -> list[Snippet]:
+    """Join both rankings into the `k` best files. `unembedded` are files without vectors yet."""
+    best_text, best_near = text.best(), near.best()
+    by_text, by_vectors = text.files(), near.files()
+    for rank, path in enumerate(by_text):
+        # A file that was just saved takes its text rank in both rankings. Otherwise it would come last.
+        if path in unembedded and path not in best_near:
+            by_vectors.insert(rank, path)
+    scores = _fuse([(1.0, by_text), (_VECTOR_WEIGHT, by_vectors)])
+    if not _ABOUT_TESTS.search(query):
+        scores = {path: score * (_TEST_WEIGHT if is_test(path) else 1) for path, score in scores.items()}
+    snippets, query_terms = [], terms(query)
+    for path in sorted(scores, key=lambda path: (-scores[path], path))[:k]:
+        hit = (best_text.get(path) or best_near[path])[0]
+        chunk, why = hit.chunk, _why(query_terms, hit, best_near.get(path))
+        snippets.append(Snippet(path, chunk.symbol, chunk.first, chunk.last, chunk.text, scores[path], why))
     return snippets
 
 
-def _why(asked: Sequence[str], hit: Found, near: tuple[Found, float] | None) -> str:
-    there = set(terms(f"{hit.path} {hit.chunk.symbol} {hit.chunk.text}"))
-    shared = [
-        word for word in asked if word in there or word.removesuffix("s") in there or word + "s" in there
-    ]
+def _fuse(rankings: Iterable[tuple[float, Sequence[str]]]) -> dict[str, float]:
+    """Score files by weighted reciprocal rank fusion (Cormack et al. 2009)."""
+    scores = defaultdict[str, float](float)
+    for weight, ranking in rankings:
+        for rank, path in enumerate(ranking, 1):
+            scores[path] += weight / (_RRF_K + rank)
+    return scores
+
+
+def _why(query: Sequence[str], hit: StoredChunk, near: tuple[StoredChunk, float] | None) -> str:
+    present = set(terms(f"{hit.path} {hit.chunk.symbol} {hit.chunk.text}"))
+    shared = [word for word in query if {word, word.removesuffix("s"), word + "s"} & present]
     reasons = [f"words: {', '.join(shared[:8])}"] if shared else []
     if near:
         reasons.append(f"similarity {near[1]:.2f}")

@@ -1,49 +1,41 @@
-"""The other indexes of a home: clones and worktrees have most texts in common, and embed them once."""
+"""Copy vectors from the other indexes of a home, because clones and worktrees hold mostly the same texts."""
 
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-_MOST = 20
+_MOST_INDEXES = 20
 
-_BORROWED = """
+_COPY = """
 INSERT OR IGNORE INTO main.vectors (model, key, vector)
 SELECT theirs.model, theirs.key, theirs.vector
-FROM temp.lacking CROSS JOIN neighbour.vectors AS theirs ON theirs.model = ? AND theirs.key = lacking.key
+FROM temp.lacking CROSS JOIN other.vectors AS theirs ON theirs.model = ? AND theirs.key = lacking.key
 """
 
 
-def borrow(connection: sqlite3.Connection, path: Path, model: str, lacking: Iterable[str]) -> None:
-    """Give an index the vectors that it lacks and those beside it have, the last written ones first.
+def borrow(connection: sqlite3.Connection, path: Path, model: str, keys: Iterable[str]) -> None:
+    """Copy the vectors of these keys from the indexes beside `path`, the newest first.
 
-    Not within a transaction. A neighbour that cannot be read is passed over.
+    Must not run within a transaction. An index that cannot be read is skipped.
     """
-    others = _beside(path)
+    others: list[Path] = []
+    with suppress(OSError):  # an index may be deleted meanwhile
+        beside = [other for other in path.parent.glob("*.db") if other != path]
+        others = sorted(beside, key=lambda other: -other.stat().st_mtime)[:_MOST_INDEXES]
     if not others:
         return
     connection.execute("CREATE TEMP TABLE lacking (key TEXT PRIMARY KEY) WITHOUT ROWID")
     try:
         connection.execute("BEGIN")
-        connection.executemany("INSERT INTO temp.lacking VALUES (?)", ((key,) for key in lacking))
+        connection.executemany("INSERT INTO temp.lacking VALUES (?)", ((key,) for key in keys))
         connection.execute("COMMIT")
         for other in others:
             with suppress(sqlite3.Error):
-                _borrow(connection, other, model)
+                connection.execute("ATTACH ? AS other", (f"{other.absolute().as_uri()}?mode=ro",))
+                try:
+                    connection.execute(_COPY, (model,))
+                finally:
+                    connection.execute("DETACH other")
     finally:
         connection.execute("DROP TABLE temp.lacking")
-
-
-def _borrow(connection: sqlite3.Connection, other: Path, model: str) -> None:
-    connection.execute("ATTACH ? AS neighbour", (f"{other.absolute().as_uri()}?mode=ro",))
-    try:
-        connection.execute(_BORROWED, (model,))
-    finally:
-        connection.execute("DETACH neighbour")
-
-
-def _beside(path: Path) -> list[Path]:
-    with suppress(OSError):
-        found = [other for other in path.parent.glob("*.db") if other != path]
-        return sorted(found, key=lambda other: -other.stat().st_mtime)[:_MOST]
-    return []

@@ -1,4 +1,4 @@
-"""A vector as bytes, in the form in which the index keeps it."""
+"""The bytes of a vector in the index: half precision, and only the filled places if most are zero."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,11 +6,11 @@ from numpy.typing import NDArray
 from memory.embeddings.base import Vectors
 
 _SPARSE = 4
-"""A vector with fewer than a fourth of its places filled is kept as places and values."""
+"""A vector with fewer than a fourth of its places filled is stored as places and values."""
 
 
 def packed(row: Vectors) -> bytes:
-    """Make bytes of a vector: half precision; where most of it is zero, only the rest with its places."""
+    """Encode a vector."""
     places = np.flatnonzero(row)
     if len(places) * _SPARSE < len(row):
         return b"s" + places.astype(np.uint16).tobytes() + row[places].astype(np.float16).tobytes()
@@ -18,7 +18,7 @@ def packed(row: Vectors) -> bytes:
 
 
 def unpacked(data: bytes, dimension: int) -> Vectors:
-    """Read `packed` back."""
+    """Decode a vector."""
     if data[:1] == b"d":
         return np.frombuffer(data, np.float16, offset=1).astype(np.float32)
     row = np.zeros(dimension, np.float32)
@@ -28,6 +28,6 @@ def unpacked(data: bytes, dimension: int) -> Vectors:
 
 
 def places_and_values(data: bytes) -> tuple[NDArray[np.uint16], NDArray[np.float16]]:
-    """Read what `packed` made of a vector that is mostly zero."""
+    """Decode a sparse vector into its filled places and their values."""
     count = (len(data) - 1) // 4
     return np.frombuffer(data, np.uint16, count, 1), np.frombuffer(data, np.float16, count, 1 + 2 * count)

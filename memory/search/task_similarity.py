@@ -1,4 +1,4 @@
-"""How alike tasks are: cosine similarity of their vectors, kept in Chroma, or of their words without it."""
+"""Similarity of tasks: cosine of their vectors in Chroma, or of their hashed words without it."""
 
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -10,48 +10,50 @@ import numpy as np
 from memory.embeddings import Embedder, EmbeddingError
 from memory.embeddings.hashed import HashEmbedder
 from memory.records.episodes import Title
-from memory.repo_index import VectorCollection, VectorsUnavailable
-from memory.repo_index.base import OpenCollection
+from memory.repo_index import OpenCollection, VectorCollection, VectorsUnavailable
 from memory.vectors import collection_name
 
-CHARACTERS = 2_000
-"""How much of a task is compared: what it is about is said at its beginning."""
+COMPARED_CHARACTERS = 2_000
+"""Length of the beginning of a task that is compared."""
 NEAREST = 50
 CLOSING_SECONDS = 2.0
-ESSENCE = "1"
-"""Names how tasks are put for comparison; another way gets another collection."""
+COMPARISON_VERSION = "1"
+"""Changes with the text that is compared, so that a new version gets a new collection."""
 
 THRESHOLDS = {"openai": 0.45, "minilm": 0.45, "hash": 0.35}
-"""By provider: what is less alike is not worth an agent's attention.
+"""Least similarity that is worth an agent's attention, by provider.
 
-Of 15 pairs of tasks that help each other, MiniLM has 11 above it and hashed words 8; of pairs of unrelated
+Of 15 pairs of tasks that help each other, MiniLM has 11 above it and hashed words 8. Of pairs of unrelated
 tasks (commit subjects of four projects), 1 in 500 and 1 in 300. OpenAI's is the usual one, not measured here.
 """
 ELSEWHERE = 0.1
-"""How much more alike a task in another repository must be."""
+"""Additional similarity that a task in another repository needs."""
 
-_DEEDS = re.compile(
+_COMMON_WORDS = re.compile(
     r"\b(?:add|allow|also|accept|bump|change|class|code|create|default|display|do|document|drop|enable|fix(?:es|ed)?"
     r"|files?|function|give|handle|implement|improve|instead|keep|let|make|method|move|new|option|please|print"
     r"|refactor|remove|rename|replace|return|set|should|show|so|support|tests?|too|type|update|used?|when|write)\b",
     re.IGNORECASE,
 )
-"""What tasks of all kinds say; it must not make two of them alike where words are all that is compared."""
+"""Words of all kinds of tasks. They must not make two tasks similar if only words are compared."""
 
 Ranked = list[tuple[Title, float]]
 
 
-class Likeness:
-    """Ranks episodes by their tasks. Blocks, but never for an embedder or a Chroma that is not there yet.
+class TaskSimilarity:
+    """Ranks episodes by their tasks. Blocks, but never waits for an embedder or for Chroma to open.
 
-    `delay` is how many seconds go by before either is opened, for runs that may be over by then.
+    Both are opened `delay` seconds after `warm`, for runs that may have ended by then.
     """
 
     def __init__(
-        self, embedder: Callable[[], Embedder], collection: OpenCollection, delay: float = 0.0
+        self,
+        open_embedder: Callable[[], Embedder],
+        open_collection: OpenCollection,
+        delay: float = 0.0,
     ) -> None:
-        self._open_embedder = embedder
-        self._open_collection = collection
+        self._open_embedder = open_embedder
+        self._open_collection = open_collection
         self._delay = delay
         self._closing = Event()
         self._words = HashEmbedder()
@@ -59,19 +61,19 @@ class Likeness:
         self._ready: tuple[Embedder, VectorCollection] | None = None
 
     @property
-    def prompt(self) -> bool:
-        """Whether what is opened is worth a short wait."""
+    def opens_at_once(self) -> bool:
+        """Whether waiting for `warm` for a moment may help."""
         return not self._delay
 
     def warm(self) -> Thread:
-        """Open embedder and Chroma in the background; what fails there is tried again next time."""
+        """Open the embedder and Chroma in the background. The next call retries what failed."""
         if self._warming is None or not (self._ready or self._warming.is_alive()):
-            self._warming = Thread(target=self._open, name="likeness", daemon=True)
+            self._warming = Thread(target=self._open, name="task-similarity", daemon=True)
             self._warming.start()
         return self._warming
 
     def close(self) -> None:
-        """Open nothing any more; a model that is being downloaded is not waited for."""
+        """Stop opening. Does not wait for a model that is being downloaded."""
         self._closing.set()
         if self._warming is not None:
             self._warming.join(CLOSING_SECONDS)
@@ -81,24 +83,24 @@ class Likeness:
             return
         with suppress(EmbeddingError, VectorsUnavailable):
             embedder = self._open_embedder()
-            name = collection_name("episodes", embedder.key, ESSENCE)
+            name = collection_name("episodes", embedder.key, COMPARISON_VERSION)
             self._ready = embedder, self._open_collection(name, embedder.dimension)
 
-    def alike(self, task: str, titles: Sequence[Title], near: Collection[str]) -> Ranked:
-        """Rank the episodes that are alike enough to matter, best first; `near` are this repository's ids."""
+    def similar(self, task: str, titles: Sequence[Title], here: Collection[str]) -> Ranked:
+        """Rank the episodes that are similar enough, best first. `here` are the ids of this repository's."""
         provider, ranked = self._ranked(task, titles, len(titles))
         least = THRESHOLDS[provider]
-        return [one for one in ranked if one[1] >= least + (0 if one[0].id in near else ELSEWHERE)]
+        return [pair for pair in ranked if pair[1] >= least + (0 if pair[0].id in here else ELSEWHERE)]
 
     def ranked(self, task: str, titles: Sequence[Title]) -> Ranked:
         """Rank the nearest episodes, best first, however far they are."""
         return self._ranked(task, titles, NEAREST)[1]
 
-    def keep(self, titles: Sequence[Title]) -> bool:
-        """Bring Chroma up to these episodes, if it is there: else the next search does that."""
+    def align(self, titles: Sequence[Title]) -> bool:
+        """Make Chroma hold a vector for each episode and no other. Return False if it is unavailable."""
         if ready := self._ready:
             try:
-                self._aligned(*ready, titles)
+                _align(*ready, titles)
             except (EmbeddingError, VectorsUnavailable):
                 self._ready = None
         return self._ready is not None
@@ -107,44 +109,40 @@ class Likeness:
         ready = self._ready
         if ready and titles:
             try:
-                return ready[0].key.partition("-")[0], self._by_vectors(*ready, task, titles, count)
+                return ready[0].key.partition("-")[0], _by_vectors(*ready, task, titles, count)
             except (EmbeddingError, VectorsUnavailable):
-                self._ready = None  # words are compared instead
+                self._ready = None
         return "hash", self._by_words(task, titles, count)
-
-    def _by_vectors(
-        self,
-        embedder: Embedder,
-        collection: VectorCollection,
-        task: str,
-        titles: Sequence[Title],
-        count: int,
-    ) -> Ranked:
-        self._aligned(embedder, collection, titles)
-        by_id = {title.id: title for title in titles}
-        nearest = collection.query(embedder.embed([_essence(task, embedder)])[0], count)
-        return [(by_id[id], similarity) for id, similarity in nearest if id in by_id]
-
-    def _aligned(self, embedder: Embedder, collection: VectorCollection, titles: Sequence[Title]) -> None:
-        """Let the collection hold a vector for each row, and no other."""
-        kept = collection.ids()
-        if missing := [title for title in titles if title.id not in kept]:
-            vectors = embedder.embed([_essence(title.task, embedder) for title in missing])
-            collection.upsert([title.id for title in missing], vectors)
-        if gone := kept - {title.id for title in titles}:
-            collection.delete(gone)
 
     def _by_words(self, task: str, titles: Sequence[Title], count: int) -> Ranked:
         if not titles:
             return []
         texts = (task, *(title.task for title in titles))
-        vectors = self._words.embed([_essence(text, self._words) for text in texts])
+        vectors = self._words.embed([_compared(text, self._words) for text in texts])
         similarity = vectors[1:] @ vectors[0]
         best = np.argsort(-similarity, kind="stable")[:count]
         return [(titles[n], float(similarity[n])) for n in best]
 
 
-def _essence(task: str, embedder: Embedder) -> str:
-    """What of a task is compared."""
-    beginning = task[:CHARACTERS]
-    return _DEEDS.sub(" ", beginning) if embedder.key.startswith("hash") else beginning
+def _by_vectors(
+    embedder: Embedder, collection: VectorCollection, task: str, titles: Sequence[Title], count: int
+) -> Ranked:
+    _align(embedder, collection, titles)
+    by_id = {title.id: title for title in titles}
+    nearest = collection.query(embedder.embed([_compared(task, embedder)])[0], count)
+    return [(by_id[id], similarity) for id, similarity in nearest if id in by_id]
+
+
+def _align(embedder: Embedder, collection: VectorCollection, titles: Sequence[Title]) -> None:
+    stored = collection.ids()
+    if missing := [title for title in titles if title.id not in stored]:
+        vectors = embedder.embed([_compared(title.task, embedder) for title in missing])
+        collection.upsert([title.id for title in missing], vectors)
+    if gone := stored - {title.id for title in titles}:
+        collection.delete(gone)
+
+
+def _compared(task: str, embedder: Embedder) -> str:
+    """Return the text of a task that is compared."""
+    beginning = task[:COMPARED_CHARACTERS]
+    return _COMMON_WORDS.sub(" ", beginning) if embedder.key.startswith("hash") else beginning

@@ -1,9 +1,8 @@
-"""Vectors by id in Chroma: embedded, with one owner process, or on a server. All of it can be rebuilt."""
+"""Vectors in Chroma, embedded or on a server. SQLite holds all that is needed to rebuild them."""
 
-from memory.vectors.base import VectorsUnavailable, collection_name
 from memory.vectors.client import load
-from memory.vectors.collection import Collection
-from memory.vectors.store import Vectors
-from memory.vectors.vector_pool import Shelf
+from memory.vectors.collection import Collection, VectorsUnavailable, collection_name
+from memory.vectors.vector_pool import VectorPool
+from memory.vectors.vector_store import VectorStore
 
-__all__ = ["Collection", "Shelf", "Vectors", "VectorsUnavailable", "collection_name", "load"]
+__all__ = ["Collection", "VectorPool", "VectorStore", "VectorsUnavailable", "collection_name", "load"]

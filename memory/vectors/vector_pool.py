@@ -1,23 +1,22 @@
-"""A process's way to its vectors: opened when first asked for, and again some time after a failure."""
+"""Collections of one store, which is opened on first use and again some time after a failure."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
-from memory.vectors.base import VectorsUnavailable
-from memory.vectors.collection import Collection
-from memory.vectors.store import Vectors
+from memory.vectors.collection import Collection, VectorsUnavailable
+from memory.vectors.vector_store import VectorStore
 
 COOL_DOWN = 10.0
-"""Seconds for which a store that failed, or was not to be had, is not tried again."""
+"""Seconds after a failure in which the store is not opened again."""
 
 
-class Shelf:
-    """Hands out collections of one store; whoever is refused goes on without, and asks again later.
+class VectorPool:
+    """Opens collections and replaces a store that has failed.
 
-    `say` hears what a person should know, once each time: that vectors are out of reach, why, and that they
-    are back. A collection that raised is asked for anew, and may be empty then.
+    `say` receives one message when vectors become unavailable and one when they are back. A collection that
+    raised must be opened again, and may then be empty.
     """
 
     def __init__(
@@ -28,56 +27,56 @@ class Shelf:
         say: Callable[[str], None] = lambda text: None,
         cool_down: float = COOL_DOWN,
     ) -> None:
-        self._place = (folder, host, port)
+        self._address = (folder, host, port)
         self._say = say
         self._cool_down = cool_down
         self._lock = Lock()
-        self._vectors: Vectors | None = None
-        self._refused: VectorsUnavailable | None = None
-        self._again = 0.0
+        self._store: VectorStore | None = None
+        self._failure: VectorsUnavailable | None = None
+        self._retry_at = 0.0
 
     def collection(self, name: str, dimension: int) -> Collection:
-        """Open a collection; raises VectorsUnavailable, within the cool-down without trying.
+        """Open a collection, which may take seconds.
 
-        It may take seconds, so whoever must not wait keeps the collection that was opened before.
+        Raises VectorsUnavailable, within the cool-down at once.
         """
         with self._lock:
             try:
-                return self._opened().collection(name, dimension)
+                return self._open_store().collection(name, dimension)
             except VectorsUnavailable as error:
-                self._refuse(error)
+                self._fail(error)
                 raise
 
     def close(self) -> None:
-        """Let the store go; the next one that asks opens it again."""
+        """Close the store. The next call opens it again."""
         with self._lock:
             self._drop()
-            self._again = 0.0
+            self._retry_at = 0.0
 
-    def _opened(self) -> Vectors:
-        if self._vectors is not None and self._vectors.lost is not None:
-            self._refuse(self._vectors.lost)
-        if self._refused is not None and time.monotonic() < self._again:
-            raise VectorsUnavailable(str(self._refused)) from self._refused
-        if self._vectors is None:
-            self._vectors = Vectors.open(*self._place)
-            if self._vectors.note:
-                self._say(self._vectors.note)
-            elif self._refused is not None:
+    def _open_store(self) -> VectorStore:
+        if self._store is not None and self._store.lost is not None:
+            self._fail(self._store.lost)
+        if self._failure is not None and time.monotonic() < self._retry_at:
+            raise VectorsUnavailable(str(self._failure)) from self._failure
+        if self._store is None:
+            self._store = VectorStore.open(*self._address)
+            if self._store.note:
+                self._say(self._store.note)
+            elif self._failure is not None:
                 self._say("vectors can be searched again")
-            self._refused = None
-        return self._vectors
+            self._failure = None
+        return self._store
 
-    def _refuse(self, error: VectorsUnavailable) -> None:
+    def _fail(self, error: VectorsUnavailable) -> None:
         self._drop()
-        if time.monotonic() < self._again:
+        if time.monotonic() < self._retry_at:
             return
-        self._again = time.monotonic() + self._cool_down
-        if self._refused is None or str(self._refused) != str(error):
+        self._retry_at = time.monotonic() + self._cool_down
+        if self._failure is None or str(self._failure) != str(error):
             self._say(f"{error}; full text is searched without vectors")
-        self._refused = error
+        self._failure = error
 
     def _drop(self) -> None:
-        if self._vectors is not None:
-            self._vectors.close()
-            self._vectors = None
+        if self._store is not None:
+            self._store.close()
+            self._store = None

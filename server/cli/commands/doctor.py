@@ -181,11 +181,11 @@ async def _memory(settings: "Settings", journal: "Journal[Event]") -> list[Findi
 
 
 def _vectors(wanted: "IndexSettings") -> Finding:
-    from memory.vectors import Vectors, VectorsUnavailable
+    from memory.vectors import VectorStore, VectorsUnavailable
 
     try:
-        store = Vectors.open(wanted.chroma, wanted.chroma_host, wanted.chroma_port)
+        store = VectorStore.open(wanted.chroma, wanted.chroma_host, wanted.chroma_port)
     except VectorsUnavailable as error:
         return Finding("vectors", "weak", f"{error}; searches use full text only")
     store.close()
-    return Finding("vectors", "found", "; ".join(filter(None, [f"Chroma: {store.where}", store.note])))
+    return Finding("vectors", "found", "; ".join(filter(None, [f"Chroma: {store.place}", store.note])))

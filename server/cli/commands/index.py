@@ -18,7 +18,7 @@ from server.cli.views.format import one_line, pluralize, sanitize
 if TYPE_CHECKING:
     from graph.settings import Settings
     from memory.live import LiveIndex
-    from memory.repo_index import Changes, RepoIndex, Snippet, Status
+    from memory.repo_index import Changes, IndexStatus, RepoIndex, Snippet
     from server.cli.views.console import CliConsole
 
 RESULTS = 8
@@ -51,14 +51,14 @@ async def _index(settings: "Settings", console: "CliConsole", folder: Path, quer
     from graph.component_settings import index_settings
     from memory.embeddings import choose
     from memory.repo_index import RepoIndex
-    from memory.vectors import Shelf
+    from memory.vectors import VectorPool
 
     await _require_folder(folder)
     wanted = index_settings(settings)
     stop, notices = Event(), list[str]()
     with (
-        closing(Shelf(wanted.chroma, wanted.chroma_host, wanted.chroma_port, notices.append)) as shelf,
-        await asyncio.to_thread(RepoIndex.open, folder, wanted, shelf.collection) as repo_index,
+        closing(VectorPool(wanted.chroma, wanted.chroma_host, wanted.chroma_port, notices.append)) as pool,
+        await asyncio.to_thread(RepoIndex.open, folder, wanted, pool.collection) as repo_index,
     ):
         changes = await _update(repo_index, console, stop)
         if stop.is_set():
@@ -139,20 +139,20 @@ def _show(console: "CliConsole", snippets: list["Snippet"]) -> None:
 
 async def _watch(settings: "Settings", console: "CliConsole", folder: Path, query: str | None) -> ExitCode:
     from graph.component_settings import index_settings
-    from memory.live import Indexes
+    from memory.live import LiveIndexes
 
     await _require_folder(folder)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    updates: asyncio.Queue[tuple[Changes, Status]] = asyncio.Queue()
+    updates: asyncio.Queue[tuple[Changes, IndexStatus]] = asyncio.Queue()
 
     # The index calls both functions from threads of its own.
-    def enqueue(changes: "Changes", status: "Status") -> None:
+    def enqueue(changes: "Changes", status: "IndexStatus") -> None:
         loop.call_soon_threadsafe(updates.put_nowait, (changes, status))
 
     def notify(text: str) -> None:
         loop.call_soon_threadsafe(console.notify, text)
 
-    indexes = Indexes.open(index_settings(settings), notify)
+    indexes = LiveIndexes(index_settings(settings), notify)
     try:
         with on_stop(lambda: loop.call_soon_threadsafe(stop.set)):
             live = await asyncio.to_thread(indexes.of, folder, enqueue)
@@ -176,7 +176,7 @@ class _UpdatePrinter:
         self._paths: list[str] = []
         self._percent = -1  # so that 0 % is printed
 
-    async def run(self, updates: "asyncio.Queue[tuple[Changes, Status]]") -> None:
+    async def run(self, updates: "asyncio.Queue[tuple[Changes, IndexStatus]]") -> None:
         """Print updates until cancelled."""
         while True:
             try:
@@ -192,7 +192,7 @@ class _UpdatePrinter:
             if self._query is not None and (status.engine == "text" or self._percent == 100):
                 await self._search(self._query)
 
-    def _print_percent(self, status: "Status") -> None:
+    def _print_percent(self, status: "IndexStatus") -> None:
         percent = _percent(status)
         if status.chunks and percent // 10 > self._percent // 10:
             self._percent = percent
@@ -207,9 +207,9 @@ class _UpdatePrinter:
             self._console.print("")
 
 
-def _size(status: "Status") -> str:
+def _size(status: "IndexStatus") -> str:
     return f"{pluralize(status.files, 'file')}, {pluralize(status.chunks, 'chunk')}"
 
 
-def _percent(status: "Status") -> int:
+def _percent(status: "IndexStatus") -> int:
     return int(status.embedded * 100)

@@ -7,13 +7,13 @@ import pytest
 from story import episode
 
 from memory.embeddings.hashed import HashEmbedder
-from memory.live import Indexes
+from memory.live import LiveIndexes
 from memory.records.database import Database
 from memory.records.episodes import Episodes, Title
 from memory.repo_index import IndexSettings, VectorCollection
 from memory.search.recollection import Recollection
-from memory.search.task_similarity import Likeness
-from memory.vectors import Vectors, VectorsUnavailable
+from memory.search.task_similarity import TaskSimilarity
+from memory.vectors import VectorStore, VectorsUnavailable
 
 TASKS = {
     "a": "Let --timeout take durations such as 1m30s",
@@ -31,85 +31,82 @@ def gone(name: str, dimension: int) -> VectorCollection:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Vectors]:
-    opened = Vectors.open(tmp_path / "chroma")
+def store(tmp_path: Path) -> Iterator[VectorStore]:
+    opened = VectorStore.open(tmp_path / "chroma")
     yield opened
     opened.close()
 
 
 def test_without_chroma_words_are_compared_and_deeds_are_not() -> None:
-    likeness = Likeness(HashEmbedder, gone)
-    likeness.warm().join()
-    alike = likeness.alike("Use durations for --timeout", titles("a", "b", "c"), {"a", "b", "c"})
-    assert [title.id for title, _ in alike] == ["a", "c"]
-    assert likeness.alike("Add a Dockerfile", titles("a", "b", "c"), {"a", "b", "c"}) == []
-    assert likeness.alike("anything", [], set()) == []
+    similarity = TaskSimilarity(HashEmbedder, gone)
+    similarity.warm().join()
+    similar = similarity.similar("Use durations for --timeout", titles("a", "b", "c"), {"a", "b", "c"})
+    assert [title.id for title, _ in similar] == ["a", "c"]
+    assert similarity.similar("Add a Dockerfile", titles("a", "b", "c"), {"a", "b", "c"}) == []
+    assert similarity.similar("anything", [], set()) == []
 
 
 def test_elsewhere_a_task_must_be_more_alike() -> None:
-    likeness = Likeness(HashEmbedder, gone)
-    assert not likeness.keep(titles("c"))
+    similarity = TaskSimilarity(HashEmbedder, gone)
+    assert not similarity.align(titles("c"))
     query, known = "Accept durations in minutes", titles("c")
-    ((_, similarity),) = likeness.ranked(query, known)
+    ((_, nearness),) = similarity.ranked(query, known)
     least = 0.35
-    assert bool(likeness.alike(query, known, {"c"})) == (similarity >= least)
-    assert bool(likeness.alike(query, known, set())) == (similarity >= least + 0.1)
+    assert bool(similarity.similar(query, known, {"c"})) == (nearness >= least)
+    assert bool(similarity.similar(query, known, set())) == (nearness >= least + 0.1)
 
 
-def test_many_tasks_elsewhere_do_not_hide_this_repositorys_own(store: Vectors) -> None:
+def test_many_tasks_elsewhere_do_not_hide_this_repositorys_own(store: VectorStore) -> None:
     query = "Accept durations in minutes"
     known = [*(Title(f"e{number}", "/there", "", query) for number in range(60)), *titles("c")]
     for collection in (gone, store.collection):
-        likeness = Likeness(HashEmbedder, collection)
-        likeness.warm().join()
-        assert "c" in {title.id for title, _ in likeness.alike(query, known, {"c"})}
+        similarity = TaskSimilarity(HashEmbedder, collection)
+        similarity.warm().join()
+        assert "c" in {title.id for title, _ in similarity.similar(query, known, {"c"})}
 
 
-def test_chroma_holds_a_vector_for_each_episode_and_no_other(store: Vectors) -> None:
-    likeness = Likeness(HashEmbedder, store.collection)
-    likeness.warm().join()
-    words = Likeness(HashEmbedder, gone)
+def test_chroma_holds_a_vector_for_each_episode_and_no_other(store: VectorStore) -> None:
+    similarity = TaskSimilarity(HashEmbedder, store.collection)
+    similarity.warm().join()
+    words = TaskSimilarity(HashEmbedder, gone)
     for known in (titles("a", "b"), titles("b", "c")):
-        ranked = likeness.ranked("durations in --timeout", known)
+        ranked = similarity.ranked("durations in --timeout", known)
         assert [(title.id, round(near, 4)) for title, near in ranked] == [
             (title.id, round(near, 4)) for title, near in words.ranked("durations in --timeout", known)
         ]
         (collection,) = store.client.list_collections()
         assert set(collection.get()["ids"]) == {title.id for title in known}
-    assert likeness.keep(titles("c")) and collection.count() == 1
+    assert similarity.align(titles("c")) and collection.count() == 1
     store.close()
-    best, _ = likeness.ranked("translation", titles("b", "c"))
+    best, _ = similarity.ranked("translation", titles("b", "c"))
     assert best[0].id == "b"
 
 
 async def test_a_task_done_twice_is_told_once_and_this_repository_comes_first(tmp_path: Path) -> None:
     database = await Database.open(f"sqlite:///{tmp_path / 'autocode.db'}")
-    indexes = Indexes.open(IndexSettings(tmp_path / "index", tmp_path / "chroma"), lambda line: None)
-    memory = Recollection(Episodes(database, ()), indexes, Likeness(HashEmbedder, gone), "all")
+    indexes = LiveIndexes(IndexSettings(tmp_path / "index", tmp_path / "chroma"), lambda line: None)
+    memory = Recollection(Episodes(database, ()), indexes, TaskSimilarity(HashEmbedder, gone), "all")
     for run, repo in (("r1", "/here"), ("r2", "/here"), ("r3", "/there")):
         task = "Add mul to the calculator" if repo == "/here" else "Add mul and div to the calculator"
         await memory.remember(episode(run, repo=repo, root=repo, task=task))
     told = await memory.lessons("Add mul and div to the calculator", "/moved", lambda: "/here")
     assert [(one.episode.run, one.here) for one in told] == [("r2", True), ("r3", False)]
-    await memory.aclose()
     indexes.close()
     await database.aclose()
 
 
-async def test_what_runs_taught_gets_its_vectors_by_the_end(tmp_path: Path, store: Vectors) -> None:
+async def test_the_next_search_makes_the_vectors_of_earlier_runs(tmp_path: Path, store: VectorStore) -> None:
     database = await Database.open(f"sqlite:///{tmp_path / 'autocode.db'}")
-    indexes = Indexes.open(IndexSettings(tmp_path / "index", tmp_path / "chroma"), lambda line: None)
-    likeness = Likeness(HashEmbedder, store.collection)
-    likeness.warm().join()
-    memory = Recollection(Episodes(database, ()), indexes, likeness, "repository")
+    indexes = LiveIndexes(IndexSettings(tmp_path / "index", tmp_path / "chroma"), lambda line: None)
+    similarity = TaskSimilarity(HashEmbedder, store.collection)
+    similarity.warm().join()
+    memory = Recollection(Episodes(database, ()), indexes, similarity, "repository")
     for run, repo in (("r1", "/here"), ("r2", "/here"), ("r3", "/there")):
         await memory.remember(episode(run, repo=repo, root=repo, task=f"Add mul to the calculator, {run}"))
     (collection,) = store.client.list_collections()
     assert collection.count() == 0, "nobody waits for vectors"
-    await memory.aclose()
-    assert collection.count() == 3
-    told = await memory.lessons("Add mul to the calculator", "/here", lambda: "/here")
-    assert {one.episode.run for one in told} == {"r1", "r2"}
+    recalled = await memory.lessons("Add mul to the calculator", "/here", lambda: "/here")
+    assert {one.episode.run for one in recalled} == {"r1", "r2"}
     assert collection.count() == 3, "other repositories' vectors stay"
     indexes.close()
     await database.aclose()

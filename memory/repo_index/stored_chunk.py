@@ -1,4 +1,4 @@
-"""Chunks as they are kept: what they are named by, what is searched of them, and what they have in common."""
+"""A chunk as the index stores it: its key, its searchable words, and statistics over all chunks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,10 +8,12 @@ from math import log
 from memory.chunks import Chunk
 from memory.chunks.words import words
 
+COLUMNS = ("path", "symbol", "body")
+
 
 @dataclass(frozen=True)
-class Found:
-    """A chunk as it is kept; `doc` is the version of a file that it belongs to."""
+class StoredChunk:
+    """A chunk with its id and its key. `doc` is the id of the version of the file that it belongs to."""
 
     id: int
     doc: int
@@ -20,38 +22,36 @@ class Found:
     key: str
 
 
-COLUMNS = ("path", "symbol", "body")
-
-
 def embedded_text(path: str, chunk: Chunk) -> str:
-    """The text of a chunk that becomes its vector."""
+    """Return the text that is embedded for a chunk."""
+    # Without the path, fewer files are found.
     return f"# {path} {chunk.symbol}\n{chunk.text}"
 
 
 def key_of(path: str, chunk: Chunk) -> str:
-    """Name a chunk by what becomes its vector."""
+    """Return the hash of the text that is embedded, so that equal texts share one vector."""
     return sha256(embedded_text(path, chunk).encode()).hexdigest()[:32]
 
 
 def row_of(path: str, chunk: Chunk) -> tuple[str, str, str]:
-    """A chunk's words as full text takes them: of its path, its symbol and its body."""
+    """Return the words of path, symbol and body for the full-text table."""
     return " ".join(words(path)), " ".join(words(chunk.symbol)), " ".join(words(chunk.text))
 
 
 def length_of(row: tuple[str, str, str]) -> int:
-    """Count a chunk's words."""
+    """Count the words of a row."""
     return sum(column.count(" ") + 1 for column in row if column)
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """What all chunks of an index have in common: their number, their length in words, their words."""
+    """Statistics for BM25: the number of chunks, their mean length, and how many chunks hold a word."""
 
     chunks: int
     length: float
     holding: Callable[[str], int]
 
     def rarity(self, word: str, more_holding: int = 0, more: int = 0) -> float:
-        """A word's inverse document frequency as SQLite has it, with `more` chunks beside the index's."""
+        """Return SQLite's inverse document frequency, with `more` chunks added to those of the index."""
         holding = self.holding(word) + more_holding
         return max(log((self.chunks + more - holding + 0.5) / (holding + 0.5)), 1e-6)
