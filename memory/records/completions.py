@@ -111,12 +111,8 @@ class Completions:
         The rest of the budget caps the reply. If calls in flight hold what this one lacks, it waits until
         they have settled, because most calls take less than they reserve.
         """
-        row = {
-            **_columns(key),
-            "model": model,
-            "messages": json.dumps(list(messages)),
-            "state": "reserved",
-        }
+        texts = {"model": model, "messages": json.dumps(list(messages)), "state": "reserved"}
+        row = {**_columns(key), **texts}
         while True:
             freed = self._freed
             attempt = asyncio.ensure_future(self._reserve(row, estimate, limits))
@@ -133,26 +129,21 @@ class Completions:
                 async with asyncio.timeout(POLL_SECONDS):
                     await freed.wait()
 
-    async def settle(self, grant: Grant, reply: str, spent: Spent) -> Sums:
+    @transaction
+    def settle(self, connection: Connection, grant: Grant, reply: str, spent: Spent) -> Sums:
         """Store the reply and its usage. Return the run's totals."""
-        try:
-            return await self._close(grant, {**vars(spent), "state": "settled", "reply": reply})
-        finally:
-            self._wake()
+        return self._close(connection, grant, {**vars(spent), "state": "settled", "reply": reply})
 
-    async def abandon(self, grant: Grant, spent: Spent) -> Sums:
+    @transaction
+    def abandon(self, connection: Connection, grant: Grant, spent: Spent) -> Sums:
         """Count a call without a usable reply: dropped, timed out, cancelled, or cut short by the budget."""
-        try:
-            return await self._close(grant, {**vars(spent), "state": "abandoned"})
-        finally:
-            self._wake()
+        return self._close(connection, grant, {**vars(spent), "state": "abandoned"})
 
-    async def release(self, grant: Grant) -> None:
+    @transaction
+    def release(self, connection: Connection, grant: Grant) -> None:
         """Undo the reservation of a call that the provider refused and did not bill."""
-        try:
-            await self._release(grant)
-        finally:
-            self._wake()
+        connection.execute(completions.delete().where(completions.c.number == grant.number))
+        self._database.after_commit(self._wake)
 
     @transaction
     def abandon_all(self, connection: Connection, run_id: str) -> None:
@@ -234,15 +225,11 @@ class Completions:
         (number,) = result.inserted_primary_key or (0,)
         return Grant(number, tokens, kind)
 
-    @transaction
     def _close(self, connection: Connection, grant: Grant, values: dict[str, Any]) -> Sums:
         change = update(completions).where(completions.c.number == grant.number).values(values)
         run_id = connection.scalar(change.returning(completions.c.run_id))
+        self._database.after_commit(self._wake)
         return _sums(connection, run_id or "", in_flight=False)
-
-    @transaction
-    def _release(self, connection: Connection, grant: Grant) -> None:
-        connection.execute(completions.delete().where(completions.c.number == grant.number))
 
     def _wake(self) -> None:
         """Let the calls that wait for budget try again."""
@@ -251,13 +238,8 @@ class Completions:
 
 
 def _columns(key: CallKey) -> dict[str, Any]:
-    return {
-        "run_id": key.run,
-        "agent": key.agent,
-        "step_id": key.step,
-        "ordinal": key.ordinal,
-        "prompt_hash": key.prompt_hash,
-    }
+    columns = {**vars(key), "run_id": key.run, "step_id": key.step}
+    return {name: columns[name] for name in ("run_id", "agent", "step_id", "ordinal", "prompt_hash")}
 
 
 def _sums(connection: Connection, run_id: str, *, in_flight: bool) -> Sums:

@@ -222,19 +222,9 @@ class Runs(Generic[E]):
         return RunRow.of(row) if row else None
 
     @read_only
-    def of_thread(
-        self,
-        connection: Connection,
-        thread_id: str,
-        limit: int = 100,
-        offset: int = 0,
-        status: str | None = None,
-    ) -> list[RunRow]:
+    def of_thread(self, connection: Connection, thread_id: str, limit: int = 100) -> list[RunRow]:
         """Return the thread's runs, newest first."""
-        query = _newest_first(thread_id).limit(limit).offset(offset)
-        if status:
-            query = query.where(runs.c.status == status)
-        return [RunRow.of(row) for row in connection.execute(query)]
+        return [RunRow.of(row) for row in connection.execute(_newest_first(thread_id).limit(limit))]
 
     def _end(
         self,
