@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Float, and_, cast, func, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from memory.records.budget import (
     LEAST_OUTPUT,
@@ -30,6 +30,7 @@ POLL_SECONDS = 1.0
 class CallKey:
     """Identity of a call: the `ordinal`th of an agent's step in a run, for one prompt."""
 
+    # The model is left out, so a paid reply stays good when the model is changed.
     run: str
     agent: str
     step: str
@@ -93,6 +94,7 @@ class Completions:
         """Return the stored reply of exactly this call, or None."""
         same = (completions.c[name] == value for name, value in _columns(key).items())
         query = select(completions).where(*same, completions.c.state == "settled")
+        # Two processes that ran the same run after a lost lease may both have settled the call.
         row = connection.execute(query.order_by(completions.c.number.desc()).limit(1)).one_or_none()
         if row is None:
             return None
@@ -114,7 +116,7 @@ class Completions:
         texts = {"model": model, "messages": json.dumps(list(messages)), "state": "reserved"}
         row = {**_columns(key), **texts}
         while True:
-            freed = self._freed
+            freed = self._freed  # before the attempt, to notice a call that settles during it
             attempt = asyncio.ensure_future(self._reserve(row, estimate, limits))
             try:
                 grant = await asyncio.shield(attempt)
@@ -148,6 +150,7 @@ class Completions:
     @transaction
     def abandon_all(self, connection: Connection, run_id: str) -> None:
         """Count the calls that a dead process left reserved, at the price of their prompts alone."""
+        # Nobody knows whether the provider billed a reply that never arrived.
         left = and_(completions.c.run_id == run_id, completions.c.state == "reserved")
         lost = {"state": "abandoned", "output_tokens": 0, "cost_usd": completions.c.prompt_cost_usd}
         connection.execute(update(completions).where(left).values(lost))
@@ -178,7 +181,7 @@ class Completions:
         )
         usages = [row._asdict() for row in connection.execute(query).all()]
         for usage in usages:
-            if usage.pop("priced") < usage["calls"]:
+            if usage.pop("priced") < usage["calls"]:  # a sum would pass over the calls without a price
                 usage["cost_usd"] = None
         return [ModelUsage(**usage) for usage in usages]
 
@@ -214,6 +217,7 @@ class Completions:
         tokens, kind = allowed_output(estimate, limits, sums)
         if tokens < estimate.output_tokens and _in_flight(connection, run_id):
             return None
+        # A short estimate may ask for less than LEAST_OUTPUT, and then that is enough.
         if kind and tokens < min(LEAST_OUTPUT, estimate.output_tokens):
             limit = limits.cost_usd if kind == "cost" else limits.tokens
             raise BudgetSpent(kind, sums.cost_usd if kind == "cost" else sums.tokens, limit or 0)
@@ -244,7 +248,7 @@ def _columns(key: CallKey) -> dict[str, Any]:
 
 def _sums(connection: Connection, run_id: str, *, in_flight: bool) -> Sums:
     tokens = func.sum(completions.c.input_tokens + completions.c.output_tokens)
-    cost = cast(func.sum(completions.c.cost_usd), Float)
+    cost = func.sum(completions.c.cost_usd)
     query = select(tokens, cost).where(completions.c.run_id == run_id)
     if not in_flight:
         query = query.where(completions.c.state != "reserved")
