@@ -9,10 +9,10 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, and_, select, update
 
-from memory.faults import faults
 from memory.records.database import Database, JournalError, now, read_only, transaction
 from memory.records.tables import ACTIVE, events, outputs, runs, threads
 from memory.secrets import masked
+from memory.validation import faults_of
 
 LARGEST = 64 * 1024
 """Characters of JSON that an event's data may have."""
@@ -171,7 +171,7 @@ def _ill_shaped(row: Mapping[Any, Any], action: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        reasons = "; ".join(faults(error)) if isinstance(error, ValidationError) else str(error)
+        reasons = "; ".join(faults_of(error)) if isinstance(error, ValidationError) else str(error)
         event = f"{row['type']} event {row['seq']} of thread {row['thread_id']}"
         raise JournalError(f"the {event} is ill-shaped and cannot be {action}: {reasons}") from error
 
