@@ -62,7 +62,7 @@ def seconds(work: Callable[[], object], times: int = 1) -> float:
 
 def measure(tree: Path, edited: str, settings: IndexSettings, vectors: bool) -> None:
     """Index a tree and print what that took, and how long queries take in it."""
-    with RepoIndex.open(tree, settings) as index:
+    with RepoIndex(tree, settings) as index:
         full = seconds(index.refresh)
         status = index.status()
         print(f"{tree.name}: {status.files} files, {status.chunks} chunks")
@@ -87,7 +87,7 @@ def measure(tree: Path, edited: str, settings: IndexSettings, vectors: bool) -> 
 
 def follow(tree: Path, edited: str, settings: IndexSettings) -> None:
     """Print how long it takes to hand out an index that is not there yet, and to find what was just saved."""
-    indexes = LiveIndexes(settings, say=print)
+    indexes = LiveIndexes(settings, notify=print)
     try:
         print(f"  handed out, empty    {seconds(lambda: indexes.of(tree)) * 1000:8.1f} ms")
         live = indexes.of(tree)

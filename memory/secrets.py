@@ -80,6 +80,7 @@ def _mask_named(match: re.Match[str]) -> str:
     bare = match["bare"]
     if bare and "." in bare and bare.replace(".", "").isidentifier():
         return match[0]
+    # Lower-case words without digits are more often code than passwords.
     if bare and not (match["name"].isupper() or any(char.isdigit() for char in bare)):
         return match[0]
     quote = match["quote"] or ""

@@ -214,8 +214,8 @@ def test_text_goes_on_while_another_owns_the_vectors_and_they_follow(
     monkeypatch.setattr("memory.live.live_index.CHECK_SECONDS", 0.1)
     said: list[str] = []
     other = VectorStore.open(settings.chroma)
-    with closing(VectorPool(settings.chroma, say=said.append, cool_down=0)) as pool:
-        index = RepoIndex.open(repo.path, settings, pool.collection)
+    with closing(VectorPool(settings.chroma, notify=said.append, cool_down=0)) as pool:
+        index = RepoIndex(repo.path, settings, pool.collection)
         with closing(LiveIndex(index, said.append)) as live:
             assert live.start().wait(30)
             eventually(lambda: "in use by" in live.status().note, "the note")

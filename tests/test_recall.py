@@ -24,7 +24,7 @@ BROKEN_SUB = SUB.replace("a - b", "b - a")
 
 def index(bench: Bench) -> None:
     """Bring the full text of the repository's index up to its files."""
-    index = RepoIndex.open(bench.repo.path, index_settings(bench.settings()))
+    index = RepoIndex(bench.repo.path, index_settings(bench.settings()))
     index.refresh()
     index.close()
 

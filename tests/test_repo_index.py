@@ -61,7 +61,7 @@ def put(root: Path, path: str, text: str) -> None:
 @pytest.fixture
 def index(root: Path, settings: IndexSettings) -> Iterator[RepoIndex]:
     """An index that is up to date."""
-    with RepoIndex.open(root, settings) as opened:
+    with RepoIndex(root, settings) as opened:
         opened.refresh()
         opened.embed()
         yield opened
@@ -95,7 +95,7 @@ def test_a_clone_embeds_only_what_no_other_index_has(
     put(clone, "shop/refund.py", "def refund(order):\n    return order.total\n")
     (settings.folder / "damaged.db").write_bytes(b"SQLite format 3\0" + b"?" * 4096)
     embedded: list[tuple[int, int]] = []
-    with RepoIndex.open(clone, settings) as opened:
+    with RepoIndex(clone, settings) as opened:
         opened.refresh()
         opened.embed(lambda done, total: embedded.append((done, total)))
         assert embedded == [(2, 2)] and opened.status().embedded == 1.0  # the new file and its outline
@@ -104,7 +104,7 @@ def test_a_clone_embeds_only_what_no_other_index_has(
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path, settings: IndexSettings) -> None:
     with pytest.raises(RepoIndexError, match="no folder"):
-        RepoIndex.open(tmp_path / "gone", settings)
+        RepoIndex(tmp_path / "gone", settings)
 
 
 def names(snippets: list[Snippet]) -> list[str]:
@@ -170,17 +170,17 @@ def test_only_sources_of_the_repository_itself_are_read(root: Path, settings: In
     (root / "outside.py").symlink_to(root / "i.txt")
     (root / "linked").symlink_to(root / "ignored")
     os.mkfifo(root / "fifo.py")
-    with RepoIndex.open(root, settings) as index:
+    with RepoIndex(root, settings) as index:
         index.refresh()
         assert sorted(names(index.search("needle", 50))) == ["build2/build/__init__.py", "sub/kept.gen.py"]
 
 
 def test_a_damaged_index_is_set_aside_and_made_anew(root: Path, settings: IndexSettings) -> None:
-    with RepoIndex.open(root, settings) as index:
+    with RepoIndex(root, settings) as index:
         index.refresh()
     (file,) = settings.folder.glob("*.db")
     file.write_bytes(b"SQLite format 3\0" + b"damage" * 4_000)
-    with RepoIndex.open(root, settings) as index:
+    with RepoIndex(root, settings) as index:
         assert "damaged" in index.status().note
         index.refresh()
         assert names(index.search("total price", 1)) == ["shop/cart.py"]
@@ -190,7 +190,7 @@ def test_a_damaged_index_is_set_aside_and_made_anew(root: Path, settings: IndexS
 def test_damage_that_shows_later_is_mended_by_whoever_meets_it(root: Path, settings: IndexSettings) -> None:
     for number in range(60):
         put(root, f"more/m{number}.py", CART.replace("Cart", f"Cart{number}"))
-    with RepoIndex.open(root, settings) as index:
+    with RepoIndex(root, settings) as index:
         index.refresh()
     (file,) = settings.folder.glob("*.db")
     whole = file.read_bytes()
@@ -198,7 +198,7 @@ def test_damage_that_shows_later_is_mended_by_whoever_meets_it(root: Path, setti
         data = bytearray(whole)
         data[8192:-4096] = b"\xee" * (len(data) - 12288)
         file.write_bytes(data)
-        with RepoIndex.open(root, settings) as index:
+        with RepoIndex(root, settings) as index:
             first(index)
             assert index.lacks_text == (first is not RepoIndex.refresh)
             index.refresh({"more/m1.py"})
@@ -209,7 +209,7 @@ def test_damage_that_shows_later_is_mended_by_whoever_meets_it(root: Path, setti
 def test_where_nothing_can_be_written_the_index_lives_in_memory(root: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings = IndexSettings(tmp_path / "file" / "index", tmp_path, EmbeddingSettings("hash"))
-    with RepoIndex.open(root, settings) as index:
+    with RepoIndex(root, settings) as index:
         index.refresh()
         index.embed()
         assert names(index.search("total price", 1)) == ["shop/cart.py"]
@@ -217,7 +217,7 @@ def test_where_nothing_can_be_written_the_index_lives_in_memory(root: Path, tmp_
 
 
 def test_another_process_that_indexes_is_not_disturbed(root: Path, settings: IndexSettings) -> None:
-    with RepoIndex.open(root, settings) as index:
+    with RepoIndex(root, settings) as index:
         index.refresh()
         (lock,) = settings.folder.glob("*.lock")
         hold = f"import fcntl; f = open({str(lock)!r}, 'w'); fcntl.flock(f, 2); print(1, flush=True); input()"
@@ -240,7 +240,7 @@ def test_what_moved_keeps_its_vectors(index: RepoIndex, root: Path) -> None:
 
 
 def test_status_tells_how_far_the_index_is(root: Path, settings: IndexSettings) -> None:
-    with RepoIndex.open(root, settings) as index:
+    with RepoIndex(root, settings) as index:
         index.refresh()
         index.embed(stop=lambda: True)
         before = index.status()
@@ -272,7 +272,7 @@ def test_vectors_wait_for_text(root: Path, settings: IndexSettings) -> None:
         assert not asked.wait(0.3)
         reading.set()
 
-    with RepoIndex.open(root, settings) as index:
+    with RepoIndex(root, settings) as index:
         index.refresh()
         put(root, "shop/later.py", CART.replace("Cart", "Later"))
         vectors = Thread(target=index.embed, kwargs={"stop": stop})

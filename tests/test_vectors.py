@@ -123,7 +123,7 @@ def test_a_second_process_is_told_who_owns_the_store_and_gets_it_after_a_kill(
     filled: Path, owner: subprocess.Popen[str]
 ) -> None:
     heard: list[str] = []
-    with closing(VectorPool(filled, say=heard.append, cool_down=0)) as pool:
+    with closing(VectorPool(filled, notify=heard.append, cool_down=0)) as pool:
         for _ in range(2):
             with pytest.raises(VectorsUnavailable, match=f"process {owner.pid} on {socket.gethostname()}"):
                 pool.collection("code", SIZE)
@@ -193,7 +193,7 @@ def test_files_of_another_version_of_chroma_are_rebuilt(filled: Path) -> None:
 
 def test_a_failure_in_use_costs_the_store_and_the_next_one_mends_it(filled: Path) -> None:
     heard: list[str] = []
-    with closing(VectorPool(filled, say=heard.append, cool_down=0)) as pool:
+    with closing(VectorPool(filled, notify=heard.append, cool_down=0)) as pool:
         collection = pool.collection("code", SIZE)
         _no_segment(filled)
         _garbage(filled)

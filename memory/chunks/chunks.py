@@ -90,6 +90,7 @@ def _lines(data: bytes, starts: list[int], ranges: Iterable[tuple[int, int]]) ->
     numbered: list[NumberedLine] = []
     for start, end in ranges:
         number = bisect_right(starts, start)
+        # The indentation before a range belongs to its first line.
         before = data[starts[number - 1] : start]
         piece = (b"" if before.strip() else before) + data[start:end]
         lines = piece.decode("utf-8", "replace").split("\n")

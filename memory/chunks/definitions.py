@@ -76,6 +76,7 @@ def _line(data: bytes, node: "Node", outer: "Node") -> str:
     if names[MEMBERS_SHOWN:]:
         names[MEMBERS_SHOWN:] = ["…"]
     line = f"{signature}: {', '.join(names)}" if names else signature
+    # A control character in hostile code could rewrite a terminal or a prompt.
     return "".join(char if char.isprintable() else " " for char in line)
 
 

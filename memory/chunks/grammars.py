@@ -36,6 +36,7 @@ def parse(path: str, data: bytes) -> "Node | None":
     """Parse a file, which may be broken code. Return None if it takes too long."""
     from tree_sitter import Parser
 
+    # CPU time, so that a busy machine does not cut parsing short.
     deadline = time.process_time() + SECONDS_PER_FILE
     try:
         tree = Parser(_language(GRAMMARS[splitext(path)[1].lower()])).parse(

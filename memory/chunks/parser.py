@@ -14,7 +14,7 @@ from memory.chunks.syntax_parts import SyntaxPart
 _ROOT = str(Path(__file__).resolve().parent.parent.parent)
 _START = f"import sys; sys.path.insert(0, {_ROOT!r}); from memory.chunks.worker import main; main()"
 _WALL_SECONDS = 20.0
-_FILES_EACH = 2_000
+_FILES_EACH = 2_000  # the memory limit counts the whole process, so it starts afresh
 _PIECE = 1 << 16
 
 
@@ -70,6 +70,7 @@ class Parser:
         if self._process is None:
             self._answered = 0
             self._process = subprocess.Popen(  # noqa: S603  our own program, with an empty environment
+                # -I keeps modules of the current folder, which may be the repository's, out of the process.
                 [sys.executable, "-I", "-c", _START],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -91,6 +92,7 @@ class Parser:
                 if not ready:
                     raise TimeoutError("the parser does not answer")
                 for key, _ in ready:
+                    # Both pipes are served in turn, because a full one would block both processes.
                     if key.fileobj is process.stdin:
                         left = left[process.stdin.write(left[:4096]) :]
                         if not left:

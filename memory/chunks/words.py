@@ -12,6 +12,7 @@ _LONGEST = 40
 @lru_cache(maxsize=1 << 16)
 def parts_of(identifier: str) -> tuple[str, ...]:
     """Split `getHTTPResponse_2` into get, http, response, 2."""
+    # Letter case says nothing in scripts without it.
     pattern = _PART if identifier.isascii() else _UNCASED
     return tuple(part.lower() for part in pattern.findall(identifier))
 

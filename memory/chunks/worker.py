@@ -25,7 +25,7 @@ def answer(path: str, text: str) -> tuple[list[str], list[SyntaxPart]]:
 def main() -> None:
     """Answer every line of the input with a line, flushed before the next line is read."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected and leaves no core file
     for line in sys.stdin:
         # The CPU limit counts the whole process, so it moves with each file.
         used = resource.getrusage(resource.RUSAGE_SELF)

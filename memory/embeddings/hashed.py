@@ -41,6 +41,7 @@ class HashEmbedder:
 
 @lru_cache(maxsize=1 << 16)
 def _place(word: str) -> tuple[int, int]:
+    # Python's own hash() differs from process to process.
     number = int.from_bytes(blake2b(_stem(word).encode(), digest_size=4).digest(), "big")
     return (number >> 1) % DIMENSION, 1 if number & 1 else -1
 

@@ -53,6 +53,7 @@ class OpenAiEmbedder:
                 f"{MODEL} does not answer ({type(error).__name__}{f', HTTP {status}' if status else ''}); "
                 "check OPENAI_API_KEY and the network, or set EMBEDDINGS=minilm"
             ) from error
+        # The API does not promise the order of the texts.
         rows = [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
         if len(rows) != len(batch) or any(len(row) != DIMENSION for row in rows):
             raise EmbeddingError(f"{MODEL} answered with vectors of the wrong number or length")

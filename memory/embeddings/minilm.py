@@ -33,6 +33,7 @@ def is_model(folder: Path) -> bool:
 def download() -> Path:
     """Download the model with Chroma's downloader. Raises EmbeddingError if that fails or takes too long."""
     failures: list[Exception] = []
+    # Chroma's downloader has no time limit, and a daemon thread does not hold up the process's end.
     thread = Thread(target=_download, args=(failures,), name="minilm-download", daemon=True)
     thread.start()
     thread.join(_DOWNLOAD_SECONDS)
@@ -72,6 +73,7 @@ class MiniLmEmbedder:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.enable_mem_pattern = False  # it plans for every shape of a batch: 0.4 GB, and no faster
+        # Spinning threads would take the processor from the tests of a run.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             with (folder / "model.onnx").open("rb") as file:

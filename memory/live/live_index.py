@@ -56,17 +56,17 @@ class _Closing(Exception):
 
 
 class LiveIndex(Generic[IndexT]):
-    """Follows one folder until it is closed. `say` receives each message for people once."""
+    """Follows one folder until it is closed. `notify` receives each message for people once."""
 
     def __init__(
         self,
         index: IndexT,
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
         listener: ChangeListener | None = None,
         delay: float = 0.0,
     ) -> None:
         self.index = index
-        self._say = say
+        self._notify = notify
         self._listener = listener
         self._delay = delay
         self._marked = Debouncer()
@@ -153,13 +153,14 @@ class LiveIndex(Generic[IndexT]):
                 self._note("watch", str(error))
 
     def _embed(self) -> None:
-        self._closing.wait(self._delay)
+        self._closing.wait(self._delay)  # closing ends the wait
         pause = CHECK_SECONDS
         while not self._closing.is_set():
             changed = self._changed.wait(pause)
             if self._closing.is_set():
                 return
             if self._read.is_set() and (changed or self.index.lacks_vectors):
+                # Cleared before the work, so that a change during the work is not lost.
                 self._changed.clear()
                 self._guard("vectors", self._make_vectors)
                 first, longest = RETRY_SECONDS
@@ -186,12 +187,13 @@ class LiveIndex(Generic[IndexT]):
 
     def _note(self, topic: str, text: str) -> None:
         if text and self._notes.get(topic) != text:
-            self._say(text)
+            self._notify(text)
         if text:
             self._notes[topic] = text
         else:
             self._notes.pop(topic, None)
 
     def _stop_if_closing(self, done: int, total: int) -> None:
+        # A refresh has no other way to stop than an error from its progress callback.
         if self._closing.is_set():
             raise _Closing

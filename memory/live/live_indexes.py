@@ -12,14 +12,14 @@ from memory.vectors import VectorPool
 class LiveIndexes:
     """Live indexes by their root.
 
-    `say` receives messages for people. Vectors start `delay` seconds after the text, because importing Chroma
-    does not pay for a process that has ended by then.
+    `notify` receives messages for people. Vectors start `delay` seconds after the text, because importing
+    Chroma does not pay for a process that has ended by then.
     """
 
-    def __init__(self, settings: IndexSettings, say: Callable[[str], None], delay: float = 0.0) -> None:
-        self.vectors = VectorPool(settings.chroma, settings.chroma_host, settings.chroma_port, say)
+    def __init__(self, settings: IndexSettings, notify: Callable[[str], None], delay: float = 0.0) -> None:
+        self.vectors = VectorPool(settings.chroma, settings.chroma_host, settings.chroma_port, notify)
         self._settings = settings
-        self._say = say
+        self._notify = notify
         self._delay = delay
         self._lock = Lock()
         self._live: dict[Path, LiveIndex[RepoIndex]] = {}
@@ -32,8 +32,8 @@ class LiveIndexes:
         root = root.resolve()
         with self._lock:
             if root not in self._live:
-                index = RepoIndex.open(root, self._settings, self.vectors.collection)
-                self._live[root] = LiveIndex(index, self._say, listener, self._delay).start()
+                index = RepoIndex(root, self._settings, self.vectors.collection)
+                self._live[root] = LiveIndex(index, self._notify, listener, self._delay).start()
             return self._live[root]
 
     def close(self) -> None:

@@ -107,6 +107,7 @@ class Watcher(FileSystemEventHandler):
                 observer.unschedule(self._watches.pop(gone))
         fresh = folders - self._watches.keys()
         for folder in fresh:
+            # A folder may be deleted between the listing and this line.
             with suppress(FileNotFoundError, NotADirectoryError):
                 self._watches[folder] = observer.schedule(
                     self, folder.path, recursive=folder.recursive, event_filter=EVENTS

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ class ExactCollection:
         self._keys: list[str] = []
         self._last = 0
         self._dimension = dimension
-        self._matrix: _Matrix | None = None
+        self._matrix: _SparseMatrix | _DenseMatrix | None = None
 
     def upsert(self, ids: Sequence[str], embeddings: Vectors) -> None:
         """Do nothing. The vectors are read from the index."""
@@ -52,19 +51,12 @@ class ExactCollection:
         if not rows:
             return
         self._last = rows[-1][0]
+        # Hashed words fill few of 4096 places. A dense matrix would waste most of its memory.
         if self._matrix is None:
             sparse = rows[0][2][:1] == b"s"
-            self._matrix = _SparseMatrix(self._dimension) if sparse else _DenseMatrix(self._dimension)
+            self._matrix = (_SparseMatrix if sparse else _DenseMatrix)(self._dimension)
         self._matrix.add([data for _, _, data in rows])
         self._keys += [key for _, key, _ in rows]
-
-
-class _Matrix(Protocol):
-    """Vectors as rows."""
-
-    def add(self, packed: Sequence[bytes]) -> None: ...
-
-    def scores(self, embedding: Vectors) -> Vectors: ...
 
 
 class _DenseMatrix:
@@ -97,6 +89,7 @@ class _SparseMatrix:
             np.repeat(numbers, [len(places) for places, _ in pairs]),
             np.concatenate([values for _, values in pairs]).astype(np.float32),
         )
+        # Sorting each new entry in would cost more than scanning a short tail.
         if len(self._tail.places) * 8 > len(self._sorted.places):
             whole = self._sorted + self._tail
             self._sorted, self._tail = whole.at(np.argsort(whole.places, kind="stable")), _Entries.none()

@@ -48,6 +48,7 @@ class Ignore:
 
 def _spec(file: Path) -> GitIgnoreSpec | None:
     with suppress(OSError, ValueError):
+        # A FIFO named .gitignore must not block, and a link must not lead out of the repository.
         place = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(place, "rb") as opened:
             if not stat.S_ISREG(os.fstat(place).st_mode):

@@ -76,7 +76,13 @@ class RepoIndex:
     def __init__(
         self, root: Path, settings: IndexSettings, open_collection: OpenCollection | None = None
     ) -> None:
-        self.root = root
+        """Open the index, new and empty if there is none. Raises RepoIndexError.
+
+        Without `open_collection`, vectors are searched exactly, in memory.
+        """
+        if not root.is_dir():
+            raise RepoIndexError(f"{root} is no folder; name one that holds source files")
+        self.root = root = root.resolve()
         self.note = self._trouble = ""
         self.lacks_text = False
         self._folder = settings.folder
@@ -90,18 +96,6 @@ class RepoIndex:
         self._refreshing, self._opening = RLock(), RLock()
         self._chunker, self._overlay, self._left_out = Chunker(), Overlay(), 0
         self.store = self._open_store()
-
-    @classmethod
-    def open(
-        cls, root: Path, settings: IndexSettings, open_collection: OpenCollection | None = None
-    ) -> "RepoIndex":
-        """Open a folder's index, new and empty if there is none. Raises RepoIndexError.
-
-        Without `open_collection`, vectors are searched exactly, in memory.
-        """
-        if not root.is_dir():
-            raise RepoIndexError(f"{root} is no folder; name one that holds source files")
-        return cls(root.resolve(), settings, open_collection)
 
     def __enter__(self) -> "RepoIndex":
         return self
@@ -140,7 +134,7 @@ class RepoIndex:
                 return Changes(note="another process brings this index up to date")
             store, stale = self.store, None if self.lacks_text else paths
             changes = TextSync(self.root, store, self._chunker, self._folder).run(stale, progress)
-            # Another thread may have replaced the store meanwhile.
+            # A search in another thread may have replaced a damaged store.
             self.lacks_text = self.store is not store
             return changes
 

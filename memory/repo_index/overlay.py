@@ -81,7 +81,7 @@ class Overlay:
             return CutFiles(chunks, left_out)
 
     def _cut(self, path: str, view: SnapshotView) -> list[StoredChunk]:
-        while len(self._docs) >= _REMEMBERED:
+        while len(self._docs) >= _REMEMBERED:  # the oldest file goes first
             for old in self._docs.pop(next(iter(self._docs))):
                 self._words.execute("DELETE FROM words WHERE rowid = ?", (-old.id,))
                 self._vectors.pop(old.key, None)

@@ -18,7 +18,7 @@ def retrieve(repo_dir: str, query: str, k: int) -> list[str]:
     reads the environment itself: EMBEDDINGS (auto), EMBEDDINGS_MODEL_DIR, REPO_INDEX_PATH (the folder `index`
     in AUTOCODE_HOME) and AUTOCODE_HOME (~/.autocode).
     """
-    with RepoIndex.open(Path(repo_dir), _settings()) as index:
+    with RepoIndex(Path(repo_dir), _settings()) as index:
         index.refresh(wait=_WAIT_SECONDS)
         index.embed(wait=_WAIT_SECONDS)
         return [snippet.path for snippet in index.search(query, k)]

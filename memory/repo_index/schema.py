@@ -41,6 +41,7 @@ _TABLE_NAMES = ("words", "chunks", "files", "docs")
 
 def name_of(root: Path) -> str:
     """Return the name of the file of a folder's index."""
+    # The name is for people. The hash tells folders of the same name apart.
     name = "".join(char for char in root.name if char.isalnum() and char.isascii())[:24] or "root"
     return f"{name}-{sha256(str(root).encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
 
@@ -51,6 +52,7 @@ def connect(path: Path | None) -> sqlite3.Connection:
         path or ":memory:", timeout=10, isolation_level=None, check_same_thread=False, uri=True
     )
     connection.execute("PRAGMA journal_mode = WAL")
+    # A crash of the machine may lose the last commits, which the next refresh writes again.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA cache_size = -32000")
     return connection
@@ -85,6 +87,7 @@ def set_aside(path: Path) -> Path:
     aside = path.with_suffix(f".broken-{time.strftime('%Y%m%d-%H%M%S')}")
     for old in path.parent.glob(f"{path.stem}.broken-*"):
         old.unlink(missing_ok=True)
+    # SQLite would replay the old log into the new file.
     for ending in ("-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
     os.replace(path, aside)

@@ -91,6 +91,7 @@ def search_words(store: IndexStore, query: Sequence[str], is_visible: Callable[[
         scored = store.matching(expression, WEIGHTS, limit)
         chunks = store.by_id([id for id, _ in scored])
         hits = [(chunks[id], score) for id, score in scored if id in chunks and is_visible(chunks[id].doc)]
+        # Versions of other snapshots may fill the results, so the search is widened.
         if len(hits) * 4 >= _CHUNKS or len(scored) < limit or limit > 20 * _CHUNKS:
             return Hits(hits)
         limit *= 4

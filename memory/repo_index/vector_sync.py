@@ -45,7 +45,7 @@ class VectorSync:
                 store.inherit(embedder.key)
             store.borrow(embedder.key, [key for key, _ in missing])
             missing = store.missing(embedder.key)
-        missing.sort(key=lambda pair: len(pair[1]))
+        missing.sort(key=lambda pair: len(pair[1]))  # texts of similar length are padded least
         done = 0
         for batch in self._batches(missing):
             keys, rows = [key for key, _ in batch], embedder.embed([text for _, text in batch])

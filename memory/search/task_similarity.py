@@ -89,6 +89,7 @@ class TaskSimilarity:
     def similar(self, task: str, titles: Sequence[Title], here: Collection[str]) -> Ranked:
         """Rank the episodes that are similar enough, best first. `here` are the ids of this repository's."""
         provider, ranked = self._ranked(task, titles, len(titles))
+        # The threshold belongs to the provider that ranked, which is "hash" if Chroma has failed.
         least = THRESHOLDS[provider]
         return [pair for pair in ranked if pair[1] >= least + (0 if pair[0].id in here else ELSEWHERE)]
 

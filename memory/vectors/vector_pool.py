@@ -15,8 +15,8 @@ COOL_DOWN = 10.0
 class VectorPool:
     """Opens collections and replaces a store that has failed.
 
-    `say` receives one message when vectors become unavailable and one when they are back. A collection that
-    raised must be opened again, and may then be empty.
+    `notify` receives one message when vectors become unavailable and one when they are back. A collection
+    that raised must be opened again, and may then be empty.
     """
 
     def __init__(
@@ -24,11 +24,11 @@ class VectorPool:
         folder: Path,
         host: str | None = None,
         port: int = 8001,
-        say: Callable[[str], None] = lambda text: None,
+        notify: Callable[[str], None] = lambda text: None,
         cool_down: float = COOL_DOWN,
     ) -> None:
         self._address = (folder, host, port)
-        self._say = say
+        self._notify = notify
         self._cool_down = cool_down
         self._lock = Lock()
         self._store: VectorStore | None = None
@@ -61,9 +61,9 @@ class VectorPool:
         if self._store is None:
             self._store = VectorStore.open(*self._address)
             if self._store.note:
-                self._say(self._store.note)
+                self._notify(self._store.note)
             elif self._failure is not None:
-                self._say("vectors can be searched again")
+                self._notify("vectors can be searched again")
             self._failure = None
         return self._store
 
@@ -73,7 +73,7 @@ class VectorPool:
             return
         self._retry_at = time.monotonic() + self._cool_down
         if self._failure is None or str(self._failure) != str(error):
-            self._say(f"{error}; full text is searched without vectors")
+            self._notify(f"{error}; full text is searched without vectors")
         self._failure = error
 
     def _drop(self) -> None:

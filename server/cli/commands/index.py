@@ -58,7 +58,7 @@ async def _index(settings: "Settings", console: "CliConsole", folder: Path, quer
     stop, notices = Event(), list[str]()
     with (
         closing(VectorPool(wanted.chroma, wanted.chroma_host, wanted.chroma_port, notices.append)) as pool,
-        await asyncio.to_thread(RepoIndex.open, folder, wanted, pool.collection) as repo_index,
+        await asyncio.to_thread(RepoIndex, folder, wanted, pool.collection) as repo_index,
     ):
         changes = await _update(repo_index, console, stop)
         if stop.is_set():
