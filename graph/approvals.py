@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from graph.builder import Graph
 from graph.errors import AnsweredApproval, InputError, UnknownApproval
-from memory.faults import faults
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
+from memory.validation import faults_of
 from nodes.dialogue.replies import Unusable
 from nodes.events import ApprovalRequired, ApprovalResolved, Event
 from nodes.planner import read_plan
@@ -94,7 +94,7 @@ def _checked(id: str, answer: Mapping[str, Any], request: Mapping[str, Any]) -> 
     try:
         checked = _Answer.model_validate(dict(answer))
     except ValidationError as error:
-        raise InputError(f"the answer to {id} cannot be used: {'; '.join(faults(error))}") from error
+        raise InputError(f"the answer to {id} cannot be used: {'; '.join(faults_of(error))}") from error
     if checked.decision == "edit":
         kind = request.get("kind")
         if kind == "tool" and checked.params is None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from graph.errors import InputError
 from graph.settings import Settings
-from memory.faults import faults
+from memory.validation import faults_of
 from nodes.dialogue.replies import Unusable
 from nodes.messages import task_of
 from nodes.planner import read_plan
@@ -47,7 +47,7 @@ def completed(input: Mapping[str, Any], settings: Settings, repo: str | None = N
     except Unusable as error:
         raise InputError(str(error)) from error
     except ValidationError as error:
-        raise InputError("; ".join(faults(error))) from error
+        raise InputError("; ".join(faults_of(error))) from error
     task = checked.task if checked.task.strip() else task_of(checked.messages or [])
     if not task.strip():
         raise InputError("the task is empty; say what is to be done")

@@ -11,6 +11,7 @@ from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from memory.records.budget import BudgetSpent
+from memory.validation import faults_of
 from nodes.dialogue.conversation import ask
 from nodes.dialogue.prompts import DATA, messages, section
 from nodes.dialogue.replies import Unusable, parse_json
@@ -26,7 +27,6 @@ from nodes.llm.models import Models
 from nodes.messages import ai
 from nodes.publish import publisher
 from nodes.state import Plan, State, Step
-from nodes.validation import faults_of
 from tools.workspace import Workspace
 
 SYSTEM = f"""\

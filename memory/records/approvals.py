@@ -26,6 +26,7 @@ class Approvals(Generic[E]):
         self, connection: Connection, thread_id: str, run_id: str, id: str, draft: EventDraft
     ) -> E | None:
         """Store an approval with its event. None if it is stored already."""
+        # A resumed graph raises again every interrupt that is still open.
         if not self._add(connection, thread_id, run_id, id):
             return None
         (event,) = self._log.add(connection, thread_id, run_id, [draft])
@@ -46,10 +47,12 @@ class Approvals(Generic[E]):
         `resumed` names the approvals that the graph waits for, and how many answers their tasks had before.
         A parked run is queued again.
         """
+        # A process that died between the interrupt and its event left approvals that only a checkpoint names.
         for id in resumed:
             self._add(connection, thread_id, run_id, id)
         refused: Refusal = {}
         for id in answers:
+            # The lock lets one of two answers at once win on PostgreSQL. SQLite has one writer anyway.
             query = select(approvals.c.answer).where(_approval(run_id, id)).with_for_update()
             row = connection.execute(query).one_or_none()
             if row is None or (row.answer is None and id not in resumed):
@@ -62,6 +65,7 @@ class Approvals(Generic[E]):
             values = {"answer": json.dumps(dict(answer)), "resumed": resumed[id]}
             connection.execute(update(approvals).where(_approval(run_id, id)).values(values))
         events = self._log.add(connection, thread_id, run_id, drafts)
+        # A run that has not parked yet sees the answer when it tries to: `Runs.end` refuses then.
         if connection.scalar(select(runs.c.status).where(runs.c.id == run_id)) != "running":
             set_status(connection, run_id, "queued")
         return events

@@ -59,7 +59,7 @@ def allowed_output(estimate: Estimate, limits: BudgetLimits, sums: Sums) -> tupl
             tokens, kind = left_tokens, "tokens"
     if limits.cost_usd is not None:
         left = limits.cost_usd - sums.cost_usd - estimate.input_tokens * (estimate.input_price or 0.0)
-        price = estimate.output_price or 0.0
+        price = estimate.output_price or 0.0  # unknown counts as free: the token limit still holds
         if left <= 0 or left < tokens * price:
             tokens, kind = int(left / price) if price and left > 0 else 0, "cost"
     return tokens, kind

@@ -56,6 +56,7 @@ async def open_checkpointer(url: str) -> AsyncIterator[BaseCheckpointSaver[str]]
         with explained(str(path)):
             for pragma in PRAGMAS:
                 await connection.execute(f"PRAGMA {pragma}")
+            # None: loading a checkpoint imports and calls nothing outside LangGraph's own list of types.
             saver = _Saver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
             await saver.setup()
         yield saver

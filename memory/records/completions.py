@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Float, and_, cast, func, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from memory.records.budget import (
     LEAST_OUTPUT,
@@ -30,6 +30,7 @@ POLL_SECONDS = 1.0
 class CallKey:
     """Identity of a call: the `ordinal`th of an agent's step in a run, for one prompt."""
 
+    # The model is left out, so a paid reply stays good when the model is changed.
     run: str
     agent: str
     step: str
@@ -93,6 +94,7 @@ class Completions:
         """Return the stored reply of exactly this call, or None."""
         same = (completions.c[name] == value for name, value in _columns(key).items())
         query = select(completions).where(*same, completions.c.state == "settled")
+        # Two processes that ran the same run after a lost lease may both have settled the call.
         row = connection.execute(query.order_by(completions.c.number.desc()).limit(1)).one_or_none()
         if row is None:
             return None
@@ -111,14 +113,10 @@ class Completions:
         The rest of the budget caps the reply. If calls in flight hold what this one lacks, it waits until
         they have settled, because most calls take less than they reserve.
         """
-        row = {
-            **_columns(key),
-            "model": model,
-            "messages": json.dumps(list(messages)),
-            "state": "reserved",
-        }
+        texts = {"model": model, "messages": json.dumps(list(messages)), "state": "reserved"}
+        row = {**_columns(key), **texts}
         while True:
-            freed = self._freed
+            freed = self._freed  # before the attempt, to notice a call that settles during it
             attempt = asyncio.ensure_future(self._reserve(row, estimate, limits))
             try:
                 grant = await asyncio.shield(attempt)
@@ -133,30 +131,26 @@ class Completions:
                 async with asyncio.timeout(POLL_SECONDS):
                     await freed.wait()
 
-    async def settle(self, grant: Grant, reply: str, spent: Spent) -> Sums:
+    @transaction
+    def settle(self, connection: Connection, grant: Grant, reply: str, spent: Spent) -> Sums:
         """Store the reply and its usage. Return the run's totals."""
-        try:
-            return await self._close(grant, {**vars(spent), "state": "settled", "reply": reply})
-        finally:
-            self._wake()
+        return self._close(connection, grant, {**vars(spent), "state": "settled", "reply": reply})
 
-    async def abandon(self, grant: Grant, spent: Spent) -> Sums:
+    @transaction
+    def abandon(self, connection: Connection, grant: Grant, spent: Spent) -> Sums:
         """Count a call without a usable reply: dropped, timed out, cancelled, or cut short by the budget."""
-        try:
-            return await self._close(grant, {**vars(spent), "state": "abandoned"})
-        finally:
-            self._wake()
+        return self._close(connection, grant, {**vars(spent), "state": "abandoned"})
 
-    async def release(self, grant: Grant) -> None:
+    @transaction
+    def release(self, connection: Connection, grant: Grant) -> None:
         """Undo the reservation of a call that the provider refused and did not bill."""
-        try:
-            await self._release(grant)
-        finally:
-            self._wake()
+        connection.execute(completions.delete().where(completions.c.number == grant.number))
+        self._database.after_commit(self._wake)
 
     @transaction
     def abandon_all(self, connection: Connection, run_id: str) -> None:
         """Count the calls that a dead process left reserved, at the price of their prompts alone."""
+        # Nobody knows whether the provider billed a reply that never arrived.
         left = and_(completions.c.run_id == run_id, completions.c.state == "reserved")
         lost = {"state": "abandoned", "output_tokens": 0, "cost_usd": completions.c.prompt_cost_usd}
         connection.execute(update(completions).where(left).values(lost))
@@ -187,7 +181,7 @@ class Completions:
         )
         usages = [row._asdict() for row in connection.execute(query).all()]
         for usage in usages:
-            if usage.pop("priced") < usage["calls"]:
+            if usage.pop("priced") < usage["calls"]:  # a sum would pass over the calls without a price
                 usage["cost_usd"] = None
         return [ModelUsage(**usage) for usage in usages]
 
@@ -223,6 +217,7 @@ class Completions:
         tokens, kind = allowed_output(estimate, limits, sums)
         if tokens < estimate.output_tokens and _in_flight(connection, run_id):
             return None
+        # A short estimate may ask for less than LEAST_OUTPUT, and then that is enough.
         if kind and tokens < min(LEAST_OUTPUT, estimate.output_tokens):
             limit = limits.cost_usd if kind == "cost" else limits.tokens
             raise BudgetSpent(kind, sums.cost_usd if kind == "cost" else sums.tokens, limit or 0)
@@ -234,15 +229,11 @@ class Completions:
         (number,) = result.inserted_primary_key or (0,)
         return Grant(number, tokens, kind)
 
-    @transaction
     def _close(self, connection: Connection, grant: Grant, values: dict[str, Any]) -> Sums:
         change = update(completions).where(completions.c.number == grant.number).values(values)
         run_id = connection.scalar(change.returning(completions.c.run_id))
+        self._database.after_commit(self._wake)
         return _sums(connection, run_id or "", in_flight=False)
-
-    @transaction
-    def _release(self, connection: Connection, grant: Grant) -> None:
-        connection.execute(completions.delete().where(completions.c.number == grant.number))
 
     def _wake(self) -> None:
         """Let the calls that wait for budget try again."""
@@ -251,18 +242,13 @@ class Completions:
 
 
 def _columns(key: CallKey) -> dict[str, Any]:
-    return {
-        "run_id": key.run,
-        "agent": key.agent,
-        "step_id": key.step,
-        "ordinal": key.ordinal,
-        "prompt_hash": key.prompt_hash,
-    }
+    columns = {**vars(key), "run_id": key.run, "step_id": key.step}
+    return {name: columns[name] for name in ("run_id", "agent", "step_id", "ordinal", "prompt_hash")}
 
 
 def _sums(connection: Connection, run_id: str, *, in_flight: bool) -> Sums:
     tokens = func.sum(completions.c.input_tokens + completions.c.output_tokens)
-    cost = cast(func.sum(completions.c.cost_usd), Float)
+    cost = func.sum(completions.c.cost_usd)
     query = select(tokens, cost).where(completions.c.run_id == run_id)
     if not in_flight:
         query = query.where(completions.c.state != "reserved")

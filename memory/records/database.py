@@ -55,6 +55,7 @@ def explained(where: str) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, sqlite3.Error, OSError) as error:
+        # SQLAlchemy's own text would show the statement with its values.
         cause = str(getattr(error, "orig", None) or error)
         raise JournalError(f"the database {where} failed: {cause}; {_advice(cause)}") from error
 
@@ -123,11 +124,12 @@ class Database:
     def _run(self, work: Callable[[Connection], T], writes: bool, loop: asyncio.AbstractEventLoop) -> T:
         self._callbacks = []
         with explained(self.where):
-            if self._connection is None:
+            if self._connection is None:  # opened here, because sqlite3 binds a connection to its thread
                 self._connection = self._engine.connect()
             self._connection.execution_options(writes=writes)
             with self._connection.begin():
                 result = work(self._connection)
+        # The loop runs them before it resumes the caller, whose future is resolved after this method.
         for callback in self._callbacks:
             loop.call_soon_threadsafe(callback)
         return result
@@ -175,7 +177,7 @@ def _create(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":  # in SQLite, BEGIN IMMEDIATE lets first openers wait
         connection.execute(select(func.pg_advisory_xact_lock(0)))
     metadata.create_all(connection)
-    number = connection.scalar(select(about.c.value).where(about.c.key == "schema"))
+    number = connection.scalar(select(about.c.value).where(about.c.key == "schema"))  # None in schema 1
     if number is None or int(number) < SCHEMA:
         _widen(connection)
         connection.execute(about.delete().where(about.c.key == "schema"))
@@ -189,6 +191,7 @@ def _create(connection: Connection) -> None:
 
 def _widen(connection: Connection) -> None:
     """Add the columns that tables of an older version lack."""
+    # `create_all` leaves existing tables as they are.
     for table in metadata.sorted_tables:
         present = {column["name"] for column in inspect(connection).get_columns(table.name)}
         for column in table.columns:
@@ -207,13 +210,13 @@ def _postgresql(url: str) -> Engine:
 
 def _sqlite(path: Path) -> Engine:
     """Create an engine that begins transactions by itself."""
-    # The driver's own BEGIN takes no write lock: a transaction that reads, then writes, would fail, not wait.
+    # After the driver's own BEGIN, a transaction that reads and then writes may fail instead of waiting.
     prepare(path)
     engine = create_engine(URL.create("sqlite", database=str(path)))
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: sqlite3.Connection, _: Any) -> None:
-        connection.isolation_level = None
+        connection.isolation_level = None  # no BEGIN by the driver
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 

@@ -84,6 +84,7 @@ class Episodes:
         clean = Episode.model_validate(_without_secrets(masked(episode.model_dump(), self._secrets)))
         values = {"id": clean.id, "run_id": clean.run, "created": clean.created, "repo": clean.repo}
         values |= {"root": clean.root, "task": clean.task, "content": clean.model_dump_json()}
+        # A run that dies after storing its episode stores it again when it is resumed.
         row = self._database.insert(episodes).values(values).on_conflict_do_nothing()
         return connection.execute(row).rowcount == 1
 

@@ -9,16 +9,16 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, and_, select, update
 
-from memory.faults import faults
 from memory.records.database import Database, JournalError, now, read_only, transaction
 from memory.records.tables import ACTIVE, events, outputs, runs, threads
 from memory.secrets import masked
+from memory.validation import faults_of
 
 LARGEST = 64 * 1024
 """Characters of JSON that an event's data may have."""
 
 SHORTEST = 256
-"""No text is cut to fewer characters, so ids and paths stay whole."""
+"""Shortest length that texts are cut to, so ids and paths stay whole."""
 
 NEVER_CUT = ("run.finished", "approval.required", "plan")
 """Proofs are counted case by case, and nobody can approve a request that they see in part."""
@@ -119,6 +119,7 @@ class Events(Generic[E]):
         drafts = list(drafts)
         if not drafts:
             return []
+        # The UPDATE locks the thread's row, so writers in other processes cannot take the same numbers.
         advance = update(threads).where(threads.c.id == thread_id)
         counted = advance.values(last_seq=threads.c.last_seq + len(drafts)).returning(threads.c.last_seq)
         end = connection.scalar(counted)
@@ -149,13 +150,14 @@ class Events(Generic[E]):
         self, connection: Connection, thread_id: str, seq: int, draft: EventDraft
     ) -> tuple[dict[str, Any], str, bool]:
         """Return a draft's data in its stored form, the same as JSON, and whether it was cut."""
-        # A draft may have been built without validation. Its stored form is what is parsed.
+        # A payload may have been built without validation, and masking may change a status. `add` parses
+        # the result, so pydantic need not warn.
         data = masked(draft.data.model_dump(mode="json", warnings=False), self._secrets)
         text = json.dumps(data)
         if len(text) <= LARGEST or draft.type in NEVER_CUT:
             return data, text, False
         connection.execute(outputs.insert().values(thread_id=thread_id, seq=seq, data=text))
-        data = shortened(data, len(text))
+        data = _shorten(data, len(text))
         return data, json.dumps(data), True
 
     def _publish(self, stored: Sequence[E]) -> None:
@@ -169,18 +171,18 @@ def _ill_shaped(row: Mapping[Any, Any], action: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        reasons = "; ".join(faults(error)) if isinstance(error, ValidationError) else str(error)
+        reasons = "; ".join(faults_of(error)) if isinstance(error, ValidationError) else str(error)
         event = f"{row['type']} event {row['seq']} of thread {row['thread_id']}"
         raise JournalError(f"the {event} is ill-shaped and cannot be {action}: {reasons}") from error
 
 
-def shortened(data: Mapping[str, Any], size: int) -> dict[str, Any]:
+def _shorten(data: Mapping[str, Any], size: int) -> dict[str, Any]:
     """Bring `data` of `size` characters below LARGEST: cut the middle of long texts and the end of lists."""
     limit = LARGEST // 4
     while size > LARGEST and limit >= SHORTEST:
         data = _cut(data, limit, max(limit // 64, 4))
         size = len(json.dumps(data))
-        limit //= 2
+        limit //= 2  # many middle-sized texts need several rounds
     return dict(data)
 
 

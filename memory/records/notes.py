@@ -27,6 +27,7 @@ class Notes(Generic[E]):
         if run_id is None:
             return None
         (event,) = self._log.add(connection, thread_id, run_id, [draft])
+        # The event's own text may be cut.
         text = self._log.mask(draft.data.model_dump()["text"])
         connection.execute(notes.insert().values(run_id=run_id, seq=event.seq, text=text))
         return event

@@ -35,6 +35,7 @@ class Owner:
 
     def died(self) -> bool:
         """Return True if the process is known to be gone. One that is out of sight counts as alive."""
+        # A pid means nothing on another host, after a reboot, or in another container.
         if (self.host, self.place) != (socket.gethostname(), _place()):
             return False
         try:

@@ -125,6 +125,7 @@ class Runs(Generic[E]):
         if row is None or connection.execute(_unfinished(row.thread_id)).one().id != run_id:
             return False
         try:
+            # A process that is still stopping the thread's last run may hold the lease.
             lease(connection, row.thread_id, owner)
         except ThreadBusy:
             return False
@@ -134,6 +135,7 @@ class Runs(Generic[E]):
     @read_only
     def queue(self, connection: Connection, limit: int) -> list[RunRow]:
         """Return the queued runs that are the first unfinished ones of their threads, oldest first."""
+        # By number, because two runs may start in the same millisecond.
         before = runs.alias()
         blocked = exists().where(
             before.c.thread_id == runs.c.thread_id,
@@ -162,6 +164,7 @@ class Runs(Generic[E]):
             .where(runs.c.status == "running")
             .order_by(runs.c.number)
         )
+        # Only Python can tell whether the owning process lives.
         orphans = [row.id for row in connection.execute(query).all() if not live_owner(row)]
         for run_id in orphans:
             set_status(connection, run_id, "queued")
@@ -194,6 +197,7 @@ class Runs(Generic[E]):
             approvals.c.id.in_(waiting_for),
             approvals.c.answer.is_not(None),
         )
+        # Parking now would leave the answered run waiting for ever.
         if waiting_for and connection.execute(select(approvals.c.id).where(answered)).first():
             return None
         return self._end(connection, thread_id, run_id, draft, status, branch)
@@ -204,6 +208,7 @@ class Runs(Generic[E]):
         ended = and_(runs.c.id == run_id, runs.c.status.not_in(UNFINISHED))
         if connection.execute(delete(runs).where(ended)).rowcount == 0:
             return False
+        # The log is append-only, so events and the notes in it stay.
         for of_runs in (completions, notes_seen, approvals):
             connection.execute(delete(of_runs).where(of_runs.c.run_id == run_id))
         return True
@@ -222,19 +227,9 @@ class Runs(Generic[E]):
         return RunRow.of(row) if row else None
 
     @read_only
-    def of_thread(
-        self,
-        connection: Connection,
-        thread_id: str,
-        limit: int = 100,
-        offset: int = 0,
-        status: str | None = None,
-    ) -> list[RunRow]:
+    def of_thread(self, connection: Connection, thread_id: str, limit: int = 100) -> list[RunRow]:
         """Return the thread's runs, newest first."""
-        query = _newest_first(thread_id).limit(limit).offset(offset)
-        if status:
-            query = query.where(runs.c.status == status)
-        return [RunRow.of(row) for row in connection.execute(query)]
+        return [RunRow.of(row) for row in connection.execute(_newest_first(thread_id).limit(limit))]
 
     def _end(
         self,
@@ -255,7 +250,7 @@ class Runs(Generic[E]):
 def set_status(connection: Connection, run_id: str, status: str) -> None:
     """Set the status of a run that goes on."""
     change = update(runs).where(runs.c.id == run_id)
-    connection.execute(change.values(status=status, finished=None))
+    connection.execute(change.values(status=status, finished=None))  # parking had set `finished`
 
 
 def _insert(

@@ -32,13 +32,14 @@ about = Table(
 threads = Table(
     "threads",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("number", Integer, primary_key=True, autoincrement=True),  # ids are random, numbers are in order
     Column("id", Text, nullable=False, unique=True),
     Column("repo", Text, nullable=False),
     Column("created", Text, nullable=False),
     Column("last_seq", Integer, nullable=False, default=0),
     Column("owner", Text),
     Column("heartbeat", Float, nullable=False, default=0.0),
+    # A request by another process, which the owner reads when it renews its lease.
     Column("cancel", Boolean, nullable=False, default=False),
     Column("metadata", Text, nullable=False, server_default="{}"),
     Column("updated", Text),
@@ -88,6 +89,7 @@ approvals = Table(
     Column("id", Text, primary_key=True),
     Column("thread_id", Text, nullable=False, index=True),
     Column("answer", Text),
+    # Number of answers that the task had before. The graph has taken this one once it has more.
     Column("resumed", Integer, nullable=False, default=0),
 )
 
@@ -106,6 +108,7 @@ notes_seen = Table(
     Column("agent", Text, primary_key=True),
     Column("step_id", Text, primary_key=True),
     Column("ordinal", Integer, primary_key=True),
+    # The newest note at the first call. A repeat of the call sees no newer ones.
     Column("upto", Integer, nullable=False),
 )
 
@@ -134,6 +137,7 @@ completions = Table(
     Column("cost_usd", Float),
     Column("prompt_cost_usd", Float),
     Column("seconds", Float, nullable=False, default=0.0),
+    # Not unique: a call that was abandoned is made again under the same key.
     Index("completions_by_call", "run_id", "agent", "step_id", "ordinal"),
 )
 

@@ -129,6 +129,7 @@ class Threads:
         Return whether each thread's cancel was requested. A thread that another process has taken over,
         as after a long suspension, is left out.
         """
+        # One statement for all runs of the process: fifty by themselves kept the database busy.
         own = update(threads).where(threads.c.owner == owner, threads.c.id.in_(held))
         renewed = own.values(heartbeat=time.time()).returning(threads.c.id, threads.c.cancel)
         cancelled = {row.id: bool(row.cancel) for row in connection.execute(renewed)}
@@ -207,8 +208,8 @@ def add_thread(
     row = database.insert(threads).values(values).on_conflict_do_nothing(index_elements=["id"])
     created = connection.execute(row).rowcount == 1
     if repo and not created:
-        homeless = and_(threads.c.id == thread_id, threads.c.repo == "")
-        connection.execute(update(threads).where(homeless).values(repo=repo))
+        without_repo = and_(threads.c.id == thread_id, threads.c.repo == "")
+        connection.execute(update(threads).where(without_repo).values(repo=repo))
     return created
 
 
@@ -216,6 +217,7 @@ def lease(connection: Connection, thread_id: str, owner: str) -> None:
     """Take a thread's lease. Raises ThreadBusy while a live process holds it."""
     if holder := _holder(connection, thread_id):
         raise ThreadBusy(thread_id, holder)
+    # A cancel that the last owner did not see is not meant for this one.
     taken = {"owner": owner, "heartbeat": time.time(), "cancel": False}
     connection.execute(update(threads).where(threads.c.id == thread_id).values(taken))
 
@@ -229,7 +231,7 @@ def live_owner(row: Any) -> str | None:
     """Return a lease's owner if its heartbeat is fresh and its process is not known to be dead."""
     if not row.owner or time.time() - row.heartbeat >= LEASE_SECONDS:
         return None
-    owner = Owner.parse(row.owner)
+    owner = Owner.parse(row.owner)  # a dead process of this host is noticed before its heartbeat gets old
     return None if owner and owner.died() else str(row.owner)
 
 
@@ -244,6 +246,7 @@ def _with_run() -> Select[Any]:
     own = runs.alias()
     of_thread = own.c.thread_id == threads.c.id
     unfinished = and_(of_thread, own.c.status.in_(UNFINISHED))
+    # Subqueries, because a join with the runs themselves would give a row for each run.
     first = select(func.min(own.c.number)).where(unfinished).scalar_subquery()
     newest = select(func.max(own.c.number)).where(of_thread).scalar_subquery()
     return (

@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
 
+from memory.validation import faults_of
 from nodes.check.pytest_config import PytestOptions, read_options
 from nodes.proof import Grade
-from nodes.validation import faults_of
 from sandbox.base import REPORT
 from tools.workspace import Workspace
 

@@ -16,7 +16,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import BaseModel, ValidationError
 
-from nodes.validation import faults_of
+from memory.validation import faults_of
 
 PIECE = re.compile(r"\s*\S+|\s+$")
 

@@ -49,7 +49,7 @@ def _load_settings(env_file: Path | None) -> "Settings":
     from pydantic import ValidationError
 
     from graph.settings import Settings
-    from nodes.validation import faults_of
+    from memory.validation import faults_of
 
     try:
         return Settings.load(env_file)

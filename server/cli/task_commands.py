@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from graph.run_request import THREAD
 from graph.runner import Runner
 from graph.settings import Settings
+from memory.validation import faults_of
 from nodes.state import ContextFile, Input, Options
 from server.cli.exit_codes import ExitCode, UsageError
 from server.cli.foreground import Drive
@@ -152,8 +153,7 @@ def _options(task: Task) -> dict[str, Any]:
     try:
         Options.model_validate(options)
     except ValidationError as error:
-        faults = [f"{e['loc'][0]}: {e['msg']}" for e in error.errors()]
-        raise UsageError("; ".join(faults)) from error
+        raise UsageError("; ".join(faults_of(error))) from error
     return options
 
 
