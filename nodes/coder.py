@@ -1,30 +1,19 @@
 """The coder carries out one step of the plan as an edit, stored as a snapshot on the group's base."""
 
-import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
 from memory.records.budget import BudgetSpent
-from nodes.dialogue.conversation import ask, thread_of
-from nodes.dialogue.edits import Edit, hold_edit, write_edit
+from nodes.dialogue import sections
+from nodes.dialogue.conversation import Conversation, open_workspace
+from nodes.dialogue.edits import Edit, write_edit
 from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section
 from nodes.dialogue.replies import Unusable, no_edit_reason
-from nodes.dialogue.sections import (
-    agents_section,
-    context_section,
-    files_section,
-    lessons_section,
-    map_section,
-    places_section,
-    plan_section,
-)
 from nodes.events import ErrorReported
 from nodes.llm.model_settings import ModelError
 from nodes.llm.models import Models
-from nodes.publish import publisher
 from nodes.state import BranchInput, State, Step, StepResult
 from tools.workspace import Workspace
 
@@ -61,17 +50,12 @@ class Coder:
     async def __call__(self, state: BranchInput, runtime: Runtime[None]) -> State:
         """Return the step's result: a snapshot built on `head`, or an error."""
         step, head = state["step"], state["head"]
-        publish = publisher(runtime.stream_writer, "coder", step["id"])
+        conversation = Conversation(self.models, runtime, state, "coder", step["id"])
         result = StepResult(step_id=step["id"], base=head)
-        workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
+        workspace = await open_workspace(state)
         try:
-            edit = await ask(
-                self.models,
-                publish,
-                state,
-                "coder",
-                step["id"],
-                await asyncio.to_thread(self._prompt, workspace, state),
+            edit = await conversation.ask(
+                lambda: self._prompt(workspace, state),
                 lambda text: _read(workspace, head, step, text),
                 ordinal=2 if state["conflict"] else 0,  # 0 and 1 are the first try and its repair
             )
@@ -81,28 +65,29 @@ class Coder:
                 "stops": [{"kind": "budget", "reason": str(spent)}],
             }
         except (Unusable, ModelError) as error:
-            publish(ErrorReported(message=f"step {step['id']} failed: {error}", kind="step"))
+            conversation.publish(ErrorReported(message=f"step {step['id']} failed: {error}", kind="step"))
             return {"results": [result | {"error": str(error)}]}
         if edit.snapshot != edit.base:
-            name = f"{step['id']}-edit"
-            await asyncio.to_thread(hold_edit, workspace, edit, thread_of(runtime), name, publish)
+            await conversation.hold(workspace, edit, f"{step['id']}-edit")  # the merge takes the step's name
         return {"results": [result | {"snapshot": edit.snapshot}]}
 
     def _prompt(self, workspace: Workspace, branch: BranchInput) -> list[BaseMessage]:
         step, head = branch["step"], branch["head"]
         conflict = CONFLICT.format(text=branch["conflict"]) if branch["conflict"] else ""
-        sections = [
-            agents_section(workspace, head),
-            map_section(workspace, head, f"{step['description']} {branch['task']}"),
-            places_section(branch.get("places", [])),
-            context_section(workspace, head, branch["context_files"]),
-            lessons_section(branch.get("lessons", [])[:LESSONS]),
+        parts = [
+            sections.agents_md(workspace, head),
+            sections.outline(workspace, head, f"{step['description']} {branch['task']}"),
+            sections.places(branch.get("places", [])),
+            sections.context(workspace, head, branch["context_files"]),
+            sections.lessons(branch.get("lessons", [])[:LESSONS]),
             section("The whole task, for your orientation", branch["task"]),
-            plan_section(branch["plan"]),
-            files_section("The file of your step", workspace, head, [step["file"]] if "file" in step else []),
+            sections.plan(branch["plan"]),
+            sections.files(
+                "The file of your step", workspace, head, [step["file"]] if "file" in step else []
+            ),
             section("Conflict", conflict),
         ]
-        return messages(SYSTEM, sections, step["description"])
+        return messages(SYSTEM, parts, step["description"])
 
 
 def _read(workspace: Workspace, head: str, step: Step, text: str) -> Edit:

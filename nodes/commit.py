@@ -8,7 +8,7 @@ from pathlib import Path
 from langgraph.runtime import Runtime
 
 from memory.search.recollection import Recollection
-from nodes.dialogue.conversation import thread_of
+from nodes.dialogue.conversation import open_workspace, thread_of
 from nodes.dialogue.episodes import episode_of
 from nodes.events import ErrorReported
 from nodes.messages import ai
@@ -68,7 +68,7 @@ class Commit:
     ) -> None:
         """Store the run's episode."""
         try:
-            workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
+            workspace = await open_workspace(state)
             episode = await asyncio.to_thread(episode_of, state, thread, workspace, commit)
             await memory.remember(episode)
         except Exception as error:  # memory is an aid, and the result stands without it

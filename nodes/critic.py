@@ -1,27 +1,18 @@
 """The critic reviews the whole change and the check's result, and answers PASS or FAIL with reasons."""
 
-import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
 from memory.records.budget import BudgetSpent
-from nodes.dialogue.conversation import ask
+from nodes.dialogue import sections
+from nodes.dialogue.conversation import Conversation, open_workspace
 from nodes.dialogue.prompts import DATA, messages, section, task_line
 from nodes.dialogue.replies import Unusable, parse_verdict
-from nodes.dialogue.sections import (
-    agents_section,
-    context_section,
-    diff_section,
-    failed_steps_section,
-    plan_section,
-)
 from nodes.events import VerdictGiven
 from nodes.llm.models import Models
 from nodes.proof import Proof
-from nodes.publish import publisher
 from nodes.state import State, Verdict
 from tools.workspace import Workspace
 
@@ -49,31 +40,31 @@ class Critic:
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return a verdict on the checked tree, FAIL if the reply is unusable."""
         step = f"critic-{state['review_rounds'] + 1}"
-        publish = publisher(runtime.stream_writer, "critic", step)
-        proof = Proof.model_validate(state["check"])
+        conversation = Conversation(self.models, runtime, state, "critic", step)
+        workspace, proof = await open_workspace(state), Proof.model_validate(state["check"])
         try:
-            prompt = await asyncio.to_thread(self._prompt, state, proof)
-            passed, reasons = await ask(self.models, publish, state, "critic", step, prompt, parse_verdict)
+            passed, reasons = await conversation.ask(
+                lambda: self._prompt(workspace, state, proof), parse_verdict
+            )
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
             passed, reasons = False, [f"the critic gave no verdict: {error}"]
         verdict = Verdict(verdict="PASS" if passed else "FAIL", reasons=reasons, tree=proof.tree)
-        publish(VerdictGiven(**verdict))
+        conversation.publish(VerdictGiven(**verdict))
         return {"verdict": verdict}
 
-    def _prompt(self, state: State, proof: Proof) -> list[BaseMessage]:
-        workspace = Workspace.open(Path(state["repo"]))
-        sections = [
-            agents_section(workspace, state["head"]),
-            context_section(workspace, state["head"], state["context_files"]),
-            plan_section(state["plan"]),
-            diff_section(workspace, state["base"], state["head"], "The change"),
+    def _prompt(self, workspace: Workspace, state: State, proof: Proof) -> list[BaseMessage]:
+        parts = [
+            sections.agents_md(workspace, state["head"]),
+            sections.context(workspace, state["head"], state["context_files"]),
+            sections.plan(state["plan"]),
+            sections.diff(workspace, state["base"], state["head"], "The change"),
             section("What the sandbox saw", _report(proof)),
-            failed_steps_section(state["results"]),
+            sections.failed_steps(state["results"]),
             section("The task", state["task"]),
         ]
-        return messages(SYSTEM, sections, task_line(state["task"]))
+        return messages(SYSTEM, parts, task_line(state["task"]))
 
 
 def _report(proof: Proof) -> str:

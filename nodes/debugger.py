@@ -1,32 +1,20 @@
 """The debugger repairs the change, after a red check or a verdict of FAIL."""
 
-import asyncio
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
 from memory.records.budget import BudgetSpent
-from nodes.dialogue.conversation import ask, thread_of
-from nodes.dialogue.edits import hold_edit, write_edit
+from nodes.dialogue import sections
+from nodes.dialogue.conversation import Conversation, open_workspace
+from nodes.dialogue.edits import write_edit
 from nodes.dialogue.prompts import DATA, EDIT_FORMAT, fenced, messages, section, task_line
 from nodes.dialogue.replies import Unusable, explanation
-from nodes.dialogue.sections import (
-    agents_section,
-    changed_section,
-    context_section,
-    diff_section,
-    failed_steps_section,
-    files_section,
-    lessons_section,
-    plan_section,
-)
 from nodes.events import ErrorReported
 from nodes.llm.models import Models
 from nodes.proof import Proof
-from nodes.publish import publisher
 from nodes.state import Repair, State
 from tools.workspace import Workspace
 
@@ -67,26 +55,20 @@ class Debugger:
         step = f"review-{rounds + 1}" if reviewed else f"debug-{rounds + 1}"
         counted: State = {"review_rounds": rounds + 1} if reviewed else {"debug_rounds": rounds + 1}
         counted["verdict"] = None  # it was on a tree that the repair replaces
-        publish = publisher(runtime.stream_writer, "debugger", step)
-        workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
-        head = state["head"]
+        conversation = Conversation(self.models, runtime, state, "debugger", step)
+        workspace, head = await open_workspace(state), state["head"]
         try:
-            prompt = await asyncio.to_thread(self._prompt, workspace, state)
-            edit, how = await ask(
-                self.models,
-                publish,
-                state,
-                "debugger",
-                step,
-                prompt,
+            edit, how = await conversation.ask(
+                lambda: self._prompt(workspace, state),
                 lambda text: (write_edit(workspace, head, text, step), explanation(text)),
             )
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
-            publish(ErrorReported(message=f"the debugger's reply could not be used: {error}", kind="step"))
+            message = f"the debugger's reply could not be used: {error}"
+            conversation.publish(ErrorReported(message=message, kind="step"))
             return counted
-        await asyncio.to_thread(hold_edit, workspace, edit, thread_of(runtime), step, publish)
+        await conversation.hold(workspace, edit)
         touched = [change.path for change in workspace.changes(head, edit.snapshot)]
         repair = Repair(found=_faults(state, reviewed), how=how[:EXPLANATION_LENGTH], files=touched)
         return counted | {
@@ -104,21 +86,21 @@ class Debugger:
         named = [path for path in dict.fromkeys(_PATHS.findall(output)) if path in files]
         verdict = state["verdict"]
         reasons = verdict["reasons"] if verdict and verdict["verdict"] == "FAIL" else []
-        sections = [
-            agents_section(workspace, head),
-            context_section(workspace, head, state["context_files"]),
-            lessons_section(state.get("lessons", [])[:LESSONS]),
-            plan_section(state["plan"]),
+        parts = [
+            sections.agents_md(workspace, head),
+            sections.context(workspace, head, state["context_files"]),
+            sections.lessons(state.get("lessons", [])[:LESSONS]),
+            sections.plan(state["plan"]),
             section("The task", state["task"]),
-            changed_section("The changed files as they are now", workspace, base, head),
-            files_section("Files that the output names", workspace, head, named[:NAMED], NAMED_TOKENS),
-            diff_section(workspace, base, head),
-            failed_steps_section(state["results"]),
+            sections.changed("The changed files as they are now", workspace, base, head),
+            sections.files("Files that the output names", workspace, head, named[:NAMED], NAMED_TOKENS),
+            sections.diff(workspace, base, head),
+            sections.failed_steps(state["results"]),
             section("What the sandbox found", "\n".join(f"- {problem}" for problem in proof.problems)),
             section("Output of the failing cases", output),
             section("What the critic wants mended", "\n".join(f"- {reason}" for reason in reasons)),
         ]
-        return messages(SYSTEM, sections, task_line(state["task"]))
+        return messages(SYSTEM, parts, task_line(state["task"]))
 
 
 def _faults(state: State, reviewed: bool) -> list[str]:

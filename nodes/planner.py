@@ -1,8 +1,7 @@
 """The planner splits a task into a plan of steps in groups. Approval shows the plan to a human."""
 
-import asyncio
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from langchain_core.messages import BaseMessage
@@ -12,16 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from memory.records.budget import BudgetSpent
 from memory.validation import faults_of
-from nodes.dialogue.conversation import ask
+from nodes.dialogue import sections
+from nodes.dialogue.conversation import Conversation, open_workspace
 from nodes.dialogue.prompts import DATA, messages, section
 from nodes.dialogue.replies import Unusable, parse_json
-from nodes.dialogue.sections import (
-    agents_section,
-    context_section,
-    lessons_section,
-    map_section,
-    places_section,
-)
 from nodes.events import PlanMade
 from nodes.llm.models import Models
 from nodes.messages import ai
@@ -125,22 +118,16 @@ class Planner:
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return the plan, or a stop if the budget is spent."""
-        publish = publisher(runtime.stream_writer, "planner")
+        conversation = Conversation(self.models, runtime, state, "planner", "planner")
         if given := state.get("steps"):
             plan = read_plan({"explanation": "These steps came with the task.", "steps": given})
-            publish(PlanMade(plan=plan))
+            conversation.publish(PlanMade(plan=plan))
             return {"plan": plan, "steps": None}
-        prompt = await asyncio.to_thread(self._prompt, state)
+        workspace = await open_workspace(state)
         fallback = False
         try:
-            plan = await ask(
-                self.models,
-                publish,
-                state,
-                "planner",
-                "planner",
-                prompt,
-                lambda text: read_plan(parse_json(text)),
+            plan = await conversation.ask(
+                lambda: self._prompt(workspace, state), lambda text: read_plan(parse_json(text))
             )
         except Unusable:
             fallback = True
@@ -148,20 +135,20 @@ class Planner:
             plan = read_plan({"explanation": "One step carries the task.", "steps": [whole]})
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
-        publish(PlanMade(plan=plan, fallback=fallback))
+        conversation.publish(PlanMade(plan=plan, fallback=fallback))
         return {"plan": plan, "messages": [ai(state["run"], "plan", plan["explanation"])]}
 
-    def _prompt(self, state: State) -> list[BaseMessage]:
-        workspace, base = Workspace.open(Path(state["repo"])), state["base"]
-        sections = [
-            agents_section(workspace, base),
-            map_section(workspace, base, state["task"]),
-            places_section(state.get("places", [])),
-            context_section(workspace, base, state["context_files"]),
-            lessons_section(state.get("lessons", [])),
+    def _prompt(self, workspace: Workspace, state: State) -> list[BaseMessage]:
+        base = state["base"]
+        parts = [
+            sections.agents_md(workspace, base),
+            sections.outline(workspace, base, state["task"]),
+            sections.places(state.get("places", [])),
+            sections.context(workspace, base, state["context_files"]),
+            sections.lessons(state.get("lessons", [])),
             section("The task", state["task"]),
         ]
-        return messages(SYSTEM, sections)
+        return messages(SYSTEM, parts)
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ Memory is an aid. If it fails, the event says so and the run goes on without it.
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 from langgraph.runtime import Runtime
 
 from memory.repo_index import SnapshotView
 from memory.search.recollection import Readiness, Recollection
+from nodes.dialogue.conversation import open_workspace
 from nodes.dialogue.episodes import lesson_text
 from nodes.dialogue.sections import cut
 from nodes.events import IndexState, MemoryRecalled, RecalledEpisode
@@ -38,7 +38,7 @@ class Recall:
         """Return lessons and places, nothing without memory."""
         if self.memory is None:
             return {}
-        workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
+        workspace = await open_workspace(state)
         lessons, problem = await _lessons(self.memory, workspace, state)
         shown = _shown(state["context_files"])
         places, ready = await _search(
@@ -54,7 +54,7 @@ async def search_steps(
     """Return the places for each pending step, found on the run's head, and publish them by step."""
     if memory is None or not pending:
         return {}
-    workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
+    workspace = await open_workspace(state)
     by_step = dict[str, list[Place]]()
     for step in state["plan"]["steps"] if state["plan"] else []:
         if step["id"] in pending:

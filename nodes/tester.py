@@ -10,22 +10,13 @@ from langgraph.runtime import Runtime
 
 from memory.records.budget import BudgetSpent
 from nodes.check.suite import Suite, recognise
-from nodes.dialogue.conversation import ask, thread_of
-from nodes.dialogue.edits import Edit, hold_edit, write_edit
+from nodes.dialogue import sections
+from nodes.dialogue.conversation import Conversation, open_workspace
+from nodes.dialogue.edits import Edit, write_edit
 from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section, task_line
 from nodes.dialogue.replies import Unusable, no_edit_reason
-from nodes.dialogue.sections import (
-    EXAMPLE_TOKENS,
-    agents_section,
-    changed_section,
-    context_section,
-    diff_section,
-    files_section,
-    plan_section,
-)
 from nodes.events import ErrorReported
 from nodes.llm.models import Models
-from nodes.publish import publisher
 from nodes.state import State, StepResult
 from tools.workspace import Workspace
 
@@ -69,29 +60,23 @@ class Tester:
         """Return the head with the tests, or the reason for none."""
         asked = state["tests_asked"]
         step = f"tester-{asked + 1}"
-        publish = publisher(runtime.stream_writer, "tester", step)
-        workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
+        conversation = Conversation(self.models, runtime, state, "tester", step)
+        workspace = await open_workspace(state)
         try:
             suite = await asyncio.to_thread(recognise, workspace, state["base"])
-            prompt = await asyncio.to_thread(self._prompt, workspace, suite, state)
-            edit = await ask(
-                self.models,
-                publish,
-                state,
-                "tester",
-                step,
-                prompt,
+            edit = await conversation.ask(
+                lambda: self._prompt(workspace, suite, state),
                 lambda text: _read(workspace, suite, state["head"], text),
             )
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
-            publish(ErrorReported(message=f"the tester failed: {error}", kind="step"))
+            conversation.publish(ErrorReported(message=f"the tester failed: {error}", kind="step"))
             failed = StepResult(step_id=step, base=state["head"], error=f"no usable tests: {error}")
             return {"tests_asked": asked + 1, "results": [failed]}
         if isinstance(edit, str):
             return {"tests_asked": asked + 1, "untestable": edit}
-        await asyncio.to_thread(hold_edit, workspace, edit, thread_of(runtime), step, publish)
+        await conversation.hold(workspace, edit)
         return {"tests_asked": asked + 1, "head": edit.snapshot}
 
     def _prompt(self, workspace: Workspace, suite: Suite, state: State) -> list[BaseMessage]:
@@ -103,28 +88,28 @@ class Tester:
         if state["tests_asked"]:
             cases = "\n".join(f"- {case}" for case in state["vacuous"])
             again = AGAIN.format(cases=cases) if cases else NONE_YET
-        sections = [
-            agents_section(workspace, head),
+        parts = [
+            sections.agents_md(workspace, head),
             section("How the tests are run", shlex.join(suite.whole())),
             section(
                 "The repository's test files",
                 "\n".join(tests[:200]) or "(none yet: tests/test_*.py is a good place)",
             ),
-            files_section(
+            sections.files(
                 "Existing tests, as examples of the style",
                 workspace,
                 head,
                 [path for path in near if path not in changed],
-                EXAMPLE_TOKENS,
+                sections.EXAMPLE_TOKENS,
             ),
-            context_section(workspace, head, state["context_files"]),
-            plan_section(state["plan"]),
-            changed_section("The changed files as they are now", workspace, base, head),
-            diff_section(workspace, base, head, "The change that your tests are to prove"),
+            sections.context(workspace, head, state["context_files"]),
+            sections.plan(state["plan"]),
+            sections.changed("The changed files as they are now", workspace, base, head),
+            sections.diff(workspace, base, head, "The change that your tests are to prove"),
             section("The task", state["task"]),
             section("Your earlier tests", again),
         ]
-        return messages(SYSTEM, sections, task_line(state["task"]))
+        return messages(SYSTEM, parts, task_line(state["task"]))
 
 
 def _read(workspace: Workspace, suite: Suite, head: str, text: str) -> Edit | str:

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.runtime import Runtime
 
+from nodes.dialogue.edits import Edit
 from nodes.dialogue.prompts import add_notes, indent_steps
 from nodes.dialogue.replies import Unusable
-from nodes.events import Retried
-from nodes.llm.models import Call, Models
-from nodes.publish import Publish
+from nodes.events import FileEdit, FilesEdited, Payload, Retried
+from nodes.llm.models import Call, Models, Reply
+from nodes.publish import publisher
 from nodes.state import Agent, BranchInput, Options, State
+from tools.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -29,32 +33,66 @@ def thread_of(runtime: Runtime[None]) -> str:
     return (info and info.thread_id) or "studio"
 
 
-async def ask(
-    models: Models,
-    publish: Publish,
-    state: State | BranchInput,
-    agent: Agent,
-    step: str,
-    prompt: Sequence[BaseMessage],
-    read: Callable[[str], T],
-    ordinal: int = 0,
-) -> T:
-    """Ask a model, and return what `read` makes of its reply. `read` runs in a thread.
+async def open_workspace(state: State | BranchInput) -> Workspace:
+    """Open the run's repository."""
+    return await asyncio.to_thread(Workspace.open, Path(state["repo"]))
 
-    Raises Unusable if the second reply is unusable too, BudgetSpent, and ModelError.
-    """
-    options = Options.model_validate(state["options"])
-    call = Call(state["run"], agent, step, ordinal)
-    reply = await models.complete(call, add_notes(prompt, await models.notes(call)), options, publish)
-    try:
+
+@dataclass(frozen=True)
+class Conversation:
+    """One step of an agent: its calls, its events and its edit."""
+
+    models: Models
+    runtime: Runtime[None]
+    state: State | BranchInput
+    agent: Agent
+    step: str
+
+    def publish(self, payload: Payload) -> None:
+        """Publish an event of this step."""
+        step = None if self.agent == "planner" else self.step  # planning is no step of the plan
+        publisher(self.runtime.stream_writer, self.agent, step)(payload)
+
+    async def ask(
+        self,
+        make_prompt: Callable[[], Sequence[BaseMessage]],
+        read: Callable[[str], T],
+        ordinal: int = 0,
+    ) -> T:
+        """Ask the model, and return what `read` makes of its reply. Both callables run in threads.
+
+        Raises Unusable if the second reply is unusable too, BudgetSpent, and ModelError.
+        """
+        prompt = await asyncio.to_thread(make_prompt)
+        reply = await self._call(ordinal, prompt)
+        try:
+            return await asyncio.to_thread(read, reply.text)
+        except Unusable as problem:
+            self.publish(Retried(reason=f"unusable reply: {problem}", attempt=1, model=reply.model))
+            answer = indent_steps(reply.text) or "(empty)"  # some providers refuse an empty message
+            again = [AIMessage(answer), HumanMessage(indent_steps(REPAIR.format(problem=problem)))]
+        reply = await self._call(ordinal + 1, prompt, again)
         return await asyncio.to_thread(read, reply.text)
-    except Unusable as problem:
-        publish(Retried(reason=f"unusable reply: {problem}", attempt=1, model=reply.model))
-        again = [
-            AIMessage(indent_steps(reply.text) or "(empty)"),  # some providers refuse an empty message
-            HumanMessage(indent_steps(REPAIR.format(problem=problem))),
-        ]
-    call = Call(state["run"], agent, step, ordinal + 1)
-    prompt = add_notes(prompt, await models.notes(call))
-    reply = await models.complete(call, [*prompt, *again], options, publish)
-    return await asyncio.to_thread(read, reply.text)
+
+    async def _call(
+        self, ordinal: int, prompt: Sequence[BaseMessage], more: Sequence[BaseMessage] = ()
+    ) -> Reply:
+        call = Call(self.state["run"], self.agent, self.step, ordinal)
+        options = Options.model_validate(self.state["options"])
+        messages = [*add_notes(prompt, await self.models.notes(call)), *more]
+        return await self.models.complete(call, messages, options, self.publish)
+
+    async def hold(self, workspace: Workspace, edit: Edit, name: str = "") -> None:
+        """Hold the edit's snapshot by a ref, so that git keeps it, and publish the edit."""
+
+        def hold() -> FilesEdited:
+            workspace.hold(thread_of(self.runtime), name or self.step, edit.snapshot)
+            changes = workspace.changes(edit.base, edit.snapshot)
+            files = [
+                FileEdit(path=c.path, added=c.added, removed=c.removed, placed=edit.placed.get(c.path, []))
+                for c in changes
+            ]
+            added, removed = sum(c.added for c in changes), sum(c.removed for c in changes)
+            return FilesEdited(files=files, added=added, removed=removed, snapshot=edit.snapshot)
+
+        self.publish(await asyncio.to_thread(hold))

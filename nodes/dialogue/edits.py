@@ -1,12 +1,10 @@
 """Edits: an agent's reply applied to a snapshot, wholly or not at all."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from nodes.dialogue.replies import EditReply, Unusable, parse_edits
-from nodes.events import FileEdit, FilesEdited
-from nodes.publish import Publish
 from tools.patch import PatchError, place_patch
 from tools.workspace import PathError, Workspace
 
@@ -18,7 +16,7 @@ class Edit:
     base: str
     snapshot: str
     digest: str
-    placed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    placed: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def write_edit(
@@ -100,15 +98,3 @@ def _mentioned(workspace: Workspace, base: str, diff: str) -> dict[str, str]:
     ]
     texts = {path: workspace.text(base, path) for path in names}
     return {path: text for path, text in texts.items() if text is not None}
-
-
-def hold_edit(workspace: Workspace, edit: Edit, thread: str, name: str, publish: Publish) -> None:
-    """Hold the edit's snapshot by a ref, and publish the edit."""
-    workspace.hold(thread, name, edit.snapshot)
-    changes = workspace.changes(edit.base, edit.snapshot)
-    files = [
-        FileEdit(path=c.path, added=c.added, removed=c.removed, placed=list(edit.placed.get(c.path, ())))
-        for c in changes
-    ]
-    added, removed = sum(c.added for c in changes), sum(c.removed for c in changes)
-    publish(FilesEdited(files=files, added=added, removed=removed, snapshot=edit.snapshot))

@@ -74,12 +74,12 @@ def parse_diff(diff: str) -> Sequence[PatchedFile]:
         return ()
 
 
-def file_section(path: str, text: str, tokens: int = FILE_TOKENS, places: Sequence[range] = ()) -> str:
+def file(path: str, text: str, tokens: int = FILE_TOKENS, places: Sequence[range] = ()) -> str:
     """Return one file: its path as a heading, its contents in a fence."""
     return f"### {path}\n{fenced(around(text, places, tokens))}"
 
 
-def files_section(
+def files(
     title: str,
     workspace: Workspace,
     snapshot: str,
@@ -100,45 +100,45 @@ def files_section(
             state = f"not text, {size} bytes" if size else "does not exist or is empty"
             parts.append(f"### {path}\n({state})")
             continue
-        shown = file_section(path, text, min(tokens, max(room, 200)), (places or {}).get(path, ()))
+        shown = file(path, text, min(tokens, max(room, 200)), (places or {}).get(path, ()))
         room -= len(shown) // CHARS_A_TOKEN
         parts.append(shown)
     return section(title, "\n\n".join(parts))
 
 
-def changed_section(title: str, workspace: Workspace, base: str, head: str) -> str:
+def changed(title: str, workspace: Workspace, base: str, head: str) -> str:
     """Return the changed files as they are now. A long file is shown around its changes."""
     changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
     places = {
         file.path: [range(hunk.target_start, hunk.target_start + hunk.target_length) for hunk in file]
         for file in (parse_diff(workspace.diff(base, head, changed)) if changed else ())
     }
-    return files_section(title, workspace, head, changed, CHANGED_TOKENS, places)
+    return files(title, workspace, head, changed, CHANGED_TOKENS, places)
 
 
-def map_section(workspace: Workspace, snapshot: str, query: str, tokens: int = MAP_TOKENS) -> str:
+def outline(workspace: Workspace, snapshot: str, query: str, tokens: int = MAP_TOKENS) -> str:
     """Return a map of the repository's definitions, most relevant to `query` first."""
     files = workspace.files(snapshot)
     text = repository_map(files, lambda path: workspace.text(snapshot, path), query, tokens)
     return section("Map of the repository", text or "(the repository is empty)")
 
 
-def agents_section(workspace: Workspace, snapshot: str) -> str:
+def agents_md(workspace: Workspace, snapshot: str) -> str:
     """Return the repository's AGENTS.md. Agents follow its instructions."""
     text = workspace.text(snapshot, "AGENTS.md") or ""
     return section("AGENTS.md of this repository (follow it)", cut(text, 6_000))
 
 
-def context_section(workspace: Workspace, snapshot: str, given: Sequence[str | ContextFile]) -> str:
+def context(workspace: Workspace, snapshot: str, given: Sequence[str | ContextFile]) -> str:
     """Return the user's context files, given by path in the repository or by value."""
     paths = [item for item in given if isinstance(item, str)]
-    values = [file_section(item["path"], item["content"]) for item in given if not isinstance(item, str)]
-    inside = files_section("Context files given by the user", workspace, snapshot, paths)
+    values = [file(item["path"], item["content"]) for item in given if not isinstance(item, str)]
+    inside = files("Context files given by the user", workspace, snapshot, paths)
     outside = section("Context given by the user", "\n\n".join(values))
     return "\n\n".join(filter(None, (inside, outside)))
 
 
-def places_section(places: Sequence[Place]) -> str:
+def places(places: Sequence[Place]) -> str:
     """Return the places that a search of the repository found."""
     parts = []
     for place in places:
@@ -149,7 +149,7 @@ def places_section(places: Sequence[Place]) -> str:
     return section("Places in the repository that a search found for this", "\n\n".join(parts))
 
 
-def lessons_section(lessons: Sequence[Lesson]) -> str:
+def lessons(lessons: Sequence[Lesson]) -> str:
     """Return earlier tasks, fenced as data: they may come from other repositories."""
     title = (
         "Earlier tasks like this one, done and verified: use what still fits, avoid what failed then; "
@@ -158,7 +158,7 @@ def lessons_section(lessons: Sequence[Lesson]) -> str:
     return section(title, "\n\n".join(fenced(lesson["text"]) for lesson in lessons))
 
 
-def plan_section(plan: Plan | None) -> str:
+def plan(plan: Plan | None) -> str:
     """Return the whole plan, so that an agent knows what the others do."""
     if plan is None:
         return ""
@@ -169,13 +169,13 @@ def plan_section(plan: Plan | None) -> str:
     return section("The plan", "\n".join([plan["explanation"], *lines]))
 
 
-def diff_section(workspace: Workspace, base: str, head: str, title: str = "The change so far") -> str:
+def diff(workspace: Workspace, base: str, head: str, title: str = "The change so far") -> str:
     """Return the change as a unified diff, cut in the middle if it is long."""
     diff = workspace.diff(base, head)
     return section(title, fenced(cut(diff, DIFF_TOKENS), "diff") if diff else "(nothing has changed)")
 
 
-def failed_steps_section(results: Sequence[StepResult]) -> str:
+def failed_steps(results: Sequence[StepResult]) -> str:
     """Return the steps that failed, with their errors."""
     failed = [f"{result['step_id']}: {result['error']}" for result in results if "error" in result]
     return section("Steps that failed", "\n".join(failed))
