@@ -64,7 +64,7 @@ class Coder:
                 "results": [result | {"error": str(spent)}],
                 "stops": [{"kind": "budget", "reason": str(spent)}],
             }
-        except (Unusable, ModelError) as error:
+        except (Unusable, ModelError) as error:  # later groups go on without this step
             conversation.publish(ErrorReported(message=f"step {step['id']} failed: {error}", kind="step"))
             return {"results": [result | {"error": str(error)}]}
         if edit.snapshot != edit.base:

@@ -85,7 +85,7 @@ class Commit:
             commit = workspace.deliver(branch, state["head"], state["base"], text)
         note = proof.model_dump_json(indent=1) if proof else "{}"
         workspace.note(commit, note)
-        workspace.hold(thread, "result", commit)
+        workspace.hold(thread, "result", commit)  # users delete branches, but the thread goes on from here
         done: State = {"missing": lacks, "branch": branch, "proof": proof.model_dump() if proof else None}
         return done if lacks else done | {"delivered": commit}
 

@@ -47,7 +47,7 @@ class Critic:
                 lambda: self._prompt(workspace, state, proof), parse_verdict
             )
         except BudgetSpent as spent:
-            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}  # the result is delivered unverified
         except Unusable as error:
             passed, reasons = False, [f"the critic gave no verdict: {error}"]
         verdict = Verdict(verdict="PASS" if passed else "FAIL", reasons=reasons, tree=proof.tree)

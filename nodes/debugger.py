@@ -32,7 +32,7 @@ yet. Mend it.
 
 {DATA}"""
 
-_PATHS = re.compile(r"(?<=/workspace/)[\w./-]+\.\w+|[\w./-]+\.\w+")
+_PATHS = re.compile(r"(?<=/workspace/)[\w./-]+\.\w+|[\w./-]+\.\w+")  # the sandbox mounts files there
 _ERROR = re.compile(r"^E +(.+)", re.MULTILINE)
 
 LESSONS = 3
@@ -73,7 +73,7 @@ class Debugger:
         repair = Repair(found=_faults(state, reviewed), how=how[:EXPLANATION_LENGTH], files=touched)
         return counted | {
             "head": edit.snapshot,
-            "repairs": [*state["repairs"], edit.digest],
+            "repairs": [*state["repairs"], edit.digest],  # the check notices a repeated repair
             "mends": [*state.get("mends", []), repair],
         }
 
@@ -82,7 +82,7 @@ class Debugger:
         proof = Proof.model_validate(state["check"])
         output = "\n\n".join(f"{failure.id}\n{fenced(failure.text)}" for failure in proof.failures)
         changed = {change.path for change in workspace.changes(base, head)}
-        files = workspace.files(head).keys() - changed
+        files = workspace.files(head).keys() - changed  # changed files are shown anyway
         named = [path for path in dict.fromkeys(_PATHS.findall(output)) if path in files]
         verdict = state["verdict"]
         reasons = verdict["reasons"] if verdict and verdict["verdict"] == "FAIL" else []

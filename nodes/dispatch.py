@@ -33,7 +33,9 @@ class Dispatch:
         """Return the next steps. A step that names a failed step's file fails as well."""
         plan = _plan(state)
         if state["conflicts"]:
-            return {"pending": [state["conflicts"][0]["step_id"]]}
+            return {
+                "pending": [state["conflicts"][0]["step_id"]]
+            }  # alone, so that nothing can conflict with it
         batches = _batches(plan, Options.model_validate(state["options"]).parallel)
         skipped: list[StepResult] = []
         for number in range(state["group"] + 1, len(batches)):

@@ -64,7 +64,7 @@ def _plain(message: Any) -> Message | None:
     kind = ROLES.get(str(message.get("type") or message.get("role")))
     if kind is None:
         return None
-    id = message.get("id")
+    id = message.get("id")  # clients may leave it out
     text = _text(message.get("content"))
     return Message(type=kind, content=text, id=str(id) if id else str(uuid4()))  # type: ignore[typeddict-item]
 

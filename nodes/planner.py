@@ -51,7 +51,7 @@ class StepReply(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    agent: Literal["coder", "tester", "debugger", "critic"]
+    agent: Literal["coder", "tester", "debugger", "critic"]  # planners name the others too, in vain
     description: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
     file: str | None = None
     parallel_group: int | None = None
@@ -159,7 +159,7 @@ class Approval:
         """Interrupt the run for an answer, and again if an edited plan does not validate."""
         publish = publisher(runtime.stream_writer, "approval")
         problem: str | None = None
-        while True:
+        while True:  # a resume runs the node again, and interrupt() returns the answers so far
             question = {"kind": "plan", "plan": state["plan"]}
             answer = interrupt(question | ({"problem": problem} if problem else {}))
             if answer["decision"] == "reject":

@@ -94,7 +94,7 @@ async def _search(
     def search() -> tuple[list[Place], Readiness]:
         root = workspace.path
         view = SnapshotView(workspace.blobs(snapshot), lambda path: workspace.read(snapshot, path))
-        snippets = memory.search(root, view, query, most + len(shown))
+        snippets = memory.search(root, view, query, most + len(shown))  # shown files may be among them
         places = [
             Place(path=s.path, symbol=s.symbol, first=s.first, last=s.last, text=cut(s.text, PLACE_TOKENS))
             for s in snippets
@@ -104,7 +104,7 @@ async def _search(
 
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            return await asyncio.to_thread(search)
+            return await asyncio.to_thread(search)  # after a timeout it goes on, to no effect
     except Exception as error:
         return [], Readiness("none", 0.0, f"the repository cannot be searched: {_reason(error)}", False)
 

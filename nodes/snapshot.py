@@ -29,7 +29,7 @@ class Snapshot:
         message = task_of(state.get("messages") or [])
         task = message or str(state.get("task") or "")
         base = await asyncio.to_thread(self._begin, state, thread_of(runtime), publish)
-        fresh: State = {
+        fresh: State = {  # every key, because a thread's next run starts with the state of its last
             "task": task,
             "messages": [] if message else [human(run, task)],
             "run": run,
@@ -77,7 +77,7 @@ class Snapshot:
                 left = ", ".join(begun.left_out)
                 message = f"left out, as they look like secrets: {left}"
                 publish(ErrorReported(message=message, kind="warning"))
-        recognise(workspace, snapshot)
+        recognise(workspace, snapshot)  # only for its NoSuite, before a model is paid
         context_files = state.get("context_files") or []
         missing = [p for p in context_files if isinstance(p, str) and workspace.read(snapshot, p) is None]
         if missing:

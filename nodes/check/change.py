@@ -70,7 +70,7 @@ class CheckedChange:
             head_tree=workspace.tree(head),
             base_files=frozenset(base_files),
             head_files=frozenset(head_files),
-            megabytes=max(sum(base_files.values()), sum(head_files.values())) >> 20,
+            megabytes=max(sum(base_files.values()), sum(head_files.values())) >> 20,  # sizes are in bytes
             changed=tuple(each.path for each in changes),
             added=added,
             edited=edited,

@@ -65,7 +65,7 @@ class Check:
 def _digest(proof: Proof) -> str:
     """Return a name of the failure, equal if the same cases fail in the same way."""
     failures = [failure.model_dump() for failure in proof.failures]
-    return sha256(json.dumps([proof.problems, failures]).encode()).hexdigest()
+    return sha256(json.dumps([proof.problems, failures]).encode()).hexdigest()  # both are normalised
 
 
 def _repair_was_idle(state: State, proof: Proof) -> bool:

@@ -17,7 +17,7 @@ from nodes.publish import Publish
 from sandbox.base import Limits, Result, Sandbox
 from tools.workspace import Workspace
 
-_CACHE_VERSION = 1
+_CACHE_VERSION = 1  # of the outcomes' meaning: a higher one discards what is cached
 _FLUSH_SECONDS = 0.1
 
 

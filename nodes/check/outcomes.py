@@ -52,7 +52,7 @@ class Outcomes(BaseModel):
     @property
     def known(self) -> bool:
         """True if the suite ran to its end, whatever its cases did."""
-        return not self.stopped and self.cases is not None and self.exit_code in (0, 1, 5)
+        return not self.stopped and self.cases is not None and self.exit_code in (0, 1, 5)  # 5: no tests
 
     def of_case(self, case: str) -> CaseOutcome:
         """Return what a case did: `error` if its file could not be collected, else `absent` without it."""

@@ -89,7 +89,7 @@ def _toml(text: str, keys: tuple[str, ...]) -> dict[str, Any] | None:
 
 
 def _ini(text: str, section: str) -> dict[str, Any] | None:
-    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)  # pytest itself reports mistakes
     parser.read_string(text)
     return dict(parser[section]) if parser.has_section(section) else None
 

@@ -19,13 +19,13 @@ from tools.workspace import Workspace
 
 CONFIG = ".autocode.toml"
 
-PYTEST = ("python", "-m", "pytest")
+PYTEST = ("python", "-m", "pytest")  # plain `pytest` does not put the root on the import path
 FLAGS = (
     "-p",
-    "no:cacheprovider",
-    "--continue-on-collection-errors",
+    "no:cacheprovider",  # it would write into the repository
+    "--continue-on-collection-errors",  # else one missing module stops the whole suite
     "-o",
-    "junit_family=xunit2",
+    "junit_family=xunit2",  # report_check derives its ids from node ids
     f"--junitxml={REPORT}",
 )
 
@@ -93,7 +93,7 @@ class Suite:
     options: PytestOptions = field(default_factory=PytestOptions)
     env: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
-    src: bool = False
+    src: bool = False  # whether `src` belongs on the import path
 
     def is_test(self, path: str) -> bool:
         """Return whether the file at `path` holds test cases, judged by its name."""

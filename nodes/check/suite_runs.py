@@ -15,7 +15,7 @@ from nodes.check.suite import Suite, listing
 from nodes.proof import Scope
 from sandbox.base import ReportOutcome, Result
 
-_LISTING_BYTES = 32_000_000
+_LISTING_BYTES = 32_000_000  # a cut list would not hold every case
 _MOST_ALONE = 4
 _NO_TESTS = Result(exit_code=5, stdout="no tests collected", stderr="", seconds=0.0, report=())
 
@@ -91,7 +91,7 @@ class SuiteRuns:
             )
             if attempt.fails_on(base):
                 for task in (head, cases, new_on_base, old_on_head):
-                    task.cancel()
+                    task.cancel()  # they take the sandbox's time for nothing
                 return base
         result = head.result()
         if attempt.scope == "all" and result.timed_out and self._is_near_limit(base):
@@ -149,7 +149,7 @@ class SuiteRuns:
         nodes = _new_nodes(evidence)
         if not 0 < len(nodes) <= _MOST_ALONE:
             return evidence
-        self.executor.sandbox.prepare(len(nodes))
+        self.executor.sandbox.prepare(len(nodes))  # starts the sandboxes side by side
         async with task_group() as group:
             tasks = {}
             for case, node in nodes.items():

@@ -47,7 +47,7 @@ def write_edit(
 def _changes(
     workspace: Workspace, base: str, reply: EditReply, file: str | None
 ) -> tuple[dict[str, str | None], dict[str, list[str]]]:
-    changes: dict[str, str | None] = dict(reply.files)
+    changes: dict[str, str | None] = dict(reply.files)  # None deletes
     changes |= {path: None for path in reply.deleted}
     if not changes and not reply.diffs:
         if len(reply.loose) == 1 and file and workspace.read(base, file) is None:

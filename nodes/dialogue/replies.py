@@ -60,7 +60,7 @@ def parse_edits(text: str) -> EditReply:
             files[path] = block.text
     deleted = [match["path"] for line in rest if (match := _DELETE.match(line))]
     if not (diffs or files or deleted) and (bare := _bare_diff(rest)):
-        diffs.append(bare)
+        diffs.append(bare)  # some models forget the fence
     return EditReply(tuple(diffs), files, tuple(deleted), tuple(loose))
 
 

@@ -101,7 +101,7 @@ def files(
             parts.append(f"### {path}\n({state})")
             continue
         shown = file(path, text, min(tokens, max(room, 200)), (places or {}).get(path, ()))
-        room -= len(shown) // CHARS_A_TOKEN
+        room -= len(shown) // CHARS_A_TOKEN  # later files are shown shorter
         parts.append(shown)
     return section(title, "\n\n".join(parts))
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from memory.validation import faults_of
 
-PIECE = re.compile(r"\s*\S+|\s+$")
+PIECE = re.compile(r"\s*\S+|\s+$")  # a word with the space before it, as models stream
 
 
 class RecordedUsage(BaseModel):

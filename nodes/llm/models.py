@@ -122,7 +122,7 @@ class Models:
         prompt = Prompt(messages)
         key = CallKey(call.run, call.agent, call.step, call.ordinal, prompt.hash)
         if stored := await self._completions.lookup(key):
-            reply = Reply(**{**vars(stored), "cost_usd": 0.0}, cached=True)
+            reply = Reply(**{**vars(stored), "cost_usd": 0.0}, cached=True)  # it was paid for before
             _publish_usage(publish, call.agent, reply, await self._completions.sums(call.run))
             return reply
         limits = BudgetLimits(options.max_cost_usd, options.max_tokens, options.max_run_seconds)
@@ -183,7 +183,9 @@ class Models:
     ) -> AIMessage:
         """Stream the reply through LangChain's callbacks, to which LangGraph listens as well."""
         labels = {"agent": request.agent, "step_id": request.key.step}
-        chat = model.chat.model_copy(update={"callbacks": [listener], "metadata": labels})
+        chat = model.chat.model_copy(
+            update={"callbacks": [listener], "metadata": labels}
+        )  # calls run in parallel
         limit = self._provider.limit(grant.output_tokens)
         message = await chat.ainvoke(list(request.prompt.messages), **limit)
         if not message.response_metadata.get("finish_reason") and not message.usage_metadata:

@@ -39,7 +39,7 @@ def price_of(model: str) -> Price | None:
             return None
     if not entry or "input_cost_per_token" not in entry:
         return None
-    price, longest = entry["input_cost_per_token"], entry.get("max_output_tokens")
+    price, longest = entry["input_cost_per_token"], entry.get("max_output_tokens")  # some entries hold text
     return Price(
         input=price,
         output=entry.get("output_cost_per_token", 0.0),

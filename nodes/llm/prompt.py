@@ -73,4 +73,4 @@ class ReplyListener(BaseCallbackHandler):
 
 
 def _tokens(text: str) -> int:
-    return -(-len(text.encode()) // BYTES_PER_TOKEN)
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)  # rounds up

@@ -56,7 +56,7 @@ def classify(error: Exception, agent: str, model: str, secrets: Sequence[str]) -
                 f"HTTP {status}: {cause}",
                 retry_after=_retry_after(error),
                 billed=status == 408 or (broken and _was_sent(error)),
-                hopeless=_body(error).get("code") == "insufficient_quota",
+                hopeless=_body(error).get("code") == "insufficient_quota",  # a 429 that no wait ends
             )
         return ModelError(_refusal(status, cause, agent, model))
     # OpenAI's client raises JSONDecodeError for a chunk that a broken stream cut in half.
