@@ -70,7 +70,10 @@ def test_a_listing_that_ended_early_is_refused(result: Result, words: str) -> No
     [
         (0, None, "left no report"),
         (0, {"test_one": "passed", "test_two": "failed"}, "holds failures: tests.test_a::test_two"),
+        (0, {"test_one": "error", "test_two": "passed"}, "holds failures: tests.test_a::test_one"),
         (1, {"test_one": "passed", "test_two": "skipped"}, "holds no failure"),
+        (1, {"test_two": "failed"}, "lacks cases that were collected: tests.test_a::test_one"),
+        (1, {}, "holds no failure"),
         (0, {"test_one": "passed"}, "lacks cases that were collected: tests.test_a::test_two"),
         (
             0,

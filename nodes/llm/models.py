@@ -183,9 +183,8 @@ class Models:
     ) -> AIMessage:
         """Stream the reply through LangChain's callbacks, to which LangGraph listens as well."""
         labels = {"agent": request.agent, "step_id": request.key.step}
-        chat = model.chat.model_copy(
-            update={"callbacks": [listener], "metadata": labels}
-        )  # calls run in parallel
+        # A copy, because calls of one model run in parallel.
+        chat = model.chat.model_copy(update={"callbacks": [listener], "metadata": labels})
         limit = self._provider.limit(grant.output_tokens)
         message = await chat.ainvoke(list(request.prompt.messages), **limit)
         if not message.response_metadata.get("finish_reason") and not message.usage_metadata:

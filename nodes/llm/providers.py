@@ -76,9 +76,8 @@ class _LibraryProvider(Provider):
         async with self._building:
             if name not in self._chats:  # in a thread, because the first build imports the client library
                 self._chats[name] = await asyncio.to_thread(self._build, name)
-            return PricedModel(
-                self._chats[name], name, await asyncio.to_thread(price_of, name)
-            )  # reads a file
+            price = await asyncio.to_thread(price_of, name)  # the first call reads a large file
+            return PricedModel(self._chats[name], name, price)
 
     @abstractmethod
     def _build(self, name: str) -> BaseChatModel: ...
