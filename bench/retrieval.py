@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 from memory.embeddings import EmbedderKind, EmbeddingSettings
 from memory.live import LiveIndexes
 from memory.repo_index import IndexSettings, RepoIndex
+from memory.repo_index.files import is_wanted
 from memory.repo_index.search import is_test
 
 QUERIES = (
@@ -171,7 +172,8 @@ def score(options: argparse.Namespace, kind: EmbedderKind, folder: Path) -> None
 
 
 def _is_fit(path: Path, tree: Path) -> bool:
-    return path.stat().st_size > 2_000 and not is_test(path.relative_to(tree).as_posix())
+    name = path.relative_to(tree).as_posix()  # a virtual environment below the tree is not indexed
+    return path.stat().st_size > 2_000 and is_wanted(name) and not is_test(name)
 
 
 def main() -> None:
