@@ -1,4 +1,4 @@
-"""Wires the agents into a StateGraph and drives it."""
+"""Builds the graph of agents and runs tasks with it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["Outcome", "run_task"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the Python face when it is asked for: it brings LangGraph with it."""
+    """Import `graph.task` on first access, because LangGraph comes with it."""
     if name in __all__:
         from graph import task
 

@@ -1,4 +1,4 @@
-"""Approvals of a thread: what it waits for, whether an answer can be one, and how answers reach the graph."""
+"""Approvals that runs wait for: list the open questions, check answers, and pass them to the graph."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +19,12 @@ from nodes.events import ApprovalRequired, ApprovalResolved, Event
 from nodes.planner import read_plan
 from nodes.publish import Draft
 
-Answers = Mapping[str, Mapping[str, Any]]
+AnswersById = Mapping[str, Mapping[str, Any]]
 
 
-class _Answer(BaseModel):
+class HumanAnswer(BaseModel):
+    """A human's answer to one question."""
+
     model_config = ConfigDict(extra="forbid")
 
     decision: Literal["approve", "edit", "reject"]
@@ -32,29 +34,31 @@ class _Answer(BaseModel):
 
 
 @dataclass(frozen=True)
-class Approvals:
-    """The questions of all threads: the checkpoints know what is asked, the journal what was answered."""
+class PendingApprovals:
+    """Questions and answers of all threads. Checkpoints hold the questions, the journal holds the answers."""
 
     journal: Journal[Event]
     graph: Graph
     checkpointer: BaseCheckpointSaver[str]
 
     async def pending(self, run: RunRow) -> list[ApprovalRequired]:
-        """The questions of a run that have no answer yet."""
+        """Return the questions of a run that have no answer yet."""
         answered = await self.journal.approvals.answers(run.id)
-        waiting = (await self._asked(run)).items()
+        questions = await self._questions(run)
         return [
-            ApprovalRequired(id=id, request=request) for id, (request, _) in waiting if id not in answered
+            ApprovalRequired(id=id, request=request)
+            for id, (request, _) in questions.items()
+            if id not in answered
         ]
 
-    async def answer(self, run: RunRow, answers: Answers) -> list[Event]:
-        """Store answers to some or all questions, all of them or none; a parked run is queued by that.
+    async def answer(self, run: RunRow, answers: AnswersById) -> list[Event]:
+        """Store answers to some or all questions, either all of them or none. A parked run is queued.
 
-        Raises InputError for what is no answer, UnknownApproval, AnsweredApproval.
+        Raises InputError, UnknownApproval, AnsweredApproval.
         """
-        asked = await self._asked(run)
-        checked = {id: _checked(id, answer, asked.get(id, ({}, 0))[0]) for id, answer in answers.items()}
-        resumed = {id: count for id, (_, count) in asked.items()}
+        questions = await self._questions(run)
+        checked = {id: _checked(id, answer, questions.get(id, ({}, 0))[0]) for id, answer in answers.items()}
+        resumed = {id: count for id, (_, count) in questions.items()}
         drafts = [
             Draft(ApprovalResolved(id=id, decision=answer["decision"], reason=answer.get("reason")))
             for id, answer in checked.items()
@@ -63,36 +67,37 @@ class Approvals:
         if isinstance(outcome, list):
             return outcome
         if unknown := sorted(id for id, why in outcome.items() if why == "unknown"):
-            waiting = ", ".join(one.id for one in await self.pending(run)) or "none"
+            waiting = ", ".join(approval.id for approval in await self.pending(run)) or "none"
             raise UnknownApproval(f"no such approval: {', '.join(unknown)}; pending: {waiting}")
         raise AnsweredApproval(f"already answered: {', '.join(sorted(outcome))}")
 
-    async def given(self, run: RunRow) -> dict[str, dict[str, Any]]:
-        """The answers that the graph waits for and has not taken yet."""
+    async def unused_answers(self, run: RunRow) -> dict[str, dict[str, Any]]:
+        """Return the stored answers that the graph has not taken yet."""
         answers = await self.journal.approvals.answers(run.id)
-        taken = {id: count for id, (_, count) in (await self._asked(run)).items()}
+        taken = {id: count for id, (_, count) in (await self._questions(run)).items()}
         return {id: answer for id, (answer, before) in answers.items() if taken.get(id) == before}
 
-    async def _asked(self, run: RunRow) -> dict[str, tuple[dict[str, Any], int]]:
-        """What the graph waits for: requests by id, with how many answers their tasks have taken."""
+    async def _questions(self, run: RunRow) -> dict[str, tuple[dict[str, Any], int]]:
+        """Return the open interrupts by id, with the number of answers that their tasks have taken."""
         config = RunnableConfig(configurable={"thread_id": run.thread_id})
         state = await self.graph.aget_state(config)
         if not state.interrupts or state.values.get("run") != run.id:
             return {}
+        # An answered interrupt stays in the state until its task ends. Only the RESUME writes tell it apart.
         saved = await self.checkpointer.aget_tuple(state.config)
         writes = (saved and saved.pending_writes) or []
         taken = {task: len(value) for task, channel, value in writes if channel == RESUME}
         return {
-            asked.id: (dict(asked.value), taken.get(task.id, 0))
+            interrupt.id: (dict(interrupt.value), taken.get(task.id, 0))
             for task in state.tasks
-            for asked in task.interrupts
+            for interrupt in task.interrupts
         }
 
 
 def _checked(id: str, answer: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    """An answer of the right shape for its question. Raises InputError."""
+    """Return the answer if it fits its question. Raises InputError."""
     try:
-        checked = _Answer.model_validate(dict(answer))
+        checked = HumanAnswer.model_validate(dict(answer))
     except ValidationError as error:
         raise InputError(f"the answer to {id} cannot be used: {'; '.join(faults_of(error))}") from error
     if checked.decision == "edit":

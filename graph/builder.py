@@ -29,7 +29,7 @@ Graph = CompiledStateGraph[State, None, Input, State]
 
 @dataclass(frozen=True)
 class Resources:
-    """The process-wide things that nodes act with."""
+    """Process-wide resources that nodes work with."""
 
     models: Models
     sandbox: OpenSandbox
@@ -38,7 +38,7 @@ class Resources:
 
 
 def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = None) -> Graph:
-    """Compile the graph; without a checkpointer for a platform that brings its own."""
+    """Compile the graph. A platform such as Studio brings a checkpointer of its own."""
     models, memory = resources.models, resources.memory
     graph = StateGraph(State, input_schema=Input)
 
@@ -72,7 +72,7 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
 
 
 def unless_stopped(onward: str) -> Callable[[State], str]:
-    """A route that goes on, or to the commit of the best state when budget, patience or approval ran out."""
+    """Return a route to `onward`, or to the commit of the best state if the run has a reason to stop."""
 
     def route(state: State) -> str:
         return "commit" if state["stops"] else onward
@@ -81,7 +81,7 @@ def unless_stopped(onward: str) -> Callable[[State], str]:
 
 
 def planned(state: State) -> Literal["approval", "dispatch", "commit"]:
-    """A plan waits for a human where the run asks for that."""
+    """Let a human approve the plan if the run's options ask for it."""
     options = Options.model_validate(state["options"])
     if state["stops"]:
         return "commit"
@@ -89,7 +89,7 @@ def planned(state: State) -> Literal["approval", "dispatch", "commit"]:
 
 
 def checked(state: State) -> Literal["debugger", "tester", "critic", "commit"]:
-    """Red goes to the debugger, unproved green once more to the tester, proved green to the critic."""
+    """Send red to the debugger, unproved green to the tester once more, and proved green to the critic."""
     options, proof = Options.model_validate(state["options"]), Proof.model_validate(state["check"])
     if state["stops"]:
         return "commit"
@@ -101,7 +101,7 @@ def checked(state: State) -> Literal["debugger", "tester", "critic", "commit"]:
 
 
 def judged(state: State) -> Literal["debugger", "commit"]:
-    """A FAIL goes back with its reasons while rounds are left; a PASS, or their end, is committed."""
+    """Send a FAIL back to the debugger while rounds are left. Commit a PASS, or the state after the last."""
     options, verdict = Options.model_validate(state["options"]), state["verdict"]
     if state["stops"] or verdict is None or verdict["verdict"] == "PASS":
         return "commit"

@@ -1,4 +1,4 @@
-"""What a run delivered: its files and its diff, for clients without a checkout."""
+"""Delivery of a thread or run: its branch, its diff and files, and their way into the checkout."""
 
 import asyncio
 import json
@@ -6,39 +6,82 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from graph.errors import RunnerError, UnknownThread
+from memory.records.journal import Journal
 from memory.records.runs import RunRow
+from nodes.events import Event, RunFinished
+from nodes.proof import Proof
 from tools.workspace import Workspace
 
-LARGEST = 256 * 1024
-"""Bytes of a file that are worth sending along."""
+FILE_BYTES = 256 * 1024
+"""Size up to which a file is sent along with a result."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """The changed files by path (None for one that was deleted, is not text, or too large) and the diff."""
+    """The change between two commits on a delivered branch.
 
+    `verified` is true only while the branch's tip holds the very tree of the proof.
+    """
+
+    repo: Path
     branch: str
-    files: Mapping[str, str | None]
-    diff: str
+    base: str
+    commit: str
+    verified: bool
 
+    @classmethod
+    async def of_thread(cls, journal: Journal[Event], thread_id: str) -> "Delivery":
+        """Return the thread's newest delivery. Raises UnknownThread, RunnerError, WorkspaceError."""
+        thread = await journal.threads.get(thread_id)
+        if thread is None:
+            raise UnknownThread(f"there is no thread {thread_id}")
+        events = await journal.events.read(thread_id)
+        ends = [event.data for event in events if isinstance(event.data, RunFinished) and event.data.branch]
+        if not ends:
+            raise RunnerError(f"thread {thread_id} has delivered nothing: none of its runs has made a branch")
+        return await asyncio.to_thread(cls._of_end, Path(thread.repo), ends[-1])
 
-async def delivery(run: RunRow) -> Delivery | None:
-    """What `run` put on its branch; None when it delivered nothing. Raises WorkspaceError."""
-    if run.branch is None:
-        return None
-    return await asyncio.to_thread(_read, Path(run.input["repo"]), run.branch, run.id)
+    @classmethod
+    async def of_run(cls, run: RunRow) -> "Delivery | None":
+        """Return the delivery of one run, or None if it made none. Raises WorkspaceError."""
+        return await asyncio.to_thread(cls._of_run, run, run.branch) if run.branch else None
 
+    async def diff(self) -> str:
+        """Return the change as a unified diff."""
+        return await asyncio.to_thread(lambda: Workspace.open(self.repo).diff(self.base, self.commit))
 
-def _read(repo: Path, branch: str, run: str) -> Delivery:
-    workspace = Workspace.open(repo)
-    commit = workspace.resolve(f"refs/heads/{branch}")
-    while (note := workspace.read_note(commit)) and json.loads(note).get("run") not in (run, None):
-        commit = workspace.resolve(f"{commit}^")  # a later run on the thread has built on this one's result
-    base = workspace.resolve(f"{commit}^")
-    files = {change.path: _text(workspace, commit, change.path) for change in workspace.changes(base, commit)}
-    return Delivery(branch, files, workspace.diff(base, commit))
+    async def apply(self) -> tuple[str, ...]:
+        """Merge the change into the checkout and return its paths. Raises WorkspaceError on a conflict."""
+        return await asyncio.to_thread(lambda: Workspace.open(self.repo).apply(self.base, self.commit))
 
+    async def files(self) -> Mapping[str, str | None]:
+        """Return the changed files by path. None stands for a file that is deleted, too large or no text."""
+        return await asyncio.to_thread(self._files)
 
-def _text(workspace: Workspace, commit: str, path: str) -> str | None:
-    text = workspace.text(commit, path)
-    return text if text is not None and len(text) <= LARGEST else None
+    @classmethod
+    def _of_end(cls, repo: Path, end: RunFinished) -> "Delivery":
+        workspace = Workspace.open(repo)
+        branch = end.branch or ""
+        commit = workspace.resolve(f"refs/heads/{branch}")
+        proof = Proof.model_validate(end.proof) if end.proof else None
+        base = proof.base if proof else workspace.resolve(f"{commit}^")
+        proved = proof is not None and proof.tree == workspace.tree(commit)
+        return cls(repo, branch, base, commit, end.status == "verified" and proved)
+
+    @classmethod
+    def _of_run(cls, run: RunRow, branch: str) -> "Delivery":
+        repo = Path(run.input["repo"])
+        workspace = Workspace.open(repo)
+        commit = workspace.resolve(f"refs/heads/{branch}")
+        # A later run on the thread has built on this one's result.
+        while (note := workspace.read_note(commit)) and json.loads(note).get("run") not in (run.id, None):
+            commit = workspace.resolve(f"{commit}^")
+        base = workspace.resolve(f"{commit}^")
+        return cls(repo, branch, base, commit, run.status == "verified")
+
+    def _files(self) -> dict[str, str | None]:
+        workspace = Workspace.open(self.repo)
+        changes = workspace.changes(self.base, self.commit)
+        texts = {change.path: workspace.text(self.commit, change.path) for change in changes}
+        return {path: text if len(text or "") <= FILE_BYTES else None for path, text in texts.items()}

@@ -1,8 +1,7 @@
-"""Drives one run: LangGraph's stream becomes the log, the lease is kept, the end is told."""
+"""Driver of one run: it streams LangGraph's work to the log, keeps the lease and stores the end."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
@@ -10,9 +9,9 @@ from uuid import UUID
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, StreamMode
 
-from graph.approvals import Approvals
+from graph.approvals import PendingApprovals
 from graph.builder import Graph
-from graph.heartbeat import Pulse
+from graph.heartbeat import Heartbeat
 from graph.stream import Translator
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
@@ -24,12 +23,12 @@ from nodes.state import Input, State
 RECURSION_LIMIT = 500
 
 Ready = Callable[[], Coroutine[Any, Any, None]]
-Payload = Input | Command[Any] | None
+GraphInput = Input | Command[Any] | None
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ends or parks: what `run.finished` says, and the run's status where that differs."""
+    """The end or park of a run: the data of `run.finished`, and the run's status where that differs."""
 
     data: Mapping[str, Any]
     status: str
@@ -37,7 +36,7 @@ class Ending:
 
     @classmethod
     def of(cls, status: str, reason: str | None = None, **data: Any) -> "Ending":
-        """An ending whose event names its status."""
+        """Return an ending whose event has the run's status."""
         return cls({"status": status, "reason": reason, **data}, status)
 
 
@@ -49,100 +48,92 @@ PARKED = Ending(
 
 @dataclass
 class Driver:
-    """One run at work in this process, which holds the thread's lease."""
+    """Runs one run in this process, which holds the thread's lease."""
 
     journal: Journal[Event]
     graph: Graph
-    approvals: Approvals
-    run: RunRow
-    pulse: Pulse
+    approvals: PendingApprovals
+    heartbeat: Heartbeat
     parallel: int
+    run: RunRow
     _work: "asyncio.Task[None] | None" = field(default=None, init=False)
     _ending: Ending | None = field(default=None, init=False)
 
     def stop(self, ending: Ending = STOPPED) -> None:
-        """Stop models, sandbox and all; the run stays resumable."""
+        """Cancel the models' and the sandbox's work. The run stays resumable."""
         self._ending = self._ending or ending
         if self._work:
             self._work.cancel()
 
-    async def drive(self, resumed: bool, ready: Ready | None = None) -> AsyncIterator[Event]:
-        """Run the graph to its end, its next question or its fall; every event is in the log when it comes.
+    async def drive(self, resumed: bool, ready: Ready | None = None) -> None:
+        """Run the graph to its end, its next question or its failure.
 
-        What the run fell over, `ready` included, is raised once `run.finished` is written.
+        Raises the error that the run failed with, `ready` included, once `run.finished` is stored. Raises
+        ThreadBusy if another process has taken the thread over: then nothing more is stored.
         """
         started = RunStarted(task=self.run.input["task"], repo=self.run.input["repo"], resumed=resumed)
-        for event in await self._write([Draft(started)]):
-            yield event
-        beat = asyncio.create_task(self._beat())
-        telling: asyncio.Task[Event | None] | None = None
-        ending = STOPPED
+        await self._write([Draft(started)])
+        lease = asyncio.create_task(self._keep_lease())
+        failure: Exception | None = None
         try:
             if ready:
-                await self._begin(ready())
-            while telling is None or await asyncio.shield(telling) is None:
-                async with aclosing(self._course()) as course:
-                    async for event in course:
-                        yield event
-                telling = asyncio.create_task(self._tell(await self._outcome()))
+                await self._start(ready())
+            await self._run_graph()
+            while not await self._store(await self._outcome()):
+                await self._run_graph()
+            return
         except asyncio.CancelledError:
-            if self._ending is None or _cancelling():
+            if self._ending is None:
                 raise
             ending = self._ending
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            ending = Ending.of("failed", str(error))
-            failed = Draft(ErrorReported(message=str(error), kind=type(error).__name__))
-            for event in await self._write([failed]):
-                yield event
-            raise
+        except Exception as error:
+            await self._write([Draft(ErrorReported(message=str(error), kind=type(error).__name__))])
+            ending, failure = Ending.of("failed", str(error)), error
         finally:
-            await self._rest(beat)
-            last = await asyncio.shield(telling or asyncio.create_task(self._tell(ending)))
-        if last:
-            yield last
+            await self._end_tasks(lease)
+        await self._store(ending)
+        if failure:
+            raise failure
 
-    async def _rest(self, beat: "asyncio.Task[None]") -> None:
-        """End the work and the beat. Raises ThreadBusy where another process has the thread by now."""
-        tasks = [task for task in (self._work, beat) if task]
+    async def _end_tasks(self, lease: "asyncio.Task[None]") -> None:
+        """Cancel the work and the lease's renewal. Raises ThreadBusy if the lease was lost."""
+        tasks = [task for task in (self._work, lease) if task]
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        lost = None if beat.cancelled() else beat.exception()
+        lost = None if lease.cancelled() else lease.exception()
         if isinstance(lost, ThreadBusy):
             raise lost
 
-    async def _course(self) -> AsyncGenerator[Event, None]:
-        """One pass through the graph."""
-        payload = await self._payload()
+    async def _run_graph(self) -> None:
+        """Run the graph until it ends or waits, and write its events."""
+        input = await self._graph_input()
         parts: asyncio.Queue[Any] = asyncio.Queue()
-        work = self._begin(self._stream(payload, parts))
-        work.add_done_callback(lambda _: parts.put_nowait(None))  # also of what was stopped before it began
-        async for drafts in self._drafts(parts, Translator()):
-            for event in await self._write(drafts):
-                yield event
+        work = self._start(self._stream(input, parts))
+        # The end mark comes from a callback, because a task that is cancelled before its start runs no code.
+        work.add_done_callback(lambda _: parts.put_nowait(None))
+        async for drafts in _translated(parts, Translator()):
+            await self._write(drafts)
         await work
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Do `work` where a stop reaches it, also one that came before."""
+    def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Start `work` as the task that a stop cancels. A stop may have come before."""
         self._work = task = asyncio.create_task(work)
         if self._ending:
             task.cancel()
         return task
 
-    async def _payload(self) -> Payload:
+    async def _graph_input(self) -> GraphInput:
         state = await self.graph.aget_state(self._config(named=False))
         if state.values.get("run") != self.run.id:
-            return cast(Input, self.run.input)  # it begins, or it stopped before its first checkpoint
-        given = await self.approvals.given(self.run)
-        return Command(resume=given) if given else None
+            return cast(Input, self.run.input)  # a new run, or one that stopped before its first checkpoint
+        answers = await self.approvals.unused_answers(self.run)
+        return Command(resume=answers) if answers else None
 
-    async def _stream(self, payload: Payload, parts: "asyncio.Queue[Any]") -> None:
-        """Stream the graph into `parts`."""
+    async def _stream(self, input: GraphInput, parts: "asyncio.Queue[Any]") -> None:
         modes: list[StreamMode] = ["tasks", "custom", "messages", "checkpoints"]
         async for part in self.graph.astream(
-            payload,
+            input,
             self._config(named=True),
             stream_mode=modes,
             subgraphs=True,
@@ -151,40 +142,18 @@ class Driver:
         ):
             parts.put_nowait(part)
 
-    async def _drafts(
-        self, parts: "asyncio.Queue[Any]", translator: Translator
-    ) -> AsyncIterator[list[Draft]]:
-        """Translate all that is there, up to a None; tokens that were held go when they are due."""
-        ended = False
-        while not ended:
-            drafts: list[Draft] = []
-            try:
-                async with asyncio.timeout(translator.due()):
-                    part = await parts.get()
-            except TimeoutError:
-                yield translator.flush()
-                continue
-            while not ended:
-                ended = part is None
-                drafts += translator.flush() if ended else translator.translate(part)
-                if ended or parts.empty():
-                    break
-                part = parts.get_nowait()
-            if drafts:
-                yield drafts
-
-    async def _beat(self) -> None:
-        """Keep the lease; stop the work when somebody asks for it, or when the lease is lost."""
+    async def _keep_lease(self) -> None:
+        """Renew the lease. Stop the work if somebody requests it, or if the lease is lost."""
         try:
-            await self.pulse.hold(self.run.thread_id, self.run.id)
+            await self.heartbeat.keep(self.run.thread_id, self.run.id)
         finally:
             self.stop()
 
     async def _outcome(self) -> Ending:
-        """How the run ends, from the state the graph left."""
+        """Return the run's ending, from the state that the graph left."""
         snapshot = await self.graph.aget_state(self._config(named=False))
         if snapshot.interrupts:
-            waiting_for = tuple(one.id for one in await self.approvals.pending(self.run))
+            waiting_for = tuple(approval.id for approval in await self.approvals.pending(self.run))
             data = {"status": "waiting", "reason": "a human's approval is needed"}
             return Ending(data, "waiting", waiting_for)
         state = cast(State, snapshot.values)
@@ -197,33 +166,32 @@ class Driver:
             missing=missing,
         )
 
-    async def _tell(self, ending: Ending) -> Event | None:
-        """Tell the end; None when an answer came meanwhile and the run goes on."""
+    async def _store(self, ending: Ending) -> bool:
+        """Store the end with its event. Return False if an answer came meanwhile and the run goes on."""
         if ending.status == "waiting" and not ending.waiting_for:
-            return None
-        usage = [AgentUsage(**vars(one)) for one in await self.journal.completions.usage(self.run.id)]
-        draft = Draft(RunFinished(**ending.data, usage=usage))
-        return await self.journal.runs.end(
+            return False
+        usage = [AgentUsage(**vars(sums)) for sums in await self.journal.completions.usage(self.run.id)]
+        event = await self.journal.runs.end(
             self.run.thread_id,
             self.run.id,
-            draft,
+            Draft(RunFinished(**ending.data, usage=usage)),
             ending.status,
             ending.data.get("branch"),
             ending.waiting_for,
         )
+        return event is not None
 
-    async def _write(self, drafts: Sequence[Draft]) -> list[Event]:
-        """Write drafts; a question that stands already is not told again."""
-        thread, run = self.run.thread_id, self.run.id
-        if not any(isinstance(draft.data, ApprovalRequired) for draft in drafts):
-            return await self.journal.events.write(thread, run, drafts)
-        events: list[Event] = []
+    async def _write(self, drafts: Sequence[Draft]) -> None:
+        """Write drafts. A question that is already open is not written again."""
+        thread, run, rest = self.run.thread_id, self.run.id, list[Draft]()
         for draft in drafts:
             if not isinstance(draft.data, ApprovalRequired):
-                events += await self.journal.events.write(thread, run, [draft])
-            elif event := await self.journal.approvals.ask(thread, run, draft.data.id, draft):
-                events.append(event)
-        return events
+                rest.append(draft)
+                continue
+            await self.journal.events.write(thread, run, rest)
+            rest = []
+            await self.journal.approvals.ask(thread, run, draft.data.id, draft)
+        await self.journal.events.write(thread, run, rest)
 
     def _config(self, *, named: bool) -> RunnableConfig:
         config = RunnableConfig(
@@ -236,6 +204,22 @@ class Driver:
         return config
 
 
-def _cancelling() -> bool:
-    task = asyncio.current_task()
-    return bool(task and task.cancelling())
+async def _translated(parts: "asyncio.Queue[Any]", translator: Translator) -> AsyncIterator[list[Draft]]:
+    """Yield the drafts of all parts that are there, up to a None. Held tokens are released when due."""
+    ended = False
+    while not ended:
+        drafts: list[Draft] = []
+        try:
+            async with asyncio.timeout(translator.due()):
+                part = await parts.get()
+        except TimeoutError:
+            yield translator.flush()
+            continue
+        while not ended:
+            ended = part is None
+            drafts += translator.flush() if ended else translator.translate(part)
+            if ended or parts.empty():
+                break
+            part = parts.get_nowait()
+        if drafts:
+            yield drafts

@@ -1,21 +1,21 @@
-"""What a person must mend, of threads and runs; the server gives each kind its status."""
+"""Errors of threads and runs that a person must fix. The server gives each type its status."""
 
 
 class RunnerError(Exception):
-    """A thread cannot do what was asked of it: what, why, and what to do instead."""
+    """The thread does not allow the request. The message names the cause and the alternative."""
 
 
 class InputError(RunnerError):
-    """What was given cannot be used; nothing was written."""
+    """The input is unusable. Nothing was stored."""
 
 
 class UnknownThread(RunnerError):
-    """There is no such thread, run or checkpoint."""
+    """The thread, run or checkpoint does not exist."""
 
 
 class UnknownApproval(RunnerError):
-    """Nothing waits for an answer under this id."""
+    """No question with this id waits for an answer."""
 
 
 class AnsweredApproval(RunnerError):
-    """Somebody else was quicker: the question has its answer."""
+    """The question was answered before, maybe by another client."""

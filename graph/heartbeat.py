@@ -1,4 +1,4 @@
-"""The heartbeat of this process's runs: it keeps their leases, counts their seconds and hears of cancels."""
+"""Heartbeat of this process: it renews leases, counts active seconds and notices cancel requests."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -11,18 +11,18 @@ BEAT_SECONDS = 0.5
 
 
 @dataclass
-class Pulse:
-    """All runs of the process are beaten for together: one by one, fifty of them kept the database busy."""
+class Heartbeat:
+    """Renews the leases of all runs of the process in one transaction."""
 
     journal: Journal[Event]
     owner: str
     _held: "dict[str, tuple[str, asyncio.Future[None]]]" = field(default_factory=dict)
     _beating: "asyncio.Task[None] | None" = None
 
-    async def hold(self, thread_id: str, run_id: str) -> None:
-        """Keep a thread's lease and count its run's active seconds; returns when a cancel is asked for.
+    async def keep(self, thread_id: str, run_id: str) -> None:
+        """Renew a thread's lease and count its run's active seconds. Return if a cancel is requested.
 
-        ThreadBusy when another process has taken the thread over.
+        Raises ThreadBusy if another process has taken the thread over.
         """
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._held[thread_id] = (run_id, end)
@@ -37,15 +37,15 @@ class Pulse:
                 self._beating = None
 
     async def _beat(self) -> None:
-        """What comes after a beat is counted from the next one on."""
         while True:
+            # A run that starts during the sleep waits for the next beat, or it would be paid a whole one.
             held = dict(self._held)
             await asyncio.sleep(BEAT_SECONDS)
-            held = {thread: one for thread, one in held.items() if not one[1].done()}
+            held = {thread: entry for thread, entry in held.items() if not entry[1].done()}
             try:
                 runs = {thread: run for thread, (run, _) in held.items()}
-                asked = await self.journal.threads.renew(self.owner, runs, BEAT_SECONDS)
-                lost = {thread: await self._holder(thread) for thread in held if thread not in asked}
+                cancels = await self.journal.threads.renew(self.owner, runs, BEAT_SECONDS)
+                lost = {thread: await self._holder(thread) for thread in held if thread not in cancels}
             except Exception as error:
                 for _, end in held.values():
                     _fail(end, error)
@@ -53,7 +53,7 @@ class Pulse:
             for thread, (_, end) in held.items():
                 if thread in lost:
                     _fail(end, ThreadBusy(thread, lost[thread]))
-                elif asked[thread] and not end.done():
+                elif cancels[thread] and not end.done():
                     end.set_result(None)
 
     async def _holder(self, thread_id: str) -> str:

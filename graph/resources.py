@@ -1,11 +1,11 @@
-"""From settings to the process-wide things nodes act with: models at once, the sandbox when first needed."""
+"""Process-wide resources of the nodes, opened from the settings: models, sandbox, checks and memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 from graph.builder import Resources
-from graph.component_settings import index_settings, model_settings
 from graph.settings import Settings
 from memory.embeddings import choose, open_embedder
 from memory.live import LiveIndexes
@@ -18,16 +18,17 @@ from nodes.events import Event
 from nodes.llm.models import open_models
 from sandbox.backends import open_sandbox
 from sandbox.base import Ownership, Sandbox
+from tools.workspace import Workspace, WorkspaceError
 
 VECTORS_AFTER_SECONDS = 3.0
-"""Seconds after which vectors of hashed words are made: for a short run Chroma's import would not pay."""
+"""Seconds before vectors of hashed words are made: in a short run Chroma's import would not pay."""
 
 
 @asynccontextmanager
 async def open_resources(
     settings: Settings, journal: Journal[Event], say: Callable[[str], None]
 ) -> AsyncIterator[Resources]:
-    """Yield the resources; whatever sandbox was opened is closed at the end."""
+    """Yield the resources. The sandbox opens with its first use and is closed at the end."""
     lock, opened = asyncio.Lock(), list[Sandbox]()
 
     async def sandbox() -> Sandbox:
@@ -39,13 +40,13 @@ async def open_resources(
 
     try:
         async with (
-            open_models(model_settings(settings), journal.completions, journal.notes) as models,
+            open_models(settings.model_settings(), journal.completions, journal.notes) as models,
             open_memory(settings, journal.episodes, say) as memory,
         ):
             yield Resources(models, sandbox, journal.checks, memory)
     finally:
-        for one in opened:
-            await one.aclose()
+        for box in opened:
+            await box.aclose()
 
 
 def ownership() -> Ownership:
@@ -62,19 +63,29 @@ def ownership() -> Ownership:
 async def open_memory(
     settings: Settings, episodes: Episodes, say: Callable[[str], None], delay: float = VECTORS_AFTER_SECONDS
 ) -> AsyncIterator[Recollection | None]:
-    """Yield what runs remember and recall, None where it is switched off; nothing is waited for."""
+    """Yield the memory of earlier tasks and of repositories, or None if it is disabled. It loads lazily."""
     if not settings.enable_memory:
         yield None
         return
-    wanted = index_settings(settings)
-    choice = await asyncio.to_thread(choose, wanted.embeddings)
+    index = settings.index_settings()
+    choice = await asyncio.to_thread(choose, index.embeddings)
     patience = delay if choice.kind == "hash" else 0.0
-    indexes = LiveIndexes(wanted, say, patience)
+    indexes = LiveIndexes(index, say, patience)
     open_collection = indexes.vectors.collection
-    similarity = TaskSimilarity(lambda: open_embedder(wanted.embeddings), open_collection, patience)
+    similarity = TaskSimilarity(lambda: open_embedder(index.embeddings), open_collection, patience)
     memory = Recollection(episodes, indexes, similarity, settings.memory_scope)
     try:
         yield memory
     finally:
         await asyncio.to_thread(similarity.close)
         await asyncio.to_thread(indexes.close)
+
+
+async def check_ready(resources: Resources, repo: str) -> None:
+    """Prepare sandbox and memory for a run. Raises ModelError or SandboxError if it cannot work."""
+    if resources.memory:
+        with suppress(WorkspaceError):  # the snapshot node reports it
+            workspace = await asyncio.to_thread(Workspace.open, Path(repo))
+            await resources.memory.prepare(workspace.path)
+    sandbox, _ = await asyncio.gather(resources.sandbox(), resources.models.probe())
+    sandbox.prepare()

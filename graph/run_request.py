@@ -1,4 +1,4 @@
-"""What a run is given, checked before anything is written: the task, its repository, its options."""
+"""The request for a run: its task, repository and options, checked before anything is stored."""
 
 import asyncio
 import re
@@ -17,11 +17,13 @@ from nodes.planner import read_plan
 from nodes.state import ContextFile, Input, Options
 from tools.workspace import Workspace, WorkspaceError
 
-THREAD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""What may name a thread, and so a branch."""
+THREAD_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+"""Pattern of thread ids. They become parts of branch and folder names."""
 
 
-class _Given(BaseModel):
+class RunRequest(BaseModel):
+    """The input of a run as clients send it."""
+
     model_config = ConfigDict(extra="forbid")
 
     task: str = ""
@@ -32,67 +34,40 @@ class _Given(BaseModel):
     messages: list[Any] | None = None
 
 
-def completed(input: Mapping[str, Any], settings: Settings, repo: str | None = None) -> Input:
-    """The input with this installation's limits where it sets none, and `repo` where it names none.
+def complete_request(input: Mapping[str, Any], settings: Settings, repo: str | None = None) -> Input:
+    """Return the input with the settings' limits where it sets none, and `repo` where it names none.
 
-    `{"messages": […]}` may stand for the task. Raises InputError with every fault.
+    `{"messages": […]}` may replace the task. Raises InputError with every fault.
     """
-    given = {name: value for name, value in input.items() if value is not None}
     try:
-        checked = _Given.model_validate(given)
-        set_here = {name: value for name, value in checked.options.items() if value is not None}
-        options = Options.model_validate(_limits(settings) | set_here)
-        if checked.steps:
-            read_plan({"steps": checked.steps})
+        request = RunRequest.model_validate(
+            {name: value for name, value in input.items() if value is not None}
+        )
+        if request.steps:
+            read_plan({"steps": request.steps})
     except Unusable as error:
         raise InputError(str(error)) from error
     except ValidationError as error:
         raise InputError("; ".join(faults_of(error))) from error
-    task = checked.task if checked.task.strip() else task_of(checked.messages or [])
+    options = run_options(request.options, settings)
+    task = request.task if request.task.strip() else task_of(request.messages or [])
     if not task.strip():
         raise InputError("the task is empty; say what is to be done")
-    place = checked.repo or repo
+    place = request.repo or repo
     if not place:
         raise InputError("the task names no repository")
     return Input(
         task=task,
         repo=place,
-        context_files=checked.context_files,
-        steps=checked.steps or None,
+        context_files=request.context_files,
+        steps=request.steps or None,
         options=options.model_dump(),
     )
 
 
-def named(thread_id: str) -> str:
-    """A thread's id that can name a branch. Raises InputError."""
-    if not THREAD.fullmatch(thread_id):
-        raise InputError("a thread's id is made of letters, digits, - and _ (64 at most)")
-    return thread_id
-
-
-def scratch(settings: Settings, thread_id: str) -> Path:
-    """Where the repository of a thread that came without one lies."""
-    return settings.home / "scratch" / thread_id
-
-
-async def opened(input: Input, home: Path) -> Input:
-    """The input once its repository is known to open; one at `home` is made there. Raises InputError."""
-    try:
-        workspace = await asyncio.to_thread(_open, Path(input.get("repo") or ""), home)
-    except WorkspaceError as error:
-        raise InputError(str(error)) from error
-    return {**input, "repo": str(workspace.path)}
-
-
-def _open(repo: Path, home: Path) -> Workspace:
-    if repo != home:
-        return Workspace.open(repo.expanduser().absolute())
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Workspace.init(home)
-
-
-def _limits(settings: Settings) -> dict[str, Any]:
-    return {
+def run_options(options: Mapping[str, Any], settings: Settings) -> Options:
+    """Return a run's options, with the settings' limits for those that are None. Raises InputError."""
+    limits = {
         "parallel": settings.enable_parallel_execution,
         "max_debug_rounds": settings.max_debug_rounds,
         "max_review_rounds": settings.max_review_rounds,
@@ -101,3 +76,38 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "max_run_seconds": settings.max_run_seconds,
         "sandbox_seconds": settings.sandbox_timeout,
     }
+    try:
+        return Options.model_validate(limits | {name: v for name, v in options.items() if v is not None})
+    except ValidationError as error:
+        raise InputError("; ".join(faults_of(error))) from error
+
+
+def check_thread_id(thread_id: str) -> str:
+    """Return the thread's id. Raises InputError if no branch can have its name."""
+    if not re.fullmatch(THREAD_ID, thread_id):
+        raise InputError("a thread's id is made of letters, digits, - and _ (64 at most)")
+    return thread_id
+
+
+def scratch_folder(settings: Settings, thread_id: str) -> Path:
+    """Return the folder for the repository of a thread that came without one."""
+    return settings.home / "scratch" / thread_id
+
+
+async def open_repository(input: Input, scratch: Path) -> Input:
+    """Open the input's repository and return the input with its root. One at `scratch` is created.
+
+    Raises InputError.
+    """
+    try:
+        workspace = await asyncio.to_thread(_open, Path(input.get("repo") or ""), scratch)
+    except WorkspaceError as error:
+        raise InputError(str(error)) from error
+    return {**input, "repo": str(workspace.path)}
+
+
+def _open(repo: Path, scratch: Path) -> Workspace:
+    if repo != scratch:
+        return Workspace.open(repo.expanduser().absolute())
+    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Workspace.init(scratch)

@@ -1,8 +1,11 @@
-"""The one reader of our environment: flags, environment, an env file, config.toml, then these defaults."""
+"""Settings from flags, environment, an env file, config.toml and these defaults, in this order.
+
+No other module reads our environment.
+"""
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr
@@ -15,14 +18,18 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from nodes.llm.model_settings import ModelSettings
 from nodes.state import Agent
+
+if TYPE_CHECKING:
+    from memory.repo_index import IndexSettings
 
 LlmMode = Literal["litellm", "openai", "deepseek", "local", "replay"]
 AGENTS: tuple[Agent, ...] = ("planner", "coder", "tester", "debugger", "critic")
 
 
 class Settings(BaseSettings):
-    """Everything that can be configured, under the names users set. Read once, passed down as values."""
+    """All settings, under the names that users set. They are read once and passed down as values."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -83,25 +90,25 @@ class Settings(BaseSettings):
 
     @property
     def home(self) -> Path:
-        """AUTOCODE_HOME, expanded and absolute."""
+        """Return AUTOCODE_HOME, expanded and absolute."""
         return self.autocode_home.expanduser().absolute()
 
     @property
     def database(self) -> str:
-        """The database's URL: DATABASE_URL, else SQLite under AUTOCODE_HOME."""
+        """Return DATABASE_URL, else the URL of a SQLite file under AUTOCODE_HOME."""
         return self.database_url or f"sqlite:///{self.home / 'autocode.db'}"
 
     @classmethod
     def load(cls, env_file: Path | None = None, **flags: Any) -> "Settings":
-        """Read all sources; `flags` that are None count as not given. Raises ValidationError.
+        """Read all sources. `flags` that are None are ignored. Raises FileNotFoundError, ValidationError.
 
-        What the env file sets beside our own variables, such as a provider's key, goes into the process's
-        environment, where the libraries that want it look; what is set there already stands.
+        Other variables of the env file, such as a provider's key, are exported to the environment of the
+        process for the libraries that read them. Variables that are set there already stay.
         """
         named = env_file or (Path(value) if (value := os.environ.get("AUTOCODE_ENV_FILE")) else None)
         file = named or Path(__file__).parent.parent / ".env"
         if named and not named.is_file():
-            raise FileNotFoundError(f"no env file at {named}; mend --env-file or AUTOCODE_ENV_FILE")
+            raise FileNotFoundError(f"no env file at {named}; correct --env-file or AUTOCODE_ENV_FILE")
         for name, value in dotenv_values(file).items():
             if name.lower() not in cls.model_fields and value:
                 os.environ.setdefault(name, value)
@@ -123,9 +130,54 @@ class Settings(BaseSettings):
         return Sourced(**given)
 
     def secrets(self) -> list[str]:
-        """Values that must never be seen: every variable of the process whose name marks it as a key."""
+        """Return the values to mask: our keys, and variables of the process whose names mark them as keys."""
         marks = ("API_KEY", "TOKEN", "SECRET", "PASSWORD")
         values = {value for name, value in os.environ.items() if any(mark in name.upper() for mark in marks)}
         own = (self.openai_api_key, self.deepseek_api_key, self.autocode_api_key)
         values |= {key.get_secret_value() for key in own if key}
+        # Short values would mask ordinary words. The longest go first, as one may contain another.
         return sorted((value for value in values if len(value) >= 8), key=len, reverse=True)
+
+    def model_settings(self) -> ModelSettings:
+        """Return the models' part of the settings."""
+        keys = {"OPENAI_API_KEY": self.openai_api_key, "DEEPSEEK_API_KEY": self.deepseek_api_key}
+        explicit: set[str] = {agent for agent in AGENTS if f"{agent}_model" in self.model_fields_set}
+        if "default_model" in self.model_fields_set:
+            explicit.add("default")
+        return ModelSettings(
+            mode=self.llm_mode,
+            model=self.llm_model,
+            agents={agent: getattr(self, f"{agent}_model") for agent in AGENTS},
+            default_model=self.default_model,
+            explicit=frozenset(explicit),
+            keys={name: key.get_secret_value() for name, key in keys.items() if key},
+            secrets=tuple(self.secrets()),
+            local_url=self.local_llm_url,
+            local_model=self.local_model,
+            record=self.llm_record,
+            cassette=self.llm_cassette,
+            replay_pieces_per_second=self.llm_replay_pace,
+            timeout=self.llm_timeout,
+            max_retries=self.llm_max_retries,
+            max_output_tokens=self.llm_max_output_tokens,
+        )
+
+    def index_settings(self) -> "IndexSettings":
+        """Return the repository indexes' part of the settings."""
+        # numpy comes with these, and most commands need neither.
+        from memory.embeddings import EmbeddingSettings
+        from memory.repo_index import IndexSettings
+
+        key, folder = self.openai_api_key, self.repo_index_path
+        return IndexSettings(
+            folder=folder.expanduser().absolute() if folder else self.home / "index",
+            chroma=self.home / "chroma",
+            embeddings=EmbeddingSettings(
+                kind=self.embeddings,
+                model_dir=self.embeddings_model_dir and self.embeddings_model_dir.expanduser(),
+                openai_key=key.get_secret_value() if key else None,
+                hosted=self.model_settings().only_openai,
+            ),
+            chroma_host=self.chroma_host,
+            chroma_port=self.chroma_port,
+        )

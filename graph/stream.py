@@ -1,4 +1,4 @@
-"""From LangGraph's stream to drafts of events: tasks become nodes, messages become coalesced tokens."""
+"""Translation of LangGraph's stream to events: tasks become nodes, messages become coalesced tokens."""
 
 import time
 from collections.abc import Mapping
@@ -12,33 +12,35 @@ from nodes.publish import Draft
 
 COALESCE_SECONDS = 0.05
 
-Origin = tuple[str | None, str | None]
+TokenSource = tuple[str | None, str | None]
+"""Node and step that tokens come from."""
 
 
 @dataclass
 class Translator:
-    """Follows one stream; tokens that come within COALESCE_SECONDS of the last ones are held and joined."""
+    """Translates one stream. Tokens that come within COALESCE_SECONDS of the last are held and joined."""
 
-    _tokens: dict[Origin, list[str]] = field(default_factory=dict)
-    _released: dict[Origin, float] = field(default_factory=dict)
+    _tokens: dict[TokenSource, list[str]] = field(default_factory=dict)
+    _released: dict[TokenSource, float] = field(default_factory=dict)
     _running: dict[str, tuple[str, str | None, float]] = field(default_factory=dict)
 
     def due(self) -> float | None:
-        """In how many seconds tokens are to be let go; None where none are held."""
+        """Return the seconds until held tokens are due, or None if there are none."""
         if not self._tokens:
             return None
-        first = min(self._released.get(origin, 0.0) for origin in self._tokens)
+        first = min(self._released.get(source, 0.0) for source in self._tokens)
         return max(0.0, first + COALESCE_SECONDS - time.monotonic())
 
     def translate(self, part: Mapping[str, Any]) -> list[Draft]:
-        """The drafts that one part of LangGraph's stream (version 2) stands for."""
+        """Return the drafts for one part of LangGraph's stream (version 2)."""
         kind, data = part["type"], part["data"]
         if kind == "messages":
             return self._message(*data)
         if kind == "custom":
-            before = [origin for origin in self._tokens if origin[0] == data.node]
-            mine = [origin for origin in before if data.step_id in (None, origin[1])]
-            return [*(token for origin in mine for token in self._release(origin)), data]
+            # A step's own tokens come before its event. Those of parallel steps may stay held.
+            before = [source for source in self._tokens if source[0] == data.node]
+            mine = [source for source in before if data.step_id in (None, source[1])]
+            return [*(token for source in mine for token in self._release(source)), data]
         if kind == "tasks":
             return self._task(data)
         if kind == "checkpoints" and not part["ns"]:
@@ -46,42 +48,44 @@ class Translator:
         return []
 
     def flush(self) -> list[Draft]:
-        """Every token held back."""
-        return [draft for origin in list(self._tokens) for draft in self._release(origin)]
+        """Release all held tokens."""
+        return [draft for source in list(self._tokens) for draft in self._release(source)]
 
     def _message(self, message: BaseMessage, metadata: Mapping[str, Any]) -> list[Draft]:
         text = message.text
         if not text:
             return []
-        origin = (metadata.get("langgraph_node"), metadata.get("step_id"))
-        self._tokens.setdefault(origin, []).append(text)
-        age = time.monotonic() - self._released.get(origin, 0.0)
-        return self._release(origin) if age >= COALESCE_SECONDS else []
+        source = (metadata.get("langgraph_node"), metadata.get("step_id"))
+        self._tokens.setdefault(source, []).append(text)
+        age = time.monotonic() - self._released.get(source, 0.0)
+        return self._release(source) if age >= COALESCE_SECONDS else []
 
     def _task(self, data: Mapping[str, Any]) -> list[Draft]:
         id, node = data["id"], data["name"]
-        if "triggers" in data:
+        if "triggers" in data:  # LangGraph marks the start of a task by this key alone
             given = data["input"]
             step = given.get("step") if isinstance(given, Mapping) else None
             step_id = step["id"] if isinstance(step, Mapping) else None
             self._running[id] = (node, step_id, time.monotonic())
             return [Draft(NodeStarted(), node, step_id)]
         _, step_id, started = self._running.pop(id, (node, None, time.monotonic()))
-        if asked := data.get("interrupts"):
-            required = (ApprovalRequired(id=one["id"], request=one["value"]) for one in asked)
-            return [*self.flush(), *(Draft(one, node, step_id) for one in required)]
+        if interrupts := data.get("interrupts"):
+            required = (
+                ApprovalRequired(id=interrupt["id"], request=interrupt["value"]) for interrupt in interrupts
+            )
+            return [*self.flush(), *(Draft(approval, node, step_id) for approval in required)]
         error = data.get("error")
         seconds = round(time.monotonic() - started, 3)
         ended = NodeFinished(seconds=seconds, error=str(error) if error else None)
         held = [
-            draft for origin in list(self._tokens) if origin[0] == node for draft in self._release(origin)
+            draft for source in list(self._tokens) if source[0] == node for draft in self._release(source)
         ]
         return [*held, Draft(ended, node, step_id)]
 
-    def _release(self, origin: Origin) -> list[Draft]:
-        pieces = self._tokens.pop(origin, None)
-        self._released[origin] = time.monotonic()
-        return [Draft(Token(text="".join(pieces)), *origin)] if pieces else []
+    def _release(self, source: TokenSource) -> list[Draft]:
+        pieces = self._tokens.pop(source, None)
+        self._released[source] = time.monotonic()
+        return [Draft(Token(text="".join(pieces)), *source)] if pieces else []
 
 
 def _checkpoint(data: Mapping[str, Any]) -> CheckpointSaved:

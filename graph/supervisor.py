@@ -1,78 +1,110 @@
-"""The long-lived process's face to all threads: runs go on in its background, whoever listens."""
+"""The supervisor: the one way to start, resume, cancel, answer, fork and follow runs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
 
-from langgraph.types import StateSnapshot
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from graph import thread_state as states
-from graph.approvals import Answers
-from graph.delivery import Delivery, delivery
-from graph.driver import PARKED, Driver, Ending
+from graph.approvals import AnswersById, PendingApprovals
+from graph.builder import Graph, Resources, build
+from graph.driver import PARKED, STOPPED, Driver, Ending
 from graph.errors import RunnerError, UnknownThread
-from graph.fork import fork
-from graph.notes import note
-from graph.pace import Pace
-from graph.run_request import completed, named, opened, scratch
-from graph.runner import Runner
+from graph.event_log import EventLog, open_journal
+from graph.heartbeat import Heartbeat
+from graph.resources import check_ready, open_resources
+from graph.run_queue import RunQueue
+from graph.run_request import check_thread_id, complete_request, open_repository, scratch_folder
 from graph.settings import Settings
-from graph.subscriptions import Tails
-from memory.records.database import JournalError
+from graph.thread_history import ThreadHistory
+from memory.records.checkpoints import open_checkpointer
 from memory.records.journal import Journal
+from memory.records.owner import this_process
 from memory.records.runs import RunRow, RunUnfinished
 from nodes.events import ApprovalRequired, Event, RunFinished
 from nodes.publish import Draft
 from nodes.state import Input
 
 Strategy = Literal["reject", "enqueue", "interrupt"]
-
-LOOK_SECONDS = 1.0
-"""How often the queue is looked at for runs whose threads other processes have let go."""
+BuildGraph = Callable[[Resources, BaseCheckpointSaver[Any]], Graph]
 
 WITHDRAWN = Ending.of("cancelled", "cancelled before it began")
 CANCELLED = Ending.of("cancelled", "cancelled by the user")
 INTERRUPTED = Ending.of("cancelled", "another run took its place")
+ABANDONED = Ending.of("cancelled", "cancelled while nobody ran it")
 
 
 @dataclass
 class Supervisor:
-    """Queues, starts, stops and follows runs. Whatever it returns is durable."""
+    """Submits, resumes, cancels, forks and follows runs. Runs go on in the background, whoever listens.
 
-    runner: Runner
-    tails: Tails
+    A server runs whatever is queued. In the `foreground`, only runs that are submitted or resumed here are
+    started, at once, and their errors are kept for `watch`.
+    """
+
+    settings: Settings
+    journal: Journal[Event]
+    resources: Resources
+    graph: Graph
+    log: EventLog
+    history: ThreadHistory
+    approvals: PendingApprovals
+    heartbeat: Heartbeat
     say: Callable[[str], None]
-    _drivers: dict[str, Driver] = field(default_factory=dict)
-    _tasks: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
-    _held_back: set[str] = field(default_factory=set)
-    _pumping: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _pace: Pace = field(default_factory=Pace)
-    _closing: bool = False
+    foreground: bool
+    queue: RunQueue = field(init=False)
+    _failures: dict[str, Exception] = field(default_factory=dict, init=False)
+    _closing: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        ready = partial(check_ready, self.resources)
+        limit = self.settings.max_concurrent_runs
+        self.queue = RunQueue(self.journal, self.heartbeat.owner, limit, self._driver, ready, self._ended)
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, settings: Settings, say: Callable[[str], None] = lambda line: None
+        cls,
+        settings: Settings,
+        say: Callable[[str], None] = lambda line: None,
+        *,
+        foreground: bool = False,
+        build: BuildGraph = build,
     ) -> AsyncIterator["Supervisor"]:
-        """Open the database; runs that a stop or a crash left behind go on, if RESUME_ON_START says so."""
-        async with AsyncExitStack() as stack:
-            runner = await stack.enter_async_context(Runner.open(settings, say))
-            tails = Tails(runner.journal)
-            supervisor = cls(runner, tails, say)
-            await supervisor._begin(settings.resume_on_start)
-            looking = asyncio.create_task(supervisor._look())
-            stack.push_async_callback(supervisor.aclose)
-            stack.callback(looking.cancel)
-            yield supervisor
+        """Open the database and the graph. Models and sandbox open with the first run.
 
-    @property
-    def journal(self) -> Journal[Event]:
-        """Threads, runs and the log."""
-        return self.runner.journal
+        Runs that a stop or a crash left behind go on if RESUME_ON_START is set, except in the foreground.
+        """
+        async with AsyncExitStack() as stack:
+            journal = await open_journal(settings)
+            stack.push_async_callback(journal.aclose)
+            checkpointer = await stack.enter_async_context(open_checkpointer(settings.database))
+            resources = await stack.enter_async_context(open_resources(settings, journal, say))
+            graph, log = build(resources, checkpointer), EventLog(journal)
+            supervisor = cls(
+                settings,
+                journal,
+                resources,
+                graph,
+                log,
+                ThreadHistory(journal, graph, checkpointer),
+                PendingApprovals(journal, graph, checkpointer),
+                Heartbeat(journal, str(await asyncio.to_thread(this_process))),
+                say,
+                foreground,
+            )
+            stack.push_async_callback(supervisor.aclose)
+            if not foreground:
+                if settings.resume_on_start:
+                    await supervisor.recover()
+                else:
+                    supervisor.queue.held_back = {run.id for run in await journal.runs.queue(100_000)}
+                stack.callback(asyncio.create_task(supervisor.queue.poll(say)).cancel)
+            yield supervisor
 
     async def submit(
         self,
@@ -83,217 +115,189 @@ class Supervisor:
         metadata: Mapping[str, Any] | None = None,
         if_not_exists: Literal["create", "reject"] = "create",
     ) -> RunRow:
-        """Queue a run and start it if there is room; without `repo` it gets the thread's, or a scratch one.
+        """Queue a run and start it if there is room. Without `repo` it gets its thread's, or a scratch one.
 
-        `strategy` says what becomes of a thread's unfinished run. Raises InputError before anything is
-        written, UnknownThread, and ThreadBusy where the thread has an unfinished run.
+        `strategy` decides about an unfinished run of the thread. Raises InputError before anything is stored,
+        UnknownThread, and ThreadBusy if the thread has an unfinished run.
         """
-        thread_id = named(thread_id or str(uuid4()))
+        thread_id = check_thread_id(thread_id or str(uuid4()))
         thread = await self.journal.threads.get(thread_id)
         if thread is None and if_not_exists == "reject":
             raise UnknownThread(f"there is no thread {thread_id}")
-        home = scratch(self.runner.settings, thread_id)
-        task = completed(input, self.runner.settings, (thread and thread.repo) or str(home))
+        scratch = scratch_folder(self.settings, thread_id)
+        request = complete_request(input, self.settings, (thread and thread.repo) or str(scratch))
         unfinished = await self.journal.runs.current(thread_id)
         if strategy == "reject" and unfinished and unfinished.unfinished:
             raise RunUnfinished(thread_id, unfinished.id, unfinished.status)
-        task = await opened(task, home)
+        request = await open_repository(request, scratch)
         if strategy == "interrupt":
-            await self._clear(thread_id)
-        behind = strategy == "enqueue"
-        run = await self.journal.runs.submit(str(uuid4()), thread_id, task, metadata or {}, behind)
-        await self._pump()
+            await self._interrupt(thread_id)
+        async with self._held(thread_id, request["repo"]):
+            behind = strategy == "enqueue"
+            run = await self.journal.runs.submit(str(uuid4()), thread_id, request, metadata or {}, behind)
+            await self._begin(run)
         return await self.run(run.id)
 
-    async def resume(self, thread_id: str, answers: Answers | None = None) -> RunRow:
-        """Go on with a thread's run; `answers` answer some or all of what it waits for.
+    async def resume(self, thread_id: str, answers: AnswersById | None = None) -> RunRow:
+        """Continue a thread's run. `answers` answer some or all of its open questions.
 
-        Raises InputError, UnknownApproval, AnsweredApproval; RunnerError where nothing can go on without an
-        answer; ThreadBusy where the run is at work and no answer is given.
+        Raises InputError, UnknownApproval, AnsweredApproval, RunnerError if nothing can go on without an
+        answer, and ThreadBusy if the run is at work and no answer is given.
         """
-        run = await self.runner.unfinished(thread_id)
-        if answers:
-            await self.runner.approvals.answer(run, answers)
-        elif await self._at_work(run):
+        run = await self._unfinished(thread_id)
+        if not answers and not self.foreground and await self._at_work(run):
             raise RunUnfinished(thread_id, run.id, run.status)
-        elif pending := await self.runner.approvals.pending(run):
-            ids = ", ".join(one.id for one in pending)
-            raise RunnerError(f"thread {thread_id} waits for answers: {ids}; give one, or cancel the run")
-        else:
-            await self.journal.runs.requeue(run.id)
-        self._held_back.discard(run.id)
-        await self._pump()
+        async with self._held(thread_id, run.input["repo"]):
+            if answers:
+                await self.approvals.answer(run, answers)
+            elif pending := await self.approvals.pending(run):
+                ids = ", ".join(approval.id for approval in pending)
+                raise RunnerError(f"thread {thread_id} waits for answers: {ids}; give one, or cancel the run")
+            else:
+                await self.journal.runs.requeue(run.id)
+            self.queue.held_back.discard(run.id)
+            await self._begin(run)
         return await self.run(run.id)
 
     async def cancel(self, thread_id: str, run_id: str | None = None, *, wait: bool = True) -> bool:
-        """Stop a thread's run, or take it from the queue; True when there was one. It stays resumable."""
+        """Stop a thread's run, or take it from the queue. Return False if it had ended."""
         run = await self.journal.runs.get(run_id) if run_id else await self.journal.runs.current(thread_id)
         if run is None or run.thread_id != thread_id:
             raise UnknownThread(f"there is no run {run_id or 'on thread'} {thread_id}")
         return await self._cancel(run, CANCELLED, wait)
 
-    def follow(self, thread_id: str, after: int = 0, run_id: str | None = None) -> AsyncIterator[Event]:
-        """The thread's log after `after`, then the live tail, as `Tails.follow` has it."""
-        return self.tails.follow(thread_id, after, run_id)
+    def follow(
+        self, thread_id: str, after: int = 0, run_id: str | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Yield a thread's events after `after`, then new ones, as `EventLog.follow` does."""
+        return self.log.follow(thread_id, after, run_id)
 
-    async def wait(self, run_id: str) -> RunRow:
-        """The run once it has ended or parked, wherever it runs."""
-        while True:
-            run = await self.run(run_id)
-            task = self._tasks.get(run_id)
-            if task:
-                await asyncio.wait((task,))
-            elif not run.active:
-                return run
-            else:
-                async for _ in self.follow(run.thread_id, await self._end(run.thread_id), run_id):
-                    pass
-                if self._closing:
-                    return await self.run(run_id)
+    async def watch(self, run: RunRow, after: int = 0) -> AsyncGenerator[Event, None]:
+        """Follow a run of the foreground until it ends or waits. Raises the error that it failed with."""
+        # A run that lost its lease stores no end. Its readers end because it is not active any more.
+        async for event in self.log.follow(run.thread_id, after, run.id, lambda: run.id not in self.queue):
+            yield event
+        await self.queue.wait(run.id)
+        if failure := self._failures.pop(run.id, None):
+            raise failure
 
     async def note(self, thread_id: str, text: str) -> Event:
-        """Tell a running or waiting task something; the next call of an agent sees it."""
-        return await note(self.journal, thread_id, text)
-
-    async def pending(self, thread_id: str) -> list[ApprovalRequired]:
-        """What the thread waits for."""
-        return await self.runner.pending(thread_id)
-
-    async def state(self, thread_id: str, checkpoint_id: str | None = None) -> StateSnapshot:
-        """The graph's state at a checkpoint, else the newest."""
-        return await states.state(self.runner, thread_id, checkpoint_id)
-
-    async def history(
-        self, thread_id: str, limit: int = 10, before: str | None = None
-    ) -> list[StateSnapshot]:
-        """The states at the thread's checkpoints, newest first."""
-        return await states.history(self.runner, thread_id, limit, before)
-
-    async def update_state(self, thread_id: str, values: Mapping[str, Any]) -> StateSnapshot:
-        """Add `messages` to a thread that nothing runs on; nothing else can be set."""
-        return await states.update(self.runner, thread_id, values)
+        """Write a user's note to the thread's unfinished run, as `EventLog.note` does."""
+        return await self.log.note(thread_id, text)
 
     async def fork(self, thread_id: str, checkpoint_id: str | None = None) -> str:
-        """A new thread that stands where this one stood; a run under way there waits to be resumed."""
-        return await fork(self.runner, thread_id, checkpoint_id)
+        """Fork a thread as `ThreadHistory.fork` does, and return the new thread's id."""
+        return await self.history.fork(thread_id, checkpoint_id)
 
-    async def delete(self, thread_id: str) -> None:
-        """Forget a thread; the branches that it delivered stay. Raises ThreadBusy while it runs."""
-        thread = await self.journal.threads.get(thread_id)
-        if thread is None:
-            raise UnknownThread(f"there is no thread {thread_id}")
-        await self.runner.forget(thread_id, thread.repo)
-
-    async def delivery(self, run_id: str) -> Delivery | None:
-        """The files and the diff that a run delivered."""
-        return await delivery(await self.run(run_id))
+    async def wait(self, run_id: str) -> RunRow:
+        """Wait until a run has ended or parked, wherever it runs, and return it."""
+        while True:
+            await self.queue.wait(run_id)
+            run = await self.run(run_id)
+            if not run.active or self._closing:
+                return run
+            end = (await self.journal.events.ends([run.thread_id])).get(run.thread_id, 0)
+            async for _ in self.follow(run.thread_id, end, run_id):
+                pass
 
     async def run(self, run_id: str) -> RunRow:
-        """One run. Raises UnknownThread."""
+        """Return one run. Raises UnknownThread."""
         run = await self.journal.runs.get(run_id)
         if run is None:
             raise UnknownThread(f"there is no run {run_id}")
         return run
 
+    async def pending(self, thread_id: str) -> list[ApprovalRequired]:
+        """Return the questions that the thread waits for."""
+        run = await self.journal.runs.current(thread_id)
+        return await self.approvals.pending(run) if run else []
+
     async def recover(self) -> list[str]:
-        """Let the runs go on that a stop or a crash left behind; gives the ids of those that had crashed."""
-        self._held_back.clear()
+        """Queue the runs that a stop or a crash left behind. Return the ids of those that had crashed."""
+        self.queue.held_back.clear()
         orphans = await self.journal.runs.requeue_orphans()
-        await self._pump()
+        await self.queue.claim()
         return orphans
 
+    async def stop(self) -> None:
+        """Stop the runs of this process. They stay resumable."""
+        await self.queue.stop_all(STOPPED)
+
     async def aclose(self) -> None:
-        """Park what runs, so that it goes on with the next start, and end all readers."""
+        """End all runs and readers. A server's runs are parked, so that they go on with its next start."""
         self._closing = True
-        for driver in list(self._drivers.values()):
-            driver.stop(PARKED)
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
-        self.tails.close()
+        await self.queue.close(STOPPED if self.foreground else PARKED)
+        self.log.close()
 
-    async def _begin(self, resume: bool) -> None:
-        if resume:
-            await self.recover()
+    @asynccontextmanager
+    async def _held(self, thread_id: str, repo: str) -> AsyncIterator[None]:
+        """In the foreground, check the tools and take the lease first: nobody else may claim the run."""
+        if not self.foreground:
+            yield
+            return
+        await check_ready(self.resources, repo)
+        await self.journal.threads.acquire(thread_id, repo, self.heartbeat.owner)
+        try:
+            yield  # ends with the run's start, which hands the lease over to the run
+        except BaseException:
+            await asyncio.shield(self.journal.threads.release(thread_id, self.heartbeat.owner))
+            raise
+
+    async def _begin(self, run: RunRow) -> None:
+        if self.foreground:
+            await self.journal.runs.proceed(run.id)
+            self.queue.start(run)
         else:
-            self._held_back = {run.id for run in await self.journal.runs.queue(100_000)}
+            await self.queue.claim()
 
-    async def _pump(self) -> None:
-        """Start queued runs while there is room."""
-        async with self._pumping:
-            room = self.runner.settings.max_concurrent_runs - len(self._tasks)
-            if room <= 0 or self._closing:
-                return
-            for run in await self.journal.runs.queue(room + len(self._held_back) + len(self._tasks)):
-                if room <= 0 or run.id in self._held_back or run.id in self._tasks:
-                    continue
-                if await self.journal.runs.claim(run.id, self.runner.pulse.owner):
-                    room -= 1
-                    self._tasks[run.id] = asyncio.create_task(self._carry(run))
+    def _driver(self, run: RunRow) -> Driver:
+        workers = self.settings.max_parallel_workers
+        return Driver(self.journal, self.graph, self.approvals, self.heartbeat, workers, run)
 
-    async def _carry(self, run: RunRow) -> None:
-        """Carry a run that this process has claimed to its end or park; the log tells what came of it."""
-        driver = self._drivers[run.id] = self.runner.driver(run)
-        try:
-            resumed = await self.journal.events.has_started(run.thread_id, run.id)
-            if resumed:
-                await self.journal.completions.abandon_all(run.id)
-            async for _ in driver.drive(resumed, partial(self._ready, run.input["repo"])):
-                pass
-        except Exception as error:
-            self.say(f"run {run.id} on thread {run.thread_id}: {error}")
-        finally:
-            del self._drivers[run.id]
-            with suppress(JournalError):  # a lease that cannot be given back runs out
-                await self.journal.threads.release(run.thread_id, self.runner.pulse.owner)
-            del self._tasks[run.id]
-        await self._look_now()
+    def _ended(self, run: RunRow, failure: Exception | None) -> None:
+        if failure and self.foreground:
+            self._failures[run.id] = failure
+        elif failure:
+            self.say(f"run {run.id} on thread {run.thread_id}: {failure}")
+        self.log.wake(run.thread_id)
 
-    async def _ready(self, repo: str) -> None:
-        """Let a run begin when its turn has come and what it needs is there."""
-        await self._pace.turn(len(self._tasks))
-        await self.runner.ready(repo)
-
-    async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            await self._look_now()
-
-    async def _look_now(self) -> None:
-        """Look at the queue; a database that fails is looked at again later."""
-        try:
-            await self._pump()
-        except JournalError as error:
-            self.say(str(error))
+    async def _interrupt(self, thread_id: str) -> None:
+        """Cancel every unfinished run of a thread, the newest first."""
+        for run in await self.journal.runs.of_thread(thread_id):
+            if run.unfinished:
+                await self._cancel(run, INTERRUPTED, wait=True)
 
     async def _cancel(self, run: RunRow, ending: Ending, wait: bool) -> bool:
         if run.status == "queued":
             if await self.journal.runs.withdraw(run.id, Draft(RunFinished(**WITHDRAWN.data))):
                 return True
-            run = await self.run(run.id)
-        if driver := self._drivers.get(run.id):
-            task = self._tasks[run.id]
-            driver.stop(ending)
+            run = await self.run(run.id)  # somebody claimed it meanwhile
+        if self.queue.stop(run.id, ending):
             if wait:
-                await asyncio.wait((task,))
+                await self.queue.wait(run.id)
             return True
         if run.status not in ("running", "waiting"):
             return False
-        stopped = await self.runner.cancel(run.thread_id)
-        if stopped and wait:
+        if not await self.journal.threads.request_cancel(run.thread_id):
+            finished = Draft(RunFinished(**ABANDONED.data))
+            await self.journal.runs.end(run.thread_id, run.id, finished, ABANDONED.status)
+        elif wait:
             await self.wait(run.id)
-        return stopped
+        return True
+
+    async def _unfinished(self, thread_id: str) -> RunRow:
+        """Return the run that a resume continues. Raises RunnerError, UnknownThread."""
+        run = await self.journal.runs.current(thread_id)
+        if run is None and await self.journal.threads.get(thread_id):
+            raise RunnerError(f"thread {thread_id} has no run to resume; give it a task")
+        if run is None:
+            raise UnknownThread(f"there is no thread {thread_id}")
+        if not run.resumable:
+            raise RunnerError(f"thread {thread_id} has nothing to resume: its last run ended as {run.status}")
+        return run
 
     async def _at_work(self, run: RunRow) -> bool:
-        """True for a run that goes on by itself: queued, or carried by a live process."""
+        """Return True for a run that goes on without a resume: queued, or at work in a live process."""
         thread = await self.journal.threads.get(run.thread_id)
         alive = run.status == "running" and thread is not None and thread.owner is not None
-        return alive or (run.status == "queued" and run.id not in self._held_back)
-
-    async def _clear(self, thread_id: str) -> None:
-        """End every unfinished run of a thread."""
-        for run in reversed(await self.journal.runs.of_thread(thread_id)):
-            if run.unfinished:
-                await self._cancel(run, INTERRUPTED, wait=True)
-
-    async def _end(self, thread_id: str) -> int:
-        return (await self.journal.events.ends([thread_id])).get(thread_id, 0)
+        return alive or (run.status == "queued" and run.id not in self.queue.held_back)

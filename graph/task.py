@@ -1,5 +1,6 @@
-"""The Python face: run one task from start to end, with a callback for its events."""
+"""`run_task`: run one task from start to end in this process."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import isawaitable
@@ -7,17 +8,17 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from graph.run_request import opened, scratch
-from graph.runner import Runner
 from graph.settings import Settings
+from graph.supervisor import Supervisor
 from nodes.events import Event, RunFinished, RunStatus
 from nodes.proof import Proof
 from nodes.state import ContextFile, Input
+from tools.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: `verified` alone means done; `branch` and `proof` where something was delivered."""
+    """The end of a run. Only `verified` means done. `branch` and `proof` are set if it delivered."""
 
     thread_id: str
     status: RunStatus
@@ -36,21 +37,22 @@ async def run_task(
 ) -> Outcome:
     """Run `task` on the git repository `repo`, else on an empty one under AUTOCODE_HOME.
 
-    `on_event`, a function or a coroutine function, hears every event, in order, once it is in the log. Raises
-    what a person must mend: WorkspaceError, ModelError, SandboxError, NoSuite, RunnerError.
+    `on_event` may be a function or a coroutine function. It receives every event, in order, once the event is
+    in the log. Raises WorkspaceError, ModelError, SandboxError, NoSuite, RunnerError.
     """
-    settings, thread_id = settings or Settings.load(), uuid4().hex[:10]
-    home = scratch(settings, thread_id)
-    given = Input(task=task, context_files=list(context_files), options=options or {})
-    given["repo"] = str(repo or home)
+    settings = settings or Settings.load()
+    input = Input(task=task, context_files=list(context_files), options=options or {})
+    if repo is not None:
+        # `submit` reports a bad repository as InputError, but callers of `run_task` expect WorkspaceError.
+        workspace = await asyncio.to_thread(Workspace.open, Path(repo))
+        input["repo"] = str(workspace.path)
     last: Event | None = None
-    async with Runner.open(settings) as runner:
-        if repo is None:
-            await opened(given, home)
-        async for event in runner.start(given, thread_id):
-            heard = on_event(event)
-            if isawaitable(heard):
-                await heard
+    async with Supervisor.open(settings, foreground=True) as supervisor:
+        run = await supervisor.submit(input, uuid4().hex[:10])
+        async for event in supervisor.watch(run):
+            result = on_event(event)
+            if isawaitable(result):
+                await result
             last = event
     if last is None or not isinstance(last.data, RunFinished):
         raise RuntimeError("the run ended without run.finished")

@@ -1,9 +1,7 @@
-"""Events as nodes emit them, on LangGraph's custom stream."""
+"""Publishing of events from nodes, on LangGraph's custom stream."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-from langgraph.types import StreamWriter
 
 from nodes.events import Payload
 
@@ -25,6 +23,6 @@ Publish = Callable[[Payload], None]
 """Publishes an event of the node that it belongs to."""
 
 
-def publisher(writer: StreamWriter, node: str, step_id: str | None = None) -> Publish:
+def publisher(writer: Callable[[Draft], None], node: str, step_id: str | None = None) -> Publish:
     """Return the Publish of a node, or of one step of it, onto LangGraph's custom stream."""
     return lambda payload: writer(Draft(payload, node, step_id))

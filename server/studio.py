@@ -1,13 +1,31 @@
-"""The application as langgraph.json mounts it: LangGraph's server serves our routes beside its own."""
+"""Exports of langgraph.json: the graph for LangGraph's server, and our routes beside its own."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+from graph.builder import Graph, build
+from graph.event_log import open_journal
+from graph.resources import open_resources
 from graph.settings import Settings
 from server.app import OWN, create_app
 
 
+@asynccontextmanager
+async def graph() -> AsyncIterator[Graph]:
+    """Yield the compiled graph with resources of its own. LangGraph's server opens it for each use."""
+    settings = await asyncio.to_thread(Settings.load)
+    journal = await open_journal(settings)
+    try:
+        async with open_resources(settings, journal, lambda line: None) as resources:
+            yield build(resources)  # without a checkpointer: LangGraph's server brings its own
+    finally:
+        await journal.aclose()
+
+
 def __getattr__(name: str) -> Any:
-    """Make `app` when it is asked for: importing reads no settings."""
+    """Create `app` on first access, because importing reads no settings."""
     if name == "app":
         return create_app(Settings.load(), own=OWN)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,8 +8,8 @@ from typing import Any
 from desk import Desk
 from gitrepo import GitRepo
 
-from graph.runner import Runner
 from graph.settings import Settings
+from graph.supervisor import Supervisor
 from nodes.events import Event, RunFinished
 from nodes.proof import Proof
 
@@ -127,11 +127,14 @@ class Bench:
         **input: Any,
     ) -> Run:
         """Run a task to its end."""
-        async with Runner.open(self.settings(**(settings or {}))) as runner:
+        async with Supervisor.open(self.settings(**(settings or {})), foreground=True) as supervisor:
             given: Any = {"task": task, "repo": str(self.repo.path), **input}
-            return Run([event async for event in runner.start(given, thread)])
+            run = await supervisor.submit(given, thread)
+            return Run([event async for event in supervisor.watch(run)])
 
     async def resume(self, thread: str, answers: Mapping[str, Mapping[str, Any]] | None = None) -> Run:
         """Go on with a thread."""
-        async with Runner.open(self.settings()) as runner:
-            return Run([event async for event in runner.resume(thread, answers)])
+        async with Supervisor.open(self.settings(), foreground=True) as supervisor:
+            seen = await supervisor.journal.events.read(thread)
+            run = await supervisor.resume(thread, answers)
+            return Run([event async for event in supervisor.watch(run, len(seen))])

@@ -4,12 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send, interrupt
 from runs import Bench, script
 
-from graph.builder import Graph
+from graph.builder import Graph, Resources
 from graph.errors import AnsweredApproval, InputError, RunnerError, UnknownApproval
 from graph.supervisor import Supervisor
 from nodes.state import Input, State
@@ -18,7 +19,7 @@ QUESTIONS = ("a", "b", "c")
 YES = {"decision": "approve"}
 
 
-def three_questions(supervisor: Supervisor, heard: list[str]) -> Graph:
+def three_questions(checkpointer: BaseCheckpointSaver[Any], heard: list[str]) -> Graph:
     """Three branches that ask at once, and the end; it stands in for tool steps."""
 
     async def begin(state: State, runtime: Runtime[None]) -> State:
@@ -44,13 +45,16 @@ def three_questions(supervisor: Supervisor, heard: list[str]) -> Graph:
     )
     graph.add_edge("ask", "end")
     graph.add_edge("end", END)
-    return graph.compile(checkpointer=supervisor.runner.checkpointer)
+    return graph.compile(checkpointer=checkpointer)
 
 
 async def test_of_several_questions_one_some_or_all_are_answered_and_the_rest_waits(bench: Bench) -> None:
     heard: list[str] = []
-    async with Supervisor.open(bench.settings()) as supervisor:
-        supervisor.runner.graph = three_questions(supervisor, heard)
+
+    def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
+        return three_questions(checkpointer, heard)
+
+    async with Supervisor.open(bench.settings(), build=build) as supervisor:
         given: Any = {"task": "Ask", "repo": str(bench.repo.path)}
         run = await supervisor.submit(given, "t")
         assert (await supervisor.wait(run.id)).status == "waiting"
@@ -74,7 +78,7 @@ async def test_of_several_questions_one_some_or_all_are_answered_and_the_rest_wa
         await supervisor.resume("t", both)
         assert (await supervisor.wait(run.id)).status == "verified"
         assert sorted(heard) == ["a reject", "b approve", "c approve", "end"]
-        events = await supervisor.runner.events("t")
+        events = await supervisor.journal.events.read("t")
         told = [event.type for event in events if event.type.startswith("approval")]
         assert (told.count("approval.required"), told.count("approval.resolved")) == (3, 3)
         assert {event.node for event in events if event.type == "approval.required"} == {"ask"}

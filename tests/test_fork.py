@@ -26,9 +26,9 @@ async def test_a_fork_goes_on_from_its_checkpoint_and_survives_its_parent(bench:
         given: Any = {"task": "Add mul", "repo": str(bench.repo.path)}
         run = await supervisor.submit(given, "parent")
         await supervisor.wait(run.id)
-        history = await supervisor.history("parent", limit=50)
+        history = await supervisor.history.states("parent", limit=50)
         fork = await supervisor.fork("parent", at(history, node))
-        await supervisor.delete("parent")
+        await supervisor.history.delete("parent")
         bench.repo.git("branch", "-D", "autocode/parent")
         bench.repo.git("reflog", "expire", "--expire=now", "--all")
         bench.repo.git("gc", "-q", "--prune=now")
@@ -57,7 +57,7 @@ async def test_a_waiting_run_is_forked_with_its_question_and_each_gets_its_own_a
         yes = await supervisor.resume("parent", {asked.id: {"decision": "approve"}})
         assert (await supervisor.wait(no.id)).status == "cancelled"
         assert (await supervisor.wait(yes.id)).status == "verified"
-        assert [event.type for event in await supervisor.runner.events(fork)][:3] == [
+        assert [event.type for event in await supervisor.journal.events.read(fork)][:3] == [
             "run.started", "plan", "approval.required"
         ]  # fmt: skip
 
@@ -73,7 +73,7 @@ async def test_a_fork_of_a_finished_thread_takes_further_tasks_from_its_result(b
         run = await supervisor.submit({"task": "Add mul"}, fork)
         assert Path(run.input["repo"]) == bench.repo.path
         await supervisor.wait(run.id)
-        state = await supervisor.state(fork)
+        state = await supervisor.history.state(fork)
         assert state.values["base"] == bench.repo.git("rev-parse", "autocode/parent")
         kinds = [message["type"] for message in state.values["messages"]]
         assert kinds == ["human", "ai", "ai"] * 2
@@ -119,15 +119,15 @@ async def test_of_a_state_messages_alone_can_be_set_and_only_between_runs(bench:
     async with Supervisor.open(bench.settings()) as supervisor:
         await supervisor.journal.threads.create("t", {"graph_id": "autocode"})
         said = {"messages": [{"role": "user", "content": "Earlier words", "id": "1"}]}
-        state = await supervisor.update_state("t", said)
+        state = await supervisor.history.update("t", said)
         assert [message["content"] for message in state.values["messages"]] == ["Earlier words"]
         with pytest.raises(InputError, match="head cannot be set"):
-            await supervisor.update_state("t", {"head": "0" * 40})
+            await supervisor.history.update("t", {"head": "0" * 40})
         words: Any = {"messages": [{"type": "human", "content": [{"type": "text", "text": "Add mul"}]}]}
         run = await supervisor.submit(words | {"repo": str(bench.repo.path)}, "t")
         with pytest.raises(RunnerError, match="unfinished run"):
-            await supervisor.update_state("t", said)
+            await supervisor.history.update("t", said)
         assert (await supervisor.wait(run.id)).input["task"] == "Add mul"
-        messages = (await supervisor.state("t")).values["messages"]
+        messages = (await supervisor.history.state("t")).values["messages"]
         assert [m["content"] for m in messages][:2] == ["Earlier words", "Add mul"]
         assert "**Verified.**" in messages[-1]["content"]

@@ -7,8 +7,7 @@ from contextlib import closing
 import pytest
 from runs import BROKEN_MUL, CALC, Bench, Run, block, script
 
-from graph.component_settings import index_settings
-from graph.runner import Runner
+from graph.supervisor import Supervisor
 from memory.records.database import Database
 from memory.records.episodes import Episodes
 from memory.repo_index import RepoIndex
@@ -24,7 +23,7 @@ BROKEN_SUB = SUB.replace("a - b", "b - a")
 
 def index(bench: Bench) -> None:
     """Bring the full text of the repository's index up to its files."""
-    index = RepoIndex(bench.repo.path, index_settings(bench.settings()))
+    index = RepoIndex(bench.repo.path, bench.settings().index_settings())
     index.refresh()
     index.close()
 
@@ -88,18 +87,18 @@ async def test_what_is_not_verified_is_not_remembered_and_what_is_survives_pruni
     bench.desk.rules.clear()
     script(bench.desk)
     await bench.run()
-    async with Runner.open(bench.settings()) as runner:
-        assert len(await runner.prune(days=0)) == 2
+    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+        assert len(await supervisor.history.prune(days=0)) == 2
     assert await remembered(bench) == ["Add mul"]
 
 
 async def test_memory_that_fails_is_said_and_the_run_stands(bench: Bench) -> None:
     script(bench.desk)
-    async with Runner.open(bench.settings()) as runner:
+    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
         with closing(sqlite3.connect(bench.home / "autocode.db")) as database:
             database.execute("DROP TABLE episodes")
         given = Input(task="Add mul", repo=str(bench.repo.path))
-        run = Run([event async for event in runner.start(given)])
+        run = Run([event async for event in supervisor.watch(await supervisor.submit(given))])
     assert run.end.status == "verified"
     assert "earlier tasks cannot be searched" in run.of("recall")[0].index.note
     (warning,) = run.of("error")

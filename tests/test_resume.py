@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from runs import BROKEN_MUL, Bench, script
 
-from graph.runner import Runner
+from graph.supervisor import Supervisor
 from memory.records.threads import ThreadBusy
 
 MAIN = Path(__file__).parent.parent / "server" / "main.py"
@@ -120,7 +120,7 @@ async def test_a_live_run_is_neither_resumed_nor_started_twice_but_can_be_cancel
     await asyncio.to_thread(wait_for, bench, "You are a coder")
     with pytest.raises(ThreadBusy, match=f"process {os.getpid()}"):
         await bench.resume("busy")
-    async with Runner.open(bench.settings()) as other:
+    async with Supervisor.open(bench.settings(), foreground=True) as other:
         assert await other.cancel("busy")
     began = time.monotonic()
     assert (await running).end.status == "cancelled"

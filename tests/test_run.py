@@ -6,7 +6,8 @@ import pytest
 from desk import Request, Rule
 from runs import BROKEN_MUL, CALC, MEND, MUL, MULTIPLY, PLAN, TESTS, Bench, block, script
 
-from graph.runner import Runner, RunnerError
+from graph.errors import RunnerError
+from graph.supervisor import Supervisor
 from nodes.check import NoSuite
 from tools.workspace import WorkspaceError
 
@@ -389,10 +390,10 @@ async def test_pruning_forgets_old_threads_and_keeps_their_branches(bench: Bench
     script(bench.desk)
     run = await bench.run()
     parked = await bench.run(options={"approve_plan": True})
-    async with Runner.open(bench.settings()) as runner:
-        assert await runner.prune(days=1) == []
-        assert await runner.prune(days=0) == [run.thread]
-        assert [row.id for row in await runner.journal.threads.all()] == [parked.thread]
-        assert await runner.events(run.thread) == []
+    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+        assert await supervisor.history.prune(days=1) == []
+        assert await supervisor.history.prune(days=0) == [run.thread]
+        assert [row.id for row in await supervisor.journal.threads.all()] == [parked.thread]
+        assert await supervisor.journal.events.read(run.thread) == []
     assert bench.repo.git("for-each-ref", f"refs/autocode/{run.thread}") == ""
     assert bench.repo.git("rev-parse", f"autocode/{run.thread}^{{tree}}") == run.proof.tree

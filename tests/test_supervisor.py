@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from runs import MULTIPLY, TESTS, Bench, block, script
 
+from graph.delivery import Delivery
 from graph.errors import InputError
 from graph.supervisor import Supervisor
 from memory.records.threads import ThreadBusy
@@ -30,7 +31,7 @@ async def test_a_run_goes_on_while_nobody_listens_and_late_readers_get_it_all(be
     async with Supervisor.open(bench.settings()) as supervisor:
         run = await supervisor.submit(task(bench), "t")
         assert run.status == "running"
-        async with aclosing(supervisor.follow("t")) as early:  # type: ignore[type-var]
+        async with aclosing(supervisor.follow("t")) as early:
             first = await anext(early)
         assert first.type == "run.started"
         done = await supervisor.wait(run.id)
@@ -149,11 +150,11 @@ async def test_a_stop_parks_what_runs_and_the_next_start_goes_on_with_it(bench: 
         assert await supervisor.cancel("queued", second.id)
         await asyncio.to_thread(bench.desk.wait, 2)
     async with Supervisor.open(bench.settings(resume_on_start=False)) as supervisor:
-        (*_, parked) = await supervisor.runner.events("t")
+        (*_, parked) = await supervisor.journal.events.read("t")
         assert (await supervisor.run(run.id)).status == "queued"
         assert isinstance(parked.data, RunFinished) and parked.data.status == "waiting"
         assert "goes on when it starts" in str(parked.data.reason)
-        (withdrawn,) = await supervisor.runner.events("queued")
+        (withdrawn,) = await supervisor.journal.events.read("queued")
         assert isinstance(withdrawn.data, RunFinished) and withdrawn.data.status == "cancelled"
     async with Supervisor.open(bench.settings()) as supervisor:
         assert (await supervisor.wait(run.id)).status == "verified"
@@ -182,10 +183,10 @@ async def test_without_a_repository_a_task_gets_one_and_its_files_come_back(benc
         run = await supervisor.submit({"task": "Write mul"})
         assert run.input["repo"] == str(bench.home / "scratch" / run.thread_id)
         assert (await supervisor.wait(run.id)).status == "verified"
-        delivered = await supervisor.delivery(run.id)
-        assert delivered and delivered.files["mul.py"] == f"{MULTIPLY}\n"
-        assert "+def mul(a, b):" in delivered.diff
+        delivered = await Delivery.of_run(await supervisor.run(run.id))
+        assert delivered and (await delivered.files())["mul.py"] == f"{MULTIPLY}\n"
+        assert "+def mul(a, b):" in await delivered.diff()
         follow_up = await supervisor.submit({"task": "Once more"}, run.thread_id)
         assert follow_up.input["repo"] == run.input["repo"]
         assert (await supervisor.wait(follow_up.id)).status == "unverified"
-        assert (await supervisor.delivery(run.id)) == delivered
+        assert (await Delivery.of_run(await supervisor.run(run.id))) == delivered

@@ -9,7 +9,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from graph.run_request import scratch
+from graph.delivery import Delivery
+from graph.run_request import scratch_folder
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from nodes.events import Event
@@ -86,7 +87,7 @@ async def _response(
 ) -> RunResponse:
     """What became of a run that has ended or waits, from its log."""
     run, repo = begun.run, begun.run.input["repo"]
-    events = await supervisor.runner.events(run.thread_id, begun.after)
+    events = await supervisor.journal.events.read(run.thread_id, begun.after)
     told = Told.of(events, run.id)
     response = RunResponse(
         results=await asyncio.to_thread(told.results, repo, steps_alone),
@@ -96,8 +97,8 @@ async def _response(
         branch=told.end.branch if told.end else None,
         proof=told.end.proof if told.end else None,
     )
-    if repo == str(scratch(settings, run.thread_id)):
-        delivery = await supervisor.delivery(run.id)
-        response.files = dict(delivery.files) if delivery else {}
-        response.diff = delivery.diff if delivery else ""
+    if repo == str(scratch_folder(settings, run.thread_id)):
+        delivery = await Delivery.of_run(await supervisor.run(run.id))
+        response.files = dict(await delivery.files()) if delivery else {}
+        response.diff = await delivery.diff() if delivery else ""
     return response

@@ -7,7 +7,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import CheckoutStrategy, FileMode
 
-from graph.run_request import scratch as scratch_place
+from graph.run_request import scratch_folder
 from graph.settings import Settings
 from nodes.state import ContextFile
 from server.api.problems import Problem
@@ -37,7 +37,7 @@ def scratch(settings: Settings, thread_id: str, files: Files) -> tuple[str, list
 
     Gives its path, and the paths of all `files`.
     """
-    place = scratch_place(settings, thread_id)
+    place = scratch_folder(settings, thread_id)
     contents = {one["path"]: one["content"] for one in files if not isinstance(one, str)}
     try:
         for path in contents:
@@ -64,7 +64,7 @@ def _check_nameable(path: Path) -> None:
 def _check_below(settings: Settings, path: Path, named: str) -> None:
     roots = [Path(one).expanduser().resolve() for one in settings.autocode_repos.split(os.pathsep) if one]
     if roots and not any(
-        path.resolve().is_relative_to(root) for root in [*roots, scratch_place(settings, "").resolve()]
+        path.resolve().is_relative_to(root) for root in [*roots, scratch_folder(settings, "").resolve()]
     ):
         detail = f"{named} does not lie below the folders that AUTOCODE_REPOS allows"
         raise Problem(

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from graph.run_request import THREAD_ID
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
@@ -15,7 +16,7 @@ from server.api.problems import Problem
 from server.api.repositories import checked, scratch
 
 Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
-ThreadId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+ThreadId = Annotated[str, StringConstraints(pattern=f"^{THREAD_ID}$")]
 
 
 class _Request(BaseModel):

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from graph.delivery import Delivery
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
 from memory.records.threads import ThreadRow
@@ -14,7 +15,6 @@ from server.api.dependencies import Configured, Supervised
 from server.api.problems import Problem, responses
 from server.api.schemas import TaskRequest, Text, ThreadId, begin
 from server.api.sse import LAST_SEQ, last_seen, log_messages, stream
-from server.result import Result
 
 router = APIRouter(tags=["Threads"])
 
@@ -143,7 +143,7 @@ async def log(
     await known(supervisor, thread_id)
     seen = last_seen(request, after)
     if "application/json" in request.headers.get("accept", ""):
-        body = ",".join(event.wire for event in await supervisor.runner.events(thread_id, seen))
+        body = ",".join(event.wire for event in await supervisor.journal.events.read(thread_id, seen))
         return Response(f"[{body}]", media_type="application/json")
     return stream(log_messages(supervisor.follow(thread_id, seen)), settings.reader_timeout)
 
@@ -152,7 +152,7 @@ async def log(
 async def approvals(thread_id: Id, supervisor: Supervised) -> list[ApprovalRequired]:
     """List the questions that wait for an answer."""
     await known(supervisor, thread_id)
-    return await supervisor.runner.pending(thread_id)
+    return await supervisor.pending(thread_id)
 
 
 @router.post("/api/threads/{thread_id}/approvals", responses=responses(404, 409))
@@ -196,8 +196,8 @@ async def fork(thread_id: Id, supervisor: Supervised, body: ForkRequest | None =
 async def diff(thread_id: Id, supervisor: Supervised) -> Response:
     """Give what the thread's newest result changed, as a unified diff."""
     await known(supervisor, thread_id)
-    result = await Result.of(supervisor.journal, thread_id)
-    return Response(await result.diff(), media_type="text/x-diff; charset=utf-8")
+    delivery = await Delivery.of_thread(supervisor.journal, thread_id)
+    return Response(await delivery.diff(), media_type="text/x-diff; charset=utf-8")
 
 
 async def known(supervisor: Supervisor, thread_id: str) -> ThreadRow:

@@ -1,59 +1,58 @@
-"""The command that forks a thread: its checkpoints listed, one of them made a thread."""
+"""Bodies of `autocode fork`: list a thread's checkpoints, or make one of them a thread."""
 
 from langgraph.types import StateSnapshot
 from rich.table import Table
 from rich.text import Text
 
-from graph.fork import fork
-from graph.runner import Runner
 from graph.settings import Settings
-from graph.thread_state import history
+from graph.supervisor import Supervisor
 from server.cli.exit_codes import ExitCode, UsageError
 from server.cli.views.console import CliConsole
 from server.cli.views.format import one_line
 
-MOST = 1000
+MOST_CHECKPOINTS = 1000
 
 
-async def listed(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
-    """List a thread's checkpoints, oldest first, by what comes next at each."""
-    async with Runner.open(settings, face.notify) as runner:
-        found = await _history(runner, thread)
+async def list_checkpoints(settings: Settings, console: CliConsole, thread: str) -> ExitCode:
+    """List a thread's checkpoints, oldest first, with the nodes that run next."""
+    async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
+        snapshots = await _snapshots(supervisor, thread)
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
     for name in ("number", "time", "next", "checkpoint"):
         table.add_column(name, no_wrap=True)
-    for number, one in enumerate(found, 1):
-        coming = one_line(", ".join(dict.fromkeys(one.next))) or "the end"
-        table.add_row(str(number), one_line((one.created_at or "")[:19]), Text(coming), _id(one))
-    face.print(table)
+    for number, snapshot in enumerate(snapshots, 1):
+        coming = one_line(", ".join(dict.fromkeys(snapshot.next))) or "the end"
+        created = one_line((snapshot.created_at or "")[:19])
+        table.add_row(str(number), created, Text(coming), _checkpoint_id(snapshot))
+    console.print(table)
     return ExitCode.VERIFIED
 
 
-async def forked(settings: Settings, face: CliConsole, thread: str, at: str | None) -> ExitCode:
-    """Fork a thread at the checkpoint that `at` names, and say how the new one is taken up."""
-    async with Runner.open(settings, face.notify) as runner:
-        checkpoint = _named(await _history(runner, thread), at) if at else None
-        new = await fork(runner, thread, checkpoint)
-        waits = await runner.journal.runs.current(new)
-    face.write(new)
-    how = f"autocode resume {new}" if waits else f'autocode run "TASK" --thread {new}'
-    face.notify(f"Forked. Its calls and its budget are its own. Go on with: {how}")
+async def fork(settings: Settings, console: CliConsole, thread: str, at: str | None) -> ExitCode:
+    """Fork a thread at the checkpoint that `at` names, and print how to continue the fork."""
+    async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
+        checkpoint = _choose(await _snapshots(supervisor, thread), at) if at else None
+        fork_id = await supervisor.fork(thread, checkpoint)
+        waits = await supervisor.journal.runs.current(fork_id)
+    console.write(fork_id)
+    how = f"autocode resume {fork_id}" if waits else f'autocode run "TASK" --thread {fork_id}'
+    console.notify(f"Forked. Its calls and its budget are its own. Go on with: {how}")
     return ExitCode.VERIFIED
 
 
-def _named(found: list[StateSnapshot], at: str) -> str:
-    """The id of a checkpoint given by number or by the beginning of its id."""
-    if at.isdigit() and 0 < int(at) <= len(found):
-        return _id(found[int(at) - 1])
-    matching = [_id(one) for one in found if _id(one).startswith(at)]
+def _choose(snapshots: list[StateSnapshot], at: str) -> str:
+    """Return the id of the checkpoint with this number, or whose id starts so."""
+    if at.isdigit() and 0 < int(at) <= len(snapshots):
+        return _checkpoint_id(snapshots[int(at) - 1])
+    matching = [id for id in map(_checkpoint_id, snapshots) if id.startswith(at)]
     if len(matching) != 1:
         raise UsageError(f"{one_line(at)} names {len(matching)} checkpoints; --list lists them by number")
     return matching[0]
 
 
-async def _history(runner: Runner, thread: str) -> list[StateSnapshot]:
-    return list(reversed(await history(runner, thread, MOST)))
+async def _snapshots(supervisor: Supervisor, thread: str) -> list[StateSnapshot]:
+    return list(reversed(await supervisor.history.states(thread, MOST_CHECKPOINTS)))
 
 
-def _id(snapshot: StateSnapshot) -> str:
+def _checkpoint_id(snapshot: StateSnapshot) -> str:
     return str(snapshot.config["configurable"]["checkpoint_id"])

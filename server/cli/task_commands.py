@@ -1,4 +1,4 @@
-"""The commands that drive a run: run, resume, cancel, demo."""
+"""Bodies of the commands that change a run: run, resume, cancel, demo."""
 
 import shutil
 import sys
@@ -9,31 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import pygit2
-from pydantic import ValidationError
 
-from graph.run_request import THREAD
-from graph.runner import Runner
+from graph.run_request import check_thread_id, run_options
 from graph.settings import Settings
-from memory.validation import faults_of
-from nodes.state import ContextFile, Input, Options
+from graph.supervisor import Supervisor
+from memory.records.runs import RunRow
+from nodes.state import ContextFile, Input
 from server.cli.exit_codes import ExitCode, UsageError
-from server.cli.foreground import Drive
+from server.cli.foreground import ForegroundRun
 from server.cli.views import approval_prompts as approvals
 from server.cli.views.console import CliConsole
 from server.cli.views.format import one_line
 from tools.workspace import Workspace
 
 CONTEXT_BYTES = 256 * 1024
-"""How large a context file from outside the repository may be."""
+"""Size limit of a context file from outside the repository."""
 
 DEMO = Path(__file__).parent.parent / "demo"
 DEMO_PACE = 200.0
-"""Words a second of the recorded models: as quick as it can be followed."""
+"""Words per second of the recorded models, so that a person can follow."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What `autocode run` was asked for."""
+    """Arguments of `autocode run`."""
 
     text: str
     repo: Path
@@ -47,7 +46,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Replies:
-    """What `autocode resume` was told to answer."""
+    """Answers given to `autocode resume`."""
 
     yes: bool = False
     approve: tuple[str, ...] = ()
@@ -57,54 +56,53 @@ class Replies:
 
     @property
     def given(self) -> bool:
-        """True when a single approval was answered."""
+        """Return True if a question is answered by its id."""
         return bool(self.approve or self.reject or self.edit)
 
 
-async def start(settings: Settings, face: CliConsole, task: Task) -> ExitCode:
-    """Check everything that can be checked for nothing, then run the task."""
-    given = input_of(task)
-    async with Runner.open(settings, face.notify) as runner:
-        return await Drive(runner, face, task.yes, task.apply).start(given, task.thread)
+async def start(settings: Settings, console: CliConsole, task: Task) -> ExitCode:
+    """Check the arguments, then run the task."""
+    input = read_input(settings, task)
+    async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
+        return await ForegroundRun(supervisor, console, task.yes, task.apply).start(input, task.thread)
 
 
-async def go_on(settings: Settings, face: CliConsole, thread: str, replies: Replies) -> ExitCode:
-    """Resume a run with the answers that were given, if any."""
+async def resume(settings: Settings, console: CliConsole, thread: str, replies: Replies) -> ExitCode:
+    """Resume a run, with the answers that are given."""
     if replies.yes and replies.given:
         raise UsageError("--yes approves everything; leave out --approve, --reject and --edit")
     if replies.reason and not replies.reject:
         raise UsageError("--reason says why something is refused; name it with --reject ID")
-    async with Runner.open(settings, face.notify) as runner:
-        if await runner.journal.runs.current(thread) is None:
-            raise UsageError(f"there is no thread {one_line(thread)}; `autocode threads` lists them")
-        pending = await runner.pending(thread)
+    async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
+        run = await _current_run(supervisor, thread)
+        pending = await supervisor.pending(thread)
         answers = approvals.answers_from_flags(
             pending, replies.approve, replies.reject, replies.reason, replies.edit
         )
-        return await Drive(runner, face, replies.yes).resume(thread, answers)
+        return await ForegroundRun(supervisor, console, replies.yes).resume(run, answers)
 
 
-async def cancel(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
-    """End the run of a thread that nobody runs just now, or that somebody does after all."""
-    async with Runner.open(settings, face.notify) as runner:
-        if await runner.journal.runs.current(thread) is None:
-            raise UsageError(f"there is no thread {one_line(thread)}; `autocode threads` lists them")
-        if not await runner.cancel(thread):
+async def cancel(settings: Settings, console: CliConsole, thread: str) -> ExitCode:
+    """Cancel the run of a thread that no process runs."""
+    async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
+        await _current_run(supervisor, thread)
+        if not await supervisor.cancel(thread):
             raise UsageError(f"thread {one_line(thread)} has no run to cancel; its last one has ended")
-    face.notify(f"Cancelled. Go on with: autocode resume {thread}")
+    console.notify(f"Cancelled. Go on with: autocode resume {thread}")
     return ExitCode.VERIFIED
 
 
-async def demonstrate(settings: Settings, face: CliConsole) -> ExitCode:
-    """Carry out the packaged task on a fresh copy of the packaged repository, with recorded models."""
+async def demonstrate(settings: Settings, console: CliConsole) -> ExitCode:
+    """Run the packaged task on a fresh copy of the packaged repository, with recorded models."""
     place = settings.home / "scratch" / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     shutil.copytree(DEMO / "repository", place)
     _commit(place)
     tape = {"llm_mode": "replay", "llm_cassette": DEMO / "cassette.jsonl", "llm_replay_pace": DEMO_PACE}
-    replay = settings.model_copy(update={**tape, "enable_memory": False})  # prompts as they were recorded
-    face.notify(f"A small repository, copied to {place}\n")
+    # Memory would change the prompts, and the recorded replies are found by their prompts.
+    replay = settings.model_copy(update={**tape, "enable_memory": False})
+    console.notify(f"A small repository, copied to {place}\n")
     task = Task((DEMO / "task.txt").read_text(encoding="utf-8").strip(), place)
-    return await start(replay, face, task)
+    return await start(replay, console, task)
 
 
 def _commit(place: Path) -> None:
@@ -117,10 +115,20 @@ def _commit(place: Path) -> None:
     repository.create_commit("HEAD", author, author, "Read a log of working time", tree, [])
 
 
-def input_of(task: Task) -> Input:
-    """Read what the task names; raise Usage or WorkspaceError for what is not there."""
-    if task.thread is not None and not THREAD.fullmatch(task.thread):
-        raise UsageError("a thread's id is made of letters, digits, - and _ (64 at most)")
+async def _current_run(supervisor: Supervisor, thread: str) -> RunRow:
+    run = await supervisor.journal.runs.current(thread)
+    if run is None:
+        raise UsageError(
+            f"there is no run on thread {one_line(thread)}; `autocode threads` lists the threads"
+        )
+    return run
+
+
+def read_input(settings: Settings, task: Task) -> Input:
+    """Read the files that the task names. Raises UsageError, InputError, WorkspaceError."""
+    if task.thread is not None:
+        check_thread_id(task.thread)
+    options = run_options(task.options or {}, settings)
     repo = task.repo.expanduser().absolute()
     if not repo.is_dir():
         raise UsageError(f"there is no folder {repo}")
@@ -129,32 +137,22 @@ def input_of(task: Task) -> Input:
     if not text.strip():
         raise UsageError("the task is empty; say what is to be done")
     files = context_of(workspace.path, task.context)
-    return Input(task=text, repo=str(workspace.path), context_files=files, options=_options(task))
+    return Input(task=text, repo=str(workspace.path), context_files=files, options=options.model_dump())
 
 
 def context_of(root: Path, files: Sequence[Path]) -> list[str | ContextFile]:
-    """Name files of the repository by their paths in it, and bring those from outside along."""
-    found: list[str | ContextFile] = []
+    """Return files of the repository as paths in it, and files from outside with their content."""
+    context: list[str | ContextFile] = []
     for file in files:
         path = file.expanduser().absolute()
         if not path.is_file():
             raise UsageError(f"there is no context file {file}")
         resolved, inside = path.resolve(), root.resolve()
         if resolved.is_relative_to(inside) and ".git" not in resolved.relative_to(inside).parts:
-            found.append(resolved.relative_to(inside).as_posix())
+            context.append(resolved.relative_to(inside).as_posix())
         else:
-            found.append(ContextFile(path=path.name, content=_text(path)))
-    return found
-
-
-def _options(task: Task) -> dict[str, Any]:
-    """Return the options that were given, once they are known to be possible."""
-    options = {name: value for name, value in (task.options or {}).items() if value is not None}
-    try:
-        Options.model_validate(options)
-    except ValidationError as error:
-        raise UsageError("; ".join(faults_of(error))) from error
-    return options
+            context.append(ContextFile(path=path.name, content=_text(path)))
+    return context
 
 
 def _text(path: Path) -> str:

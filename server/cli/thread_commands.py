@@ -1,4 +1,4 @@
-"""The commands that look at threads and take their results."""
+"""Bodies of the commands that show threads and use their results."""
 
 import asyncio
 import json
@@ -7,9 +7,8 @@ from contextlib import aclosing
 from rich.table import Table
 from rich.text import Text
 
-from graph.component_settings import open_journal
-from graph.notes import note
-from graph.runner import Runner
+from graph.delivery import Delivery
+from graph.event_log import EventLog, open_journal
 from graph.settings import Settings
 from memory.records.journal import Journal
 from memory.records.threads import ThreadRow
@@ -21,7 +20,6 @@ from server.cli.views.format import first_line, one_line, pluralize, sanitize
 from server.cli.views.run_view import RunView
 from server.cli.views.summary import print_summary, render_diff
 from server.cli.views.terminal import render_row
-from server.result import Result
 
 STYLES = {
     "verified": "green",
@@ -32,128 +30,141 @@ STYLES = {
 }
 
 STOP_SECONDS = 10.0
-"""How long a cancelled run may take to stop; it mostly takes one."""
+"""Time limit for a cancelled run to stop. One second is usual."""
 
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 
 
-async def listing(settings: Settings, face: CliConsole, prune: float | None = None) -> ExitCode:
-    """List all threads, newest first, once those that ended `prune` days ago are forgotten."""
+async def list_threads(settings: Settings, console: CliConsole, prune: float | None = None) -> ExitCode:
+    """List all threads, newest first. First delete those that ended `prune` days ago."""
     if prune is not None:
-        async with Runner.open(settings, face.notify) as runner:
-            gone = await runner.prune(prune)
-        face.notify(f"{pluralize(len(gone), 'thread')} forgotten; the branches are still there.")
+        from graph.supervisor import Supervisor  # LangGraph comes with it, and a plain list needs none
+
+        async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
+            gone = await supervisor.history.prune(prune)
+        console.notify(f"{pluralize(len(gone), 'thread')} forgotten; the branches are still there.")
     async with aclosing(await open_journal(settings)) as journal:
         rows = await journal.threads.all()
-    if face.json:
+    if console.json:
         shown = ("id", "task", "status", "repo", "branch")
-        face.write_raw(json.dumps([{name: getattr(row, name) for name in shown} for row in rows]) + "\n")
+        console.write_raw(json.dumps([{name: getattr(row, name) for name in shown} for row in rows]) + "\n")
     elif rows:
-        face.print(_table(rows))
+        console.print(_table(rows))
     else:
-        face.notify('There are no threads yet; autocode run "TASK" begins one.')
+        console.notify('There are no threads yet; autocode run "TASK" begins one.')
     return ExitCode.VERIFIED
 
 
-async def show(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
-    """Show the newest run of a thread from its log."""
+async def show(settings: Settings, console: CliConsole, thread: str) -> ExitCode:
+    """Show a thread's newest run."""
     async with aclosing(await open_journal(settings)) as journal:
-        row = await _thread(journal, thread)
+        thread_row = await _thread(journal, thread)
         progress = RunView.from_events(await journal.events.read(thread))
-    face.print(
-        Text(f"{row.id}  {sanitize(progress.task).strip()}", style="bold"), Text(row.repo, style="dim")
+    console.print(
+        Text(f"{thread_row.id}  {sanitize(progress.task).strip()}", style="bold"),
+        Text(thread_row.repo, style="dim"),
     )
     if progress.plan and progress.plan["explanation"]:
-        face.print(Text(sanitize(progress.plan["explanation"]).strip(), style="italic"))
-    face.print(Text(), *(render_row(one, progress) for one in progress.rows if one.shown))
+        console.print(Text(sanitize(progress.plan["explanation"]).strip(), style="italic"))
+    console.print(Text(), *(render_row(row, progress) for row in progress.rows if row.shown))
     for asked in progress.pending_approvals():
-        with face.page() as console:
-            approvals.show_request(console, asked)
+        with console.page() as page:
+            approvals.show_request(page, asked)
     if progress.finished:
-        with face.page() as console:
-            print_summary(console, progress)
-    elif row.owner:
-        face.print(Text(f"\nrunning: {one_line(row.owner)}", style="cyan"))
+        with console.page() as page:
+            print_summary(page, progress)
+    elif thread_row.owner:
+        console.print(Text(f"\nrunning: {one_line(thread_row.owner)}", style="cyan"))
     else:
-        face.print(Text(f"\nnobody runs it; go on with: autocode resume {row.id}", style="yellow"))
+        console.print(Text(f"\nnobody runs it; go on with: autocode resume {thread_row.id}", style="yellow"))
     return ExitCode.VERIFIED
 
 
-async def diff(settings: Settings, face: CliConsole, thread: str) -> ExitCode:
-    """Print the change of a thread's newest result."""
-    async with aclosing(await open_journal(settings)) as journal:
-        result = await Result.of(journal, thread)
-    text = await result.diff()
-    if face.out.is_terminal:
-        face.print(render_diff(text, limit=None))
+async def diff(settings: Settings, console: CliConsole, thread: str) -> ExitCode:
+    """Print the change of a thread's newest delivery."""
+    delivery = await _delivery(settings, thread)
+    text = await delivery.diff()
+    if console.out.is_terminal:
+        console.print(render_diff(text, limit=None))
     else:
-        face.write_raw(text)
+        console.write_raw(text)
     return ExitCode.VERIFIED
 
 
-async def apply(settings: Settings, face: CliConsole, thread: str, yes: bool, unverified: bool) -> ExitCode:
-    """Bring a result into the checkout, after showing it; one without proof only when that was asked for."""
-    async with aclosing(await open_journal(settings)) as journal:
-        result = await Result.of(journal, thread)
-    if not result.verified and not unverified:
-        face.notify(
-            f"{result.branch} is not verified as it stands; nothing was applied (--unverified insists)"
+async def apply(
+    settings: Settings, console: CliConsole, thread: str, yes: bool, unverified: bool
+) -> ExitCode:
+    """Show a delivery and merge it into the checkout. One without proof needs `unverified`."""
+    delivery = await _delivery(settings, thread)
+    if not delivery.verified and not unverified:
+        console.notify(
+            f"{delivery.branch} is not verified as it stands; nothing was applied (--unverified insists)"
         )
         return ExitCode.UNVERIFIED
-    text = await result.diff()
-    face.print(render_diff(text, thread, limit=None))
+    text = await delivery.diff()
+    console.print(render_diff(text, thread, limit=None))
     if not yes:
-        if not face.can_ask:
+        if not console.can_ask:
             raise UsageError("nobody is here to ask; --yes applies without asking")
-        if not _agreed(face, f"Apply this to {result.repo}? [y/N] "):
-            face.notify("Nothing was applied.")
+        if not _agreed(console, f"Apply this to {delivery.repo}? [y/N] "):
+            console.notify("Nothing was applied.")
             return ExitCode.UNVERIFIED
-    paths = await result.apply()
-    face.print(
+    paths = await delivery.apply()
+    console.print(
         Text(f"Applied {pluralize(len(paths), 'file')}: {', '.join(map(one_line, paths))}", style="green")
     )
     return ExitCode.VERIFIED
 
 
-async def stopped(settings: Settings, face: CliConsole, thread: str) -> bool:
-    """Have a live owner of the thread stop, without the weight of the runner; False when there is none."""
+async def cancel_live(settings: Settings, console: CliConsole, thread: str) -> bool:
+    """Cancel a run that a live process runs. Return False if none does.
+
+    The request is a flag in the database, so that LangGraph's import does not delay it.
+    """
     async with aclosing(await open_journal(settings)) as journal:
         await _thread(journal, thread)
         if not await journal.threads.request_cancel(thread):
             return False
-        row = await _let_go(journal, thread)
+        row = await _released(journal, thread)
     if row.owner:
-        who = f"process {one_line(row.owner)} was asked to stop, and has not within {STOP_SECONDS} s"
-        raise SetupError(f"{who}; end that process: the run is resumable as after a crash")
+        process = f"process {one_line(row.owner)} was asked to stop, and has not within {STOP_SECONDS} s"
+        raise SetupError(f"{process}; end that process: the run is resumable as after a crash")
     ended = "Cancelled." if row.status == "cancelled" else f"It ended by itself: {one_line(row.status)}."
-    then = f"autocode resume {thread}" if row.resumable else f"autocode show {thread}"
-    face.notify(f"{ended} Go on with: {then}")
+    then = f"autocode show {thread}" if not row.resumable else f"autocode resume {thread}"
+    console.notify(f"{ended} Go on with: {then}")
     return True
 
 
-async def _let_go(journal: Journal[Event], thread: str) -> ThreadRow:
-    """The thread once its owner has let it go, or when that takes too long."""
-    for _ in range(int(STOP_SECONDS / LOOK_SECONDS)):
+async def _released(journal: Journal[Event], thread: str) -> ThreadRow:
+    """Return the thread once its owner has released it, or after STOP_SECONDS."""
+    for _ in range(int(STOP_SECONDS / POLL_SECONDS)):
         row = await _thread(journal, thread)
         if not row.owner:
             break
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
     return row
 
 
-async def noted(settings: Settings, face: CliConsole, thread: str, text: str) -> ExitCode:
-    """Write a note to a thread's run, without the weight of the runner."""
+async def add_note(settings: Settings, console: CliConsole, thread: str, text: str) -> ExitCode:
+    """Write a note to a thread's run."""
     async with aclosing(await open_journal(settings)) as journal:
-        await note(journal, thread, text)
-    face.notify("Noted; the next agent sees it.")
+        await _thread(journal, thread)
+        await EventLog(journal).note(thread, text)
+    console.notify("Noted; the next agent sees it.")
     return ExitCode.VERIFIED
 
 
-def _agreed(face: CliConsole, question: str) -> bool:
+def _agreed(console: CliConsole, question: str) -> bool:
     try:
-        return face.out.input(Text(question, style="bold")).strip().lower() in ("y", "yes")
+        return console.out.input(Text(question, style="bold")).strip().lower() in ("y", "yes")
     except EOFError:
         return False
+
+
+async def _delivery(settings: Settings, thread: str) -> Delivery:
+    async with aclosing(await open_journal(settings)) as journal:
+        await _thread(journal, thread)
+        return await Delivery.of_thread(journal, thread)
 
 
 async def _thread(journal: Journal[Event], thread: str) -> ThreadRow:

@@ -70,7 +70,7 @@ async def get(assistant_id: Known) -> dict[str, Any]:
 @router.get("/{assistant_id}/graph")
 async def drawing(assistant_id: Known, supervisor: Supervised) -> dict[str, Any]:
     """Draw the graph: nodes and edges."""
-    drawn = await asyncio.to_thread(lambda: supervisor.runner.graph.get_graph().to_json())
+    drawn = await asyncio.to_thread(lambda: supervisor.graph.get_graph().to_json())
     nodes = [{"id": one["id"], "type": "runnable", "data": {"name": one["id"]}} for one in drawn["nodes"]]
     return {"nodes": nodes, "edges": drawn["edges"]}
 
@@ -78,7 +78,7 @@ async def drawing(assistant_id: Known, supervisor: Supervised) -> dict[str, Any]
 @router.get("/{assistant_id}/schemas")
 async def schemas(assistant_id: Known, supervisor: Supervised) -> dict[str, Any]:
     """Give the JSON Schemas of input, output and state; the run's options are described in the input's."""
-    return await asyncio.to_thread(_schemas, supervisor.runner.graph)
+    return await asyncio.to_thread(_schemas, supervisor.graph)
 
 
 @router.get("/{assistant_id}/subgraphs")

@@ -79,7 +79,7 @@ async def _answers(supervisor: Supervisor, thread_id: str, resume: Any) -> Mappi
 
 async def check_newest(supervisor: Supervisor, thread_id: str, wanted: str | None) -> None:
     """Refuse a checkpoint that is not the thread's newest: work on an earlier one is done on a fork."""
-    newest = at(await supervisor.state(thread_id)) if wanted else None
+    newest = at(await supervisor.history.state(thread_id)) if wanted else None
     if wanted and (newest is None or wanted != newest["checkpoint_id"]):
         raise not_served(f"an earlier checkpoint ({wanted}) on the same thread: fork the thread there")
 

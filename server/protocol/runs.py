@@ -178,10 +178,10 @@ async def delete(thread_id: str, run_id: str, supervisor: Supervised) -> Respons
 
 async def values(supervisor: Supervisor, run: RunRow) -> dict[str, Any]:
     """What waiting for a run gives: the values, or the interrupts that wait, or the error."""
-    plain = plain_with(tuple(supervisor.runner.settings.secrets()))
+    plain = plain_with(tuple(supervisor.settings.secrets()))
     if run.status == "failed":
         return {"__error__": await _error(supervisor, run)}
-    snapshot = await supervisor.state(run.thread_id)
+    snapshot = await supervisor.history.state(run.thread_id)
     if run.status == "waiting":
         asked = interrupts(snapshot, plain).values()
         return {"__interrupt__": [one for several in asked for one in several]}
@@ -191,7 +191,7 @@ async def values(supervisor: Supervisor, run: RunRow) -> dict[str, Any]:
 
 async def _error(supervisor: Supervisor, run: RunRow) -> dict[str, str]:
     told = {"error": "failed", "message": "the run failed"}
-    for event in await supervisor.runner.events(run.thread_id):
+    for event in await supervisor.journal.events.read(run.thread_id):
         if event.run_id == run.id and isinstance(event.data, ErrorReported):
             told = {"error": event.data.kind, "message": event.data.message}
     return told

@@ -85,8 +85,8 @@ def _results(snapshot: StateSnapshot) -> list[tuple[str, Any]]:
 async def _states(connection: HTTPConnection, supervisor: Supervised) -> States:
     state = connection.app.state
     if not hasattr(state, "shown_states"):
-        secrets = tuple(supervisor.runner.settings.secrets())
-        state.shown_states = States(supervisor.state, plain_with(secrets))
+        secrets = tuple(supervisor.settings.secrets())
+        state.shown_states = States(supervisor.history.state, plain_with(secrets))
     found: States = state.shown_states
     return found
 

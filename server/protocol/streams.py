@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query
@@ -14,7 +14,6 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
-from nodes.events import Event
 from server.api.dependencies import Configured, Supervised
 from server.api.problems import Problem, responses
 from server.api.sse import stream
@@ -145,7 +144,7 @@ async def _messages(
     supervisor: Supervisor, states: States, run: RunRow, modes: Sequence[str], cursor: Cursor
 ) -> AsyncIterator[ServerSentEvent]:
     projection = Projection(run.thread_id, run.id, modes, states)
-    log = cast(AsyncGenerator[Event], supervisor.follow(run.thread_id, 0, run.id))
+    log = supervisor.follow(run.thread_id, 0, run.id)
     async with aclosing(log) as events:
         async for event in events:
             for part in await projection.take(event, seen=event.seq < cursor.seq):

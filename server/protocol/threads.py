@@ -85,7 +85,7 @@ async def delete(thread_id: str, supervisor: Supervised) -> Response:
     for run in reversed(await supervisor.journal.runs.of_thread(thread_id)):
         if run.unfinished:
             await supervisor.cancel(thread_id, run.id)
-    await supervisor.delete(thread_id)
+    await supervisor.history.delete(thread_id)
     return Response(status_code=204)
 
 
@@ -93,7 +93,7 @@ async def delete(thread_id: str, supervisor: Supervised) -> Response:
 async def copy(thread_id: str, supervisor: Supervised) -> dict[str, Any]:
     """Make a new thread of the newest state, its files included."""
     row, new = await _row(supervisor, thread_id), str(uuid4())
-    if (await supervisor.state(thread_id)).created_at:
+    if (await supervisor.history.state(thread_id)).created_at:
         new = await supervisor.fork(thread_id)
         await supervisor.journal.threads.label(new, row.metadata)
     else:
@@ -127,7 +127,7 @@ async def update(thread_id: str, body: StateUpdate, supervisor: Supervised) -> d
     await _row(supervisor, thread_id)
     place = body.checkpoint_id or (_place(body.checkpoint) if body.checkpoint else None)
     await check_newest(supervisor, thread_id, place)
-    here = at(await supervisor.update_state(thread_id, body.values or {}))
+    here = at(await supervisor.history.update(thread_id, body.values or {}))
     return {"checkpoint": here, "configurable": here, "checkpoint_id": here and here["checkpoint_id"]}
 
 
@@ -150,7 +150,7 @@ async def history_plain(
 
 async def _history(supervisor: Supervisor, thread_id: str, body: HistorySearch) -> list[dict[str, Any]]:
     await _row(supervisor, thread_id)
-    found = await supervisor.history(thread_id, body.limit, _before(body))
+    found = await supervisor.history.states(thread_id, body.limit, _before(body))
     plain = _plain(supervisor)
     shown = await asyncio.to_thread(lambda: [thread_state(one, plain) for one in found])
     return [_selected(one, body.select) for one in shown]
@@ -214,7 +214,7 @@ async def _shown(supervisor: Supervisor, row: ThreadRow, select: list[str] | Non
         "config": {},
     }
     if not select or {"values", "interrupts"} & set(select):
-        plain, snapshot = _plain(supervisor), await supervisor.state(row.id)
+        plain, snapshot = _plain(supervisor), await supervisor.history.state(row.id)
         shown["values"] = plain(snapshot.values) or None
         shown["interrupts"] = interrupts(snapshot, plain)
     return {key: value for key, value in shown.items() if not select or key in select}
@@ -224,7 +224,7 @@ async def _state(
     supervisor: Supervisor, thread_id: str, checkpoint_id: str | None, select: list[str] | None
 ) -> dict[str, Any]:
     await _row(supervisor, thread_id)
-    snapshot = await supervisor.state(thread_id, checkpoint_id)
+    snapshot = await supervisor.history.state(thread_id, checkpoint_id)
     return _selected(await asyncio.to_thread(thread_state, snapshot, _plain(supervisor)), select)
 
 
@@ -245,4 +245,4 @@ def _labels(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(supervisor: Supervisor) -> Plain:
-    return plain_with(tuple(supervisor.runner.settings.secrets()))
+    return plain_with(tuple(supervisor.settings.secrets()))

@@ -70,7 +70,7 @@ async def _doctor(settings: "Settings", console: "CliConsole") -> ExitCode:
 
 async def _examine(settings: "Settings", console: "CliConsole") -> AsyncIterator[Finding]:
     """Yield a finding for each thing that runs need."""
-    from graph.component_settings import open_journal
+    from graph.event_log import open_journal
     from memory.records.database import JournalError
     from sandbox.backends import diagnose
 
@@ -162,13 +162,12 @@ async def _models(settings: "Settings", journal: "Journal[Event]", console: "Cli
 
 async def _memory(settings: "Settings", journal: "Journal[Event]") -> list[Finding]:
     """Return findings on episodes, embeddings and vectors."""
-    from graph.component_settings import index_settings
     from memory.embeddings import choose
 
     if not settings.enable_memory:
         text = "switched off: runs neither search nor learn"
         return [Finding("memory", "weak", text, "set ENABLE_MEMORY=true")]
-    wanted = index_settings(settings)
+    wanted = settings.index_settings()
     choice = choose(wanted.embeddings)
     # Hashes are weak only where a better embedder could be installed; EMBEDDINGS=hash is a choice.
     weak = choice.kind == "hash" and bool(choice.better)

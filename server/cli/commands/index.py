@@ -48,13 +48,12 @@ def index(
 
 
 async def _index(settings: "Settings", console: "CliConsole", folder: Path, query: str | None) -> ExitCode:
-    from graph.component_settings import index_settings
     from memory.embeddings import choose
     from memory.repo_index import RepoIndex
     from memory.vectors import VectorPool
 
     await _require_folder(folder)
-    wanted = index_settings(settings)
+    wanted = settings.index_settings()
     stop, notices = Event(), list[str]()
     with (
         closing(VectorPool(wanted.chroma, wanted.chroma_host, wanted.chroma_port, notices.append)) as pool,
@@ -138,7 +137,6 @@ def _show(console: "CliConsole", snippets: list["Snippet"]) -> None:
 
 
 async def _watch(settings: "Settings", console: "CliConsole", folder: Path, query: str | None) -> ExitCode:
-    from graph.component_settings import index_settings
     from memory.live import LiveIndexes
 
     await _require_folder(folder)
@@ -152,7 +150,7 @@ async def _watch(settings: "Settings", console: "CliConsole", folder: Path, quer
     def notify(text: str) -> None:
         loop.call_soon_threadsafe(console.notify, text)
 
-    indexes = LiveIndexes(index_settings(settings), notify)
+    indexes = LiveIndexes(settings.index_settings(), notify)
     try:
         with on_stop(lambda: loop.call_soon_threadsafe(stop.set)):
             live = await asyncio.to_thread(indexes.of, folder, enqueue)

@@ -90,10 +90,10 @@ def resume(
     """
 
     async def body(settings: "Settings", console: "CliConsole") -> int:
-        from server.cli.task_commands import Replies, go_on
+        from server.cli.task_commands import Replies, resume
 
         replies = Replies(yes, tuple(approve), tuple(reject), reason, edit)
-        return await go_on(settings, console, thread, replies)
+        return await resume(settings, console, thread, replies)
 
     run_command(body, env_file, json)
 

@@ -25,9 +25,9 @@ def threads(
     """List the threads, newest first."""
 
     async def body(settings: "Settings", console: "CliConsole") -> int:
-        from server.cli.thread_commands import listing
+        from server.cli.thread_commands import list_threads
 
-        return await listing(settings, console, prune)
+        return await list_threads(settings, console, prune)
 
     run_command(body, env_file, json)
 
@@ -85,9 +85,9 @@ def cancel(thread: ThreadArgument, env_file: EnvFileOption = None) -> None:
     """Stop the run of a thread. It can be resumed."""
 
     async def body(settings: "Settings", console: "CliConsole") -> int:
-        from server.cli.thread_commands import stopped
+        from server.cli.thread_commands import cancel_live
 
-        if await stopped(settings, console, thread):
+        if await cancel_live(settings, console, thread):
             return 0
         from server.cli.task_commands import cancel
 
@@ -104,9 +104,9 @@ def note(
     """Send a note to a running task. The next agent reads it."""
 
     async def body(settings: "Settings", console: "CliConsole") -> int:
-        from server.cli.thread_commands import noted
+        from server.cli.thread_commands import add_note
 
-        return await noted(settings, console, thread, text)
+        return await add_note(settings, console, thread, text)
 
     run_command(body, env_file)
 
@@ -126,8 +126,10 @@ def fork(
     """
 
     async def body(settings: "Settings", console: "CliConsole") -> int:
-        from server.cli.fork_commands import forked, listed
+        from server.cli.fork_commands import fork, list_checkpoints
 
-        return await (listed(settings, console, thread) if list else forked(settings, console, thread, at))
+        return await (
+            list_checkpoints(settings, console, thread) if list else fork(settings, console, thread, at)
+        )
 
     run_command(body, env_file)

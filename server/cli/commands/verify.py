@@ -81,7 +81,7 @@ async def _prove_again(
     settings: "Settings", console: "CliConsole", workspace: "Workspace", recorded: "Proof", commit: str
 ) -> "Proof":
     """Run the checks of a proof on the commit and on the base that the proof names."""
-    from graph.component_settings import open_journal
+    from graph.event_log import open_journal
     from graph.resources import open_resources
     from nodes.check import prove
     from sandbox.base import Limits

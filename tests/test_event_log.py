@@ -9,7 +9,7 @@ import pytest
 from test_journal import elsewhere
 
 from graph.errors import UnknownThread
-from graph.subscriptions import TAIL, Tails
+from graph.event_log import BUFFER_EVENTS, EventLog
 from memory.records.events import LARGEST
 from memory.records.journal import Journal
 from nodes.events import EVENT, ApprovalRequired, CheckFinished, Event, RunFinished, SandboxOutput, Token
@@ -30,10 +30,10 @@ async def journal(url: str) -> AsyncIterator[Journal[Event]]:
     await opened.aclose()
 
 
-async def read(tails: Tails, count: int, after: int = 0, pause: float = 0.0) -> list[Event]:
+async def read(log: EventLog, count: int, after: int = 0, pause: float = 0.0) -> list[Event]:
     """So many events, `pause` seconds apart."""
     found: list[Event] = []
-    async with aclosing(tails.follow("t", after)) as events:  # type: ignore[type-var]
+    async with aclosing(log.follow("t", after)) as events:
         async for event in events:
             found.append(event)
             if len(found) == count:
@@ -49,35 +49,35 @@ def token(number: int) -> Draft:
 async def test_many_readers_get_every_event_once_however_late_or_slow_they_are(
     journal: Journal[Event],
 ) -> None:
-    tails = Tails(journal)
-    total = TAIL + 400
+    log = EventLog(journal)
+    total = BUFFER_EVENTS + 400
     await journal.events.write("t", "r", [token(number) for number in range(100)])
-    quick = [asyncio.create_task(read(tails, total - after, after)) for after in (0, 1, 50, 100)]
-    slow = asyncio.create_task(read(tails, total, pause=0.0005))
+    quick = [asyncio.create_task(read(log, total - after, after)) for after in (0, 1, 50, 100)]
+    slow = asyncio.create_task(read(log, total, pause=0.0005))
     for start in range(100, total, 4):
         await asyncio.gather(*(journal.events.write("t", "r", [token(start + n)]) for n in range(4)))
-    late = asyncio.create_task(read(tails, total - 700, 700))
+    late = asyncio.create_task(read(log, total - 700, 700))
     for reader in (*quick, slow, late):
         numbers = [event.seq for event in await reader]
         assert numbers == list(range(total - len(numbers) + 1, total + 1))
 
 
 async def test_a_reader_that_comes_while_others_are_looked_after_stays(journal: Journal[Event]) -> None:
-    tails = Tails(journal)
+    log = EventLog(journal)
     names = [f"t{number}" for number in range(20)]
     for name in names:
         await journal.threads.acquire(name, "/r", "me")
-    readers = [asyncio.create_task(anext(tails.follow(name), None)) for name in names]
+    readers = [asyncio.create_task(anext(log.follow(name), None)) for name in names]
     await asyncio.sleep(0.3)
     for name in names:
         await journal.events.write(name, "r", [token(1)])
     assert all(await asyncio.gather(*readers))
-    tails.close()
+    log.close()
 
 
 async def test_what_another_process_writes_arrives_between_our_own(url: str, journal: Journal[Event]) -> None:
-    tails = Tails(journal)
-    reader = asyncio.create_task(read(tails, 60))
+    log = EventLog(journal)
+    reader = asyncio.create_task(read(log, 60))
     script = 'for n in range(30):\n    await journal.events.write("t", "r", [token(n)])'
     with elsewhere(url, script + "\nawait journal.aclose()"):
         for number in range(30):
@@ -87,36 +87,36 @@ async def test_what_another_process_writes_arrives_between_our_own(url: str, jou
 
 
 async def test_a_run_is_followed_through_its_parks_to_its_end_and_no_further(journal: Journal[Event]) -> None:
-    tails = Tails(journal)
+    log = EventLog(journal)
     end = Draft(RunFinished(status="waiting"))
     await journal.events.write("t", "r", [token(1), end])
     await journal.runs.start("other", "t", {})
-    reader = asyncio.create_task(_all(tails, "r"))
+    reader = asyncio.create_task(_all(log, "r"))
     await journal.events.write("t", "other", [token(2)])
     await journal.events.write("t", "r", [token(3)])
     assert await journal.runs.end("t", "r", Draft(RunFinished(status="verified")), "verified")
     assert [event.seq for event in await reader] == [1, 2, 4, 5]
-    assert await _all(tails, "r", after=5) == []
+    assert await _all(log, "r", after=5) == []
     with pytest.raises(UnknownThread):
-        await anext(tails.follow("nobody"))
+        await anext(log.follow("nobody"))
 
 
-async def _all(tails: Tails, run: str, after: int = 0) -> list[Event]:
-    return [event async for event in tails.follow("t", after, run)]
+async def _all(log: EventLog, run: str, after: int = 0) -> list[Event]:
+    return [event async for event in log.follow("t", after, run)]
 
 
 async def test_readers_end_when_their_thread_is_deleted_and_when_the_process_closes(
     journal: Journal[Event],
 ) -> None:
-    tails = Tails(journal)
-    reader = asyncio.create_task(read(tails, 1))
+    log = EventLog(journal)
+    reader = asyncio.create_task(read(log, 1))
     await journal.threads.acquire("u", "/r", "me")
-    other = asyncio.create_task(anext(tails.follow("u"), None))
+    other = asyncio.create_task(anext(log.follow("u"), None))
     await asyncio.sleep(0)
     await journal.threads.release("t", "me")
     await journal.threads.delete("t")
     assert await reader == []
-    tails.close()
+    log.close()
     assert await other is None
 
 

@@ -1,0 +1,209 @@
+"""The stored history of threads: read, extend, fork and delete their checkpoints."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.types import Send, StateSnapshot
+
+from graph.builder import Graph
+from graph.errors import InputError, RunnerError, UnknownThread
+from memory.records.journal import Journal
+from memory.records.threads import ThreadRow
+from nodes.events import ApprovalRequired, Event, PlanMade, RunFinished, RunStarted
+from nodes.messages import as_taken
+from nodes.publish import Draft
+from tools.workspace import Workspace, WorkspaceError
+
+SETTABLE = ("messages",)
+"""Keys of the state that clients may set. Proofs rest on the others."""
+
+INPUT = ("task", "repo", "context_files", "options")
+
+
+@dataclass(frozen=True)
+class ThreadHistory:
+    """Checkpoints, files and records of all threads."""
+
+    journal: Journal[Event]
+    graph: Graph
+    checkpointer: BaseCheckpointSaver[str]
+
+    async def state(self, thread_id: str, checkpoint_id: str | None = None) -> StateSnapshot:
+        """Return the state at a checkpoint, else the newest. Its values are empty before the first run."""
+        await self._thread(thread_id)
+        snapshot = await self.graph.aget_state(_config(thread_id, checkpoint_id))
+        if checkpoint_id and not snapshot.created_at:
+            raise UnknownThread(f"there is no checkpoint {checkpoint_id} on thread {thread_id}")
+        return snapshot
+
+    async def states(self, thread_id: str, limit: int = 10, before: str | None = None) -> list[StateSnapshot]:
+        """Return the states at the thread's checkpoints, newest first. `before` is a checkpoint's id."""
+        await self._thread(thread_id)
+        earlier = _config(thread_id, before) if before else None
+        history = self.graph.aget_state_history(_config(thread_id), before=earlier, limit=limit)
+        return [snapshot async for snapshot in history]
+
+    async def update(self, thread_id: str, values: Mapping[str, Any]) -> StateSnapshot:
+        """Add `messages` to a thread without an unfinished run. Raises InputError for any other key."""
+        await self._thread(thread_id)
+        if refused := sorted(set(values) - set(SETTABLE)):
+            raise InputError(f"the state's {', '.join(refused)} cannot be set, only {', '.join(SETTABLE)}")
+        run = await self.journal.runs.current(thread_id)
+        if run and run.unfinished:
+            raise RunnerError(
+                f"thread {thread_id} has an unfinished run; send a note, or update the state after its end"
+            )
+        added = {"messages": as_taken(values.get("messages") or [])}
+        # `commit` is the last node: the thread then stands as after a run, and the next one starts anew.
+        await self.graph.aupdate_state(_config(thread_id), added, as_node="commit")
+        return await self.graph.aget_state(_config(thread_id))
+
+    async def delete(self, thread_id: str) -> None:
+        """Delete a thread with its checkpoints and snapshots. The branches that it delivered stay.
+
+        Raises UnknownThread, and ThreadBusy while the thread runs.
+        """
+        thread = await self._thread(thread_id)
+        await self.journal.threads.delete(thread_id)
+        await self.checkpointer.adelete_thread(thread_id)
+        with suppress(WorkspaceError):  # the repository may be gone, and its refs with it
+            workspace = await asyncio.to_thread(Workspace.open, Path(thread.repo))
+            await asyncio.to_thread(workspace.release, thread_id)
+
+    async def prune(self, days: float) -> list[str]:
+        """Delete the threads whose last run ended `days` ago or earlier, and return their ids.
+
+        A thread that runs, waits for a human or has crashed is left alone.
+        """
+        limit = datetime.now(UTC) - timedelta(days=days)
+        old = [row.id for row in await self.journal.threads.all() if await self._ended_before(row, limit)]
+        for thread_id in old:
+            await self.delete(thread_id)
+        return old
+
+    async def fork(self, thread_id: str, checkpoint_id: str | None = None) -> str:
+        """Copy a thread up to a checkpoint, else all of it, and return the new thread's id.
+
+        A run that was unfinished there waits on the new thread to be resumed. It gets an id of its own, so it
+        pays for its own calls and its budgets start anew. Raises UnknownThread, WorkspaceError.
+        """
+        chain = await self._chain(thread_id, checkpoint_id)
+        newest = checkpoint_id is None or chain[0].config == (await self._saved(thread_id)).config
+        values = chain[0].checkpoint["channel_values"]
+        # Before the first superstep the input is still in the channel that LangGraph writes it to.
+        input = values.get("__start__") or values
+        fork, run_id = uuid4().hex[:10], str(uuid4())
+        origin = {"thread_id": thread_id, "checkpoint_id": chain[0].checkpoint["id"]}
+        row = await self.journal.threads.get(thread_id)
+        repo = str(input.get("repo") or (row.repo if row else ""))
+        if repo:
+            await asyncio.to_thread(_hold_snapshots, Path(repo), thread_id, fork, values)
+        await self.journal.threads.create(fork, {"forked_from": origin}, repo)
+        await self._copy(fork, run_id, chain, with_writes=newest)
+        await self._park(fork, run_id, {name: input[name] for name in INPUT if name in input}, origin)
+        return fork
+
+    async def _thread(self, thread_id: str) -> ThreadRow:
+        thread = await self.journal.threads.get(thread_id)
+        if thread is None:
+            raise UnknownThread(f"there is no thread {thread_id}")
+        return thread
+
+    async def _ended_before(self, row: ThreadRow, limit: datetime) -> bool:
+        run = await self.journal.runs.current(row.id)
+        if row.owner or run is None or run.unfinished or run.finished is None:
+            return False
+        return datetime.fromisoformat(run.finished) <= limit
+
+    async def _saved(self, thread_id: str, checkpoint_id: str | None = None) -> CheckpointTuple:
+        saved = await self.checkpointer.aget_tuple(_config(thread_id, checkpoint_id))
+        if saved is None:
+            place = f"checkpoint {checkpoint_id} on " if checkpoint_id else ""
+            raise UnknownThread(f"there is no {place}thread {thread_id} to fork")
+        return saved
+
+    async def _chain(self, thread_id: str, checkpoint_id: str | None) -> list[CheckpointTuple]:
+        """Return the checkpoint and those before it, newest first."""
+        chain = [await self._saved(thread_id, checkpoint_id)]
+        while parent := chain[-1].parent_config:
+            before = await self.checkpointer.aget_tuple(parent)
+            if before is None:
+                break
+            chain.append(before)
+        return chain
+
+    async def _copy(self, fork: str, run_id: str, chain: list[CheckpointTuple], with_writes: bool) -> None:
+        """Copy checkpoints to the thread `fork`, and give the run of the last one its new id.
+
+        Pending writes are copied from the newest checkpoint only. Those of an earlier one are what the
+        original went on to do.
+        """
+        config = _config(fork)
+        for saved in reversed(chain):
+            checkpoint = saved.checkpoint
+            if saved is chain[0]:
+                values = checkpoint["channel_values"].items()
+                checkpoint = {
+                    **checkpoint, "channel_values": {name: _owned(name, v, run_id) for name, v in values}
+                }  # fmt: skip
+            versions = checkpoint["channel_versions"]
+            config = await self.checkpointer.aput(config, checkpoint, saved.metadata, versions)
+        if with_writes:
+            writes = chain[0].pending_writes or []
+            for task, group in groupby(writes, key=lambda write: write[0]):
+                own = [(channel, _owned(channel, value, run_id)) for _, channel, value in group]
+                await self.checkpointer.aput_writes(config, own, task)
+
+    async def _park(
+        self, fork: str, run_id: str, input: Mapping[str, Any], origin: Mapping[str, str]
+    ) -> None:
+        """Store the unfinished run as waiting, and write to the log what is known of it."""
+        state = await self.graph.aget_state(_config(fork))
+        if not state.next:
+            return
+        await self.journal.runs.start(run_id, fork, input, "waiting")
+        drafts = [Draft(RunStarted(task=input["task"], repo=input["repo"]))]
+        if state.values.get("run") == run_id and (plan := state.values.get("plan")):
+            drafts.append(Draft(PlanMade(plan=plan), "planner"))
+        await self.journal.events.write(fork, run_id, drafts)
+        for task in state.tasks:
+            for interrupt in task.interrupts:
+                question = Draft(ApprovalRequired(id=interrupt.id, request=interrupt.value), task.name)
+                await self.journal.approvals.ask(fork, run_id, interrupt.id, question)
+        place = f"thread {origin['thread_id']} at checkpoint {origin['checkpoint_id']}"
+        parked = Draft(RunFinished(status="waiting", reason=f"forked from {place}; resume it to go on"))
+        await self.journal.runs.end(fork, run_id, parked, "waiting")
+
+
+def _config(thread_id: str, checkpoint_id: str | None = None) -> RunnableConfig:
+    place = {"thread_id": thread_id, "checkpoint_ns": ""}
+    return RunnableConfig(configurable=place | ({"checkpoint_id": checkpoint_id} if checkpoint_id else {}))
+
+
+def _hold_snapshots(repo: Path, thread_id: str, fork: str, values: Mapping[str, Any]) -> None:
+    """Hold the checkpoint's files by refs of the fork, so that it survives its original."""
+    workspace = Workspace.open(repo)
+    snapshots = workspace.held(thread_id)
+    snapshots |= {name: values[name] for name in ("base", "head", "delivered") if values.get(name)}
+    for name, snapshot in snapshots.items():
+        workspace.hold(fork, name, snapshot)
+
+
+def _owned(channel: str, value: Any, run_id: str) -> Any:
+    """Return a channel's value for the new run: with its id, also in what was sent to branches."""
+    if channel == "run":
+        return run_id
+    if isinstance(value, Send) and isinstance(value.arg, dict) and "run" in value.arg:
+        return Send(value.node, {**value.arg, "run": run_id})
+    if channel == "__pregel_tasks" and isinstance(value, list | tuple):
+        return [_owned(channel, send, run_id) for send in value]
+    return value
