@@ -113,17 +113,14 @@ class Supervisor:
         *,
         strategy: Strategy = "reject",
         metadata: Mapping[str, Any] | None = None,
-        if_not_exists: Literal["create", "reject"] = "create",
     ) -> RunRow:
         """Queue a run and start it if there is room. Without `repo` it gets its thread's, or a scratch one.
 
         `strategy` decides about an unfinished run of the thread. Raises InputError before anything is stored,
-        UnknownThread, and ThreadBusy if the thread has an unfinished run.
+        and ThreadBusy if the thread has an unfinished run.
         """
         thread_id = check_thread_id(thread_id or str(uuid4()))
         thread = await self.journal.threads.get(thread_id)
-        if thread is None and if_not_exists == "reject":
-            raise UnknownThread(f"there is no thread {thread_id}")
         scratch = scratch_folder(self.settings, thread_id)
         request = complete_request(input, self.settings, (thread and thread.repo) or str(scratch))
         unfinished = await self.journal.runs.current(thread_id)

@@ -12,10 +12,11 @@ import pytest
 from runs import MULTIPLY, TESTS, Bench, block, script
 
 from graph.delivery import Delivery
-from graph.errors import InputError
+from graph.errors import InputError, RunnerError, UnknownThread
 from graph.supervisor import Supervisor
 from memory.records.threads import ThreadBusy
 from nodes.events import Event, RunFinished
+from nodes.llm.model_settings import ModelError
 
 
 def task(bench: Bench, **more: Any) -> Any:
@@ -190,3 +191,116 @@ async def test_without_a_repository_a_task_gets_one_and_its_files_come_back(benc
         assert follow_up.input["repo"] == run.input["repo"]
         assert (await supervisor.wait(follow_up.id)).status == "unverified"
         assert (await Delivery.of_run(await supervisor.run(run.id))) == delivered
+
+
+async def keep(supervisor: Supervisor, thread: str, status: str, owner: str | None = None) -> None:
+    """Store a run as another process left it; `owner` holds its thread."""
+    await supervisor.journal.threads.acquire(thread, "/r", owner or "nobody")
+    await supervisor.journal.runs.start(f"run-{thread}", thread, {"task": "x", "repo": "/r"}, status)
+    if owner is None:
+        await supervisor.journal.threads.release(thread, "nobody")
+
+
+@pytest.mark.parametrize(
+    ("status", "owner", "error", "says"),
+    [
+        (None, None, UnknownThread, "there is no thread t"),
+        ("new", None, RunnerError, "no run to resume"),
+        ("verified", None, RunnerError, "nothing to resume: its last run ended as verified"),
+        ("unverified", None, RunnerError, "nothing to resume"),
+        ("budget", None, RunnerError, "nothing to resume"),
+        ("running", "alive", ThreadBusy, "unfinished run"),
+        ("queued", None, ThreadBusy, "unfinished run"),
+    ],
+)
+async def test_a_resume_is_refused_with_its_reason(
+    bench: Bench, status: str | None, owner: str | None, error: type[Exception], says: str
+) -> None:
+    settings = bench.settings(enable_memory=False, max_concurrent_runs=1)
+    async with Supervisor.open(settings) as supervisor:
+        supervisor.queue.limit = 0
+        if status == "new":
+            await supervisor.journal.threads.create("t", {})
+        elif status:
+            await keep(supervisor, "t", status, owner)
+        with pytest.raises(error, match=says):
+            await supervisor.resume("t")
+
+
+@pytest.mark.parametrize(
+    ("status", "cancelled", "reason"),
+    [
+        ("queued", True, "cancelled before it began"),
+        ("waiting", True, "cancelled while nobody ran it"),
+        ("running", True, "cancelled while nobody ran it"),
+        ("cancelled", False, None),
+        ("failed", False, None),
+        ("verified", False, None),
+        ("unverified", False, None),
+        ("budget", False, None),
+    ],
+)
+async def test_a_run_that_nobody_runs_is_cancelled_unless_it_has_ended(
+    bench: Bench, status: str, cancelled: bool, reason: str | None
+) -> None:
+    async with Supervisor.open(bench.settings(enable_memory=False), foreground=True) as supervisor:
+        await keep(supervisor, "t", status)
+        assert await supervisor.cancel("t") is cancelled
+        assert (await supervisor.run("run-t")).status == ("cancelled" if cancelled else status)
+        events = await supervisor.journal.events.read("t")
+    assert [event.data.reason for event in events if isinstance(event.data, RunFinished)] == (
+        [reason] if reason else []
+    )
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "waiting"])
+async def test_an_unfinished_run_refuses_a_second_one_and_lets_it_queue(bench: Bench, status: str) -> None:
+    settings = bench.settings(enable_memory=False, resume_on_start=False)
+    async with Supervisor.open(settings) as supervisor:
+        supervisor.queue.limit = 0
+        await keep(supervisor, "t", status)
+        with pytest.raises(ThreadBusy, match=f"unfinished run .*{status}"):
+            await supervisor.submit(task(bench), "t")
+        behind = await supervisor.submit(task(bench), "t", strategy="enqueue")
+        assert behind.status == "queued"
+        instead = await supervisor.submit(task(bench), "t", strategy="interrupt")
+        rows = await supervisor.journal.runs.of_thread("t")
+    assert [(row.id, row.status) for row in rows] == [
+        (instead.id, "queued"), (behind.id, "cancelled"), ("run-t", "cancelled")
+    ]  # fmt: skip
+
+
+async def test_the_foreground_runs_its_own_run_and_nothing_else(bench: Bench) -> None:
+    script(bench.desk)
+    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+        await keep(supervisor, "queued", "queued")
+        await keep(supervisor, "orphan", "running")
+    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+        run = await supervisor.submit(task(bench), "mine")
+        events = [event async for event in supervisor.watch(run)]
+        assert [event.seq for event in events] == list(range(1, len(events) + 1))
+        statuses = {row.id: row.status for row in await supervisor.journal.threads.all()}
+    assert statuses == {"queued": "queued", "orphan": "running", "mine": "verified"}
+
+
+async def test_the_foreground_stores_nothing_where_no_model_answers(bench: Bench) -> None:
+    settings = bench.settings(local_llm_url="http://127.0.0.1:9/v1", enable_memory=False)
+    async with Supervisor.open(settings, foreground=True) as supervisor:
+        with pytest.raises(ModelError):
+            await supervisor.submit(task(bench), "t")
+        assert await supervisor.journal.threads.all() == []
+
+
+async def test_a_run_of_the_foreground_that_is_left_is_cancelled_and_resumable(bench: Bench) -> None:
+    bench.desk.on("You are a coder", "", delay=30, times=1)
+    script(bench.desk)
+    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+        await supervisor.submit(task(bench), "t")
+        await asyncio.to_thread(bench.desk.wait, 2)
+    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+        run = await supervisor.journal.runs.current("t")
+        assert run and run.status == "cancelled"
+        again = await supervisor.resume("t")
+        assert again.id == run.id
+        assert [event async for event in supervisor.watch(again)][-1].type == "run.finished"
+        assert (await supervisor.run(run.id)).status == "verified"

@@ -80,11 +80,8 @@ class ForegroundRun:
                     await asyncio.wait((reading,))
                     if reading.cancelled():
                         await self.supervisor.stop()
-                        if progress.last_seq > seen:
-                            for event in await self.supervisor.journal.events.read(
-                                progress.thread_id, progress.last_seq
-                            ):
-                                display.show(event)
+                        if progress.last_seq > seen:  # else the log's newest run is an earlier one
+                            await self._show_rest(display)
             finally:
                 ticking.cancel()
                 reading.cancel()
@@ -95,6 +92,11 @@ class ForegroundRun:
                     f"thread {progress.thread_id}; go on with: autocode resume {progress.thread_id}"
                 )
             raise error
+
+    async def _show_rest(self, display: RunDisplay) -> None:
+        progress, events = display.run, self.supervisor.journal.events
+        for event in await events.read(progress.thread_id, progress.last_seq):
+            display.show(event)
 
     async def _read(self, begin: Callable[[], Awaitable[RunRow]], display: RunDisplay) -> None:
         run = await begin()
