@@ -87,6 +87,6 @@ async def test_its_failed_run_resumes_at_the_failed_step(old: GitRepo, home: Pat
         assert (await supervisor.wait(run.id)).status == "verified"
         events = await supervisor.journal.events.read("stopped", before[-1].seq)
         assert isinstance(events[-1].data, RunFinished) and events[-1].data.branch == "autocode/stopped"
-        assert len(await supervisor.history("done")) == 1
+        assert len(await supervisor.history.states("done")) == 1
     assert "def mul" in old.git("show", "autocode/stopped:calc.py")
     assert len(desk.requests) == len(desk.prompts("You are the critic")) == 1
