@@ -1,4 +1,4 @@
-# AutoCodeAI's server, and Chroma's, which the chromadb package brings. Started by docker-compose.yml.
+# The image of AutoCodeAI's server and of the Chroma server, which is part of the chromadb package.
 FROM python:3.11-slim AS build
 RUN python -m venv /opt/autocode
 WORKDIR /source

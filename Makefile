@@ -1,25 +1,25 @@
-# All that a newcomer needs. Each target first sets up what is missing (bootstrap.sh).
+# The commands for development. Each target first runs bootstrap.sh, which installs what is missing.
 bin := .venv/bin
 
 .PHONY: demo serve test coverage check constraints
 
-demo:         ## a task, carried out before your eyes: no key, no Docker, no network
+demo:         ## run an example task with recorded models, without key, Docker or network
 	@./bootstrap.sh sandbox
 	@$(bin)/autocode demo
 
-serve:        ## the web page and the APIs, on http://127.0.0.1:8000
+serve:        ## serve the web page and the APIs on http://127.0.0.1:8000
 	@./bootstrap.sh sandbox
 	@$(bin)/autocode serve
 
-test:         ## every test
+test:         ## run all tests
 	@./bootstrap.sh sandbox
 	@$(bin)/python -m pytest -n auto --maxprocesses 4
 
-coverage:     ## every test, and which lines none of them ran; takes twice as long
+coverage:     ## run all tests and list lines without a test (takes twice as long)
 	@./bootstrap.sh sandbox
 	@$(bin)/python -m pytest -n auto --maxprocesses 4 --cov --cov-report term
 
-check:        ## style, types, layers, start-up: nothing is changed
+check:        ## check style, types, layers and start-up, without changing files
 	@./bootstrap.sh
 	$(bin)/ruff check --output-format concise .
 	$(bin)/ruff format --check .
@@ -27,7 +27,7 @@ check:        ## style, types, layers, start-up: nothing is changed
 	$(bin)/lint-imports --no-logo
 	$(bin)/python bench/startup.py --check
 
-constraints:  ## new pins after a change of dependencies
+constraints:  ## pin versions again after a change of dependencies
 	@./bootstrap.sh
 	PATH="$$PATH:$(CURDIR)/$(bin)" uv pip compile --quiet pyproject.toml --all-extras --group test --group check \
 	  --python-version 3.11 --no-header --no-annotate --output-file constraints.txt

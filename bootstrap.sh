@@ -1,8 +1,8 @@
 #!/bin/sh
-# Sets up what the Makefile's targets need, on a machine with Python 3.11 or newer and git.
-# Does nothing, in a few milliseconds, when all of it is there.
+# Set up the environment of the Makefile's targets. Needs Python 3.11 or newer and git.
+# Takes a few milliseconds when everything is there.
 #   ./bootstrap.sh            .venv: the project, editable, with its test and check tools
-#   ./bootstrap.sh sandbox    bubblewrap or Docker to run other people's code in, then that
+#   ./bootstrap.sh sandbox    the same, and a sandbox: bubblewrap, unless Docker is running
 set -eu
 cd "$(dirname "$0")"
 
@@ -19,12 +19,12 @@ find_python() {
     if has "$name" && new_enough "$name"; then echo "$name"; return; fi
   done
   die "no Python 3.11 or newer among: ${PYTHON:-python3 and python3.11 to python3.14}.
-Install one, or name it: make PYTHON=/path/to/python3.11"
+Install one, or name its path: make PYTHON=/path/to/python3.11"
 }
 
 new_venv() {
   python="$(find_python)"
-  "$python" -c 'import ensurepip' 2>/dev/null || {  # Debian keeps it apart
+  "$python" -c 'import ensurepip' 2>/dev/null || {  # Debian has it in a package of its own
     package="$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
     install_package "$package" || die "Python's own venv is missing. Install it: sudo apt-get install $package"
   }
@@ -43,7 +43,7 @@ install_by_uv() {
   "$uv" pip install --quiet --python .venv/bin/python -c constraints.txt -e ".[dev]" --group test --group check
 }
 
-install_by_pip() {  # slower, but it knows the machine's own index and certificates
+install_by_pip() {  # slower, but it reads the machine's own settings for indexes and certificates
   new_venv
   .venv/bin/python -m pip install --quiet --upgrade pip
   .venv/bin/python -m pip install --quiet -c constraints.txt -e ".[dev]" --group test --group check
@@ -56,15 +56,15 @@ environment() {
   say "installing into .venv (the first time takes about a minute)"
   case "$ready" in
     "$PWD "*) new_enough .venv/bin/python || rm -rf .venv ;;
-    *) rm -rf .venv ;;  # none yet, half made, or moved, which breaks its scripts
+    *) rm -rf .venv ;;  # missing, incomplete, or moved, which breaks its scripts
   esac
-  install_by_uv || { say "uv could not do it, trying pip"; install_by_pip; }
+  install_by_uv || { say "the installation with uv failed, trying pip"; install_by_pip; }
   echo "$wanted" >.venv/ready
 }
 
 # --- the sandbox
 
-install_package() {  # through the system's package manager, if that needs no password
+install_package() {  # with the system's package manager, if it needs no password
   sudo=""
   [ "$(id -u)" -eq 0 ] || { sudo="sudo -n"; has sudo && $sudo true 2>/dev/null; } || return 1
   say "installing $* through the system's package manager"
@@ -87,14 +87,14 @@ sandbox() {
   if bubblewrap_works || docker_answers; then return; fi
   if ! has bwrap && install_package bubblewrap && bubblewrap_works; then return; fi
   if has bwrap; then
-    say "bubblewrap is here, but the system does not let it work:"
+    say "bubblewrap is installed, but the system does not allow it:"
     bwrap --unshare-all --ro-bind / / true || true
     die "Either start a Docker engine, or allow user namespaces:
   Ubuntu:       sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0
   Debian:       sudo sysctl kernel.unprivileged_userns_clone=1
   a container:  start it with --privileged"
   fi
-  die "no sandbox, and code is never run without one. Install bubblewrap:
+  die "no sandbox is available, and no code runs without one. Install bubblewrap:
   Debian, Ubuntu:  sudo apt-get install bubblewrap
   Fedora:          sudo dnf install bubblewrap
   Arch:            sudo pacman -S bubblewrap
@@ -103,7 +103,7 @@ sandbox() {
 or start a Docker engine that this user reaches: \`docker version\` must answer."
 }
 
-prepare() {  # what the first run in the sandbox would otherwise wait for, network included
+prepare() {  # build the sandbox's environment, which the first run would wait for
   home="${AUTOCODE_HOME:-$HOME/.autocode}"
   if [ "$(cat .venv/prepared 2>/dev/null || true)" = "$wanted $home" ]; then return; fi
   .venv/bin/python -m sandbox "$home"

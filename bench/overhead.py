@@ -1,14 +1,16 @@
-"""A one-step task with a model that answers at once: where the seconds of the whole process go.
+"""Measure the parts of a whole process that runs a one-step task, with a model that answers at once.
 
-    python bench/overhead.py [--runs 5] [--backend bubblewrap|docker]
+    python bench/overhead.py [--runs 5] [--backend bubblewrap|docker] [--against FOLDER]
 
-Each run is a process of its own (`autocode run --json`) on a small repository. The least of all runs is
-printed for each part; a part is told from the times of events, the rest from the process's start and end.
+Each run is a process of its own (`autocode run --json`) on a small repository. For each part the shortest time
+of all runs is printed. `--against` names another checkout with its own .venv. Its runs alternate with ours, so
+that both meet the same load, and the ratio of ours to its is printed as well.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -34,35 +36,29 @@ PARTS = {
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--backend", choices=("bubblewrap", "docker"), default="bubblewrap")
+    parser.add_argument("--against", type=Path)
     return parser.parse_args()
 
 
-def once(desk: Desk, repo: Path, home: Path, backend: str) -> dict[str, float]:
-    """Seconds of each part of one process."""
+def once(desk: Desk, repo: Path, home: Path, backend: str, root: Path) -> dict[str, float]:
+    """Run the task in one process of the checkout `root`, and return the seconds of each part."""
     own = {
         "AUTOCODE_HOME": str(home),
         "LLM_MODE": "local",
         "LOCAL_LLM_URL": desk.url,
         "SANDBOX_BACKEND": backend,
     }
-    command = [
-        sys.executable,
-        str(ROOT / "server" / "main.py"),
-        "run",
-        "Add mul",
-        "--repo",
-        str(repo),
-        "--json",
-    ]
-    began = time.time()
+    python = sys.executable if root == ROOT else str(root / ".venv/bin/python")
+    command = [python, str(root / "server/main.py"), "run", "Add mul", "--repo", str(repo), "--json"]
+    began, usage = time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(ROOT), **own}, capture_output=True, text=True
+        command, env={**os.environ, "PYTHONPATH": str(root), **own}, capture_output=True, text=True
     )
-    ended = time.time()
+    ended, used = time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(f"exit code {done.returncode}\n{done.stderr}")
     events = [json.loads(line) for line in done.stdout.splitlines()]
@@ -78,21 +74,28 @@ def once(desk: Desk, repo: Path, home: Path, backend: str) -> dict[str, float]:
         "checkpoints, events": running - sum(spent.values()),
         "shutdown": ended - at[events[-1]["seq"]],
         "whole process": ended - began,
+        "its processor time": used.ru_utime + used.ru_stime - usage.ru_utime - usage.ru_stime,
     }
 
 
 def main() -> None:
-    """Measure, and print the least of each part."""
+    """Measure, and print the shortest time of each part."""
     options = parse()
+    roots = [ROOT, *([options.against.resolve()] if options.against else [])]
+    runs: dict[Path, list[dict[str, float]]] = {root: [] for root in roots}
     with tempfile.TemporaryDirectory() as folder, Desk() as desk:
         script(desk)
         repo = GitRepo(Path(folder) / "repo")
         repo.commit(dict(CALC))
-        home = Path(folder) / "home"
-        once(desk, repo.path, home, options.backend)  # makes the sandbox's environment, fills the caches
-        runs = [once(desk, repo.path, home, options.backend) for _ in range(options.runs)]
-    for part in runs[0]:
-        print(f"{part:20} {min(run[part] for run in runs):6.2f} s")
+        for _ in range(options.runs + 1):
+            for number, root in enumerate(roots):
+                home = Path(folder) / f"home{number}"
+                runs[root].append(once(desk, repo.path, home, options.backend, root))
+    for part in runs[ROOT][0]:
+        # The first run builds the sandbox's environment and fills the caches, so it does not count.
+        least = [min(run[part] for run in runs[root][1:]) for root in roots]
+        ratio = f"{least[0] / least[1]:6.2f}" if len(least) > 1 and least[1] > 0.05 else ""
+        print(f"{part:20}", *(f"{seconds:6.2f} s" for seconds in least), ratio)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Eight independent coder steps at once: how much longer than the slowest one the coding phase takes.
+"""Measure eight parallel coder steps: the time of the coding phase compared with its slowest step.
 
     python bench/parallel.py [--steps 8] [--workers 8] [--ttft 0.5] [--tokens-per-second 80] [--tokens 160]
 
-The model is scripted, with the given time to its first token and rate; everything else is real. Prints the
-coding phase (first start to last finish of the coder node), the slowest step, and their ratio, from one run.
+The model is scripted, with a time to its first token and a rate. Everything else is real. The script prints
+the coding phase (first start to last finish of the coder node), the slowest step, and their ratio.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from runs import CALC, Bench, Run, block, script
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--workers", type=int, default=8)
@@ -33,7 +33,7 @@ def parse() -> argparse.Namespace:
 
 
 def coding(run: Run) -> dict[str, float]:
-    """Seconds of the coding phase, and of its slowest step."""
+    """Return the seconds of the coding phase, and of its slowest step."""
     spans: dict[str, list[float]] = {}
     for event in run.events:
         if event.node == "coder" and event.step_id and event.type in ("node.started", "node.finished"):
@@ -46,7 +46,7 @@ def coding(run: Run) -> dict[str, float]:
 
 
 async def measure(options: argparse.Namespace) -> dict[str, float]:
-    """One run of independent steps; the planner and the rest answer at once."""
+    """Run independent steps once. The planner and the other agents answer at once."""
     steps = [
         {"agent": "coder", "description": f"Write part {n}.", "file": f"part{n}.py", "parallel_group": 1}
         for n in range(options.steps)

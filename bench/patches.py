@@ -2,10 +2,11 @@
 
 usage: python bench/patches.py CORPUS [--every N] [--tools ours,git,patch,unidiff]
 
-A corpus is JSON Lines, gzipped or not, one case a line: files_before, diff, and files_after (also alt: more
-right results) or refuse: true; refuse_ok permits a refusal. Its group (single, combo, ambiguous or
-unapplicable) and tier (core or extra) sort it. A refusal is an exception or a non-zero exit code. Wrong is
-silent damage: an output neither right nor the input; noop is the input back where something else was due.
+A corpus is JSON Lines, gzipped or not, with one case a line: files_before, diff, and either files_after (with
+further correct results in alt) or refuse: true. refuse_ok permits a refusal. Each case has a group (single,
+combo, ambiguous or unapplicable) and a tier (core or extra). A refusal is an exception or a non-zero exit
+code. `wrong` is silent damage: the output is neither correct nor the input. `noop` is the input unchanged where
+a change was due.
 """
 
 import argparse
@@ -37,8 +38,8 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How one case ended: correct, wrong, noop or refused, and in how many seconds."""
+class CaseResult:
+    """The result of one case: correct, wrong, noop or refused, and its seconds."""
 
     group: str
     verdict: str
@@ -46,7 +47,7 @@ class Outcome:
 
 
 def ours(files: Files, diff: str) -> Files:
-    """Our applier."""
+    """Apply with tools.patch."""
     try:
         return apply_patch(files, diff)
     except PatchError as error:
@@ -54,18 +55,18 @@ def ours(files: Files, diff: str) -> Files:
 
 
 def git(files: Files, diff: str) -> Files:
-    """`git apply` at its loosest."""
+    """Apply with `git apply` at its most tolerant."""
     return in_folder(files, diff, ["git", "apply", "--recount", "--ignore-whitespace", "-C1", "-"])
 
 
 def patch(files: Files, diff: str) -> Files:
-    """GNU patch with a fuzz of three lines."""
+    """Apply with GNU patch and a fuzz of three lines."""
     command = ["patch", "-p1", "-F3", "-f", "-s", "--no-backup-if-mismatch", "-r", "-"]
     return in_folder(files, diff, command)
 
 
 def unidiff(files: Files, diff: str) -> Files:
-    """What unidiff parses, at the stated lines, when they are there."""
+    """Apply what unidiff parses, at the stated lines only."""
     try:
         parsed = PatchSet(diff)
     except UnidiffParseError as error:
@@ -90,7 +91,7 @@ def unidiff(files: Files, diff: str) -> Files:
 
 
 def at_stated_lines(lines: list[str], part: Any) -> str:
-    """One file's text after hunks that must stand exactly where they say."""
+    """Return one file's text after hunks that must fit exactly at the stated lines."""
     new: list[str] = []
     at = 0
     for hunk in part:
@@ -104,7 +105,7 @@ def at_stated_lines(lines: list[str], part: Any) -> str:
 
 
 def in_folder(files: Files, diff: str, command: list[str]) -> Files:
-    """Run a tool on files in a folder of their own, with no configuration but its defaults."""
+    """Run a tool on files in a new folder, with its default configuration."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "tree"
         folder.mkdir()
@@ -114,9 +115,9 @@ def in_folder(files: Files, diff: str, command: list[str]) -> Files:
             file.write_bytes(text.encode("utf-8", "surrogatepass"))
         quiet = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CEILING_DIRECTORIES": name}
         environment = {"PATH": os.environ["PATH"], "HOME": name, "LC_ALL": "C.UTF-8", **quiet}
-        given = diff.encode("utf-8", "surrogatepass")
+        stdin = diff.encode("utf-8", "surrogatepass")
         run = subprocess.run(
-            command, input=given, cwd=folder, env=environment, capture_output=True, check=False
+            command, input=stdin, cwd=folder, env=environment, capture_output=True, check=False
         )
         if run.returncode:
             raise Refused
@@ -135,7 +136,7 @@ TOOLS: dict[str, tuple[str, Tool]] = {
 }
 
 
-def judge(tool: Tool, case: Case) -> Outcome:
+def judge(tool: Tool, case: Case) -> CaseResult:
     """Run one case and compare its result with those that are right."""
     refuse = case.get("refuse", False)
     right = [] if refuse else [case["files_after"], *case.get("alt", [])]
@@ -148,7 +149,7 @@ def judge(tool: Tool, case: Case) -> Outcome:
         same = result == case["files_before"]
         verdict = "correct" if result in right else "noop" if same else "wrong"
     group = case["group"] if case.get("tier", "core") == "core" else "extra tier"
-    return Outcome(group, verdict, time.perf_counter() - started)
+    return CaseResult(group, verdict, time.perf_counter() - started)
 
 
 def read(corpus: Path) -> Iterator[Case]:
@@ -158,9 +159,9 @@ def read(corpus: Path) -> Iterator[Case]:
             yield json.loads(line)
 
 
-def table(name: str, outcomes: list[Outcome]) -> None:
+def table(name: str, outcomes: list[CaseResult]) -> None:
     """Print one tool's share of verdicts by group, and its speed."""
-    groups: dict[str, list[Outcome]] = defaultdict(list)
+    groups: dict[str, list[CaseResult]] = defaultdict(list)
     for outcome in outcomes:
         groups[outcome.group].append(outcome)
         if outcome.group != "extra tier":

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts the server in its container. Without AUTOCODE_API_KEY one is made, once, and kept in the volume.
+# Start the server in its container. Without AUTOCODE_API_KEY, create a key once and store it in the volume.
 set -eu
 umask 077
 key="$AUTOCODE_HOME/api-key"
@@ -7,6 +7,6 @@ if [ -z "${AUTOCODE_API_KEY:-}" ]; then
   [ -s "$key" ] || python -c 'import secrets; print(secrets.token_urlsafe(24))' >"$key"
   AUTOCODE_API_KEY="$(cat "$key")"
   export AUTOCODE_API_KEY
-  echo "AUTOCODE_API_KEY is not set; the key that was made is in $key of this container"
+  echo "AUTOCODE_API_KEY is not set. The server uses the key in $key of this container."
 fi
 exec autocode serve
