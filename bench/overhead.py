@@ -2,9 +2,9 @@
 
     python bench/overhead.py [--runs 5] [--backend bubblewrap|docker] [--against FOLDER]
 
-Each run is a process of its own (`autocode run --json`) on a small repository. For each part the shortest time
-of all runs is printed. `--against` names another checkout with its own .venv. Its runs alternate with ours, so
-that both meet the same load, and the ratio of ours to its is printed as well.
+Each run is a process of its own (`autocode run --json`) on a small repository. The script prints the shortest
+time of each part. `--against` names another checkout with its own .venv. Its runs alternate with ours, so
+that both meet the same load, and the ratio of our times to the other's is printed too.
 """
 
 import argparse

@@ -5,8 +5,8 @@ usage: python bench/patches.py CORPUS [--every N] [--tools ours,git,patch,unidif
 A corpus is JSON Lines, gzipped or not, with one case a line: files_before, diff, and either files_after (with
 further correct results in alt) or refuse: true. refuse_ok permits a refusal. Each case has a group (single,
 combo, ambiguous or unapplicable) and a tier (core or extra). A refusal is an exception or a non-zero exit
-code. `wrong` is silent damage: the output is neither correct nor the input. `noop` is the input unchanged where
-a change was due.
+code. `wrong` is silent damage: the output is neither correct nor the input. `noop` is the unchanged input
+where a change was due.
 """
 
 import argparse
