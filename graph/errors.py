@@ -1,4 +1,7 @@
-"""Errors of threads and runs that a person must fix. The server gives each type its status."""
+"""Errors of threads and runs that a person must fix.
+
+Messages state the fact. The command line and the HTTP side add their own advice to each type.
+"""
 
 
 class RunnerError(Exception):
@@ -10,7 +13,15 @@ class InputError(RunnerError):
 
 
 class UnknownThread(RunnerError):
-    """The thread, run or checkpoint does not exist."""
+    """The thread does not exist."""
+
+
+class UnknownRun(UnknownThread):
+    """The run does not exist, or is not one of the thread."""
+
+
+class UnknownCheckpoint(UnknownThread):
+    """The checkpoint does not exist on the thread."""
 
 
 class UnknownApproval(RunnerError):

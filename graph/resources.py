@@ -35,7 +35,8 @@ async def open_resources(
         async with lock:
             if not opened:
                 backend, image = settings.sandbox_backend, settings.sandbox_image
-                opened.append(await open_sandbox(backend, settings.home, image, say, ownership()))
+                owner = await asyncio.to_thread(ownership)  # reads /proc
+                opened.append(await open_sandbox(backend, settings.home, image, say, owner))
             return opened[0]
 
     try:

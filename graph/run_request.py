@@ -15,7 +15,7 @@ from nodes.dialogue.replies import Unusable
 from nodes.messages import task_of
 from nodes.planner import read_plan
 from nodes.state import ContextFile, Input, Options
-from tools.workspace import Workspace, WorkspaceError
+from tools.workspace import NotARepository, Workspace, WorkspaceError
 
 THREAD_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """Pattern of thread ids. They become parts of branch and folder names."""
@@ -101,6 +101,8 @@ async def open_repository(input: Input, scratch: Path) -> Input:
     """
     try:
         workspace = await asyncio.to_thread(_open, Path(input.get("repo") or ""), scratch)
+    except NotARepository:
+        raise  # the command line and the HTTP side give their own advice
     except WorkspaceError as error:
         raise InputError(str(error)) from error
     return {**input, "repo": str(workspace.path)}

@@ -13,7 +13,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from graph.approvals import AnswersById, PendingApprovals
 from graph.builder import Graph, Resources, build
 from graph.driver import PARKED, STOPPED, Driver, Ending
-from graph.errors import RunnerError, UnknownThread
+from graph.errors import RunnerError, UnknownRun, UnknownThread
 from graph.event_log import EventLog, open_journal
 from graph.heartbeat import Heartbeat
 from graph.resources import check_ready, open_resources
@@ -160,7 +160,7 @@ class Supervisor:
         """Stop a thread's run, or take it from the queue. Return False if it had ended."""
         run = await self.journal.runs.get(run_id) if run_id else await self.journal.runs.current(thread_id)
         if run is None or run.thread_id != thread_id:
-            raise UnknownThread(f"there is no run {run_id or 'on thread'} {thread_id}")
+            raise UnknownRun(f"there is no run {run_id or 'on thread'} {thread_id}")
         return await self._cancel(run, CANCELLED, wait)
 
     def follow(
@@ -201,7 +201,7 @@ class Supervisor:
         """Return one run. Raises UnknownThread."""
         run = await self.journal.runs.get(run_id)
         if run is None:
-            raise UnknownThread(f"there is no run {run_id}")
+            raise UnknownRun(f"there is no run {run_id}")
         return run
 
     async def pending(self, thread_id: str) -> list[ApprovalRequired]:

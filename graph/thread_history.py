@@ -15,7 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.types import Send, StateSnapshot
 
 from graph.builder import Graph
-from graph.errors import InputError, RunnerError, UnknownThread
+from graph.errors import InputError, RunnerError, UnknownCheckpoint, UnknownThread
 from memory.records.journal import Journal
 from memory.records.threads import ThreadRow
 from nodes.events import ApprovalRequired, Event, PlanMade, RunFinished, RunStarted
@@ -42,7 +42,7 @@ class ThreadHistory:
         await self._thread(thread_id)
         snapshot = await self.graph.aget_state(_config(thread_id, checkpoint_id))
         if checkpoint_id and not snapshot.created_at:
-            raise UnknownThread(f"there is no checkpoint {checkpoint_id} on thread {thread_id}")
+            raise UnknownCheckpoint(f"there is no checkpoint {checkpoint_id} on thread {thread_id}")
         return snapshot
 
     async def states(self, thread_id: str, limit: int = 10, before: str | None = None) -> list[StateSnapshot]:
@@ -127,8 +127,9 @@ class ThreadHistory:
     async def _saved(self, thread_id: str, checkpoint_id: str | None = None) -> CheckpointTuple:
         saved = await self.checkpointer.aget_tuple(_config(thread_id, checkpoint_id))
         if saved is None:
-            place = f"checkpoint {checkpoint_id} on " if checkpoint_id else ""
-            raise UnknownThread(f"there is no {place}thread {thread_id} to fork")
+            if checkpoint_id:
+                raise UnknownCheckpoint(f"there is no checkpoint {checkpoint_id} on thread {thread_id}")
+            raise UnknownThread(f"there is no thread {thread_id} to fork")
         return saved
 
     async def _chain(self, thread_id: str, checkpoint_id: str | None) -> list[CheckpointTuple]:

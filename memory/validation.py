@@ -1,9 +1,17 @@
 """Readable messages for what pydantic refuses."""
 
-from pydantic import ValidationError
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 
-def faults_of(error: ValidationError) -> list[str]:
+class HasErrors(Protocol):
+    """A ValidationError of pydantic, or FastAPI's RequestValidationError."""
+
+    def errors(self) -> Sequence[Any]: ...
+
+
+def faults_of(error: HasErrors) -> list[str]:
     """Return one `path.to.field: message` for each fault."""
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    return [": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"]))) for fault in faults]
+    return [
+        ": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"]))) for fault in error.errors()
+    ]

@@ -1,4 +1,4 @@
-"""The web application: routes behind the guard, over one supervisor that lives as long as it does."""
+"""The web application: all routes behind the guard, on one supervisor."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,19 +14,17 @@ from starlette.middleware.cors import CORSMiddleware
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from server import protocol
-from server.api import agent_routes as agent_api
-from server.api import thread_routes as page_api
-from server.api import websocket
+from server.api import agent_routes, thread_routes, websocket
 from server.api.guard import Guard, Policy
 from server.api.problems import handle_problems, responses
 
 STATIC = Path(__file__).parent / "static"
 OWN = ("/", "/health", "/client.js", "/static/", "/api/")
-"""Our paths where LangGraph's server mounts the application: what else it serves is its own to guard."""
+"""Paths that the guard checks inside LangGraph's server. The others are not ours."""
 
 
 class Health(BaseModel):
-    """That the server is up, and which."""
+    """Status and version of the server."""
 
     status: str
     version: str
@@ -37,14 +35,14 @@ def create_app(
     own: tuple[str, ...] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> FastAPI:
-    """Make the application, which opens nothing before it starts.
+    """Create the application. It opens nothing before its lifespan starts.
 
-    `own` limits the guard to these paths; `say` hears of slow set-up and of runs that fell.
+    `own` limits the guard to these paths. `say` receives messages about slow set-up and failed runs.
     """
     app = FastAPI(
         title="AutoCodeAI",
         version=version("autocode-ai"),
-        description="A task and a git repository in; a branch that a sandbox has proved out.",
+        description="Turn a task into a tested git branch.",
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
@@ -52,6 +50,7 @@ def create_app(
     app.state.settings, app.state.say = settings, say
     policy = Policy.of(settings)
     app.add_middleware(Guard, policy=policy, own=own)
+    # The middleware that is added last runs first: a preflight request has no key for the guard to check.
     if policy.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -61,9 +60,9 @@ def create_app(
             expose_headers=["Content-Location", "Location"],
         )
     handle_problems(app)
-    for router in (agent_api.router, websocket.router, page_api.router):
+    for router in (agent_routes.router, websocket.router, thread_routes.router):
         app.include_router(router)
-    if own is None:  # LangGraph's server speaks the Agent Protocol itself
+    if own is None:  # LangGraph's server has its own Agent Protocol
         app.include_router(protocol.router)
     _add_pages(app)
     return app
@@ -79,15 +78,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _add_pages(app: FastAPI) -> None:
     @app.get("/health", responses=responses())
     async def health() -> Health:
-        """Say that the server is up."""
+        """Report that the server runs."""
         return Health(status="ok", version=app.version)
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
+    # Programs import this address, so it stays when the page's files move.
     @app.get("/client.js", include_in_schema=False)
     async def client() -> FileResponse:
         return FileResponse(STATIC / "client.js", media_type="text/javascript")
 
+    # Mounted last, because a mount hides every route below its path.
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

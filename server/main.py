@@ -25,9 +25,10 @@ def foreign_packages() -> dict[str, Path]:
 
 
 def _path(name: str) -> Path | None:
-    spec = find_spec(name)
+    spec = find_spec(name)  # imports nothing, because the names have no dots
     if spec is None:
         return None
+    # A namespace package has locations but no origin, a single module the reverse.
     return Path(next(iter(spec.submodule_search_locations or [spec.origin or name]))).resolve()
 
 

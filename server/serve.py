@@ -39,13 +39,14 @@ async def serve(settings: Settings, console: CliConsole) -> ExitCode:
     config = uvicorn.Config(
         app,
         lifespan="off",  # the supervisor must open before the port is announced
-        http="h11",
+        http="h11",  # it can limit the size of headers, httptools cannot
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=False,  # any client could send X-Forwarded-For
         h11_max_incomplete_event_size=HEADER_BYTES,
         ws_max_size=settings.max_request_bytes,
+        # The guard answers 503 with problem details before uvicorn would answer with plain text.
         limit_concurrency=settings.max_connections + 64,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
@@ -53,8 +54,10 @@ async def serve(settings: Settings, console: CliConsole) -> ExitCode:
     with closing(listen(settings.autocode_host, settings.autocode_port)) as listening, _error_log(settings):
         async with app.router.lifespan_context(app):
             server = _Server(config, app.state.supervisor.aclose)
+            # A signal handler runs between any two instructions, so the loop must do the work.
             with on_stop(lambda: loop.call_soon_threadsafe(_stop, server, console)):
                 console.write(_address(settings, listening.getsockname()[1]))
+                # A thread, because imports would block the loop for seconds.
                 threading.Thread(target=_import_ahead, args=(app.state.supervisor,), daemon=True).start()
                 await server.serve([listening])
     return ExitCode.VERIFIED
@@ -86,22 +89,17 @@ def is_loopback(host: str) -> bool:
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens on host and port. Raises SetupError."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_READER_MILLISECONDS)
-            listening.bind(address)
-            listening.listen(512)
-        except OSError:
-            listening.close()
-            raise
+        info = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, address = info[0][0], info[0][4]
+        # As a bare socket would, `::` accepts IPv4 as well where the system can do both.
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        listening = socket.create_server(address[:2], family=family, backlog=512, dualstack_ipv6=both)
     except OSError as error:
-        cause = f"cannot listen on {one_line(host)} port {port}: {error.strerror}"
+        reason = str(error.strerror).partition(" (while ")[0]  # create_server repeats the address
+        cause = f"cannot listen on {one_line(host)} port {port}: {reason}"
         raise SetupError(f"{cause}; stop the program that uses it, or choose another --port") from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux only; connections inherit it
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_READER_MILLISECONDS)
     return listening
 
 
@@ -138,6 +136,7 @@ def _stop(server: _Server, console: CliConsole) -> None:
         exit_now()
     console.notify("Stopping. Unfinished runs continue when the server starts again.")
     server.handle_exit(0, None)
+    # A timer thread fires even if the loop hangs. As a daemon it does not delay the exit itself.
     last = threading.Timer(EXIT_SECONDS, os._exit, (ExitCode.VERIFIED,))
     last.daemon = True
     last.start()
@@ -156,6 +155,7 @@ def _error_log(settings: Settings) -> Iterator[None]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a")
     handlers = [logging.StreamHandler(stream) for stream in (file, sys.stderr)]
+    # uvicorn logs tracebacks of its own, with secrets unmasked.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     log.propagate = False
     with file:

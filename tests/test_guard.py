@@ -1,8 +1,9 @@
-"""What the guard keeps out, before any route sees it."""
+"""The guard: a table of requests with their status, and the details of each check."""
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -32,6 +33,124 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 def guarded(own: tuple[str, ...] | None = None, **settings: Any) -> httpx.AsyncClient:
     guard = Guard(echo, Policy.of(Settings(**settings)), own)
     return httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url=HOME)
+
+
+DESK = "https://desk.example"
+LARGE = b"x" * 1025
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request to a guard with these settings, and the status of the answer."""
+
+    status: int
+    method: str = "GET"
+    path: str = "/api/threads"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        facts = [
+            str(self.status),
+            self.method,
+            self.path,
+            *(f"{k}={v[:24]}" for k, v in self.headers.items()),
+        ]
+        return " ".join([*facts, f"{len(self.body)}B" if self.body else "", *map(str, self.settings)])
+
+
+def keyed(status: int, *, method: str = "GET", path: str = "/api/threads", **headers: str) -> Case:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Case(status, method, path, names, settings={"autocode_api_key": KEY})
+
+
+CASES = [
+    # Host
+    Case(200),
+    Case(200, headers={"Host": "localhost:9"}),
+    Case(200, headers={"Host": "[::1]:8000"}),
+    Case(403, headers={"Host": "evil.example"}),
+    Case(403, headers={"Host": "127.0.0.1.evil.example"}),
+    Case(403, headers={"Host": "10.0.0.9"}),
+    Case(403, headers={"Host": ""}),
+    Case(403, path="/", headers={"Host": "evil.example"}),
+    Case(200, headers={"Host": "box.example"}, settings={"autocode_allowed_hosts": "box.example"}),
+    Case(200, headers={"Host": "box.example"}, settings={"autocode_host": "box.example"}),
+    Case(200, headers={"Host": "10.0.0.9"}, settings={"autocode_host": "0.0.0.0"}),
+    Case(200, headers={"Host": "[fe80::1]"}, settings={"autocode_host": "::"}),
+    Case(403, headers={"Host": "evil.example"}, settings={"autocode_host": "0.0.0.0"}),
+    # Origin
+    Case(200, "POST", headers={"Origin": HOME}),
+    Case(200, "POST", headers={"Origin": HOME.upper()}),
+    Case(403, "POST", headers={"Origin": "http://evil.example"}),
+    Case(403, "GET", headers={"Origin": "http://evil.example"}),
+    Case(403, "OPTIONS", headers={"Origin": "http://evil.example"}),
+    Case(403, "POST", headers={"Origin": "null"}),
+    Case(403, "POST", headers={"Origin": "http://[evil"}),
+    Case(403, "POST", headers={"Origin": "http://127.0.0.1:9000"}),
+    Case(403, "POST", headers={"Origin": "file://127.0.0.1:8000"}),
+    Case(200, "POST", headers={"Origin": DESK}, settings={"autocode_cors_origins": DESK}),
+    Case(200, "POST", headers={"Origin": DESK}, settings={"autocode_cors_origins": f"{DESK}/, x"}),
+    Case(403, "POST", headers={"Origin": f"{DESK}.evil"}, settings={"autocode_cors_origins": DESK}),
+    # Key
+    keyed(401),
+    keyed(401, X_Api_Key=KEY[:-1]),
+    keyed(401, X_Api_Key=f"{KEY}x"),
+    keyed(401, Authorization=f"Basic {KEY}"),
+    keyed(401, Authorization=KEY),
+    keyed(200, X_Api_Key=KEY),
+    keyed(200, Authorization=f"Bearer {KEY}"),
+    keyed(200, Authorization=f"bearer  {KEY}"),
+    keyed(200, X_Api_Key="wrong", Authorization=f"Bearer {KEY}"),
+    keyed(401, method="DELETE", path="/threads/t"),
+    keyed(401, path="/openapi.json"),
+    keyed(401, path="/health/"),
+    keyed(401, path="/static/../api/threads"),
+    keyed(200, path="/"),
+    keyed(200, path="/ok"),
+    keyed(200, path="/health"),
+    keyed(200, path="/static/page.js"),
+    keyed(403, path="/health", Host="evil.example"),
+    # Body
+    Case(200, "POST", headers=JSON, body=b"{}"),
+    Case(200, "POST", headers={"Content-Type": "application/json; charset=utf-8"}, body=b"{}"),
+    Case(200, "PATCH", headers={"Content-Type": "application/merge-patch+json"}, body=b"{}"),
+    Case(415, "POST", headers={"Content-Type": "text/plain"}, body=b"{}"),
+    Case(415, "POST", headers={"Content-Type": "multipart/form-data"}, body=b"{}"),
+    Case(415, "POST", headers={"Content-Type": "application/json-seq"}, body=b"{}"),
+    Case(415, "PUT", body=b"{}"),
+    Case(200, "POST"),
+    Case(200, "DELETE"),
+    Case(200, "POST", headers=JSON, body=LARGE[:-1], settings={"max_request_bytes": 1024}),
+    Case(413, "POST", headers=JSON, body=LARGE, settings={"max_request_bytes": 1024}),
+    Case(431, headers={"X-Long": "x" * 33_000}),
+    # The first check that fails decides.
+    Case(431, headers={"Host": "evil.example", "X-Long": "x" * 33_000}),
+    Case(403, headers={"Host": "evil.example"}, settings={"autocode_api_key": KEY}),
+    Case(401, "POST", body=LARGE, settings={"autocode_api_key": KEY, "max_request_bytes": 1024}),
+    Case(415, "POST", body=LARGE, settings={"max_request_bytes": 1024}),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_each_request_gets_its_status(case: Case) -> None:
+    guard = Guard(echo, Policy.of(Settings(**case.settings)))
+    transport = httpx.ASGITransport(guard)
+    async with httpx.AsyncClient(transport=transport, base_url=HOME) as client:
+        url = httpx.URL(HOME, raw_path=case.path.encode())
+        answer = await client.request(case.method, url, headers=dict(case.headers), content=case.body)
+    assert answer.status_code == case.status
+    if case.status != 200:
+        assert answer.headers["Content-Type"] == "application/problem+json" and answer.json()["detail"]
+
+
+async def test_a_full_server_asks_to_try_again() -> None:
+    guard = Guard(echo, replace(Policy.of(Settings()), connections=0))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url=HOME) as client:
+        answer = await client.get("/")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000", "box.example"])

@@ -90,7 +90,7 @@ async def test_the_assistant_is_found_by_its_name_and_by_its_uuid(client: Client
         assert schemas["input_schema"] and "task" in schemas["input_schema"]["properties"]
     assert len(await client.assistants.get_versions(ASSISTANT_ID)) == 1
     assert await client.assistants.get_subgraphs(ASSISTANT_ID) == {}
-    with pytest.raises(NotFoundError, match="there is one: autocode"):
+    with pytest.raises(NotFoundError, match="the only one is autocode"):
         await client.assistants.get("stranger")
 
 

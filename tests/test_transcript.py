@@ -16,7 +16,7 @@ def read(*told: tuple[str, str | None, str | None, dict[str, Any]]) -> str:
     for seq, (type, node, step, data) in enumerate(told, 1):
         envelope = {"seq": seq, "thread_id": "t", "run_id": "r", "ts": "2026-01-01T00:00:00.000Z"}
         event = EVENT.validate_python({**envelope, "type": type, "node": node, "step_id": step, "data": data})
-        text += "".join(transcript.take(event))
+        text += "".join(transcript.add(event))
     return text
 
 

@@ -26,11 +26,7 @@ class RunUnfinished(ThreadBusy):
     """The thread has a run that is queued, runs, or waits for a human."""
 
     def __init__(self, thread_id: str, run: str, status: str) -> None:
-        Exception.__init__(
-            self,
-            f"thread {thread_id} has an unfinished run ({run}, {status}); resume or cancel it first, "
-            "enqueue behind it, or interrupt it",
-        )
+        Exception.__init__(self, f"thread {thread_id} has an unfinished run ({run}, {status})")
         self.owner = ""
 
 

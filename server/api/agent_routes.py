@@ -1,103 +1,77 @@
-"""The original's API: run a task, or steps, and get the results at once or as a stream."""
+"""Routes of the original API: run a task, or given steps, and answer with the results or a stream."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from graph.delivery import Delivery
 from graph.run_request import scratch_folder
-from graph.settings import Settings
 from graph.supervisor import Supervisor
-from nodes.events import Event
-from server.api.dependencies import Configured, Supervised
+from server.api.dependencies import SupervisorDep
 from server.api.problems import responses
-from server.api.results import StepOutput, Told
-from server.api.schemas import Begun, StepsRequest, StreamRequest, TaskRequest, begin
-from server.api.sse import message, stream
+from server.api.run_results import RunResults
+from server.api.schemas import RunResponse, StepsRequest, StreamRequest, TaskRequest
+from server.api.sse import sse_message, sse_response
+from server.api.task_submission import SubmittedRun, submit_task
 from server.api.transcript import Transcript
 
 router = APIRouter(prefix="/api/agent", tags=["The original's API"])
 
 
-class RunResponse(BaseModel):
-    """How a run ended; where it had a scratch repository, with the files that it changed and the diff.
-
-    A file that is null was deleted, is too large or no text.
-    """
-
-    results: list[StepOutput]
-    thread_id: str
-    run_id: str
-    status: str
-    branch: str | None = None
-    proof: dict[str, Any] | None = None
-    files: dict[str, str | None] | None = None
-    diff: str | None = None
-
-
 @router.post("/run", responses=responses(404, 409))
-async def run(body: TaskRequest, supervisor: Supervised, settings: Configured) -> RunResponse:
-    """Carry out a task and answer with its results; the run goes on when the client goes away."""
-    begun = await begin(supervisor, settings, body)
-    await supervisor.wait(begun.run.id)
-    return await _response(supervisor, settings, begun)
+async def run(body: TaskRequest, supervisor: SupervisorDep) -> RunResponse:
+    """Run a task and answer with its results. The run continues if the client disconnects."""
+    submitted = await submit_task(supervisor, body)
+    await supervisor.wait(submitted.run.id)
+    return await _response(supervisor, submitted)
 
 
 @router.post("/run_parallel", responses=responses(404, 409, 501))
-async def run_parallel(body: StepsRequest, supervisor: Supervised, settings: Configured) -> RunResponse:
-    """Carry out steps without a planner, those of a group at once; one result a step, in their order."""
-    begun = await begin(supervisor, settings, body)
-    await supervisor.wait(begun.run.id)
-    return await _response(supervisor, settings, begun, steps_alone=True)
+async def run_parallel(body: StepsRequest, supervisor: SupervisorDep) -> RunResponse:
+    """Run steps without a planner, those of a group in parallel. Answer with one result a step, in order."""
+    submitted = await submit_task(supervisor, body)
+    await supervisor.wait(submitted.run.id)
+    return await _response(supervisor, submitted, steps_only=True)
 
 
 @router.post("/stream", responses=responses(404, 409), response_class=EventSourceResponse)
-async def stream_run(
-    body: StreamRequest, supervisor: Supervised, settings: Configured
-) -> EventSourceResponse:
-    """Carry out a task and stream its text as it is written; the last message is `event: done`."""
-    begun = await begin(supervisor, settings, body)
-    return stream(_messages(supervisor, settings, begun, body.frames == "json"), settings.reader_timeout)
+async def stream_run(body: StreamRequest, supervisor: SupervisorDep) -> EventSourceResponse:
+    """Run a task and stream its text. The last message is `event: done` with the answer of /run."""
+    submitted = await submit_task(supervisor, body)
+    messages = _messages(supervisor, submitted, as_json=body.frames == "json")
+    return sse_response(messages, supervisor.settings.reader_timeout)
 
 
 async def _messages(
-    supervisor: Supervisor, settings: Settings, begun: Begun, exact: bool
+    supervisor: Supervisor, submitted: SubmittedRun, as_json: bool
 ) -> AsyncIterator[ServerSentEvent]:
-    """The run's text; then one message that says how it ended, with all that /run would answer."""
-    transcript = Transcript()
-    async for event in supervisor.follow(begun.run.thread_id, begun.after, begun.run.id):
-        for text in transcript.take(event):
-            yield message(_exact(event, text) if exact else text, id=event.seq)
-    ended = await _response(supervisor, settings, begun)
-    yield message(ended.model_dump_json(), "done")
+    transcript, run = Transcript(), submitted.run
+    async for event in supervisor.follow(run.thread_id, submitted.after, run.id):
+        for text in transcript.add(event):
+            frame = {"text": text, "node": event.node, "step_id": event.step_id, "seq": event.seq}
+            yield sse_message(json.dumps(frame, ensure_ascii=False) if as_json else text, id=event.seq)
+    response = await _response(supervisor, submitted)
+    yield sse_message(response.model_dump_json(), "done")
 
 
-def _exact(event: Event, text: str) -> str:
-    told = {"text": text, "node": event.node, "step_id": event.step_id, "seq": event.seq}
-    return json.dumps(told, ensure_ascii=False)
-
-
-async def _response(
-    supervisor: Supervisor, settings: Settings, begun: Begun, steps_alone: bool = False
-) -> RunResponse:
-    """What became of a run that has ended or waits, from its log."""
-    run, repo = begun.run, begun.run.input["repo"]
-    events = await supervisor.journal.events.read(run.thread_id, begun.after)
-    told = Told.of(events, run.id)
+async def _response(supervisor: Supervisor, submitted: SubmittedRun, steps_only: bool = False) -> RunResponse:
+    """Summarise a run that has ended or waits, from its events."""
+    run, repo = submitted.run, submitted.run.input["repo"]
+    events = await supervisor.journal.events.read(run.thread_id, submitted.after)
+    results = RunResults.from_events(events, run.id)
+    end = results.end
     response = RunResponse(
-        results=await asyncio.to_thread(told.results, repo, steps_alone),
+        results=await asyncio.to_thread(results.outputs, repo, steps_only),
         thread_id=run.thread_id,
         run_id=run.id,
-        status=told.end.status if told.end else run.status,
-        branch=told.end.branch if told.end else None,
-        proof=told.end.proof if told.end else None,
+        status=end.status if end else run.status,
+        branch=end.branch if end else None,
+        proof=end.proof if end else None,
     )
-    if repo == str(scratch_folder(settings, run.thread_id)):
+    if repo == str(scratch_folder(supervisor.settings, run.thread_id)):
         delivery = await Delivery.of_run(await supervisor.run(run.id))
         response.files = dict(await delivery.files()) if delivery else {}
         response.diff = await delivery.diff() if delivery else ""

@@ -1,23 +1,26 @@
-"""What routes are given of the application that they belong to."""
+"""Parameters and look-ups that routes share."""
 
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from graph.settings import Settings
+from graph.errors import UnknownThread
 from graph.supervisor import Supervisor
+from memory.records.threads import ThreadRow
 
 
 def _supervisor(connection: HTTPConnection) -> Supervisor:
-    found: Supervisor = connection.app.state.supervisor
-    return found
+    supervisor: Supervisor = connection.app.state.supervisor
+    return supervisor
 
 
-def _settings(connection: HTTPConnection) -> Settings:
-    found: Settings = connection.app.state.settings
-    return found
+SupervisorDep = Annotated[Supervisor, Depends(_supervisor)]
 
 
-Supervised = Annotated[Supervisor, Depends(_supervisor)]
-Configured = Annotated[Settings, Depends(_settings)]
+async def find_thread(supervisor: Supervisor, thread_id: str) -> ThreadRow:
+    """Return a stored thread. Raises UnknownThread."""
+    row = await supervisor.journal.threads.get(thread_id)
+    if row is None:
+        raise UnknownThread(f"there is no thread {thread_id}")
+    return row

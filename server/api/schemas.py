@@ -1,66 +1,63 @@
-"""What clients ask for over the original's API, and how it becomes a run."""
+"""Requests and responses of the original API and of the thread routes."""
 
-import asyncio
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
-from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from graph.run_request import THREAD_ID
-from graph.settings import Settings
-from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
-from nodes.state import ContextFile, Input, Options
+from memory.records.threads import ThreadRow
+from nodes.state import ContextFile, Options
 from server.api.problems import Problem
-from server.api.repositories import checked, scratch
 
-Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+NonBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 ThreadId = Annotated[str, StringConstraints(pattern=f"^{THREAD_ID}$")]
 
 
-class _Request(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
+
+class _RunRequest(_StrictModel):
     context_files: list[str | ContextFile] | dict[str, str] = Field(
         default_factory=list, description="Paths in the repository, or files with their contents."
     )
-    repo: str | None = Field(None, description="A git repository; without one the task gets a scratch one.")
-    thread_id: ThreadId | None = Field(None, description="A thread to go on with, or a new one's name.")
+    repo: str | None = Field(
+        None, description="A git repository. Without one the task gets a scratch repository."
+    )
+    thread_id: ThreadId | None = Field(None, description="A thread to continue, or the name of a new one.")
     options: Options = Field(default_factory=Options, description="Limits and choices of this run.")
 
 
-class TaskRequest(_Request):
+class TaskRequest(_RunRequest):
     """A task."""
 
-    task: Text
+    task: NonBlank
 
 
 class StreamRequest(TaskRequest):
-    """A task whose output is streamed; `frames` says how."""
+    """A task whose output is streamed in the format of `frames`."""
 
     frames: Literal["text", "json"] = Field(
         "text",
-        description="text: each message is a piece of text; a CR arrives as a line's end, as SSE has it. "
-        'json: each is an object whose "text" is exact, with "node", "step_id" and the event\'s "seq".',
+        description="text: each message is a piece of text. A CR arrives as a line end, as SSE defines it. "
+        'json: each is an object with the exact "text", and "node", "step_id" and the event\'s "seq".',
     )
 
 
-class StepRequest(BaseModel):
-    """One step, as a planner would write it; steps with the same `parallel_group` run at once."""
-
-    model_config = ConfigDict(extra="forbid")
+class StepRequest(_StrictModel):
+    """A step as a planner writes it. Steps with the same `parallel_group` run in parallel."""
 
     agent: str = "coder"
-    description: Text
+    description: NonBlank
     file: str | None = None
     parallel_group: int = 0
     tool_name: str | None = None
     tool_params: dict[str, Any] | None = None
 
     def planned(self, number: int) -> dict[str, Any]:
-        """The step as planners write it. Raises Problem for what cannot be a step of one's own."""
-        if self.agent == "tool":
+        """Return the step as planners write it. Raises Problem for agents that clients cannot choose."""
+        if self.agent == "tool":  # 501, because the original API has them
             detail = f"steps.{number}: tool steps are not there yet; describe it as a step with agent coder"
             raise Problem(501, "Not implemented", detail)
         if self.agent != "coder":
@@ -69,53 +66,110 @@ class StepRequest(BaseModel):
         return self.model_dump(exclude={"tool_name", "tool_params"}, exclude_none=True)
 
 
-class StepsRequest(_Request):
-    """Steps that are carried out as they are; without `task` they say by themselves what is to be done."""
+class StepsRequest(_RunRequest):
+    """Steps to run as they are. Their descriptions stand for a missing `task`."""
 
-    task: Text | None = None
+    task: NonBlank | None = None
     steps: list[StepRequest] = Field(min_length=1, max_length=40)
 
 
-@dataclass(frozen=True)
-class Begun:
-    """A run that was taken on; its events come after `after` in its thread's log."""
+class ToolOutput(BaseModel):
+    """Output of a tool step."""
 
-    run: RunRow
-    after: int
-
-
-async def begin(supervisor: Supervisor, settings: Settings, body: TaskRequest | StepsRequest) -> Begun:
-    """Start the run that is asked for; it depends on nobody who listens."""
-    files = body.context_files
-    if isinstance(files, dict):
-        files = [ContextFile(path=path, content=text) for path, text in files.items()]
-    steps = body.steps if isinstance(body, StepsRequest) else []
-    wanted = {"steps": [step.planned(number) for number, step in enumerate(steps)]} if steps else {}
-    task = body.task or "\n".join(step.description for step in steps)
-    thread_id = body.thread_id or uuid4().hex[:10]
-    repo, files = await place(supervisor, settings, thread_id, body.repo, files)
-    options = body.options.model_dump(exclude_unset=True)
-    given = Input(task=task, repo=repo, context_files=files, options=options, **wanted)  # type: ignore[typeddict-item]
-    after = (await supervisor.journal.events.ends([thread_id])).get(thread_id, 0)
-    return Begun(await supervisor.submit(given, thread_id), after)
+    stdout: str
+    stderr: str
+    returncode: int
 
 
-async def place(
-    supervisor: Supervisor,
-    settings: Settings,
-    thread_id: str,
-    repo: str | None,
-    files: list[str | ContextFile],
-) -> tuple[str, list[str | ContextFile]]:
-    """Where the run works: where it says, where its thread does, else in a new scratch repository."""
-    thread = await supervisor.journal.threads.get(thread_id)
-    if repo:
-        repo = await asyncio.to_thread(checked, settings, repo)
-        if thread and thread.repo and thread.repo != repo:
-            detail = f"thread {thread_id} works on {thread.repo}; leave `repo` out, or begin another thread"
-            raise Problem(409, "Another repository", detail)
-        return repo, files
-    if thread and thread.repo:
-        return await asyncio.to_thread(checked, settings, thread.repo), files
-    place, paths = await asyncio.to_thread(scratch, settings, thread_id, files)
-    return place, list(paths)
+class StepOutput(BaseModel):
+    """Result of one step. The output of a review begins with PASS or FAIL."""
+
+    step: str
+    output: str | ToolOutput
+    type: Literal["code", "test", "review", "tool"]
+
+
+class RunResponse(BaseModel):
+    """Outcome of a run. On a scratch repository it includes the changed files and the diff.
+
+    A file is null if it was deleted, is too large or is not text.
+    """
+
+    results: list[StepOutput]
+    thread_id: str
+    run_id: str
+    status: str
+    branch: str | None = None
+    proof: dict[str, Any] | None = None
+    files: dict[str, str | None] | None = None
+    diff: str | None = None
+
+
+class ThreadSummary(BaseModel):
+    """A thread with its newest run. `live` means that a process runs it now."""
+
+    id: str
+    task: str
+    status: str
+    repo: str
+    branch: str | None
+    created: str
+    live: bool
+
+    @classmethod
+    def from_row(cls, row: ThreadRow) -> "ThreadSummary":
+        """Build it from the stored thread."""
+        names = [name for name in cls.model_fields if name != "live"]
+        return cls(live=bool(row.owner), **{name: getattr(row, name) for name in names})
+
+
+class RunSummary(BaseModel):
+    """An accepted run."""
+
+    thread_id: str
+    run_id: str
+    status: str
+
+    @classmethod
+    def from_row(cls, row: RunRow) -> "RunSummary":
+        """Build it from the stored run."""
+        return cls(thread_id=row.thread_id, run_id=row.id, status=row.status)
+
+
+class AnswerBody(_StrictModel):
+    """A human's answer to one question. An edit contains the new plan, or the new params of a tool."""
+
+    decision: Literal["approve", "edit", "reject"]
+    reason: str | None = None
+    plan: dict[str, Any] | None = None
+    params: dict[str, Any] | None = None
+
+
+class AnswersBody(_StrictModel):
+    """Answers to some or all open questions, by the ids of the questions."""
+
+    answers: dict[str, AnswerBody] = Field(min_length=1)
+
+
+class NoteRequest(_StrictModel):
+    """A user's note to the agents."""
+
+    text: NonBlank
+
+
+class CancelResponse(BaseModel):
+    """Tells whether there was a run to stop."""
+
+    cancelled: bool
+
+
+class ForkRequest(_StrictModel):
+    """The checkpoint to fork at, by default the thread's newest."""
+
+    checkpoint_id: str | None = None
+
+
+class ForkResponse(BaseModel):
+    """The new thread."""
+
+    thread_id: str

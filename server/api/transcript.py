@@ -1,4 +1,4 @@
-"""A run as text, for people who watch: one agent speaks at a time, the others wait until it has finished."""
+"""A run as text for people who watch: one agent speaks at a time, the others wait until it has finished."""
 
 from dataclasses import dataclass, field
 
@@ -16,20 +16,21 @@ from nodes.events import (
 )
 
 Speaker = tuple[str | None, str | None]
+"""A node and its step."""
 
 
 @dataclass
 class Transcript:
-    """Turns events into pieces of text; `take` each event in order. Agents' words are passed on unchanged."""
+    """Turns events into pieces of text. The agents' own words stay unchanged."""
 
     _speaker: Speaker | None = None
-    _held: dict[Speaker, list[str]] = field(default_factory=dict)
-    _over: set[Speaker] = field(default_factory=set)
+    _waiting: dict[Speaker, list[str]] = field(default_factory=dict)
+    _finished: set[Speaker] = field(default_factory=set)
     _titles: dict[str, str] = field(default_factory=dict)
-    _begun: bool = False
+    _started: bool = False
 
-    def take(self, event: Event) -> list[str]:
-        """What is to be read after this event."""
+    def add(self, event: Event) -> list[str]:
+        """Return the text to show after this event. Events must come in order."""
         match event.data:
             case Token() as data:
                 return self._say((event.node, event.step_id), data.text)
@@ -39,8 +40,8 @@ class Transcript:
                 self._titles = {step["id"]: step["description"] for step in data.plan["steps"]}
                 return []
             case CheckFinished() as data:
-                told = [f"{data.passed} passed, {data.failed} failed", *data.problems]
-                return self._note("sandbox", "\n".join(told))
+                summary = f"{data.passed} passed, {data.failed} failed"
+                return self._note("sandbox", "\n".join([summary, *data.problems]))
             case VerdictGiven() as data:
                 return self._note("review", "\n".join([data.verdict, *data.reasons]))
             case ApprovalRequired() as data:
@@ -50,48 +51,49 @@ class Transcript:
             case ErrorReported() as data:
                 return self._note("error", data.message)
             case RunFinished() as data:
-                ended = " ".join(part for part in (data.status, data.branch) if part)
-                return [*self._rest(), *self._note("end", "\n".join([ended, *data.missing]))]
+                outcome = " ".join(word for word in (data.status, data.branch) if word)
+                return [*self._flush(), *self._note("end", "\n".join([outcome, *data.missing]))]
         return []
 
     def _say(self, speaker: Speaker, text: str) -> list[str]:
-        if self._speaker is None:
+        if self._speaker is None:  # nobody speaks, so nobody waits either
             self._speaker = speaker
             return [self._heading(speaker), text]
         if self._speaker == speaker:
             return [text]
-        self._held.setdefault(speaker, []).append(text)
+        self._waiting.setdefault(speaker, []).append(text)
         return []
 
     def _finish(self, node: str | None, step: str | None) -> list[str]:
-        """Let the next one speak; of those who have finished meanwhile, everything is said at once."""
-        ended = {
-            one for one in (self._speaker, *self._held) if one and one[0] == node and step in (None, one[1])
-        }
-        self._over |= ended
-        said: list[str] = []
-        while self._speaker in self._over:
-            self._over.discard(self._speaker)
-            self._speaker = next(iter(self._held), None)
+        """Pass on to the next speaker. All text of those who have finished meanwhile comes at once."""
+        speakers = (self._speaker, *self._waiting)
+        self._finished |= {one for one in speakers if one and one[0] == node and step in (None, one[1])}
+        texts: list[str] = []
+        # The next speaker may have finished while it waited, and so may the one after it.
+        while self._speaker in self._finished:
+            self._finished.discard(self._speaker)
+            self._speaker = next(iter(self._waiting), None)
             if self._speaker is not None:
-                said += [self._heading(self._speaker), *self._held.pop(self._speaker)]
-        return said
+                texts += [self._heading(self._speaker), *self._waiting.pop(self._speaker)]
+        return texts
 
-    def _rest(self) -> list[str]:
-        said = [text for one, held in self._held.items() for text in (self._heading(one), *held)]
-        self._held.clear()
-        self._over.clear()
+    def _flush(self) -> list[str]:
+        texts = [
+            text for speaker, waiting in self._waiting.items() for text in (self._heading(speaker), *waiting)
+        ]
+        self._waiting.clear()
+        self._finished.clear()
         self._speaker = None
-        return said
+        return texts
 
     def _heading(self, speaker: Speaker) -> str:
         node, step = speaker
         title = self._titles.get(step or "")
-        return self._apart() + f"── {node}{f': {title}' if title else ''} ──\n"
+        return self._separator() + f"── {node}{f': {title}' if title else ''} ──\n"
 
-    def _note(self, who: str, text: str) -> list[str]:
-        return [self._apart() + f"── {who}: {text} ──\n"]
+    def _note(self, label: str, text: str) -> list[str]:
+        return [self._separator() + f"── {label}: {text} ──\n"]
 
-    def _apart(self) -> str:
-        before, self._begun = ("\n\n" if self._begun else ""), True
-        return before
+    def _separator(self) -> str:
+        separator, self._started = ("\n\n" if self._started else ""), True
+        return separator

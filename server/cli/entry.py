@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from server.cli.exit_codes import ExitCode, UsageError, exit_code_of
+from server.cli.exit_codes import ExitCode, UsageError, exit_code_of, message_of
 from server.cli.signals import exit_now, on_stop
 from server.cli.views.format import one_line
 
@@ -68,7 +68,7 @@ def _report(error: Exception, console: "CliConsole", settings: "Settings | None"
     """Print an error's message and notes. The traceback of an internal error goes to errors.log."""
     code = exit_code_of(error)
     trace = "".join(traceback.format_exception(error))
-    message = str(error)
+    message = message_of(error)
     if code is ExitCode.INTERNAL:
         message = f"internal error: {type(error).__name__}: {one_line(message)}"
     console.notify(f"autocode: {message}")

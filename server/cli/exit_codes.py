@@ -50,7 +50,25 @@ ERRORS = {
 """Exit codes by top-level folder and class name of an error. Subclasses share the code of their base."""
 
 
+ADVICE = {
+    "graph.UnknownThread": "`autocode threads` lists the threads",
+    "graph.UnknownCheckpoint": "`autocode fork THREAD --list` lists the checkpoints",
+    "memory.RunUnfinished": "resume or cancel it first",
+    "tools.NotARepository": "--init makes it one",
+}
+"""Advice for the terminal, by folder and class name. Messages of the lower folders state only the fact."""
+
+
 def exit_code_of(error: BaseException) -> ExitCode:
     """Return the exit code for an error. Errors that are not in `ERRORS` are internal."""
-    names = (f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}" for kind in type(error).__mro__)
-    return next((ERRORS[name] for name in names if name in ERRORS), ExitCode.INTERNAL)
+    return next((ERRORS[name] for name in _names(error) if name in ERRORS), ExitCode.INTERNAL)
+
+
+def message_of(error: BaseException) -> str:
+    """Return the error's message, with advice on what to type if there is any."""
+    advice = next((ADVICE[name] for name in _names(error) if name in ADVICE), "")
+    return f"{error}; {advice}" if advice else str(error)
+
+
+def _names(error: BaseException) -> list[str]:
+    return [f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}" for kind in type(error).__mro__]

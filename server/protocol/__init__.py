@@ -1,25 +1,22 @@
-"""The Agent Protocol as LangGraph's SDKs speak it: assistants, threads, runs, streams.
+"""The Agent Protocol as LangGraph's SDKs speak it: assistants, threads, runs and streams.
 
-What it means here:
+The rules of this implementation:
 
-- There is one assistant, `autocode`, under its name and under the UUID that LangGraph gives a graph of it.
-- A resume goes on with the run that waits, under its own id; LangGraph would begin another run.
-- A run's status says whether the graph came to an end, as LangGraph's does: `success` for verified and
-  unverified alike, `timeout` for a spent budget, `interrupted` for waiting and cancelled. Whether the task is
-  proved is in the run's metadata (`outcome`, `branch`), in the values (`proof`, `missing`) and in the last
-  message.
-- Streams are views of the log. An event's id is `seq-n`, the n-th event that the log's line `seq` stands for,
-  so that `Last-Event-ID` goes on exactly there, in another process too; `-1` asks for the whole run.
-- `messages` come from tokens, one id for each call of a model; `values`, `updates` and `checkpoints` from the
-  checkpoints that the log names, one a superstep, so that `updates` come when their superstep ends; `custom`
-  is the log as it is, tokens left out; `events` has the shape of LangChain's astream_events.
-- Without a `multitask_strategy` a run queues behind one that is at work, and takes the place of one that
-  waits for an answer, as a new message does in LangGraph.
-- What is not served answers 501 and names itself. Left alone on purpose: `config.tags` and
-  `config.recursion_limit` (a run's rounds have limits of their own), `durability` (every step is stored
-  before the next), `stream_resumable` (every stream is), `stream_subgraphs` (there are none) and
-  `strict_resume` (every resume is).
-- A run without a thread gets one of its own, which stays: its branch belongs to it.
+- There is one assistant. Its ids are `autocode` and the UUID that LangGraph derives from that name.
+- A resume continues the waiting run under its id. LangGraph would start another run.
+- The status of a run tells whether the graph came to an end, as in LangGraph: `success` for verified and
+  unverified, `timeout` for a spent budget, `interrupted` for waiting and cancelled. The proof of a task is in
+  the metadata (`outcome`, `branch`), in the values (`proof`, `missing`) and in the last message.
+- Streams are views of the log. The event id `seq-n` is the n-th event of the log's line `seq`.
+  `Last-Event-ID` continues after it in any process. `-1` requests the whole run.
+- `messages` come from tokens, with one id for each model call. `values`, `updates` and `checkpoints` come
+  from the checkpoints that the log names, so `updates` come at the end of a superstep. `custom` is the log
+  without tokens. `events` has the shape of LangChain's astream_events.
+- Without a `multitask_strategy`, a run queues behind one at work, and replaces one that waits for an answer.
+- Features that are not served get a 501 with their name. These have no effect on purpose: `config.tags`,
+  `config.recursion_limit` (rounds have their own limits), `durability` (every step is stored before the
+  next), `stream_resumable` and `strict_resume` (they always apply), `stream_subgraphs` (there are none).
+- A run without a thread gets one that stays, because its branch belongs to it.
 """
 
 from server.protocol.routes import router

@@ -1,6 +1,6 @@
-"""From the log to the protocol: what each line of a run's log stands for, in the stream modes asked for."""
+"""Projection of a run's log to the protocol's events, in the stream modes of a reader."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,126 +20,134 @@ from nodes.events import (
     Token,
 )
 from server.protocol.assistants import ASSISTANT_ID, GRAPH_ID
-from server.protocol.messages import Messages
-from server.protocol.states import States
+from server.protocol.langchain_messages import LangChainMessages
+from server.protocol.state_json import checkpoint_payload
 
 MODES = ("values", "updates", "messages", "messages-tuple", "custom", "events", "checkpoints")
 UNSERVED_MODES = ("debug", "tasks", "tools", "lifecycle")
 
+ReadState = Callable[[str, str], Awaitable[dict[str, Any]]]
+"""Returns the ThreadState of a thread at a checkpoint."""
+
 
 @dataclass(frozen=True)
-class Part:
-    """One event of the protocol; `number` counts within the log's line `seq`."""
+class ProtocolEvent:
+    """One event of the protocol. `number` counts the events of the log's line `seq`."""
 
     seq: int
     number: int
-    event: str
+    name: str
     data: Any
 
     @property
     def id(self) -> str:
-        """What a reader names to go on after this part."""
+        """The id that a reader sends to continue after this event."""
         return f"{self.seq}-{self.number}"
 
 
 @dataclass
 class Projection:
-    """Folds one run's log, from its first line; whoever reconnects drops the parts that were seen."""
+    """Converts one run's log, from its first line on. Readers that reconnect skip the events they have."""
 
     thread_id: str
     run_id: str
     modes: Collection[str]
-    states: States
-    _messages: Messages = field(init=False)
+    read_state: ReadState
+    _messages: LangChainMessages = field(init=False)
     _starts: int = 0
     _checkpoint: str | None = None
-    _asked: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _fault: ErrorReported | None = None
+    _interrupts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _error: ErrorReported | None = None
 
     def __post_init__(self) -> None:
-        about = {
-            "run_id": self.run_id,
-            "thread_id": self.thread_id,
-            "graph_id": GRAPH_ID,
-            "assistant_id": ASSISTANT_ID,
-        }
-        self._messages = Messages(self.run_id, about)
+        metadata = {"run_id": self.run_id, "thread_id": self.thread_id}
+        metadata |= {"graph_id": GRAPH_ID, "assistant_id": ASSISTANT_ID}
+        self._messages = LangChainMessages(self.run_id, metadata)
 
-    async def take(self, event: Event, seen: bool = False) -> list[Part]:
-        """The parts of one line; of a line that the reader has `seen`, only what later ones need is kept."""
+    async def add(self, event: Event, seen: bool = False) -> list[ProtocolEvent]:
+        """Return the protocol's events for one line. If the reader has `seen` it, states are not read."""
         data = event.data
-        told = (
-            await self._checkpointed(data, seen) if isinstance(data, CheckpointSaved) else self._told(event)
-        )
+        if isinstance(data, CheckpointSaved):
+            events = await self._states(data, seen)
+        else:
+            events = self._plain(event)
         if "events" in self.modes:
-            told += [("events", one) for one in _traced(event, self._messages)]
+            events += [("events", traced) for traced in _traced(event, self._messages)]
         if "custom" in self.modes and not isinstance(data, Token | CheckpointSaved):
-            told.append(("custom", event.model_dump(mode="json")))
+            events.append(("custom", event.model_dump(mode="json")))
         if isinstance(data, RunFinished):
-            told += await self._ended(data, seen)
-        return [Part(event.seq, number, name, data) for number, (name, data) in enumerate(told)]
+            events += await self._end(data, seen)
+        return [ProtocolEvent(event.seq, number, *named) for number, named in enumerate(events)]
 
-    def _told(self, event: Event) -> list[tuple[str, Any]]:
-        told: list[tuple[str, Any]] = []
-        if isinstance(event.data, RunStarted):
-            self._starts += 1
-            self._fault = None
-            told.append(("metadata", {"run_id": self.run_id, "attempt": self._starts}))
-        if isinstance(event.data, ApprovalRequired):
-            self._asked[event.data.id] = {"id": event.data.id, "value": event.data.request}
-        if isinstance(event.data, ApprovalResolved):
-            self._asked.pop(event.data.id, None)
-        if isinstance(event.data, ErrorReported):
-            self._fault = event.data
+    def _plain(self, event: Event) -> list[tuple[str, Any]]:
+        events: list[tuple[str, Any]] = []
+        match event.data:
+            case RunStarted():
+                self._starts += 1
+                self._error = None
+                events.append(("metadata", {"run_id": self.run_id, "attempt": self._starts}))
+            case ApprovalRequired() as data:
+                self._interrupts[data.id] = {"id": data.id, "value": data.request}
+            case ApprovalResolved() as data:
+                self._interrupts.pop(data.id, None)
+            case ErrorReported() as data:
+                self._error = data
         if "messages" in self.modes or "messages-tuple" in self.modes:
-            told += self._messages.take(event, "messages-tuple" in self.modes)
-        return told
+            events += self._messages.add(event, "messages-tuple" in self.modes)
+        return events
 
-    async def _checkpointed(self, data: CheckpointSaved, seen: bool) -> list[tuple[str, Any]]:
-        """A superstep's end; a resume names the checkpoint it starts from once more, without its updates."""
+    async def _states(self, data: CheckpointSaved, seen: bool) -> list[tuple[str, Any]]:
+        """Return the events at a superstep's end."""
+        # A resume names the checkpoint that it starts from again. Its updates were sent before.
         new, self._checkpoint = data.id != self._checkpoint, data.id
         if seen or data.source == "input":
             return []
-        told = list[tuple[str, Any]]()
+        events: list[tuple[str, Any]] = []
         if new and data.parent and "updates" in self.modes:
-            results = await self.states.updates(self.thread_id, data.parent)
-            told += [("updates", {node: result}) for node, result in results if node != START]
-        if "values" in self.modes:
-            told.append(("values", await self.states.values(self.thread_id, data.id)))
-        if "checkpoints" in self.modes:
-            told.append(("checkpoints", await self.states.payload(self.thread_id, data.id)))
-        return told
+            tasks = (await self.read_state(self.thread_id, data.parent))["tasks"]
+            results = [(task["name"], task["result"]) for task in tasks if task["result"] is not None]
+            events += [("updates", {node: result}) for node, result in results if node != START]
+        if "values" in self.modes or "checkpoints" in self.modes:
+            state = await self.read_state(self.thread_id, data.id)
+            payloads = {"values": state["values"], "checkpoints": checkpoint_payload(state)}
+            events += [(mode, payload) for mode, payload in payloads.items() if mode in self.modes]
+        return events
 
-    async def _ended(self, end: RunFinished, seen: bool) -> list[tuple[str, Any]]:
+    async def _end(self, end: RunFinished, seen: bool) -> list[tuple[str, Any]]:
         if end.status == "failed":
-            kind = self._fault.kind if self._fault else "failed"
+            kind = self._error.kind if self._error else "failed"
             return [("error", {"error": kind, "message": end.reason or "the run failed"})]
-        if end.status != "waiting" or not self._asked or seen:
+        if end.status != "waiting" or not self._interrupts or seen:
             return []
-        asked = {"__interrupt__": list(self._asked.values())}
-        told: list[tuple[str, Any]] = [("updates", asked)] if "updates" in self.modes else []
+        interrupts = {"__interrupt__": list(self._interrupts.values())}
+        events: list[tuple[str, Any]] = [("updates", interrupts)] if "updates" in self.modes else []
         if "values" in self.modes and self._checkpoint:
-            values = await self.states.values(self.thread_id, self._checkpoint)
-            told.append(("values", values | asked))
-        return told or [("values", asked)]
+            state = await self.read_state(self.thread_id, self._checkpoint)
+            events.append(("values", state["values"] | interrupts))
+        return events or [("values", interrupts)]  # a reader in any mode must learn of them
 
 
-def _traced(event: Event, messages: Messages) -> list[dict[str, Any]]:
-    """The event in the shape of astream_events."""
-    about = {"run_id": messages.run_id, "tags": [], "metadata": messages.about(event), "parent_ids": []}
-    if isinstance(event.data, RunStarted | RunFinished):
-        kind = "on_chain_start" if isinstance(event.data, RunStarted) else "on_chain_end"
-        key = "input" if isinstance(event.data, RunStarted) else "output"
-        return [{"event": kind, "name": GRAPH_ID, "data": {key: event.data.model_dump(mode="json")}} | about]
-    if isinstance(event.data, NodeStarted | NodeFinished):
-        kind = "on_chain_start" if isinstance(event.data, NodeStarted) else "on_chain_end"
-        return [{"event": kind, "name": event.node, "data": event.data.model_dump(mode="json")} | about]
-    if isinstance(event.data, Token):
-        chunk = {"type": "AIMessageChunk", "content": event.data.text}
-        return [{"event": "on_chat_model_stream", "name": event.node, "data": {"chunk": chunk}} | about]
-    if isinstance(event.data, BudgetUpdated):
-        return [{"event": "on_chat_model_end", "name": event.node, "data": event.data.model_dump()} | about]
-    if isinstance(event.data, CheckpointSaved):
-        return []
-    data = event.model_dump(mode="json")["data"]
-    return [{"event": "on_custom_event", "name": event.type, "data": data} | about]
+def _traced(event: Event, messages: LangChainMessages) -> list[dict[str, Any]]:
+    """Return the event in the shape of LangChain's astream_events."""
+    payload = event.data.model_dump(mode="json")
+    match event.data:
+        case CheckpointSaved():
+            return []
+        case RunStarted():
+            kind, data = "on_chain_start", {"input": payload}
+        case RunFinished():
+            kind, data = "on_chain_end", {"output": payload}
+        case NodeStarted():
+            kind, data = "on_chain_start", payload
+        case NodeFinished():
+            kind, data = "on_chain_end", payload
+        case Token() as token:
+            kind, data = "on_chat_model_stream", {"chunk": {"type": "AIMessageChunk", "content": token.text}}
+        case BudgetUpdated():
+            kind, data = "on_chat_model_end", payload
+        case _:
+            kind, data = "on_custom_event", payload
+    of_run = isinstance(event.data, RunStarted | RunFinished)
+    name = GRAPH_ID if of_run else event.type if kind == "on_custom_event" else event.node
+    about = {"tags": [], "metadata": messages.metadata_of(event), "parent_ids": []}
+    return [{"event": kind, "name": name, "data": data, "run_id": messages.run_id, **about}]

@@ -1,4 +1,4 @@
-"""All routes of the protocol, and the refusals of what it has beyond them."""
+"""All routes of the protocol, and refusals of the parts that this server lacks."""
 
 from importlib.metadata import version
 from typing import Any
@@ -7,27 +7,27 @@ from fastapi import APIRouter
 
 from server.api.problems import responses
 from server.protocol import assistants, runs, streams, threads
-from server.protocol.wire import not_served
+from server.protocol.request_bodies import not_served
 
 router = APIRouter()
 
 
 @router.get("/ok", tags=["system"], responses=responses())
 async def ok() -> dict[str, bool]:
-    """Say that the server answers."""
+    """Report that the server answers."""
     return {"ok": True}
 
 
 @router.get("/info", tags=["system"], responses=responses())
 async def info() -> dict[str, Any]:
-    """Say which server this is, and what of the protocol it has."""
+    """Return the server's versions and the features of the protocol that it has."""
     flags = {"assistants": True, "crons": False, "store": False, "langsmith": False, "strict_resume": True}
     versions = {"version": version("autocode-ai"), "langgraph_py_version": version("langgraph")}
     return {**versions, "flags": flags, "host": {"kind": "self-hosted"}}
 
 
-for part in (assistants, threads, streams, runs):
-    router.include_router(part.router)
+for routes in (assistants, threads, streams, runs):
+    router.include_router(routes.router)
 
 UNSERVED = {
     "crons": {"/runs/crons": "GET POST", "/runs/crons/{rest:path}": "GET POST PATCH DELETE",
@@ -43,7 +43,7 @@ UNSERVED = {
     "patching a state's metadata": {"/threads/{thread_id}/state": "PATCH"},
     "the storage of a thread": {"/threads/{thread_id}/storage": "GET POST PUT DELETE"},
 }  # fmt: skip
-"""What else the SDKs can ask for, by its name: the paths and their methods. Any other method is a 405."""
+"""Features of the SDKs that are not served, with their paths and methods. Other methods get a 405."""
 
 
 def _refusal(feature: str) -> Any:

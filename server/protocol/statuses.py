@@ -1,6 +1,6 @@
-"""Our statuses as the protocol's, and back."""
+"""Statuses of runs and threads in the protocol's words."""
 
-RUN: dict[str, str] = {
+RUN_STATUSES: dict[str, str] = {
     "queued": "pending",
     "running": "running",
     "verified": "success",
@@ -10,7 +10,7 @@ RUN: dict[str, str] = {
     "cancelled": "interrupted",
     "failed": "error",
 }
-THREAD: dict[str, str] = {
+THREAD_STATUSES: dict[str, str] = {
     "new": "idle",
     "queued": "busy",
     "running": "busy",
@@ -23,6 +23,6 @@ THREAD: dict[str, str] = {
 }
 
 
-def ours(status: str, table: dict[str, str]) -> tuple[str, ...]:
-    """The statuses of ours that one of the protocol's stands for."""
+def own_statuses(status: str, table: dict[str, str]) -> tuple[str, ...]:
+    """Return our statuses that one of the protocol's stands for."""
     return tuple(own for own, theirs in table.items() if theirs == status)

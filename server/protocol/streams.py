@@ -1,33 +1,33 @@
-"""Streams of runs: a view of the log from where the reader left off, then the live tail."""
+"""Streams of runs: the log after the event that the reader saw last, then new events."""
 
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from graph.settings import Settings
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
-from server.api.dependencies import Configured, Supervised
+from server.api.dependencies import SupervisorDep
 from server.api.problems import Problem, responses
-from server.api.sse import stream
-from server.protocol.begin import KEPT, begin, checked_modes
+from server.api.sse import sse_response
 from server.protocol.projection import Projection
-from server.protocol.runs import find, headers
-from server.protocol.states import Shown, States
-from server.protocol.wire import RunBody
+from server.protocol.request_bodies import RunBody
+from server.protocol.run_submission import METADATA_KEY, check_modes, submit_or_resume
+from server.protocol.runs import find_run, location_headers
+from server.protocol.state_json import read_state
 
 router = APIRouter(tags=["streams"], responses=responses(404, 409, 501))
 
 EVENT_ID = re.compile(r"(\d{1,15})-(\d{1,6})")
-JOINED = ("values", "updates", "messages-tuple", "custom")
-"""What a reader gets who joins a run of which no stream mode is known."""
+DEFAULT_MODES = ("values", "updates", "messages-tuple", "custom")
+"""Modes for a reader that joins a run without stored modes."""
 
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID")]
 StreamMode = Annotated[list[str] | None, Query()]
@@ -35,122 +35,106 @@ StreamMode = Annotated[list[str] | None, Query()]
 
 @dataclass(frozen=True)
 class Cursor:
-    """What a reader saw last: part `number` of the log's line `seq`."""
+    """The event that a reader saw last: event `number` of the log's line `seq`."""
 
     seq: int = 0
     number: int = -1
 
     @classmethod
-    def read(cls, header: str | None) -> "Cursor":
-        """Read Last-Event-ID; nothing, 0 and -1 mean the run's beginning."""
+    def parse(cls, header: str | None) -> "Cursor":
+        """Parse Last-Event-ID. Nothing, 0 and -1 mean the start of the run."""
         if header is None or header.strip() in ("", "0", "-1"):
             return cls()
-        if not (found := EVENT_ID.fullmatch(header.strip())):
+        if not (match := EVENT_ID.fullmatch(header.strip())):
             detail = "Last-Event-ID must be the id of an event of this run, like 12-0, or -1 for all of them"
             raise Problem(422, "Invalid Last-Event-ID", detail)
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(match[1]), int(match[2]))
 
 
 @router.post("/threads/{thread_id}/runs/stream", response_class=EventSourceResponse)
-async def stream_run(
-    thread_id: str, body: RunBody, supervisor: Supervised, settings: Configured, states: Shown
-) -> EventSourceResponse:
-    """Begin or resume a run and stream it."""
-    begun = await begin(supervisor, settings, body, thread_id)
-    modes = checked_modes(body.stream_mode) or ["values"]
-    cursor = Cursor(begun.after, 1_000_000)
-    return _respond(supervisor, settings, states, begun.run, modes, cursor, body.on_disconnect == "cancel")
+async def stream_run(thread_id: str, body: RunBody, supervisor: SupervisorDep) -> EventSourceResponse:
+    """Start or resume a run and stream it."""
+    return await _submit(supervisor, body, thread_id)
 
 
 @router.post("/runs/stream", response_class=EventSourceResponse)
-async def stream_alone(
-    body: RunBody, supervisor: Supervised, settings: Configured, states: Shown
-) -> EventSourceResponse:
-    """Begin a run on a thread of its own and stream it."""
-    begun = await begin(supervisor, settings, body, None)
-    modes = checked_modes(body.stream_mode) or ["values"]
-    return _respond(supervisor, settings, states, begun.run, modes, Cursor(), body.on_disconnect == "cancel")
+async def stream_stateless_run(body: RunBody, supervisor: SupervisorDep) -> EventSourceResponse:
+    """Start a run on a new thread and stream it."""
+    return await _submit(supervisor, body, None)
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/stream", response_class=EventSourceResponse)
 async def join_stream(
     thread_id: str,
     run_id: str,
-    supervisor: Supervised,
-    settings: Configured,
-    states: Shown,
+    supervisor: SupervisorDep,
     stream_mode: StreamMode = None,
     last_event_id: LastEventId = None,
     cancel_on_disconnect: bool = False,
 ) -> EventSourceResponse:
-    """Stream a run from after `Last-Event-ID`, or from its beginning."""
-    run = await find(supervisor, thread_id, run_id)
-    return _join(supervisor, settings, states, run, stream_mode, last_event_id, cancel_on_disconnect)
+    """Stream a run after `Last-Event-ID`, or from its start."""
+    run = await find_run(supervisor, thread_id, run_id)
+    return _join(supervisor, run, stream_mode, last_event_id, cancel_on_disconnect)
 
 
 @router.get("/runs/{run_id}/stream", response_class=EventSourceResponse)
-async def join_stream_alone(
+async def join_stateless_stream(
     run_id: str,
-    supervisor: Supervised,
-    settings: Configured,
-    states: Shown,
+    supervisor: SupervisorDep,
     stream_mode: StreamMode = None,
     last_event_id: LastEventId = None,
     cancel_on_disconnect: bool = False,
 ) -> EventSourceResponse:
-    """Stream a run whose thread the reader does not know."""
-    run = await supervisor.journal.runs.get(run_id)
-    if run is None:
-        raise Problem(404, "No such run", f"there is no run {run_id}")
-    return _join(supervisor, settings, states, run, stream_mode, last_event_id, cancel_on_disconnect)
+    """Stream a run of a thread that the reader does not know."""
+    run = await find_run(supervisor, None, run_id)
+    return _join(supervisor, run, stream_mode, last_event_id, cancel_on_disconnect)
+
+
+async def _submit(supervisor: Supervisor, body: RunBody, thread_id: str | None) -> EventSourceResponse:
+    submitted = await submit_or_resume(supervisor, body, thread_id)
+    modes = check_modes(body.stream_mode) or ["values"]
+    # A resumed run has earlier events. The number is larger than any of the line `after`.
+    cursor = Cursor(submitted.after, 1_000_000)
+    return _respond(supervisor, submitted.run, modes, cursor, body.on_disconnect == "cancel")
 
 
 def _join(
     supervisor: Supervisor,
-    settings: Settings,
-    states: States,
     run: RunRow,
     stream_mode: list[str] | None,
     last_event_id: str | None,
     cancels: bool,
 ) -> EventSourceResponse:
-    kept = run.metadata.get(KEPT, {}).get("stream_mode")
-    modes = checked_modes(stream_mode or []) or kept or list(JOINED)
-    return _respond(supervisor, settings, states, run, modes, Cursor.read(last_event_id), cancels)
+    stored = run.metadata.get(METADATA_KEY, {}).get("stream_mode")
+    modes = check_modes(stream_mode or []) or stored or DEFAULT_MODES
+    return _respond(supervisor, run, modes, Cursor.parse(last_event_id), cancels)
 
 
 def _respond(
-    supervisor: Supervisor,
-    settings: Settings,
-    states: States,
-    run: RunRow,
-    modes: Sequence[str],
-    cursor: Cursor,
-    cancels: bool,
+    supervisor: Supervisor, run: RunRow, modes: Sequence[str], cursor: Cursor, cancels: bool
 ) -> EventSourceResponse:
     query = "?" + urlencode([("stream_mode", mode) for mode in modes])
-    messages = _messages(supervisor, states, run, modes, cursor)
-    response = stream(messages, settings.reader_timeout, headers(run, "stream", query))
+    headers = location_headers(run, f"stream{query}")
+    response = sse_response(
+        _messages(supervisor, run, modes, cursor), supervisor.settings.reader_timeout, headers
+    )
     if cancels:
 
-        async def gone(_: object) -> None:
+        async def cancel(_: object) -> None:
             await supervisor.cancel(run.thread_id, run.id, wait=False)
 
-        response.client_close_handler_callable = gone
+        response.client_close_handler_callable = cancel
     return response
 
 
 async def _messages(
-    supervisor: Supervisor, states: States, run: RunRow, modes: Sequence[str], cursor: Cursor
+    supervisor: Supervisor, run: RunRow, modes: Sequence[str], cursor: Cursor
 ) -> AsyncIterator[ServerSentEvent]:
-    projection = Projection(run.thread_id, run.id, modes, states)
-    log = supervisor.follow(run.thread_id, 0, run.id)
-    async with aclosing(log) as events:
+    projection = Projection(run.thread_id, run.id, modes, partial(read_state, supervisor))
+    # From the first line on: event ids, message ids and attempts count from the start of the run.
+    async with aclosing(supervisor.follow(run.thread_id, 0, run.id)) as events:
         async for event in events:
-            for part in await projection.take(event, seen=event.seq < cursor.seq):
+            for part in await projection.add(event, seen=event.seq < cursor.seq):
                 if (part.seq, part.number) > (cursor.seq, cursor.number):
-                    yield ServerSentEvent(_json(part.data), event=part.event, id=part.id)
-
-
-def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+                    data = json.dumps(part.data, ensure_ascii=False, separators=(",", ":"))
+                    yield ServerSentEvent(data, event=part.name, id=part.id)

@@ -1,5 +1,5 @@
 /**
- * AutoCodeAI from a web page: an ES module without dependencies.
+ * Client of AutoCodeAI for web pages: an ES module without dependencies.
  *
  *   import { streamTask, AgentSocket, followThread } from "/client.js";
  *
@@ -11,18 +11,18 @@
  *   socket.send("Add mul to calc.py", ["calc.py"]);
  *
  * `files` are paths in the repository, {path, content} objects, or one object {path: content}.
- * The last argument of each may hold: base (the server's address; default: where the page comes from),
- * key (its API key; default: what setKey stored for this tab), and for tasks repo, thread_id, options.
+ * The last argument of each may contain base (the address of the server, by default that of the page),
+ * key (its API key, by default the one that setKey stored), and for tasks repo, thread_id and options.
  */
 
 const KEY = "autocode.key";
 
-/** Remember the server's API key for this tab; nothing forgets it. */
+/** Store the server's API key for this tab. An empty key removes it. */
 export function setKey(key) {
   key ? sessionStorage.setItem(KEY, key) : sessionStorage.removeItem(KEY);
 }
 
-/** What the server, or the way to it, refused; `problem` holds its problem details, if it sent any. */
+/** An error of the server or the connection. `problem` holds the problem details that the server sent. */
 export class AgentError extends Error {
   constructor(message, problem = null) {
     super(message);
@@ -32,7 +32,7 @@ export class AgentError extends Error {
   }
 }
 
-/** Ask the server for something; gives the Response, or throws an AgentError that says what to do. */
+/** Send a request. Returns the Response, or throws an AgentError that says what to do. */
 export async function request(path, { method = "GET", body, headers = {}, base = "", key, signal } = {}) {
   const known = key ?? globalThis.sessionStorage?.getItem(KEY);
   const sent = { ...headers };
@@ -47,24 +47,24 @@ export async function request(path, { method = "GET", body, headers = {}, base =
 }
 
 /**
- * Run a task and hear its text as it is written.
+ * Run a task and stream its text.
  *
- * onChunk(text) is called for each piece, exactly as it was written; onDone(result, error) once, at the end:
- * result as POST /api/agent/run answers, or null and an AgentError. Gives a promise of the result.
+ * onChunk(text) is called for each piece of text. onDone(result, error) is called once, at the end, with the
+ * answer of POST /api/agent/run, or with null and an AgentError. Returns a promise of the result.
  */
 export async function streamTask(task, files, onChunk, onDone = () => {}, more = {}) {
-  const { base, key, signal, ...asked } = more;
+  const { base, key, signal, ...fields } = more;
   let result = null;
   let error = null;
   try {
-    const body = { ...asked, task, context_files: files ?? [], frames: "json" };
+    const body = { ...fields, task, context_files: files ?? [], frames: "json" };
     const response = await request("/api/agent/stream", { method: "POST", body, base, key, signal });
     await readMessages(response, ({ event, data }) => {
       if (event === "done") result = JSON.parse(data);
       else if (event === "error") error = fromProblem(JSON.parse(data));
       else onChunk(JSON.parse(data).text);
     });
-    if (!result && !error) error = new AgentError("the stream broke off; the run goes on by itself");
+    if (!result && !error) error = new AgentError("the stream ended early; the run continues on the server");
   } catch (caught) {
     error = caught instanceof AgentError ? caught : new AgentError(String(caught?.message ?? caught));
   }
@@ -73,10 +73,10 @@ export async function streamTask(task, files, onChunk, onDone = () => {}, more =
 }
 
 /**
- * A WebSocket that carries out tasks one after another.
+ * A WebSocket that runs tasks one after another.
  *
- * onMessage(text) hears each piece, onDone() the end of each task, onError(error) what went wrong with one;
- * onDone follows then, too. It connects with the first task, and again after it was closed.
+ * onMessage(text) is called for each piece of text, onDone() at the end of each task, and onError(error)
+ * before it if the task failed. The socket connects with the first task, and again after it was closed.
  */
 export class AgentSocket {
   #socket = null;
@@ -86,17 +86,17 @@ export class AgentSocket {
     Object.assign(this, { onMessage, onDone, onError, more });
   }
 
-  /** Carry out a task; one that is sent while another runs waits for it. */
+  /** Run a task. It waits for the tasks that were sent before. */
   send(task, files) {
-    const { base, key, ...asked } = this.more;
-    const frame = JSON.stringify({ ...asked, task, context_files: files ?? [] });
+    const { base, key, ...fields } = this.more;
+    const frame = JSON.stringify({ ...fields, task, context_files: files ?? [] });
     const socket = this.#connected();
     this.#running += 1;
     if (socket.readyState === WebSocket.OPEN) socket.send(frame);
     else socket.addEventListener("open", () => socket.send(frame), { once: true });
   }
 
-  /** Hang up; runs that have begun go on by themselves. */
+  /** Close the connection. Started runs continue on the server. */
   close() {
     this.#running = 0;
     this.#socket?.close();
@@ -108,13 +108,13 @@ export class AgentSocket {
     url.protocol = url.protocol.replace("http", "ws");
     const key = this.more.key ?? globalThis.sessionStorage?.getItem(KEY);
     const socket = new WebSocket(url, key ? ["autocode", `autocode.key.${base64url(key)}`] : ["autocode"]);
-    socket.addEventListener("message", ({ data }) => this.#hear(data));
+    socket.addEventListener("message", ({ data }) => this.#receive(data));
     socket.addEventListener("close", () => this.#lost(socket));
     this.#socket = socket;
     return socket;
   }
 
-  #hear(text) {
+  #receive(text) {
     if (text === "__DONE__") {
       this.#running -= 1;
       this.onDone();
@@ -129,16 +129,17 @@ export class AgentSocket {
     if (this.#socket !== socket) return;
     this.#socket = null;
     for (; this.#running > 0; this.#running -= 1) {
-      this.onError(new AgentError("the connection was refused or lost; a run that had begun goes on by itself"));
+      this.onError(new AgentError("the connection was refused or lost; a started run continues on the server"));
       this.onDone();
     }
   }
 }
 
 /**
- * Hear every event of a thread's log, from after `after` on, across broken connections, without a gap or a repeat.
+ * Receive every event of a thread after number `after`, without gaps or repeats. It reconnects when a
+ * connection breaks.
  *
- * Ends when `signal` is aborted; throws an AgentError when the server refuses.
+ * Ends when `signal` is aborted. Throws an AgentError when the server refuses.
  */
 export async function followThread(threadId, onEvent, { after = 0, signal, ...more } = {}) {
   const path = `/api/threads/${encodeURIComponent(threadId)}/events`;
@@ -160,7 +161,7 @@ export async function followThread(threadId, onEvent, { after = 0, signal, ...mo
   }
 }
 
-/** Read a response's Server-Sent Events; calls onMessage({event, data, id}) for each that carries data. */
+/** Read a response's Server-Sent Events. Calls onMessage({event, data, id}) for each one with data. */
 export async function readMessages(response, onMessage) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";

@@ -1,18 +1,18 @@
-/** Elements without markup: what comes from models, repositories and clients is only ever text. */
+/** Elements without markup. Text of models, repositories and clients stays text. */
 
-/** Make an element; children that are no nodes become text. */
+/** Create an element. Children that are no nodes become text. */
 export function h(tag, props = {}, ...children) {
   const element = Object.assign(document.createElement(tag), props);
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;
 }
 
-/** A coloured label; a status that is not one word colours nothing. */
+/** Create a coloured label. A status of several words gets no colour. */
 export function pill(status) {
   return h("span", { className: `pill ${/^\w+$/.test(status) ? status : ""}` }, status);
 }
 
-/** A unified diff, coloured. */
+/** Show a unified diff in colours. */
 export function diffView(text) {
   const lines = text.split("\n");
   if (lines.at(-1) === "") lines.pop();

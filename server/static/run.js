@@ -1,4 +1,4 @@
-/** One thread, folded from its events and drawn as it goes: plan, output, checks, verdict, questions, diff. */
+/** One thread, drawn from its events: plan, output, checks, verdict, approvals, diff. */
 
 import { diffView, h, pill } from "/static/dom.js";
 
@@ -6,18 +6,18 @@ const QUIET = new Set(["snapshot", "recall", "approval", "dispatch", "merge", "c
 const OUTPUT = 200_000;
 
 export class RunView {
-  whenChanged = () => {};
-  whenDelivered = async () => "";
+  onChange = () => {};
+  loadDiff = async () => "";
 
   constructor(root, thread, post) {
     Object.assign(this, { root, thread, post });
     this.at = `/api/threads/${encodeURIComponent(thread)}`;
-    this.questions = new Map();
+    this.approvals = new Map();
     this.#clear();
   }
 
-  /** Fold in the next event and show what it changes. */
-  take(event) {
+  /** Show the next event. */
+  add(event) {
     const { type, data } = event;
     if (type === "run.started") this.#begin(event);
     else if (type === "plan") this.#plan(data.plan);
@@ -30,11 +30,11 @@ export class RunView {
     else if (type === "verdict") this.#verdict(event);
     else if (type === "tool.result") this.#write(this.#row(event), data.stdout + data.stderr);
     else if (type === "message") this.#note(this.#row({ node: "you", step_id: `note ${event.seq}` }), data.text);
-    else if (type === "retry") this.#note(this.#row(event), `again: ${data.reason}`);
+    else if (type === "retry") this.#note(this.#row(event), `retrying: ${data.reason}`);
     else if (type === "error") this.#error(event);
     else if (type === "budget") this.tokens.textContent = `${data.total_tokens.toLocaleString()} tokens, $${data.total_cost_usd.toFixed(4)}`;
-    else if (type === "approval.required") this.#asked(data);
-    else if (type === "approval.resolved") this.#answered(data);
+    else if (type === "approval.required") this.#addApproval(data);
+    else if (type === "approval.resolved") this.#removeApproval(data);
     else if (type === "run.finished") this.#end(data);
   }
 
@@ -60,7 +60,7 @@ export class RunView {
     const post = (path, body) => () => this.post(this.at + path, body).catch(() => {});
     this.stop = h("button", { type: "button", className: "danger", onclick: post("/cancel") }, "Cancel");
     this.go = h("button", { type: "button", onclick: post("/resume"), hidden: true }, "Resume");
-    const note = h("input", { placeholder: "Tell the agents something…", ariaLabel: "A note to the agents" });
+    const note = h("input", { placeholder: "Send a note to the agents…", ariaLabel: "Note to the agents" });
     this.tell = h("form", { className: "bar card", hidden: true }, note, h("button", {}, "Send"));
     this.tell.onsubmit = async (event) => {
       event.preventDefault();
@@ -77,7 +77,7 @@ export class RunView {
     this.tell.hidden = !running;
     this.go.hidden = !["cancelled", "failed"].includes(status);
     document.title = `${status === "waiting" ? "(!) " : ""}${status} · AutoCodeAI`;
-    this.whenChanged();
+    this.onChange();
   }
 
   #begin({ data, run_id: run }) {
@@ -94,7 +94,7 @@ export class RunView {
     const groups = Map.groupBy ? Map.groupBy(plan.steps, (step) => step.group) : groupBy(plan.steps);
     const items = [...groups.values()].map((steps) =>
       h("li", { className: steps.length > 1 ? "together" : "" },
-        steps.length > 1 ? h("div", { className: "group" }, `${steps.length} at once`) : null,
+        steps.length > 1 ? h("div", { className: "group" }, `${steps.length} in parallel`) : null,
         ...steps.map((step) => {
           const place = h("span", {}, pill("planned"));
           step.place = place;
@@ -148,8 +148,8 @@ export class RunView {
     const node = row.output.lastChild ?? row.output.appendChild(document.createTextNode(""));
     node.appendData(text);
     if (node.length > OUTPUT) node.deleteData(0, node.length - OUTPUT);
-    const away = row.output.scrollHeight - row.output.scrollTop - row.output.clientHeight;
-    if (away < 120) row.output.scrollTop = row.output.scrollHeight;
+    const distance = row.output.scrollHeight - row.output.scrollTop - row.output.clientHeight;
+    if (distance < 120) row.output.scrollTop = row.output.scrollHeight;
   }
 
   #outcome(event, text) {
@@ -177,9 +177,9 @@ export class RunView {
     const { green, passed, failed, problems, cases } = event.data;
     const row = this.#row(event);
     row.outcome.textContent = `${passed} passed, ${failed} failed`;
-    const items = cases.map((one) =>
-      h("li", { className: one.head === "passed" ? "good" : one.head === "skipped" ? "" : "bad" },
-        `${one.head === "passed" ? "✓" : "✗"} ${one.id}${one.new ? " (new)" : ""}`));
+    const items = cases.map((result) =>
+      h("li", { className: result.head === "passed" ? "good" : result.head === "skipped" ? "" : "bad" },
+        `${result.head === "passed" ? "✓" : "✗"} ${result.id}${result.new ? " (new)" : ""}`));
     row.extra.replaceChildren(h("ul", { className: "cases" }, ...items));
     row.notes.replaceChildren(...problems.map((problem) => h("li", {}, problem)));
     row.failed = !green;
@@ -192,11 +192,11 @@ export class RunView {
     row.failed = event.data.verdict === "FAIL";
   }
 
-  #asked({ id, request }) {
-    this.questions.get(id)?.remove();
+  #addApproval({ id, request }) {
+    this.approvals.get(id)?.remove();
     const key = request.kind === "tool" ? "params" : "plan";
-    const edit = h("textarea", { rows: 14, value: JSON.stringify(onTheWire(request[key] ?? {}), null, 2), hidden: true });
-    const reason = h("input", { placeholder: "why not? (for a refusal)" });
+    const edit = h("textarea", { rows: 14, value: JSON.stringify(withoutIds(request[key] ?? {}), null, 2), hidden: true });
+    const reason = h("input", { placeholder: "reason (for a rejection)" });
     const send = (answer) => async () => {
       const buttons = box.querySelectorAll("button");
       buttons.forEach((button) => (button.disabled = true));
@@ -221,35 +221,35 @@ export class RunView {
         reason,
         h("button", { type: "button", className: "danger",
           onclick: send(() => ({ decision: "reject", ...(reason.value ? { reason: reason.value } : {}) })) }, "Reject")));
-    this.questions.set(id, box);
+    this.approvals.set(id, box);
     this.waiting.append(box);
   }
 
-  #answered({ id, decision, reason }) {
-    this.questions.get(id)?.remove();
-    this.questions.delete(id);
+  #removeApproval({ id, decision, reason }) {
+    this.approvals.get(id)?.remove();
+    this.approvals.delete(id);
     this.#note(this.#row({ node: "you" }), [decision, reason].filter(Boolean).join(": "));
   }
 
   async #end({ status, branch, reason, missing, proof }) {
     this.#show(status);
-    if (status === "waiting" && this.questions.size) return;
+    if (status === "waiting" && this.approvals.size) return;
     const facts = [
       branch ? h("p", {}, "Delivered as ", h("code", {}, branch)) : null,
       reason ? h("p", {}, reason) : null,
-      ...missing.filter((one) => one !== reason).map((one) => h("p", { className: "bad" }, one)),
-      proof ? h("p", { className: "meta" }, `proved with ${proof.backend}: `, h("code", {}, proof.command.join(" "))) : null,
+      ...missing.filter((text) => text !== reason).map((text) => h("p", { className: "bad" }, text)),
+      proof ? h("p", { className: "meta" }, `checked with ${proof.backend}: `, h("code", {}, proof.command.join(" "))) : null,
     ];
     this.result.replaceChildren(h("h3", {}, "Result"), h("div", { className: "card facts" }, pill(status), ...facts.filter(Boolean)));
     if (!branch) return;
     const shown = this.run;
-    const diff = await this.whenDelivered().catch(() => "");
+    const diff = await this.loadDiff().catch(() => "");
     if (diff && shown === this.run) this.result.append(h("h3", {}, "Change"), diffView(diff));
   }
 }
 
-/** A plan as planners write it: groups as `parallel_group`, without our ids. */
-function onTheWire(value) {
+/** Convert a plan to the format of planners: `parallel_group` for groups, no ids. */
+function withoutIds(value) {
   if (!Array.isArray(value.steps)) return value;
   const steps = value.steps.map(({ id, group, ...step }) => ({ ...step, parallel_group: group }));
   return { explanation: value.explanation, steps };

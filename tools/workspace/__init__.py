@@ -1,6 +1,6 @@
 """Snapshots of a repository's files, stored as commits in its object database through pygit2."""
 
-from tools.workspace.errors import PathError, WorkspaceError
+from tools.workspace.errors import NotARepository, PathError, WorkspaceError
 from tools.workspace.merge import FileConflict, Merged
 from tools.workspace.paths import check_path
 from tools.workspace.snapshots import Change
@@ -11,6 +11,7 @@ __all__ = [
     "Change",
     "FileConflict",
     "Merged",
+    "NotARepository",
     "PathError",
     "Workspace",
     "WorkspaceError",

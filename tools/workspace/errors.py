@@ -10,6 +10,10 @@ class WorkspaceError(Exception):
     """The repository cannot be used. The message says what happened, where, and what to do."""
 
 
+class NotARepository(WorkspaceError):
+    """The folder is in no git repository."""
+
+
 class PathError(Exception):
     """A model wrote a path or a text that is not allowed. The message is for the model."""
 

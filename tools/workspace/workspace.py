@@ -6,7 +6,7 @@ from pathlib import Path
 import pygit2
 
 from tools.workspace.apply import apply
-from tools.workspace.errors import WorkspaceError, git_errors
+from tools.workspace.errors import NotARepository, WorkspaceError, git_errors
 from tools.workspace.objects import Objects
 from tools.workspace.refs import Refs
 from tools.workspace.snapshots import Snapshots
@@ -49,7 +49,7 @@ class Workspace(Snapshots, Refs):
         if not path.is_dir():
             raise WorkspaceError(f"there is no folder {path}")
         if pygit2.discover_repository(str(path)) is None:
-            raise WorkspaceError(f"{path} is not in a git repository; --init makes it one")
+            raise NotARepository(f"{path} is not in a git repository")
         with git_errors(_UNREADABLE.format(path=path)):
             repo = pygit2.Repository(str(path))
         return cls(_root(repo), repo)
@@ -74,7 +74,7 @@ class Workspace(Snapshots, Refs):
         work = WorkInProgress() if from_head or self._repo.is_bare else self._work_in_progress(tree.id)
         snapshot = start
         if work.changes:
-            with git_errors(f"{self.path}: cannot store work in progress (--from-head leaves it out)"):
+            with git_errors(f"{self.path}: cannot store work in progress (option from_head leaves it out)"):
                 grafted = self._objects.graft(tree, work.changes)
                 if grafted != tree.id:
                     snapshot = self._objects.store(grafted, [start], WORK_MESSAGE, self.user())
@@ -107,7 +107,7 @@ _UNREADABLE = (
     "supported; use a full clone"
 )
 _WORK_UNREADABLE = (
-    "{path}: cannot read the work in progress; --from-head leaves it out. Join a split index with "
+    "{path}: cannot read the work in progress; option from_head leaves it out. Join a split index with "
     "`git update-index --no-split-index`, a sparse one with `git sparse-checkout reapply --no-sparse-index`"
 )
 

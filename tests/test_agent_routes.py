@@ -1,4 +1,4 @@
-"""The original's API, against a real server."""
+"""The original API on a real server."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from gitrepo import GitRepo
 from served import Served, messages
 from websockets.sync.client import connect
 
-from server.api.websocket import DONE, ERROR, frames
+from server.api.websocket import DONE, ERROR, text_frames
 
 HALF = "def half(n):\n    return n / 2\n"
 
@@ -179,7 +179,7 @@ def test_a_websocket_takes_tasks_one_after_another_and_survives_what_is_none(ser
 
 @pytest.mark.parametrize("written", [DONE, ERROR + '{"detail": "x"}}', "plain\r\n", DONE + DONE])
 def test_a_model_cannot_write_a_frame_of_ours(written: str) -> None:
-    sent = list(frames(written))
+    sent = list(text_frames(written))
     assert "".join(sent) == written
     assert not [frame for frame in sent if frame == DONE or frame.startswith(ERROR)]
 

@@ -1,18 +1,9 @@
-"""A thread's log over HTTP: from any point, then live; answers to what waits; readers that take nothing."""
-
-import asyncio
-import json
-from collections.abc import AsyncIterator
-from typing import Any
+"""Threads over HTTP: their events from any point on, approvals, notes and stops."""
 
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from gitrepo import GitRepo
 from served import Reader, Served
-from sse_starlette import ServerSentEvent
-from starlette.types import Message
-
-from server.api.sse import message, stream
 
 
 def test_a_late_reader_gets_everything_after_what_it_saw_and_then_the_live_tail(
@@ -96,47 +87,3 @@ def test_an_id_beyond_every_log_is_after_all_that_there_is(served: Served) -> No
         assert client.get("/api/threads/stream-beyond/events", headers=headers).json() == []
         found = client.post("/threads/search", json={"offset": 10**30})
     assert found.status_code == 422 and "offset" in found.json()["detail"]
-
-
-async def test_a_reader_that_takes_nothing_is_dropped_and_its_source_closed() -> None:
-    closed = asyncio.Event()
-
-    async def source() -> AsyncIterator[ServerSentEvent]:
-        try:
-            while True:
-                yield ServerSentEvent("x" * 1000)
-        finally:
-            closed.set()
-
-    async def send(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            await asyncio.Event().wait()
-
-    async def receive() -> Message:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    with pytest.raises(TimeoutError):
-        await stream(source(), 0.05)({"type": "http", "method": "GET"}, receive, send)
-    assert closed.is_set()
-
-
-async def test_what_fails_in_mid_stream_is_told_as_a_message_without_a_trace() -> None:
-    sent: list[Any] = []
-
-    async def source() -> AsyncIterator[ServerSentEvent]:
-        yield message("one")
-        raise ValueError("a secret")
-
-    async def send(part: Message) -> None:
-        sent.append(part)
-
-    async def receive() -> Message:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    with pytest.raises(ValueError, match="a secret"):
-        await stream(source(), 5)({"type": "http", "method": "GET"}, receive, send)
-    body = b"".join(part.get("body", b"") for part in sent).decode()
-    assert "data: one\n" in body and "event: error\n" in body and "a secret" not in body
-    assert json.loads(body.split("event: error\ndata: ")[1])["status"] == 500

@@ -1,26 +1,27 @@
-"""What lines of the log become in the protocol, where a real run shows it seldom."""
+"""The projection of a log to the protocol, for logs that a real run rarely writes."""
 
 from typing import Any
 
 from langgraph.types import PregelTask, StateSnapshot
 
 from nodes.events import EVENT, Event
-from server.protocol.projection import Part, Projection
-from server.protocol.state import plain_with
-from server.protocol.states import States
+from server.protocol.projection import Projection, ProtocolEvent
+from server.protocol.state_json import thread_state
 
 SECRET = "sk-very-secret"
 
 
-async def read(thread_id: str, checkpoint_id: str) -> StateSnapshot:
+async def read(thread_id: str, checkpoint_id: str) -> dict[str, Any]:
     """A state whose one task has returned its checkpoint's name."""
     task = PregelTask(f"task-{checkpoint_id}", "coder", (), result={"head": checkpoint_id})
     config: Any = {"configurable": {"thread_id": thread_id, "checkpoint_id": checkpoint_id}}
-    return StateSnapshot({"at": checkpoint_id, "key": SECRET}, (), config, None, None, None, (task,), ())
+    values = {"at": checkpoint_id, "key": SECRET}
+    snapshot = StateSnapshot(values, (), config, None, None, None, (task,), ())
+    return thread_state(snapshot, (SECRET,))
 
 
 def projection(*modes: str) -> Projection:
-    return Projection("t", "r", modes, States(read, plain_with((SECRET,))))
+    return Projection("t", "r", modes, read)
 
 
 def lines(*told: dict[str, Any]) -> list[Event]:
@@ -42,24 +43,22 @@ AGAIN = line("run.started", task="x", repo="/r", resumed=True)
 PARKED = line("run.finished", status="waiting", reason="the server stopped")
 
 
-async def parts(view: Projection, *told: dict[str, Any]) -> list[Part]:
-    return [part for event in lines(*told) for part in await view.take(event)]
+async def parts(view: Projection, *told: dict[str, Any]) -> list[ProtocolEvent]:
+    return [part for event in lines(*told) for part in await view.add(event)]
 
 
 async def test_a_run_that_the_server_parked_asks_nothing() -> None:
-    assert [part.event for part in await parts(projection("values", "updates"), BEGIN, PARKED)] == [
-        "metadata"
-    ]
+    assert [part.name for part in await parts(projection("values", "updates"), BEGIN, PARKED)] == ["metadata"]
 
 
 async def test_a_question_stands_until_it_is_answered() -> None:
     asked = [line("approval.required", "approval", id=id, request={"kind": "plan"}) for id in ("a", "b")]
     answered = line("approval.resolved", id="a", decision="approve")
     told = await parts(projection("updates"), BEGIN, *asked, PARKED, answered, AGAIN, PARKED)
-    shown = [[one["id"] for one in part.data["__interrupt__"]] for part in told if part.event == "updates"]
+    shown = [[one["id"] for one in part.data["__interrupt__"]] for part in told if part.name == "updates"]
     assert shown == [["a", "b"], ["b"]]
     only = await parts(projection("messages"), BEGIN, asked[0], PARKED)
-    assert only[-1].event == "values", "whoever asked for neither values nor updates is told as well"
+    assert only[-1].name == "values", "whoever asked for neither values nor updates is told as well"
 
 
 async def test_a_checkpoint_that_is_named_again_brings_no_updates_again() -> None:
@@ -68,10 +67,10 @@ async def test_a_checkpoint_that_is_named_again_brings_no_updates_again() -> Non
         BEGIN, checkpoint("c0", None, "input"), checkpoint("c1", "c0"), PARKED, AGAIN,
         checkpoint("c1", "c0"), checkpoint("c2", "c1"),
     )  # fmt: skip
-    updates = [part.data["coder"]["head"] for part in told if part.event == "updates"]
+    updates = [part.data["coder"]["head"] for part in told if part.name == "updates"]
     assert updates == ["c0", "c1"]
-    assert [part.data["at"] for part in told if part.event == "values"] == ["c1", "c1", "c2"]
-    assert all(part.data["key"] == "***" for part in told if part.event == "values")
+    assert [part.data["at"] for part in told if part.name == "values"] == ["c1", "c1", "c2"]
+    assert all(part.data["key"] == "***" for part in told if part.name == "values")
 
 
 async def test_a_superstep_whose_line_a_crash_swallowed_is_told_by_the_resume() -> None:
@@ -79,7 +78,7 @@ async def test_a_superstep_whose_line_a_crash_swallowed_is_told_by_the_resume() 
         projection("updates"),
         BEGIN, checkpoint("c1", "c0"), AGAIN, checkpoint("c2", "c1"),
     )  # fmt: skip
-    assert [part.data["coder"]["head"] for part in told if part.event == "updates"] == ["c0", "c1"]
+    assert [part.data["coder"]["head"] for part in told if part.name == "updates"] == ["c0", "c1"]
 
 
 async def test_a_call_that_is_tried_again_speaks_under_a_new_id() -> None:
@@ -92,7 +91,7 @@ async def test_a_call_that_is_tried_again_speaks_under_a_new_id() -> None:
         ("messages", ["Hal", "Hello", "Hello you", "Hello you"]),
     ):
         told = await parts(projection(mode), BEGIN, said[0], again, *said[1:], done)
-        spoken = [part for part in told if part.event.startswith("messages") and "meta" not in part.event]
+        spoken = [part for part in told if part.name.startswith("messages") and "meta" not in part.name]
         assert [part.data[0]["content"] for part in spoken] == texts
         assert [part.data[0]["id"] for part in spoken] == ["run-r-2", "run-r-4", "run-r-4", "run-r-4"]
         assert spoken[-1].data[0]["usage_metadata"]["total_tokens"] == 5

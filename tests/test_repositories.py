@@ -1,4 +1,4 @@
-"""Where a run may work: below the allowed folders, links followed, git's own folder included."""
+"""Repositories of runs: allowed folders, symbolic links, and scratch repositories."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from gitrepo import GitRepo
 
 from graph.settings import Settings
 from server.api.problems import Problem
-from server.api.repositories import checked, scratch
+from server.api.repositories import check_repository, create_scratch
 from tools.workspace import WorkspaceError
 
 
@@ -25,7 +25,7 @@ def test_a_repository_below_a_root_is_allowed_by_any_of_its_paths(settings: Sett
     (repo.path / "src").mkdir()
     (tmp_path / "link").symlink_to(repo.path)
     for path in (repo.path, repo.path / "src", tmp_path / "link"):
-        assert Path(checked(settings, str(path))).samefile(repo.path)
+        assert Path(check_repository(settings, str(path))).samefile(repo.path)
 
 
 def test_what_leads_out_of_the_roots_is_refused_however_it_is_named(
@@ -38,7 +38,7 @@ def test_what_leads_out_of_the_roots_is_refused_however_it_is_named(
     GitRepo(tmp_path / "one-more")
     for named in ("secret", "one/../secret", "one/link", "one/tree", "one-more", "absent"):
         with pytest.raises(Problem, match="AUTOCODE_REPOS") as refused:
-            checked(settings, str(tmp_path / named))
+            check_repository(settings, str(tmp_path / named))
         assert refused.value.status_code == 403, named
 
 
@@ -47,32 +47,32 @@ def test_a_folder_whose_repository_begins_above_the_root_is_refused(tmp_path: Pa
     (tmp_path / "sub").mkdir()
     settings = Settings.load(autocode_home=tmp_path / "home", autocode_repos=str(tmp_path / "sub"))
     with pytest.raises(Problem, match="AUTOCODE_REPOS"):
-        checked(settings, str(tmp_path / "sub"))
+        check_repository(settings, str(tmp_path / "sub"))
 
 
 @pytest.mark.parametrize("named", ["nul\0", "long" * 2000, "circle", "circle/within"])
 def test_a_path_that_cannot_even_be_looked_up_is_refused(tmp_path: Path, named: str) -> None:
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     with pytest.raises(Problem, match="no folder can be found") as refused:
-        checked(Settings.load(autocode_home=tmp_path / "home"), str(tmp_path / named))
+        check_repository(Settings.load(autocode_home=tmp_path / "home"), str(tmp_path / named))
     assert refused.value.status_code == 422
 
 
 def test_without_roots_anything_that_is_a_repository_is_allowed(tmp_path: Path) -> None:
     settings = Settings.load(autocode_home=tmp_path / "home")
-    assert checked(settings, str(GitRepo(tmp_path / "any").path))
+    assert check_repository(settings, str(GitRepo(tmp_path / "any").path))
     with pytest.raises(WorkspaceError, match="not in a git repository"):
-        checked(settings, "/")
+        check_repository(settings, "/")
 
 
 def test_a_scratch_repository_holds_what_the_task_brought_and_nothing_else(
     settings: Settings, tmp_path: Path
 ) -> None:
     brought = [{"path": "a/b.py", "content": "x\r\n"}, {"path": ".gitignore", "content": "*\n"}, "c.py"]
-    place, paths = scratch(settings, "t1", brought)  # type: ignore[arg-type]  # plain dicts
+    place, paths = create_scratch(settings, "t1", brought)  # type: ignore[arg-type]  # plain dicts
     assert paths == ["a/b.py", ".gitignore", "c.py"] and (Path(place) / "a/b.py").read_bytes() == b"x\r\n"
-    assert checked(settings, place) == place
+    assert check_repository(settings, place) == place
     for path in ("../x", "/etc/x", ".git/hooks/x", "a//b", ""):
         with pytest.raises(Problem) as wrong:
-            scratch(settings, "t2", [{"path": path, "content": ""}])
+            create_scratch(settings, "t2", [{"path": path, "content": ""}])
         assert (wrong.value.status_code, wrong.value.title) == (422, "Invalid context file")
