@@ -15,7 +15,7 @@ from memory.records.owner import Owner, this_process
 from memory.search.recollection import Recollection
 from memory.search.task_similarity import TaskSimilarity
 from nodes.events import Event
-from nodes.llm.models import open_models
+from nodes.llm.models import Models, open_models
 from sandbox.backends import open_sandbox
 from sandbox.base import Ownership, Sandbox
 from tools.workspace import Workspace, WorkspaceError
@@ -88,5 +88,11 @@ async def check_ready(resources: Resources, repo: str) -> None:
         with suppress(WorkspaceError):  # the snapshot node reports it
             workspace = await asyncio.to_thread(Workspace.open, Path(repo))
             await resources.memory.prepare(workspace.path)
-    sandbox, _ = await asyncio.gather(resources.sandbox(), resources.models.probe())
+    sandbox, _ = await asyncio.gather(resources.sandbox(), _prepare_models(resources.models))
     sandbox.prepare()
+
+
+async def _prepare_models(models: Models) -> None:
+    await models.probe()
+    # The import takes a second, most of which the sandbox spends waiting for its first programs.
+    await asyncio.to_thread(models.preload)
