@@ -58,6 +58,7 @@ class PendingApprovals:
         """
         questions = await self._questions(run)
         checked = {id: _checked(id, answer, questions.get(id, ({}, 0))[0]) for id, answer in answers.items()}
+        # The count tells a question that is asked again from one whose answer is still on its way.
         resumed = {id: count for id, (_, count) in questions.items()}
         drafts = [
             Draft(ApprovalResolved(id=id, decision=answer["decision"], reason=answer.get("reason")))

@@ -21,7 +21,7 @@ from nodes.planner import Approval, Planner
 from nodes.proof import Proof
 from nodes.recall import Recall
 from nodes.snapshot import Snapshot
-from nodes.state import BranchInput, Input, Options, State
+from nodes.state import BranchInput, Input, State, options_of
 from nodes.tester import Tester
 
 Graph = CompiledStateGraph[State, None, Input, State]
@@ -82,7 +82,7 @@ def unless_stopped(onward: str) -> Callable[[State], str]:
 
 def planned(state: State) -> Literal["approval", "dispatch", "commit"]:
     """Let a human approve the plan if the run's options ask for it."""
-    options = Options.model_validate(state["options"])
+    options = options_of(state)
     if state["stops"]:
         return "commit"
     return "approval" if options.approve_plan and not options.auto_approve else "dispatch"
@@ -90,19 +90,20 @@ def planned(state: State) -> Literal["approval", "dispatch", "commit"]:
 
 def checked(state: State) -> Literal["debugger", "tester", "critic", "commit"]:
     """Send red to the debugger, unproved green to the tester once more, and proved green to the critic."""
-    options, proof = Options.model_validate(state["options"]), Proof.model_validate(state["check"])
+    options, proof = options_of(state), Proof.model_validate(state["check"])
     if state["stops"]:
         return "commit"
     if not proof.green:
         return "debugger" if state["debug_rounds"] < options.max_debug_rounds else "commit"
     if proof.proves:
         return "critic"
+    # Tests that pass without the change prove nothing. The tester may replace them once.
     return "tester" if state["tests_asked"] < 2 else "commit"
 
 
 def judged(state: State) -> Literal["debugger", "commit"]:
     """Send a FAIL back to the debugger while rounds are left. Commit a PASS, or the state after the last."""
-    options, verdict = Options.model_validate(state["options"]), state["verdict"]
+    options, verdict = options_of(state), state["verdict"]
     if state["stops"] or verdict is None or verdict["verdict"] == "PASS":
         return "commit"
     return "debugger" if state["review_rounds"] < options.max_review_rounds else "commit"

@@ -66,6 +66,7 @@ class Delivery:
         commit = workspace.resolve(f"refs/heads/{branch}")
         proof = Proof.model_validate(end.proof) if end.proof else None
         base = proof.base if proof else workspace.resolve(f"{commit}^")
+        # Somebody may have committed to the branch since.
         proved = proof is not None and proof.tree == workspace.tree(commit)
         return cls(repo, branch, base, commit, end.status == "verified" and proved)
 

@@ -20,7 +20,7 @@ from nodes.events import AgentUsage, ApprovalRequired, ErrorReported, Event, Run
 from nodes.publish import Draft
 from nodes.state import Input, State
 
-RECURSION_LIMIT = 500
+RECURSION_LIMIT = 500  # LangGraph's own is 10,007: a loop between nodes would run for hours
 
 Ready = Callable[[], Coroutine[Any, Any, None]]
 GraphInput = Input | Command[Any] | None
@@ -61,7 +61,7 @@ class Driver:
 
     def stop(self, ending: Ending = STOPPED) -> None:
         """Cancel the models' and the sandbox's work. The run stays resumable."""
-        self._ending = self._ending or ending
+        self._ending = self._ending or ending  # the first reason counts
         if self._work:
             self._work.cancel()
 
@@ -83,7 +83,7 @@ class Driver:
                 await self._run_graph()
             return
         except asyncio.CancelledError:
-            if self._ending is None:
+            if self._ending is None:  # the event loop closes: the run is left as after a crash
                 raise
             ending = self._ending
         except Exception as error:
@@ -136,9 +136,9 @@ class Driver:
             input,
             self._config(named=True),
             stream_mode=modes,
-            subgraphs=True,
+            subgraphs=True,  # without it, tokens of subgraphs are dropped silently
             version="v2",
-            durability="sync",
+            durability="sync",  # "exit" would store nothing if the process is killed
         ):
             parts.put_nowait(part)
 
@@ -168,7 +168,7 @@ class Driver:
 
     async def _store(self, ending: Ending) -> bool:
         """Store the end with its event. Return False if an answer came meanwhile and the run goes on."""
-        if ending.status == "waiting" and not ending.waiting_for:
+        if ending.status == "waiting" and not ending.waiting_for:  # all questions have their answers by now
             return False
         usage = [AgentUsage(**vars(sums)) for sums in await self.journal.completions.usage(self.run.id)]
         event = await self.journal.runs.end(
@@ -200,7 +200,7 @@ class Driver:
             max_concurrency=self.parallel,
         )
         if named:
-            config["run_id"] = UUID(self.run.id)
+            config["run_id"] = UUID(self.run.id)  # nodes read their run's id from it
         return config
 
 

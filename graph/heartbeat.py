@@ -8,6 +8,7 @@ from memory.records.threads import ThreadBusy
 from nodes.events import Event
 
 BEAT_SECONDS = 0.5
+"""Half the second within which a cancel request takes effect."""
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Heartbeat:
                 runs = {thread: run for thread, (run, _) in held.items()}
                 cancels = await self.journal.threads.renew(self.owner, runs, BEAT_SECONDS)
                 lost = {thread: await self._holder(thread) for thread in held if thread not in cancels}
-            except Exception as error:
+            except Exception as error:  # ends the runs that wait for this beat, not the heartbeat
                 for _, end in held.values():
                     _fail(end, error)
                 continue

@@ -32,7 +32,7 @@ async def open_resources(
     lock, opened = asyncio.Lock(), list[Sandbox]()
 
     async def sandbox() -> Sandbox:
-        async with lock:
+        async with lock:  # parallel branches ask for it at the same time
             if not opened:
                 backend, image = settings.sandbox_backend, settings.sandbox_image
                 owner = await asyncio.to_thread(ownership)  # reads /proc
@@ -89,7 +89,7 @@ async def check_ready(resources: Resources, repo: str) -> None:
             workspace = await asyncio.to_thread(Workspace.open, Path(repo))
             await resources.memory.prepare(workspace.path)
     sandbox, _ = await asyncio.gather(resources.sandbox(), _prepare_models(resources.models))
-    sandbox.prepare()
+    sandbox.prepare()  # starts in the background, while the planner is asked
 
 
 async def _prepare_models(models: Models) -> None:

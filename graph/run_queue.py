@@ -107,6 +107,6 @@ class RunQueue:
             del self._drivers[run.id]
             with suppress(JournalError):  # a lease that cannot be given back expires
                 await self.journal.threads.release(run.thread_id, self.owner)
-            del self._tasks[run.id]
+            del self._tasks[run.id]  # before on_end, whose readers must find the run inactive
             self._freed.set()
             self.on_end(run, failure)

@@ -40,6 +40,7 @@ def complete_request(input: Mapping[str, Any], settings: Settings, repo: str | N
     `{"messages": […]}` may replace the task. Raises InputError with every fault.
     """
     try:
+        # Clients send null for what they leave out.
         request = RunRequest.model_validate(
             {name: value for name, value in input.items() if value is not None}
         )

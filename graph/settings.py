@@ -11,8 +11,6 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
-    DotEnvSettingsSource,
-    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -31,7 +29,9 @@ AGENTS: tuple[Agent, ...] = ("planner", "coder", "tester", "debugger", "critic")
 class Settings(BaseSettings):
     """All settings, under the names that users set. They are read once and passed down as values."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+    )
 
     autocode_home: Path = Path("~/.autocode")
     autocode_debug: bool = False
@@ -111,23 +111,25 @@ class Settings(BaseSettings):
             raise FileNotFoundError(f"no env file at {named}; correct --env-file or AUTOCODE_ENV_FILE")
         for name, value in dotenv_values(file).items():
             if name.lower() not in cls.model_fields and value:
-                os.environ.setdefault(name, value)
+                os.environ.setdefault(name, value)  # litellm looks for keys nowhere else
         given = {name: value for name, value in flags.items() if value is not None}
+        return cls(_env_file=file, **given)
 
-        class Sourced(cls):  # type: ignore[valid-type, misc]  # the sources depend on where the env file lies
-            @classmethod
-            def settings_customise_sources(
-                cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
-            ) -> tuple[PydanticBaseSettingsSource, ...]:
-                env = EnvSettingsSource(settings_cls, env_ignore_empty=True)
-                dotenv = DotEnvSettingsSource(settings_cls, env_file=file, env_ignore_empty=True)
-                home = (
-                    given.get("autocode_home") or env().get("autocode_home") or dotenv().get("autocode_home")
-                )
-                config = Path(home or "~/.autocode").expanduser() / "config.toml"
-                return (init_settings, env, dotenv, TomlConfigSettingsSource(settings_cls, toml_file=config))
-
-        return Sourced(**given)
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Add the home's config.toml as the last source."""
+        sources = (init_settings, env_settings, dotenv_settings)
+        # The other sources say where the home is, so they are read before its file can be found.
+        home = next((home for source in sources if (home := source().get("autocode_home"))), "~/.autocode")
+        config = Path(home).expanduser() / "config.toml"
+        return (*sources, TomlConfigSettingsSource(settings_cls, toml_file=config))
 
     def secrets(self) -> list[str]:
         """Return the values to mask: our keys, and variables of the process whose names mark them as keys."""

@@ -98,7 +98,7 @@ class Supervisor:
                 foreground,
             )
             stack.push_async_callback(supervisor.aclose)
-            if not foreground:
+            if not foreground:  # a command leaves the runs of others to their processes
                 if settings.resume_on_start:
                     await supervisor.recover()
                 else:
@@ -123,9 +123,6 @@ class Supervisor:
         thread = await self.journal.threads.get(thread_id)
         scratch = scratch_folder(self.settings, thread_id)
         request = complete_request(input, self.settings, (thread and thread.repo) or str(scratch))
-        unfinished = await self.journal.runs.current(thread_id)
-        if strategy == "reject" and unfinished and unfinished.unfinished:
-            raise RunUnfinished(thread_id, unfinished.id, unfinished.status)
         request = await open_repository(request, scratch)
         if strategy == "interrupt":
             await self._interrupt(thread_id)
@@ -237,6 +234,7 @@ class Supervisor:
         try:
             yield  # ends with the run's start, which hands the lease over to the run
         except BaseException:
+            # An unreleased lease would block the thread for as long as this process lives.
             await asyncio.shield(self.journal.threads.release(thread_id, self.heartbeat.owner))
             raise
 

@@ -8,7 +8,7 @@ from langgraph.types import Send
 from memory.search.recollection import Recollection
 from nodes.publish import publisher
 from nodes.recall import search_steps
-from nodes.state import BranchInput, Options, Plan, State, Step, StepResult, latest
+from nodes.state import BranchInput, Plan, State, Step, StepResult, latest, options_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Dispatch:
             return {
                 "pending": [state["conflicts"][0]["step_id"]]
             }  # alone, so that nothing can conflict with it
-        batches = _batches(plan, Options.model_validate(state["options"]).parallel)
+        batches = _batches(plan, options_of(state).parallel)
         skipped: list[StepResult] = []
         for number in range(state["group"] + 1, len(batches)):
             blocked = _blocked(plan, [*state["results"], *skipped])

@@ -13,7 +13,7 @@ from nodes.dialogue.conversation import thread_of
 from nodes.events import ErrorReported
 from nodes.messages import human, task_of
 from nodes.publish import Publish, publisher
-from nodes.state import Options, State
+from nodes.state import State, options_of
 from tools.workspace import Workspace, WorkspaceError
 
 
@@ -33,7 +33,7 @@ class Snapshot:
             "task": task,
             "messages": [] if message else [human(run, task)],
             "run": run,
-            "options": Options.model_validate(state.get("options") or {}).model_dump(),
+            "options": options_of(state).model_dump(),
             "context_files": list(state.get("context_files") or ()),
             "repo": state["repo"],
             "base": base,
@@ -64,7 +64,7 @@ class Snapshot:
         return fresh
 
     def _begin(self, state: State, thread: str, publish: Publish) -> str:
-        options = Options.model_validate(state.get("options") or {})
+        options = options_of(state)
         if not state.get("repo"):
             raise WorkspaceError("this task names no repository; give `repo`, the path of a git repository")
         workspace = Workspace.open(Path(state["repo"]))

@@ -1,6 +1,6 @@
 """The graph's state, in plain values, so that checkpoints outlive the code that wrote them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import add
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -114,6 +114,11 @@ class Options(BaseModel):
     max_debug_rounds: int = Field(default=3, ge=0)
     max_review_rounds: int = Field(default=2, ge=0)
     sandbox_seconds: PositiveFloat = 30.0
+
+
+def options_of(state: Mapping[str, object]) -> Options:
+    """Return the options of a state or an input, which hold them as plain values."""
+    return Options.model_validate(state.get("options") or {})
 
 
 class Input(TypedDict):

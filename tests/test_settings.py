@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -74,3 +75,50 @@ def test_keys_are_secrets_and_stay_out_of_sight(monkeypatch: pytest.MonkeyPatch)
     settings = Settings.load()
     assert {"sk-very-secret-value", "gsk-another-secret"} <= set(settings.secrets())
     assert "very-secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("flags", "explicit", "coder"),
+    [
+        ({}, set(), "deepseek/deepseek-chat"),
+        ({"coder_model": "openai/x"}, {"coder"}, "openai/x"),
+        ({"default_model": "openai/x"}, {"default"}, "deepseek/deepseek-chat"),
+        ({"llm_model": "openai/x"}, set(), "openai/x"),
+    ],
+)
+def test_models_know_which_names_the_user_chose(
+    flags: dict[str, Any], explicit: set[str], coder: str
+) -> None:
+    models = Settings.load(**flags).model_settings()
+    assert (set(models.explicit), models.model_of("coder")) == (explicit, coder)
+
+
+@pytest.mark.parametrize(
+    ("flags", "folder"),
+    [
+        ({}, "home/index"),
+        ({"repo_index_path": "elsewhere"}, "elsewhere"),
+        ({"autocode_home": "other"}, "other/index"),
+    ],
+)
+def test_indexes_lie_in_the_home_unless_told_otherwise(
+    flags: dict[str, Any], folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Settings.load(**flags).index_settings().folder == tmp_path / folder
+
+
+@pytest.mark.parametrize("source", ["flag", "environment", "env file"])
+def test_the_config_lies_in_the_home_whoever_names_it(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "named"
+    home.mkdir()
+    (home / "config.toml").write_text("max_tokens = 7\n")
+    env_file = tmp_path / "env"
+    env_file.write_text(f"AUTOCODE_HOME={home}\n" if source == "env file" else "")
+    monkeypatch.delenv("AUTOCODE_HOME")
+    if source == "environment":
+        monkeypatch.setenv("AUTOCODE_HOME", str(home))
+    settings = Settings.load(env_file, autocode_home=home if source == "flag" else None)
+    assert (settings.home, settings.max_tokens) == (home, 7)

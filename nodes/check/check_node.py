@@ -15,7 +15,7 @@ from nodes.check.prove import prove
 from nodes.events import CheckFinished, parse_payload
 from nodes.proof import Proof
 from nodes.publish import publisher
-from nodes.state import Options, State
+from nodes.state import State, options_of
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
 
@@ -33,7 +33,7 @@ class Check:
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return the check, with a `stop` if the last repair had no effect."""
         publish = publisher(runtime.stream_writer, "sandbox")
-        options = Options.model_validate(state["options"])
+        options = options_of(state)
         proof = await prove(
             await asyncio.to_thread(Workspace.open, Path(state["repo"])),
             await self.sandbox(),

@@ -15,7 +15,7 @@ from nodes.dialogue.replies import Unusable
 from nodes.events import FileEdit, FilesEdited, Payload, Retried
 from nodes.llm.models import Call, Models, Reply
 from nodes.publish import publisher
-from nodes.state import Agent, BranchInput, Options, State
+from nodes.state import Agent, BranchInput, State, options_of
 from tools.workspace import Workspace
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class Conversation:
         self, ordinal: int, prompt: Sequence[BaseMessage], more: Sequence[BaseMessage] = ()
     ) -> Reply:
         call = Call(self.state["run"], self.agent, self.step, ordinal)
-        options = Options.model_validate(self.state["options"])
+        options = options_of(self.state)
         messages = [*add_notes(prompt, await self.models.notes(call)), *more]
         return await self.models.complete(call, messages, options, self.publish)
 

@@ -15,7 +15,7 @@ from graph.run_request import run_options
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
 from nodes.events import ApprovalRequired
-from nodes.state import Input, Options
+from nodes.state import Input, options_of
 from server.cli.exit_codes import STATUSES, ExitCode
 from server.cli.signals import exit_now, on_stop, raise_interrupt
 from server.cli.views import approval_prompts as approvals
@@ -52,7 +52,7 @@ class ForegroundRun:
             if given is None:
                 return self._park(run.thread_id, pending)
             answers = given
-        display = self.console.display(progress, Options.model_validate(run.input.get("options") or {}))
+        display = self.console.display(progress, options_of(run.input))
         return await self._run(lambda: self.supervisor.resume(run.thread_id, answers), display)
 
     async def _run(self, begin: Callable[[], Awaitable[RunRow]], display: RunDisplay) -> ExitCode:
