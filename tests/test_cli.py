@@ -30,8 +30,8 @@ from nodes.llm.model_settings import ModelError
 from nodes.publish import Draft
 from sandbox.base import SandboxError
 from server.cli.app import app
+from server.cli.commands.tasks import read_context
 from server.cli.exit_codes import ERRORS, STATUSES, SetupError, UsageError, exit_code_of
-from server.cli.task_commands import context_of
 from server.cli.views import approval_prompts as approvals
 from tools.workspace import Workspace, WorkspaceError
 
@@ -351,13 +351,13 @@ def test_context_files_go_by_path_inside_the_repository_and_by_value_from_outsid
     outside = tmp_path / "notes.txt"
     outside.write_text("remember\n")
     monkeypatch.chdir(repo.path)
-    found = context_of(repo.path, [Path("calc.py"), outside])
+    found = read_context(repo.path, [Path("calc.py"), outside])
     assert found == ["calc.py", {"path": "notes.txt", "content": "remember\n"}]
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "large").write_text("x" * 300_000)
     for bad in ("binary", "large", "absent"):
         with pytest.raises(UsageError, match=bad):
-            context_of(repo.path, [tmp_path / bad])
+            read_context(repo.path, [tmp_path / bad])
 
 
 def test_answers_are_checked_against_what_waits() -> None:

@@ -2,12 +2,14 @@
 
 import typer
 
+from server.cli.commands.demo import demo
 from server.cli.commands.doctor import doctor
+from server.cli.commands.fork import fork
 from server.cli.commands.index import index
 from server.cli.commands.memory import memory
 from server.cli.commands.serve import serve
-from server.cli.commands.tasks import demo, resume, run
-from server.cli.commands.threads import apply, cancel, diff, fork, note, show, threads
+from server.cli.commands.tasks import resume, run
+from server.cli.commands.threads import apply, cancel, diff, note, show, threads
 from server.cli.commands.verify import verify
 
 app = typer.Typer(

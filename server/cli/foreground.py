@@ -158,7 +158,7 @@ def _stop(reading: "asyncio.Task[None]", display: RunDisplay) -> None:
     if reading.cancelling():
         display.__exit__(None, None, None)
         exit_now()
-    display.notify("Stopping; once more leaves at once.")
+    display.notify("Stopping. Press Ctrl-C again to exit at once.")
     reading.cancel()
 
 

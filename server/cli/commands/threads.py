@@ -1,15 +1,40 @@
-"""The commands that look at threads, take their results, stop them and fork them."""
+"""The commands that list and show threads, use their results, cancel them, and add notes."""
 
+import asyncio
+import json as jsonlib
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from server.cli.commands.options import EnvFileOption, ThreadArgument
 from server.cli.entry import run_command
+from server.cli.exit_codes import ExitCode, SetupError, UsageError
+from server.cli.views.format import first_line, one_line, pluralize, sanitize
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from graph.delivery import Delivery
     from graph.settings import Settings
+    from memory.records.journal import Journal
+    from memory.records.threads import ThreadRow
+    from nodes.events import Event
     from server.cli.views.console import CliConsole
+
+STYLES = {
+    "verified": "green",
+    "unverified": "red",
+    "failed": "red",
+    "budget": "red",
+    "waiting": "bold yellow",
+}
+
+STOP_SECONDS = 10.0
+"""Time limit for a cancelled run to stop. One second is usual."""
+
+POLL_SECONDS = 0.1
 
 
 def threads(
@@ -23,13 +48,42 @@ def threads(
     env_file: EnvFileOption = None,
 ) -> None:
     """List the threads, newest first."""
+    run_command(lambda settings, console: _list(settings, console, prune), env_file, json)
 
-    async def body(settings: "Settings", console: "CliConsole") -> int:
-        from server.cli.thread_commands import list_threads
 
-        return await list_threads(settings, console, prune)
+async def _list(settings: "Settings", console: "CliConsole", prune: float | None) -> ExitCode:
+    if prune is not None:
+        from graph.supervisor import Supervisor  # imports LangGraph, which a plain list does not need
 
-    run_command(body, env_file, json)
+        async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
+            pruned = await supervisor.history.prune(prune)
+        console.notify(f"{pluralize(len(pruned), 'thread')} deleted. The branches stay.")
+    async with _open_journal(settings) as journal:
+        rows = await journal.threads.all()
+    if console.json:
+        keys = ("id", "task", "status", "repo", "branch")
+        console.write_raw(jsonlib.dumps([{key: getattr(row, key) for key in keys} for row in rows]) + "\n")
+    elif rows:
+        console.print(_table(rows))
+    else:
+        console.notify('There are no threads yet. Start one with: autocode run "TASK"')
+    return ExitCode.VERIFIED
+
+
+def _table(rows: "list[ThreadRow]") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1), header_style="dim")
+    table.add_column("id", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("task", ratio=2, no_wrap=True, overflow="ellipsis")
+    table.add_column("repo", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("branch", overflow="fold")
+    for row in rows:
+        status = Text(row.status, style=STYLES.get(row.status, ""))
+        table.add_row(row.id, status, first_line(row.task), one_line(row.repo), one_line(row.branch or ""))
+    return table
 
 
 def show(thread: ThreadArgument, env_file: EnvFileOption = None) -> None:
@@ -37,13 +91,32 @@ def show(thread: ThreadArgument, env_file: EnvFileOption = None) -> None:
 
     Its plan and steps, checks and verdicts, proof and cost.
     """
+    run_command(lambda settings, console: _show(settings, console, thread), env_file)
 
-    async def body(settings: "Settings", console: "CliConsole") -> int:
-        from server.cli.thread_commands import show
 
-        return await show(settings, console, thread)
+async def _show(settings: "Settings", console: "CliConsole", thread: str) -> ExitCode:
+    from server.cli.views.approval_prompts import show_request
+    from server.cli.views.run_view import RunView
+    from server.cli.views.summary import print_summary
+    from server.cli.views.terminal import render_row
 
-    run_command(body, env_file)
+    async with _open_journal(settings) as journal:
+        thread_row = await _thread(journal, thread)
+        run = RunView.from_events(await journal.events.read(thread))
+    console.print(f"{thread_row.id}  {sanitize(run.task).strip()}", style="bold")
+    console.print(one_line(thread_row.repo), style="dim")
+    if run.plan and run.plan["explanation"]:
+        console.print(sanitize(run.plan["explanation"]).strip(), style="italic")
+    console.print("", *(render_row(row, run) for row in run.rows if row.shown))
+    with console.page() as page:
+        for approval in run.pending_approvals():
+            show_request(page, approval)
+        print_summary(page, run)
+    if run.finished is None and thread_row.owner:
+        console.print(f"\nrunning: {one_line(thread_row.owner)}", style="cyan")
+    elif run.finished is None:
+        console.print(f"\nnobody runs it; go on with: autocode resume {thread_row.id}", style="yellow")
+    return ExitCode.VERIFIED
 
 
 def diff(thread: ThreadArgument, env_file: EnvFileOption = None) -> None:
@@ -51,13 +124,18 @@ def diff(thread: ThreadArgument, env_file: EnvFileOption = None) -> None:
 
     In colour on a terminal, as a patch in a pipe.
     """
+    run_command(lambda settings, console: _diff(settings, console, thread), env_file)
 
-    async def body(settings: "Settings", console: "CliConsole") -> int:
-        from server.cli.thread_commands import diff
 
-        return await diff(settings, console, thread)
+async def _diff(settings: "Settings", console: "CliConsole", thread: str) -> ExitCode:
+    from server.cli.views.summary import render_diff
 
-    run_command(body, env_file)
+    text = await (await _delivery(settings, thread)).diff()
+    if console.out.is_terminal:
+        console.print(render_diff(text, limit=None))
+    else:
+        console.write_raw(text)
+    return ExitCode.VERIFIED
 
 
 def apply(
@@ -72,28 +150,75 @@ def apply(
 
     Applies all or nothing, and never overwrites uncommitted work.
     """
+    run_command(lambda settings, console: _apply(settings, console, thread, yes, unverified), env_file)
 
-    async def body(settings: "Settings", console: "CliConsole") -> int:
-        from server.cli.thread_commands import apply
 
-        return await apply(settings, console, thread, yes, unverified)
+async def _apply(
+    settings: "Settings", console: "CliConsole", thread: str, yes: bool, unverified: bool
+) -> ExitCode:
+    from server.cli.views.summary import render_diff
 
-    run_command(body, env_file)
+    delivery = await _delivery(settings, thread)
+    if not delivery.verified and not unverified:
+        # The branch may have moved since its proof, so the status of the run is not enough.
+        console.notify(f"{delivery.branch} is not verified. Nothing was applied. --unverified applies it.")
+        return ExitCode.UNVERIFIED
+    console.print(render_diff(await delivery.diff(), thread, limit=None))
+    if not yes:
+        if not console.can_ask:
+            raise UsageError("there is no terminal to ask on; --yes applies without asking")
+        if not _confirm(console, f"Apply this to {delivery.repo}? [y/N] "):
+            console.notify("Nothing was applied.")
+            return ExitCode.UNVERIFIED
+    paths = await delivery.apply()
+    files = ", ".join(map(one_line, paths))
+    console.print(f"Applied {pluralize(len(paths), 'file')}: {files}", style="green")
+    return ExitCode.VERIFIED
+
+
+def _confirm(console: "CliConsole", question: str) -> bool:
+    try:
+        return console.out.input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def cancel(thread: ThreadArgument, env_file: EnvFileOption = None) -> None:
     """Stop the run of a thread. It can be resumed."""
+    run_command(lambda settings, console: _cancel(settings, console, thread), env_file)
 
-    async def body(settings: "Settings", console: "CliConsole") -> int:
-        from server.cli.thread_commands import cancel_live
 
-        if await cancel_live(settings, console, thread):
-            return 0
-        from server.cli.task_commands import cancel
+async def _cancel(settings: "Settings", console: "CliConsole", thread: str) -> ExitCode:
+    # First a flag in the database for a process that runs it: importing LangGraph would delay the stop.
+    async with _open_journal(settings) as journal:
+        await _thread(journal, thread)
+        requested = await journal.threads.request_cancel(thread)
+        row = await _wait_until_released(journal, thread) if requested else None
+    if row:
+        if row.owner:
+            process = f"process {one_line(row.owner)} did not stop within {STOP_SECONDS:.0f} s"
+            raise SetupError(f"{process}; end it yourself: the run can be resumed as after a crash")
+        ended = "Cancelled." if row.status == "cancelled" else f"It ended by itself: {one_line(row.status)}."
+        command = "resume" if row.resumable else "show"
+        console.notify(f"{ended} Go on with: autocode {command} {thread}")
+        return ExitCode.VERIFIED
+    from graph.supervisor import Supervisor
 
-        return await cancel(settings, console, thread)
+    async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
+        if not await supervisor.cancel(thread):
+            raise UsageError(f"thread {one_line(thread)} has no run to cancel; its last run has ended")
+    console.notify(f"Cancelled. Go on with: autocode resume {thread}")
+    return ExitCode.VERIFIED
 
-    run_command(body, env_file)
+
+async def _wait_until_released(journal: "Journal[Event]", thread: str) -> "ThreadRow":
+    """Return the thread once its owner has released it, or after STOP_SECONDS."""
+    for _ in range(int(STOP_SECONDS / POLL_SECONDS)):
+        row = await _thread(journal, thread)
+        if not row.owner:
+            break
+        await asyncio.sleep(POLL_SECONDS)
+    return row
 
 
 def note(
@@ -102,34 +227,37 @@ def note(
     env_file: EnvFileOption = None,
 ) -> None:
     """Send a note to a running task. The next agent reads it."""
-
-    async def body(settings: "Settings", console: "CliConsole") -> int:
-        from server.cli.thread_commands import add_note
-
-        return await add_note(settings, console, thread, text)
-
-    run_command(body, env_file)
+    run_command(lambda settings, console: _note(settings, console, thread, text), env_file)
 
 
-def fork(
-    thread: ThreadArgument,
-    at: Annotated[
-        str | None,
-        typer.Option("--at", metavar="CHECKPOINT", help="Number or id, see --list (default newest)."),
-    ] = None,
-    list: Annotated[bool, typer.Option("--list", help="List the checkpoints and do nothing.")] = False,
-    env_file: EnvFileOption = None,
-) -> None:
-    """Start a new thread from a checkpoint of a thread.
+async def _note(settings: "Settings", console: "CliConsole", thread: str, text: str) -> ExitCode:
+    from graph.event_log import EventLog
 
-    The files come along. Both threads can be continued.
-    """
+    async with _open_journal(settings) as journal:
+        await _thread(journal, thread)
+        await EventLog(journal).note(thread, text)
+    console.notify("Noted. The next agent reads it.")
+    return ExitCode.VERIFIED
 
-    async def body(settings: "Settings", console: "CliConsole") -> int:
-        from server.cli.fork_commands import fork, list_checkpoints
 
-        return await (
-            list_checkpoints(settings, console, thread) if list else fork(settings, console, thread, at)
-        )
+@asynccontextmanager
+async def _open_journal(settings: "Settings") -> AsyncIterator["Journal[Event]"]:
+    from graph.event_log import open_journal
 
-    run_command(body, env_file)
+    async with aclosing(await open_journal(settings)) as journal:
+        yield journal
+
+
+async def _thread(journal: "Journal[Event]", thread: str) -> "ThreadRow":
+    row = await journal.threads.get(thread)
+    if row is None:
+        raise UsageError(f"there is no thread {one_line(thread)}; `autocode threads` lists them")
+    return row
+
+
+async def _delivery(settings: "Settings", thread: str) -> "Delivery":
+    from graph.delivery import Delivery
+
+    async with _open_journal(settings) as journal:
+        await _thread(journal, thread)
+        return await Delivery.of_thread(journal, thread)
