@@ -71,6 +71,7 @@ async def _response(supervisor: Supervisor, submitted: SubmittedRun, steps_only:
         branch=end.branch if end else None,
         proof=end.proof if end else None,
     )
+    # Clients cannot read a scratch repository on the server's disk, so they get its files.
     if repo == str(scratch_folder(supervisor.settings, run.thread_id)):
         delivery = await Delivery.of_run(await supervisor.run(run.id))
         response.files = dict(await delivery.files()) if delivery else {}

@@ -10,6 +10,7 @@ from graph.supervisor import Supervisor
 from memory.records.threads import ThreadRow
 
 
+# HTTPConnection instead of Request, because WebSockets use it too.
 def _supervisor(connection: HTTPConnection) -> Supervisor:
     supervisor: Supervisor = connection.app.state.supervisor
     return supervisor

@@ -48,7 +48,7 @@ class StreamRequest(TaskRequest):
 class StepRequest(_StrictModel):
     """A step as a planner writes it. Steps with the same `parallel_group` run in parallel."""
 
-    agent: str = "coder"
+    agent: str = "coder"  # no Literal, because `planned` explains what other agents do
     description: NonBlank
     file: str | None = None
     parallel_group: int = 0

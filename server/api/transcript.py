@@ -34,7 +34,7 @@ class Transcript:
         match event.data:
             case Token() as data:
                 return self._say((event.node, event.step_id), data.text)
-            case NodeFinished():
+            case NodeFinished():  # of a branch, or of a node for all its branches
                 return self._finish(event.node, event.step_id)
             case PlanMade() as data:
                 self._titles = {step["id"]: step["description"] for step in data.plan["steps"]}

@@ -69,6 +69,7 @@ class LangChainMessages:
         }
 
     def _grow(self, event: Event, text: str, as_tuples: bool) -> list[tuple[str, Any]]:
+        # The seq of the first token names the message, so an id is stable across replays.
         new = PartialMessage(f"run-{self.run_id}-{event.seq}")
         message = self._open.setdefault((event.node, event.step_id), new)
         message.text += text

@@ -111,7 +111,7 @@ class AssistantSearch(PageQuery):
 class RunInput(BaseModel):
     """Input of a run: a task, or `messages` whose last one is the task."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow")  # the supervisor checks the rest, for all clients alike
 
     repo: str | None = None
     context_files: list[str | ContextFile] | None = None

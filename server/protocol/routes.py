@@ -21,6 +21,7 @@ async def ok() -> dict[str, bool]:
 @router.get("/info", tags=["system"], responses=responses())
 async def info() -> dict[str, Any]:
     """Return the server's versions and the features of the protocol that it has."""
+    # The SDKs read the flags to decide which features they offer.
     flags = {"assistants": True, "crons": False, "store": False, "langsmith": False, "strict_resume": True}
     versions = {"version": version("autocode-ai"), "langgraph_py_version": version("langgraph")}
     return {**versions, "flags": flags, "host": {"kind": "self-hosted"}}

@@ -110,6 +110,7 @@ async def list_runs(
     if status is not None and not own_statuses(status, RUN_STATUSES):
         detail = f"there is no run status {status}; there are {set(RUN_STATUSES.values())}"
         raise Problem(422, "Invalid request", detail)
+    # Statuses are filtered here, because several of ours are one of the protocol's.
     rows = await supervisor.journal.runs.of_thread(
         thread_id, limit=limit + offset if status is None else 1000
     )
@@ -160,6 +161,7 @@ async def cancel_many(body: CancelMany, supervisor: SupervisorDep, action: Actio
     """Cancel several runs of one thread."""
     if action != "interrupt":
         raise not_served(f"cancel with action {action}")
+    # All are looked up first, so that an unknown id cancels none.
     for run_id in body.run_ids:
         await find_run(supervisor, body.thread_id, run_id)
     cancelled = [await supervisor.cancel(body.thread_id, run_id, wait=False) for run_id in body.run_ids]

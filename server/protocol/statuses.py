@@ -5,7 +5,7 @@ RUN_STATUSES: dict[str, str] = {
     "running": "running",
     "verified": "success",
     "unverified": "success",
-    "budget": "timeout",
+    "budget": "timeout",  # the nearest of the protocol's words for a limit that was reached
     "waiting": "interrupted",
     "cancelled": "interrupted",
     "failed": "error",
@@ -17,7 +17,7 @@ THREAD_STATUSES: dict[str, str] = {
     "verified": "idle",
     "unverified": "idle",
     "budget": "idle",
-    "cancelled": "idle",
+    "cancelled": "idle",  # as in LangGraph, where a cancelled run leaves its thread free
     "waiting": "interrupted",
     "failed": "error",
 }

@@ -213,6 +213,7 @@ def _selected(state: dict[str, Any], select: list[str] | None) -> dict[str, Any]
     """Return the selected fields. `values.KEY` selects one of the values."""
     if not select:
         return state
+    # LangGraph's SDKs select single values with a dotted name.
     keys = [name.removeprefix("values.") for name in select if name.startswith("values.")]
     selected = {name: state[name] for name in select if name in state}
     if keys and "values" not in selected:
