@@ -20,19 +20,13 @@ from sandbox.report import place_report, read_report
 from sandbox.run_watch import Watched, watch
 from sandbox.script import run_script
 
-OLDEST = (0, 7)
-"""The first bubblewrap that can limit the size of a tmpfs."""
-
-INSTALL = "install bubblewrap 0.7 or newer (apt, dnf, zypper: install bubblewrap; pacman -S bubblewrap)"
-"""The cure for a missing or an old bubblewrap."""
-
-ALLOW = (
+_OLDEST = (0, 7)  # the first version that can limit the size of a tmpfs
+_INSTALL = "install bubblewrap 0.7 or newer (apt, dnf, zypper: install bubblewrap; pacman -S bubblewrap)"
+_ALLOW = (
     "let users make user namespaces: sysctl -w kernel.unprivileged_userns_clone=1 (Debian), "
     "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), user.max_user_namespaces=10000; "
     "inside a container, run it with --security-opt seccomp=unconfined, or use Docker as backend"
 )
-"""The cure for a bubblewrap that the system does not let work."""
-
 _TRY_SECONDS = 10
 _EMPTY_TAR = bytes(10_240)
 
@@ -150,16 +144,18 @@ def working_bwrap() -> tuple[str, str]:
     """Return path and version of bubblewrap after it has run `true`. Raises SandboxError with the cure."""
     path = shutil.which("bwrap")
     if not path:
-        raise SandboxError(f"bubblewrap is not installed; {INSTALL}")
+        raise SandboxError(f"bubblewrap is not installed; {_INSTALL}")
     for tool in ("setpriv", "prlimit"):
         if not shutil.which(tool):
             raise SandboxError(f"bubblewrap's programs need {tool}; install util-linux")
     version = _call([path, "--version"]).stdout.strip().rpartition(" ")[2]
-    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST:
-        raise SandboxError(f"bubblewrap {version or 'of an unknown version'} is too old; {INSTALL}")
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < _OLDEST:
+        raise SandboxError(f"bubblewrap {version or 'of an unknown version'} is too old; {_INSTALL}")
     tried = _call([path, *namespaces(), "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"])
     if tried.returncode:
-        raise SandboxError(f"bubblewrap is installed but does not work here: {tried.stderr.strip()}; {ALLOW}")
+        raise SandboxError(
+            f"bubblewrap is installed but does not work here: {tried.stderr.strip()}; {_ALLOW}"
+        )
     return path, version
 
 

@@ -2,7 +2,6 @@
 
 import os
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +70,8 @@ def namespaces() -> list[str]:
     spaces = [f"--unshare-{name}" for name in ("pid", "net", "ipc", "uts", "cgroup-try")]
     common = [*spaces, "--die-with-parent", "--new-session", "--hostname", "sandbox", "--cap-drop", "ALL"]
     if _as_root():  # setpriv needs these to become a user without rights
-        return [*common, *_each("--cap-add", ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"))]
+        caps = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
+        return [*common, *(word for cap in caps for word in ("--cap-add", cap))]
     return [*common, "--unshare-user", "--uid", str(UID), "--gid", str(UID)]
 
 
@@ -81,10 +81,6 @@ def _as_root() -> bool:
 
 def _tmpfs(path: str, mib: int) -> list[str]:
     return ["--size", str(mib * _MIB), "--perms", "1777", "--tmpfs", path]
-
-
-def _each(flag: str, values: Sequence[str]) -> list[str]:
-    return [word for value in values for word in (flag, value)]
 
 
 def _drop_to(uid: int) -> list[str]:

@@ -24,12 +24,10 @@ from sandbox.script import collect_script, run_script, send_files
 if TYPE_CHECKING:
     from docker import DockerClient
 
-START = (
+_START = (
     "start one (systemctl start docker, or Docker Desktop), make sure you may use it "
     "(usermod -aG docker $USER), or name one in DOCKER_HOST"
 )
-"""The cure for a missing engine."""
-
 _KILLED = 128 + signal.SIGKILL
 _PING_SECONDS = 5
 _CALL_SECONDS = 60
@@ -184,7 +182,7 @@ def connect() -> "DockerClient":
     # Before the import, which takes 0.3 s. Besides, docker-py leaks a socket when there is no engine.
     scheme, _, path = (os.environ.get("DOCKER_HOST") or _DEFAULT_HOST).partition("://")
     if scheme.endswith("unix") and not Path("/", path).is_socket():
-        raise NoEngine(f"no Docker Engine answers (there is no {path}); {START}")
+        raise NoEngine(f"no Docker Engine answers (there is no {path}); {_START}")
     import docker
     from docker.errors import DockerException
 
@@ -194,7 +192,7 @@ def connect() -> "DockerClient":
         quick.close()
         return docker.from_env(timeout=_CALL_SECONDS, max_pool_size=_THREADS)
     except (DockerException, OSError) as error:
-        raise NoEngine(f"no Docker Engine answers ({error}); {START}") from error
+        raise NoEngine(f"no Docker Engine answers ({error}); {_START}") from error
 
 
 def _translate_errors(

@@ -23,18 +23,16 @@ T = TypeVar("T")
 
 
 class Refs:
-    """Writes below refs/autocode, refs/heads/autocode and refs/notes/autocode, and nowhere else."""
+    """Writes below refs/autocode, refs/heads/autocode and refs/notes/autocode, and nowhere else.
+
+    `store` is the .git folder, which can be far from the checkout.
+    """
 
     def __init__(self, repo: pygit2.Repository, objects: Objects) -> None:
         self._repo = repo
         self._objects = objects
-        self._dir = _common_dir(repo)
+        self.store = _common_dir(repo)
         repo.set_ident(NAME, EMAIL)
-
-    @property
-    def store(self) -> Path:
-        """The .git folder that everything is written to. It can be far from the checkout."""
-        return self._dir
 
     def user(self) -> pygit2.Signature:
         """Return the name and email of the user's git config, else our own."""
@@ -49,7 +47,7 @@ class Refs:
         checked_out = self._repo.lookup_reference("HEAD").target == BRANCHES
         if checked_out or self._repo.references.get(BRANCHES) is not None:
             raise WorkspaceError(
-                f"{self._dir}: a branch named `autocode` makes branches `autocode/...` impossible; "
+                f"{self.store}: a branch named `autocode` makes branches `autocode/...` impossible; "
                 "rename it: git branch -m autocode NEW-NAME"
             )
 
@@ -62,7 +60,7 @@ class Refs:
     def held(self, thread: str) -> dict[str, str]:
         """Map the names of a thread's snapshots to their ids."""
         prefix = f"{HELD}/{_component(thread)}/"
-        with git_errors(f"{self._dir}: cannot list refs"):
+        with git_errors(f"{self.store}: cannot list refs"):
             refs = [os.fsdecode(ref) for ref in sorted(self._repo.raw_listall_references())]
             ours = [self._repo.references[ref] for ref in refs if ref.startswith(prefix)]
         return {ref.name.removeprefix(prefix): str(ref.target) for ref in ours}
@@ -92,7 +90,7 @@ class Refs:
             self._check_forward(branch, tip.id, parent)
         self._check_not_checked_out(branch, ref)
         committer = pygit2.Signature(NAME, EMAIL)
-        with git_errors(f"{self._dir}: cannot write the commit"):
+        with git_errors(f"{self.store}: cannot write the commit"):
             id = self._objects.repo.create_commit(None, self.user(), committer, text, tree, parents)
         entry = "autocode: " + text.partition("\n")[0]
         if existing is None:
@@ -102,7 +100,7 @@ class Refs:
         return str(id)
 
     def _check_forward(self, branch: str, tip: pygit2.Oid, parent: str | None) -> None:
-        with git_errors(f"{self._dir}: cannot compare {branch} with its new commit"):
+        with git_errors(f"{self.store}: cannot compare {branch} with its new commit"):
             if parent and (str(tip) == parent or self._repo.descendant_of(parent, tip)):
                 return
         raise WorkspaceError(
@@ -137,12 +135,12 @@ class Refs:
         try:
             return str(self._repo.revparse_single(name).peel(pygit2.Commit).id)
         except (KeyError, ValueError, pygit2.GitError) as error:
-            raise WorkspaceError(f"{self._dir}: {name!r} names no commit ({error})") from error
+            raise WorkspaceError(f"{self.store}: {name!r} names no commit ({error})") from error
 
     def _write(self, ref: str, act: Callable[[], T]) -> T:
         """Run `act`. Wait while another process locks `ref`, and remove a lock that a dead process left."""
         self._check_no_links(ref)
-        lock = self._dir / f"{ref}.lock"
+        lock = self.store / f"{ref}.lock"
         for attempt in range(_ATTEMPTS):
             try:
                 return act()
@@ -153,7 +151,7 @@ class Refs:
                 if age is not None and age > STALE_LOCK_SECONDS:
                     lock.unlink(missing_ok=True)
                 time.sleep(0.05)
-        with git_errors(f"{self._dir}: cannot write {ref}"):
+        with git_errors(f"{self.store}: cannot write {ref}"):
             return act()
 
     def _check_no_links(self, ref: str) -> None:
@@ -161,8 +159,8 @@ class Refs:
         for place in (Path(ref), Path("logs", ref)):
             ours = [place, *(above for above in place.parents if "autocode" in above.parts)]
             for link in ours:
-                if (self._dir / link).is_symlink():
-                    raise WorkspaceError(f"{self._dir / link} is a symbolic link; remove it")
+                if (self.store / link).is_symlink():
+                    raise WorkspaceError(f"{self.store / link} is a symbolic link; remove it")
 
 
 def _age(lock: Path) -> float | None:
