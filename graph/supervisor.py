@@ -42,6 +42,7 @@ ABANDONED = Ending.of("cancelled", "cancelled while nobody ran it")
 class Supervisor:
     """Submits, resumes, cancels, forks and follows runs. Runs go on in the background, whoever listens.
 
+    Callers read records through `journal` and states through `history`. Only its methods change runs.
     A server runs whatever is queued. In the `foreground`, only runs that are submitted or resumed here are
     started, at once, and their errors are kept for `watch`.
     """

@@ -127,6 +127,10 @@ class JailProcess:
             os.close(init[1])
         if self._reading:
             await asyncio.wait({self._reading}, timeout=_LAST_SECONDS)
+        if self._reading is None or self._reading.cancelled():
+            # asyncio closes the pipes only once they are read to their end, and the event loop may end first.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._process.communicate(), _LAST_SECONDS)
         self._sender.close()
         self._receiver.close()
 
