@@ -70,7 +70,7 @@ class Commit:
         try:
             workspace = await open_workspace(state)
             episode = await asyncio.to_thread(episode_of, state, thread, workspace, commit)
-            await memory.remember(episode)
+            await memory.episodes.store(episode)
         except Exception as error:  # memory is an aid, and the result stands without it
             publish(ErrorReported(message=f"this task was not remembered: {error}", kind="warning"))
 

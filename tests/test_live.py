@@ -13,9 +13,8 @@ from gitrepo import GitRepo
 
 from memory.embeddings import EmbeddingSettings
 from memory.live import LiveIndex, LiveIndexes
-from memory.live.debounce import ChangedPaths, Debouncer
 from memory.repo_index import Changes, IndexSettings, IndexStatus, RepoIndex
-from memory.vectors import VectorPool, VectorStore
+from memory.vectors import VectorStore
 
 FILES: dict[str, str | bytes] = {
     "src/geometry/area.py": "def circle_area(radius):\n    return 3.14159 * radius ** 2\n",
@@ -47,7 +46,7 @@ def settings(tmp_path: Path) -> IndexSettings:
 
 
 @pytest.fixture
-def live(repo: GitRepo, settings: IndexSettings) -> Iterator[LiveIndex[RepoIndex]]:
+def live(repo: GitRepo, settings: IndexSettings) -> Iterator[LiveIndex]:
     """A real index that follows the repository."""
     with closing(LiveIndexes(settings, print)) as indexes:
         followed = indexes.of(repo.path)
@@ -56,22 +55,35 @@ def live(repo: GitRepo, settings: IndexSettings) -> Iterator[LiveIndex[RepoIndex
         yield followed
 
 
-class Recorder:
+Progress = Callable[[int, int], None]
+
+
+def ignore(done: int, total: int) -> None:
+    """Nobody looks at the progress."""
+
+
+class Recorder(RepoIndex):
     """An index that only notes what it is asked to look at."""
+
+    lacks_vectors = False
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.asked: list[frozenset[str] | None] = []
         self.embedding = Event()
-        self.lacks_text = self.lacks_vectors = False
+        self.lacks_text = False
         self._lock = Lock()
 
-    def refresh(self, paths: Collection[str] | None, progress: Callable[[int, int], None]) -> Changes:
+    def refresh(
+        self, paths: Collection[str] | None = None, progress: Progress = ignore, wait: float = 0.0
+    ) -> Changes:
         with self._lock:
             self.asked.append(None if paths is None else frozenset(paths))
         return Changes()
 
-    def embed(self, progress: Callable[[int, int], None], stop: Callable[[], bool]) -> None:
+    def embed(
+        self, progress: Progress = ignore, stop: Callable[[], bool] = lambda: False, wait: float = 0.0
+    ) -> None:
         self.embedding.set()
 
     def status(self) -> IndexStatus:
@@ -101,13 +113,11 @@ def asked_after(recorder: Recorder, repo: GitRepo) -> list[frozenset[str] | None
     return [asked for asked in recorder.asked if asked != frozenset()]
 
 
-def paths(live: LiveIndex[RepoIndex], query: str) -> list[str]:
+def paths(live: LiveIndex, query: str) -> list[str]:
     return [snippet.path for snippet in live.index.search(query, 3)]
 
 
-def test_edits_renames_and_deletions_are_found_as_they_happen(
-    repo: GitRepo, live: LiveIndex[RepoIndex]
-) -> None:
+def test_edits_renames_and_deletions_are_found_as_they_happen(repo: GitRepo, live: LiveIndex) -> None:
     repo.put("src/geometry/area.py", "def zebra_crossing():\n    return 1\n")
     eventually(lambda: paths(live, "zebra crossing")[:1] == ["src/geometry/area.py"], "an edit")
     fresh = repo.put("src/geometry/.area.py.tmp", "def quokka_smile():\n    return 2\n")
@@ -179,7 +189,9 @@ def test_a_folder_made_later_is_watched_and_a_vanished_root_comes_back(repo: Git
 
 def test_closing_ends_an_embedding_that_is_under_way(repo: GitRepo) -> None:
     class Slow(Recorder):
-        def embed(self, progress: Callable[[int, int], None], stop: Callable[[], bool]) -> None:
+        def embed(
+            self, progress: Progress = ignore, stop: Callable[[], bool] = lambda: False, wait: float = 0.0
+        ) -> None:
             self.embedding.set()
             eventually(stop, "the stop")
 
@@ -195,7 +207,9 @@ def test_a_failure_is_said_once_and_tried_again(repo: GitRepo, monkeypatch: pyte
     said: list[str] = []
 
     class Failing(Recorder):
-        def refresh(self, paths: Collection[str] | None, progress: Callable[[int, int], None]) -> Changes:
+        def refresh(
+            self, paths: Collection[str] | None = None, progress: Progress = ignore, wait: float = 0.0
+        ) -> Changes:
             super().refresh(paths, progress)
             if len(self.asked) < 4:
                 raise OSError("no space left on device")
@@ -213,8 +227,9 @@ def test_text_goes_on_while_another_owns_the_vectors_and_they_follow(
     monkeypatch.setattr("memory.live.live_index.RETRY_SECONDS", (0.1, 0.1))
     monkeypatch.setattr("memory.live.live_index.CHECK_SECONDS", 0.1)
     said: list[str] = []
-    other = VectorStore.open(settings.chroma)
-    with closing(VectorPool(settings.chroma, notify=said.append, cool_down=0)) as pool:
+    other = VectorStore(settings.chroma)
+    other.open()
+    with closing(VectorStore(settings.chroma, notify=said.append, cool_down=0)) as pool:
         index = RepoIndex(repo.path, settings, pool.collection)
         with closing(LiveIndex(index, said.append)) as live:
             assert live.start().wait(30)
@@ -244,24 +259,8 @@ def test_one_folder_has_one_live_index(repo: GitRepo, settings: IndexSettings) -
         assert indexes.of(repo.path) is indexes.of(repo.path / "src" / "..")
 
 
-def test_marks_are_taken_together_and_many_of_them_mean_everything() -> None:
-    marked = Debouncer()
-    assert marked.take(0) == ChangedPaths()
-    marked.mark("a")
-    marked.mark("b", "a")
-    assert marked.take(9) == ChangedPaths(frozenset({"a", "b"}))
-    marked.mark(*map(str, range(201)))
-    assert marked.take(9) == ChangedPaths(everything=True)
-    marked.mark("a")
-    marked.mark()
-    assert marked.take(9) == ChangedPaths(everything=True)
-    marked.close()
-    marked.mark("a")
-    marked.take(9)
-
-
 def test_an_index_found_damaged_is_read_again_while_it_follows(
-    live: LiveIndex[RepoIndex], repo: GitRepo, settings: IndexSettings
+    live: LiveIndex, repo: GitRepo, settings: IndexSettings
 ) -> None:
     (file,) = settings.folder.glob("*.db")
     live.index.replace(live.index.store, "it was damaged")

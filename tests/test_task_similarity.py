@@ -10,10 +10,10 @@ from memory.embeddings.hashed import HashEmbedder
 from memory.live import LiveIndexes
 from memory.records.database import Database
 from memory.records.episodes import Episodes, Title
-from memory.repo_index import IndexSettings, VectorCollection
+from memory.repo_index import IndexSettings
 from memory.search.recollection import Recollection
 from memory.search.task_similarity import TaskSimilarity
-from memory.vectors import VectorStore, VectorsUnavailable
+from memory.vectors import Collection, VectorStore, VectorsUnavailable
 
 TASKS = {
     "a": "Let --timeout take durations such as 1m30s",
@@ -26,13 +26,14 @@ def titles(*ids: str) -> list[Title]:
     return [Title(id, "/home/me/shop", "", TASKS[id]) for id in ids]
 
 
-def gone(name: str, dimension: int) -> VectorCollection:
+def gone(name: str, dimension: int) -> Collection:
     raise VectorsUnavailable("there is no Chroma")
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[VectorStore]:
-    opened = VectorStore.open(tmp_path / "chroma")
+    opened = VectorStore(tmp_path / "chroma")
+    opened.open()
     yield opened
     opened.close()
 
@@ -74,6 +75,7 @@ def test_chroma_holds_a_vector_for_each_episode_and_no_other(store: VectorStore)
         assert [(title.id, round(near, 4)) for title, near in ranked] == [
             (title.id, round(near, 4)) for title, near in words.ranked("durations in --timeout", known)
         ]
+        assert store.client
         (collection,) = store.client.list_collections()
         assert set(collection.get()["ids"]) == {title.id for title in known}
     assert similarity.align(titles("c")) and collection.count() == 1
@@ -88,7 +90,7 @@ async def test_a_task_done_twice_is_told_once_and_this_repository_comes_first(tm
     memory = Recollection(Episodes(database, ()), indexes, TaskSimilarity(HashEmbedder, gone), "all")
     for run, repo in (("r1", "/here"), ("r2", "/here"), ("r3", "/there")):
         task = "Add mul to the calculator" if repo == "/here" else "Add mul and div to the calculator"
-        await memory.remember(episode(run, repo=repo, root=repo, task=task))
+        await memory.episodes.store(episode(run, repo=repo, root=repo, task=task))
     told = await memory.lessons("Add mul and div to the calculator", "/moved", lambda: "/here")
     assert [(one.episode.run, one.here) for one in told] == [("r2", True), ("r3", False)]
     indexes.close()
@@ -102,7 +104,10 @@ async def test_the_next_search_makes_the_vectors_of_earlier_runs(tmp_path: Path,
     similarity.warm().join()
     memory = Recollection(Episodes(database, ()), indexes, similarity, "repository")
     for run, repo in (("r1", "/here"), ("r2", "/here"), ("r3", "/there")):
-        await memory.remember(episode(run, repo=repo, root=repo, task=f"Add mul to the calculator, {run}"))
+        await memory.episodes.store(
+            episode(run, repo=repo, root=repo, task=f"Add mul to the calculator, {run}")
+        )
+    assert store.client
     (collection,) = store.client.list_collections()
     assert collection.count() == 0, "nobody waits for vectors"
     recalled = await memory.lessons("Add mul to the calculator", "/here", lambda: "/here")

@@ -16,18 +16,26 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from memory.vectors import Collection, VectorPool, VectorStore, VectorsUnavailable, collection_name
+from memory.vectors import Collection, VectorStore, VectorsUnavailable, collection_name
 
 SIZE = 8
 OWN = """
 import sys
 from pathlib import Path
 from memory.vectors import VectorStore
-vectors = VectorStore.open(Path(sys.argv[1]))
+vectors = VectorStore(Path(sys.argv[1]))
+vectors.open()
 print("open", flush=True)
 sys.stdin.read()
 """
 WRITE = "vectors.collection('code', 8).upsert(['x'], __import__('numpy').ones((1, 8), 'float32'))\n"
+
+
+def opened(folder: Path) -> VectorStore:
+    """A store that is open."""
+    store = VectorStore(folder)
+    store.open()
+    return store
 
 
 def rows(count: int, seed: int = 0) -> NDArray[np.float32]:
@@ -51,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def filled(folder: Path) -> Path:
     """A closed store with one collection, large enough to have an index in files."""
-    with closing(VectorStore.open(folder)) as vectors:
+    with closing(opened(folder)) as vectors:
         fill(vectors.collection("code", SIZE), 1_100)
     return folder
 
@@ -71,7 +79,7 @@ def test_names_are_valid_and_different_parts_never_share_one() -> None:
 
 
 def test_the_nearest_come_first_and_what_is_deleted_is_gone(folder: Path) -> None:
-    with closing(VectorStore.open(folder)) as vectors:
+    with closing(opened(folder)) as vectors:
         collection = vectors.collection("code", SIZE)
         collection.upsert(
             ["x", "y", "back"], np.vstack([np.eye(2, SIZE), -np.eye(1, SIZE)]).astype(np.float32)
@@ -80,7 +88,7 @@ def test_the_nearest_come_first_and_what_is_deleted_is_gone(folder: Path) -> Non
         asked = np.eye(1, SIZE, dtype=np.float32)[0]
         assert collection.query(asked, 9)[0] == ("x", 1.0)
         collection.delete(["x", "never there"])
-        assert collection.ids() == {"y", "back"} and collection.count() == 2
+        assert collection.ids() == {"y", "back"}
         assert [name for name, _ in collection.query(asked, 1)] != ["x"]
         assert vectors.collection("empty", SIZE).query(asked, 5) == []
         for wrong in (np.ones((1, SIZE + 1)), np.full((1, SIZE), np.nan)):
@@ -89,7 +97,7 @@ def test_the_nearest_come_first_and_what_is_deleted_is_gone(folder: Path) -> Non
 
 
 def test_what_was_closed_is_opened_again_as_it_was(filled: Path) -> None:
-    with closing(VectorStore.open(filled)) as vectors:
+    with closing(opened(filled)) as vectors:
         assert vectors.note == ""
         collection = vectors.collection("code", SIZE)
         assert len(collection.ids()) == 1_100
@@ -97,15 +105,15 @@ def test_what_was_closed_is_opened_again_as_it_was(filled: Path) -> None:
 
 
 def test_threads_share_one_store(folder: Path) -> None:
-    with closing(VectorStore.open(folder)) as vectors:
-        opened = [vectors.collection("code", SIZE) for _ in range(2)]
-        assert opened[0] is opened[1]
-        threads = [Thread(target=fill, args=(opened[0], 120, seed)) for seed in range(4)]
+    with closing(opened(folder)) as vectors:
+        collection = vectors.collection("code", SIZE)
+        assert vectors.collection("code", SIZE) is collection
+        threads = [Thread(target=fill, args=(collection, 120, seed)) for seed in range(4)]
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
-            opened[0].query(rows(1)[0], 3)
-        assert opened[0].count() == 480
+            collection.query(rows(1)[0], 3)
+        assert len(collection.ids()) == 480
 
 
 @pytest.fixture
@@ -123,19 +131,19 @@ def test_a_second_process_is_told_who_owns_the_store_and_gets_it_after_a_kill(
     filled: Path, owner: subprocess.Popen[str]
 ) -> None:
     heard: list[str] = []
-    with closing(VectorPool(filled, notify=heard.append, cool_down=0)) as pool:
+    with closing(VectorStore(filled, notify=heard.append, cool_down=0)) as pool:
         for _ in range(2):
             with pytest.raises(VectorsUnavailable, match=f"process {owner.pid} on {socket.gethostname()}"):
                 pool.collection("code", SIZE)
         assert len(heard) == 1 and "full text is searched without vectors" in heard[0]
         owner.send_signal(signal.SIGKILL)
         owner.wait()
-        assert pool.collection("code", SIZE).count() == 1_100
+        assert len(pool.collection("code", SIZE).ids()) == 1_100
         assert heard[1:] == ["vectors can be searched again"]
 
 
 def test_a_refused_store_is_not_tried_again_at_once(filled: Path, owner: subprocess.Popen[str]) -> None:
-    with closing(VectorPool(filled, cool_down=3600)) as pool:
+    with closing(VectorStore(filled, cool_down=3600)) as pool:
         with pytest.raises(VectorsUnavailable):
             pool.collection("code", SIZE)
         owner.kill()
@@ -163,12 +171,12 @@ def test_a_damaged_store_is_deleted_and_a_new_one_works(
     filled: Path, damage: Callable[[Path], None], capfd: pytest.CaptureFixture[str]
 ) -> None:
     damage(filled)
-    with closing(VectorStore.open(filled)) as vectors:
+    with closing(opened(filled)) as vectors:
         assert "damaged" in vectors.note and str(filled) in vectors.note
         collection = vectors.collection("code", SIZE)
         assert collection.ids() == set()
         fill(collection, 10)
-        assert collection.count() == 10
+        assert len(collection.ids()) == 10
     assert capfd.readouterr() == ("", "")
 
 
@@ -179,21 +187,21 @@ def test_a_store_is_rebuilt_only_if_a_process_was_killed_after_it_wrote(filled: 
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stdout.readline() == "open\n"
         process.kill()
-    with closing(VectorStore.open(filled)) as vectors:
+    with closing(opened(filled)) as vectors:
         assert ("not closed properly" in vectors.note) == writes
-        assert vectors.collection("code", SIZE).count() == (0 if writes else 1_100)
+        assert len(vectors.collection("code", SIZE).ids()) == (0 if writes else 1_100)
 
 
 def test_files_of_another_version_of_chroma_are_rebuilt(filled: Path) -> None:
     sealed = json.loads((filled / "autocode.json").read_text())
     (filled / "autocode.json").write_text(json.dumps(sealed | {"chromadb": "0.1"}))
-    with closing(VectorStore.open(filled)) as vectors:
+    with closing(opened(filled)) as vectors:
         assert vectors.note != "" and vectors.collection("code", SIZE).ids() == set()
 
 
 def test_a_failure_in_use_costs_the_store_and_the_next_one_mends_it(filled: Path) -> None:
     heard: list[str] = []
-    with closing(VectorPool(filled, notify=heard.append, cool_down=0)) as pool:
+    with closing(VectorStore(filled, notify=heard.append, cool_down=0)) as pool:
         collection = pool.collection("code", SIZE)
         _no_segment(filled)
         _garbage(filled)
@@ -201,7 +209,7 @@ def test_a_failure_in_use_costs_the_store_and_the_next_one_mends_it(filled: Path
             for seed in range(50):
                 fill(collection, 1_000, seed + 1)
         with pytest.raises(VectorsUnavailable):
-            collection.count()
+            collection.ids()
         assert pool.collection("code", SIZE).ids() == set()
     assert any("damaged" in text for text in heard)
 
@@ -209,40 +217,44 @@ def test_a_failure_in_use_costs_the_store_and_the_next_one_mends_it(filled: Path
 def test_a_folder_that_cannot_be_written_is_a_reason_not_a_crash(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
     with pytest.raises(VectorsUnavailable, match="cannot be written"):
-        VectorStore.open(tmp_path / "home" / "chroma")
+        opened(tmp_path / "home" / "chroma")
 
 
 def test_a_collection_is_emptied_when_deletions_pile_up(folder: Path) -> None:
-    with closing(VectorStore.open(folder)) as vectors:
+    with closing(opened(folder)) as vectors:
         collection = vectors.collection("code", SIZE)
         ids = fill(collection, 1_900)
         collection.delete(ids[:900])
         assert not collection.reset_if_worn()
         collection.delete(ids[900:1_100])
-        assert collection.count() == 800
+        assert len(collection.ids()) == 800
         assert collection.reset_if_worn() and not collection.reset_if_worn()
         assert collection.ids() == set() and collection.query(rows(1)[0], 1) == []
         fill(collection, 1_200, seed=1)
         assert collection.query(rows(1_200, 1)[500], 1)[0][0] == "1-500"
     before = len(list(folder.iterdir()))
-    with closing(VectorStore.open(folder)) as vectors:
-        assert vectors.note == "" and vectors.collection("code", SIZE).count() == 1_200
+    with closing(opened(folder)) as vectors:
+        assert vectors.note == "" and len(vectors.collection("code", SIZE).ids()) == 1_200
         assert len(list(folder.iterdir())) < before, "Chroma leaves the files of deleted collections"
 
 
 @pytest.mark.parametrize(("names", "kept"), [(("code", "code.old"), {"code"}), (("code.old",), set[str]())])
 def test_a_reset_that_was_cut_short_is_finished(folder: Path, names: tuple[str, ...], kept: set[str]) -> None:
-    with closing(VectorStore.open(folder)) as vectors:
+    with closing(opened(folder)) as vectors:
         for name in names:
+            assert vectors.client
             made = vectors.client.create_collection(name, embedding_function=None)
             made.add(ids=[name], embeddings=rows(1))
         assert vectors.collection("code", SIZE).ids() == kept
+        assert vectors.client
         assert [each.name for each in vectors.client.list_collections()] == ["code"]
 
 
 def test_a_wrong_env_file_where_we_are_is_named_without_its_values(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("CHROMA_SERVER_HTTP_PORT=hunter2\n")
-    code = "from pathlib import Path; from memory.vectors import *; VectorStore.open(Path('home').absolute())"
+    code = (
+        "from pathlib import Path; from memory.vectors import *; VectorStore(Path('home').absolute()).open()"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert "VectorsUnavailable: Chroma does not start with CHROMA_SERVER_HTTP_PORT" in done.stderr
 
@@ -293,7 +305,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_a_server_may_be_missing_go_away_and_come_back(server: Server, tmp_path: Path) -> None:
     heard: list[str] = []
-    with closing(VectorPool(tmp_path, "127.0.0.1", server.port, heard.append, cool_down=0)) as pool:
+    with closing(VectorStore(tmp_path, "127.0.0.1", server.port, heard.append, cool_down=0)) as pool:
         with pytest.raises(VectorsUnavailable, match=f"server at 127.0.0.1:{server.port}"):
             pool.collection("code", SIZE)
         server.start()

@@ -1,16 +1,17 @@
-"""An index that follows its folder: one thread keeps the text up to date, another makes vectors."""
+"""Indexes that follow their folders: one thread keeps the text up to date, another makes vectors."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Event, Thread
-from typing import Generic, Protocol, TypeVar
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
 
-from memory.live.debounce import ChangedPaths, Debouncer
 from memory.live.watcher import Watcher, WatchLimit
-from memory.repo_index.index_types import Changes, IndexStatus, ProgressCallback
+from memory.repo_index import Changes, IndexSettings, IndexStatus, RepoIndex
+from memory.vectors import VectorStore
 
 RECONCILE_SECONDS = 300.0
 """Time after which the whole folder is read although nothing was reported."""
@@ -21,31 +22,18 @@ POLL_SECONDS = 5.0
 CHECK_SECONDS = 1.0
 """Time between checks whether the folder still exists and whether vectors are missing."""
 
+QUIET_SECONDS = 0.25
+"""Time without a new path after which the marked paths are read."""
+
+LONGEST_SECONDS = 2.0
+"""Time after which the marked paths are read although more keep arriving."""
+
+MANY = 200
+"""Number of paths beyond which the whole folder is read."""
+
 RETRY_SECONDS = (5.0, 60.0)
 """First and longest time after which missing vectors are tried again."""
 
-
-class FollowedIndex(Protocol):
-    """The part of RepoIndex that is kept up to date."""
-
-    root: Path
-
-    def refresh(self, paths: Collection[str] | None, progress: ProgressCallback) -> Changes: ...
-
-    def embed(self, progress: ProgressCallback, stop: Callable[[], bool]) -> None: ...
-
-    def status(self) -> IndexStatus: ...
-
-    @property
-    def lacks_text(self) -> bool: ...
-
-    @property
-    def lacks_vectors(self) -> bool: ...
-
-    def close(self) -> None: ...
-
-
-IndexT = TypeVar("IndexT", bound=FollowedIndex)
 
 ChangeListener = Callable[[Changes, IndexStatus], None]
 """Receives each change on a worker's thread, and an empty change when the vectors are complete."""
@@ -55,12 +43,12 @@ class _Closing(Exception):
     """Leaves a refresh that is under way."""
 
 
-class LiveIndex(Generic[IndexT]):
+class LiveIndex:
     """Follows one folder until it is closed. `notify` receives each message for people once."""
 
     def __init__(
         self,
-        index: IndexT,
+        index: RepoIndex,
         notify: Callable[[str], None],
         listener: ChangeListener | None = None,
         delay: float = 0.0,
@@ -69,7 +57,7 @@ class LiveIndex(Generic[IndexT]):
         self._notify = notify
         self._listener = listener
         self._delay = delay
-        self._marked = Debouncer()
+        self._marked: SimpleQueue[str | None] = SimpleQueue()
         self._closing = Event()
         self._read, self._embedded, self._changed = Event(), Event(), Event()
         self._watcher: Watcher | None = None
@@ -78,7 +66,7 @@ class LiveIndex(Generic[IndexT]):
         self._inode = 0
         self._threads = [Thread(target=work, daemon=True) for work in (self._follow, self._embed)]
 
-    def start(self) -> "LiveIndex[IndexT]":
+    def start(self) -> "LiveIndex":
         """Read the folder in the background, and again every few minutes."""
         for thread in self._threads:
             thread.start()
@@ -87,8 +75,8 @@ class LiveIndex(Generic[IndexT]):
     def watch(self) -> None:
         """Also follow changes as they happen."""
         if self._watcher is None:
-            self._watcher = Watcher(self.index.root, self._marked.mark)
-            self._marked.mark()
+            self._watcher = Watcher(self.index.root, self._marked.put)
+            self._marked.put(None)
 
     def status(self) -> IndexStatus:
         """Return the state of the index, with notes on what is wrong."""
@@ -103,7 +91,7 @@ class LiveIndex(Generic[IndexT]):
         """Stop all threads, also in the middle of their work. Finished work is kept."""
         self._closing.set()
         self._changed.set()
-        self._marked.close()
+        self._marked.put(None)  # ends a wait for paths
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
@@ -112,13 +100,23 @@ class LiveIndex(Generic[IndexT]):
         self.index.close()
 
     def _follow(self) -> None:
-        changed = ChangedPaths(everything=True)
+        marked: set[str | None] = {None}
         while not self._closing.is_set():
-            self._guard("text", partial(self._refresh, changed))
-            changed = self._marked.take(CHECK_SECONDS)
+            self._guard("text", partial(self._refresh, marked))
+            marked = self._take_marked()
 
-    def _refresh(self, changed: ChangedPaths) -> None:
-        """Read what may have changed. A folder that is gone keeps its index until it is back."""
+    def _take_marked(self) -> set[str | None]:
+        """Wait until paths were marked and no more arrive. Return no path after CHECK_SECONDS."""
+        marked = set[str | None]()
+        with suppress(Empty):
+            marked.add(self._marked.get(timeout=CHECK_SECONDS))
+            deadline = time.monotonic() + LONGEST_SECONDS
+            while (left := deadline - time.monotonic()) > 0 and not self._closing.is_set():
+                marked.add(self._marked.get(timeout=min(QUIET_SECONDS, left)))
+        return marked
+
+    def _refresh(self, marked: set[str | None]) -> None:
+        """Read the marked paths, or everything for None. A folder that is gone keeps its index."""
         try:
             inode = self.index.root.stat().st_ino
         except OSError:
@@ -128,15 +126,16 @@ class LiveIndex(Generic[IndexT]):
         self._note("root", "")
         # Another inode means another folder under the same name, such as a new checkout.
         stale = inode != self._inode or self.index.lacks_text
-        everything = changed.everything or stale or time.monotonic() >= self._reconcile_at
+        everything = None in marked or len(marked) > MANY or stale or time.monotonic() >= self._reconcile_at
         if everything:
             self._inode = inode
             self._renew_watches()
             polled = self._watcher is not None and "watch" in self._notes
             self._reconcile_at = time.monotonic() + (POLL_SECONDS if polled else RECONCILE_SECONDS)
-        elif not changed.paths:
+        elif not marked:
             return
-        changes = self.index.refresh(None if everything else changed.paths, self._stop_if_closing)
+        paths = None if everything else {path for path in marked if path is not None}
+        changes = self.index.refresh(paths, self._stop_if_closing)
         if changes.changed or changes.gone or not self._read.is_set():
             self._embedded.clear()
             self._read.set()
@@ -197,3 +196,39 @@ class LiveIndex(Generic[IndexT]):
         # A refresh has no other way to stop than an error from its progress callback.
         if self._closing.is_set():
             raise _Closing
+
+
+class LiveIndexes:
+    """Live indexes by their root.
+
+    `notify` receives messages for people. Vectors start `delay` seconds after the text, because importing
+    Chroma does not pay for a process that has ended by then.
+    """
+
+    def __init__(self, settings: IndexSettings, notify: Callable[[str], None], delay: float = 0.0) -> None:
+        self.vectors = VectorStore(settings.chroma, settings.chroma_host, settings.chroma_port, notify)
+        self._settings = settings
+        self._notify = notify
+        self._delay = delay
+        self._lock = Lock()
+        self._live: dict[Path, LiveIndex] = {}
+
+    def of(self, root: Path, listener: ChangeListener | None = None) -> LiveIndex:
+        """Return a folder's index at once. It is brought up to date in the background.
+
+        Raises RepoIndexError.
+        """
+        root = root.resolve()
+        with self._lock:
+            if root not in self._live:
+                index = RepoIndex(root, self._settings, self.vectors.collection)
+                self._live[root] = LiveIndex(index, self._notify, listener, self._delay).start()
+            return self._live[root]
+
+    def close(self) -> None:
+        """Stop all indexes, also in the middle of their work."""
+        with self._lock:
+            for live in self._live.values():
+                live.close()
+            self._live.clear()
+            self.vectors.close()

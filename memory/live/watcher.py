@@ -53,9 +53,9 @@ class _WatchedFolder:
 
 
 class Watcher(FileSystemEventHandler):
-    """Watches a root. `mark` receives relative paths, or no path if anything may have changed."""
+    """Watches a root. `mark` receives a relative path, or None if anything may have changed."""
 
-    def __init__(self, root: Path, mark: Callable[..., None]) -> None:
+    def __init__(self, root: Path, mark: Callable[[str | None], None]) -> None:
         self._root = str(root)
         self._mark = mark
         self._observer: BaseObserver | None = None
@@ -65,7 +65,7 @@ class Watcher(FileSystemEventHandler):
         """Watch the folders that exist now. Raises WatchLimit."""
         try:
             if self._observer is None:
-                _silence_log()
+                logging.getLogger("watchdog").addHandler(logging.NullHandler())
                 self._observer = Observer()
                 self._observer.start()
             self._update_watches(self._observer)
@@ -92,13 +92,11 @@ class Watcher(FileSystemEventHandler):
         paths = [path for path in (event.src_path, event.dest_path) if path]
         names = [os.path.relpath(os.fsdecode(path), self._root) for path in paths]
         inside = [name for name in names if not any(map(is_foreign, name.split(os.sep)))]
-        if event.is_directory:
-            if inside:
-                self._mark()
-        elif any(os.path.basename(name) == ".gitignore" for name in inside):
-            self._mark()
-        elif wanted := [name for name in inside if is_wanted(name)]:
-            self._mark(*wanted)
+        for name in inside:
+            if event.is_directory or os.path.basename(name) == ".gitignore":
+                self._mark(None)
+            elif is_wanted(name):
+                self._mark(name)
 
     def _update_watches(self, observer: BaseObserver) -> None:
         folders = set(_folders_to_watch(self._root))
@@ -156,9 +154,3 @@ def _check_limit(observer: BaseObserver) -> None:
     # Watchdog ignores the limit where it is reached below a root, so one more watch is tried.
     with tempfile.TemporaryDirectory() as spare:
         observer.unschedule(observer.schedule(FileSystemEventHandler(), spare))
-
-
-def _silence_log() -> None:
-    logger = logging.getLogger("watchdog")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())

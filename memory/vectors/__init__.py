@@ -2,7 +2,6 @@
 
 from memory.vectors.client import load
 from memory.vectors.collection import Collection, VectorsUnavailable, collection_name
-from memory.vectors.vector_pool import VectorPool
 from memory.vectors.vector_store import VectorStore
 
-__all__ = ["Collection", "VectorPool", "VectorStore", "VectorsUnavailable", "collection_name", "load"]
+__all__ = ["Collection", "VectorStore", "VectorsUnavailable", "collection_name", "load"]

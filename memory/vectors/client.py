@@ -81,6 +81,4 @@ def load() -> None:
         raise VectorsUnavailable(
             f"Chroma does not start with {names.upper()} as set here; correct or remove the setting"
         ) from error
-    logger = logging.getLogger("chromadb")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+    logging.getLogger("chromadb").addHandler(logging.NullHandler())

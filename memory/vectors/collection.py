@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import chromadb
+    from chromadb.api.client import Client
 
     from memory.vectors.vector_store import VectorStore
 
@@ -51,10 +53,9 @@ def collection_name(*parts: str) -> str:
 class Collection:
     """An open collection. Every method raises VectorsUnavailable if Chroma fails."""
 
-    def __init__(self, store: "VectorStore", name: str, dimension: int) -> None:
-        self.name = name
-        self.dimension = dimension
-        self._store = store
+    def __init__(self, store: "VectorStore", client: "Client", name: str, dimension: int) -> None:
+        self._client, self._name, self._retired, self._dimension = client, name, f"{name}.old", dimension
+        self._errors_explained = partial(store.errors_explained, client)
         self._writing = RLock()
         self._handle = self._open()
 
@@ -63,40 +64,35 @@ class Collection:
 
         Delete an id first to replace its vector.
         """
-        if embeddings.shape != (len(ids), self.dimension) or not np.isfinite(embeddings).all():
-            raise ValueError(f"{self.name} takes finite vectors of {self.dimension}, one for each id")
-        rows = {name: row for row, name in enumerate(ids)}
+        if embeddings.shape != (len(ids), self._dimension) or not np.isfinite(embeddings).all():
+            raise ValueError(f"{self._name} takes finite vectors of {self._dimension}, one for each id")
         with self._writing:
-            for batch in self._batches(list(rows)):
-                with self._store.errors_explained():
+            for batch in self._batches(len(ids)):
+                with self._errors_explained():
                     # `add`, because Chroma's index loses a vector that `upsert` replaces.
-                    self._handle.add(ids=batch, embeddings=embeddings[[rows[name] for name in batch]])
+                    self._handle.add(ids=list(ids[batch]), embeddings=embeddings[batch])
 
     def delete(self, ids: Ids[str]) -> None:
         """Delete vectors. Unknown ids are ignored."""
+        ids = list(ids)
         with self._writing:
-            for batch in self._batches(list(ids)):
-                with self._store.errors_explained():
-                    known = self._handle.get(ids=batch, include=[])["ids"]
+            for batch in self._batches(len(ids)):
+                with self._errors_explained():
+                    known = self._handle.get(ids=ids[batch], include=[])["ids"]
                     if known:
                         self._handle.modify(metadata={DELETED: self._deleted() + len(known)})
                         self._handle.delete(ids=known)
 
     def ids(self) -> set[str]:
         """Return all ids."""
-        with self._store.errors_explained():
+        with self._errors_explained():
             return set(self._handle.get(include=[])["ids"])
-
-    def count(self) -> int:
-        """Return the number of vectors."""
-        with self._store.errors_explained():
-            return int(self._handle.count())
 
     def query(self, embedding: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
         """Return up to `k` ids with their cosine similarity (-1..1), best first."""
         from chromadb.errors import NotFoundError
 
-        with self._store.errors_explained():
+        with self._errors_explained():
             handle = self._handle
             try:
                 result: Any = handle.query(
@@ -114,7 +110,7 @@ class Collection:
 
         Return True if the caller must fill it again.
         """
-        with self._writing, self._store.errors_explained():
+        with self._writing, self._errors_explained():
             deleted = self._deleted()
             if deleted < DELETIONS_ALLOWED or deleted * 2 <= self._handle.count():
                 return False
@@ -127,23 +123,18 @@ class Collection:
         count = (self._handle.metadata or {}).get(DELETED, 0)
         return count if isinstance(count, int) else 0
 
-    @property
-    def _retired(self) -> str:
-        return f"{self.name}.old"
-
     def _open(self) -> "chromadb.Collection":
         """Open the collection, new if it is missing, and delete one that a reset has replaced."""
         from chromadb.errors import NotFoundError
 
         configuration: Any = {"hnsw": HNSW}
-        handle = self._store.client.get_or_create_collection(
-            self.name, embedding_function=None, configuration=configuration
+        handle = self._client.get_or_create_collection(
+            self._name, embedding_function=None, configuration=configuration
         )
         with suppress(NotFoundError):
-            self._store.client.delete_collection(self._retired)
+            self._client.delete_collection(self._retired)
         return handle
 
-    def _batches(self, ids: list[str]) -> Iterator[list[str]]:
-        size = max(1, NUMBERS_PER_WRITE // self.dimension)
-        for start in range(0, len(ids), size):
-            yield ids[start : start + size]
+    def _batches(self, count: int) -> Iterator[slice]:
+        size = max(1, NUMBERS_PER_WRITE // self._dimension)
+        return (slice(start, start + size) for start in range(0, count, size))

@@ -2,10 +2,11 @@
 
 import atexit
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -18,68 +19,93 @@ from memory.vectors.seal import break_seal, prepare, seal
 if TYPE_CHECKING:
     from chromadb.api.client import Client
 
+COOL_DOWN = 10.0
+"""Seconds after a failure in which the store is not opened again."""
+
 
 class VectorStore:
-    """An open store. After the first failure, `lost` holds the error and the store must be closed.
+    """The server at `host`, or else the store in `folder`. It is opened on first use and after a failure.
 
-    `note` says that damaged files were deleted when the store was opened.
+    `notify` receives one message when vectors become unavailable and one when they are back. A collection
+    that raised must be opened again, and may then be empty. `note` says that damaged files were deleted when
+    the store was opened.
     """
 
-    def __init__(self, place: str, folder: Path | None = None, lock: FileLock | None = None) -> None:
-        self.place = place
-        self.lost: VectorsUnavailable | None = None
+    def __init__(
+        self,
+        folder: Path,
+        host: str | None = None,
+        port: int = 8001,
+        notify: Callable[[str], None] = lambda text: None,
+        cool_down: float = COOL_DOWN,
+    ) -> None:
+        self.place = f"the Chroma server at {host}:{port}" if host else f"the store of vectors in {folder}"
         self.note = ""
-        self._folder = folder
-        self._lock = lock
-        self._opening = Lock()
+        self.client: Client | None = None
+        self._folder, self._host, self._port = folder, host, port
+        self._notify, self._cool_down = notify, cool_down
+        self._opening = RLock()
+        self._lock: FileLock | None = None
         self._collections: dict[str, Collection] = {}
-        self._client: Client | None = None
+        self._lost: VectorsUnavailable | None = None
+        self._failure: VectorsUnavailable | None = None
+        self._retry_at = 0.0
 
-    @classmethod
-    def open(cls, folder: Path, host: str | None = None, port: int = 8001) -> "VectorStore":
-        """Connect to the server at `host`. Without a host, lock and open the store in `folder`.
+    def collection(self, name: str, dimension: int) -> Collection:
+        """Open a collection, or create it. Return the same object for the same name. Takes seconds at first.
+
+        Raises VectorsUnavailable, within the cool-down at once.
+        """
+        with self._opening:
+            try:
+                client = self.open()
+                with self.errors_explained(client):
+                    if name not in self._collections:
+                        self._collections[name] = Collection(self, client, name, dimension)
+                    return self._collections[name]
+            except VectorsUnavailable as error:
+                self._fail(error)
+                raise
+
+    def open(self) -> "Client":
+        """Open the store unless it is open.
 
         Raises VectorsUnavailable if another process owns the folder, it is read-only, or no server answers.
         """
-        if host:
-            store = cls(f"the Chroma server at {host}:{port}")
-        else:
-            store = cls(f"the store of vectors in {folder}", folder, _locked(folder))
-        try:
-            with store.errors_explained():
-                if host:
-                    store._client = chroma.server(host, port)
-                else:
-                    store.note = prepare(folder)
-                    store._client = chroma.embedded(folder)
-                    # Opening alone changes the database's time. A process that is killed before it
-                    # writes must not cost the vectors.
-                    seal(folder)
-                atexit.register(store.close)
-        except VectorsUnavailable:
-            store.close()
-            raise
-        return store
+        with self._opening:
+            if self._lost:
+                self._fail(self._lost)
+            if self._failure and time.monotonic() < self._retry_at:
+                raise VectorsUnavailable(str(self._failure)) from self._failure
+            if self.client is None:
+                self.client = self._connect()
+                if self.note:
+                    self._notify(self.note)
+                elif self._failure:
+                    self._notify("vectors can be searched again")
+                self._failure = None
+            return self.client
 
-    def collection(self, name: str, dimension: int) -> Collection:
-        """Open a collection, or create it. Return the same object for the same name."""
-        with self._opening, self.errors_explained():
-            if name not in self._collections:
-                self._collections[name] = Collection(self, name, dimension)
-            return self._collections[name]
-
-    @property
-    def client(self) -> "Client":
-        """The Chroma client, for use within `errors_explained`."""
-        if self._client is None:
-            raise VectorsUnavailable(f"{self.place} is closed")
-        return self._client
+    def close(self) -> None:
+        """Close the store. Seal its folder unless Chroma has failed. The next call opens it again."""
+        with self._opening:
+            atexit.unregister(self.close)
+            client, self.client = self.client, None
+            self._collections.clear()
+            if client is not None:
+                with suppress(Exception):
+                    chroma.close(client)
+            if self._lock:
+                (break_seal if self._lost else seal)(self._folder)
+                self._lock.release()
+            self._lock = self._lost = None
+            self._retry_at = 0.0
 
     @contextmanager
-    def errors_explained(self) -> Iterator[None]:
-        """Raise VectorsUnavailable for whatever Chroma raises, and mark the store as lost."""
-        if self.lost:
-            raise VectorsUnavailable(str(self.lost)) from self.lost
+    def errors_explained(self, client: "Client | None") -> Iterator[None]:
+        """Raise VectorsUnavailable for whatever Chroma raises, and let the next `open` replace `client`."""
+        if self._lost or client is not self.client:
+            raise VectorsUnavailable(str(self._lost or f"{self.place} is closed")) from self._lost
         try:
             yield
         except VectorsUnavailable:
@@ -90,21 +116,40 @@ class VectorStore:
             if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
                 raise
             reason = (str(error) or type(error).__name__).partition("\n")[0][:300]
-            self.lost = VectorsUnavailable(f"{self.place} failed: {reason}")
-            raise self.lost from error
+            failure = VectorsUnavailable(f"{self.place} failed: {reason}")
+            if client is self.client:
+                self._lost = failure
+            raise failure from error
 
-    def close(self) -> None:
-        """Close the store. Seal its folder unless Chroma has failed."""
-        atexit.unregister(self.close)
-        with self._opening:
-            client, self._client = self._client, None
-            if client is not None:
-                with suppress(Exception):
-                    chroma.close(client)
-            if self._folder and self._lock:
-                (break_seal if self.lost else seal)(self._folder)
-                self._lock.release()
-                self._lock = None
+    def _connect(self) -> "Client":
+        self.note = ""
+        self._lock = None if self._host else _locked(self._folder)
+        try:
+            with self.errors_explained(None):
+                if self._host:
+                    client = chroma.server(self._host, self._port)
+                else:
+                    self.note = prepare(self._folder)
+                    client = chroma.embedded(self._folder)
+                    # Opening alone changes the database's time. A process that is killed before it
+                    # writes must not cost the vectors.
+                    seal(self._folder)
+        except VectorsUnavailable:
+            self.close()
+            raise
+        atexit.register(self.close)
+        return client
+
+    def _fail(self, error: VectorsUnavailable) -> None:
+        retry_at = self._retry_at
+        self.close()
+        self._retry_at = retry_at
+        if time.monotonic() < retry_at:
+            return
+        self._retry_at = time.monotonic() + self._cool_down
+        if str(self._failure) != str(error):
+            self._notify(f"{error}; full text is searched without vectors")
+        self._failure = error
 
 
 def _locked(folder: Path) -> FileLock:

@@ -182,8 +182,9 @@ async def _memory(settings: "Settings", journal: "Journal[Event]") -> list[Findi
 def _vectors(wanted: "IndexSettings") -> Finding:
     from memory.vectors import VectorStore, VectorsUnavailable
 
+    store = VectorStore(wanted.chroma, wanted.chroma_host, wanted.chroma_port)
     try:
-        store = VectorStore.open(wanted.chroma, wanted.chroma_host, wanted.chroma_port)
+        store.open()
     except VectorsUnavailable as error:
         return Finding("vectors", "weak", f"{error}; searches use full text only")
     store.close()

@@ -50,14 +50,16 @@ def index(
 async def _index(settings: "Settings", console: "CliConsole", folder: Path, query: str | None) -> ExitCode:
     from memory.embeddings import choose
     from memory.repo_index import RepoIndex
-    from memory.vectors import VectorPool
+    from memory.vectors import VectorStore
 
     await _require_folder(folder)
     wanted = settings.index_settings()
     stop, notices = Event(), list[str]()
     with (
-        closing(VectorPool(wanted.chroma, wanted.chroma_host, wanted.chroma_port, notices.append)) as pool,
-        await asyncio.to_thread(RepoIndex, folder, wanted, pool.collection) as repo_index,
+        closing(
+            VectorStore(wanted.chroma, wanted.chroma_host, wanted.chroma_port, notices.append)
+        ) as vectors,
+        await asyncio.to_thread(RepoIndex, folder, wanted, vectors.collection) as repo_index,
     ):
         changes = await _update(repo_index, console, stop)
         if stop.is_set():
@@ -69,9 +71,9 @@ async def _index(settings: "Settings", console: "CliConsole", folder: Path, quer
             notices.append(status.note)
         for notice in notices:
             console.notify(notice)
-        vectors = "full text only" if status.engine == "text" else f"{status.embedded:.0%} with vectors"
+        engine = "full text only" if status.engine == "text" else f"{status.embedded:.0%} with vectors"
         changed = f"{len(changes.changed)} changed, {len(changes.gone)} gone"
-        console.print(f"{_size(status)} ({changed}); {vectors}")
+        console.print(f"{_size(status)} ({changed}); {engine}")
         choice = choose(wanted.embeddings)
         console.print(sanitize("; ".join(filter(None, (choice.why, choice.better)))), style="dim")
         if query is not None:
@@ -169,7 +171,7 @@ async def _watch(settings: "Settings", console: "CliConsole", folder: Path, quer
 class _UpdatePrinter:
     """Prints each update of a watched index, changed search results, and each tenth of the vectors."""
 
-    def __init__(self, console: "CliConsole", live: "LiveIndex[RepoIndex]", query: str | None) -> None:
+    def __init__(self, console: "CliConsole", live: "LiveIndex", query: str | None) -> None:
         self._console, self._live, self._query = console, live, query
         self._paths: list[str] = []
         self._percent = -1  # so that 0 % is printed
