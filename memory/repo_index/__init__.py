@@ -9,8 +9,6 @@ from memory.repo_index.index_types import (
     RepoIndexError,
     SnapshotView,
     Snippet,
-    VectorCollection,
-    VectorsUnavailable,
 )
 from memory.repo_index.retrieve import retrieve
 
@@ -23,7 +21,5 @@ __all__ = [
     "RepoIndexError",
     "SnapshotView",
     "Snippet",
-    "VectorCollection",
-    "VectorsUnavailable",
     "retrieve",
 ]

@@ -14,7 +14,6 @@ from memory.chunks import VERSION as CHUNKER
 from memory.chunks import Chunker
 from memory.embeddings import Embedder, EmbeddingError, open_embedder
 from memory.repo_index import schema
-from memory.repo_index.exact_collection import ExactCollection
 from memory.repo_index.index_store import IndexStore
 from memory.repo_index.index_types import (
     Changes,
@@ -26,14 +25,13 @@ from memory.repo_index.index_types import (
     RepoIndexError,
     SnapshotView,
     Snippet,
-    VectorCollection,
-    VectorsUnavailable,
 )
-from memory.repo_index.overlay import CutFiles, Overlay
 from memory.repo_index.search import Hits, join, search_vectors, search_words, terms, unembedded_files
+from memory.repo_index.snapshot_sync import SnapshotSync
 from memory.repo_index.text_sync import TextSync
 from memory.repo_index.vector_sync import VectorSync
-from memory.vectors import collection_name
+from memory.vectors import Collection as VectorCollection
+from memory.vectors import VectorsUnavailable, collection_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,7 +92,7 @@ class RepoIndex:
         self._collection: VectorCollection | None = None
         self._vector_sync: VectorSync | None = None
         self._refreshing, self._opening = RLock(), RLock()
-        self._chunker, self._overlay, self._left_out = Chunker(), Overlay(), 0
+        self._chunker, self._snapshots = Chunker(), SnapshotSync()
         self.store = self._open_store()
 
     def __enter__(self) -> "RepoIndex":
@@ -107,7 +105,7 @@ class RepoIndex:
         """Stop the parsers and close the file."""
         with self._refreshing:
             self._chunker.close()
-            self._overlay.close()
+            self._snapshots.close()
             self.store.close()
 
     @property
@@ -151,7 +149,7 @@ class RepoIndex:
         """
         with self._locked(".vectors.lock", wait) as locked:
             try:
-                collection = self._reopened()
+                collection = self._opened()
                 if locked:
                     sync = VectorSync(self.store, self.embedder, self._refreshing, progress, stop)
                     sync.embed_missing(collection)
@@ -164,18 +162,17 @@ class RepoIndex:
     @property
     def lacks_vectors(self) -> bool:
         """Whether `embed` must be called although no file has changed, because only text is searched."""
-        return bool(self._trouble) or self._collection is None
+        return bool(self._trouble or (self._open_collection and self._collection is None))
 
     @_repaired
     def status(self) -> IndexStatus:
         """Return the state of the index."""
-        files, chunks = self.store.counts()
-        key = self._embedder.key if self._embedder else None
-        embedded = self.store.share(key) if key else 0.0
-        lacking = self._vector_sync.lacking if self._vector_sync else 0
-        embedded *= 1 - lacking / max(chunks, lacking, 1)
-        left_out = f"{self._left_out} files of the run's own are not searched yet" if self._left_out else ""
-        note = "; ".join(filter(None, (self.note, self._trouble, left_out)))
+        files, chunks, done = self.store.counts(self._embedder.key if self._embedder else "")
+        if self._vector_sync:
+            done = max(done - self._vector_sync.lacking, 0)
+        embedded = done / chunks if chunks else float(self._embedder is not None)
+        left_out, text = self._snapshots.left_out, "files of the run's own are not searched yet"
+        note = "; ".join(filter(None, (self.note, self._trouble, f"{left_out} {text}" if left_out else "")))
         engine: Engine = "text and vectors" if embedded and not self.lacks_vectors else "text"
         return IndexStatus(files, chunks, embedded, engine, note)
 
@@ -183,32 +180,21 @@ class RepoIndex:
     def search(self, query: str, k: int, view: SnapshotView | None = None) -> list[Snippet]:
         """Find the best snippet of each of the `k` best files, in what is indexed so far."""
         store, query_terms = self.store, terms(query)
-        versions = store.current() if view is None else store.versions(view.files)
-        cut = self._overlay.cut(view, versions) if view else CutFiles([], 0)
-        self._left_out = cut.left_out
-        visible = set(versions.values())
-        text = search_words(store, query_terms, visible.__contains__)
-        if cut.chunks:
-            text += self._overlay.search_words(cut, query_terms, store.corpus())
-        near = self._search_vectors(query, visible, cut)
+        visible = self._snapshots.versions(store, view) if view else set(store.current().values())
+        text = search_words(store, query_terms, visible)
+        near = self._search_vectors(query, visible)
         unembedded = unembedded_files(text, store, self.embedder.key) if near.scored else ()
         return join(query, text, near, k, unembedded)
 
-    def _search_vectors(self, query: str, visible: set[int], cut: CutFiles) -> Hits:
+    def _search_vectors(self, query: str, visible: set[int]) -> Hits:
+        collection = self._collection
+        if self._open_collection and collection is None:
+            return Hits([])
         try:
-            collection = self._collection
-            if collection is None and self._open_collection is None:
-                collection = self._opened()
-            if collection is None:
-                return Hits([])
-            embedding = self.embedder.embed([query])[0]
-            near = search_vectors(self.store, collection, embedding, visible.__contains__)
-            if cut.chunks:
-                near += self._overlay.search_vectors(cut, self.embedder, embedding, self.store)
+            return search_vectors(self.store, collection, self.embedder, query, visible)
         except (EmbeddingError, VectorsUnavailable) as error:
             self._lose(error)
             return Hits([])
-        return near
 
     def _lose(self, error: Exception) -> None:
         """Search by text alone until `embed` opens the collection again."""
@@ -216,24 +202,16 @@ class RepoIndex:
         if isinstance(error, VectorsUnavailable):
             self._collection = None
 
-    def _reopened(self) -> VectorCollection | None:
-        try:
-            collection, self._trouble = self._opened(), ""
-        except VectorsUnavailable as error:
-            collection = None
-            self._lose(error)
-        return collection
-
-    def _opened(self) -> VectorCollection:
-        """Return the collection of this embedder, this chunker and this folder."""
+    def _opened(self) -> VectorCollection | None:
+        """Return the collection of this embedder, this chunker and this folder, or None without Chroma."""
+        self._trouble = ""
         with self._opening:
-            if self._collection is None:
-                embedder = self.embedder
-                if self._open_collection is None:
-                    self._collection = ExactCollection(self.store, embedder.key, embedder.dimension)
-                else:
-                    name = collection_name("code", embedder.key, f"c{CHUNKER}", self._name[-12:])
-                    self._collection = self._open_collection(name, embedder.dimension)
+            if self._open_collection and self._collection is None:
+                name = collection_name("code", self.embedder.key, f"c{CHUNKER}", self._name[-12:])
+                try:
+                    self._collection = self._open_collection(name, self.embedder.dimension)
+                except VectorsUnavailable as error:
+                    self._lose(error)
             return self._collection
 
     def replace(self, broken: IndexStore, cause: str) -> None:

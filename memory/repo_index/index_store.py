@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from heapq import nlargest
 from pathlib import Path
 from threading import RLock
 
@@ -10,8 +11,8 @@ from memory.chunks import Chunk
 from memory.embeddings.base import Vectors
 from memory.repo_index import schema, shared_vectors
 from memory.repo_index.files import FileStat
-from memory.repo_index.stored_chunk import Corpus, StoredChunk, embedded_text, key_of, length_of, row_of
-from memory.repo_index.vector_codec import packed, unpacked
+from memory.repo_index.stored_chunk import StoredChunk, embedded_text, key_of, row_of
+from memory.repo_index.vector_codec import packed, similarity, unpacked
 
 _KEEP_SECONDS = 7 * 86_400.0
 _KEEP_VERSIONS = 1_000
@@ -57,15 +58,17 @@ class IndexStore:
 
     def put(self, path: str, stat: FileStat, blob: str) -> bool:
         """Record a file whose content is indexed, under this path or another. Return False if it is not."""
-        row = self._writer.execute("SELECT id FROM docs WHERE path = ? AND blob = ?", (path, blob)).fetchone()
-        doc = row[0] if row else self._copy(path, blob)
+        doc = self._doc(path, blob) or self._copy(path, blob)
         if doc is not None:
-            self._point(path, stat, doc)
+            self.remove([path])
+            row = (path, doc, stat.size, stat.mtime, stat.inode, stat.ctime)
+            self._writer.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)", row)
         return doc is not None
 
-    def add(self, path: str, stat: FileStat, blob: str, chunks: Sequence[Chunk]) -> None:
-        """Index a file's content."""
-        self._point(path, stat, self._insert(path, blob, chunks))
+    def add(self, path: str, blob: str, chunks: Sequence[Chunk]) -> None:
+        """Index a version of a file, which the disk need not have. `put` records that it has."""
+        if self._doc(path, blob) is None:
+            self._insert(path, blob, chunks)
 
     def remove(self, paths: Collection[str]) -> None:
         """Remove files. Their content stays indexed for a week, for snapshots and for branch switches."""
@@ -106,6 +109,11 @@ class IndexStore:
             with self._writing:
                 shared_vectors.borrow(self._writer, self._path, model, keys)
 
+    def _doc(self, path: str, blob: str) -> int | None:
+        query = "SELECT id FROM docs WHERE path = ? AND blob = ?"
+        row: tuple[int] | None = self._writer.execute(query, (path, blob)).fetchone()
+        return row[0] if row else None
+
     def _copy(self, path: str, blob: str) -> int | None:
         """Index content that is known under another path with the same suffix."""
         known = self._writer.execute("SELECT id, path FROM docs WHERE blob = ?", (blob,)).fetchall()
@@ -117,10 +125,10 @@ class IndexStore:
         return None
 
     def _insert(self, path: str, blob: str, chunks: Sequence[Chunk]) -> int:
-        rows = [row_of(path, chunk) for chunk in chunks]
+        # `words` is always 0. The column stays so that indexes of earlier releases stay valid.
         insert = self._writer.execute(
-            "INSERT INTO docs (path, blob, words, chunks, used) VALUES (?, ?, ?, ?, ?)",
-            (path, blob, sum(map(length_of, rows)), len(chunks), time.time()),
+            "INSERT INTO docs (path, blob, words, chunks, used) VALUES (?, ?, 0, ?, ?)",
+            (path, blob, len(chunks), time.time()),
         )
         doc = insert.lastrowid or 0
         start = self._writer.execute("SELECT coalesce(max(id), 0) + 1 FROM chunks").fetchone()[0]
@@ -134,16 +142,9 @@ class IndexStore:
         )
         self._writer.executemany(
             "INSERT INTO words (rowid, path, symbol, body) VALUES (?, ?, ?, ?)",
-            [(id, *row) for id, row in enumerate(rows, start)],
+            [(id, *row_of(path, chunk)) for id, chunk in enumerate(chunks, start)],
         )
         return doc
-
-    def _point(self, path: str, stat: FileStat, doc: int) -> None:
-        self.remove([path])
-        self._writer.execute(
-            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
-            (path, doc, stat.size, stat.mtime, stat.inode, stat.ctime),
-        )
 
     # The methods from here on read.
 
@@ -168,10 +169,10 @@ class IndexStore:
         others = self.read("SELECT path FROM docs WHERE blob = ?", [blob])
         return any(Path(other).suffix == Path(path).suffix for (other,) in others)
 
-    def counts(self) -> tuple[int, int]:
-        """Return the number of files and of chunks."""
+    def counts(self, model: str) -> tuple[int, int, int]:
+        """Return the number of files, of their chunks, and of the chunks that a model has embedded."""
         row = self.read("SELECT count(*), coalesce(sum(chunks), 0) FROM files JOIN docs ON docs.id = doc")[0]
-        return row[0], row[1]
+        return *row, self.read(f"SELECT count(*) FROM ({_EMBEDDED})", [model])[0][0]
 
     def missing(self, model: str) -> list[tuple[str, str]]:
         """Return key and text of the files' chunks that a model has not embedded."""
@@ -186,12 +187,6 @@ class IndexStore:
         """Return the keys of the files' chunks that a model has embedded."""
         return {row[0] for row in self.read(_EMBEDDED, [model])}
 
-    def share(self, model: str) -> float:
-        """Return the share of the files' chunks that a model has embedded, from 0 to 1."""
-        chunks = self.counts()[1]
-        done = self.read(f"SELECT count(*) FROM ({_EMBEDDED})", [model])[0][0]
-        return done / chunks if chunks else 1.0
-
     def embeddings(self, model: str, keys: Sequence[str], dimension: int) -> dict[str, Vectors]:
         """Return the stored vectors of some keys."""
         rows = self._in("SELECT key, vector FROM vectors WHERE model = ? AND key", keys, model)
@@ -201,30 +196,21 @@ class IndexStore:
         """Return those of some keys that a model has embedded."""
         return {key for (key,) in self._in("SELECT key FROM vectors WHERE model = ? AND key", keys, model)}
 
-    def corpus(self) -> Corpus:
-        """Return the statistics of all chunks."""
-        chunks, length = self.read("SELECT coalesce(sum(chunks), 0), coalesce(sum(words), 0) FROM docs")[0]
-        return Corpus(chunks, length / max(chunks, 1), self.holding)
-
     def holding(self, word: str) -> int:
         """Count the chunks that hold a word."""
         return int(self.read("SELECT count(*) FROM words WHERE words MATCH ?", [f'"{word}"'])[0][0])
 
-    def vectors(self, model: str, after: int) -> list[tuple[int, str, bytes]]:
-        """Return id, key and vector of the rows after an id."""
-        # The `+` keeps SQLite from using the index on `model`, which would sort all rows.
-        return self.read(
-            "SELECT id, key, vector FROM vectors WHERE +model = ? AND id > ? ORDER BY id", (model, after)
-        )
+    def nearest(self, model: str, embedding: Vectors, k: int) -> list[tuple[str, float]]:
+        """Return the nearest keys with their cosine similarity, best first. Compares every vector."""
+        rows = self.read("SELECT key, vector FROM vectors WHERE model = ?", [model])
+        scored = ((key, similarity(data, embedding)) for key, data in rows)
+        return nlargest(k, scored, key=lambda pair: pair[1])
 
-    def matching(
-        self, query: str, weights: tuple[float, float, float], limit: int
-    ) -> list[tuple[int, float]]:
+    def matching(self, query: str, limit: int) -> list[tuple[int, float]]:
         """Return the ids of the chunks that match a full-text query best, with scores. Higher is better."""
         return self.read(
-            "SELECT rowid, -bm25(words, ?, ?, ?) AS score FROM words WHERE words MATCH ? "
-            "ORDER BY score DESC LIMIT ?",
-            (*weights, query, limit),
+            "SELECT rowid, -bm25(words) AS score FROM words WHERE words MATCH ? ORDER BY score DESC LIMIT ?",
+            (query, limit),
         )
 
     def by_id(self, ids: Sequence[int]) -> dict[int, StoredChunk]:
@@ -234,6 +220,10 @@ class IndexStore:
     def by_key(self, keys: Sequence[str]) -> list[StoredChunk]:
         """Return the chunks with these keys. Several chunks may share a key."""
         return [_chunk(row) for row in self._in(f"{_CHUNKS} WHERE key", keys)]
+
+    def of_docs(self, docs: Sequence[int]) -> list[StoredChunk]:
+        """Return the chunks of some versions of files."""
+        return [_chunk(row) for row in self._in(f"{_CHUNKS} WHERE docs.id", docs)]
 
     def _in(self, query: str, values: Sequence[object], *before: object) -> list[tuple]:  # type: ignore[type-arg]
         """Run a query that ends with a column, for the rows whose column is one of the values."""

@@ -1,13 +1,12 @@
-"""The values that a repository's index takes and returns, and the Protocol of a vector collection."""
+"""The values that a repository's index takes and returns."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from memory.embeddings import EmbeddingSettings
-from memory.embeddings.base import Vectors
-from memory.vectors import VectorsUnavailable as VectorsUnavailable  # raised by every VectorCollection
+from memory.vectors import Collection
 
 Engine = Literal["text", "text and vectors"]
 ProgressCallback = Callable[[int, int], None]
@@ -70,23 +69,5 @@ class IndexStatus:
     note: str
 
 
-class VectorCollection(Protocol):
-    """Vectors of one model, found by id. Any method may raise VectorsUnavailable."""
-
-    def upsert(self, ids: Sequence[str], embeddings: Vectors) -> None: ...
-
-    def delete(self, ids: Collection[str]) -> None: ...
-
-    def ids(self) -> set[str]: ...
-
-    def query(self, embedding: Vectors, k: int) -> list[tuple[str, float]]:
-        """Return the nearest ids with their cosine similarity, best first."""
-        ...
-
-    def reset_if_worn(self) -> bool:
-        """Empty the collection if deletions have piled up. Return True if it must be filled again."""
-        ...
-
-
-OpenCollection = Callable[[str, int], VectorCollection]
+OpenCollection = Callable[[str, int], Collection]
 """Opens the collection of a name and a dimension. Raises VectorsUnavailable."""

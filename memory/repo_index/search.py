@@ -6,17 +6,20 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from memory.chunks.words import words
-from memory.embeddings.base import Vectors
+from memory.embeddings.base import Embedder, Vectors
 from memory.repo_index.index_store import IndexStore
-from memory.repo_index.index_types import Snippet, VectorCollection
-from memory.repo_index.stored_chunk import StoredChunk
+from memory.repo_index.index_types import Snippet
+from memory.repo_index.stored_chunk import StoredChunk, embedded_text
+from memory.vectors import Collection as VectorCollection
 
-WEIGHTS = (1.0, 1.0, 1.0)
-"""Weights of a word in the path, the symbol and the body."""
 _CHUNKS = 500
 """Chunks of each ranking that are considered."""
 _FILES = 50
 """Files of each ranking that are considered."""
+_OWN_FILES = 300
+"""Files that only a snapshot has and that are compared by vectors, the newest versions first."""
+_EMBEDDED_AT_ONCE = 64
+"""Chunks of such files that one search embeds at most."""
 _RRF_K = 60
 _VECTOR_WEIGHT = 0.5
 """Weight of the vector ranking. Full text has 1. bench/retrieval.py shows the difference."""
@@ -55,9 +58,6 @@ class Hits:
                 best[hit.path] = hit, score
         return best
 
-    def __add__(self, other: "Hits") -> "Hits":
-        return Hits(sorted(self.scored + other.scored, key=lambda pair: -pair[1]))
-
     def files(self) -> list[str]:
         """Rank files by their best chunk plus a falling share of the next three."""
         by_path = defaultdict[str, list[float]](list)
@@ -82,15 +82,15 @@ def is_test(path: str) -> bool:
     return bool(_TEST_PATH.search(path))
 
 
-def search_words(store: IndexStore, query: Sequence[str], is_visible: Callable[[int], bool]) -> Hits:
-    """Find chunks by words. `is_visible` says whether a version of a file may be shown."""
+def search_words(store: IndexStore, query: Sequence[str], visible: Collection[int]) -> Hits:
+    """Find chunks by words. `visible` are the versions of files that may be shown."""
     if not query:
         return Hits([])
     limit, expression = _CHUNKS, _match_expression(query, store.holding)
     while True:
-        scored = store.matching(expression, WEIGHTS, limit)
+        scored = store.matching(expression, limit)
         chunks = store.by_id([id for id, _ in scored])
-        hits = [(chunks[id], score) for id, score in scored if id in chunks and is_visible(chunks[id].doc)]
+        hits = [(chunks[id], score) for id, score in scored if id in chunks and chunks[id].doc in visible]
         # Versions of other snapshots may fill the results, so the search is widened.
         if len(hits) * 4 >= _CHUNKS or len(scored) < limit or limit > 20 * _CHUNKS:
             return Hits(hits)
@@ -108,12 +108,38 @@ def _match_expression(query: Sequence[str], holding: Callable[[str], int]) -> st
 
 
 def search_vectors(
-    store: IndexStore, collection: VectorCollection, query: Vectors, is_visible: Callable[[int], bool]
+    store: IndexStore, collection: VectorCollection | None, embedder: Embedder, query: str, visible: set[int]
 ) -> Hits:
-    """Find chunks by vectors. Raises VectorsUnavailable."""
-    nearest = dict(collection.query(query, _CHUNKS))
-    scored = [(hit, nearest[hit.key]) for hit in store.by_key(list(nearest)) if is_visible(hit.doc)]
+    """Find chunks by vectors, in Chroma or else among all stored ones.
+
+    Raises VectorsUnavailable and EmbeddingError.
+    """
+    embedding = embedder.embed([query])[0]
+    if collection:
+        nearest = dict(collection.query(embedding, _CHUNKS))
+    else:
+        nearest = dict(store.nearest(embedder.key, embedding, _CHUNKS))
+    on_disk = visible.intersection(store.current().values())
+    scored = [(hit, nearest[hit.key]) for hit in store.by_key(list(nearest)) if hit.doc in on_disk]
+    # The collection lacks what only the snapshot has.
+    own = store.of_docs(sorted(visible - on_disk)[-_OWN_FILES:])
+    vectors = _vectors_of(store, embedder, own)
+    scored += [(chunk, float(vectors[chunk.key] @ embedding)) for chunk in own if chunk.key in vectors]
     return Hits(sorted(scored, key=lambda pair: (-pair[1], pair[0].path, pair[0].id))[:_CHUNKS])
+
+
+def _vectors_of(store: IndexStore, embedder: Embedder, chunks: Sequence[StoredChunk]) -> dict[str, Vectors]:
+    """Return the vectors of chunks by key. A few of those without one are embedded now."""
+    by_key = {chunk.key: chunk for chunk in chunks}
+    vectors = store.embeddings(embedder.key, list(by_key), embedder.dimension)
+    lacking = [chunk for key, chunk in by_key.items() if key not in vectors][:_EMBEDDED_AT_ONCE]
+    if lacking:
+        keys = [chunk.key for chunk in lacking]
+        rows = embedder.embed([embedded_text(chunk.path, chunk.chunk) for chunk in lacking])
+        with store.transaction():
+            store.keep(embedder.key, keys, rows)
+        vectors.update(zip(keys, rows, strict=True))
+    return vectors
 
 
 def unembedded_files(text: Hits, store: IndexStore, model: str) -> set[str]:

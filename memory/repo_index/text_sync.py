@@ -1,8 +1,7 @@
 """Bring full text up to date with the disk: read, cut and write changed files in batches."""
 
 import time
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,15 +15,6 @@ from memory.repo_index.index_types import Changes, ProgressCallback
 _BATCH = 64
 _SETTLED = 200_000_000
 """Nanoseconds after which another change of a file is sure to have another time."""
-
-
-@dataclass(frozen=True)
-class _ReadFile:
-    """A file that was read. `chunks` is None if its content is indexed already."""
-
-    path: str
-    content: FileContent | None
-    chunks: list[Chunk] | None
 
 
 @dataclass
@@ -48,16 +38,15 @@ class TextSync:
         stale = sorted(path for path, stat in present.items() if path not in known or known[path][0] != stat)
         gone = known.keys() - present.keys()
         changed: list[str] = []
-        for done, batch in self._read_ahead(stale):
+        for start in range(0, len(stale), _BATCH):
+            batch = [self._read(path) for path in stale[start : start + _BATCH]]
             with self.store.transaction():
-                for file in batch:
-                    if file.content is None:
-                        gone.update({file.path} & known.keys())
-                    elif self._write(file, file.content):
-                        before = known.get(file.path)
-                        if before is None or before[1] != file.content.blob:
-                            changed.append(file.path)
-            progress(done, len(stale))
+                for path, content, chunks in batch:
+                    if content is None:
+                        gone.update({path} & known.keys())
+                    elif self._write(path, content, chunks) and known.get(path, ())[1:] != (content.blob,):
+                        changed.append(path)
+            progress(start + len(batch), len(stale))
         if gone:
             with self.store.transaction():
                 self.store.remove(gone)
@@ -66,38 +55,18 @@ class TextSync:
                 self.store.forget()
         return Changes(tuple(changed), tuple(sorted(gone)))
 
-    def _read_ahead(self, paths: Sequence[str]) -> Iterator[tuple[int, list[_ReadFile]]]:
-        """Yield batches of files. The next two are read and cut while one is written."""
-        batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
-        if len(batches) == 1:
-            yield len(paths), self._read(batches[0])
-            return
-        done = 0
-        with ThreadPoolExecutor(1, thread_name_prefix="index") as reader:
-            waiting = [reader.submit(self._read, batch) for batch in batches[:2]]
-            for number, batch in enumerate(batches):
-                read = waiting.pop(0).result()
-                if number + 2 < len(batches):
-                    waiting.append(reader.submit(self._read, batches[number + 2]))
-                done += len(batch)
-                yield done, read
+    def _read(self, path: str) -> tuple[str, FileContent | None, list[Chunk] | None]:
+        """Read and cut a file. The chunks are None if its content is indexed already."""
+        content = files.read(self.root, path)
+        if content is None or self.store.knows(path, content.blob):
+            return path, content, None
+        return path, content, self.chunker.chunks(path, content.text)
 
-    def _read(self, paths: Sequence[str]) -> list[_ReadFile]:
-        read = []
-        for path in paths:
-            content = files.read(self.root, path)
-            chunks = None
-            if content and not self.store.knows(path, content.blob):
-                chunks = self.chunker.chunks(path, content.text)
-            read.append(_ReadFile(path, content, chunks))
-        return read
-
-    def _write(self, file: _ReadFile, content: FileContent) -> bool:
+    def _write(self, path: str, content: FileContent, chunks: list[Chunk] | None) -> bool:
         stat = content.stat
         if time.time_ns() - max(stat.mtime, stat.ctime) < _SETTLED:
             # A second write within the clock's resolution keeps the time, so the file is read again later.
             stat = replace(stat, ctime=0)
-        if file.chunks is None:
-            return self.store.put(file.path, stat, content.blob)
-        self.store.add(file.path, stat, content.blob, file.chunks)
-        return True
+        if chunks is not None:
+            self.store.add(path, content.blob, chunks)
+        return self.store.put(path, stat, content.blob)

@@ -19,15 +19,22 @@ def packed(row: Vectors) -> bytes:
 
 def unpacked(data: bytes, dimension: int) -> Vectors:
     """Decode a vector."""
-    if data[:1] == b"d":
-        return np.frombuffer(data, np.float16, offset=1).astype(np.float32)
     row = np.zeros(dimension, np.float32)
-    places, values = places_and_values(data)
+    places, values = _places_and_values(data)
     row[places] = values
     return row
 
 
-def places_and_values(data: bytes) -> tuple[NDArray[np.uint16], NDArray[np.float16]]:
-    """Decode a sparse vector into its filled places and their values."""
+def similarity(data: bytes, row: Vectors) -> float:
+    """Return the cosine similarity of an encoded vector and a plain one, both of length 1."""
+    places, values = _places_and_values(data)
+    return float(values @ row[places])
+
+
+def _places_and_values(data: bytes) -> tuple[NDArray[np.uint16] | slice, Vectors]:
+    """Decode a vector into its filled places and their values."""
+    if data[:1] == b"d":
+        return slice(None), np.frombuffer(data, np.float16, offset=1).astype(np.float32)
     count = (len(data) - 1) // 4
-    return np.frombuffer(data, np.uint16, count, 1), np.frombuffer(data, np.float16, count, 1 + 2 * count)
+    values = np.frombuffer(data, np.float16, count, 1 + 2 * count)
+    return np.frombuffer(data, np.uint16, count, 1), values.astype(np.float32)

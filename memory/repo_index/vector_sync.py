@@ -1,45 +1,39 @@
 """Embed the chunks that have no vector, and make the searched collection equal to the stored vectors."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from threading import RLock
 from typing import TypeVar
 
 import numpy as np
 
 from memory.embeddings import Embedder
-from memory.repo_index.exact_collection import ExactCollection
 from memory.repo_index.index_store import IndexStore
-from memory.repo_index.index_types import ProgressCallback, VectorCollection
+from memory.repo_index.index_types import ProgressCallback
+from memory.vectors import Collection as VectorCollection
 
 BATCH = 64
 
 T = TypeVar("T")
 
 
+@dataclass
 class VectorSync:
     """One synchronisation, in batches that are each kept if it stops.
 
     `lacking` is the number of stored vectors that the collection does not have yet.
     """
 
-    def __init__(
-        self,
-        store: IndexStore,
-        embedder: Embedder,
-        refreshing: RLock,
-        progress: ProgressCallback,
-        stop: Callable[[], bool],
-    ) -> None:
-        self.lacking = 0
-        self._store = store
-        self._embedder = embedder
-        self._refreshing = refreshing
-        self._progress = progress
-        self._stop = stop
+    store: IndexStore
+    embedder: Embedder
+    refreshing: RLock
+    progress: ProgressCallback
+    stop: Callable[[], bool]
+    lacking: int = 0
 
     def embed_missing(self, collection: VectorCollection | None) -> None:
         """Embed the chunks without a vector, store the vectors and add them to the collection."""
-        embedder, store = self._embedder, self._store
+        embedder, store = self.embedder, self.store
         if missing := store.missing(embedder.key):
             with store.transaction():
                 store.inherit(embedder.key)
@@ -51,16 +45,14 @@ class VectorSync:
             keys, rows = [key for key, _ in batch], embedder.embed([text for _, text in batch])
             with store.transaction():
                 store.keep(embedder.key, keys, rows)
-            if collection and not isinstance(collection, ExactCollection):
+            if collection:
                 collection.upsert(keys, rows)
             done += len(batch)
-            self._progress(done, len(missing))
+            self.progress(done, len(missing))
 
     def align(self, collection: VectorCollection) -> None:
         """Delete what no chunk has any more from the collection, and add the stored vectors that it lacks."""
-        if isinstance(collection, ExactCollection):
-            return
-        wanted, present = self._store.keys(self._embedder.key), collection.ids()
+        wanted, present = self.store.keys(self.embedder.key), collection.ids()
         for keys in self._batches(sorted(present - wanted)):
             collection.delete(keys)
         if collection.reset_if_worn():
@@ -68,17 +60,17 @@ class VectorSync:
         lacking = sorted(wanted - present)
         self.lacking = len(lacking)
         for keys in self._batches(lacking):
-            rows = self._store.embeddings(self._embedder.key, keys, self._embedder.dimension)
+            rows = self.store.embeddings(self.embedder.key, keys, self.embedder.dimension)
             collection.upsert(list(rows), np.array(list(rows.values()), np.float32))
             self.lacking -= len(keys)
-            self._progress(len(lacking) - self.lacking, len(lacking))
+            self.progress(len(lacking) - self.lacking, len(lacking))
 
     def _batches(self, items: list[T]) -> Iterator[list[T]]:
         """Yield batches until `stop` returns True."""
         for start in range(0, len(items), BATCH):
             # Chroma's writes hold the interpreter's lock, so a refresh would crawl beside them.
-            with self._refreshing:
+            with self.refreshing:
                 pass
-            if self._stop():
+            if self.stop():
                 return
             yield items[start : start + BATCH]

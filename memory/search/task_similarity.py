@@ -10,8 +10,9 @@ import numpy as np
 from memory.embeddings import Embedder, EmbeddingError
 from memory.embeddings.hashed import HashEmbedder
 from memory.records.episodes import Title
-from memory.repo_index import OpenCollection, VectorCollection, VectorsUnavailable
-from memory.vectors import collection_name
+from memory.repo_index import OpenCollection
+from memory.vectors import Collection as VectorCollection
+from memory.vectors import VectorsUnavailable, collection_name
 
 COMPARED_CHARACTERS = 2_000
 """Length of the beginning of a task that is compared."""
