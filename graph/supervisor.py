@@ -149,7 +149,7 @@ class Supervisor:
                 ids = ", ".join(approval.id for approval in pending)
                 raise RunnerError(f"thread {thread_id} waits for answers: {ids}; give one, or cancel the run")
             else:
-                await self.journal.runs.requeue(run.id)
+                await self.journal.runs.resume(run.id, "queued")
             self.queue.held_back.discard(run.id)
             await self._begin(run)
         return await self.run(run.id)
@@ -241,7 +241,7 @@ class Supervisor:
 
     async def _begin(self, run: RunRow) -> None:
         if self.foreground:
-            await self.journal.runs.proceed(run.id)
+            await self.journal.runs.resume(run.id, "running")
             self.queue.start(run)
         else:
             await self.queue.claim()

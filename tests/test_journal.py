@@ -228,7 +228,7 @@ async def test_threads_show_their_newest_run_newest_thread_first(journal: Journa
     rows = [(row.id, row.task, row.status, row.owner) for row in await journal.threads.all()]
     assert rows == [("b", "first of b", "running", "me"), ("a", "second of a", "running", None)]
     await end(journal, "a", "a2", "waiting")
-    await journal.runs.proceed("a2")
+    await journal.runs.resume("a2", "running")
     await end(journal, "a", "a2", "verified", "autocode/a")
     run = await journal.runs.current("a")
     assert run and run.finished and (run.id, run.status, run.branch) == ("a2", "verified", "autocode/a")

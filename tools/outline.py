@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
 from math import log
@@ -52,7 +53,7 @@ def _outlines(texts: Mapping[str, str]) -> dict[str, list[str]]:
     """Parse texts by key. After several crashes, or when the time is over, the rest has no outline."""
     result: dict[str, list[str]] = {key: [] for key in texts}
     deadline = time.monotonic() + _SECONDS
-    with Parser() as parser:
+    with closing(Parser()) as parser:
         for key, text in texts.items():
             if parser.broken == _MOST_CRASHES or time.monotonic() > deadline:
                 break

@@ -7,7 +7,6 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from memory.chunks.syntax_parts import SyntaxPart
 
@@ -33,14 +32,6 @@ class Parser:
         self._process: subprocess.Popen[bytes] | None = None
         self._answered = 0
         self.broken = 0
-
-    def __enter__(self) -> "Parser":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop the process. The next file starts another."""

@@ -31,11 +31,10 @@ class EmbeddingSettings:
 
 
 class Embedder(Protocol):
-    """Embeds texts. Blocks. `key` names provider, model and dimension, and `why` the reason of the choice."""
+    """Embeds texts. Blocks. `key` names provider, model and dimension."""
 
     key: str
     dimension: int
-    why: str
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one row of length 1 for each text. Raises EmbeddingError."""

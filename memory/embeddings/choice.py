@@ -1,6 +1,7 @@
 """Choose and open an embedder."""
 
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -41,17 +42,15 @@ def choose(settings: EmbeddingSettings) -> EmbeddingChoice:
 
 
 def open_embedder(settings: EmbeddingSettings) -> Embedder:
-    """Open the chosen embedder. If that fails, use hashed words and say so in `why`."""
+    """Open the chosen embedder, or the one for hashed words if that fails."""
     from memory.embeddings.hashed import HashEmbedder
 
     choice = choose(settings)
-    try:
+    with suppress(EmbeddingError):
         if choice.kind == "openai":
             from memory.embeddings.hosted import OpenAiEmbedder
 
-            return OpenAiEmbedder(settings.openai_key or "", settings.openai_url, choice.why)
+            return OpenAiEmbedder(settings.openai_key or "", settings.openai_url)
         if choice.kind == "minilm":
-            return minilm.load(choice.folder or minilm.download(), choice.why)
-    except EmbeddingError as error:
-        choice = replace(choice, why=f"hashed words, because {error}")
-    return HashEmbedder(choice.why)
+            return minilm.load(choice.folder or minilm.download())
+    return HashEmbedder()

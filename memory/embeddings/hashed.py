@@ -25,9 +25,6 @@ class HashEmbedder:
     key = f"hash-{DIMENSION}"
     dimension = DIMENSION
 
-    def __init__(self, why: str = "asked for") -> None:
-        self.why = why
-
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one row for each text. A text without words gets a row of zeros."""
         rows = np.zeros((len(texts), DIMENSION), np.float32)

@@ -23,10 +23,9 @@ class OpenAiEmbedder:
     key = f"openai-{MODEL}-{DIMENSION}"
     dimension = DIMENSION
 
-    def __init__(self, api_key: str, url: str | None = None, why: str = "asked for") -> None:
+    def __init__(self, api_key: str, url: str | None = None) -> None:
         import openai
 
-        self.why = why
         self._client = openai.OpenAI(api_key=api_key, base_url=url, max_retries=0, timeout=30.0)
         self._transient = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
         self._error = openai.OpenAIError

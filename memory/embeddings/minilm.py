@@ -54,9 +54,9 @@ def _download(failures: list[Exception]) -> None:
 
 
 @cache
-def load(folder: Path, why: str) -> "MiniLmEmbedder":
+def load(folder: Path) -> "MiniLmEmbedder":
     """Load the model of a folder once for the process, as it takes up to 250 MB. Raises EmbeddingError."""
-    return MiniLmEmbedder(folder, why)
+    return MiniLmEmbedder(folder)
 
 
 class MiniLmEmbedder:
@@ -64,12 +64,11 @@ class MiniLmEmbedder:
 
     dimension = DIMENSION
 
-    def __init__(self, folder: Path, why: str = "asked for") -> None:
+    def __init__(self, folder: Path) -> None:
         """Load the model. Raises EmbeddingError."""
         import onnxruntime  # type: ignore[import-untyped]  # it has no type hints
         from tokenizers import Tokenizer
 
-        self.why = why
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.enable_mem_pattern = False  # it plans for every shape of a batch: 0.4 GB, and no faster

@@ -63,16 +63,6 @@ class Events(Generic[E]):
         """
         self._listeners.append(listener)
 
-    @transaction
-    def write(
-        self, connection: Connection, thread_id: str, run_id: str, drafts: Iterable[EventDraft]
-    ) -> list[E]:
-        """Store drafts and return them as numbered events, secrets masked. All are stored or none.
-
-        Raises JournalError if the thread is unknown or an event is ill-shaped.
-        """
-        return self.add(connection, thread_id, run_id, drafts)
-
     @read_only
     def read(
         self, connection: Connection, thread_id: str, after: int = 0, limit: int | None = None
@@ -115,7 +105,11 @@ class Events(Generic[E]):
     def add(
         self, connection: Connection, thread_id: str, run_id: str, drafts: Iterable[EventDraft]
     ) -> list[E]:
-        """Store drafts as part of the caller's transaction, like `write`."""
+        """Store drafts and return them as numbered events, secrets masked. All are stored or none.
+
+        Runs as part of the caller's transaction. Raises JournalError if the thread is unknown or an event is
+        ill-shaped.
+        """
         drafts = list(drafts)
         if not drafts:
             return []
@@ -137,6 +131,8 @@ class Events(Generic[E]):
         connection.execute(events.insert(), rows)
         self._database.after_commit(partial(self._publish, stored))
         return stored
+
+    write = transaction(add)
 
     def mask(self, text: str) -> str:
         """Replace secrets in `text`, as in the data of events."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic
+from typing import Any, Generic, Literal
 
 from sqlalchemy import Connection, Select, and_, delete, exists, select, update
 
@@ -142,14 +142,9 @@ class Runs(Generic[E]):
         return [RunRow.of(row) for row in connection.execute(query)]
 
     @transaction
-    def proceed(self, connection: Connection, run_id: str) -> None:
-        """Set a run that had parked, stopped or crashed to running."""
-        set_status(connection, run_id, "running")
-
-    @transaction
-    def requeue(self, connection: Connection, run_id: str) -> None:
-        """Queue a run again. It resumes at its last checkpoint."""
-        set_status(connection, run_id, "queued")
+    def resume(self, connection: Connection, run_id: str, status: Literal["queued", "running"]) -> None:
+        """Queue a run that had parked, stopped or crashed, or set it to running."""
+        set_status(connection, run_id, status)
 
     @transaction
     def requeue_orphans(self, connection: Connection) -> list[str]:
@@ -173,8 +168,7 @@ class Runs(Generic[E]):
         row = connection.execute(query).one_or_none()
         return self._end(connection, row.thread_id, run_id, draft, "cancelled") if row else None
 
-    @transaction
-    def end(
+    def _end(
         self,
         connection: Connection,
         thread_id: str,
@@ -189,14 +183,18 @@ class Runs(Generic[E]):
         None, and nothing is stored, if one of the approvals in `waiting_for` has been answered meanwhile.
         """
         answered = and_(
-            approvals.c.run_id == run_id,
-            approvals.c.id.in_(waiting_for),
-            approvals.c.answer.is_not(None),
+            approvals.c.run_id == run_id, approvals.c.id.in_(waiting_for), approvals.c.answer.is_not(None)
         )
         # Parking now would leave the answered run waiting for ever.
         if waiting_for and connection.execute(select(approvals.c.id).where(answered)).first():
             return None
-        return self._end(connection, thread_id, run_id, draft, status, branch)
+        values = {"status": status, "finished": now(), **({"branch": branch} if branch else {})}
+        connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+        touch(connection, thread_id)
+        (event,) = self._log.add(connection, thread_id, run_id, [draft])
+        return event
+
+    end = transaction(_end)
 
     @transaction
     def delete(self, connection: Connection, run_id: str) -> bool:
@@ -226,21 +224,6 @@ class Runs(Generic[E]):
     def of_thread(self, connection: Connection, thread_id: str, limit: int = 100) -> list[RunRow]:
         """Return the thread's runs, newest first."""
         return [RunRow.of(row) for row in connection.execute(_newest_first(thread_id).limit(limit))]
-
-    def _end(
-        self,
-        connection: Connection,
-        thread_id: str,
-        run_id: str,
-        draft: EventDraft,
-        status: str,
-        branch: str | None = None,
-    ) -> E:
-        values = {"status": status, "finished": now(), **({"branch": branch} if branch else {})}
-        connection.execute(update(runs).where(runs.c.id == run_id).values(values))
-        touch(connection, thread_id)
-        (event,) = self._log.add(connection, thread_id, run_id, [draft])
-        return event
 
 
 def set_status(connection: Connection, run_id: str, status: str) -> None:

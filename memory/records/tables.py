@@ -3,6 +3,8 @@
 Times are RFC 3339 UTC texts, heartbeats are epoch seconds, and structured values are JSON texts.
 """
 
+from collections.abc import Iterator
+
 from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, Table, Text, false
 
 SCHEMA = 2
@@ -22,6 +24,12 @@ FINAL = ("verified", "unverified", "budget")
 
 metadata = MetaData()
 
+
+def _texts(*names: str) -> Iterator[Column[str]]:
+    """Return columns of texts that are never null."""
+    return (Column(name, Text, nullable=False) for name in names)
+
+
 about = Table(
     "about",
     metadata,
@@ -34,8 +42,7 @@ threads = Table(
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),  # ids are random, numbers are in order
     Column("id", Text, nullable=False, unique=True),
-    Column("repo", Text, nullable=False),
-    Column("created", Text, nullable=False),
+    *_texts("repo", "created"),
     Column("last_seq", Integer, nullable=False, default=0),
     Column("owner", Text),
     Column("heartbeat", Float, nullable=False, default=0.0),
@@ -51,8 +58,7 @@ runs = Table(
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("id", Text, nullable=False, unique=True),
     Column("thread_id", Text, nullable=False, index=True),
-    Column("input", Text, nullable=False),
-    Column("status", Text, nullable=False),
+    *_texts("input", "status"),
     Column("branch", Text),
     Column("started", Text, nullable=False),
     Column("finished", Text),
@@ -65,9 +71,7 @@ events = Table(
     metadata,
     Column("thread_id", Text, primary_key=True),
     Column("seq", Integer, primary_key=True),
-    Column("run_id", Text, nullable=False),
-    Column("ts", Text, nullable=False),
-    Column("type", Text, nullable=False),
+    *_texts("run_id", "ts", "type"),
     Column("node", Text),
     Column("step_id", Text),
     Column("data", Text, nullable=False),
@@ -123,13 +127,9 @@ completions = Table(
     "completions",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("run_id", Text, nullable=False),
-    Column("agent", Text, nullable=False),
-    Column("step_id", Text, nullable=False),
+    *_texts("run_id", "agent", "step_id"),
     Column("ordinal", Integer, nullable=False),
-    Column("prompt_hash", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("messages", Text, nullable=False),
+    *_texts("prompt_hash", "model", "messages"),
     Column("reply", Text),
     Column("state", Text, nullable=False),
     Column("input_tokens", Integer, nullable=False),
@@ -147,9 +147,5 @@ episodes = Table(
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("id", Text, nullable=False, unique=True),
     Column("run_id", Text, nullable=False, unique=True),
-    Column("created", Text, nullable=False),
-    Column("repo", Text, nullable=False),
-    Column("root", Text, nullable=False),
-    Column("task", Text, nullable=False),
-    Column("content", Text, nullable=False),
+    *_texts("created", "repo", "root", "task", "content"),
 )

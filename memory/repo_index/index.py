@@ -110,7 +110,7 @@ class RepoIndex:
 
     @property
     def embedder(self) -> Embedder:
-        """The embedder, opened on first use. Its `why` says how it was chosen."""
+        """The embedder, opened on first use."""
         with self._opening:
             if self._embedder is None:
                 self._embedder = open_embedder(self._embeddings)

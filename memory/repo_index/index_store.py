@@ -57,8 +57,8 @@ class IndexStore:
     # The methods from here to `inherit` write. They need a transaction.
 
     def put(self, path: str, stat: FileStat, blob: str) -> bool:
-        """Record a file whose content is indexed, under this path or another. Return False if it is not."""
-        doc = self._doc(path, blob) or self._copy(path, blob)
+        """Record a file whose content is indexed. Return False if it is not."""
+        doc = self._doc(path, blob)
         if doc is not None:
             self.remove([path])
             row = (path, doc, stat.size, stat.mtime, stat.inode, stat.ctime)
@@ -67,8 +67,27 @@ class IndexStore:
 
     def add(self, path: str, blob: str, chunks: Sequence[Chunk]) -> None:
         """Index a version of a file, which the disk need not have. `put` records that it has."""
-        if self._doc(path, blob) is None:
-            self._insert(path, blob, chunks)
+        if self._doc(path, blob) is not None:
+            return
+        # `words` is always 0. The column stays so that indexes of earlier releases stay valid.
+        insert = self._writer.execute(
+            "INSERT INTO docs (path, blob, words, chunks, used) VALUES (?, ?, 0, ?, ?)",
+            (path, blob, len(chunks), time.time()),
+        )
+        doc = insert.lastrowid or 0
+        start = self._writer.execute("SELECT coalesce(max(id), 0) + 1 FROM chunks").fetchone()[0]
+        self._writer.executemany(
+            "INSERT INTO chunks (id, doc, symbol, first, last, outline, text, key) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (id, doc, c.symbol, c.first, c.last, c.outline, c.text, key_of(path, c))
+                for id, c in enumerate(chunks, start)
+            ],
+        )
+        self._writer.executemany(
+            "INSERT INTO words (rowid, path, symbol, body) VALUES (?, ?, ?, ?)",
+            [(id, *row_of(path, chunk)) for id, chunk in enumerate(chunks, start)],
+        )
 
     def remove(self, paths: Collection[str]) -> None:
         """Remove files. Their content stays indexed for a week, for snapshots and for branch switches."""
@@ -114,38 +133,6 @@ class IndexStore:
         row: tuple[int] | None = self._writer.execute(query, (path, blob)).fetchone()
         return row[0] if row else None
 
-    def _copy(self, path: str, blob: str) -> int | None:
-        """Index content that is known under another path with the same suffix."""
-        known = self._writer.execute("SELECT id, path FROM docs WHERE blob = ?", (blob,)).fetchall()
-        for doc, other in known:
-            if Path(other).suffix == Path(path).suffix:
-                query = f"{_CHUNKS} WHERE docs.id = ? ORDER BY chunks.id"
-                rows = self._writer.execute(query, (doc,)).fetchall()
-                return self._insert(path, blob, [_chunk(row).chunk for row in rows])
-        return None
-
-    def _insert(self, path: str, blob: str, chunks: Sequence[Chunk]) -> int:
-        # `words` is always 0. The column stays so that indexes of earlier releases stay valid.
-        insert = self._writer.execute(
-            "INSERT INTO docs (path, blob, words, chunks, used) VALUES (?, ?, 0, ?, ?)",
-            (path, blob, len(chunks), time.time()),
-        )
-        doc = insert.lastrowid or 0
-        start = self._writer.execute("SELECT coalesce(max(id), 0) + 1 FROM chunks").fetchone()[0]
-        self._writer.executemany(
-            "INSERT INTO chunks (id, doc, symbol, first, last, outline, text, key) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (id, doc, c.symbol, c.first, c.last, c.outline, c.text, key_of(path, c))
-                for id, c in enumerate(chunks, start)
-            ],
-        )
-        self._writer.executemany(
-            "INSERT INTO words (rowid, path, symbol, body) VALUES (?, ?, ?, ?)",
-            [(id, *row_of(path, chunk)) for id, chunk in enumerate(chunks, start)],
-        )
-        return doc
-
     # The methods from here on read.
 
     def read(self, statement: str, values: Iterable[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
@@ -166,8 +153,7 @@ class IndexStore:
 
     def knows(self, path: str, blob: str) -> bool:
         """Return True if `put` will find this content."""
-        others = self.read("SELECT path FROM docs WHERE blob = ?", [blob])
-        return any(Path(other).suffix == Path(path).suffix for (other,) in others)
+        return bool(self.read("SELECT id FROM docs WHERE path = ? AND blob = ?", (path, blob)))
 
     def counts(self, model: str) -> tuple[int, int, int]:
         """Return the number of files, of their chunks, and of the chunks that a model has embedded."""

@@ -40,7 +40,7 @@ class Recalled:
 
 
 class Recollection:
-    """Remembers episodes and finds them again. `scope` says whether other repositories' episodes count."""
+    """Finds episodes and snippets. `scope` says whether other repositories' episodes count."""
 
     def __init__(
         self, episodes: Episodes, indexes: LiveIndexes, similarity: TaskSimilarity, scope: RecallScope
@@ -84,7 +84,7 @@ class Recollection:
             return []
         warming = self._similarity.warm()
         first = await asyncio.to_thread(root)
-        if self._similarity.opens_at_once:
+        if not self._similarity.delay:
             await asyncio.to_thread(warming.join, GRACE_SECONDS)
         here = {title.id for title in titles if title.repo == repo or (first and title.root == first)}
         similar = await asyncio.to_thread(self._similarity.similar, task, titles, here)
@@ -106,10 +106,6 @@ class Recollection:
         """Return the episodes nearest to `query`, however far."""
         titles = await self.episodes.titles()
         return await asyncio.to_thread(self._similarity.ranked, query, titles)
-
-    async def remember(self, episode: Episode) -> None:
-        """Store an episode. The next search makes its vector."""
-        await self.episodes.store(episode)
 
     async def align(self) -> bool:
         """Make Chroma hold a vector for each episode and no other. Return False if it is unavailable."""

@@ -48,23 +48,15 @@ class TaskSimilarity:
     """
 
     def __init__(
-        self,
-        open_embedder: Callable[[], Embedder],
-        open_collection: OpenCollection,
-        delay: float = 0.0,
+        self, open_embedder: Callable[[], Embedder], open_collection: OpenCollection, delay: float = 0.0
     ) -> None:
         self._open_embedder = open_embedder
         self._open_collection = open_collection
-        self._delay = delay
+        self.delay = delay
         self._closing = Event()
         self._words = HashEmbedder()
         self._warming: Thread | None = None
         self._ready: tuple[Embedder, VectorCollection] | None = None
-
-    @property
-    def opens_at_once(self) -> bool:
-        """Whether waiting for `warm` for a moment may help."""
-        return not self._delay
 
     def warm(self) -> Thread:
         """Open the embedder and Chroma in the background. The next call retries what failed."""
@@ -80,7 +72,7 @@ class TaskSimilarity:
             self._warming.join(CLOSING_SECONDS)
 
     def _open(self) -> None:
-        if self._closing.wait(self._delay):
+        if self._closing.wait(self.delay):
             return
         with suppress(EmbeddingError, VectorsUnavailable):
             embedder = self._open_embedder()
