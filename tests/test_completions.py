@@ -46,7 +46,7 @@ async def test_a_reply_is_found_again_for_its_own_call_and_prompt_alone(journal:
     await ledger.settle(grant, "said", Spent(12, 3, 0.5, 1.0))
     stored = await ledger.lookup(key())
     assert stored and (stored.text, stored.model, stored.cost_usd) == ("said", "m", 0.5)
-    for other in (key(step="s2"), key(ordinal=1), key(prompt="changed"), replace(key(), run="r2")):
+    for other in (key(step="s2"), key(ordinal=1), key(prompt="changed"), replace(key(), run_id="r2")):
         assert await ledger.lookup(other) is None
 
 

@@ -57,8 +57,7 @@ def _outlines(texts: Mapping[str, str]) -> dict[str, list[str]]:
         for key, text in texts.items():
             if parser.broken == _MOST_CRASHES or time.monotonic() > deadline:
                 break
-            parsed = parser.parse(key, text)
-            result[key] = parsed.outline if parsed else []
+            result[key], _ = parser.parse(key, text)
     return result
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from os.path import splitext
 
 from memory.chunks.grammars import has_grammar
-from memory.chunks.parser import Parsed, Parser
+from memory.chunks.parser import Parser
+from memory.chunks.syntax_parts import SyntaxPart
 
 SUFFIXES = {
     ".py", ".js", ".jsx", ".mjs", ".ts", ".tsx", ".go", ".rs", ".java",
@@ -48,9 +49,9 @@ class Chunker:
     def chunks(self, path: str, text: str) -> list[Chunk]:
         """Cut a file by its syntax, or by headings or lines if it has no grammar or the parser fails."""
         if has_grammar(path) and not _is_minified(text):
-            parsed = self._parser.parse(path, text)
-            if parsed and parsed.parts:
-                return _syntax_chunks(text, parsed)
+            outline, parts = self._parser.parse(path, text)
+            if parts:
+                return _syntax_chunks(text, outline, parts)
         return _text_chunks(text, headings=splitext(path)[1].lower() == ".md")
 
     def close(self) -> None:
@@ -58,12 +59,12 @@ class Chunker:
         self._parser.close()
 
 
-def _syntax_chunks(text: str, parsed: Parsed) -> list[Chunk]:
+def _syntax_chunks(text: str, outline: list[str], parts: list[SyntaxPart]) -> list[Chunk]:
     """Make a chunk of the outline and chunks of the syntax parts."""
     data = text.encode("utf-8", "replace")
     starts = [0, *(match.end() for match in re.finditer(rb"\n", data))]
-    chunks = [_outline(parsed.outline, len(starts))] if parsed.outline else []
-    for symbol, ranges in parsed.parts:
+    chunks = [Chunk("", 1, len(starts), "\n".join(outline)[: 2 * SIZE], outline=True)] if outline else []
+    for symbol, ranges in parts:
         chunks += _windows(symbol, _lines(data, starts, ranges))
     return chunks if any(not chunk.outline for chunk in chunks) or not text.strip() else _text_chunks(text)
 
@@ -79,10 +80,6 @@ def _text_chunks(text: str, headings: bool = False) -> list[Chunk]:
 def _is_minified(text: str) -> bool:
     """Return True if a file was generated or minified."""
     return len(text) > _MINIFIED * (text.count("\n") + 10)
-
-
-def _outline(definitions: list[str], lines: int) -> Chunk:
-    return Chunk("", 1, lines, "\n".join(definitions)[: 2 * SIZE], outline=True)
 
 
 def _lines(data: bytes, starts: list[int], ranges: Iterable[tuple[int, int]]) -> list[NumberedLine]:

@@ -5,7 +5,6 @@ import selectors
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from memory.chunks.syntax_parts import SyntaxPart
@@ -15,14 +14,6 @@ _START = f"import sys; sys.path.insert(0, {_ROOT!r}); from memory.chunks.worker 
 _WALL_SECONDS = 20.0
 _FILES_EACH = 2_000  # the memory limit counts the whole process, so it starts afresh
 _PIECE = 1 << 16
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """A file's outline, one line for each definition, and its parts as byte ranges of its UTF-8 text."""
-
-    outline: list[str]
-    parts: list[SyntaxPart]
 
 
 class Parser:
@@ -37,14 +28,14 @@ class Parser:
         """Stop the process. The next file starts another."""
         if process := self._process:
             self._process = None
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream:
-                    stream.close()
+            with process:  # closes its pipes and waits for its end
+                process.kill()
 
-    def parse(self, path: str, text: str) -> Parsed | None:
-        """Parse a file that has a grammar. Return None if that crashed the process."""
+    def parse(self, path: str, text: str) -> tuple[list[str], list[SyntaxPart]]:
+        """Return the outline and the parts of a file that has a grammar, none if that crashed the process.
+
+        An outline has one line for each definition. Parts are byte ranges of the UTF-8 text.
+        """
         if self._answered >= _FILES_EACH:
             self.close()
         request = json.dumps([path, text]).encode() + b"\n"
@@ -53,9 +44,9 @@ class Parser:
         except (OSError, ValueError):
             self.broken += 1
             self.close()
-            return None
+            return [], []
         self._answered += 1
-        return Parsed(outline, [(symbol, [(s, e) for s, e in ranges]) for symbol, ranges in parts])
+        return outline, [(symbol, [(s, e) for s, e in ranges]) for symbol, ranges in parts]
 
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._process is None:

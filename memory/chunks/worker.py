@@ -9,17 +9,10 @@ import sys
 
 from memory.chunks.definitions import outline
 from memory.chunks.grammars import parse
-from memory.chunks.syntax_parts import SyntaxPart, syntax_parts
+from memory.chunks.syntax_parts import syntax_parts
 
 SECONDS = 5
 MEMORY = 1 << 29
-
-
-def answer(path: str, text: str) -> tuple[list[str], list[SyntaxPart]]:
-    """Return a file's outline and its parts. Both are empty if parsing takes too long."""
-    data = text.encode("utf-8", "replace")
-    root = parse(path, data)
-    return (outline(root, data), syntax_parts(root, data)) if root is not None else ([], [])
 
 
 def main() -> None:
@@ -32,5 +25,8 @@ def main() -> None:
         limit = int(used.ru_utime + used.ru_stime) + 1 + SECONDS
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
         path, text = json.loads(line)
-        sys.stdout.write(json.dumps(answer(path, text)) + "\n")
+        data = text.encode("utf-8", "replace")
+        root = parse(path, data)  # None if that takes too long
+        answer = [outline(root, data), syntax_parts(root, data)] if root is not None else [[], []]
+        sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

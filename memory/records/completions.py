@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, and_, case, func, select, update
 
 from memory.records.budget import (
     LEAST_OUTPUT,
@@ -31,9 +31,9 @@ class CallKey:
     """Identity of a call: the `ordinal`th of an agent's step in a run, for one prompt."""
 
     # The model is left out, so a paid reply stays good when the model is changed.
-    run: str
+    run_id: str
     agent: str
-    step: str
+    step_id: str
     ordinal: int
     prompt_hash: str
 
@@ -92,13 +92,16 @@ class Completions:
     @read_only
     def lookup(self, connection: Connection, key: CallKey) -> StoredReply | None:
         """Return the stored reply of exactly this call, or None."""
-        same = (completions.c[name] == value for name, value in _columns(key).items())
-        query = select(completions).where(*same, completions.c.state == "settled")
+        same = (completions.c[name] == value for name, value in vars(key).items())
+        table = completions.c
+        query = (
+            select(table.reply, table.model, table.input_tokens, table.output_tokens, table.cost_usd)
+            .where(*same, table.state == "settled")
+            .order_by(table.number.desc())
+        )
         # Two processes that ran the same run after a lost lease may both have settled the call.
-        row = connection.execute(query.order_by(completions.c.number.desc()).limit(1)).one_or_none()
-        if row is None:
-            return None
-        return StoredReply(row.reply, row.model, row.input_tokens, row.output_tokens, row.cost_usd)
+        row = connection.execute(query.limit(1)).one_or_none()
+        return StoredReply(*row) if row else None
 
     async def reserve(
         self,
@@ -114,7 +117,7 @@ class Completions:
         they have settled, because most calls take less than they reserve.
         """
         texts = {"model": model, "messages": json.dumps(list(messages)), "state": "reserved"}
-        row = {**_columns(key), **texts}
+        row = {**vars(key), **texts}
         while True:
             freed = self._freed  # before the attempt, to notice a call that settles during it
             attempt = asyncio.ensure_future(self._reserve(row, estimate, limits))
@@ -164,26 +167,17 @@ class Completions:
     def usage(self, connection: Connection, run_id: str) -> list[ModelUsage]:
         """Return the usage of each model by each agent, in the order of their first calls."""
         table = completions.c
+        sums = [func.sum(table[name]).label(name) for name in ("input_tokens", "output_tokens", "seconds")]
+        # A plain sum would pass over the calls without a price.
+        all_priced = func.count(table.cost_usd) == func.count()
+        cost = case((all_priced, func.sum(table.cost_usd))).label("cost_usd")
         query = (
-            select(
-                table.agent,
-                table.model,
-                func.count().label("calls"),
-                func.sum(table.input_tokens).label("input_tokens"),
-                func.sum(table.output_tokens).label("output_tokens"),
-                func.sum(table.cost_usd).label("cost_usd"),
-                func.sum(table.seconds).label("seconds"),
-                func.count(table.cost_usd).label("priced"),
-            )
+            select(table.agent, table.model, func.count().label("calls"), *sums, cost)
             .where(table.run_id == run_id, table.state != "reserved")
             .group_by(table.agent, table.model)
             .order_by(func.min(table.number))
         )
-        usages = [row._asdict() for row in connection.execute(query).all()]
-        for usage in usages:
-            if usage.pop("priced") < usage["calls"]:  # a sum would pass over the calls without a price
-                usage["cost_usd"] = None
-        return [ModelUsage(**usage) for usage in usages]
+        return [ModelUsage(**row._asdict()) for row in connection.execute(query)]
 
     @read_only
     def exchange(self, connection: Connection, grant: Grant) -> dict[str, Any]:
@@ -239,11 +233,6 @@ class Completions:
         """Let the calls that wait for budget try again."""
         self._freed.set()
         self._freed = asyncio.Event()
-
-
-def _columns(key: CallKey) -> dict[str, Any]:
-    columns = {**vars(key), "run_id": key.run, "step_id": key.step}
-    return {name: columns[name] for name in ("run_id", "agent", "step_id", "ordinal", "prompt_hash")}
 
 
 def _sums(connection: Connection, run_id: str, *, in_flight: bool) -> Sums:

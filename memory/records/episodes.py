@@ -2,14 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection, delete, select
 
-from memory.records.database import Database, read_only, transaction
+from memory.records.database import Database, now, read_only, transaction
 from memory.records.tables import episodes
 from memory.secrets import mask, masked
 
@@ -17,11 +16,7 @@ OURS = frozenset({"run", "thread", "repo", "root", "commit", "tree", "created"})
 """Fields that AutoCodeAI fills by itself. Their ids would look like secrets."""
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class FileChange(_Value):
+class FileChange(BaseModel, frozen=True):
     """A file of the delivered change, with its line counts."""
 
     path: str
@@ -29,7 +24,7 @@ class FileChange(_Value):
     removed: int
 
 
-class EpisodeRepair(_Value):
+class EpisodeRepair(BaseModel, frozen=True):
     """A repair on the way: what the check found, how the debugger explained it, and the files it changed."""
 
     found: list[str]
@@ -37,7 +32,7 @@ class EpisodeRepair(_Value):
     files: list[str]
 
 
-class Episode(_Value):
+class Episode(BaseModel, frozen=True):
     """A verified task. `root` is the repository's first commit, which its clones share."""
 
     run: str
@@ -51,9 +46,7 @@ class Episode(_Value):
     mends: list[EpisodeRepair] = Field(default_factory=list)
     commit: str
     tree: str
-    created: str = Field(
-        default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    )
+    created: str = Field(default_factory=lambda: now("seconds"))
 
     @property
     def id(self) -> str:

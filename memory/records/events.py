@@ -129,7 +129,8 @@ class Events(Generic[E]):
                 stored.append(self._parse(row))
             rows.append({**row, "data": text})
         connection.execute(events.insert(), rows)
-        self._database.after_commit(partial(self._publish, stored))
+        for listener in self._listeners:
+            self._database.after_commit(partial(listener, stored))
         return stored
 
     write = transaction(add)
@@ -155,10 +156,6 @@ class Events(Generic[E]):
         connection.execute(outputs.insert().values(thread_id=thread_id, seq=seq, data=text))
         data = _shorten(data, len(text))
         return data, json.dumps(data), True
-
-    def _publish(self, stored: Sequence[E]) -> None:
-        for listener in self._listeners:
-            listener(stored)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
 from threading import RLock
@@ -58,10 +58,6 @@ def _repaired(
             raise RepoIndexError(f"the index of {index.root} failed: {error}") from error
 
     return call
-
-
-def _ignore_progress(done: int, total: int) -> None:
-    pass
 
 
 class RepoIndex:
@@ -120,7 +116,7 @@ class RepoIndex:
     def refresh(
         self,
         paths: Collection[str] | None = None,
-        progress: ProgressCallback = _ignore_progress,
+        progress: ProgressCallback = lambda done, total: None,
         wait: float = 0.0,
     ) -> Changes:
         """Bring full text up to date with the disk: everything, or what is at and below some paths.
@@ -139,7 +135,7 @@ class RepoIndex:
     @_repaired
     def embed(
         self,
-        progress: ProgressCallback = _ignore_progress,
+        progress: ProgressCallback = lambda done, total: None,
         stop: Callable[[], bool] = lambda: False,
         wait: float = 0.0,
     ) -> None:
@@ -244,16 +240,11 @@ class RepoIndex:
     @contextmanager
     def _locked(self, suffix: str, seconds: float = 0.0) -> Iterator[bool]:
         """Hold a lock beside the index if it is free within some seconds. Yield whether it is held."""
-        if self._path is None:
-            yield True
-            return
-        lock = FileLock(self._path.with_suffix(suffix), timeout=seconds, mode=0o600)
-        try:
-            lock.acquire()
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        held = True
+        with ExitStack() as stack:
+            if self._path:
+                try:
+                    stack.enter_context(FileLock(self._path.with_suffix(suffix), timeout=seconds, mode=0o600))
+                except Timeout:
+                    held = False
+            yield held

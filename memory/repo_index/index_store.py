@@ -3,21 +3,35 @@
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
 from heapq import nlargest
 from pathlib import Path
 from threading import RLock
+from typing import Literal
 
 from memory.chunks import Chunk
+from memory.chunks.words import words
 from memory.embeddings.base import Vectors
 from memory.repo_index import schema, shared_vectors
 from memory.repo_index.files import FileStat
-from memory.repo_index.stored_chunk import StoredChunk, embedded_text, key_of, row_of
 from memory.repo_index.vector_codec import packed, similarity, unpacked
 
 _KEEP_SECONDS = 7 * 86_400.0
 _KEEP_VERSIONS = 1_000
 _MANY = 500
 """Values that one statement takes at most."""
+
+
+@dataclass(frozen=True)
+class StoredChunk:
+    """A chunk with its id and its key. `doc` is the id of the version of the file that it belongs to."""
+
+    id: int
+    doc: int
+    path: str
+    chunk: Chunk
+    key: str
 
 
 class IndexStore:
@@ -80,13 +94,13 @@ class IndexStore:
             "INSERT INTO chunks (id, doc, symbol, first, last, outline, text, key) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (id, doc, c.symbol, c.first, c.last, c.outline, c.text, key_of(path, c))
+                (id, doc, c.symbol, c.first, c.last, c.outline, c.text, _key_of(path, c))
                 for id, c in enumerate(chunks, start)
             ],
         )
         self._writer.executemany(
             "INSERT INTO words (rowid, path, symbol, body) VALUES (?, ?, ?, ?)",
-            [(id, *row_of(path, chunk)) for id, chunk in enumerate(chunks, start)],
+            [(id, *_row_of(path, chunk)) for id, chunk in enumerate(chunks, start)],
         )
 
     def remove(self, paths: Collection[str]) -> None:
@@ -199,17 +213,11 @@ class IndexStore:
             (query, limit),
         )
 
-    def by_id(self, ids: Sequence[int]) -> dict[int, StoredChunk]:
-        """Return chunks by id."""
-        return {row[0]: _chunk(row) for row in self._in(f"{_CHUNKS} WHERE chunks.id", ids)}
-
-    def by_key(self, keys: Sequence[str]) -> list[StoredChunk]:
-        """Return the chunks with these keys. Several chunks may share a key."""
-        return [_chunk(row) for row in self._in(f"{_CHUNKS} WHERE key", keys)]
-
-    def of_docs(self, docs: Sequence[int]) -> list[StoredChunk]:
-        """Return the chunks of some versions of files."""
-        return [_chunk(row) for row in self._in(f"{_CHUNKS} WHERE docs.id", docs)]
+    def chunks(
+        self, column: Literal["chunks.id", "docs.id", "key"], values: Sequence[object]
+    ) -> list[StoredChunk]:
+        """Return the chunks whose id, version or key is one of the values. Several chunks may share a key."""
+        return [_chunk(row) for row in self._in(f"{_CHUNKS} WHERE {column}", values)]
 
     def _in(self, query: str, values: Sequence[object], *before: object) -> list[tuple]:  # type: ignore[type-arg]
         """Run a query that ends with a column, for the rows whose column is one of the values."""
@@ -252,3 +260,19 @@ _CHUNKS = (
 def _chunk(row: tuple) -> StoredChunk:  # type: ignore[type-arg]
     id, doc, path, symbol, first, last, text, outline, key = row
     return StoredChunk(id, doc, path, Chunk(symbol, first, last, text, bool(outline)), key)
+
+
+def embedded_text(path: str, chunk: Chunk) -> str:
+    """Return the text that is embedded for a chunk."""
+    # Without the path, fewer files are found.
+    return f"# {path} {chunk.symbol}\n{chunk.text}"
+
+
+def _key_of(path: str, chunk: Chunk) -> str:
+    """Return the hash of the text that is embedded, so that equal texts share one vector."""
+    return sha256(embedded_text(path, chunk).encode()).hexdigest()[:32]
+
+
+def _row_of(path: str, chunk: Chunk) -> tuple[str, str, str]:
+    """Return the words of path, symbol and body for the full-text table."""
+    return " ".join(words(path)), " ".join(words(chunk.symbol)), " ".join(words(chunk.text))

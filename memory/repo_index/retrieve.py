@@ -18,13 +18,6 @@ def retrieve(repo_dir: str, query: str, k: int) -> list[str]:
     reads the environment itself: EMBEDDINGS (auto), EMBEDDINGS_MODEL_DIR, REPO_INDEX_PATH (the folder `index`
     in AUTOCODE_HOME) and AUTOCODE_HOME (~/.autocode).
     """
-    with RepoIndex(Path(repo_dir), _settings()) as index:
-        index.refresh(wait=_WAIT_SECONDS)
-        index.embed(wait=_WAIT_SECONDS)
-        return [snippet.path for snippet in index.search(query, k)]
-
-
-def _settings() -> IndexSettings:
     names = ("EMBEDDINGS", "EMBEDDINGS_MODEL_DIR", "REPO_INDEX_PATH", "AUTOCODE_HOME")
     kind, model_dir, folder, home = (os.environ.get(name, "") for name in names)
     base = Path(home or "~/.autocode").expanduser().absolute()
@@ -35,4 +28,8 @@ def _settings() -> IndexSettings:
         kinds.get(kind, "auto"), Path(model_dir).expanduser() if model_dir else None
     )
     index = Path(folder).expanduser().absolute() if folder else base / "index"
-    return IndexSettings(index, base / "chroma", embeddings)
+    settings = IndexSettings(index, base / "chroma", embeddings)
+    with RepoIndex(Path(repo_dir), settings) as repo_index:
+        repo_index.refresh(wait=_WAIT_SECONDS)
+        repo_index.embed(wait=_WAIT_SECONDS)
+        return [snippet.path for snippet in repo_index.search(query, k)]

@@ -36,7 +36,6 @@ _BROKEN = (
     "malformed", "not a database", "no such table", "corrupt", "vtable constructor failed", "not decode",
 )  # fmt: skip
 """Parts of the messages for damaged files. SQLite has no error code for a damaged full-text table."""
-_TABLE_NAMES = ("words", "chunks", "files", "docs")
 
 
 def name_of(root: Path) -> str:
@@ -64,7 +63,7 @@ def create(connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     if _version(connection) != VERSION:  # another process may have created them meanwhile
-        for table in _TABLE_NAMES:
+        for table in ("words", "chunks", "files", "docs"):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         for statement in [*_TABLES.split(";\n"), _VECTORS]:
             connection.execute(statement)

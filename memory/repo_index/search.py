@@ -2,14 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from memory.chunks.words import words
 from memory.embeddings.base import Embedder, Vectors
-from memory.repo_index.index_store import IndexStore
+from memory.repo_index.index_store import IndexStore, StoredChunk, embedded_text
 from memory.repo_index.index_types import Snippet
-from memory.repo_index.stored_chunk import StoredChunk, embedded_text
 from memory.vectors import Collection as VectorCollection
 
 _CHUNKS = 500
@@ -21,6 +20,7 @@ _OWN_FILES = 300
 _EMBEDDED_AT_ONCE = 64
 """Chunks of such files that one search embeds at most."""
 _RRF_K = 60
+"""The constant of reciprocal rank fusion (Cormack et al. 2009), which joins the rankings."""
 _VECTOR_WEIGHT = 0.5
 """Weight of the vector ranking. Full text has 1. bench/retrieval.py shows the difference."""
 _TEST_WEIGHT = 0.85
@@ -89,7 +89,7 @@ def search_words(store: IndexStore, query: Sequence[str], visible: Collection[in
     limit, expression = _CHUNKS, _match_expression(query, store.holding)
     while True:
         scored = store.matching(expression, limit)
-        chunks = store.by_id([id for id, _ in scored])
+        chunks = {chunk.id: chunk for chunk in store.chunks("chunks.id", [id for id, _ in scored])}
         hits = [(chunks[id], score) for id, score in scored if id in chunks and chunks[id].doc in visible]
         # Versions of other snapshots may fill the results, so the search is widened.
         if len(hits) * 4 >= _CHUNKS or len(scored) < limit or limit > 20 * _CHUNKS:
@@ -115,14 +115,16 @@ def search_vectors(
     Raises VectorsUnavailable and EmbeddingError.
     """
     embedding = embedder.embed([query])[0]
-    if collection:
-        nearest = dict(collection.query(embedding, _CHUNKS))
-    else:
-        nearest = dict(store.nearest(embedder.key, embedding, _CHUNKS))
+    by_key = (
+        collection.query(embedding, _CHUNKS)
+        if collection
+        else store.nearest(embedder.key, embedding, _CHUNKS)
+    )
+    nearest = dict(by_key)
     on_disk = visible.intersection(store.current().values())
-    scored = [(hit, nearest[hit.key]) for hit in store.by_key(list(nearest)) if hit.doc in on_disk]
+    scored = [(hit, nearest[hit.key]) for hit in store.chunks("key", list(nearest)) if hit.doc in on_disk]
     # The collection lacks what only the snapshot has.
-    own = store.of_docs(sorted(visible - on_disk)[-_OWN_FILES:])
+    own = store.chunks("docs.id", sorted(visible - on_disk)[-_OWN_FILES:])
     vectors = _vectors_of(store, embedder, own)
     scored += [(chunk, float(vectors[chunk.key] @ embedding)) for chunk in own if chunk.key in vectors]
     return Hits(sorted(scored, key=lambda pair: (-pair[1], pair[0].path, pair[0].id))[:_CHUNKS])
@@ -157,24 +159,18 @@ def join(query: str, text: Hits, near: Hits, k: int, unembedded: Collection[str]
         # A file that was just saved takes its text rank in both rankings. Otherwise it would come last.
         if path in unembedded and path not in best_near:
             by_vectors.insert(rank, path)
-    scores = _fuse([(1.0, by_text), (_VECTOR_WEIGHT, by_vectors)])
+    scores = defaultdict[str, float](float)
+    for weight, ranking in ((1.0, by_text), (_VECTOR_WEIGHT, by_vectors)):
+        for rank, path in enumerate(ranking, 1):
+            scores[path] += weight / (_RRF_K + rank)
     if not _ABOUT_TESTS.search(query):
-        scores = {path: score * (_TEST_WEIGHT if is_test(path) else 1) for path, score in scores.items()}
+        scores.update({path: score * _TEST_WEIGHT for path, score in scores.items() if is_test(path)})
     snippets, query_terms = [], terms(query)
     for path in sorted(scores, key=lambda path: (-scores[path], path))[:k]:
         hit = (best_text.get(path) or best_near[path])[0]
         chunk, why = hit.chunk, _why(query_terms, hit, best_near.get(path))
         snippets.append(Snippet(path, chunk.symbol, chunk.first, chunk.last, chunk.text, scores[path], why))
     return snippets
-
-
-def _fuse(rankings: Iterable[tuple[float, Sequence[str]]]) -> dict[str, float]:
-    """Score files by weighted reciprocal rank fusion (Cormack et al. 2009)."""
-    scores = defaultdict[str, float](float)
-    for weight, ranking in rankings:
-        for rank, path in enumerate(ranking, 1):
-            scores[path] += weight / (_RRF_K + rank)
-    return scores
 
 
 def _why(query: Sequence[str], hit: StoredChunk, near: tuple[StoredChunk, float] | None) -> str:

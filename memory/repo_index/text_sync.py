@@ -47,12 +47,11 @@ class TextSync:
                     elif self._write(path, content, chunks) and known.get(path, ())[1:] != (content.blob,):
                         changed.append(path)
             progress(start + len(batch), len(stale))
-        if gone:
+        if gone or changed:
             with self.store.transaction():
                 self.store.remove(gone)
-        if paths is None and (gone or changed):
-            with self.store.transaction():
-                self.store.forget()
+                if paths is None:
+                    self.store.forget()
         return Changes(tuple(changed), tuple(sorted(gone)))
 
     def _read(self, path: str) -> tuple[str, FileContent | None, list[Chunk] | None]:

@@ -109,8 +109,6 @@ class TaskSimilarity:
         return "hash", self._by_words(task, titles, count)
 
     def _by_words(self, task: str, titles: Sequence[Title], count: int) -> Ranked:
-        if not titles:
-            return []
         texts = (task, *(title.task for title in titles))
         vectors = self._words.embed([_compared(text, self._words) for text in texts])
         similarity = vectors[1:] @ vectors[0]

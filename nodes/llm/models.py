@@ -182,7 +182,7 @@ class Models:
         self, request: _Request, model: PricedModel, grant: Grant, listener: ReplyListener
     ) -> AIMessage:
         """Stream the reply through LangChain's callbacks, to which LangGraph listens as well."""
-        labels = {"agent": request.agent, "step_id": request.key.step}
+        labels = {"agent": request.agent, "step_id": request.key.step_id}
         # A copy, because calls of one model run in parallel.
         chat = model.chat.model_copy(update={"callbacks": [listener], "metadata": labels})
         limit = self._provider.limit(grant.output_tokens)

@@ -217,8 +217,8 @@ class CassetteProvider(Provider):
 
     async def model(self, name: str, key: CallKey) -> PricedModel:
         cassette = await self._loaded()
-        exchange = cassette.find(key.agent, key.step, key.ordinal, key.prompt_hash)
-        call = f"{key.agent}'s call {key.ordinal} of step {key.step or '-'}"
+        exchange = cassette.find(key.agent, key.step_id, key.ordinal, key.prompt_hash)
+        call = f"{key.agent}'s call {key.ordinal} of step {key.step_id or '-'}"
         if exchange is None:
             raise ModelError(f"the cassette {cassette.path} ends before {call}; record the task again")
         warning = ""
