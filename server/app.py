@@ -15,7 +15,7 @@ from graph.settings import Settings
 from graph.supervisor import Supervisor
 from server import protocol
 from server.api import agent_routes, thread_routes, websocket
-from server.api.guard import Guard, Policy
+from server.api.guard import Guard, allowed_origins
 from server.api.problems import handle_problems, responses
 
 STATIC = Path(__file__).parent / "static"
@@ -48,13 +48,12 @@ def create_app(
         lifespan=_lifespan,
     )
     app.state.settings, app.state.say = settings, say
-    policy = Policy.of(settings)
-    app.add_middleware(Guard, policy=policy, own=own)
+    app.add_middleware(Guard, settings=settings, own=own)
     # The middleware that is added last runs first: a preflight request has no key for the guard to check.
-    if policy.origins:
+    if origins := allowed_origins(settings):
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=sorted(policy.origins),
+            allow_origins=sorted(origins),
             allow_methods=["*"],
             allow_headers=["*"],
             expose_headers=["Content-Location", "Location"],

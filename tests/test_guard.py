@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from graph.settings import Settings
-from server.api.guard import Guard, Policy
+from server.api.guard import Guard
 
 HOME = "http://127.0.0.1:8000"
 KEY = "correct horse battery staple"
@@ -31,7 +31,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def guarded(own: tuple[str, ...] | None = None, **settings: Any) -> httpx.AsyncClient:
-    guard = Guard(echo, Policy.of(Settings(**settings)), own)
+    guard = Guard(echo, Settings(**settings), own)
     return httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url=HOME)
 
 
@@ -136,7 +136,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_each_request_gets_its_status(case: Case) -> None:
-    guard = Guard(echo, Policy.of(Settings(**case.settings)))
+    guard = Guard(echo, Settings(**case.settings))
     transport = httpx.ASGITransport(guard)
     async with httpx.AsyncClient(transport=transport, base_url=HOME) as client:
         url = httpx.URL(HOME, raw_path=case.path.encode())
@@ -147,7 +147,7 @@ async def test_each_request_gets_its_status(case: Case) -> None:
 
 
 async def test_a_full_server_asks_to_try_again() -> None:
-    guard = Guard(echo, replace(Policy.of(Settings()), connections=0))
+    guard = Guard(echo, Settings().model_copy(update={"max_connections": 0}))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url=HOME) as client:
         answer = await client.get("/")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
@@ -261,7 +261,7 @@ async def accept(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def test_a_websocket_is_checked_before_it_is_accepted() -> None:
-    guard = Guard(accept, Policy.of(Settings(autocode_api_key=KEY)))
+    guard = Guard(accept, Settings(autocode_api_key=KEY))
     coded = base64.urlsafe_b64encode(KEY.encode()).decode().rstrip("=")
     assert (await opened(guard, "autocode", f"autocode.key.{coded}"))[0]["type"] == "websocket.accept"
     for protocols, origin in (

@@ -8,7 +8,7 @@ from gitrepo import GitRepo
 
 from graph.settings import Settings
 from server.api.problems import Problem
-from server.api.repositories import check_repository, create_scratch
+from server.api.task_submission import check_repository, create_scratch
 from tools.workspace import WorkspaceError
 
 

@@ -14,7 +14,6 @@ import re
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -50,67 +49,97 @@ HEADERS = {
 log = logging.getLogger("autocode.server")
 
 
-@dataclass(frozen=True)
-class Policy:
-    """Rules for requests."""
+class Guard:
+    """ASGI middleware that checks requests, limits bodies and connections, and adds security headers.
 
-    hosts: frozenset[str]
-    any_address: bool
-    origins: frozenset[str]
-    key: str | None
-    secrets: tuple[str, ...]
-    body_bytes: int
-    connections: int
+    No traceback leaves the server. `own` limits the guard to paths that start with one of these, for an app
+    that is mounted beside others.
+    """
 
-    @classmethod
-    def of(cls, settings: Settings) -> "Policy":
-        """Read the rules from the settings. A server on all addresses answers to every IP address."""
+    def __init__(self, app: ASGIApp, settings: Settings, own: tuple[str, ...] | None = None) -> None:
+        self.app, self.settings, self.own = app, settings, own
         bound = settings.autocode_host.strip("[]").lower()
-        key = settings.autocode_api_key
-        return cls(
-            hosts=LOOPBACK | {bound} | {name.lower() for name in _split(settings.autocode_allowed_hosts)},
-            any_address=bound in EVERYWHERE,
-            origins=frozenset(url.rstrip("/").lower() for url in _split(settings.autocode_cors_origins)),
-            key=key.get_secret_value() if key else None,
-            secrets=tuple(settings.secrets()),
-            body_bytes=settings.max_request_bytes,
-            connections=settings.max_connections,
+        self._hosts = LOOPBACK | {bound} | {name.lower() for name in _split(settings.autocode_allowed_hosts)}
+        self._any_address = bound in EVERYWHERE
+        self._origins = allowed_origins(settings)
+        self._open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request to the app, or answer it with a problem."""
+        if scope["type"] not in ("http", "websocket") or not self._is_ours(scope["path"]):
+            return await self.app(scope, receive, send)
+        started, seen = False, 0
+
+        async def secure_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        async def limited_receive() -> Message:
+            nonlocal seen
+            message = await receive()
+            if message["type"] == "http.request":
+                seen += len(message.get("body", b""))
+                self._check_length(seen)
+            return message
+
+        self._open += 1
+        try:
+            self._check(scope)
+            # After the checks, so that a stranger gets a 403 and learns nothing about the load.
+            if self._open > self.settings.max_connections:
+                detail = "all connections are in use (MAX_CONNECTIONS); try again in a moment"
+                raise Problem(503, "Server full", detail, {"Retry-After": "1"})
+            await self.app(scope, limited_receive, secure_send)
+        except Exception as error:
+            if not isinstance(error, Problem):
+                trace = "".join(traceback.format_exception(error))
+                log.error("%s", masked(trace, tuple(self.settings.secrets())))
+            # A started response cannot become a problem. Closing the connection tells the client.
+            if not started:
+                await problem_of(error).response()(scope, receive, secure_send)
+        finally:
+            self._open -= 1
+
+    def _is_ours(self, path: str) -> bool:
+        return self.own is None or any(
+            path == start or (start != "/" and path.startswith(start)) for start in self.own
         )
 
-    def check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope) -> None:
         """Raise a Problem for a request that is not allowed."""
         headers = Headers(scope=scope)
-        _check_size(headers)
-        host = self._check_host(headers.getlist("host"))
-        self._check_origin(headers.getlist("origin"), host)
-        if not _is_open(scope["path"]):
-            self._check_key(scope, headers)
+        if sum(len(name) + len(value) for name, value in headers.raw) > HEADER_BYTES:
+            detail = f"the headers are larger than {HEADER_BYTES} bytes; send fewer or shorter ones"
+            raise Problem(431, "Headers too large", detail)
+        self._check_host(hosts := headers.getlist("host"))
+        # Sandboxed frames and files send `null`, which is in no list.
+        allowed = {f"http://{hosts[0].lower()}", f"https://{hosts[0].lower()}", *self._origins}
+        if any(origin.rstrip("/").lower() not in allowed for origin in headers.getlist("origin")):
+            detail = "a web page of another origin sent this request; to allow it, add its origin to "
+            raise Problem(403, "Origin not allowed", detail + "AUTOCODE_CORS_ORIGINS")
+        key = self.settings.autocode_api_key
+        if key is not None and not _is_open(scope["path"]):
+            expected = key.get_secret_value().strip().encode()
+            # compare_digest takes the same time for every wrong key.
+            if not any(hmac.compare_digest(sent, expected) for sent in _keys(scope, headers)):
+                detail = (
+                    "send the server's key (AUTOCODE_API_KEY) as X-Api-Key, or as Authorization: Bearer KEY"
+                )
+                raise Problem(401, "Key missing or wrong", detail, {"WWW-Authenticate": "Bearer"})
         if scope["type"] == "http":
             self._check_body(headers)
 
-    def _check_host(self, values: list[str]) -> str:
+    def _check_host(self, values: list[str]) -> None:
         # A proxy and this server could read different ones of two Host headers.
         name = _hostname(values[0]) if len(values) == 1 else ""
-        if name in self.hosts or (self.any_address and _is_address(name)):
-            return values[0].lower()
-        detail = "the Host header is no name of this server; use its address, or add the name to "
-        raise Problem(403, "Host not allowed", detail + "AUTOCODE_ALLOWED_HOSTS")
-
-    def _check_origin(self, values: list[str], host: str) -> None:
-        # Sandboxed frames and files send `null`, which is in no list.
-        allowed = {f"http://{host}", f"https://{host}", *self.origins}
-        if any(origin.rstrip("/").lower() not in allowed for origin in values):
-            detail = "a web page of another origin sent this request; to allow it, add its origin to "
-            raise Problem(403, "Origin not allowed", detail + "AUTOCODE_CORS_ORIGINS")
-
-    def _check_key(self, scope: Scope, headers: Headers) -> None:
-        if self.key is None:
-            return
-        expected = self.key.strip().encode()
-        # compare_digest takes the same time for every wrong key.
-        if not any(hmac.compare_digest(key, expected) for key in _keys(scope, headers)):
-            detail = "send the server's key (AUTOCODE_API_KEY) as X-Api-Key, or as Authorization: Bearer KEY"
-            raise Problem(401, "Key missing or wrong", detail, {"WWW-Authenticate": "Bearer"})
+        if name not in self._hosts and not (self._any_address and _is_address(name)):
+            detail = "the Host header is no name of this server; use its address, or add the name to "
+            raise Problem(403, "Host not allowed", detail + "AUTOCODE_ALLOWED_HOSTS")
 
     def _check_body(self, headers: Headers) -> None:
         length = headers.get("content-length", "0")
@@ -121,97 +150,23 @@ class Policy:
         if not re.fullmatch(r"application/([\w.-]+\+)?json", kind):
             detail = "a body must be JSON; send the header Content-Type: application/json"
             raise Problem(415, "Not JSON", detail)
-        if length.isdecimal() and int(length) > self.body_bytes:
-            raise self.too_large()
+        self._check_length(int(length) if length.isdecimal() else 0)
 
-    def too_large(self) -> Problem:
-        """Return the Problem for a body beyond the limit."""
-        detail = f"the body is larger than {self.body_bytes} bytes; send paths in place of file contents, "
-        return Problem(413, "Body too large", f"{detail}or raise MAX_REQUEST_BYTES")
-
-
-class Guard:
-    """ASGI middleware that checks requests, limits bodies and connections, and adds security headers.
-
-    No traceback leaves the server. `own` limits the guard to paths that start with one of these, for an app
-    that is mounted beside others.
-    """
-
-    def __init__(self, app: ASGIApp, policy: Policy, own: tuple[str, ...] | None = None) -> None:
-        self.app = app
-        self.policy = policy
-        self.own = own
-        self._open = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request to the app, or answer it with a problem."""
-        if scope["type"] not in ("http", "websocket") or not self._is_ours(scope["path"]):
-            return await self.app(scope, receive, send)
-        response = _SecureResponse(send)
-        self._open += 1
-        try:
-            self.policy.check(scope)
-            # After the policy, so that a stranger gets a 403 and learns nothing about the load.
-            if self._open > self.policy.connections:
-                detail = "all connections are in use (MAX_CONNECTIONS); try again in a moment"
-                raise Problem(503, "Server full", detail, {"Retry-After": "1"})
-            await self.app(scope, self._limited(receive), response)
-        except Exception as error:
-            if not isinstance(error, Problem):
-                trace = "".join(traceback.format_exception(error))
-                log.error("%s", masked(trace, self.policy.secrets))
-            # A started response cannot become a problem. Closing the connection tells the client.
-            if not response.started:
-                await problem_of(error).response()(scope, receive, response)
-        finally:
-            self._open -= 1
-
-    def _is_ours(self, path: str) -> bool:
-        return self.own is None or any(
-            path == start or (start != "/" and path.startswith(start)) for start in self.own
-        )
-
-    def _limited(self, receive: Receive) -> Receive:
-        """Return a `receive` that counts the body and raises a Problem beyond the limit."""
-        seen = 0
-
-        async def limited() -> Message:
-            nonlocal seen
-            message = await receive()
-            if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
-                if seen > self.policy.body_bytes:
-                    raise self.policy.too_large()
-            return message
-
-        return limited
+    def _check_length(self, length: int) -> None:
+        limit = self.settings.max_request_bytes
+        if length > limit:
+            detail = f"the body is larger than {limit} bytes; send paths in place of file contents, "
+            raise Problem(413, "Body too large", f"{detail}or raise MAX_REQUEST_BYTES")
 
 
-class _SecureResponse:
-    """A `send` that adds the security headers and records whether the response has started."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.started = False
-
-    async def __call__(self, message: Message) -> None:
-        self.started = True
-        if message["type"] in ("http.response.start", "websocket.http.response.start"):
-            headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
-        await self._send(message)
+def allowed_origins(settings: Settings) -> frozenset[str]:
+    """Return the origins of other web pages that may send requests."""
+    return frozenset(url.rstrip("/").lower() for url in _split(settings.autocode_cors_origins))
 
 
 def _split(text: str) -> list[str]:
     """Split a setting at commas and blanks."""
     return [word for word in re.split(r"[,\s]+", text) if word]
-
-
-def _check_size(headers: Headers) -> None:
-    if sum(len(name) + len(value) for name, value in headers.raw) > HEADER_BYTES:
-        detail = f"the headers are larger than {HEADER_BYTES} bytes; send fewer or shorter ones"
-        raise Problem(431, "Headers too large", detail)
 
 
 def _is_open(path: str) -> bool:

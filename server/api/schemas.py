@@ -2,11 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from graph.run_request import THREAD_ID
-from memory.records.runs import RunRow
-from memory.records.threads import ThreadRow
 from nodes.state import ContextFile, Options
 from server.api.problems import Problem
 
@@ -114,26 +112,15 @@ class ThreadSummary(BaseModel):
     repo: str
     branch: str | None
     created: str
-    live: bool
-
-    @classmethod
-    def from_row(cls, row: ThreadRow) -> "ThreadSummary":
-        """Build it from the stored thread."""
-        names = [name for name in cls.model_fields if name != "live"]
-        return cls(live=bool(row.owner), **{name: getattr(row, name) for name in names})
+    live: Annotated[bool, BeforeValidator(bool), Field(validation_alias="owner")]
 
 
 class RunSummary(BaseModel):
     """An accepted run."""
 
     thread_id: str
-    run_id: str
+    run_id: str = Field(validation_alias="id")
     status: str
-
-    @classmethod
-    def from_row(cls, row: RunRow) -> "RunSummary":
-        """Build it from the stored run."""
-        return cls(thread_id=row.thread_id, run_id=row.id, status=row.status)
 
 
 class AnswerBody(_StrictModel):

@@ -1,13 +1,25 @@
-"""Submission of tasks: from a request of the original API to a queued run."""
+"""Submission of tasks, and their repositories: one in an allowed folder, or a new scratch repository."""
 
+import asyncio
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
+import pygit2
+from pygit2.enums import CheckoutStrategy, FileMode
+
+from graph.run_request import scratch_folder
+from graph.settings import Settings
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
 from nodes.state import ContextFile, Input
-from server.api.repositories import choose_repository
+from server.api.problems import Problem
 from server.api.schemas import StepsRequest, TaskRequest
+from tools.workspace import PathError, Workspace, WorkspaceError, check_path
+
+ContextFiles = Sequence[str | ContextFile]
 
 
 @dataclass(frozen=True)
@@ -39,3 +51,87 @@ async def submit_task(supervisor: Supervisor, body: TaskRequest | StepsRequest) 
 async def last_seq(supervisor: Supervisor, thread_id: str) -> int:
     """Return the number of the newest event in a thread's log, 0 for an empty one."""
     return (await supervisor.journal.events.ends([thread_id])).get(thread_id, 0)
+
+
+async def choose_repository(
+    supervisor: Supervisor, thread_id: str, repo: str | None, files: ContextFiles
+) -> tuple[str, list[str | ContextFile]]:
+    """Return the repository to work on and the context files in it.
+
+    The repository is `repo`, else that of the thread, else a new scratch repository that holds `files`.
+    """
+    settings, thread = supervisor.settings, await supervisor.journal.threads.get(thread_id)
+    thread_repo = thread.repo if thread else ""
+    if repo:
+        repo = await asyncio.to_thread(check_repository, settings, repo)
+        if thread_repo and thread_repo != repo:
+            detail = f"thread {thread_id} works on {thread_repo}; leave `repo` out, or start another thread"
+            raise Problem(409, "Another repository", detail)
+        return repo, list(files)
+    if thread_repo:
+        return await asyncio.to_thread(check_repository, settings, thread_repo), list(files)
+    return await asyncio.to_thread(create_scratch, settings, thread_id, files)
+
+
+def check_repository(settings: Settings, repo: str) -> str:
+    """Return the root of the repository at `repo`. Raises Problem if it is not allowed, WorkspaceError.
+
+    Symbolic links are resolved first. Git's own folder must be in an allowed folder as well.
+    """
+    path = Path(repo)
+    # A relative path would depend on the folder in which the server was started.
+    if not path.is_absolute():
+        raise Problem(422, "Repository unusable", f"{repo}: the path of the repository must be absolute")
+    try:
+        path.resolve().is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a circle of links, a NUL
+        detail = f"no folder can be found at the path given as `repo`: {error}"
+        raise Problem(422, "Repository unusable", detail) from error
+    _check_allowed(settings, path, repo)
+    workspace = Workspace.open(path.resolve())
+    # The root may be above `path`, and a worktree's git folder may be anywhere.
+    _check_allowed(settings, workspace.path, repo)
+    _check_allowed(settings, workspace.store, repo)
+    return str(workspace.path)
+
+
+def create_scratch(
+    settings: Settings, thread_id: str, files: ContextFiles
+) -> tuple[str, list[str | ContextFile]]:
+    """Create a thread's repository. Its first commit holds the files that came with contents.
+
+    Return its path and the paths of all `files`.
+    """
+    folder = scratch_folder(settings, thread_id)
+    contents = {file["path"]: file["content"] for file in files if not isinstance(file, str)}
+    try:
+        for path in contents:
+            check_path(path)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A second request on a thread without a run finds the folder of the first.
+        if not (folder / ".git").exists():
+            _commit(folder, contents)
+    except (PathError, UnicodeEncodeError) as error:
+        raise Problem(422, "Invalid context file", str(error)) from error
+    except (OSError, pygit2.GitError) as error:
+        raise WorkspaceError(f"{folder}: cannot create the scratch repository: {error}") from error
+    return str(folder), [file if isinstance(file, str) else file["path"] for file in files]
+
+
+def _check_allowed(settings: Settings, path: Path, repo: str) -> None:
+    allowed = [Path(one).expanduser() for one in settings.autocode_repos.split(os.pathsep) if one]
+    folders = [folder.resolve() for folder in (*allowed, scratch_folder(settings, ""))]
+    if allowed and not any(path.resolve().is_relative_to(folder) for folder in folders):
+        detail = f"{repo} is in no folder that AUTOCODE_REPOS allows; use another one, or add its folder"
+        raise Problem(403, "Repository not allowed", detail)
+
+
+def _commit(folder: Path, contents: dict[str, str]) -> None:
+    repository = pygit2.init_repository(folder, initial_head="main")
+    for path, content in contents.items():
+        blob = repository.create_blob(content.encode())
+        repository.index.add(pygit2.IndexEntry(path, blob, FileMode.BLOB))
+    author = pygit2.Signature("AutoCodeAI", "autocode@localhost")
+    tree = repository.index.write_tree()
+    repository.create_commit("HEAD", author, author, "What the task came with", tree, [])
+    repository.checkout("HEAD", strategy=CheckoutStrategy.FORCE)

@@ -6,6 +6,8 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from graph.delivery import Delivery
+from memory.records.runs import RunRow
+from memory.records.threads import ThreadRow
 from nodes.events import EVENT, AnyEvent, ApprovalRequired, Event
 from server.api.dependencies import SupervisorDep, find_thread
 from server.api.problems import responses
@@ -28,24 +30,24 @@ router = APIRouter(tags=["Threads"])
 ThreadPath = Annotated[ThreadId, Path(description="A thread.")]
 
 
-@router.get("/api/threads", responses=responses())
+@router.get("/api/threads", response_model=list[ThreadSummary], responses=responses())
 async def list_threads(
     supervisor: SupervisorDep, limit: Annotated[int, Query(ge=1, le=1000)] = 100
-) -> list[ThreadSummary]:
+) -> list[ThreadRow]:
     """List threads, newest first."""
-    return [ThreadSummary.from_row(row) for row in (await supervisor.journal.threads.all())[:limit]]
+    return (await supervisor.journal.threads.all())[:limit]
 
 
-@router.post("/api/threads", status_code=202, responses=responses(404, 409, 501))
-async def start(body: TaskRequest, supervisor: SupervisorDep) -> RunSummary:
+@router.post("/api/threads", status_code=202, response_model=RunSummary, responses=responses(404, 409, 501))
+async def start(body: TaskRequest, supervisor: SupervisorDep) -> RunRow:
     """Start a task and answer at once. Follow its events for the outcome."""
-    return RunSummary.from_row((await submit_task(supervisor, body)).run)
+    return (await submit_task(supervisor, body)).run
 
 
-@router.get("/api/threads/{thread_id}", responses=responses(404))
-async def show(thread_id: ThreadPath, supervisor: SupervisorDep) -> ThreadSummary:
+@router.get("/api/threads/{thread_id}", response_model=ThreadSummary, responses=responses(404))
+async def show(thread_id: ThreadPath, supervisor: SupervisorDep) -> ThreadRow:
     """Show one thread."""
-    return ThreadSummary.from_row(await find_thread(supervisor, thread_id))
+    return await find_thread(supervisor, thread_id)
 
 
 @router.get("/api/events/schema", responses=responses())
@@ -85,11 +87,11 @@ async def list_approvals(thread_id: ThreadPath, supervisor: SupervisorDep) -> li
     return await supervisor.pending(thread_id)
 
 
-@router.post("/api/threads/{thread_id}/approvals", responses=responses(404, 409))
-async def answer(thread_id: ThreadPath, body: AnswersBody, supervisor: SupervisorDep) -> RunSummary:
+@router.post("/api/threads/{thread_id}/approvals", response_model=RunSummary, responses=responses(404, 409))
+async def answer(thread_id: ThreadPath, body: AnswersBody, supervisor: SupervisorDep) -> RunRow:
     """Answer some or all of the open questions. The run continues."""
     answers = {id: answer.model_dump(exclude_none=True) for id, answer in body.answers.items()}
-    return RunSummary.from_row(await supervisor.resume(thread_id, answers))
+    return await supervisor.resume(thread_id, answers)
 
 
 @router.post("/threads/{thread_id}/messages", response_model=AnyEvent, responses=responses(404, 409))
@@ -105,10 +107,10 @@ async def cancel(thread_id: ThreadPath, supervisor: SupervisorDep) -> CancelResp
     return CancelResponse(cancelled=await supervisor.cancel(thread_id))
 
 
-@router.post("/api/threads/{thread_id}/resume", responses=responses(404, 409))
-async def resume(thread_id: ThreadPath, supervisor: SupervisorDep) -> RunSummary:
+@router.post("/api/threads/{thread_id}/resume", response_model=RunSummary, responses=responses(404, 409))
+async def resume(thread_id: ThreadPath, supervisor: SupervisorDep) -> RunRow:
     """Continue a run that was stopped or whose process died."""
-    return RunSummary.from_row(await supervisor.resume(thread_id))
+    return await supervisor.resume(thread_id)
 
 
 @router.post("/api/threads/{thread_id}/fork", status_code=201, responses=responses(404, 409))

@@ -4,10 +4,12 @@ import asyncio
 import os
 import sys
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,23 +21,40 @@ if TYPE_CHECKING:
     from graph.settings import Settings
     from server.cli.views.console import CliConsole
 
-CommandBody = Callable[["Settings", "CliConsole"], Coroutine[Any, Any, int]]
+CommandBody = Callable[..., Coroutine[Any, Any, int]]
+EnvFileOption = Annotated[
+    Path | None, typer.Option("--env-file", metavar="FILE", help="Read settings from NAME=value lines.")
+]
 
 
-def run_command(body: CommandBody, env_file: Path | None, json: bool = False) -> None:
-    """Run a command and exit with its code. Exceptions become a message and an exit code."""
-    # Ctrl-C may come while the slow imports run, where a traceback would be all that the user sees.
-    with on_stop(exit_now):
-        raise typer.Exit(_run(body, env_file, json))
+def command(body: CommandBody) -> Callable[..., None]:
+    """Turn an async function of settings, console and flags into a command that exits with its code.
+
+    The command has the flags of `body` and --env-file. With a flag `json`, standard output is for data only.
+    Exceptions become a message and an exit code.
+    """
+
+    @wraps(body)
+    def run(env_file: Path | None = None, **flags: Any) -> None:
+        # Ctrl-C may come while the slow imports run, where a traceback would be all that the user sees.
+        with on_stop(exit_now):
+            raise typer.Exit(_run(body, env_file, flags))
+
+    # typer reads the flags from here. It cannot evaluate the types of the first two parameters.
+    flags = list(signature(body).parameters.values())[2:]
+    flags.append(Parameter("env_file", Parameter.KEYWORD_ONLY, default=None, annotation=EnvFileOption))
+    run.__signature__ = Signature(flags)  # type: ignore[attr-defined]  # inspect's own protocol
+    run.__annotations__ = {flag.name: flag.annotation for flag in flags}
+    return run
 
 
-def _run(body: CommandBody, env_file: Path | None, json: bool) -> int:
+def _run(body: CommandBody, env_file: Path | None, flags: Mapping[str, Any]) -> int:
     from server.cli.views.console import CliConsole
 
-    console, settings = CliConsole.open(json), None
+    console, settings = CliConsole.open(flags.get("json", False)), None
     try:
         settings = _load_settings(env_file)
-        return asyncio.run(body(settings, console))
+        return asyncio.run(body(settings, console, **flags))
     except BrokenPipeError:
         # The reader (`| head`) is gone. Python flushes stdout at exit and would complain about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -83,14 +102,14 @@ def _report(error: Exception, console: "CliConsole", settings: "Settings | None"
 
 def _log(trace: str, settings: "Settings") -> str:
     """Append a traceback to errors.log, with secrets masked. Return a hint to where it is."""
-    for secret in settings.secrets():
-        trace = trace.replace(secret, "***")
-    log = settings.home / "errors.log"
+    from memory.secrets import masked
+
+    log, time = settings.home / "errors.log", datetime.now(UTC).isoformat()
     try:
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Tracebacks may quote the user's code: only the owner may read the log, from its creation on.
         with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
-            file.write(f"{datetime.now(UTC).isoformat()} {' '.join(sys.argv[1:2])}\n{trace}\n")
+            file.write(f"{time} {' '.join(sys.argv[1:2])}\n{masked(trace, tuple(settings.secrets()))}\n")
     except OSError:
         return "Set AUTOCODE_DEBUG=1 to see the traceback."
     return f"Details are in {log}"

@@ -10,8 +10,7 @@ from graph.errors import UnknownThread
 from graph.supervisor import Strategy, Supervisor
 from nodes.state import Input
 from server.api.problems import Problem
-from server.api.repositories import choose_repository
-from server.api.task_submission import SubmittedRun, last_seq
+from server.api.task_submission import SubmittedRun, choose_repository, last_seq
 from server.protocol.assistants import check_assistant
 from server.protocol.projection import MODES, UNSERVED_MODES
 from server.protocol.request_bodies import RunBody, RunInput, not_served

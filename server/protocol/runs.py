@@ -16,8 +16,7 @@ from server.api.problems import Problem, responses
 from server.protocol.assistants import ASSISTANT_ID, GRAPH_ID
 from server.protocol.request_bodies import MAX_OFFSET, CancelMany, RunBody, not_served
 from server.protocol.run_submission import METADATA_KEY, submit_or_resume
-from server.protocol.state_json import read_state
-from server.protocol.statuses import RUN_STATUSES, own_statuses
+from server.protocol.state_json import RUN_STATUSES, own_statuses, read_state
 
 router = APIRouter(tags=["runs"], responses=responses(404, 409, 501))
 

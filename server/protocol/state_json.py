@@ -1,4 +1,4 @@
-"""States of threads as JSON for the SDKs, with secrets masked."""
+"""States and statuses of threads and runs as the SDKs read them, with secrets masked."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,6 +9,28 @@ from pydantic_core import to_jsonable_python
 
 from graph.supervisor import Supervisor
 from memory.secrets import masked
+
+RUN_STATUSES: dict[str, str] = {
+    "queued": "pending",
+    "running": "running",
+    "verified": "success",
+    "unverified": "success",
+    "budget": "timeout",  # the nearest of the protocol's words for a limit that was reached
+    "waiting": "interrupted",
+    "cancelled": "interrupted",
+    "failed": "error",
+}
+THREAD_STATUSES: dict[str, str] = {
+    "new": "idle",
+    "queued": "busy",
+    "running": "busy",
+    "verified": "idle",
+    "unverified": "idle",
+    "budget": "idle",
+    "cancelled": "idle",  # as in LangGraph, where a cancelled run leaves its thread free
+    "waiting": "interrupted",
+    "failed": "error",
+}
 
 
 async def read_state(
@@ -94,3 +116,8 @@ def _without_overwrites(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_overwrites(item) for key, item in value.items()}
     return _without_overwrites(value.value) if isinstance(value, Overwrite) else value
+
+
+def own_statuses(status: str, table: dict[str, str]) -> tuple[str, ...]:
+    """Return our statuses that one of the protocol's stands for."""
+    return tuple(own for own, theirs in table.items() if theirs == status)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Depends, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from graph.supervisor import Supervisor
@@ -29,8 +29,17 @@ EVENT_ID = re.compile(r"(\d{1,15})-(\d{1,6})")
 DEFAULT_MODES = ("values", "updates", "messages-tuple", "custom")
 """Modes for a reader that joins a run without stored modes."""
 
-LastEventId = Annotated[str | None, Header(alias="Last-Event-ID")]
-StreamMode = Annotated[list[str] | None, Query()]
+
+@dataclass(frozen=True)
+class JoinOptions:
+    """Parameters of a request that joins a run: the reader's stream modes, and the event it saw last."""
+
+    stream_mode: Annotated[list[str] | None, Query()] = None
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None
+    cancel_on_disconnect: bool = False
+
+
+Join = Annotated[JoinOptions, Depends()]
 
 
 @dataclass(frozen=True)
@@ -65,29 +74,16 @@ async def stream_stateless_run(body: RunBody, supervisor: SupervisorDep) -> Even
 
 @router.get("/threads/{thread_id}/runs/{run_id}/stream", response_class=EventSourceResponse)
 async def join_stream(
-    thread_id: str,
-    run_id: str,
-    supervisor: SupervisorDep,
-    stream_mode: StreamMode = None,
-    last_event_id: LastEventId = None,
-    cancel_on_disconnect: bool = False,
+    thread_id: str, run_id: str, supervisor: SupervisorDep, options: Join
 ) -> EventSourceResponse:
     """Stream a run after `Last-Event-ID`, or from its start."""
-    run = await find_run(supervisor, thread_id, run_id)
-    return _join(supervisor, run, stream_mode, last_event_id, cancel_on_disconnect)
+    return await _join(supervisor, thread_id, run_id, options)
 
 
 @router.get("/runs/{run_id}/stream", response_class=EventSourceResponse)
-async def join_stateless_stream(
-    run_id: str,
-    supervisor: SupervisorDep,
-    stream_mode: StreamMode = None,
-    last_event_id: LastEventId = None,
-    cancel_on_disconnect: bool = False,
-) -> EventSourceResponse:
+async def join_stateless_stream(run_id: str, supervisor: SupervisorDep, options: Join) -> EventSourceResponse:
     """Stream a run of a thread that the reader does not know."""
-    run = await find_run(supervisor, None, run_id)
-    return _join(supervisor, run, stream_mode, last_event_id, cancel_on_disconnect)
+    return await _join(supervisor, None, run_id, options)
 
 
 async def _submit(supervisor: Supervisor, body: RunBody, thread_id: str | None) -> EventSourceResponse:
@@ -98,16 +94,14 @@ async def _submit(supervisor: Supervisor, body: RunBody, thread_id: str | None) 
     return _respond(supervisor, submitted.run, modes, cursor, body.on_disconnect == "cancel")
 
 
-def _join(
-    supervisor: Supervisor,
-    run: RunRow,
-    stream_mode: list[str] | None,
-    last_event_id: str | None,
-    cancels: bool,
+async def _join(
+    supervisor: Supervisor, thread_id: str | None, run_id: str, options: JoinOptions
 ) -> EventSourceResponse:
+    run = await find_run(supervisor, thread_id, run_id)
     stored = run.metadata.get(METADATA_KEY, {}).get("stream_mode")
-    modes = check_modes(stream_mode or []) or stored or DEFAULT_MODES
-    return _respond(supervisor, run, modes, Cursor.parse(last_event_id), cancels)
+    modes = check_modes(options.stream_mode or []) or stored or DEFAULT_MODES
+    cursor = Cursor.parse(options.last_event_id)
+    return _respond(supervisor, run, modes, cursor, options.cancel_on_disconnect)
 
 
 def _respond(

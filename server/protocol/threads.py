@@ -21,8 +21,7 @@ from server.protocol.request_bodies import (
     not_served,
 )
 from server.protocol.run_submission import check_newest
-from server.protocol.state_json import checkpoint_of, read_state, read_states
-from server.protocol.statuses import THREAD_STATUSES, own_statuses
+from server.protocol.state_json import THREAD_STATUSES, checkpoint_of, own_statuses, read_state, read_states
 
 router = APIRouter(prefix="/threads", tags=["threads"], responses=responses(404, 409, 501))
 

@@ -5,9 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server.cli.commands.options import EnvFileOption
 from server.cli.commands.tasks import read_input, start_run
-from server.cli.entry import run_command
+from server.cli.entry import command
 
 if TYPE_CHECKING:
     from graph.settings import Settings
@@ -20,16 +19,12 @@ WORDS_PER_SECOND = 200.0
 """Pace of the recorded models, so that a person can follow."""
 
 
-def demo(env_file: EnvFileOption = None) -> None:
+@command
+async def demo(settings: "Settings", console: "CliConsole") -> "ExitCode":
     """Watch a small task being carried out.
 
     The model replies are recorded, everything else is real. Needs no key and no network.
     """
-    run_command(_demo, env_file)
-
-
-async def _demo(settings: "Settings", console: "CliConsole") -> "ExitCode":
-    """Run the packaged task on a fresh copy of the packaged repository."""
     repo = settings.home / "scratch" / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     shutil.copytree(DEMO / "repository", repo)
     _commit(repo)

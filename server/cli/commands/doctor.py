@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from server.cli.commands.options import EnvFileOption
-from server.cli.entry import run_command
+from server.cli.entry import command
 from server.cli.exit_codes import ExitCode
 from server.cli.views.format import pluralize, sanitize
 
@@ -37,15 +36,12 @@ class Finding:
     remedy: str = ""
 
 
-def doctor(env_file: EnvFileOption = None) -> None:
+@command
+async def doctor(settings: "Settings", console: "CliConsole") -> ExitCode:
     """Check what this machine has and lacks.
 
     Says how to fix each problem. Exit code 5 if runs cannot work.
     """
-    run_command(_doctor, env_file)
-
-
-async def _doctor(settings: "Settings", console: "CliConsole") -> ExitCode:
     from rich.table import Table
     from rich.text import Text
 

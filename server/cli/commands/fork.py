@@ -1,11 +1,12 @@
 """The command `fork`: list the checkpoints of a thread, or start a new thread from one."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
-from server.cli.commands.options import EnvFileOption, ThreadArgument
-from server.cli.entry import run_command
+from server.cli.commands.options import ThreadArgument
+from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, UsageError
 from server.cli.views.format import one_line
 
@@ -13,64 +14,56 @@ if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
 
     from graph.settings import Settings
-    from graph.supervisor import Supervisor
     from server.cli.views.console import CliConsole
 
 MAX_CHECKPOINTS = 1000
 
 
-def fork(
+@command
+async def fork(
+    settings: "Settings",
+    console: "CliConsole",
     thread: ThreadArgument,
     at: Annotated[
-        str | None,
-        typer.Option("--at", metavar="CHECKPOINT", help="Number or id, see --list (default newest)."),
+        str | None, Option(metavar="CHECKPOINT", help="Number or id, see --list (default newest).")
     ] = None,
-    list: Annotated[bool, typer.Option("--list", help="List the checkpoints and do nothing.")] = False,
-    env_file: EnvFileOption = None,
-) -> None:
+    list: Annotated[bool, Option("--list", help="List the checkpoints and do nothing.")] = False,
+) -> ExitCode:
     """Start a new thread from a checkpoint of a thread.
 
     The files come along. Both threads can be continued.
     """
+    from graph.supervisor import Supervisor
 
-    async def body(settings: "Settings", console: "CliConsole") -> ExitCode:
-        from graph.supervisor import Supervisor
-
-        async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
-            if list:
-                return await _list(supervisor, console, thread)
-            return await _fork(supervisor, console, thread, at)
-
-    run_command(body, env_file)
-
-
-async def _list(supervisor: "Supervisor", console: "CliConsole", thread: str) -> ExitCode:
-    """List checkpoints, oldest first, with the nodes that run next."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
-    for name in ("number", "time", "next", "checkpoint"):
-        table.add_column(name, no_wrap=True)
-    for number, snapshot in enumerate(await _snapshots(supervisor, thread), 1):
-        # The branches of a parallel group are one node, named once for each branch.
-        nodes = one_line(", ".join(dict.fromkeys(snapshot.next))) or "the end"
-        created = one_line((snapshot.created_at or "")[:19])
-        table.add_row(str(number), created, nodes, _checkpoint_id(snapshot))
-    console.print(table)
-    return ExitCode.VERIFIED
-
-
-async def _fork(supervisor: "Supervisor", console: "CliConsole", thread: str, at: str | None) -> ExitCode:
-    checkpoint = _choose(await _snapshots(supervisor, thread), at) if at else None
-    fork_id = await supervisor.fork(thread, checkpoint)
-    unfinished = await supervisor.journal.runs.current(fork_id)
+    async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
+        snapshots = (await supervisor.history.states(thread, MAX_CHECKPOINTS))[::-1] if list or at else []
+        if list:
+            _print_checkpoints(console, snapshots)
+            return ExitCode.VERIFIED
+        fork_id = await supervisor.fork(thread, _choose(snapshots, at) if at else None)
+        unfinished = await supervisor.journal.runs.current(fork_id)
     console.write(fork_id)
     command = f"autocode resume {fork_id}" if unfinished else f'autocode run "TASK" --thread {fork_id}'
     console.notify(f"Forked. The fork has a budget of its own. Go on with: {command}")
     return ExitCode.VERIFIED
 
 
-def _choose(snapshots: "list[StateSnapshot]", at: str) -> str:
+def _print_checkpoints(console: "CliConsole", snapshots: "Sequence[StateSnapshot]") -> None:
+    """List checkpoints, oldest first, with the nodes that run next."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    for name in ("number", "time", "next", "checkpoint"):
+        table.add_column(name, no_wrap=True)
+    for number, snapshot in enumerate(snapshots, 1):
+        # The branches of a parallel group are one node, named once for each branch.
+        nodes = one_line(", ".join(dict.fromkeys(snapshot.next))) or "the end"
+        created = one_line((snapshot.created_at or "")[:19])
+        table.add_row(str(number), created, nodes, _checkpoint_id(snapshot))
+    console.print(table)
+
+
+def _choose(snapshots: "Sequence[StateSnapshot]", at: str) -> str:
     """Return the id of the checkpoint with this number, or whose id starts with `at`."""
     if at.isdigit() and 0 < int(at) <= len(snapshots):
         return _checkpoint_id(snapshots[int(at) - 1])
@@ -78,10 +71,6 @@ def _choose(snapshots: "list[StateSnapshot]", at: str) -> str:
     if len(matching) != 1:
         raise UsageError(f"{one_line(at)} names {len(matching)} checkpoints; --list lists them by number")
     return matching[0]
-
-
-async def _snapshots(supervisor: "Supervisor", thread: str) -> "list[StateSnapshot]":
-    return list(reversed(await supervisor.history.states(thread, MAX_CHECKPOINTS)))
 
 
 def _checkpoint_id(snapshot: "StateSnapshot") -> str:

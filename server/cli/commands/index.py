@@ -7,10 +7,9 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
-from server.cli.commands.options import EnvFileOption
-from server.cli.entry import run_command
+from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, UsageError
 from server.cli.signals import on_stop
 from server.cli.views.format import one_line, pluralize, sanitize
@@ -31,20 +30,21 @@ POLL_SECONDS = 0.5
 """Time between two looks at the share of embedded chunks."""
 
 
-def index(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds the repository.")],
-    search: Annotated[
-        str | None, typer.Option("--search", metavar="QUERY", help="Show the best matches for QUERY.")
-    ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep the index up to date until Ctrl-C.")] = False,
-    env_file: EnvFileOption = None,
-) -> None:
+@command
+async def index(
+    settings: "Settings",
+    console: "CliConsole",
+    folder: Annotated[Path, Argument(metavar="DIR", help="The folder that holds the repository.")],
+    search: Annotated[str | None, Option(metavar="QUERY", help="Show the best matches for QUERY.")] = None,
+    watch: Annotated[bool, Option("--watch", help="Keep the index up to date until Ctrl-C.")] = False,
+) -> ExitCode:
     """Index a repository for full-text and vector search.
 
     Unchanged files are not read again. Ctrl-C keeps the work that is done.
     """
-    command = _watch if watch else _index
-    run_command(lambda settings, console: command(settings, console, folder, search), env_file)
+    if not await asyncio.to_thread(folder.is_dir):
+        raise UsageError(f"there is no folder {one_line(str(folder))}; name one that holds source files")
+    return await (_watch if watch else _index)(settings, console, folder, search)
 
 
 async def _index(settings: "Settings", console: "CliConsole", folder: Path, query: str | None) -> ExitCode:
@@ -52,7 +52,6 @@ async def _index(settings: "Settings", console: "CliConsole", folder: Path, quer
     from memory.repo_index import RepoIndex
     from memory.vectors import VectorStore
 
-    await _require_folder(folder)
     wanted = settings.index_settings()
     stop, notices = Event(), list[str]()
     with (
@@ -92,11 +91,6 @@ async def _update(repo_index: "RepoIndex", console: "CliConsole", stop: Event) -
     if repo_index.lacks_text and not stop.is_set():
         return await _update(repo_index, console, stop)
     return changes
-
-
-async def _require_folder(folder: Path) -> None:
-    if not await asyncio.to_thread(folder.is_dir):
-        raise UsageError(f"there is no folder {one_line(str(folder))}; name one that holds source files")
 
 
 @contextmanager
@@ -141,7 +135,6 @@ def _show(console: "CliConsole", snippets: list["Snippet"]) -> None:
 async def _watch(settings: "Settings", console: "CliConsole", folder: Path, query: str | None) -> ExitCode:
     from memory.live import LiveIndexes
 
-    await _require_folder(folder)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     updates: asyncio.Queue[tuple[Changes, IndexStatus]] = asyncio.Queue()
 

@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option, Typer
 
-from server.cli.commands.options import EnvFileOption
-from server.cli.entry import run_command
+from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, UsageError
 from server.cli.views.format import first_line, one_line, pluralize
 
@@ -22,38 +21,34 @@ if TYPE_CHECKING:
 
 RESULTS = 10
 
-memory = typer.Typer(help="Memory of earlier verified tasks.", no_args_is_help=True, rich_markup_mode=None)
+memory = Typer(help="Memory of earlier verified tasks.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @memory.command("list")
-def memory_list(
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON array of all episodes.")] = False,
-    env_file: EnvFileOption = None,
-) -> None:
+@command
+async def memory_list(
+    settings: "Settings",
+    console: "CliConsole",
+    json: Annotated[bool, Option("--json", help="Print a JSON array of all episodes.")] = False,
+) -> ExitCode:
     """List remembered tasks, newest first."""
-    run_command(_list, env_file, json)
-
-
-async def _list(settings: "Settings", console: "CliConsole") -> ExitCode:
     async with _open_memory(settings, console) as memory:
         episodes = await memory.episodes.read()
     return _print(console, episodes)
 
 
 @memory.command("search")
-def memory_search(
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="A task, in your words.")],
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON array, most similar first.")] = False,
-    env_file: EnvFileOption = None,
-) -> None:
+@command
+async def memory_search(
+    settings: "Settings",
+    console: "CliConsole",
+    query: Annotated[str, Argument(metavar="QUERY", help="A task, in your words.")],
+    json: Annotated[bool, Option("--json", help="Print a JSON array, most similar first.")] = False,
+) -> ExitCode:
     """Show the earlier tasks most similar to QUERY.
 
     Similarity goes from 0 to 1. Runs use only tasks that are similar enough.
     """
-    run_command(lambda settings, console: _search(settings, console, query), env_file, json)
-
-
-async def _search(settings: "Settings", console: "CliConsole", query: str) -> ExitCode:
     if not query.strip():
         raise UsageError("the query is empty; describe the kind of task to look for")
     async with _open_memory(settings, console) as memory:
@@ -65,19 +60,16 @@ async def _search(settings: "Settings", console: "CliConsole", query: str) -> Ex
 
 
 @memory.command("forget")
-def memory_forget(
+@command
+async def memory_forget(
+    settings: "Settings",
+    console: "CliConsole",
     ids: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="Episode ids, see `autocode memory list`.")
+        list[str], Argument(metavar="ID...", help="Episode ids, see `autocode memory list`.")
     ] = [],  # noqa: B006  # typer copies it
-    all: Annotated[bool, typer.Option("--all", help="Forget everything.")] = False,
-    env_file: EnvFileOption = None,
-) -> None:
+    all: Annotated[bool, Option("--all", help="Forget everything.")] = False,
+) -> ExitCode:
     """Forget earlier tasks for good."""
-    run_command(lambda settings, console: _forget(settings, console, ids, all), env_file)
-
-
-async def _forget(settings: "Settings", console: "CliConsole", ids: Sequence[str], all: bool) -> ExitCode:
-    """Delete episodes and their vectors. If an id is unknown, delete none."""
     if bool(ids) == all:
         raise UsageError("name the episodes to forget, or give --all; `autocode memory list` shows their ids")
     async with _open_memory(settings, console) as memory:

@@ -2,36 +2,32 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
-from server.cli.commands.options import EnvFileOption
-from server.cli.entry import run_command
+from server.cli.entry import command
 
 if TYPE_CHECKING:
     from graph.settings import Settings
     from server.cli.views.console import CliConsole
 
 
-def serve(
+@command
+async def serve(
+    settings: "Settings",
+    console: "CliConsole",
     host: Annotated[
-        str | None, typer.Option("--host", metavar="NAME", help="Address to listen on (default 127.0.0.1).")
+        str | None, Option(metavar="NAME", help="Address to listen on (default 127.0.0.1).")
     ] = None,
     port: Annotated[
-        int | None,
-        typer.Option("--port", min=0, max=65535, metavar="N", help="Port to listen on (default 8000)."),
+        int | None, Option(min=0, max=65535, metavar="N", help="Port to listen on (default 8000).")
     ] = None,
-    env_file: EnvFileOption = None,
-) -> None:
+) -> int:
     """Serve the web page and the APIs.
 
     An address other than 127.0.0.1 needs AUTOCODE_API_KEY and AUTOCODE_REPOS.
     """
+    from server.serve import serve
 
-    async def body(settings: "Settings", console: "CliConsole") -> int:
-        from server.serve import serve
-
-        flags = {"autocode_host": host, "autocode_port": port}
-        changes = {name: value for name, value in flags.items() if value is not None}
-        return await serve(settings.model_copy(update=changes), console)
-
-    run_command(body, env_file)
+    flags = {"autocode_host": host, "autocode_port": port}
+    changes = {name: value for name, value in flags.items() if value is not None}
+    return await serve(settings.model_copy(update=changes), console)

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
-from server.cli.commands.options import EnvFileOption, JsonOption, RepoOption, ThreadArgument, YesOption
-from server.cli.entry import run_command
+from server.cli.commands.options import JsonOption, RepoOption, ThreadArgument, YesOption
+from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, UsageError
 from server.cli.views.format import one_line
 
@@ -21,39 +21,36 @@ CONTEXT_BYTES = 256 * 1024
 """Size limit of a context file from outside the repository."""
 
 
-def run(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="The task, or - to read it from stdin.")],
+@command
+async def run(
+    settings: "Settings",
+    console: "CliConsole",
+    task: Annotated[str, Argument(metavar="TASK", help="The task, or - to read it from stdin.")],
     repo: RepoOption = Path(),
     context: Annotated[
-        list[Path],
-        typer.Option("--context", metavar="FILE", help="A file for the agents to read; repeatable."),
+        list[Path], Option(metavar="FILE", help="A file for the agents to read; repeatable.")
     ] = [],  # noqa: B006  # typer copies it
     yes: YesOption = False,
-    approve_plan: Annotated[
-        bool, typer.Option("--approve-plan", help="Ask for approval of the plan first.")
-    ] = False,
-    apply: Annotated[bool, typer.Option("--apply", help="Apply a verified result to the checkout.")] = False,
+    approve_plan: Annotated[bool, Option("--approve-plan", help="Ask to approve the plan first.")] = False,
+    apply: Annotated[bool, Option("--apply", help="Apply a verified result to the checkout.")] = False,
     json: JsonOption = False,
     thread: Annotated[
-        str | None, typer.Option("--thread", metavar="ID", help="Continue from this thread's last result.")
+        str | None, Option(metavar="ID", help="Continue from this thread's last result.")
     ] = None,
-    budget: Annotated[
-        float | None, typer.Option("--budget", metavar="USD", help="Limit of the cost.")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", metavar="N", help="Limit of the tokens.")
-    ] = None,
-    max_seconds: Annotated[
-        float | None, typer.Option("--max-seconds", metavar="S", help="Limit of the run time.")
-    ] = None,
-    from_head: Annotated[bool, typer.Option("--from-head", help="Leave out uncommitted work.")] = False,
-    init: Annotated[bool, typer.Option("--init", help="Make DIR a git repository if it is none.")] = False,
-    env_file: EnvFileOption = None,
-) -> None:
+    budget: Annotated[float | None, Option(metavar="USD", help="Limit of the cost.")] = None,
+    max_tokens: Annotated[int | None, Option(metavar="N", help="Limit of the tokens.")] = None,
+    max_seconds: Annotated[float | None, Option(metavar="S", help="Limit of the run time.")] = None,
+    from_head: Annotated[bool, Option("--from-head", help="Leave out uncommitted work.")] = False,
+    init: Annotated[bool, Option("--init", help="Make DIR a git repository if it is none.")] = False,
+) -> ExitCode:
     """Carry out a task and deliver a branch.
 
     Plans, codes in parallel, tests in a sandbox, repairs and reviews. The branch carries the proof.
     """
+    from graph.run_request import check_thread_id
+
+    if thread is not None:
+        check_thread_id(thread)
     options = {
         "approve_plan": approve_plan,
         "auto_approve": yes,
@@ -62,16 +59,8 @@ def run(
         "max_tokens": max_tokens,
         "max_run_seconds": max_seconds,
     }
-
-    async def body(settings: "Settings", console: "CliConsole") -> ExitCode:
-        from graph.run_request import check_thread_id
-
-        if thread is not None:
-            check_thread_id(thread)
-        input = read_input(settings, task, repo, context, options, init)
-        return await start_run(settings, console, input, thread, yes, apply)
-
-    run_command(body, env_file, json)
+    input = read_input(settings, task, repo, context, options, init)
+    return await start_run(settings, console, input, thread, yes, apply)
 
 
 async def start_run(
@@ -142,45 +131,37 @@ def _read_text(path: Path) -> str:
         raise UsageError(f"{path} is not UTF-8 text") from error
 
 
-def resume(
+@command
+async def resume(
+    settings: "Settings",
+    console: "CliConsole",
     thread: ThreadArgument,
     yes: YesOption = False,
-    approve: Annotated[
-        list[str], typer.Option("--approve", metavar="ID", help="Approve this request; repeatable.")
-    ] = [],  # noqa: B006  # typer copies it
-    reject: Annotated[
-        list[str], typer.Option("--reject", metavar="ID", help="Refuse this request; repeatable.")
-    ] = [],  # noqa: B006  # typer copies it
-    reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Reason for --reject.")
-    ] = None,
+    approve: Annotated[list[str], Option(metavar="ID", help="Approve this request; repeatable.")] = [],  # noqa: B006
+    reject: Annotated[list[str], Option(metavar="ID", help="Refuse this request; repeatable.")] = [],  # noqa: B006
+    reason: Annotated[str | None, Option(metavar="TEXT", help="Reason for --reject.")] = None,
     edit: Annotated[
         tuple[str, str] | None,
-        typer.Option("--edit", metavar="ID JSON", help="Approve with changes: JSON, @FILE, or - (stdin)."),
+        Option(metavar="ID JSON", help="Approve with changes: JSON, @FILE, or - (stdin)."),
     ] = None,
     json: JsonOption = False,
-    env_file: EnvFileOption = None,
-) -> None:
+) -> ExitCode:
     """Continue a run that waits, was stopped or died.
 
     Without answers, asks each open request. Nothing that is done is repeated or paid for again.
     """
+    from graph.supervisor import Supervisor
+    from server.cli.foreground import ForegroundRun
+    from server.cli.views.approval_prompts import answers_from_flags
 
-    async def body(settings: "Settings", console: "CliConsole") -> ExitCode:
-        from graph.supervisor import Supervisor
-        from server.cli.foreground import ForegroundRun
-        from server.cli.views.approval_prompts import answers_from_flags
-
-        if yes and (approve or reject or edit):
-            raise UsageError("--yes approves everything; leave out --approve, --reject and --edit")
-        if reason and not reject:
-            raise UsageError("--reason is the reason for --reject ID; add the id to reject")
-        async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
-            run = await supervisor.journal.runs.current(thread)
-            if run is None:
-                raise UsageError(f"there is no run on thread {one_line(thread)}; see `autocode threads`")
-            pending = await supervisor.pending(thread)
-            answers = answers_from_flags(pending, approve, reject, reason, edit)
-            return await ForegroundRun(supervisor, console, yes).resume(run, answers)
-
-    run_command(body, env_file, json)
+    if yes and (approve or reject or edit):
+        raise UsageError("--yes approves everything; leave out --approve, --reject and --edit")
+    if reason and not reject:
+        raise UsageError("--reason is the reason for --reject ID; add the id to reject")
+    async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
+        run = await supervisor.journal.runs.current(thread)
+        if run is None:
+            raise UsageError(f"there is no run on thread {one_line(thread)}; see `autocode threads`")
+        pending = await supervisor.pending(thread)
+        answers = answers_from_flags(pending, approve, reject, reason, edit)
+        return await ForegroundRun(supervisor, console, yes).resume(run, answers)

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
-from server.cli.commands.options import EnvFileOption, ThreadArgument
-from server.cli.entry import run_command
+from server.cli.commands.options import ThreadArgument
+from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, SetupError, UsageError
 from server.cli.views.format import first_line, one_line, pluralize, sanitize
 
@@ -37,21 +37,18 @@ STOP_SECONDS = 10.0
 POLL_SECONDS = 0.1
 
 
-def threads(
+@command
+async def threads(
+    settings: "Settings",
+    console: "CliConsole",
     json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON array of id, task, status, repo, branch.")
+        bool, Option("--json", help="Print a JSON array: id, task, status, repo, branch.")
     ] = False,
     prune: Annotated[
-        float | None,
-        typer.Option(min=0, metavar="DAYS", help="First delete threads that ended this long ago."),
+        float | None, Option(min=0, metavar="DAYS", help="First delete threads that ended this long ago.")
     ] = None,
-    env_file: EnvFileOption = None,
-) -> None:
+) -> ExitCode:
     """List the threads, newest first."""
-    run_command(lambda settings, console: _list(settings, console, prune), env_file, json)
-
-
-async def _list(settings: "Settings", console: "CliConsole", prune: float | None) -> ExitCode:
     if prune is not None:
         from graph.supervisor import Supervisor  # imports LangGraph, which a plain list does not need
 
@@ -86,15 +83,12 @@ def _table(rows: "list[ThreadRow]") -> "Table":
     return table
 
 
-def show(thread: ThreadArgument, env_file: EnvFileOption = None) -> None:
+@command
+async def show(settings: "Settings", console: "CliConsole", thread: ThreadArgument) -> ExitCode:
     """Show the newest run of a thread.
 
     Its plan and steps, checks and verdicts, proof and cost.
     """
-    run_command(lambda settings, console: _show(settings, console, thread), env_file)
-
-
-async def _show(settings: "Settings", console: "CliConsole", thread: str) -> ExitCode:
     from server.cli.views.approval_prompts import show_request
     from server.cli.views.run_view import RunView
     from server.cli.views.summary import print_summary
@@ -119,15 +113,12 @@ async def _show(settings: "Settings", console: "CliConsole", thread: str) -> Exi
     return ExitCode.VERIFIED
 
 
-def diff(thread: ThreadArgument, env_file: EnvFileOption = None) -> None:
+@command
+async def diff(settings: "Settings", console: "CliConsole", thread: ThreadArgument) -> ExitCode:
     """Print the changes of a thread.
 
     In colour on a terminal, as a patch in a pipe.
     """
-    run_command(lambda settings, console: _diff(settings, console, thread), env_file)
-
-
-async def _diff(settings: "Settings", console: "CliConsole", thread: str) -> ExitCode:
     from server.cli.views.summary import render_diff
 
     text = await (await _delivery(settings, thread)).diff()
@@ -138,24 +129,18 @@ async def _diff(settings: "Settings", console: "CliConsole", thread: str) -> Exi
     return ExitCode.VERIFIED
 
 
-def apply(
+@command
+async def apply(
+    settings: "Settings",
+    console: "CliConsole",
     thread: ThreadArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    unverified: Annotated[
-        bool, typer.Option("--unverified", help="Apply a result without proof too.")
-    ] = False,
-    env_file: EnvFileOption = None,
-) -> None:
+    yes: Annotated[bool, Option("--yes", help="Do not ask.")] = False,
+    unverified: Annotated[bool, Option("--unverified", help="Apply a result without proof too.")] = False,
+) -> ExitCode:
     """Apply the result of a thread to the checkout.
 
     Applies all or nothing, and never overwrites uncommitted work.
     """
-    run_command(lambda settings, console: _apply(settings, console, thread, yes, unverified), env_file)
-
-
-async def _apply(
-    settings: "Settings", console: "CliConsole", thread: str, yes: bool, unverified: bool
-) -> ExitCode:
     from server.cli.views.summary import render_diff
 
     delivery = await _delivery(settings, thread)
@@ -183,12 +168,9 @@ def _confirm(console: "CliConsole", question: str) -> bool:
         return False
 
 
-def cancel(thread: ThreadArgument, env_file: EnvFileOption = None) -> None:
+@command
+async def cancel(settings: "Settings", console: "CliConsole", thread: ThreadArgument) -> ExitCode:
     """Stop the run of a thread. It can be resumed."""
-    run_command(lambda settings, console: _cancel(settings, console, thread), env_file)
-
-
-async def _cancel(settings: "Settings", console: "CliConsole", thread: str) -> ExitCode:
     # First a flag in the database for a process that runs it: importing LangGraph would delay the stop.
     async with _open_journal(settings) as journal:
         await _thread(journal, thread)
@@ -221,16 +203,14 @@ async def _wait_until_released(journal: "Journal[Event]", thread: str) -> "Threa
     return row
 
 
-def note(
+@command
+async def note(
+    settings: "Settings",
+    console: "CliConsole",
     thread: ThreadArgument,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="A fact or a wish for the agents.")],
-    env_file: EnvFileOption = None,
-) -> None:
+    text: Annotated[str, Argument(metavar="TEXT", help="A fact or a wish for the agents.")],
+) -> ExitCode:
     """Send a note to a running task. The next agent reads it."""
-    run_command(lambda settings, console: _note(settings, console, thread, text), env_file)
-
-
-async def _note(settings: "Settings", console: "CliConsole", thread: str, text: str) -> ExitCode:
     from graph.event_log import EventLog
 
     async with _open_journal(settings) as journal:

@@ -6,10 +6,10 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument
 
-from server.cli.commands.options import EnvFileOption, RepoOption
-from server.cli.entry import run_command
+from server.cli.commands.options import RepoOption
+from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, UsageError
 from server.cli.views.format import one_line, pluralize, sanitize
 
@@ -20,21 +20,17 @@ if TYPE_CHECKING:
     from tools.workspace import Workspace
 
 
-def verify(
-    commit: Annotated[
-        str, typer.Argument(metavar="COMMIT", help="A commit or branch that AutoCodeAI delivered.")
-    ],
+@command
+async def verify(
+    settings: "Settings",
+    console: "CliConsole",
+    name: Annotated[str, Argument(metavar="COMMIT", help="A commit or branch that AutoCodeAI delivered.")],
     repo: RepoOption = Path(),
-    env_file: EnvFileOption = None,
-) -> None:
+) -> ExitCode:
     """Run the proof of a commit again.
 
     Exit code 0 if it holds, 1 if not.
     """
-    run_command(lambda settings, console: _verify(settings, console, commit, repo), env_file)
-
-
-async def _verify(settings: "Settings", console: "CliConsole", name: str, repo: Path) -> ExitCode:
     from nodes.check import compare
     from tools.workspace import Workspace
 
