@@ -14,7 +14,6 @@ from graph.delivery import Delivery
 from graph.run_request import run_options
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
-from nodes.events import ApprovalRequired
 from nodes.state import Input, options_of
 from server.cli.exit_codes import STATUSES, ExitCode
 from server.cli.signals import exit_now, on_stop, raise_interrupt
@@ -81,22 +80,18 @@ class ForegroundRun:
                     if reading.cancelled():
                         await self.supervisor.stop()
                         if progress.last_seq > seen:  # else the log's newest run is an earlier one
-                            await self._show_rest(display)
+                            log = self.supervisor.journal.events
+                            for event in await log.read(progress.thread_id, progress.last_seq):
+                                display.show(event)
             finally:
                 ticking.cancel()
                 reading.cancel()
                 await asyncio.wait((ticking, reading))
         if not reading.cancelled() and (error := reading.exception()):
             if progress.last_seq > seen:
-                error.add_note(
-                    f"thread {progress.thread_id}; go on with: autocode resume {progress.thread_id}"
-                )
+                thread = progress.thread_id
+                error.add_note(f"thread {thread}; go on with: autocode resume {thread}")
             raise error
-
-    async def _show_rest(self, display: RunDisplay) -> None:
-        progress, events = display.run, self.supervisor.journal.events
-        for event in await events.read(progress.thread_id, progress.last_seq):
-            display.show(event)
 
     async def _read(self, begin: Callable[[], Awaitable[RunRow]], display: RunDisplay) -> None:
         run = await begin()
@@ -120,28 +115,25 @@ class ForegroundRun:
                     approvals.show_request(page, request)
         self.console.notify(f"\nThread {thread} waits for your answer. Give it with one of:")
         for request in pending:
-            for command in _answer_commands(thread, request):
-                self.console.notify(f"  {command}")
+            for answer in ("--approve ID", '--reject ID --reason "…"', "--edit ID @FILE"):
+                self.console.notify(f"  autocode resume {thread} {answer.replace('ID', request.id)}")
         return ExitCode.WAITING
 
     async def _conclude(self, progress: RunView) -> ExitCode:
-        finished = progress.finished
+        finished, thread = progress.finished, progress.thread_id
+        stopped = f"Stopped. Go on with: autocode resume {thread}"
         if finished is None:
             if progress.run_id:
-                self.console.notify(f"Stopped. Go on with: autocode resume {progress.thread_id}")
+                self.console.notify(stopped)
             return ExitCode.UNVERIFIED
-        delivery = (
-            await Delivery.of_thread(self.supervisor.journal, progress.thread_id) if finished.branch else None
-        )
-        diff = await delivery.diff() if delivery and self.console.out.is_terminal else ""
-        if self.console.json:
-            if finished.status == "cancelled" and not finished.missing:
-                self.console.notify(f"Stopped. Go on with: autocode resume {progress.thread_id}")
-        else:
-            if diff:
-                self.console.print(Text(), render_diff(diff, progress.thread_id))
+        delivery = await Delivery.of_thread(self.supervisor.journal, thread) if finished.branch else None
+        if not self.console.json:
+            if delivery and self.console.out.is_terminal and (diff := await delivery.diff()):
+                self.console.print(Text(), render_diff(diff, thread))
             with self.console.page() as page:
                 print_summary(page, progress, applied=self.apply)
+        elif finished.status == "cancelled" and not finished.missing:
+            self.console.notify(stopped)
         if self.apply and delivery and finished.status == "verified":
             self.console.notify("Applied: " + ", ".join(await delivery.apply()))
         return STATUSES[finished.status]
@@ -160,11 +152,3 @@ def _stop(reading: "asyncio.Task[None]", display: RunDisplay) -> None:
         exit_now()
     display.notify("Stopping. Press Ctrl-C again to exit at once.")
     reading.cancel()
-
-
-def _answer_commands(thread: str, request: ApprovalRequired) -> list[str]:
-    return [
-        f"autocode resume {thread} --approve {request.id}",
-        f'autocode resume {thread} --reject {request.id} --reason "…"',
-        f"autocode resume {thread} --edit {request.id} @FILE",
-    ]

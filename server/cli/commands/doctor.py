@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sandbox.backends import Diagnosis
     from server.cli.views.console import CliConsole
 
+State = Literal["found", "weak", "missing"]
 SIGNS = {"found": ("✓", "+", "green"), "weak": ("!", "!", "yellow"), "missing": ("✗", "x", "bold red")}
 """For each state of a finding: sign, ASCII sign, style."""
 
@@ -31,7 +32,7 @@ class Finding:
     """The result of one check. Runs need everything that is `missing` and can do without what is `weak`."""
 
     subject: str
-    state: Literal["found", "weak", "missing"]
+    state: State
     text: str
     remedy: str = ""
 
@@ -96,11 +97,10 @@ def _sandboxes(wanted: str, diagnoses: tuple["Diagnosis", ...]) -> list[Finding]
     findings = []
     usable = any(each.available and wanted in ("auto", each.backend) for each in diagnoses)
     for each in diagnoses:
-        if each.available:
-            findings.append(Finding(each.backend, "found", "; ".join([each.version, *each.limits])))
-        else:
-            needed = not usable and wanted in ("auto", each.backend)
-            findings.append(Finding(each.backend, "missing" if needed else "weak", each.problem))
+        needed = not usable and wanted in ("auto", each.backend)
+        text = "; ".join([each.version, *each.limits]) if each.available else each.problem
+        state: State = "found" if each.available else "missing" if needed else "weak"
+        findings.append(Finding(each.backend, state, text))
     return findings
 
 

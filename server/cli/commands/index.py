@@ -150,7 +150,7 @@ async def _watch(settings: "Settings", console: "CliConsole", folder: Path, quer
         with on_stop(lambda: loop.call_soon_threadsafe(stop.set)):
             live = await asyncio.to_thread(indexes.of, folder, enqueue)
             await asyncio.to_thread(live.watch)
-            printing = asyncio.create_task(_UpdatePrinter(console, live, query).run(updates))
+            printing = asyncio.create_task(_print_updates(console, live, query, updates))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait([printing, stopping], return_when="FIRST_COMPLETED")
             if printing.done():
@@ -161,43 +161,35 @@ async def _watch(settings: "Settings", console: "CliConsole", folder: Path, quer
     return ExitCode.VERIFIED
 
 
-class _UpdatePrinter:
-    """Prints each update of a watched index, changed search results, and each tenth of the vectors."""
-
-    def __init__(self, console: "CliConsole", live: "LiveIndex", query: str | None) -> None:
-        self._console, self._live, self._query = console, live, query
-        self._paths: list[str] = []
-        self._percent = -1  # so that 0 % is printed
-
-    async def run(self, updates: "asyncio.Queue[tuple[Changes, IndexStatus]]") -> None:
-        """Print updates until cancelled."""
-        while True:
-            try:
-                changes, status = await asyncio.wait_for(updates.get(), POLL_SECONDS)
-            except TimeoutError:
-                if self._percent != 100:
-                    self._print_percent(await asyncio.to_thread(self._live.status))
+async def _print_updates(
+    console: "CliConsole",
+    live: "LiveIndex",
+    query: str | None,
+    updates: "asyncio.Queue[tuple[Changes, IndexStatus]]",
+) -> None:
+    """Print each update, changed search results, and each tenth of the vectors, until cancelled."""
+    paths, percent = list[str](), -1  # so that 0 % is printed
+    while True:
+        try:
+            changes, status = await asyncio.wait_for(updates.get(), POLL_SECONDS)
+        except TimeoutError:
+            if percent == 100:
                 continue
-            self._percent = _percent(status)
-            changed = f"+ {pluralize(len(changes.changed), 'file')}, {len(changes.gone)} gone; "
-            changed = changed if changes.changed or changes.gone else ""
-            self._console.write(f"{changed}{_size(status)}, vectors {self._percent} %")
-            if self._query is not None and (status.engine == "text" or self._percent == 100):
-                await self._search(self._query)
-
-    def _print_percent(self, status: "IndexStatus") -> None:
+            status = await asyncio.to_thread(live.status)
+            if status.chunks and _percent(status) // 10 > percent // 10:
+                percent = _percent(status)
+                console.notify(f"vectors {percent} %")
+            continue
         percent = _percent(status)
-        if status.chunks and percent // 10 > self._percent // 10:
-            self._percent = percent
-            self._console.notify(f"vectors {percent} %")
-
-    async def _search(self, query: str) -> None:
-        snippets = await asyncio.to_thread(self._live.index.search, query, RESULTS)
-        paths = [snippet.path for snippet in snippets]
-        if paths != self._paths:  # scores change with every edit, and nobody wants to read them again
-            self._paths = paths
-            _show(self._console, snippets)
-            self._console.print("")
+        changed = f"+ {pluralize(len(changes.changed), 'file')}, {len(changes.gone)} gone; "
+        changed = changed if changes.changed or changes.gone else ""
+        console.write(f"{changed}{_size(status)}, vectors {percent} %")
+        if query is not None and (status.engine == "text" or percent == 100):
+            snippets = await asyncio.to_thread(live.index.search, query, RESULTS)
+            before, paths = paths, [snippet.path for snippet in snippets]
+            if paths != before:  # scores change with every edit, and nobody wants to read them again
+                _show(console, snippets)
+                console.print("")
 
 
 def _size(status: "IndexStatus") -> str:

@@ -103,7 +103,7 @@ async def show(settings: "Settings", console: "CliConsole", thread: ThreadArgume
         console.print(sanitize(run.plan["explanation"]).strip(), style="italic")
     console.print("", *(render_row(row, run) for row in run.rows if row.shown))
     with console.page() as page:
-        for approval in run.pending_approvals():
+        for approval in run.waiting.values():
             show_request(page, approval)
         print_summary(page, run)
     if run.finished is None and thread_row.owner:
@@ -152,20 +152,17 @@ async def apply(
     if not yes:
         if not console.can_ask:
             raise UsageError("there is no terminal to ask on; --yes applies without asking")
-        if not _confirm(console, f"Apply this to {delivery.repo}? [y/N] "):
+        try:
+            answer = console.out.input(f"Apply this to {delivery.repo}? [y/N] ")
+        except EOFError:
+            answer = ""
+        if answer.strip().lower() not in ("y", "yes"):
             console.notify("Nothing was applied.")
             return ExitCode.UNVERIFIED
     paths = await delivery.apply()
     files = ", ".join(map(one_line, paths))
     console.print(f"Applied {pluralize(len(paths), 'file')}: {files}", style="green")
     return ExitCode.VERIFIED
-
-
-def _confirm(console: "CliConsole", question: str) -> bool:
-    try:
-        return console.out.input(question).strip().lower() in ("y", "yes")
-    except EOFError:
-        return False
 
 
 @command

@@ -5,12 +5,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from nodes.events import Event
 from nodes.state import Options
 from server.cli.views.format import sanitize
 from server.cli.views.plain_output import JsonLines, PlainLines
@@ -21,20 +19,7 @@ FILE_WIDTH = 120
 """Width of tables that go to a file or a pipe."""
 
 
-class RunDisplay(Protocol):
-    """Shows the events of a run as they arrive, between `__enter__` and `__exit__`."""
-
-    run: RunView
-
-    def __enter__(self) -> object: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def show(self, event: Event) -> None: ...
-
-    def tick(self, now: float) -> None: ...
-
-    def notify(self, text: str) -> None: ...
+RunDisplay = Terminal | PlainLines | JsonLines
 
 
 @dataclass(frozen=True)
@@ -67,7 +52,7 @@ class CliConsole:
     def display(self, run: RunView, options: Options) -> RunDisplay:
         """Return the display that suits the streams."""
         if self.json:
-            return JsonLines(self._write_json, self.notify, run)
+            return JsonLines(lambda line: self.write_raw(f"{line}\n"), self.notify, run)
         if self.can_redraw:
             return Terminal(self.out, run, options)
         return PlainLines(self.write, self.write, run)
@@ -105,9 +90,6 @@ class CliConsole:
         # Patches may hold bytes that are not UTF-8. surrogateescape gives them back unchanged.
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
         sys.stdout.buffer.flush()
-
-    def _write_json(self, text: str) -> None:
-        self.write_raw(text + "\n")
 
 
 def _rich_console(stderr: bool) -> Console:

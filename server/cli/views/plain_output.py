@@ -4,15 +4,8 @@ from collections.abc import Callable, Iterator
 
 from nodes import events
 from nodes.events import Event
-from server.cli.views.format import (
-    first_line,
-    format_change,
-    format_duration,
-    one_line,
-    pluralize,
-    sanitize,
-)
-from server.cli.views.run_view import QUIET, RunView, check_problems, describe_recall
+from server.cli.views.format import first_line, format_change, format_duration, one_line, pluralize, sanitize
+from server.cli.views.run_view import QUIET, Outcome, RunView, describe_outcome, describe_recall
 
 WriteLine = Callable[[str], None]
 
@@ -90,23 +83,9 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
             yield f"{_author(event, run)} failed after {duration}: {first_line(data.error, 300)}"
         case events.NodeFinished() as data if event.node not in QUIET:
             yield f"{_author(event, run)} finished in {format_duration(data.seconds)}"
-        case events.FilesEdited() as data:
-            paths = ", ".join(one_line(file.path) for file in data.files)
-            yield f"{_author(event, run)} {format_change(data.added, data.removed)} {paths}"
-            for file in data.files:
-                yield from (f"            {one_line(file.path)}: {one_line(how)}" for how in file.placed)
         case events.SandboxStarted() as data:
             command = first_line(" ".join(data.command), 72)
             yield f"sandbox   {one_line(data.what)} ({data.backend}): {command}"
-        case events.ToolResult() as data:
-            yield f"tool      {one_line(data.tool)}: exit code {data.returncode}"
-        case events.CheckFinished() as data:
-            state = "green" if data.green else "RED"
-            yield f"check     {state}: {data.passed} passed, {data.failed} failed"
-            yield from (f"            {problem}" for problem in check_problems(data)[:20])
-        case events.VerdictGiven() as data:
-            yield f"critic    {data.verdict}"
-            yield from (f"            {first_line(reason, 300)}" for reason in data.reasons)
         case events.Retried() as data:
             model = f" ({one_line(data.model)})" if data.model else ""
             wait = f", again in {data.wait_seconds:.1f}s" if data.wait_seconds else ""
@@ -117,9 +96,19 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
         case events.ErrorReported() as data:
             kind = "warning" if data.kind == "warning" else "error"
             yield f"{kind:<9} {first_line(data.message, 500)}"
+        case data if isinstance(data, Outcome):
+            outcome, details = describe_outcome(data)
+            if isinstance(data, events.CheckFinished):
+                outcome = f"{'green' if data.green else 'RED'}: {outcome}"
+            if isinstance(data, events.FilesEdited):
+                paths = ", ".join(one_line(file.path) for file in data.files)
+                outcome = f"{format_change(data.added, data.removed)} {paths}"
+            yield f"{_author(event, run)} {outcome}"
+            yield from (f"            {detail}" for detail in details[:20])
 
 
 def _author(event: Event, run: RunView) -> str:
     """Return the event's node, and the title of its step."""
     title = run.row(event).title if event.step_id else ""
-    return f"{one_line(event.node or 'run'):<9}" + (f" {first_line(title, 60)}:" if title else "")
+    node = "check" if isinstance(event.data, events.CheckFinished) else one_line(event.node or "run")
+    return f"{node:<9}" + (f" {first_line(title, 60)}:" if title else "")

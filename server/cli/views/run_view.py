@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from nodes import events
 from nodes.events import Event
@@ -16,6 +16,15 @@ QUIET = frozenset({"snapshot", "recall", "approval", "dispatch", "merge"})
 
 TAIL_CHARACTERS = 600
 """Length of the end of a streamed reply that its row keeps."""
+
+Outcome = (
+    events.FilesEdited
+    | events.SandboxStarted
+    | events.CheckFinished
+    | events.VerdictGiven
+    | events.ToolResult
+)
+"""Events that set the outcome of their row."""
 
 DECISIONS = {"approve": "approved", "edit": "approved with changes", "reject": "refused"}
 
@@ -44,11 +53,6 @@ class Row:
         """False for a quiet node without a failure, note or outcome."""
         return self.node not in QUIET or self.state == "failed" or bool(self.notes or self.outcome)
 
-    def last_lines(self, number: int) -> list[str]:
-        """Return the newest lines of the streamed reply, without blank ones."""
-        lines = sanitize(self.tail).expandtabs(4).splitlines()
-        return [line.rstrip() for line in lines if line.strip()][-number:]
-
 
 @dataclass
 class RunView:
@@ -66,7 +70,7 @@ class RunView:
     cost: float = 0.0
     unpriced: bool = False
     retries: int = 0
-    waiting: dict[str, dict[str, Any]] = field(default_factory=dict)
+    waiting: dict[str, events.ApprovalRequired] = field(default_factory=dict)
     errors: list[events.ErrorReported] = field(default_factory=list)
     finished: events.RunFinished | None = None
 
@@ -101,33 +105,24 @@ class RunView:
                 self._set_plan(data)
             case events.MemoryRecalled() as data if event.step_id is None:
                 self.row(event).outcome = describe_recall(data) if data.files or data.episodes else ""
-            case events.FilesEdited() as data:
-                self._set_edit(self.row(event), data)
-            case events.SandboxStarted() as data:
-                row = self.row(event)
-                row.outcome, row.tail = one_line(data.what), ""
-            case events.CheckFinished() as data:
-                self._set_check(self.row(event), data)
-            case events.VerdictGiven() as data:
-                self._set_verdict(self.row(event), data)
-            case events.ToolResult() as data:
-                self.row(event).outcome = f"{one_line(data.tool)}: exit code {data.returncode}"
             case events.Retried() as data:
                 self._add_retry(self.row(event), data)
+            case events.ErrorReported() as data if event.node is None:
+                self.errors.append(data)
             case events.ErrorReported() as data:
-                self._add_error(event, data)
+                row = self.row(event)
+                row.notes.append(first_line(data.message, 300))
+                row.state = row.state if data.kind == "warning" else "failed"
             case events.BudgetUpdated() as data:
                 self.tokens, self.cost = data.total_tokens, data.total_cost_usd
                 self.unpriced = self.unpriced or data.unpriced
             case events.ApprovalRequired() as data:
-                self.waiting[data.id] = data.request
+                self.waiting[data.id] = data
                 self.row(event).state = "asks"
             case events.ApprovalResolved() as data:
                 self._resolve_approval(data)
-
-    def pending_approvals(self) -> list[events.ApprovalRequired]:
-        """Return the approvals that the run waits for."""
-        return [events.ApprovalRequired(id=id, request=request) for id, request in self.waiting.items()]
+            case data if isinstance(data, Outcome):
+                self._set_outcome(self.row(event), data)
 
     def row(self, event: Event) -> Row:
         """Return the newest row of the event's step or node. Add one if there is none."""
@@ -195,23 +190,16 @@ class RunView:
             if step["id"] not in started:
                 self.rows.append(Row(one_line(step["agent"]), step["id"], one_line(step["description"])))
 
-    def _set_edit(self, row: Row, data: events.FilesEdited) -> None:
-        names = [one_line(file.path) for file in data.files]
-        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-        row.outcome = f"{format_change(data.added, data.removed)} {', '.join(names[:2])}{more}"
-        row.notes += [f"{one_line(file.path)}: {one_line(how)}" for file in data.files for how in file.placed]
-
-    def _set_check(self, row: Row, data: events.CheckFinished) -> None:
-        row.outcome = f"{data.passed} passed" + (f", {data.failed} failed" if data.failed else "")
-        if not data.green:
-            row.state = "failed"
-            row.notes += check_problems(data)
-
-    def _set_verdict(self, row: Row, data: events.VerdictGiven) -> None:
-        row.outcome = data.verdict
-        if data.verdict == "FAIL":
-            row.state = "failed"
-            row.notes += [first_line(reason, 300) for reason in data.reasons]
+    def _set_outcome(self, row: Row, data: Outcome) -> None:
+        row.outcome, details = describe_outcome(data)
+        match data:
+            case events.SandboxStarted():
+                row.tail = ""
+            case events.VerdictGiven(verdict="PASS"):
+                return  # its reasons are in the summary
+            case events.VerdictGiven() | events.CheckFinished(green=False):
+                row.state = "failed"
+        row.notes += details
 
     def _add_retry(self, row: Row, data: events.Retried) -> None:
         self.retries += 1
@@ -219,15 +207,6 @@ class RunView:
         wait = f", again in {data.wait_seconds:.0f}s" if data.wait_seconds >= 1 else ""
         model = f" ({one_line(data.model)})" if data.model else ""
         row.notes.append(f"retry {data.attempt}: {first_line(data.reason, 200)}{model}{wait}")
-
-    def _add_error(self, event: Event, data: events.ErrorReported) -> None:
-        if event.node is None:
-            self.errors.append(data)
-            return
-        row = self.row(event)
-        row.notes.append(first_line(data.message, 300))
-        if data.kind != "warning":
-            row.state = "failed"
 
     def _resolve_approval(self, data: events.ApprovalResolved) -> None:
         self.waiting.pop(data.id, None)
@@ -264,7 +243,28 @@ def describe_recall(data: events.MemoryRecalled) -> str:
     return f"{' and '.join(parts) or 'nothing'}{limit}"
 
 
-def check_problems(data: events.CheckFinished) -> list[str]:
+def describe_outcome(data: Outcome) -> tuple[str, list[str]]:
+    """Return an outcome in one line, and its details in lines of their own."""
+    match data:
+        case events.FilesEdited():
+            names = [one_line(file.path) for file in data.files]
+            more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+            details = [
+                f"{one_line(file.path)}: {one_line(how)}" for file in data.files for how in file.placed
+            ]
+            return f"{format_change(data.added, data.removed)} {', '.join(names[:2])}{more}", details
+        case events.SandboxStarted():
+            return one_line(data.what), []
+        case events.CheckFinished():
+            counts = f"{data.passed} passed" + (f", {data.failed} failed" if data.failed else "")
+            return counts, [] if data.green else _problems(data)
+        case events.VerdictGiven():
+            return data.verdict, [first_line(reason, 300) for reason in data.reasons]
+        case events.ToolResult():
+            return f"{one_line(data.tool)}: exit code {data.returncode}", []
+
+
+def _problems(data: events.CheckFinished) -> list[str]:
     """Return the problems of a check, and the failed cases that they do not mention."""
     problems = [first_line(problem, 200) for problem in data.problems]
     ids = [

@@ -15,6 +15,9 @@ from server.cli.views.run_view import RunView
 DIFF_LINES = 300
 """Longest diff that is shown whole at the end of a run. `autocode diff` shows longer ones."""
 
+CASES = 12
+"""Number of cases, and of lines of a failure, that are shown."""
+
 HEADLINES = {
     "verified": ("Verified", "bold green"),
     "unverified": ("NOT verified", "bold red"),
@@ -95,20 +98,19 @@ def _proof_rows(proof: Proof) -> Iterator[tuple[str, RenderableType]]:
     image, backend = one_line(proof.image), one_line(proof.backend)
     yield "where", Text(image if image.startswith(backend) else f"{backend}, {image}", style="dim")
     yield "tree", Text(f"{one_line(proof.tree)} (base {one_line(proof.base)[:12]})", style="dim")
-    if proof.fail_to_pass:
-        yield "proves", _cases(proof.fail_to_pass, "fails without the change, passes with it", "green")
     if proof.untestable:
         reason = one_line(proof.untestable)
         yield "no test", Text(f"the tester wrote no test: {reason}", style="bold yellow")
-    if proof.vacuous:
-        meaning = "passes without the change too, so it proves nothing"
-        yield "VACUOUS", _cases(proof.vacuous, meaning, "bold yellow")
-    if proof.contradicted:
-        meaning = "was edited; its old text fails on the change"
-        yield "CONTRADICTED", _cases(proof.contradicted, meaning, "bold red")
-    if proof.sensitive:
-        meaning = "controls how tests run; read its diff"
-        yield "SENSITIVE", _cases(proof.sensitive, meaning, "bold yellow")
+    for name, cases, style, meaning in (
+        ("proves", proof.fail_to_pass, "green", "fails without the change, passes with it"),
+        ("VACUOUS", proof.vacuous, "bold yellow", "passes without the change too, so it proves nothing"),
+        ("CONTRADICTED", proof.contradicted, "bold red", "was edited; its old text fails on the change"),
+        ("SENSITIVE", proof.sensitive, "bold yellow", "controls how tests run; read its diff"),
+    ):
+        if cases:
+            text = Text("\n".join(one_line(case) for case in cases[:CASES]), style=style)
+            text.append(f"\n… and {len(cases) - CASES} more" if len(cases) > CASES else "")
+            yield name, text.append(f"\n({meaning})", style="dim not bold")
     if proof.baseline == "unknown":
         yield "BASELINE", Text("unknown: the tests of the base did not finish in time", style="bold yellow")
     if proof.scope == "affected":
@@ -116,7 +118,8 @@ def _proof_rows(proof: Proof) -> Iterator[tuple[str, RenderableType]]:
     for problem in proof.problems:
         yield "problem", Text(sanitize(problem).strip(), style="red")
     for failure in proof.failures[:5]:
-        yield "failed", Text(f"{one_line(failure.id)}\n{_tail(failure.text)}".strip(), style="red")
+        lines = [one_line(failure.id), *sanitize(failure.text).strip().splitlines()[-CASES:]]
+        yield "failed", Text("\n  ".join(lines), style="red")
     if proof.verdict:
         style = "green" if proof.verdict == "PASS" else "bold red"
         reasons = one_line(" · ".join(proof.reasons))
@@ -128,18 +131,6 @@ def _counts(proof: Proof) -> str:
         return "judged by the exit code alone"
     skipped = sum(case.head == "skipped" for case in proof.cases)
     return f"{proof.passed} of {proof.total} passed" + (f", {skipped} skipped" if skipped else "")
-
-
-def _cases(names: Sequence[str], meaning: str, style: str, limit: int = 12) -> Text:
-    text = Text("\n".join(one_line(name) for name in names[:limit]), style=style)
-    if len(names) > limit:
-        text.append(f"\n… and {len(names) - limit} more")
-    return text.append(f"\n({meaning})", style="dim not bold")
-
-
-def _tail(text: str, limit: int = 12) -> str:
-    lines = sanitize(text).strip().splitlines()
-    return "\n".join(f"  {line}" for line in lines[-limit:])
 
 
 def cost_table(usage: Sequence[AgentUsage]) -> Table:

@@ -1,6 +1,7 @@
 """The live display of a run: finished rows scroll up, unfinished rows are redrawn at the bottom."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from nodes.events import Event
 from nodes.state import Options, Plan
-from server.cli.views.format import first_line, format_duration, format_price, one_line, pluralize
+from server.cli.views.format import first_line, format_duration, format_price, one_line, pluralize, sanitize
 from server.cli.views.run_view import Row, RowState, RunView
 
 SIGNS: dict[RowState, tuple[str, str, str]] = {
@@ -86,26 +87,29 @@ class Terminal:
                 self._console.print(render_row(row, self.run))
 
 
+@dataclass
 class Frame:
     """The redrawn part: unfinished rows, and a line with time, tokens and cost."""
 
-    def __init__(self, run: RunView, options: Options, spinner: Spinner, printed: set[Row]) -> None:
-        self._run, self._options, self._spinner, self._printed = run, options, spinner, printed
+    run: RunView
+    limits: Options
+    spinner: Spinner
+    printed: set[Row]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        rows = [row for row in self._run.rows if row not in self._printed and row.shown]
+        rows = [row for row in self.run.rows if row not in self.printed and row.shown]
         # rich cuts a frame that is higher than the screen, and the cut part would be the newest.
         height = max(options.size.height - 3, 3)
         rows, hidden = _fit(rows, height)
         tail_lines = _tail_lines(rows, height - len(rows))
         for row in rows:
-            yield render_row(row, self._run, self._spinner, tail_lines.get(row, 0))
+            yield render_row(row, self.run, self.spinner, tail_lines.get(row, 0))
         if hidden:
             yield Text(f"             … and {pluralize(hidden, 'more step')}", style="dim")
         yield from self._totals()
 
     def _totals(self) -> Iterator[RenderableType]:
-        run, limits = self._run, self._options
+        run, limits = self.run, self.limits
         if not run.run_id:
             yield Text("  starting …", style="dim")
             return
@@ -153,42 +157,42 @@ def render_row(row: Row, run: RunView, spinner: Spinner | None = None, tail: int
     grid.add_column(width=7, justify="right", style="dim", no_wrap=True)
     running = row.state == "running"
     seconds = run.now - row.started if running else row.seconds
-    style = SIGNS[row.state][2]
     sign: RenderableType = spinner if running and spinner else _Sign(row.state)
     name = Text(row.node, style="bold" if running else "dim" if row.state == "planned" else "")
     duration = format_duration(seconds) if seconds is not None else ""
-    grid.add_row(sign, group_bracket(run.plan, row.step), name, _TitleAndOutcome(row, style), duration)
+    grid.add_row(sign, group_bracket(run.plan, row.step), name, _TitleAndOutcome(row), duration)
     note_style = "red" if row.state == "failed" else "yellow"
     notes = row.notes[-2:] if spinner else row.notes[:12]
     details = [Text(note, style=note_style, overflow="fold") for note in notes]
     if len(row.notes) > 12 and not spinner:
         details.append(Text(f"… and {len(row.notes) - 12} more", style="dim"))
-    for line in row.last_lines(tail) if tail else []:
+    lines = [line.rstrip() for line in sanitize(row.tail).expandtabs(4).splitlines() if line.strip()]
+    for line in lines[-tail:] if tail else []:
         details.append(Text(f"│ {line}", style="dim", no_wrap=True, overflow="ellipsis"))
     for detail in details:
         grid.add_row("", "", "", detail, "")
     return grid
 
 
+@dataclass
 class _Sign:
-    def __init__(self, state: RowState) -> None:
-        self._state = state
+    state: RowState
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        sign, ascii_sign, style = SIGNS[self._state]
+        sign, ascii_sign, style = SIGNS[self.state]
         yield Text(ascii_sign if options.ascii_only else sign, style=style)
 
 
+@dataclass
 class _TitleAndOutcome:
     """A row's title and outcome on one line. If both are long, the outcome gets a third of the width."""
 
-    def __init__(self, row: Row, style: str) -> None:
-        self._row, self._style = row, style
+    row: Row
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        row, width = self._row, options.max_width
+        row, width = self.row, options.max_width
         title = Text(row.title, style="dim" if row.state == "planned" else "")
-        outcome = Text(row.outcome, style=self._style)
+        outcome = Text(row.outcome, style=SIGNS[row.state][2])
         gap = "  " if row.title and row.outcome else ""
         if gap:
             outcome.truncate(max(width // 3, width - title.cell_len - 2), overflow="ellipsis")
