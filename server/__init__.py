@@ -1,1 +1,1 @@
-"""The faces: the command line now, HTTP later."""
+"""The command line, the web page, and the HTTP and WebSocket APIs."""

@@ -5,7 +5,6 @@ import ipaddress
 import logging
 import os
 import socket
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -153,17 +152,17 @@ def _error_log(settings: Settings) -> Iterator[None]:
     """Write internal errors to standard error and to errors.log, which only its owner can read."""
     path = settings.home / "errors.log"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a")
-    handlers = [logging.StreamHandler(stream) for stream in (file, sys.stderr)]
+    path.touch(mode=0o600)
+    handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8"), logging.StreamHandler()]
     # uvicorn logs tracebacks of its own, with secrets unmasked.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     log.propagate = False
-    with file:
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        log.addHandler(handler)
+    try:
+        yield
+    finally:
         for handler in handlers:
-            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-            log.addHandler(handler)
-        try:
-            yield
-        finally:
-            for handler in handlers:
-                log.removeHandler(handler)
+            log.removeHandler(handler)
+            handler.close()

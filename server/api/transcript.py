@@ -52,7 +52,7 @@ class Transcript:
                 return self._note("error", data.message)
             case RunFinished() as data:
                 outcome = " ".join(word for word in (data.status, data.branch) if word)
-                return [*self._flush(), *self._note("end", "\n".join([outcome, *data.missing]))]
+                return [*self._finish(None, None), *self._note("end", "\n".join([outcome, *data.missing]))]
         return []
 
     def _say(self, speaker: Speaker, text: str) -> list[str]:
@@ -65,9 +65,13 @@ class Transcript:
         return []
 
     def _finish(self, node: str | None, step: str | None) -> list[str]:
-        """Pass on to the next speaker. All text of those who have finished meanwhile comes at once."""
+        """End the speech of a node, or of all for None, and let those who waited speak."""
         speakers = (self._speaker, *self._waiting)
-        self._finished |= {one for one in speakers if one and one[0] == node and step in (None, one[1])}
+        self._finished |= {
+            speaker
+            for speaker in speakers
+            if speaker and node in (None, speaker[0]) and step in (None, speaker[1])
+        }
         texts: list[str] = []
         # The next speaker may have finished while it waited, and so may the one after it.
         while self._speaker in self._finished:
@@ -75,15 +79,6 @@ class Transcript:
             self._speaker = next(iter(self._waiting), None)
             if self._speaker is not None:
                 texts += [self._heading(self._speaker), *self._waiting.pop(self._speaker)]
-        return texts
-
-    def _flush(self) -> list[str]:
-        texts = [
-            text for speaker, waiting in self._waiting.items() for text in (self._heading(speaker), *waiting)
-        ]
-        self._waiting.clear()
-        self._finished.clear()
-        self._speaker = None
         return texts
 
     def _heading(self, speaker: Speaker) -> str:

@@ -45,34 +45,23 @@ class ProtocolEvent:
         return f"{self.seq}-{self.number}"
 
 
-@dataclass
-class PartialMessage:
-    """A model's reply while it arrives."""
+def _message(id: str, type: str, text: str, usage: dict[str, int] | None = None) -> dict[str, Any]:
+    return {
+        "id": id,
+        "type": type,
+        "content": text,
+        "name": None,
+        "additional_kwargs": {},
+        "response_metadata": {},
+        "tool_calls": [],
+        "invalid_tool_calls": [],
+        "usage_metadata": usage,
+    }
 
-    id: str
-    text: str = ""
 
-    def chunk(self, text: str, usage: dict[str, int] | None = None, last: bool = False) -> dict[str, Any]:
-        """Return a piece of it as AIMessageChunk."""
-        message = self._message("AIMessageChunk", text, usage)
-        return message | {"tool_call_chunks": [], "chunk_position": "last" if last else None}
-
-    def whole(self, usage: dict[str, int] | None = None) -> dict[str, Any]:
-        """Return all of it so far as AIMessage."""
-        return self._message("ai", self.text, usage)
-
-    def _message(self, type: str, text: str, usage: dict[str, int] | None) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "type": type,
-            "content": text,
-            "name": None,
-            "additional_kwargs": {},
-            "response_metadata": {},
-            "tool_calls": [],
-            "invalid_tool_calls": [],
-            "usage_metadata": usage,
-        }
+def _chunk(id: str, text: str, usage: dict[str, int] | None = None, last: bool = False) -> dict[str, Any]:
+    message = _message(id, "AIMessageChunk", text, usage)
+    return message | {"tool_call_chunks": [], "chunk_position": "last" if last else None}
 
 
 @dataclass
@@ -81,7 +70,8 @@ class LangChainMessages:
 
     run_id: str
     metadata: dict[str, Any]
-    _open: dict[tuple[str | None, str | None], PartialMessage] = field(default_factory=dict)
+    _open: dict[tuple[str | None, str | None], tuple[str, str]] = field(default_factory=dict)
+    """The id and the text so far of each reply that arrives, by node and step."""
 
     def add(self, event: Event, as_tuples: bool) -> list[tuple[str, Any]]:
         """Return the protocol's events for one event: chunks with their metadata, or growing messages."""
@@ -91,12 +81,15 @@ class LangChainMessages:
             self._close(event)  # the next attempt is a message of its own
         if not isinstance(event.data, BudgetUpdated | NodeFinished):
             return []
-        usage = _usage(event.data) if isinstance(event.data, BudgetUpdated) else None
+        usage = None
+        if isinstance(event.data, BudgetUpdated):
+            input, output = event.data.input_tokens, event.data.output_tokens
+            usage = {"input_tokens": input, "output_tokens": output, "total_tokens": input + output}
         closed = self._close(event)
         if as_tuples:
             metadata = self.metadata_of(event)
-            return [("messages", [message.chunk("", usage, last=True), metadata]) for message in closed]
-        return [("messages/complete", [message.whole(usage)]) for message in closed]
+            return [("messages", [_chunk(id, "", usage, last=True), metadata]) for id, _ in closed]
+        return [("messages/complete", [_message(id, "ai", text, usage)]) for id, text in closed]
 
     def metadata_of(self, event: Event) -> dict[str, Any]:
         """Return the metadata for a message of the event's node."""
@@ -109,16 +102,16 @@ class LangChainMessages:
 
     def _grow(self, event: Event, text: str, as_tuples: bool) -> list[tuple[str, Any]]:
         # The seq of the first token names the message, so an id is stable across replays.
-        new = PartialMessage(f"run-{self.run_id}-{event.seq}")
-        message = self._open.setdefault((event.node, event.step_id), new)
-        message.text += text
+        new = f"run-{self.run_id}-{event.seq}"
+        id, before = self._open.get((event.node, event.step_id), (new, ""))
+        self._open[event.node, event.step_id] = id, before + text
         metadata = self.metadata_of(event)
         if as_tuples:
-            return [("messages", [message.chunk(text), metadata])]
-        first = [("messages/metadata", {message.id: {"metadata": metadata}})] if message is new else []
-        return [*first, ("messages/partial", [message.whole()])]
+            return [("messages", [_chunk(id, text), metadata])]
+        first = [("messages/metadata", {id: {"metadata": metadata}})] if id == new else []
+        return [*first, ("messages/partial", [_message(id, "ai", before + text)])]
 
-    def _close(self, event: Event) -> list[PartialMessage]:
+    def _close(self, event: Event) -> list[tuple[str, str]]:
         """Remove the open messages that an event of a node, of a step, or of the whole run ends."""
         ended = [
             (node, step)
@@ -126,11 +119,6 @@ class LangChainMessages:
             if event.node in (None, node) and event.step_id in (None, step)
         ]
         return [self._open.pop(key) for key in ended]
-
-
-def _usage(budget: BudgetUpdated) -> dict[str, int]:
-    input, output = budget.input_tokens, budget.output_tokens
-    return {"input_tokens": input, "output_tokens": output, "total_tokens": input + output}
 
 
 @dataclass

@@ -13,7 +13,6 @@ MAX_OFFSET = 2**31 - 1
 """Limit of offsets. Databases reject integers beyond their range."""
 
 Limit = Field(default=10, ge=1, le=1000)
-Offset = Field(default=0, ge=0, le=MAX_OFFSET)
 Metadata = dict[str, Any]
 
 
@@ -86,7 +85,7 @@ class PageQuery(RequestBody):
 
     metadata: Metadata | None = None
     limit: int = Limit
-    offset: int = Offset
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
 
 
 class AssistantSearch(PageQuery):
@@ -167,16 +166,13 @@ class ThreadPatch(RequestBody):
     metadata: Metadata = Field(default_factory=dict)
 
 
-class ThreadSearch(RequestBody):
+class ThreadSearch(PageQuery):
     """A search for threads, with their order and the fields to return."""
 
     unserved = ("values", "extract")
 
     ids: list[str] | None = None
-    metadata: Metadata | None = None
     status: Literal["idle", "busy", "interrupted", "error"] | None = None
-    limit: int = Limit
-    offset: int = Offset
     sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] | None = None
     sort_order: Literal["asc", "desc"] | None = None
     select: list[str] | None = None

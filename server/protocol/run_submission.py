@@ -13,7 +13,7 @@ from server.api.problems import Problem
 from server.api.task_submission import SubmittedRun, choose_repository, last_seq
 from server.protocol.assistants import check_assistant
 from server.protocol.projection import MODES, UNSERVED_MODES
-from server.protocol.request_bodies import RunBody, RunInput, not_served
+from server.protocol.request_bodies import RunBody, not_served
 from server.protocol.state_json import read_state
 
 METADATA_KEY = "agent_protocol"
@@ -39,12 +39,16 @@ async def submit_or_resume(supervisor: Supervisor, body: RunBody, thread_id: str
         return SubmittedRun(await supervisor.resume(thread_id, answers), after)
     if body.input is None:
         return SubmittedRun(await supervisor.resume(thread_id), after)
-    input = await _input(supervisor, thread_id, body.input)
+    run_input = body.input
+    repo, files = await choose_repository(
+        supervisor, thread_id, run_input.repo, run_input.context_files or []
+    )
+    input = run_input.model_dump() | {"repo": repo, "context_files": files}
     # A new message to a waiting run replaces it, as in LangGraph.
     default: Strategy = "interrupt" if thread and thread.status == "waiting" else "enqueue"
     strategy = body.multitask_strategy or default
     metadata = body.metadata | {METADATA_KEY: {"stream_mode": modes, "multitask_strategy": strategy}}
-    run = await supervisor.submit(input, thread_id, strategy=strategy, metadata=metadata)
+    run = await supervisor.submit(cast(Input, input), thread_id, strategy=strategy, metadata=metadata)
     return SubmittedRun(run, after)
 
 
@@ -87,9 +91,3 @@ async def _answers(supervisor: Supervisor, thread_id: str, resume: Any) -> Mappi
             shape = '{"decision": "approve" | "edit" | "reject", …}'
             raise Problem(422, "Invalid answer", f"the answer to {id} must be an object: {shape}")
     return answers
-
-
-async def _input(supervisor: Supervisor, thread_id: str, input: RunInput) -> Input:
-    repo, files = await choose_repository(supervisor, thread_id, input.repo, input.context_files or [])
-    rest = input.model_dump(exclude={"repo", "context_files"})
-    return cast(Input, rest | {"repo": repo, "context_files": files})

@@ -188,8 +188,7 @@ async def _outcome(supervisor: Supervisor, run: RunRow) -> dict[str, Any]:
     state = await read_state(supervisor, run.thread_id)
     if run.status == "waiting":
         return {"__interrupt__": state["interrupts"]}
-    values: dict[str, Any] = state["values"]
-    return values
+    return dict(state["values"])
 
 
 def _wait(supervisor: Supervisor, run: RunRow, request: Request, cancels: bool) -> StreamingResponse:

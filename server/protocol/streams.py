@@ -42,22 +42,18 @@ class JoinOptions:
 Join = Annotated[JoinOptions, Depends()]
 
 
-@dataclass(frozen=True)
-class Cursor:
-    """The event that a reader saw last: event `number` of the log's line `seq`."""
+Cursor = tuple[int, int]
+"""The event that a reader saw last: a line of the log, and the number of an event of that line."""
 
-    seq: int = 0
-    number: int = -1
 
-    @classmethod
-    def parse(cls, header: str | None) -> "Cursor":
-        """Parse Last-Event-ID. Nothing, 0 and -1 mean the start of the run."""
-        if header is None or header.strip() in ("", "0", "-1"):
-            return cls()
-        if not (match := EVENT_ID.fullmatch(header.strip())):
-            detail = "Last-Event-ID must be the id of an event of this run, like 12-0, or -1 for all of them"
-            raise Problem(422, "Invalid Last-Event-ID", detail)
-        return cls(int(match[1]), int(match[2]))
+def _parse_cursor(header: str | None) -> Cursor:
+    """Parse Last-Event-ID. Nothing, 0 and -1 mean the start of the run."""
+    if header is None or header.strip() in ("", "0", "-1"):
+        return 0, -1
+    if not (match := EVENT_ID.fullmatch(header.strip())):
+        detail = "Last-Event-ID must be the id of an event of this run, like 12-0, or -1 for all of them"
+        raise Problem(422, "Invalid Last-Event-ID", detail)
+    return int(match[1]), int(match[2])
 
 
 @router.post("/threads/{thread_id}/runs/stream", response_class=EventSourceResponse)
@@ -90,7 +86,7 @@ async def _submit(supervisor: Supervisor, body: RunBody, thread_id: str | None) 
     submitted = await submit_or_resume(supervisor, body, thread_id)
     modes = check_modes(body.stream_mode) or ["values"]
     # A resumed run has earlier events. The number is larger than any of the line `after`.
-    cursor = Cursor(submitted.after, 1_000_000)
+    cursor = submitted.after, 1_000_000
     return _respond(supervisor, submitted.run, modes, cursor, body.on_disconnect == "cancel")
 
 
@@ -100,7 +96,7 @@ async def _join(
     run = await find_run(supervisor, thread_id, run_id)
     stored = run.metadata.get(METADATA_KEY, {}).get("stream_mode")
     modes = check_modes(options.stream_mode or []) or stored or DEFAULT_MODES
-    cursor = Cursor.parse(options.last_event_id)
+    cursor = _parse_cursor(options.last_event_id)
     return _respond(supervisor, run, modes, cursor, options.cancel_on_disconnect)
 
 
@@ -128,7 +124,7 @@ async def _messages(
     # From the first line on: event ids, message ids and attempts count from the start of the run.
     async with aclosing(supervisor.follow(run.thread_id, 0, run.id)) as events:
         async for event in events:
-            for part in await projection.add(event, seen=event.seq < cursor.seq):
-                if (part.seq, part.number) > (cursor.seq, cursor.number):
+            for part in await projection.add(event, seen=event.seq < cursor[0]):
+                if (part.seq, part.number) > cursor:
                     data = json.dumps(part.data, ensure_ascii=False, separators=(",", ":"))
                     yield ServerSentEvent(data, event=part.name, id=part.id)

@@ -50,11 +50,9 @@ async def fork(
 
 def _print_checkpoints(console: "CliConsole", snapshots: "Sequence[StateSnapshot]") -> None:
     """List checkpoints, oldest first, with the nodes that run next."""
-    from rich.table import Table
+    from server.cli.views.console import list_table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
-    for name in ("number", "time", "next", "checkpoint"):
-        table.add_column(name, no_wrap=True)
+    table = list_table("number", "time", "next", "checkpoint")
     for number, snapshot in enumerate(snapshots, 1):
         # The branches of a parallel group are one node, named once for each branch.
         nodes = one_line(", ".join(dict.fromkeys(snapshot.next))) or "the end"

@@ -12,8 +12,6 @@ from server.cli.exit_codes import ExitCode, UsageError
 from server.cli.views.format import first_line, one_line, pluralize
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from graph.settings import Settings
     from memory.records.episodes import Episode
     from memory.search.recollection import Recollection
@@ -107,36 +105,28 @@ def _print(
     console: "CliConsole", episodes: Sequence["Episode"], similarity: Sequence[float] = ()
 ) -> ExitCode:
     """Print episodes as JSON or as a table."""
+    from server.cli.views.console import list_table
+
     if console.json:
         objects = [{"id": episode.id, **episode.model_dump()} for episode in episodes]
         for entry, score in zip(objects, similarity, strict=False):
             entry["similarity"] = round(score, 3)
         console.write_raw(jsonlib.dumps(objects) + "\n")
     elif episodes:
-        console.print(_table(episodes, similarity))
+        like = ["like"] if similarity else []
+        columns = ("id", *like, "when", "task", "files", "repairs", "repository")
+        table = list_table(*columns, task=3, files=2, repository=1)
+        for number, episode in enumerate(episodes):
+            table.add_row(
+                episode.id,
+                *([f"{similarity[number]:.2f}"] if similarity else []),
+                episode.created[:10],
+                first_line(episode.task),
+                ", ".join(one_line(file.path) for file in episode.files),
+                str(len(episode.mends) or ""),
+                one_line(episode.repo.rpartition("/")[2]),
+            )
+        console.print(table)
     else:
         console.notify("Nothing is remembered yet. AutoCodeAI remembers tasks that end verified.")
     return ExitCode.VERIFIED
-
-
-def _table(episodes: Sequence["Episode"], similarity: Sequence[float]) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1), header_style="dim")
-    for name in ("id", *(["like"] if similarity else []), "when"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("task", ratio=3, no_wrap=True, overflow="ellipsis")
-    table.add_column("files", ratio=2, no_wrap=True, overflow="ellipsis")
-    table.add_column("repairs", justify="right", no_wrap=True)
-    table.add_column("repository", ratio=1, no_wrap=True, overflow="ellipsis")
-    for number, episode in enumerate(episodes):
-        table.add_row(
-            episode.id,
-            *([f"{similarity[number]:.2f}"] if similarity else []),
-            episode.created[:10],
-            first_line(episode.task),
-            ", ".join(one_line(file.path) for file in episode.files),
-            str(len(episode.mends) or ""),
-            one_line(episode.repo.rpartition("/")[2]),
-        )
-    return table

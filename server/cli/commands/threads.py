@@ -68,14 +68,11 @@ async def threads(
 
 
 def _table(rows: "list[ThreadRow]") -> "Table":
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1), header_style="dim")
-    table.add_column("id", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("task", ratio=2, no_wrap=True, overflow="ellipsis")
-    table.add_column("repo", ratio=1, no_wrap=True, overflow="ellipsis")
+    from server.cli.views.console import list_table
+
+    table = list_table("id", "status", "task", "repo", task=2, repo=1)
     table.add_column("branch", overflow="fold")
     for row in rows:
         status = Text(row.status, style=STYLES.get(row.status, ""))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from nodes.state import Options
@@ -90,6 +91,14 @@ class CliConsole:
         # Patches may hold bytes that are not UTF-8. surrogateescape gives them back unchanged.
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
         sys.stdout.buffer.flush()
+
+
+def list_table(*names: str, **ratios: int) -> Table:
+    """Return a table without lines. The columns in `ratios` share the width that the others leave."""
+    table = Table(box=None, expand=bool(ratios), pad_edge=False, padding=(0, 1), header_style="dim")
+    for name in names:
+        table.add_column(name, ratio=ratios.get(name), no_wrap=True)
+    return table
 
 
 def _rich_console(stderr: bool) -> Console:
