@@ -61,7 +61,13 @@ async def _work(websocket: WebSocket, frames: "asyncio.Queue[str | None]", super
     while True:
         frame = await frames.get()
         try:
-            submitted = await submit_task(supervisor, _task(frame))
+            try:
+                task = TaskRequest.model_validate_json(frame or "")
+            except ValidationError as error:
+                faults = "; ".join(faults_of(error))
+                detail = f'{faults}; send {{"task": "…", "context_files": […]}} as JSON text'
+                raise Problem(422, "Invalid request", detail) from error
+            submitted = await submit_task(supervisor, task)
             run, transcript = submitted.run, Transcript()
             async for event in supervisor.follow(run.thread_id, submitted.after, run.id):
                 for text in transcript.add(event):
@@ -82,11 +88,3 @@ def text_frames(text: str) -> Iterator[str]:
         text = text[1:]
     if text:
         yield text
-
-
-def _task(frame: str | None) -> TaskRequest:
-    try:
-        return TaskRequest.model_validate_json(frame or "")
-    except ValidationError as error:
-        detail = f'{"; ".join(faults_of(error))}; send {{"task": "…", "context_files": […]}} as JSON text'
-        raise Problem(422, "Invalid request", detail) from error

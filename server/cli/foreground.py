@@ -101,7 +101,7 @@ class ForegroundRun:
 
     def _answers(self, pending: approvals.PendingRequests) -> dict[str, approvals.ApprovalAnswer] | None:
         if self.yes:
-            return approvals.approve_all(pending)
+            return {request.id: {"decision": "approve"} for request in pending}
         if not self.console.can_ask:
             return None
         with on_stop(raise_interrupt):

@@ -117,18 +117,14 @@ def read_context(root: Path, files: Sequence[Path]) -> "list[str | ContextFile]"
         # Snapshots hold nothing of .git, so such a file counts as one from outside.
         if resolved.is_relative_to(inside) and ".git" not in resolved.relative_to(inside).parts:
             context.append(resolved.relative_to(inside).as_posix())
-        else:
-            context.append(ContextFile(path=path.name, content=_read_text(path)))
+            continue
+        if path.stat().st_size > CONTEXT_BYTES:
+            raise UsageError(f"{path} is larger than {CONTEXT_BYTES // 1024} KB; give a shorter context file")
+        try:
+            context.append(ContextFile(path=path.name, content=path.read_text(encoding="utf-8")))
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path} is not UTF-8 text") from error
     return context
-
-
-def _read_text(path: Path) -> str:
-    if path.stat().st_size > CONTEXT_BYTES:
-        raise UsageError(f"{path} is larger than {CONTEXT_BYTES // 1024} KB; give a shorter context file")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text") from error
 
 
 @command

@@ -14,8 +14,6 @@ from server.cli.exit_codes import ExitCode, SetupError, UsageError
 from server.cli.views.format import first_line, one_line, pluralize, sanitize
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from graph.delivery import Delivery
     from graph.settings import Settings
     from memory.records.journal import Journal
@@ -49,6 +47,10 @@ async def threads(
     ] = None,
 ) -> ExitCode:
     """List the threads, newest first."""
+    from rich.text import Text
+
+    from server.cli.views.console import list_table
+
     if prune is not None:
         from graph.supervisor import Supervisor  # imports LangGraph, which a plain list does not need
 
@@ -61,23 +63,16 @@ async def threads(
         keys = ("id", "task", "status", "repo", "branch")
         console.write_raw(jsonlib.dumps([{key: getattr(row, key) for key in keys} for row in rows]) + "\n")
     elif rows:
-        console.print(_table(rows))
+        table = list_table("id", "status", "task", "repo", task=2, repo=1)
+        table.add_column("branch", overflow="fold")
+        for row in rows:
+            status = Text(row.status, style=STYLES.get(row.status, ""))
+            texts = first_line(row.task), one_line(row.repo), one_line(row.branch or "")
+            table.add_row(row.id, status, *texts)
+        console.print(table)
     else:
         console.notify('There are no threads yet. Start one with: autocode run "TASK"')
     return ExitCode.VERIFIED
-
-
-def _table(rows: "list[ThreadRow]") -> "Table":
-    from rich.text import Text
-
-    from server.cli.views.console import list_table
-
-    table = list_table("id", "status", "task", "repo", task=2, repo=1)
-    table.add_column("branch", overflow="fold")
-    for row in rows:
-        status = Text(row.status, style=STYLES.get(row.status, ""))
-        table.add_row(row.id, status, first_line(row.task), one_line(row.repo), one_line(row.branch or ""))
-    return table
 
 
 @command

@@ -38,7 +38,11 @@ async def verify(
     commit = workspace.resolve(name)
     recorded = _read_proof(workspace, commit)
     repeated = await _prove_again(settings, console, workspace, recorded, commit)
-    differences = [*_base_problems(workspace, recorded, commit), *compare(recorded, repeated)]
+    differences = compare(recorded, repeated)
+    # A note can be copied to another commit. Its proof would then be about another change.
+    if recorded.base != (parent := _parent(workspace, commit)):
+        copied = f"base: the proof names {recorded.base}, but the commit's parent is {parent}"
+        differences = [copied, *differences]
     for difference in differences:
         console.print(f"  {one_line(difference)}", style="red")
     for missing in recorded.missing:
@@ -102,15 +106,10 @@ async def _prove_again(
         )
 
 
-def _base_problems(workspace: "Workspace", recorded: "Proof", commit: str) -> list[str]:
-    """Return a problem if the proof's base is not the parent of the commit."""
+def _parent(workspace: "Workspace", commit: str) -> str:
     from tools.workspace import WorkspaceError
 
-    # A note can be copied to another commit. Its proof would then be about another change.
     try:
-        parent = workspace.resolve(f"{commit}^")
+        return workspace.resolve(f"{commit}^")
     except WorkspaceError:
-        return ["the commit has no parent, so there is no change to prove"]
-    if parent == recorded.base:
-        return []
-    return [f"base: the proof names {recorded.base}, but the commit's parent is {parent}"]
+        return "missing, so there is no change to prove"

@@ -22,14 +22,6 @@ from server.cli.views.terminal import group_bracket
 ApprovalAnswer = dict[str, Any]
 PendingRequests = Sequence[ApprovalRequired]
 
-EDITABLE = {"plan": "plan", "tool": "params"}
-"""The key of a request that an edit replaces, by the kind of the request."""
-
-
-def approve_all(pending: PendingRequests) -> dict[str, ApprovalAnswer]:
-    """Approve every request."""
-    return {request.id: {"decision": "approve"} for request in pending}
-
 
 def answers_from_flags(
     pending: PendingRequests,
@@ -157,7 +149,7 @@ def _edit(request: Mapping[str, Any]) -> str:
 
 
 def _editable_key(request: Mapping[str, Any]) -> str:
-    return EDITABLE.get(str(request.get("kind")), "plan")
+    return "params" if request.get("kind") == "tool" else "plan"
 
 
 def _read_flag(text: str) -> str:

@@ -4,7 +4,9 @@ import re
 from datetime import datetime
 
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROLS = {code: f"<U+{code:04X}>" for code in range(0x80, 0xA0)} | {0x7F: "\u2421"}
+# Unicode's control pictures are in the order of ASCII's controls.
+_CONTROLS |= {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"}
 # Direction marks and overrides, zero-width characters, line separators, lone surrogates, tags.
 _INVISIBLE = re.compile(
     "[\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
@@ -17,14 +19,8 @@ def sanitize(text: str) -> str:
     An escape becomes `␛`, an invisible character `<U+202E>`. Newlines and tabs stay.
     """
     text = _COLOURS.sub("", text.replace("\r\n", "\n"))
-    text = _CONTROLS.sub(lambda match: _control_picture(ord(match[0])), text)
+    text = text.translate(_CONTROLS)
     return _INVISIBLE.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
-
-
-def _control_picture(code: int) -> str:
-    if code < 0x20:
-        return chr(0x2400 + code)  # Unicode's control pictures are in the order of ASCII's controls
-    return "\u2421" if code == 0x7F else f"<U+{code:04X}>"
 
 
 def one_line(text: str) -> str:
