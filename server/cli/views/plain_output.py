@@ -99,7 +99,8 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
         case data if isinstance(data, Outcome):
             outcome, details = describe_outcome(data)
             if isinstance(data, events.CheckFinished):
-                outcome = f"{'green' if data.green else 'RED'}: {outcome}"
+                state = "green" if data.green else "RED"
+                outcome = f"{state}: {data.passed} passed, {data.failed} failed"
             if isinstance(data, events.FilesEdited):
                 paths = ", ".join(one_line(file.path) for file in data.files)
                 outcome = f"{format_change(data.added, data.removed)} {paths}"
