@@ -3,7 +3,6 @@
 import asyncio
 import textwrap
 from dataclasses import dataclass
-from pathlib import Path
 
 from langgraph.runtime import Runtime
 
@@ -13,8 +12,8 @@ from nodes.dialogue.episodes import episode_of
 from nodes.events import ErrorReported
 from nodes.messages import ai
 from nodes.proof import Proof
-from nodes.publish import Publish, publisher
-from nodes.state import State, latest
+from nodes.publish import publisher
+from nodes.state import State, latest, steps_of
 from tools.workspace import Workspace, WorkspaceError
 
 
@@ -56,38 +55,30 @@ class Commit:
         if state["head"] == state["base"] or any(stop["kind"] == "cancelled" for stop in state["stops"]):
             done: State = {"missing": lacks, "branch": None, "proof": state["check"]}
         else:
-            thread = thread_of(runtime)
-            done = await asyncio.to_thread(self._deliver, state, thread, lacks)
+            thread, workspace = thread_of(runtime), await open_workspace(state)
+            done = await asyncio.to_thread(_deliver, workspace, state, thread, lacks)
             if self.memory and (commit := done.get("delivered")):
-                publish = publisher(runtime.stream_writer, "commit")
-                await self._remember(self.memory, state, thread, commit, publish)
+                try:
+                    episode = await asyncio.to_thread(episode_of, state, thread, workspace, commit)
+                    await self.memory.episodes.store(episode)
+                except Exception as error:  # memory is an aid, and the result stands without it
+                    warning = f"this task was not remembered: {error}"
+                    payload = ErrorReported(message=warning, kind="warning")
+                    publisher(runtime.stream_writer, "commit")(payload)
         return done | {"messages": [ai(state["run"], "result", result_text(state, done))]}
 
-    async def _remember(
-        self, memory: Recollection, state: State, thread: str, commit: str, publish: Publish
-    ) -> None:
-        """Store the run's episode."""
-        try:
-            workspace = await open_workspace(state)
-            episode = await asyncio.to_thread(episode_of, state, thread, workspace, commit)
-            await memory.episodes.store(episode)
-        except Exception as error:  # memory is an aid, and the result stands without it
-            publish(ErrorReported(message=f"this task was not remembered: {error}", kind="warning"))
 
-    def _deliver(self, state: State, thread: str, lacks: list[str]) -> State:
-        workspace = Workspace.open(Path(state["repo"]))
-        proof = _signed(state, lacks)
-        tree = workspace.tree(state["head"])
-        branch = _branch(workspace, thread, tree, verified=not lacks)
-        commit = _existing(workspace, branch, tree)
-        if commit is None:
-            text = _message(state, proof, tree, lacks)
-            commit = workspace.deliver(branch, state["head"], state["base"], text)
-        note = proof.model_dump_json(indent=1) if proof else "{}"
-        workspace.note(commit, note)
-        workspace.hold(thread, "result", commit)  # users delete branches, but the thread goes on from here
-        done: State = {"missing": lacks, "branch": branch, "proof": proof.model_dump() if proof else None}
-        return done if lacks else done | {"delivered": commit}
+def _deliver(workspace: Workspace, state: State, thread: str, lacks: list[str]) -> State:
+    proof = _signed(state, lacks)
+    tree = workspace.tree(state["head"])
+    branch, commit = _target(workspace, thread, tree, verified=not lacks)
+    if commit is None:
+        text = _message(state, proof, tree, lacks)
+        commit = workspace.deliver(branch, state["head"], state["base"], text)
+    workspace.note(commit, proof.model_dump_json(indent=1) if proof else "{}")
+    workspace.hold(thread, "result", commit)  # users delete branches, but the thread goes on from here
+    done: State = {"missing": lacks, "branch": branch, "proof": proof.model_dump() if proof else None}
+    return done if lacks else done | {"delivered": commit}
 
 
 def result_text(state: State, done: State) -> str:
@@ -97,8 +88,8 @@ def result_text(state: State, done: State) -> str:
     parts = ["**Not verified.**" if lacks else "**Verified.**"]
     if branch:
         parts[0] += f" The result is the branch `{branch}`."
-    if plan := state["plan"]:
-        parts.append("\n".join(f"- {step['description']}" for step in plan["steps"]))
+    if steps := steps_of(state["plan"]):
+        parts.append("\n".join(f"- {step['description']}" for step in steps))
     if proof and proof.grade == "tests":
         proved = f"{proof.passed} of {proof.total} test cases pass"
         parts.append(f"{proved}; {len(proof.fail_to_pass)} of them are new and fail without the change.")
@@ -112,39 +103,30 @@ def _signed(state: State, lacks: list[str]) -> Proof | None:
     if not state["check"]:
         return None
     proof, verdict = Proof.model_validate(state["check"]), state["verdict"]
-    said = verdict if verdict and verdict["tree"] == proof.tree else None
-    signature = {
-        "task": state["task"],
-        "run": state["run"],
-        "verdict": said["verdict"] if said else "",
-        "reasons": said["reasons"] if said else [],
-        "missing": lacks,
-    }
+    signature: dict[str, object] = {"task": state["task"], "run": state["run"], "missing": lacks}
+    if verdict and verdict["tree"] == proof.tree:
+        signature |= {"verdict": verdict["verdict"], "reasons": verdict["reasons"]}
     return proof.model_copy(update=signature)
 
 
-def _branch(workspace: Workspace, thread: str, tree: str, verified: bool) -> str:
-    """Return the branch's name. An unverified result never replaces that of an earlier run."""
+def _target(workspace: Workspace, thread: str, tree: str, verified: bool) -> tuple[str, str | None]:
+    """Return the branch, and its commit if it holds this tree, because the run delivered it before a crash.
+
+    An unverified result never replaces that of an earlier run.
+    """
     name = f"autocode/{thread}" if verified else f"autocode/{thread}-unverified"
-    if verified or _tip(workspace, name) is None or _existing(workspace, name, tree):
-        return name
-    number = 2
-    while _tip(workspace, f"{name}-{number}") and not _existing(workspace, f"{name}-{number}", tree):
+    branch, number = name, 1
+    while True:
+        try:
+            tip = workspace.resolve(f"refs/heads/{branch}")
+        except WorkspaceError:
+            return branch, None
+        if workspace.tree(tip) == tree:
+            return branch, tip
+        if verified:
+            return branch, None
         number += 1
-    return f"{name}-{number}"
-
-
-def _existing(workspace: Workspace, branch: str, tree: str) -> str | None:
-    """Return the branch's commit if it holds this tree, because the run delivered it before a crash."""
-    tip = _tip(workspace, branch)
-    return tip if tip and workspace.tree(tip) == tree else None
-
-
-def _tip(workspace: Workspace, branch: str) -> str | None:
-    try:
-        return workspace.resolve(f"refs/heads/{branch}")
-    except WorkspaceError:
-        return None
+        branch = f"{name}-{number}"
 
 
 def _message(state: State, proof: Proof | None, tree: str, lacks: list[str]) -> str:

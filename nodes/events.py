@@ -1,20 +1,17 @@
 """The events of a run: typed payloads, their union, and the numbered event that the log keeps."""
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, TypeAdapter, create_model
+from pydantic import BaseModel, Field, SerializeAsAny, TypeAdapter, create_model
 
 from nodes.state import Plan
 
 RunStatus = Literal["verified", "unverified", "waiting", "cancelled", "failed", "budget"]
 
 
-class Part(BaseModel):
+class Part(BaseModel, extra="forbid"):
     """A piece of a payload. An unknown field is an error."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Payload(Part):
@@ -254,13 +251,11 @@ PAYLOADS: dict[str, type[Payload]] = {payload.type: payload for payload in Paylo
 """The union of payloads, by the type of their event."""
 
 
-class Event(BaseModel):
+class Event(BaseModel, extra="forbid"):
     """One event of a thread's log. `seq` counts from 1 without gaps. `ts` is RFC 3339 UTC.
 
     `cut` is true if texts or lists in `data` were shortened. The log keeps them in full elsewhere.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     seq: int
     thread_id: str
@@ -290,8 +285,3 @@ AnyEvent: Any = Annotated[
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(AnyEvent)
 """Validates and describes events, discriminated by `type`."""
-
-
-def parse_payload(type: str, data: Mapping[str, Any]) -> Payload:
-    """Build the payload of an event of this type. Raises ValidationError for data that does not fit."""
-    return PAYLOADS[type].model_validate(dict(data))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator
 
 from memory.records.budget import BudgetSpent
 from memory.validation import faults_of
@@ -49,8 +49,6 @@ Answer with one JSON object and nothing else:
 class StepReply(BaseModel):
     """One step of a planner's reply."""
 
-    model_config = ConfigDict(extra="ignore")
-
     agent: Literal["coder", "tester", "debugger", "critic"]  # planners name the others too, in vain
     description: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
     file: str | None = None
@@ -70,8 +68,6 @@ class StepReply(BaseModel):
 
 class PlanReply(BaseModel):
     """A plan as planners answer with it, and humans edit it."""
-
-    model_config = ConfigDict(extra="ignore")
 
     explanation: str = ""
     steps: list[StepReply] = Field(min_length=1, max_length=40)
@@ -158,10 +154,9 @@ class Approval:
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Interrupt the run for an answer, and again if an edited plan does not validate."""
         publish = publisher(runtime.stream_writer, "approval")
-        problem: str | None = None
+        question = {"kind": "plan", "plan": state["plan"]}
         while True:  # a resume runs the node again, and interrupt() returns the answers so far
-            question = {"kind": "plan", "plan": state["plan"]}
-            answer = interrupt(question | ({"problem": problem} if problem else {}))
+            answer = interrupt(question)
             if answer["decision"] == "reject":
                 reason = answer.get("reason") or "no reason given"
                 return {"stops": [{"kind": "cancelled", "reason": f"the plan was refused: {reason}"}]}
@@ -170,7 +165,7 @@ class Approval:
             try:
                 plan = read_plan(answer.get("plan"))
             except Unusable as error:
-                problem = str(error)
+                question = question | {"problem": str(error)}
                 continue
             publish(PlanMade(plan=plan))
             return {"plan": plan}

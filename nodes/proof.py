@@ -2,18 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 CaseOutcome = Literal["passed", "failed", "error", "skipped", "absent", "unknown"]
 Grade = Literal["tests", "exit code"]
-Baseline = Literal["known", "unknown"]
 Scope = Literal["all", "affected"]
 
 
-class CaseProof(BaseModel):
+class CaseProof(BaseModel, frozen=True):
     """One case on base and change. A `new` case is in a changed test file and absent from the base."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     base: CaseOutcome
@@ -26,19 +23,15 @@ class CaseProof(BaseModel):
         return self.new and self.head == "passed" and self.base in ("failed", "error")
 
 
-class Failure(BaseModel):
+class Failure(BaseModel, frozen=True):
     """A case that counts against the change, with its normalised output, cut in the middle."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     text: str
 
 
-class Proof(BaseModel):
+class Proof(BaseModel, frozen=True):
     """One check of `head` beside `base`. Delivery writes it to refs/notes/autocode."""
-
-    model_config = ConfigDict(frozen=True)
 
     task: str = ""
     run: str = ""
@@ -50,7 +43,7 @@ class Proof(BaseModel):
     image: str
     command: list[str]
     exit_code: int
-    baseline: Baseline = "known"
+    baseline: Literal["known", "unknown"] = "known"
     scope: Scope = "all"
     cases: list[CaseProof] = Field(default_factory=list)
     green: bool

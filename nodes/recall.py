@@ -4,7 +4,7 @@ Memory is an aid. If it fails, the event says so and the run goes on without it.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from langgraph.runtime import Runtime
@@ -16,7 +16,7 @@ from nodes.dialogue.episodes import lesson_text
 from nodes.dialogue.sections import cut
 from nodes.events import IndexState, MemoryRecalled, RecalledEpisode
 from nodes.publish import Publish, publisher
-from nodes.state import ContextFile, Lesson, Place, State
+from nodes.state import ContextFile, Lesson, Place, State, steps_of
 from tools.workspace import Workspace
 
 PLANNER_PLACES = 5
@@ -49,20 +49,20 @@ class Recall:
 
 
 async def search_steps(
-    memory: Recollection | None, state: State, pending: Collection[str], publish_of: Callable[[str], Publish]
+    memory: Recollection | None, state: State, pending: Collection[str], runtime: Runtime[None]
 ) -> dict[str, list[Place]]:
     """Return the places for each pending step, found on the run's head, and publish them by step."""
     if memory is None or not pending:
         return {}
     workspace = await open_workspace(state)
     by_step = dict[str, list[Place]]()
-    for step in state["plan"]["steps"] if state["plan"] else []:
+    for step in steps_of(state["plan"]):
         if step["id"] in pending:
             file = step.get("file")
             query, shown = f"{step['description']} {file or ''}", _shown(state["context_files"], file)
             places, ready = await _search(memory, workspace, state["head"], query, STEP_PLACES, shown)
             by_step[step["id"]] = places
-            _publish_recall(publish_of(step["id"]), places, [], ready)
+            _publish_recall(publisher(runtime.stream_writer, "dispatch", step["id"]), places, [], ready)
     return by_step
 
 

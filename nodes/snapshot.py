@@ -74,8 +74,7 @@ class Snapshot:
             begun = workspace.begin(options.from_head)
             snapshot = begun.snapshot
             if begun.left_out:
-                left = ", ".join(begun.left_out)
-                message = f"left out, as they look like secrets: {left}"
+                message = f"left out, as they look like secrets: {', '.join(begun.left_out)}"
                 publish(ErrorReported(message=message, kind="warning"))
         recognise(workspace, snapshot)  # only for its NoSuite, before a model is paid
         context_files = state.get("context_files") or []

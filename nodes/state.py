@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from operator import add
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 from typing_extensions import TypedDict
 
 from nodes.messages import Message, add_messages
@@ -48,6 +48,11 @@ class StepResult(TypedDict):
 def latest(results: Iterable[StepResult]) -> dict[str, StepResult]:
     """Return the last result of each step by id. A step that ran twice has two results."""
     return {result["step_id"]: result for result in results}
+
+
+def steps_of(plan: Plan | None) -> list[Step]:
+    """Return the steps of a plan, none without a plan."""
+    return plan["steps"] if plan else []
 
 
 class Conflict(TypedDict):
@@ -99,10 +104,8 @@ class Stop(TypedDict):
     reason: str
 
 
-class Options(BaseModel):
+class Options(BaseModel, extra="forbid"):
     """The limits and choices of one run. They are stored with it, for a resume. None means no limit."""
-
-    model_config = ConfigDict(extra="forbid")
 
     approve_plan: bool = False
     auto_approve: bool = False
@@ -178,17 +181,8 @@ class State(TypedDict, total=False):
     proof: dict[str, Any] | None
 
 
-class BranchInput(TypedDict):
-    """The input of a coder branch, sent by dispatch."""
+class BranchInput(State):
+    """The input of a coder branch, sent by dispatch: its step, and the parts of the state that it needs."""
 
-    task: str
-    repo: str
-    run: str
-    head: str
-    options: dict[str, Any]
-    context_files: list[str | ContextFile]
-    plan: Plan
     step: Step
     conflict: str
-    lessons: list[Lesson]
-    places: list[Place]

@@ -116,13 +116,11 @@ def _read(workspace: Workspace, suite: Suite, head: str, text: str) -> Edit | st
     """Return the tests, or the tester's reason for none."""
     if reason := no_edit_reason(text, "NO TESTS"):
         return reason
-
-    def allowed(path: str) -> str | None:
-        if suite.grade != "tests" or suite.is_test(path) or workspace.read(head, path) is None:
-            return None
-        return f"{path} is not a test file. Write tests only, and leave the code as it is."
-
-    return write_edit(workspace, head, text, "tester", allowed=allowed)
+    edit = write_edit(workspace, head, text, "tester")
+    for path in edit.paths if suite.grade == "tests" else ():
+        if not suite.is_test(path) and workspace.read(head, path) is not None:
+            raise Unusable(f"{path} is not a test file. Write tests only, and leave the code as it is.")
+    return edit
 
 
 def _distance(test: str, changed: list[str]) -> tuple[int, str]:

@@ -51,10 +51,10 @@ class Grant:
 class Spent:
     """Usage of one call. `cost_usd` is None if the price is unknown."""
 
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float | None
-    seconds: float
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A change beside its base, as a check sees it before anything runs."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -35,8 +35,8 @@ class CheckedChange:
     deleted: tuple[str, ...]
     sensitive: tuple[str, ...]
     base_with_new_tests: str | None
-    head_with_old_tests: str | None
-    old_tests: tuple[str, ...]
+    head_with_old_tests: str | None = None
+    old_tests: tuple[str, ...] = ()
 
     @property
     def new_tests(self) -> tuple[str, ...]:
@@ -77,29 +77,25 @@ class CheckedChange:
             deleted=deleted,
             sensitive=tuple(sensitive_files(workspace, base, head, [each.path for each in changes])),
             base_with_new_tests=with_new,
-            head_with_old_tests=None,
-            old_tests=edited,
         )
+        old_tests = set(edited)
         if beside := [path for path in old_side if not suite.is_test(path)]:
-            tests = {*edited, *test_side.tests_near(beside), *change.affected_tests(path, beside)}
-            old_tests = tests & change.base_files & change.head_files
-            change = replace(change, old_tests=tuple(sorted(old_tests)))
-        if change.old_tests:
-            with_old = _with(workspace, head, base, old_side, "The change with the base's tests")
-            change = replace(change, head_with_old_tests=with_old)
-        return change
+            tests = {*test_side.tests_near(beside), *change.affected_tests(workspace, beside)}
+            old_tests |= tests & change.base_files & change.head_files
+        if not old_tests:
+            return change
+        with_old = _with(workspace, head, base, old_side, "The change with the base's tests")
+        return replace(change, old_tests=tuple(sorted(old_tests)), head_with_old_tests=with_old)
 
-    def affected_tests(self, path: Path, changed: Iterable[str] | None = None) -> list[str]:
-        """Return the test files of either side that import one of `changed`, by default all changed files."""
-        workspace = Workspace.open(path)
+    def affected_tests(self, workspace: Workspace, changed: Collection[str]) -> list[str]:
+        """Return the test files of either side that import one of the `changed` files."""
         sources = {}
         for name in sorted(self.base_files | self.head_files):
             if name.endswith(".py"):
                 text = workspace.text(self.head, name) if name in self.head_files else ""
                 sources[name] = text or ""
         tests = [name for name in sources if self.suite.is_test(name)]
-        start = self.changed if changed is None else tuple(changed)
-        return affected(sources, start, tests, self.suite.options.pythonpath)
+        return affected(sources, changed, tests, self.suite.options.pythonpath)
 
 
 class _TestSide:

@@ -12,7 +12,7 @@ from langgraph.runtime import Runtime
 from nodes.check.executor import CheckCache
 from nodes.check.outcomes import FAILED
 from nodes.check.prove import prove
-from nodes.events import CheckFinished, parse_payload
+from nodes.events import PAYLOADS, CheckFinished
 from nodes.proof import Proof
 from nodes.publish import publisher
 from nodes.state import State, options_of
@@ -27,7 +27,7 @@ OpenSandbox = Callable[[], Awaitable[Sandbox]]
 class Check:
     """Checks the head beside the base, and stops the run after a repair that changed nothing."""
 
-    sandbox: Callable[[], Awaitable[Sandbox]]
+    sandbox: OpenSandbox
     cache: CheckCache
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
@@ -41,7 +41,7 @@ class Check:
             state["head"],
             limits=Limits(seconds=options.sandbox_seconds),
             cache=self.cache,
-            notify=lambda type, data: publish(parse_payload(type, data)),
+            notify=lambda type, data: publish(PAYLOADS[type].model_validate(data)),
             untestable=state["untestable"],
         )
         publish(

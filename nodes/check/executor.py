@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from tools.workspace import Workspace
 
 _CACHE_VERSION = 1  # of the outcomes' meaning: a higher one discards what is cached
 _FLUSH_SECONDS = 0.1
+_NO_TESTS = Result(exit_code=5, stdout="no tests collected", stderr="", seconds=0.0, report=())
 
 
 class CheckCache(Protocol):
@@ -31,7 +32,7 @@ class CheckCache(Protocol):
 
 @dataclass(frozen=True)
 class Executor:
-    """Runs commands on snapshots of the repository at `path`."""
+    """Runs commands on snapshots of the repository at `path`. An empty command finds no tests."""
 
     path: Path
     sandbox: Sandbox
@@ -41,37 +42,31 @@ class Executor:
     publish: Publish
 
     async def run(
-        self,
-        what: str,
-        snapshot: str,
-        command: Sequence[str],
-        limits: Limits | None = None,
-        publish_output: bool = False,
+        self, what: str, snapshot: str, command: Sequence[str], publish_output: bool = False
     ) -> Result:
         """Run a command once. `what` names the snapshot to users."""
+        if not command:
+            return _NO_TESTS
         self.publish(SandboxStarted(what=what, backend=self.sandbox.name, command=list(command)))
-        files = _tar(self.path, snapshot)
-        if not publish_output:
-            return await self.sandbox.run(files, command, limits or self.limits)
         output = _OutputBuffer(self.publish)
+        on_output = output.append if publish_output else None
         try:
-            return await self.sandbox.run(files, command, limits or self.limits, output.append)
+            return await self.sandbox.run(_tar(self.path, snapshot), command, self.limits, on_output)
         finally:
             output.flush()
 
     async def cached(self, tree: str, command: Sequence[str]) -> Outcomes | None:
         """Return the outcomes of an earlier run of `command` on `tree`, in the same image and limits."""
+        if not command:
+            return Outcomes.of(_NO_TESTS)
         text = await self.cache.check(self._key(tree, command))
-        if text is None:
-            return None
-        try:
-            return Outcomes.model_validate_json(text)
-        except ValidationError:
-            return None
+        with suppress(ValidationError):
+            return Outcomes.model_validate_json(text) if text else None
+        return None
 
-    async def run_and_cache(self, what: str, snapshot: str, tree: str, command: Sequence[str]) -> Outcomes:
-        """Run `command` on a snapshot with this tree, and store its outcomes."""
-        outcomes = Outcomes.of(await self.run(what, snapshot, command))
+    async def run_base(self, snapshot: str, tree: str, command: Sequence[str]) -> Outcomes:
+        """Run `command` on the base, a snapshot with this tree, and store its outcomes."""
+        outcomes = Outcomes.of(await self.run("the base", snapshot, command))
         await self.cache.store_check(self._key(tree, command), outcomes.model_dump_json())
         return outcomes
 

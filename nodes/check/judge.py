@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from nodes.check.outcomes import FAILED, Outcomes, is_case_of, list_cases
+from nodes.check.outcomes import FAILED, Outcomes, is_case_of, list_cases, stop_of
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS, cut_output, last_lines, normalise
 from nodes.check.report_check import report_fault
 from nodes.proof import CaseOutcome, CaseProof, Failure
@@ -65,17 +65,17 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
 
 
 def stop_reason(result: Result, limits: Limits) -> str:
-    """Return why a program was stopped before its end, empty if it was not."""
-    reason = ""
-    if result.timed_out:
-        reason = f"timed out after {limits.seconds:g} s"
-    elif result.out_of_memory:
-        reason = f"ran out of memory ({limits.memory_mb} MB)"
-    elif result.exit_code >= 128 or result.exit_code < 0:  # a shell adds 128 to a signal, Python negates it
-        reason = (
-            f"killed by signal {result.exit_code - 128 if result.exit_code >= 128 else -result.exit_code}"
-        )
-    return reason and reason + _last_output(result)
+    """Return why a program was stopped, with its limit and last output, empty if it was not."""
+    stopped = stop_of(result)
+    if not stopped:
+        return ""
+    code = result.exit_code  # a shell adds 128 to a signal, Python negates it
+    reasons = {
+        "timed out": f"timed out after {limits.seconds:g} s",
+        "out of memory": f"ran out of memory ({limits.memory_mb} MB)",
+        "killed": f"killed by signal {code - 128 if code >= 128 else -code}",
+    }
+    return reasons[stopped] + _last_output(result)
 
 
 def _last_output(result: Result) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Collection
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from nodes.proof import CaseOutcome
 from sandbox.base import ReportOutcome, Result
 
 FAILED = ("failed", "error")
-_SEVERITY: dict[str, int] = {"passed": 0, "skipped": 1, "failed": 2, "error": 3}
+_SEVERITY = ("passed", "skipped", "failed", "error")
 _USAGE_ERRORS = (
     "unrecognized arguments",
     "Unknown config option",
@@ -20,10 +20,8 @@ _USAGE_ERRORS = (
 )
 
 
-class Outcomes(BaseModel):
+class Outcomes(BaseModel, frozen=True):
     """Exit code and cases of one execution. `cases` is None if there was no report."""
-
-    model_config = ConfigDict(frozen=True)
 
     exit_code: int
     seconds: float = 0.0
@@ -35,17 +33,15 @@ class Outcomes(BaseModel):
     @classmethod
     def of(cls, result: Result) -> "Outcomes":
         """Read a Result. If a case is reported twice, the worse outcome counts."""
-        cases: dict[str, ReportOutcome] | None = None if result.report is None else {}
+        cases: dict[str, ReportOutcome] = {}
         for case in result.report or ():
-            known = cases.get(case.id, "passed") if cases else "passed"
-            if cases is not None:
-                cases[case.id] = max(known, case.outcome, key=_SEVERITY.__getitem__)
+            cases[case.id] = max(cases.get(case.id, "passed"), case.outcome, key=_SEVERITY.index)
         output = result.stderr + result.stdout
         return cls(
             exit_code=result.exit_code,
             seconds=result.seconds,
-            stopped=_stopped(result),
-            cases=cases,
+            stopped=stop_of(result),
+            cases=None if result.report is None else cases,
             usage=result.exit_code in (3, 4) and any(phrase in output for phrase in _USAGE_ERRORS),
         )
 
@@ -74,7 +70,8 @@ class Outcomes(BaseModel):
         return any((self.cases or {}).get(name) in FAILED for name in names)
 
 
-def _stopped(result: Result) -> Literal["", "timed out", "out of memory", "killed"]:
+def stop_of(result: Result) -> Literal["", "timed out", "out of memory", "killed"]:
+    """Return why a program was stopped before its end, empty if it was not."""
     if result.timed_out:
         return "timed out"
     if result.out_of_memory:

@@ -82,7 +82,7 @@ async def _by_exit_code(executor: Executor, change: CheckedChange) -> dict[str, 
     executor.sandbox.prepare(1 if known else 2)
     async with task_group() as group:
         running = group.create_task(executor.run("the change", change.head, command, publish_output=True))
-        base = known or await executor.run_and_cache("the base", change.base, change.base_tree, command)
+        base = known or await executor.run_base(change.base, change.base_tree, command)
     result = running.result()
     problems, failures = [], []
     if result.exit_code != 0 or stop_reason(result, executor.limits):

@@ -25,6 +25,7 @@ _CONFIGS = (
 """The files that pytest reads its options from, in its own order, each with its table or section."""
 
 _PLUGIN = re.compile(r"^(?:async )?def pytest_\w+\(|^pytest_plugins\b|@(?:pytest\.)?hookimpl\b", re.MULTILINE)
+_ALWAYS_SENSITIVE = {"conftest.py", ".autocode.toml", *(path for path, _ in _CONFIGS if "pytest." in path)}
 _STARTUP_MODULES = {
     *("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments"),
     *("sitecustomize", "usercustomize"),
@@ -113,9 +114,7 @@ def sensitive_files(workspace: Workspace, base: str, head: str, changed: Iterabl
 def _is_sensitive(workspace: Workspace, base: str, head: str, path: str) -> bool:
     name = PurePosixPath(path).name
     # Python runs the import lines of .pth files at its start.
-    if name in ("conftest.py", ".autocode.toml") or name.endswith(".pth") or _shadows(path):
-        return True
-    if name in ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml"):
+    if name in _ALWAYS_SENSITIVE or name.endswith(".pth") or _shadows(path):
         return True
     before, after = workspace.text(base, path), workspace.text(head, path)
     for config, keys in _CONFIGS:

@@ -82,19 +82,17 @@ def _names(path: str, text: str) -> Iterator[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # deep nesting raises the last two
         return
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            module = _absolute(path, node)
-            if module:
-                yield module
-            yield from (".".join(filter(None, (module, alias.name))) for alias in node.names)
-        elif (isinstance(node, ast.Call) and _called(node) in _IMPORTERS) or _is_plugin_list(node):
-            yield from (
-                each.value
-                for each in ast.walk(node)
-                if isinstance(each, ast.Constant) and isinstance(each.value, str)
-            )
+        match node:
+            case ast.Import():
+                yield from (alias.name for alias in node.names)
+            case ast.ImportFrom():
+                if module := _absolute(path, node):
+                    yield module
+                yield from (".".join(filter(None, (module, alias.name))) for alias in node.names)
+            case ast.Call(func=ast.Name(id=called) | ast.Attribute(attr=called)) if called in _IMPORTERS:
+                yield from _strings(node)
+            case ast.Assign() if any(getattr(each, "id", "") == "pytest_plugins" for each in node.targets):
+                yield from _strings(node)
 
 
 def _absolute(path: str, node: ast.ImportFrom) -> str:
@@ -104,12 +102,6 @@ def _absolute(path: str, node: ast.ImportFrom) -> str:
     return ".".join((*folder, *((node.module,) if node.module else ())))
 
 
-def _called(node: ast.Call) -> str:
-    function = node.func
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-
-
-def _is_plugin_list(node: ast.AST) -> bool:
-    return isinstance(node, ast.Assign) and any(
-        isinstance(target, ast.Name) and target.id == "pytest_plugins" for target in node.targets
-    )
+def _strings(node: ast.AST) -> Iterator[str]:
+    constants = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant))
+    return (value for value in constants if isinstance(value, str))

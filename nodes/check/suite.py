@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, field_validator
+from pydantic import BaseModel, Field, PositiveFloat, ValidationError, field_validator
 
 from memory.validation import faults_of
 from nodes.check.pytest_config import PytestOptions, read_options
@@ -31,6 +31,8 @@ FLAGS = (
 
 _LENIENT = ("-o", "strict_config=false", "-W", "ignore::pytest.PytestConfigWarning")
 """Flags with which pytest accepts options of missing plugins in its configuration."""
+
+_PINS = {r"-\w*x$|--exitfirst|--maxfail": "--maxfail=0", "--junit-?prefix": "--junitprefix="}
 
 _OTHER_PROJECTS = {
     "package.json": "npm test",
@@ -54,10 +56,8 @@ class NoSuite(Exception):
     """The repository does not say how its tests run. The message says what to write in `.autocode.toml`."""
 
 
-class _TestTable(BaseModel):
+class _TestTable(BaseModel, extra="forbid"):
     """The table `[test]` of `.autocode.toml`."""
-
-    model_config = ConfigDict(extra="forbid")
 
     command: list[str] | None = Field(default=None, min_length=1)
     scope: Literal["auto", "all", "affected"] = "auto"
@@ -192,27 +192,19 @@ def _pytest(arguments: list[str], options: PytestOptions) -> Suite:
     """Return a suite with our flags last, where they override the user's and the configuration's."""
     words = (*arguments, *options.addopts)
     # A run that stops at a failure, or renames cases, cannot be compared. Only then are the flags needed.
-    pins = [
-        pin
-        for pattern, pin in (
-            (r"-\w*x$|--exitfirst|--maxfail", "--maxfail=0"),
-            ("--junit-?prefix", "--junitprefix="),
-        )
-        if any(re.match(pattern, word) for word in words)
-    ]
+    pins = [pin for flags, pin in _PINS.items() if any(re.match(flags, word) for word in words)]
     return Suite(command=(*PYTEST, *arguments, *FLAGS, *pins), options=options)
 
 
 def _is_python(files: Mapping[str, int], options: PytestOptions) -> bool:
     """Return whether there are tests for pytest, a Python project, or nothing of another language."""
-    if options.source or any(options.is_test(path) or path.endswith("conftest.py") for path in files):
+    if options.source or not _PYTHON_PROJECT.isdisjoint(files):
         return True
-    if any(path in _PYTHON_PROJECT for path in files):
+    if any(options.is_test(path) or path.endswith("conftest.py") for path in files):
         return True
-    foreign = any(path in _OTHER_PROJECTS and path != "Makefile" for path in files)
-    if any(path.endswith(".py") for path in files):
-        return not foreign
-    return not foreign and not any(_SOURCE.search(path) for path in files)
+    if any(path in files for path in _OTHER_PROJECTS if path != "Makefile"):
+        return False
+    return any(path.endswith(".py") for path in files) or not any(_SOURCE.search(path) for path in files)
 
 
 def _advice(files: Mapping[str, int]) -> str:

@@ -14,10 +14,10 @@ from nodes.check.report_check import ListingError, parse_listing
 from nodes.check.suite import Suite, listing
 from nodes.proof import Scope
 from sandbox.base import ReportOutcome, Result
+from tools.workspace import Workspace
 
 _LISTING_BYTES = 32_000_000  # a cut list would not hold every case
 _MOST_ALONE = 4
-_NO_TESTS = Result(exit_code=5, stdout="no tests collected", stderr="", seconds=0.0, report=())
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class SuiteRuns:
         change = self.change
         if scope == "all":
             return Attempt(suite, scope, plain, suite.whole(change.edited), suite.whole(change.new_tests))
-        tests = await asyncio.to_thread(change.affected_tests, self.executor.path)
+        workspace = await asyncio.to_thread(Workspace.open, self.executor.path)
+        tests = await asyncio.to_thread(change.affected_tests, workspace, change.changed)
         sides = (
             [path for path in tests if path in files] for files in (change.base_files, change.head_files)
         )
@@ -72,10 +73,8 @@ class SuiteRuns:
 
     async def _run_attempt(self, attempt: Attempt) -> Evidence | Outcomes:
         """Run everything at once. Return only the base's outcomes if the attempt fails."""
-        change = self.change
-        known: Outcomes | None = Outcomes.of(_NO_TESTS)
-        if attempt.base_command:
-            known = await self.executor.cached(change.base_tree, attempt.base_command)
+        change, only = self.change, attempt.suite.only
+        known = await self.executor.cached(change.base_tree, attempt.base_command)
         if known and attempt.fails_on(known):
             return known
         both = (change.base_with_new_tests, change.head_with_old_tests)
@@ -84,17 +83,20 @@ class SuiteRuns:
         async with task_group() as group:
             head = group.create_task(self._head(attempt))
             cases = group.create_task(self._listing(attempt))
-            new_on_base = group.create_task(self._new_on_base(attempt))
-            old_on_head = group.create_task(self._old_on_head(attempt))
-            base = known or await self.executor.run_and_cache(
-                "the base", change.base, change.base_tree, attempt.base_command
+            new_on_base = group.create_task(
+                self._outcomes("the change's tests on the base", both[0], only(change.new_tests))
             )
+            old_on_head = group.create_task(
+                self._outcomes("the base's tests on the change", both[1], only(change.old_tests))
+            )
+            base = known or await self.executor.run_base(change.base, change.base_tree, attempt.base_command)
             if attempt.fails_on(base):
                 for task in (head, cases, new_on_base, old_on_head):
                     task.cancel()  # they take the sandbox's time for nothing
                 return base
         result = head.result()
-        if attempt.scope == "all" and result.timed_out and self._is_near_limit(base):
+        slow = base.known and base.seconds > self.executor.limits.seconds / 2
+        if attempt.scope == "all" and result.timed_out and slow:
             # The runs side by side slowed each other down, so the change gets a second try alone.
             result = await self._head(attempt)
             if result.timed_out and attempt.suite.scope == "auto":
@@ -110,66 +112,47 @@ class SuiteRuns:
             deleted=change.deleted,
         )
 
-    def _is_near_limit(self, base: Outcomes) -> bool:
-        return base.known and base.seconds > self.executor.limits.seconds / 2
-
     async def _head(self, attempt: Attempt) -> Result:
-        if not attempt.head_command:
-            return _NO_TESTS
         command = attempt.head_command
         return await self.executor.run("the change", self.change.head, command, publish_output=True)
 
     async def _listing(self, attempt: Attempt) -> Result:
-        if not attempt.head_command:
-            return _NO_TESTS
         limits = replace(self.executor.limits, output_bytes=_LISTING_BYTES)
-        command = listing(attempt.head_command)
-        return await self.executor.run("the cases of the change", self.change.head, command, limits)
+        command = listing(attempt.head_command) if attempt.head_command else ()
+        executor = replace(self.executor, limits=limits)
+        return await executor.run("the cases of the change", self.change.head, command)
 
-    async def _new_on_base(self, attempt: Attempt) -> Outcomes | None:
-        snapshot, command = self.change.base_with_new_tests, attempt.suite.only(self.change.new_tests)
-        if snapshot is None:
-            return None
-        return Outcomes.of(await self.executor.run("the change's tests on the base", snapshot, command))
-
-    async def _old_on_head(self, attempt: Attempt) -> Outcomes | None:
-        snapshot, command = self.change.head_with_old_tests, attempt.suite.only(self.change.old_tests)
-        if snapshot is None:
-            return None
-        return Outcomes.of(await self.executor.run("the base's tests on the change", snapshot, command))
+    async def _outcomes(self, what: str, snapshot: str | None, command: tuple[str, ...]) -> Outcomes | None:
+        return Outcomes.of(await self.executor.run(what, snapshot, command)) if snapshot else None
 
     async def _with_cases_alone(self, attempt: Attempt, evidence: Evidence) -> Evidence:
         """Run a few new cases one by one on the base if there, together, they did not come to an end.
 
         A change may mend an endless loop. A case that does not end alone has failed on the base.
         """
-        snapshot, stopped = self.change.base_with_new_tests, evidence.new_on_base
-        if snapshot is None or stopped is None or not stopped.stopped:
+        snapshot, together = self.change.base_with_new_tests, evidence.new_on_base
+        if snapshot is None or together is None or not together.stopped:
             return evidence
-        nodes = _new_nodes(evidence)
+        try:
+            listed = parse_listing(evidence.listing)
+        except ListingError:
+            return evidence
+        nodes = {case: node for case, node in listed.items() if evidence.is_new(case)}
         if not 0 < len(nodes) <= _MOST_ALONE:
             return evidence
         self.executor.sandbox.prepare(len(nodes))  # starts the sandboxes side by side
         async with task_group() as group:
-            tasks = {}
-            for case, node in nodes.items():
-                command = attempt.suite.only([node])
-                running = self.executor.run("a new test on the base", snapshot, command)
-                tasks[case] = group.create_task(running)
+            tasks = [
+                group.create_task(
+                    self.executor.run("a new test on the base", snapshot, attempt.suite.only([node]))
+                )
+                for node in nodes.values()
+            ]
         cases: dict[str, ReportOutcome] = {}
-        for case, task in tasks.items():
+        for case, task in zip(nodes, tasks, strict=True):
             outcomes = Outcomes.of(task.result())
             if outcomes.stopped:
                 cases[case] = "error"
             elif outcomes.cases and case in outcomes.cases:
                 cases[case] = outcomes.cases[case]
         return replace(evidence, new_on_base=Outcomes(exit_code=1, cases=cases))
-
-
-def _new_nodes(evidence: Evidence) -> dict[str, str]:
-    """Return the node ids of the change's new cases, by JUnit id."""
-    try:
-        nodes = parse_listing(evidence.listing)
-    except ListingError:
-        return {}
-    return {case: node for case, node in nodes.items() if evidence.is_new(case)}

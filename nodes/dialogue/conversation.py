@@ -15,7 +15,7 @@ from nodes.dialogue.replies import Unusable
 from nodes.events import FileEdit, FilesEdited, Payload, Retried
 from nodes.llm.models import Call, Models, Reply
 from nodes.publish import publisher
-from nodes.state import Agent, BranchInput, State, options_of
+from nodes.state import Agent, State, options_of
 from tools.workspace import Workspace
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ def thread_of(runtime: Runtime[None]) -> str:
     return (info and info.thread_id) or "studio"
 
 
-async def open_workspace(state: State | BranchInput) -> Workspace:
+async def open_workspace(state: State) -> Workspace:
     """Open the run's repository."""
     return await asyncio.to_thread(Workspace.open, Path(state["repo"]))
 
@@ -44,7 +44,7 @@ class Conversation:
 
     models: Models
     runtime: Runtime[None]
-    state: State | BranchInput
+    state: State
     agent: Agent
     step: str
 
@@ -54,10 +54,7 @@ class Conversation:
         publisher(self.runtime.stream_writer, self.agent, step)(payload)
 
     async def ask(
-        self,
-        make_prompt: Callable[[], Sequence[BaseMessage]],
-        read: Callable[[str], T],
-        ordinal: int = 0,
+        self, make_prompt: Callable[[], Sequence[BaseMessage]], read: Callable[[str], T], ordinal: int = 0
     ) -> T:
         """Ask the model, and return what `read` makes of its reply. Both callables run in threads.
 

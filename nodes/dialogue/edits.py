@@ -1,6 +1,6 @@
 """Edits: an agent's reply applied to a snapshot, wholly or not at all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -11,37 +11,31 @@ from tools.workspace import PathError, Workspace
 
 @dataclass(frozen=True)
 class Edit:
-    """An applied reply. `digest` identifies it, `placed` describes hunks that did not match exactly."""
+    """An applied reply. `digest` identifies it, `placed` describes hunks that did not match exactly.
+
+    `paths` are the files that the reply writes or deletes.
+    """
 
     base: str
     snapshot: str
     digest: str
     placed: Mapping[str, list[str]] = field(default_factory=dict)
+    paths: Collection[str] = ()
 
 
-def write_edit(
-    workspace: Workspace,
-    base: str,
-    text: str,
-    author: str,
-    file: str | None = None,
-    allowed: Callable[[str], str | None] = lambda path: None,
-) -> Edit:
+def write_edit(workspace: Workspace, base: str, text: str, author: str, file: str | None = None) -> Edit:
     """Apply the reply `text` to the snapshot `base`.
 
-    `file` is the path of a single block without one. `allowed` returns why a path must not be written.
-    Raises Unusable if there is no edit, a diff does not apply, or a path is forbidden.
+    `file` is the path of a single block without one. Raises Unusable if there is no edit, a diff does not
+    apply, or a path is forbidden.
     """
     reply = parse_edits(text)
     changes, placed = _changes(workspace, base, reply, file)
-    for path in changes:
-        if reason := allowed(path):
-            raise Unusable(reason)
     try:
         snapshot = workspace.write(base, changes, f"{author}: {', '.join(sorted(changes))[:200]}")
     except PathError as error:
         raise Unusable(str(error)) from error
-    return Edit(base, snapshot, sha256(repr(reply).encode()).hexdigest(), placed)
+    return Edit(base, snapshot, sha256(repr(reply).encode()).hexdigest(), placed, changes.keys())
 
 
 def _changes(
@@ -61,31 +55,21 @@ def _changes(
             raise Unusable(f"There is no file {path} to delete.")
     placed: dict[str, list[str]] = {}
     for diff in reply.diffs:
-        patched, how = _patch(workspace, base, changes, diff)
-        changes |= patched
-        placed |= how
+        # Each diff applies on top of the earlier blocks. A file that one of them deleted cannot be patched.
+        texts = _mentioned(workspace, base, diff) | changes
+        files = {path: text for path, text in texts.items() if text is not None}
+        try:
+            result = place_patch(files, diff)
+        except PatchError as error:
+            raise Unusable(f"A diff does not apply; no part of the reply was kept.\n{error}") from error
+        changes |= {path: text for path, text in result.files.items() if files.get(path) != text}
+        changes |= {path: None for path in files if path not in result.files}
+        placed |= {path: list(how) for path, how in result.placed.items()}
     return changes, placed
 
 
-def _patch(
-    workspace: Workspace, base: str, changes: Mapping[str, str | None], diff: str
-) -> tuple[dict[str, str | None], dict[str, list[str]]]:
-    """Apply one diff on top of the reply's earlier blocks."""
-    # A file that an earlier block deleted cannot be patched.
-    files = _mentioned(workspace, base, diff)
-    files |= {path: text for path, text in changes.items() if text is not None}
-    files = {path: text for path, text in files.items() if changes.get(path, "") is not None}
-    try:
-        result = place_patch(files, diff)
-    except PatchError as error:
-        raise Unusable(f"A diff does not apply; no part of the reply was kept.\n{error}") from error
-    after: dict[str, str | None] = {p: t for p, t in result.files.items() if files.get(p) != t}
-    after |= {path: None for path in files if path not in result.files}
-    return after, {path: list(how) for path, how in result.placed.items()}
-
-
-def _mentioned(workspace: Workspace, base: str, diff: str) -> dict[str, str]:
-    """Return the text files that a header line of the diff may mean, by the last part of their path."""
+def _mentioned(workspace: Workspace, base: str, diff: str) -> dict[str, str | None]:
+    """Return the texts of files that a header line of the diff may mean, by the last part of their path."""
     headers = [
         line for line in diff.splitlines() if line.startswith(("---", "+++", "diff ", "***", "rename"))
     ]
@@ -96,5 +80,4 @@ def _mentioned(workspace: Workspace, base: str, diff: str) -> dict[str, str]:
         if (name := path.rpartition("/")[2]) in words
         or (" " in path and any(name in line for line in headers))  # splitting the line split the name
     ]
-    texts = {path: workspace.text(base, path) for path in names}
-    return {path: text for path, text in texts.items() if text is not None}
+    return {path: workspace.text(base, path) for path in names}

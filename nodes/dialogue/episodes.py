@@ -1,12 +1,8 @@
 """Episodes: a verified run as memory stores it, and as agents read it later."""
 
-from collections.abc import Iterator
-
-from unidiff.patch import Hunk, PatchedFile
-
 from memory.records.episodes import Episode, EpisodeRepair, FileChange
 from nodes.dialogue.sections import cut, parse_diff
-from nodes.state import State
+from nodes.state import State, steps_of
 from tools.workspace import Workspace
 
 TASK_TOKENS = 400
@@ -20,7 +16,7 @@ HUNKS, HUNK_LINES, LINE_LENGTH = 4, 8, 120
 def episode_of(state: State, thread: str, workspace: Workspace, commit: str) -> Episode:
     """Summarise a run that was delivered as `commit`."""
     base, head, plan = state["base"], state["head"], state["plan"]
-    steps = [f"- {step['description']}" for step in plan["steps"]] if plan else []
+    steps = [f"- {step['description']}" for step in steps_of(plan)]
     return Episode(
         run=state["run"],
         thread=thread,
@@ -40,23 +36,16 @@ def episode_of(state: State, thread: str, workspace: Workspace, commit: str) -> 
 
 def abridge(diff: str) -> str:
     """Return the beginning of every hunk of a diff, under the file's name."""
-    return "\n".join(line for file in parse_diff(diff) for line in _file(file))
-
-
-def _file(file: PatchedFile) -> Iterator[str]:
-    yield file.path
-    for hunk in file[:HUNKS]:
-        yield from _hunk(hunk)
-    if len(file) > HUNKS:
-        yield f"… and {len(file) - HUNKS} more places"
-
-
-def _hunk(hunk: Hunk) -> Iterator[str]:
-    yield f"@@ line {hunk.target_start} @@ {hunk.section_header}".rstrip()[:LINE_LENGTH]
-    changed = [str(line).rstrip("\n")[:LINE_LENGTH] for line in hunk if not line.is_context]
-    yield from changed[:HUNK_LINES]
-    if len(changed) > HUNK_LINES:
-        yield "…"
+    lines: list[str] = []
+    for file in parse_diff(diff):
+        lines.append(file.path)
+        for hunk in file[:HUNKS]:
+            lines.append(f"@@ line {hunk.target_start} @@ {hunk.section_header}".rstrip()[:LINE_LENGTH])
+            changed = [str(line).rstrip("\n")[:LINE_LENGTH] for line in hunk if not line.is_context]
+            lines += changed[:HUNK_LINES] + (["…"] if len(changed) > HUNK_LINES else [])
+        if len(file) > HUNKS:
+            lines.append(f"… and {len(file) - HUNKS} more places")
+    return "\n".join(lines)
 
 
 def lesson_text(episode: Episode, here: bool) -> str:

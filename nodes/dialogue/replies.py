@@ -3,7 +3,8 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^`\n]*)$")
@@ -12,6 +13,7 @@ _HEADING = re.compile(
 )
 _DELETE = re.compile(r"^ {0,3}#{2,4}[ \t]+delete[ \t]+`?(?P<path>\S(?:.*?\S)?)`?[ \t]*$", re.IGNORECASE)
 _DIFF = re.compile(r"\A\s*(?:diff --git .*\n(?:.*\n)*?)?(?:index .*\n)?--- \S.*\n\+\+\+ \S", re.MULTILINE)
+_BARE_DIFF = re.compile(r"^--- \S.*\n\+\+\+ \S(?s:.*)", re.MULTILINE)
 _NO_EDIT = {
     "NO CHANGE": re.compile(r"^\W*NO[ _-]?CHANGES?\b\W*(?P<reason>\S.*)$", re.MULTILINE),
     "NO TESTS": re.compile(r"^\W*NO[ _-]?TESTS?\b\W*(?P<reason>\S.*)$", re.MULTILINE | re.IGNORECASE),
@@ -26,15 +28,10 @@ class Unusable(Exception):
 class EditReply:
     """The edits in a reply. `loose` holds blocks without a path."""
 
-    diffs: tuple[str, ...] = ()
-    files: dict[str, str] = field(default_factory=dict)
-    deleted: tuple[str, ...] = ()
-    loose: tuple[str, ...] = ()
-
-    @property
-    def any(self) -> bool:
-        """Whether the reply changes a file."""
-        return bool(self.diffs or self.files or self.deleted)
+    diffs: tuple[str, ...]
+    files: dict[str, str]
+    deleted: tuple[str, ...]
+    loose: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,15 +56,15 @@ def parse_edits(text: str) -> EditReply:
         else:
             files[path] = block.text
     deleted = [match["path"] for line in rest if (match := _DELETE.match(line))]
-    if not (diffs or files or deleted) and (bare := _bare_diff(rest)):
-        diffs.append(bare)  # some models forget the fence
+    if not (diffs or files or deleted) and (bare := _BARE_DIFF.search("\n".join(rest))):
+        diffs.append(bare[0].rstrip("\n") + "\n")  # some models forget the fence
     return EditReply(tuple(diffs), files, tuple(deleted), tuple(loose))
 
 
 def no_edit_reason(text: str, words: Literal["NO CHANGE", "NO TESTS"]) -> str:
     """Return the reason in a line `NO CHANGE: reason`, empty if the reply has no such line or holds edits."""
-    match = None if parse_edits(text).any else _NO_EDIT[words].search(text)
-    return match["reason"].strip() if match else ""
+    reply, match = parse_edits(text), _NO_EDIT[words].search(text)
+    return match["reason"].strip() if match and not (reply.diffs or reply.files or reply.deleted) else ""
 
 
 def _blocks(text: str, rest: list[str]) -> Iterator[_Block]:
@@ -82,12 +79,7 @@ def _blocks(text: str, rest: list[str]) -> Iterator[_Block]:
         body: list[str] = []
         for inner in lines:
             closing = _FENCE.match(inner.rstrip("\r"))
-            if (
-                closing
-                and closing[1][0] == fence[0]
-                and len(closing[1]) >= len(fence)
-                and not closing[2].strip()
-            ):
+            if closing and closing[1].startswith(fence) and not closing[2].strip():
                 break
             body.append(inner)
         else:
@@ -123,48 +115,25 @@ def _path_above(before: list[str]) -> str | None:
     return path if likely or touching else None
 
 
-def _bare_diff(rest: list[str]) -> str | None:
-    text = "\n".join(rest)
-    start = re.search(r"^--- \S.*\n\+\+\+ \S", text, re.MULTILINE)
-    return text[start.start() :].rstrip("\n") + "\n" if start else None
-
-
 def parse_json(text: str) -> dict[str, Any]:
     """Return the first JSON object of a reply, fenced or bare, with or without prose. Raises Unusable."""
-    candidates = [block.text for block in _fenced(text) if block.info.lower() in ("json", "")] + [text]
+    candidates = [text]
+    with suppress(Unusable):
+        candidates = [b.text for b in _blocks(text, []) if b.info.lower() in ("json", "")] + candidates
+    decoder = json.JSONDecoder(strict=False)  # models write bare newlines into strings
     problem = "it holds no JSON object"
     for candidate in candidates:
-        try:
-            value = _first_object(candidate)
-        except json.JSONDecodeError as error:
-            problem = f"its JSON does not parse: {error.msg} at line {error.lineno}, column {error.colno}"
-            continue
-        if value is not None:
-            return value
+        errors: list[json.JSONDecodeError] = []
+        for brace in re.finditer(r"\{", candidate):
+            try:
+                value: dict[str, Any] = decoder.raw_decode(candidate, brace.start())[0]
+                return value
+            except json.JSONDecodeError as error:
+                errors.append(error)
+        if errors:
+            first = errors[0]  # later braces are inside, and say less
+            problem = f"its JSON does not parse: {first.msg} at line {first.lineno}, column {first.colno}"
     raise Unusable(f"The reply could not be read: {problem}. Answer with one JSON object and nothing else.")
-
-
-def _fenced(text: str) -> list[_Block]:
-    try:
-        return list(_blocks(text, []))
-    except Unusable:
-        return []
-
-
-def _first_object(text: str) -> dict[str, Any] | None:
-    """Return the first object in `text`. Raises the decode error of the first brace if none decodes."""
-    decoder, first_error = json.JSONDecoder(strict=False), None  # models write bare newlines into strings
-    for match in re.finditer(r"\{", text):
-        try:
-            value, _ = decoder.raw_decode(text, match.start())
-        except json.JSONDecodeError as error:
-            first_error = first_error or error
-            continue
-        if isinstance(value, dict):
-            return value
-    if first_error:
-        raise first_error
-    return None
 
 
 def parse_verdict(text: str) -> tuple[bool, list[str]]:

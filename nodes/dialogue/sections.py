@@ -31,31 +31,26 @@ def cut(text: str, tokens: int) -> str:
     if len(text) <= limit:
         return text
     lines = text.splitlines(keepends=True)
-    head: list[str] = []
-    tail: list[str] = []
-    room = limit
-    first, last = 0, len(lines)
+    head = tail = first = 0
+    last = len(lines)
     while first < last:
-        take_head = sum(map(len, head)) <= 2 * sum(map(len, tail))
-        line = lines[first] if take_head else lines[last - 1]
-        room -= len(line)
-        if room < 0:
+        take_head = head <= 2 * tail
+        size = len(lines[first] if take_head else lines[last - 1])
+        if head + tail + size > limit:
             break
         if take_head:
-            head.append(line)
-            first += 1
+            head, first = head + size, first + 1
         else:
-            tail.insert(0, line)
-            last -= 1
-    return "".join([*head, f"[… {last - first} lines left out …]\n", *tail])
+            tail, last = tail + size, last - 1
+    return "".join([*lines[:first], f"[… {last - first} lines left out …]\n", *lines[last:]])
 
 
-def around(text: str, places: Sequence[range], tokens: int, margin: int = MARGIN) -> str:
-    """Return `text` whole if it fits, else the lines within `margin` of `places` (line numbers from 1)."""
+def around(text: str, places: Sequence[range], tokens: int) -> str:
+    """Return `text` whole if it fits, else the lines within MARGIN of `places` (line numbers from 1)."""
     if len(text) <= tokens * CHARS_A_TOKEN or not places:
         return cut(text, tokens)
     lines = text.splitlines(keepends=True)
-    near = {n for place in places for n in range(place.start - margin, place.stop + margin)}
+    near = {n for place in places for n in range(place.start - MARGIN, place.stop + MARGIN)}
     shown = [n for n in range(1, len(lines) + 1) if n in near]
     parts: list[str] = []
     for before, number in pairwise([0, *shown, len(lines) + 1]):
@@ -116,10 +111,10 @@ def changed(title: str, workspace: Workspace, base: str, head: str) -> str:
     return files(title, workspace, head, changed, CHANGED_TOKENS, places)
 
 
-def outline(workspace: Workspace, snapshot: str, query: str, tokens: int = MAP_TOKENS) -> str:
+def outline(workspace: Workspace, snapshot: str, query: str) -> str:
     """Return a map of the repository's definitions, most relevant to `query` first."""
     files = workspace.files(snapshot)
-    text = repository_map(files, lambda path: workspace.text(snapshot, path), query, tokens)
+    text = repository_map(files, lambda path: workspace.text(snapshot, path), query, MAP_TOKENS)
     return section("Map of the repository", text or "(the repository is empty)")
 
 

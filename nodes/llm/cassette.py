@@ -15,22 +15,15 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import BaseModel, ValidationError
 
+from memory.records.completions import Spent
 from memory.validation import faults_of
+from nodes.llm.model_settings import ModelError
 
 PIECE = re.compile(r"\s*\S+|\s+$")  # a word with the space before it, as models stream
 
 
-class RecordedUsage(BaseModel):
-    """Usage at recording time. A cost of None is charged as nothing."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float | None = None
-    seconds: float = 0.0
-
-
 class Exchange(BaseModel):
-    """One line of a cassette."""
+    """One line of a cassette. A cost of None is charged as nothing."""
 
     agent: str
     step: str
@@ -39,15 +32,11 @@ class Exchange(BaseModel):
     model: str
     messages: list[dict[str, str]]
     reply: str
-    usage: RecordedUsage = RecordedUsage()
-
-
-class CassetteError(Exception):
-    """The cassette cannot be read. The message names file and line."""
+    usage: Spent = Spent()
 
 
 class Cassette:
-    """A cassette in memory. It may hold several runs. Raises CassetteError."""
+    """A cassette in memory. It may hold several runs. Raises ModelError with file and line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -67,14 +56,14 @@ def _read(path: Path) -> Iterator[Exchange]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CassetteError(f"the cassette {path} cannot be read: {error}; check LLM_CASSETTE") from error
+        raise ModelError(f"the cassette {path} cannot be read: {error}; check LLM_CASSETTE") from error
     for number, line in enumerate(text.split("\n"), start=1):  # splitlines would also split at U+2028
         if line.strip():
             try:
                 yield Exchange.model_validate_json(line)
             except ValidationError as error:
                 fault = faults_of(error)[0]
-                raise CassetteError(f"the cassette {path}, line {number}: {fault}") from error
+                raise ModelError(f"the cassette {path}, line {number}: {fault}") from error
 
 
 def record(path: Path, exchange: Mapping[str, Any]) -> None:

@@ -6,18 +6,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
 
 from memory.records.completions import Spent
 from nodes.llm.prices import Price
 
 BYTES_PER_TOKEN = 4
 """The usual estimate, for prompts that no provider has counted yet, and for replies that broke off."""
-
-ROLES = {"human": "user", "ai": "assistant"}
 
 
 @dataclass(frozen=True)
@@ -29,10 +27,7 @@ class Prompt:
     @cached_property
     def wire(self) -> list[dict[str, str]]:
         """Roles and contents in OpenAI's protocol."""
-        return [
-            {"role": ROLES.get(message.type, message.type), "content": str(message.text)}
-            for message in self.messages
-        ]
+        return cast("list[dict[str, str]]", convert_to_openai_messages(list(self.messages)))
 
     @cached_property
     def hash(self) -> str:

@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
 from memory.records.completions import CallKey
-from nodes.llm.cassette import Cassette, CassetteError, ReplayModel
+from nodes.llm.cassette import Cassette, ReplayModel
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.prices import FREE, Price, price_of
 from nodes.state import Agent
@@ -55,13 +55,6 @@ class Provider(ABC):
 
     async def aclose(self) -> None:  # noqa: B027  # optional
         """Close connections."""
-
-
-def provider_of(settings: ModelSettings) -> Provider:
-    """Return the provider of the settings' mode."""
-    if settings.mode == "replay":
-        return CassetteProvider(settings)
-    return LiteLLMProvider(settings) if settings.mode == "litellm" else OpenAIProvider(settings)
 
 
 class _LibraryProvider(Provider):
@@ -228,9 +221,6 @@ class CassetteProvider(Provider):
         replay = ReplayModel(exchange=exchange, streaming=True, pieces_per_second=pace, cache=False)
         return PricedModel(replay, exchange.model, FREE, warning)
 
-    def limit(self, tokens: int) -> dict[str, Any]:
-        return {}
-
     async def probe(self, models: Mapping[Agent, str]) -> None:
         await self._loaded()
 
@@ -238,8 +228,5 @@ class CassetteProvider(Provider):
         if self._cassette is None:
             if self._settings.cassette is None:
                 raise ModelError("LLM_MODE=replay needs a recording: set LLM_CASSETTE to its file")
-            try:
-                self._cassette = await asyncio.to_thread(Cassette, self._settings.cassette)
-            except CassetteError as error:
-                raise ModelError(str(error)) from error
+            self._cassette = await asyncio.to_thread(Cassette, self._settings.cassette)
         return self._cassette
