@@ -14,7 +14,7 @@ from nodes.dialogue.replies import Unusable, no_edit_reason
 from nodes.events import ErrorReported
 from nodes.llm.model_settings import ModelError
 from nodes.llm.models import Models
-from nodes.state import BranchInput, State, Step, StepResult
+from nodes.state import BranchInput, State, Step, StepResult, Stop
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -60,10 +60,8 @@ class Coder:
                 ordinal=2 if state["conflict"] else 0,  # 0 and 1 are the first try and its repair
             )
         except BudgetSpent as spent:
-            return {
-                "results": [result | {"error": str(spent)}],
-                "stops": [{"kind": "budget", "reason": str(spent)}],
-            }
+            stop = Stop(kind="budget", reason=str(spent))
+            return {"results": [result | {"error": str(spent)}], "stops": [stop]}
         except (Unusable, ModelError) as error:  # later groups go on without this step
             conversation.publish(ErrorReported(message=f"step {step['id']} failed: {error}", kind="step"))
             return {"results": [result | {"error": str(error)}]}
@@ -73,6 +71,7 @@ class Coder:
 
     def _prompt(self, workspace: Workspace, branch: BranchInput) -> list[BaseMessage]:
         step, head = branch["step"], branch["head"]
+        own = [step["file"]] if "file" in step else []
         conflict = CONFLICT.format(text=branch["conflict"]) if branch["conflict"] else ""
         parts = [
             sections.agents_md(workspace, head),
@@ -82,9 +81,7 @@ class Coder:
             sections.lessons(branch.get("lessons", [])[:LESSONS]),
             section("The whole task, for your orientation", branch["task"]),
             sections.plan(branch["plan"]),
-            sections.files(
-                "The file of your step", workspace, head, [step["file"]] if "file" in step else []
-            ),
+            sections.files("The file of your step", workspace, head, own),
             section("Conflict", conflict),
         ]
         return messages(SYSTEM, parts, step["description"])

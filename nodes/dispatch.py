@@ -33,7 +33,8 @@ class Dispatch:
         if conflicts := state["conflicts"]:  # one alone, so that nothing can conflict with it
             return {"pending": [conflicts[0]["step_id"]]}
         steps = steps_of(state["plan"])
-        batches = _batches(steps, options_of(state).parallel)
+        key = "group" if options_of(state).parallel else "id"
+        batches = [list(batch) for _, batch in groupby(steps, itemgetter(key))]  # plans are sorted by group
         skipped: list[StepResult] = []
         for number in range(state["group"] + 1, len(batches)):
             blocked = _blocked(steps, [*state["results"], *skipped])
@@ -60,12 +61,6 @@ def branches(state: State) -> list[Send] | str:
             own = {"step": step, "conflict": conflicts.get(id, ""), "places": places.get(id, [])}
             sends.append(Send("coder", shared | own))
     return sends
-
-
-def _batches(steps: list[Step], parallel: bool) -> list[list[Step]]:
-    if not parallel:
-        return [[step] for step in steps]
-    return [list(group) for _, group in groupby(steps, key=itemgetter("group"))]  # plans are sorted by group
 
 
 def _blocked(steps: list[Step], results: list[StepResult]) -> dict[str | None, str]:

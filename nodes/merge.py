@@ -8,8 +8,8 @@ from langgraph.runtime import Runtime
 
 from nodes.dialogue.conversation import thread_of
 from nodes.dialogue.sections import cut
-from nodes.state import Conflict, State, StepResult, latest
-from tools.workspace import FileConflict, Workspace
+from nodes.state import Conflict, State, latest
+from tools.workspace import Workspace
 
 CONFLICT_TOKENS = 8_000
 
@@ -20,27 +20,21 @@ class Merge:
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return the new head, and the steps whose edits did not merge."""
-        results = latest(state["results"])
-        done = [results[step_id] for step_id in state["pending"]]
-        head, conflicts = await asyncio.to_thread(self._merge, state, done, thread_of(runtime))
+        head, conflicts = await asyncio.to_thread(self._merge, state, thread_of(runtime))
         waiting = [conflict for conflict in state["conflicts"] if conflict["step_id"] not in state["pending"]]
         return {"head": head, "conflicts": waiting + conflicts, "pending": []}
 
-    def _merge(self, state: State, done: list[StepResult], thread: str) -> tuple[str, list[Conflict]]:
+    def _merge(self, state: State, thread: str) -> tuple[str, list[Conflict]]:
         workspace, head = Workspace.open(Path(state["repo"])), state["head"]
-        conflicts: list[Conflict] = []
-        for result in done:
+        results, conflicts = latest(state["results"]), list[Conflict]()
+        for result in (results[step_id] for step_id in state["pending"]):
             if "snapshot" not in result:
                 continue
             merged = workspace.merge(result["base"], head, result["snapshot"], f"merge {result['step_id']}")
             if merged.snapshot is None:
-                conflicts.append(Conflict(step_id=result["step_id"], text=_text(merged.conflicts)))
+                text = "\n\n".join(f"### {conflict.path}\n{conflict.text}" for conflict in merged.conflicts)
+                conflicts.append(Conflict(step_id=result["step_id"], text=cut(text, CONFLICT_TOKENS)))
             else:
                 head = merged.snapshot
                 workspace.hold(thread, result["step_id"], head)  # else git's garbage collection takes it
         return head, conflicts
-
-
-def _text(conflicts: tuple[FileConflict, ...]) -> str:
-    text = "\n\n".join(f"### {conflict.path}\n{conflict.text}" for conflict in conflicts)
-    return cut(text, CONFLICT_TOKENS)

@@ -153,7 +153,6 @@ class Approval:
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Interrupt the run for an answer, and again if an edited plan does not validate."""
-        publish = publisher(runtime.stream_writer, "approval")
         question = {"kind": "plan", "plan": state["plan"]}
         while True:  # a resume runs the node again, and interrupt() returns the answers so far
             answer = interrupt(question)
@@ -167,5 +166,5 @@ class Approval:
             except Unusable as error:
                 question = question | {"problem": str(error)}
                 continue
-            publish(PlanMade(plan=plan))
+            publisher(runtime.stream_writer, "approval")(PlanMade(plan=plan))
             return {"plan": plan}

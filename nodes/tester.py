@@ -84,6 +84,8 @@ class Tester:
         changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
         tests = [path for path in workspace.files(head) if suite.is_test(path)]
         near = sorted(tests, key=lambda path: _distance(path, changed))[:EXAMPLES]
+        examples = [path for path in near if path not in changed]
+        listed = "\n".join(tests[:200]) or "(none yet: tests/test_*.py is a good place)"
         again = ""
         if state["tests_asked"]:
             cases = "\n".join(f"- {case}" for case in state["vacuous"])
@@ -91,16 +93,9 @@ class Tester:
         parts = [
             sections.agents_md(workspace, head),
             section("How the tests are run", shlex.join(suite.whole())),
-            section(
-                "The repository's test files",
-                "\n".join(tests[:200]) or "(none yet: tests/test_*.py is a good place)",
-            ),
+            section("The repository's test files", listed),
             sections.files(
-                "Existing tests, as examples of the style",
-                workspace,
-                head,
-                [path for path in near if path not in changed],
-                sections.EXAMPLE_TOKENS,
+                "Existing tests, as examples of the style", workspace, head, examples, sections.EXAMPLE_TOKENS
             ),
             sections.context(workspace, head, state["context_files"]),
             sections.plan(state["plan"]),

@@ -49,8 +49,7 @@ class CheckedChange:
         workspace = Workspace.open(path)
         base_files, head_files = workspace.files(base), workspace.files(head)
         suite = recognise(workspace, base)  # the base's, so that a change cannot weaken its own check
-        if suite.grade == "tests":
-            suite = replace(suite, src=suite.src or has_src(head_files))
+        suite = replace(suite, src=suite.src or has_src(head_files))
         changes = workspace.changes(base, head)
         test_side = _TestSide(suite, base_files.keys() | head_files.keys())
         added, edited, deleted = (

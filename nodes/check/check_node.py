@@ -54,18 +54,14 @@ class Check:
                 tree=proof.tree,
             )
         )
-        failure = "" if proof.green else _digest(proof)
+        # Equal if the same cases fail in the same way, because problems and outputs are normalised.
+        parts = [proof.problems, [failure.model_dump() for failure in proof.failures]]
+        failure = "" if proof.green else sha256(json.dumps(parts).encode()).hexdigest()
         checked: State = {"check": proof.model_dump(), "failure": failure, "vacuous": proof.vacuous}
         if failure and failure == state["failure"] and _repair_was_idle(state, proof):
             reason = "the last repair changed nothing: the tests fail in the same way as before it"
             checked["stops"] = [{"kind": "unverified", "reason": reason}]
         return checked
-
-
-def _digest(proof: Proof) -> str:
-    """Return a name of the failure, equal if the same cases fail in the same way."""
-    failures = [failure.model_dump() for failure in proof.failures]
-    return sha256(json.dumps([proof.problems, failures]).encode()).hexdigest()  # both are normalised
 
 
 def _repair_was_idle(state: State, proof: Proof) -> bool:

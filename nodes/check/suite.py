@@ -93,7 +93,7 @@ class Suite:
     options: PytestOptions = field(default_factory=PytestOptions)
     env: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
-    src: bool = False  # whether `src` belongs on the import path
+    src: bool = False  # whether there is a folder `src`, which belongs on the import path
 
     def is_test(self, path: str) -> bool:
         """Return whether the file at `path` holds test cases, judged by its name."""
@@ -121,7 +121,7 @@ class Suite:
 
     def _start(self) -> tuple[str, ...]:
         env = self.env
-        if self.src and not any(word.startswith("PYTHONPATH=") for word in env):
+        if self.grade == "tests" and self.src and not any(word.startswith("PYTHONPATH=") for word in env):
             env = (*env, "PYTHONPATH=src")
         return (*(("env", *env) if env else ()), *self.command)
 
@@ -150,8 +150,7 @@ def recognise(workspace: Workspace, snapshot: str) -> Suite:
         suite = _named(table.command, files, options)
     if table.scope == "affected" and suite.grade != "tests":
         raise NoSuite(f'{CONFIG}: scope = "affected" works with pytest alone; remove it')
-    src = suite.grade == "tests" and has_src(files)
-    return replace(suite, scope=table.scope, seconds=table.timeout, src=src)
+    return replace(suite, scope=table.scope, seconds=table.timeout, src=has_src(files))
 
 
 def has_src(files: Iterable[str]) -> bool:

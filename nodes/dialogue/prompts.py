@@ -62,16 +62,13 @@ def fenced(text: str, info: str = "") -> str:
 
 
 def add_notes(prompt: Sequence[BaseMessage], notes: Sequence[str]) -> list[BaseMessage]:
-    """Add the user's notes to the first user message, before its `Step:` line."""
+    """Add the user's notes to the user message, before its `Step:` line."""
     if not notes:
         return list(prompt)
-    at = next(at for at, message in enumerate(prompt) if isinstance(message, HumanMessage))
-    body, mark, step = str(prompt[at].text).rpartition("\n\nStep: ")
-    if not mark or "\n" in step:
-        body, mark, step = str(prompt[at].text), "", ""
+    system, user = prompt
+    body, mark, step = str(user.text).partition("\n\nStep: ")  # the planner's prompt ends without this line
     text = section("The user's notes", "\n\n".join([NOTES, *(note.strip() for note in notes)]))
-    message = HumanMessage(f"{body}\n\n{indent_steps(text)}{mark}{step}")
-    return [*prompt[:at], message, *prompt[at + 1 :]]
+    return [system, HumanMessage(f"{body}\n\n{indent_steps(text)}{mark}{step}")]
 
 
 def indent_steps(text: str) -> str:

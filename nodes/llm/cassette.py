@@ -15,7 +15,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import BaseModel, ValidationError
 
-from memory.records.completions import Spent
+from memory.records.completions import CallKey, Spent
 from memory.validation import faults_of
 from nodes.llm.model_settings import ModelError
 
@@ -40,30 +40,25 @@ class Cassette:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._by_call: dict[tuple[str, str, int], list[Exchange]] = {}
-        for exchange in _read(path):
-            call = (exchange.agent, exchange.step, exchange.ordinal)
-            self._by_call.setdefault(call, []).append(exchange)
-
-    def find(self, agent: str, step: str, ordinal: int, prompt_hash: str) -> Exchange | None:
-        """Return the call's last exchange with the same prompt, else its last one. None if there is none."""
-        recorded = self._by_call.get((agent, step, ordinal), [])
-        same = [exchange for exchange in recorded if exchange.prompt_hash == prompt_hash]
-        return next(reversed(same or recorded), None)
-
-
-def _read(path: Path) -> Iterator[Exchange]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"the cassette {path} cannot be read: {error}; check LLM_CASSETTE") from error
-    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would also split at U+2028
-        if line.strip():
+        self._exchanges: list[Exchange] = []
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(f"the cassette {path} cannot be read: {error}; check LLM_CASSETTE") from error
+        for number, line in enumerate(text.split("\n"), start=1):  # splitlines would also split at U+2028
             try:
-                yield Exchange.model_validate_json(line)
+                if line.strip():
+                    self._exchanges.append(Exchange.model_validate_json(line))
             except ValidationError as error:
                 fault = faults_of(error)[0]
                 raise ModelError(f"the cassette {path}, line {number}: {fault}") from error
+
+    def find(self, key: CallKey) -> Exchange | None:
+        """Return the call's last exchange with the same prompt, else its last one. None if there is none."""
+        call = (key.agent, key.step_id, key.ordinal)
+        recorded = [each for each in self._exchanges if (each.agent, each.step, each.ordinal) == call]
+        same = [exchange for exchange in recorded if exchange.prompt_hash == key.prompt_hash]
+        return next(reversed(same or recorded), None)
 
 
 def record(path: Path, exchange: Mapping[str, Any]) -> None:

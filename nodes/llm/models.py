@@ -71,7 +71,7 @@ class _Request:
     publish: Publish
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Models:
     """Models of a provider. Each call is looked up, reserved, sent and settled, in this order."""
 

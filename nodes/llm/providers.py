@@ -210,7 +210,7 @@ class CassetteProvider(Provider):
 
     async def model(self, name: str, key: CallKey) -> PricedModel:
         cassette = await self._loaded()
-        exchange = cassette.find(key.agent, key.step_id, key.ordinal, key.prompt_hash)
+        exchange = cassette.find(key)
         call = f"{key.agent}'s call {key.ordinal} of step {key.step_id or '-'}"
         if exchange is None:
             raise ModelError(f"the cassette {cassette.path} ends before {call}; record the task again")
