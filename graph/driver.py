@@ -124,7 +124,7 @@ class Driver:
         return task
 
     async def _graph_input(self) -> GraphInput:
-        state = await self.graph.aget_state(self._config(named=False))
+        state = await self.graph.aget_state(self._config())
         if state.values.get("run") != self.run.id:
             return cast(Input, self.run.input)  # a new run, or one that stopped before its first checkpoint
         answers = await self.approvals.unused_answers(self.run)
@@ -134,7 +134,7 @@ class Driver:
         modes: list[StreamMode] = ["tasks", "custom", "messages", "checkpoints"]
         async for part in self.graph.astream(
             input,
-            self._config(named=True),
+            self._config(),
             stream_mode=modes,
             subgraphs=True,  # without it, tokens of subgraphs are dropped silently
             version="v2",
@@ -151,7 +151,7 @@ class Driver:
 
     async def _outcome(self) -> Ending:
         """Return the run's ending, from the state that the graph left."""
-        snapshot = await self.graph.aget_state(self._config(named=False))
+        snapshot = await self.graph.aget_state(self._config())
         if snapshot.interrupts:
             waiting_for = tuple(approval.id for approval in await self.approvals.pending(self.run))
             data = {"status": "waiting", "reason": "a human's approval is needed"}
@@ -193,15 +193,13 @@ class Driver:
             await self.journal.approvals.ask(thread, run, draft.data.id, draft)
         await self.journal.events.write(thread, run, rest)
 
-    def _config(self, *, named: bool) -> RunnableConfig:
-        config = RunnableConfig(
+    def _config(self) -> RunnableConfig:
+        return RunnableConfig(
             configurable={"thread_id": self.run.thread_id},
             recursion_limit=RECURSION_LIMIT,
             max_concurrency=self.parallel,
+            run_id=UUID(self.run.id),  # nodes read their run's id from it
         )
-        if named:
-            config["run_id"] = UUID(self.run.id)  # nodes read their run's id from it
-        return config
 
 
 async def _translated(parts: "asyncio.Queue[Any]", translator: Translator) -> AsyncIterator[list[Draft]]:

@@ -43,25 +43,19 @@ class Heartbeat:
             held = dict(self._held)
             await asyncio.sleep(BEAT_SECONDS)
             held = {thread: entry for thread, entry in held.items() if not entry[1].done()}
+            ends: dict[str, Exception | None]
             try:
                 runs = {thread: run for thread, (run, _) in held.items()}
                 cancels = await self.journal.threads.renew(self.owner, runs, BEAT_SECONDS)
-                lost = {thread: await self._holder(thread) for thread in held if thread not in cancels}
+                ends = {thread: None for thread, is_requested in cancels.items() if is_requested}
+                for thread in held.keys() - cancels:
+                    row = await self.journal.threads.get(thread)
+                    ends[thread] = ThreadBusy(thread, (row and row.owner) or "nobody")
             except Exception as error:  # ends the runs that wait for this beat, not the heartbeat
-                for _, end in held.values():
-                    _fail(end, error)
-                continue
-            for thread, (_, end) in held.items():
-                if thread in lost:
-                    _fail(end, ThreadBusy(thread, lost[thread]))
-                elif cancels[thread] and not end.done():
+                ends = dict.fromkeys(held, error)
+            for thread, failure in ends.items():
+                end = held[thread][1]
+                if failure and not end.done():
+                    end.set_exception(failure)
+                elif not end.done():
                     end.set_result(None)
-
-    async def _holder(self, thread_id: str) -> str:
-        thread = await self.journal.threads.get(thread_id)
-        return (thread and thread.owner) or "nobody"
-
-
-def _fail(end: "asyncio.Future[None]", error: Exception) -> None:
-    if not end.done():
-        end.set_exception(error)

@@ -38,18 +38,25 @@ class Translator:
             return self._message(*data)
         if kind == "custom":
             # A step's own tokens come before its event. Those of parallel steps may stay held.
-            before = [source for source in self._tokens if source[0] == data.node]
-            mine = [source for source in before if data.step_id in (None, source[1])]
-            return [*(token for source in mine for token in self._release(source)), data]
+            return [*self.flush(data.node, data.step_id), data]
         if kind == "tasks":
             return self._task(data)
         if kind == "checkpoints" and not part["ns"]:
-            return [*self.flush(), Draft(_checkpoint(data))]
+            parent = data["parent_config"]
+            saved = CheckpointSaved(
+                id=data["config"]["configurable"]["checkpoint_id"],
+                parent=parent["configurable"]["checkpoint_id"] if parent else None,
+                source=data["metadata"]["source"],
+                step=data["metadata"]["step"],
+                next=list(data["next"]),
+            )
+            return [*self.flush(), Draft(saved)]
         return []
 
-    def flush(self) -> list[Draft]:
-        """Release all held tokens."""
-        return [draft for source in list(self._tokens) for draft in self._release(source)]
+    def flush(self, node: str | None = None, step_id: str | None = None) -> list[Draft]:
+        """Release the held tokens: all, or only those of a node or of one of its steps."""
+        held = [(n, s) for n, s in self._tokens if node in (None, n) and step_id in (None, s)]
+        return [draft for source in held for draft in self._release(source)]
 
     def _message(self, message: BaseMessage, metadata: Mapping[str, Any]) -> list[Draft]:
         text = message.text
@@ -70,30 +77,14 @@ class Translator:
             return [Draft(NodeStarted(), node, step_id)]
         _, step_id, started = self._running.pop(id, (node, None, time.monotonic()))
         if interrupts := data.get("interrupts"):
-            required = (
-                ApprovalRequired(id=interrupt["id"], request=interrupt["value"]) for interrupt in interrupts
-            )
+            required = [ApprovalRequired(id=one["id"], request=one["value"]) for one in interrupts]
             return [*self.flush(), *(Draft(approval, node, step_id) for approval in required)]
         error = data.get("error")
         seconds = round(time.monotonic() - started, 3)
         ended = NodeFinished(seconds=seconds, error=str(error) if error else None)
-        held = [
-            draft for source in list(self._tokens) if source[0] == node for draft in self._release(source)
-        ]
-        return [*held, Draft(ended, node, step_id)]
+        return [*self.flush(node), Draft(ended, node, step_id)]
 
     def _release(self, source: TokenSource) -> list[Draft]:
         pieces = self._tokens.pop(source, None)
         self._released[source] = time.monotonic()
         return [Draft(Token(text="".join(pieces)), *source)] if pieces else []
-
-
-def _checkpoint(data: Mapping[str, Any]) -> CheckpointSaved:
-    parent = data["parent_config"]
-    return CheckpointSaved(
-        id=data["config"]["configurable"]["checkpoint_id"],
-        parent=parent["configurable"]["checkpoint_id"] if parent else None,
-        source=data["metadata"]["source"],
-        step=data["metadata"]["step"],
-        next=list(data["next"]),
-    )

@@ -62,9 +62,10 @@ class Supervisor:
     _closing: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
+        workers, limit = self.settings.max_parallel_workers, self.settings.max_concurrent_runs
+        driver = partial(Driver, self.journal, self.graph, self.approvals, self.heartbeat, workers)
         ready = partial(check_ready, self.resources)
-        limit = self.settings.max_concurrent_runs
-        self.queue = RunQueue(self.journal, self.heartbeat.owner, limit, self._driver, ready, self._ended)
+        self.queue = RunQueue(self.journal, self.heartbeat.owner, limit, driver, ready, self._ended)
 
     @classmethod
     @asynccontextmanager
@@ -126,7 +127,9 @@ class Supervisor:
         request = complete_request(input, self.settings, (thread and thread.repo) or str(scratch))
         request = await open_repository(request, scratch)
         if strategy == "interrupt":
-            await self._interrupt(thread_id)
+            for earlier in await self.journal.runs.of_thread(thread_id):  # the newest first
+                if earlier.unfinished:
+                    await self._cancel(earlier, INTERRUPTED, wait=True)
         async with self._held(thread_id, request["repo"]):
             behind = strategy == "enqueue"
             run = await self.journal.runs.submit(str(uuid4()), thread_id, request, metadata or {}, behind)
@@ -161,12 +164,6 @@ class Supervisor:
             raise UnknownRun(f"there is no run {run_id or 'on thread'} {thread_id}")
         return await self._cancel(run, CANCELLED, wait)
 
-    def follow(
-        self, thread_id: str, after: int = 0, run_id: str | None = None
-    ) -> AsyncGenerator[Event, None]:
-        """Yield a thread's events after `after`, then new ones, as `EventLog.follow` does."""
-        return self.log.follow(thread_id, after, run_id)
-
     async def watch(self, run: RunRow, after: int = 0) -> AsyncGenerator[Event, None]:
         """Follow a run of the foreground until it ends or waits. Raises the error that it failed with."""
         # A run that lost its lease stores no end. Its readers end because it is not active any more.
@@ -176,14 +173,6 @@ class Supervisor:
         if failure := self._failures.pop(run.id, None):
             raise failure
 
-    async def note(self, thread_id: str, text: str) -> Event:
-        """Write a user's note to the thread's unfinished run, as `EventLog.note` does."""
-        return await self.log.note(thread_id, text)
-
-    async def fork(self, thread_id: str, checkpoint_id: str | None = None) -> str:
-        """Fork a thread as `ThreadHistory.fork` does, and return the new thread's id."""
-        return await self.history.fork(thread_id, checkpoint_id)
-
     async def wait(self, run_id: str) -> RunRow:
         """Wait until a run has ended or parked, wherever it runs, and return it."""
         while True:
@@ -192,7 +181,7 @@ class Supervisor:
             if not run.active or self._closing:
                 return run
             end = (await self.journal.events.ends([run.thread_id])).get(run.thread_id, 0)
-            async for _ in self.follow(run.thread_id, end, run_id):
+            async for _ in self.log.follow(run.thread_id, end, run_id):
                 pass
 
     async def run(self, run_id: str) -> RunRow:
@@ -246,22 +235,12 @@ class Supervisor:
         else:
             await self.queue.claim()
 
-    def _driver(self, run: RunRow) -> Driver:
-        workers = self.settings.max_parallel_workers
-        return Driver(self.journal, self.graph, self.approvals, self.heartbeat, workers, run)
-
     def _ended(self, run: RunRow, failure: Exception | None) -> None:
         if failure and self.foreground:
             self._failures[run.id] = failure
         elif failure:
             self.say(f"run {run.id} on thread {run.thread_id}: {failure}")
         self.log.wake(run.thread_id)
-
-    async def _interrupt(self, thread_id: str) -> None:
-        """Cancel every unfinished run of a thread, the newest first."""
-        for run in await self.journal.runs.of_thread(thread_id):
-            if run.unfinished:
-                await self._cancel(run, INTERRUPTED, wait=True)
 
     async def _cancel(self, run: RunRow, ending: Ending, wait: bool) -> bool:
         if run.status == "queued":

@@ -23,9 +23,6 @@ from nodes.messages import as_taken
 from nodes.publish import Draft
 from tools.workspace import Workspace, WorkspaceError
 
-SETTABLE = ("messages",)
-"""Keys of the state that clients may set. Proofs rest on the others."""
-
 INPUT = ("task", "repo", "context_files", "options")
 
 
@@ -55,8 +52,8 @@ class ThreadHistory:
     async def update(self, thread_id: str, values: Mapping[str, Any]) -> StateSnapshot:
         """Add `messages` to a thread without an unfinished run. Raises InputError for any other key."""
         await self._thread(thread_id)
-        if refused := sorted(set(values) - set(SETTABLE)):
-            raise InputError(f"the state's {', '.join(refused)} cannot be set, only {', '.join(SETTABLE)}")
+        if refused := sorted(set(values) - {"messages"}):  # proofs rest on the other keys
+            raise InputError(f"the state's {', '.join(refused)} cannot be set, only messages")
         run = await self.journal.runs.current(thread_id)
         if run and run.unfinished:
             raise RunnerError(
@@ -85,10 +82,15 @@ class ThreadHistory:
         A thread that runs, waits for a human or has crashed is left alone.
         """
         limit = datetime.now(UTC) - timedelta(days=days)
-        old = [row.id for row in await self.journal.threads.all() if await self._ended_before(row, limit)]
-        for thread_id in old:
-            await self.delete(thread_id)
-        return old
+        deleted = []
+        for row in await self.journal.threads.all():
+            run = await self.journal.runs.current(row.id)
+            if row.owner or run is None or run.unfinished or run.finished is None:
+                continue
+            if datetime.fromisoformat(run.finished) <= limit:
+                await self.delete(row.id)
+                deleted.append(row.id)
+        return deleted
 
     async def fork(self, thread_id: str, checkpoint_id: str | None = None) -> str:
         """Copy a thread up to a checkpoint, else all of it, and return the new thread's id.
@@ -97,7 +99,8 @@ class ThreadHistory:
         pays for its own calls and its budgets start anew. Raises UnknownThread, WorkspaceError.
         """
         chain = await self._chain(thread_id, checkpoint_id)
-        newest = checkpoint_id is None or chain[0].config == (await self._saved(thread_id)).config
+        newest = await self.checkpointer.aget_tuple(_config(thread_id))
+        is_newest = newest is not None and newest.config == chain[0].config
         values = chain[0].checkpoint["channel_values"]
         # Before the first superstep the input is still in the channel that LangGraph writes it to.
         input = values.get("__start__") or values
@@ -108,7 +111,7 @@ class ThreadHistory:
         if repo:
             await asyncio.to_thread(_hold_snapshots, Path(repo), thread_id, fork, values)
         await self.journal.threads.create(fork, {"forked_from": origin}, repo)
-        await self._copy(fork, run_id, chain, with_writes=newest)
+        await self._copy(fork, run_id, chain, with_writes=is_newest)
         await self._park(fork, run_id, {name: input[name] for name in INPUT if name in input}, origin)
         return fork
 
@@ -118,28 +121,18 @@ class ThreadHistory:
             raise UnknownThread(f"there is no thread {thread_id}")
         return thread
 
-    async def _ended_before(self, row: ThreadRow, limit: datetime) -> bool:
-        run = await self.journal.runs.current(row.id)
-        if row.owner or run is None or run.unfinished or run.finished is None:
-            return False
-        return datetime.fromisoformat(run.finished) <= limit
-
-    async def _saved(self, thread_id: str, checkpoint_id: str | None = None) -> CheckpointTuple:
-        saved = await self.checkpointer.aget_tuple(_config(thread_id, checkpoint_id))
-        if saved is None:
-            if checkpoint_id:
-                raise UnknownCheckpoint(f"there is no checkpoint {checkpoint_id} on thread {thread_id}")
-            raise UnknownThread(f"there is no thread {thread_id} to fork")
-        return saved
-
     async def _chain(self, thread_id: str, checkpoint_id: str | None) -> list[CheckpointTuple]:
         """Return the checkpoint and those before it, newest first."""
-        chain = [await self._saved(thread_id, checkpoint_id)]
-        while parent := chain[-1].parent_config:
-            before = await self.checkpointer.aget_tuple(parent)
-            if before is None:
-                break
-            chain.append(before)
+        saved = await self.checkpointer.aget_tuple(_config(thread_id, checkpoint_id))
+        if saved is None and checkpoint_id:
+            raise UnknownCheckpoint(f"there is no checkpoint {checkpoint_id} on thread {thread_id}")
+        if saved is None:
+            raise UnknownThread(f"there is no thread {thread_id} to fork")
+        chain = []
+        while saved:
+            chain.append(saved)
+            parent = saved.parent_config
+            saved = await self.checkpointer.aget_tuple(parent) if parent else None
         return chain
 
     async def _copy(self, fork: str, run_id: str, chain: list[CheckpointTuple], with_writes: bool) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sandbox.base import Ownership, Sandbox, SandboxError
+from sandbox.base import UNKNOWN, Ownership, Sandbox, SandboxError
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap, working_bwrap
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.seccomp import seccomp_filter
@@ -42,14 +42,13 @@ async def open_sandbox(
     home: Path,
     image: str | None = None,
     notify: Callable[[str], None] = lambda _: None,
-    ownership: Ownership | None = None,
+    ownership: Ownership = UNKNOWN,
 ) -> Sandbox:
     """Open a backend. `auto` selects Docker if an engine answers, else bubblewrap.
 
     `home` is AUTOCODE_HOME. `image` replaces the image that is built otherwise. `notify` receives a line for
     each step that takes long. Raises SandboxError, which says what to install or start.
     """
-    ownership = ownership or Ownership()
     problems: list[SandboxError] = []
     if backend != "bubblewrap":
         try:

@@ -21,12 +21,15 @@ class SandboxError(Exception):
 class Ownership:
     """The label of everything that this process creates, and a test for labels of other processes.
 
-    `has_died` returns True only for the label of a process that is known to be gone. The default removes
-    nothing that others left behind.
+    `has_died` returns True only for the label of a process that is known to be gone.
     """
 
-    label: str = "unknown"
-    has_died: Callable[[str], bool] = lambda label: False
+    label: str
+    has_died: Callable[[str], bool]
+
+
+UNKNOWN = Ownership("unknown", lambda label: False)
+"""The owner of a sandbox that removes nothing that other processes left behind."""
 
 
 @dataclass(frozen=True)

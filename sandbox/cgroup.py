@@ -45,16 +45,13 @@ class Cgroup:
         """Remove the groups. The kernel needs a moment after the last process has ended."""
         for directory in self.directories:
             for _ in range(200):
-                try:
+                with suppress(OSError):
                     directory.rmdir()
-                except FileNotFoundError:
+                if not directory.exists():
                     break
-                except OSError:
-                    with suppress(OSError):
-                        (directory / "cgroup.kill").write_text("1")  # version 2 on Linux 5.14 and newer
-                    time.sleep(0.01)
-                else:
-                    break
+                with suppress(OSError):
+                    (directory / "cgroup.kill").write_text("1")  # version 2 on Linux 5.14 and newer
+                time.sleep(0.01)
 
 
 @dataclass(frozen=True)
@@ -66,15 +63,11 @@ class Cgroups:
     @classmethod
     def find(cls) -> "Cgroups":
         """Try where groups can be created. A resource that this process may not limit is left out."""
-        parents = {}
-        for resource in RESOURCES:
-            usable = (place for place in _places(resource) if _usable(resource, *place))
-            if place := next(usable, None):
-                parents[resource] = place
-        return cls(parents)
-
-    def __contains__(self, resource: Resource) -> bool:
-        return resource in self.parents
+        places = {
+            resource: next((place for place in _places(resource) if _usable(resource, *place)), None)
+            for resource in RESOURCES
+        }
+        return cls({resource: place for resource, place in places.items() if place})
 
     def create(self, limits: Limits, ownership: Ownership) -> Cgroup:
         """Create groups with these limits, which apply to each process that is moved in."""
@@ -96,21 +89,17 @@ class Cgroups:
         return Cgroup(tuple(dict.fromkeys(created.values())), created.get("memory"))
 
     def sweep(self, ownership: Ownership) -> None:
-        """Remove the groups of owners that have died, and kill what still runs in them."""
+        """Kill what owners that have died left running. Their groups go now or at the next sweep."""
         for _, parent in self.parents.values():
             for directory in parent.glob(f"{_PREFIX}*"):
                 label = directory.name.removeprefix(_PREFIX).rpartition("-")[0]
-                if ownership.has_died(label):
-                    _empty(directory)
-
-
-def _empty(directory: Path) -> None:
-    """Kill the processes of a group. Its directory goes now or at the next sweep."""
-    with suppress(OSError):
-        for pid in (directory / "cgroup.procs").read_text().split():
-            with suppress(OSError):
-                os.kill(int(pid), signal.SIGKILL)
-        directory.rmdir()
+                if not ownership.has_died(label):
+                    continue
+                with suppress(OSError):
+                    for pid in (directory / "cgroup.procs").read_text().split():
+                        with suppress(OSError):
+                            os.kill(int(pid), signal.SIGKILL)
+                    directory.rmdir()
 
 
 def sum_of_ooms(text: str) -> int:
@@ -124,17 +113,19 @@ _SWAP = {1: "memory.memsw.limit_in_bytes", 2: "memory.swap.max"}
 
 def _files(version: int, resource: Resource, limits: Limits) -> dict[str, int | str]:
     """Map the files that limit a resource to their values. The first file is the one that must exist."""
-    if resource == "pids":
-        return {"pids.max": limits.processes}
-    if resource == "memory":
-        total = limits.total_memory
-        if version == 1:
-            return {"memory.limit_in_bytes": total, _SWAP[1]: total}
-        return {"memory.max": total, _SWAP[2]: 0}
-    quota = max(1000, int(limits.cpus * _PERIOD_US))
-    if version == 1:
-        return {"cpu.cfs_quota_us": quota, "cpu.shares": CPU_SHARES}
-    return {"cpu.max": f"{quota} {_PERIOD_US}", "cpu.weight": CPU_SHARES * 100 // 1024}
+    total, quota = limits.total_memory, max(1000, int(limits.cpus * _PERIOD_US))
+    by_version: dict[Resource, tuple[dict[str, int | str], dict[str, int | str]]] = {
+        "memory": (
+            {"memory.limit_in_bytes": total, _SWAP[1]: total},
+            {"memory.max": total, _SWAP[2]: 0},
+        ),
+        "cpu": (
+            {"cpu.cfs_quota_us": quota, "cpu.shares": CPU_SHARES},
+            {"cpu.max": f"{quota} {_PERIOD_US}", "cpu.weight": CPU_SHARES * 100 // 1024},
+        ),
+        "pids": ({"pids.max": limits.processes}, {"pids.max": limits.processes}),
+    }
+    return by_version[resource][version - 1]
 
 
 def _places(resource: Resource) -> Iterator[tuple[int, Path]]:

@@ -26,21 +26,16 @@ class Output:
 
     async def take(self, fd: int, data: bytes) -> None:
         """Store data of stdout (1) or stderr (2)."""
-        self._feed(fd, data)
-        if any(stream.size > self._limit for stream in self._streams.values()):
-            await asyncio.sleep(_FLOOD_SECONDS)  # a program that only prints would keep the event loop busy
-
-    def _feed(self, fd: int, data: bytes) -> None:
         if fd == 2 and not self.started.is_set():
             data = self._after_mark(data)
-        if not data:
-            return
         self._streams[fd].feed(data)
-        if self._on_output and self._published < self._limit:
+        if data and self._on_output and self._published < self._limit:
             text = self._decoders[fd].decode(data[: self._limit - self._published])
             self._published += len(data)
             is_last = self._published >= self._limit
             self._on_output(f"{text}\n[further output is not shown]\n" if is_last else text)
+        if any(stream.size > self._limit for stream in self._streams.values()):
+            await asyncio.sleep(_FLOOD_SECONDS)  # a program that only prints would keep the event loop busy
 
     def _after_mark(self, data: bytes) -> bytes:
         self._preamble += data

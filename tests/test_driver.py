@@ -83,7 +83,7 @@ async def test_an_error_fails_the_run_and_reaches_who_watches_in_the_foreground(
                 async for event in supervisor.watch(run):
                     seen.append(event)
         else:
-            seen = [event async for event in supervisor.follow("t", 0, run.id)]
+            seen = [event async for event in supervisor.log.follow("t", 0, run.id)]
         assert (await supervisor.wait(run.id)).status == "failed"
     assert [event.type for event in seen][-2:] == ["error", "run.finished"]
     assert any("no such thing" in line for line in said) is not foreground

@@ -27,7 +27,7 @@ async def test_a_fork_goes_on_from_its_checkpoint_and_survives_its_parent(bench:
         run = await supervisor.submit(given, "parent")
         await supervisor.wait(run.id)
         history = await supervisor.history.states("parent", limit=50)
-        fork = await supervisor.fork("parent", at(history, node))
+        fork = await supervisor.history.fork("parent", at(history, node))
         await supervisor.history.delete("parent")
         bench.repo.git("branch", "-D", "autocode/parent")
         bench.repo.git("reflog", "expire", "--expire=now", "--all")
@@ -51,7 +51,7 @@ async def test_a_waiting_run_is_forked_with_its_question_and_each_gets_its_own_a
         given: Any = {"task": "Add mul", "repo": str(bench.repo.path), "options": options}
         run = await supervisor.submit(given, "parent")
         await supervisor.wait(run.id)
-        fork = await supervisor.fork("parent")
+        fork = await supervisor.history.fork("parent")
         (asked,), (again,) = await supervisor.pending("parent"), await supervisor.pending(fork)
         no = await supervisor.resume(fork, {again.id: {"decision": "reject", "reason": "no"}})
         yes = await supervisor.resume("parent", {asked.id: {"decision": "approve"}})
@@ -67,7 +67,7 @@ async def test_a_fork_of_a_finished_thread_takes_further_tasks_from_its_result(b
     async with Supervisor.open(bench.settings()) as supervisor:
         given: Any = {"task": "Add mul", "repo": str(bench.repo.path)}
         await supervisor.wait((await supervisor.submit(given, "parent")).id)
-        fork = await supervisor.fork("parent")
+        fork = await supervisor.history.fork("parent")
         with pytest.raises(RunnerError, match="no run to resume"):
             await supervisor.resume(fork)
         run = await supervisor.submit({"task": "Add mul"}, fork)
@@ -78,7 +78,7 @@ async def test_a_fork_of_a_finished_thread_takes_further_tasks_from_its_result(b
         kinds = [message["type"] for message in state.values["messages"]]
         assert kinds == ["human", "ai", "ai"] * 2
         with pytest.raises(UnknownThread, match="no checkpoint"):
-            await supervisor.fork("parent", "nonsense")
+            await supervisor.history.fork("parent", "nonsense")
 
 
 def test_a_thread_is_forked_and_spoken_to_from_the_command_line(

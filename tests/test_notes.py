@@ -21,15 +21,15 @@ async def test_the_next_call_sees_a_note_before_its_step_and_the_log_tells_it(be
         given: Any = {"task": "Add mul", "repo": str(bench.repo.path)}
         run = await supervisor.submit(given, "t")
         await asyncio.to_thread(bench.desk.wait)
-        told = await supervisor.note("t", "Call it times.\nStep: forget everything")
+        told = await supervisor.log.note("t", "Call it times.\nStep: forget everything")
         assert (told.type, told.run_id) == ("message", run.id)
         with pytest.raises(InputError, match="empty"):
-            await supervisor.note("t", " \n")
+            await supervisor.log.note("t", " \n")
         await supervisor.wait(run.id)
         with pytest.raises(RunnerError, match="no unfinished run"):
-            await supervisor.note("t", "too late")
+            await supervisor.log.note("t", "too late")
         with pytest.raises(UnknownThread):
-            await supervisor.note("nobody", "hello")
+            await supervisor.log.note("nobody", "hello")
     first, second = bench.desk.prompts("You are the planner")
     assert "Call it times." not in first and "Call it times." in second
     (coder,) = bench.desk.prompts("You are a coder")

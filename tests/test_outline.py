@@ -4,7 +4,12 @@ import time
 
 import pytest
 
-from tools.outline import outline, outlines, repository_map
+from tools.outline import outlines, repository_map
+
+
+def outline(path: str, text: str) -> list[str]:
+    return outlines({path: text})[path]
+
 
 SOURCES = {
     "a.py": (

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from sandbox.base import REPORT, Limits, Result, Sandbox, SandboxError
-from sandbox.concurrency import MAX_PROGRAMS
+from sandbox.program import MAX_PROGRAMS
 
 PYTEST = ["python", "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={REPORT}"]
 

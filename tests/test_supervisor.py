@@ -24,7 +24,7 @@ def task(bench: Bench, **more: Any) -> Any:
 
 
 async def told(supervisor: Supervisor, thread: str, run: str, after: int = 0) -> list[Event]:
-    return [event async for event in supervisor.follow(thread, after, run)]
+    return [event async for event in supervisor.log.follow(thread, after, run)]
 
 
 async def test_a_run_goes_on_while_nobody_listens_and_late_readers_get_it_all(bench: Bench) -> None:
@@ -32,7 +32,7 @@ async def test_a_run_goes_on_while_nobody_listens_and_late_readers_get_it_all(be
     async with Supervisor.open(bench.settings()) as supervisor:
         run = await supervisor.submit(task(bench), "t")
         assert run.status == "running"
-        async with aclosing(supervisor.follow("t")) as early:
+        async with aclosing(supervisor.log.follow("t")) as early:
             first = await anext(early)
         assert first.type == "run.started"
         done = await supervisor.wait(run.id)

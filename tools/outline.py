@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from hashlib import sha256
 from math import log
 from os.path import basename, splitext
@@ -25,17 +24,13 @@ MAX_CANDIDATES = 400
 MAX_CANDIDATE_BYTES = 3_000_000
 
 
-def outline(path: str, text: str) -> list[str]:
-    """List a file's top-level definitions: signatures, and for classes the names of their methods.
+def outlines(files: Mapping[str, str]) -> dict[str, list[str]]:
+    """List each file's top-level definitions: signatures, and for classes the names of their methods.
 
     The path's suffix decides between Python, JavaScript, TypeScript, Go, Rust and Java. The list is empty for
-    anything else. Of broken code it has the parts that can be recognised.
+    anything else. Of broken code it has the parts that can be recognised. Files are parsed in another
+    process, because hostile text can crash a grammar.
     """
-    return outlines({path: text})[path]
-
-
-def outlines(files: Mapping[str, str]) -> dict[str, list[str]]:
-    """Outline many files at once, in another process, because hostile text can crash a grammar."""
     keys = {path: _key(path, text) for path, text in files.items() if has_grammar(path)}
     with _LOCK:  # parallel steps need the same files
         if len(_CACHE) > _CACHE_SIZE:
@@ -111,39 +106,32 @@ def _relevance(wanted: set[str], documents: Mapping[str, list[str]]) -> dict[str
     }
 
 
-@dataclass
-class _MapPage:
-    """Lines by path, up to a number of characters."""
-
-    room: int
-    lines: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, path: str, line: str, keep: int = 0) -> bool:
-        """Add a line and return True, unless fewer than `keep` characters would be left."""
-        cost = len(line) + 1
-        if cost > self.room - keep:
-            return False
-        self.room -= cost
-        self.lines.setdefault(path, []).append(line)
-        return True
-
-
 def _fit(ranked: Sequence[str], defined: Mapping[str, list[str]], total: int, limit: int) -> str:
     """Fill half of the page with paths, then the rest with definitions, then with more paths."""
-    page = _MapPage(limit - len(_missing(total)))
-    half = page.room // 2
+    room = limit - len(_missing(total))
+    shown: dict[str, list[str]] = {}
+
+    def add(path: str, line: str, keep: int = 0) -> bool:
+        """Add a line and return True, unless fewer than `keep` characters would be left."""
+        nonlocal room
+        if fits := len(line) < room - keep:
+            room -= len(line) + 1
+            shown.setdefault(path, []).append(line)
+        return fits
+
+    half = room // 2
     for path in ranked:
-        if not page.add(path, f"- {path}", half):
+        if not add(path, f"- {path}", half):
             break
-    for path in list(page.lines):
+    for path in list(shown):
         for line in defined.get(path, ()):
-            page.add(path, f"    {line}")
-    for path in ranked[len(page.lines) :]:
-        if not page.add(path, f"- {path}"):
+            add(path, f"    {line}")
+    for path in ranked[len(shown) :]:
+        if not add(path, f"- {path}"):
             break
-    lines = [line for path in sorted(page.lines) for line in page.lines[path]]
-    hidden = total - len(page.lines)
-    if hidden and page.room >= 0:
+    lines = [line for path in sorted(shown) for line in shown[path]]
+    hidden = total - len(shown)
+    if hidden and room >= 0:
         lines.append(_missing(hidden))
     return "\n".join(lines)
 

@@ -3,22 +3,17 @@
 import asyncio
 import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from sandbox.base import Limits, Ownership, Result, SandboxError
+from sandbox.base import UNKNOWN, Limits, Ownership, Result, SandboxError
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.jail import Jail, namespaces
 from sandbox.bubblewrap.jail_process import JailProcess
-from sandbox.cgroup import Cgroup, Cgroups
+from sandbox.cgroup import Cgroups
 from sandbox.cleanup import Cleanup
-from sandbox.concurrency import program_slot
-from sandbox.output import Output
-from sandbox.report import place_report, read_report
-from sandbox.run_watch import Watched, watch
-from sandbox.script import run_script
+from sandbox.program import KILLED, Program, program_slot
 
 _OLDEST = (0, 7)  # the first version that can limit the size of a tmpfs
 _INSTALL = "install bubblewrap 0.7 or newer (apt, dnf, zypper: install bubblewrap; pacman -S bubblewrap)"
@@ -49,13 +44,12 @@ class Bubblewrap:
         home: Path,
         notify: Callable[[str], None] = lambda _: None,
         cgroups: Cgroups | None = None,
-        ownership: Ownership | None = None,
+        ownership: Ownership = UNKNOWN,
     ) -> "Bubblewrap":
         """Build the Python environment under `home` if it is missing, and run a first program.
 
         Pass `Cgroups()` to run without any cgroup. Raises SandboxError with the cure.
         """
-        ownership = ownership or Ownership()
         bwrap, version = await asyncio.to_thread(working_bwrap)
         interpreter = await asyncio.to_thread(Interpreter.make, home, notify)
         cgroups = await asyncio.to_thread(Cgroups.find) if cgroups is None else cgroups
@@ -86,58 +80,35 @@ class Bubblewrap:
         limits: Limits,
         on_output: Callable[[str], None] | None = None,
     ) -> Result:
-        placed, report = place_report(command)
-        output = Output(limits.output_bytes, on_output)
+        program = Program(files, command, limits, on_output)
         async with program_slot():
-            starting = asyncio.ensure_future(self._start(limits, run_script(placed, output.mark, report)))
+            starting = asyncio.ensure_future(self._start(program))
             try:
                 # A start must not be interrupted: bubblewrap would leave its child behind.
-                cgroup, process = await asyncio.shield(starting)
-                watched = await self._watch(process, files, limits, output)
-                out_of_memory = process.outgrown or await asyncio.to_thread(cgroup.ooms) > 0
+                process = await asyncio.shield(starting)
+                await process.run(program)
+                out_of_memory = process.outgrown or await asyncio.to_thread(process.cgroup.ooms) > 0
             finally:
                 await self._cleanup.run(_remove(starting))
-        stdout, stderr = output.texts(report)
-        return Result(
-            exit_code=128 + signal.SIGKILL if watched.timed_out or process.outgrown else process.exit_code,
-            stdout=stdout,
-            stderr=stderr,
-            seconds=watched.seconds,
-            timed_out=watched.timed_out,
-            out_of_memory=out_of_memory,
-            truncated=output.truncated,
-            report=await asyncio.to_thread(read_report, process.report) if report else None,
-        )
+        killed = program.timed_out or process.outgrown
+        return await program.result(KILLED if killed else process.exit_code, out_of_memory, process.report)
 
-    async def _start(self, limits: Limits, script: list[str]) -> tuple[Cgroup, JailProcess]:
-        cgroup = await asyncio.to_thread(self._cgroups.create, limits, self._ownership)
+    async def _start(self, program: Program) -> JailProcess:
+        cgroup = await asyncio.to_thread(self._cgroups.create, program.limits, self._ownership)
         try:
-            counted = "memory" in self._cgroups
-            return cgroup, await JailProcess.start(self._jail, cgroup, limits, script, counted)
+            return await JailProcess.start(self._jail, cgroup, program)
         except BaseException:
             await asyncio.to_thread(cgroup.remove)
             raise
 
-    async def _watch(
-        self, process: JailProcess, files: Iterable[bytes], limits: Limits, output: Output
-    ) -> Watched:
-        sending = asyncio.ensure_future(process.send(files))
-        reading = asyncio.ensure_future(process.read(output))
-        guard = None if "memory" in self._cgroups else asyncio.ensure_future(process.guard(limits))
-        try:
-            return await watch(output, sending, reading, limits, process.kill)
-        finally:
-            if guard:
-                guard.cancel()
 
-
-async def _remove(starting: "asyncio.Future[tuple[Cgroup, JailProcess]]") -> None:
+async def _remove(starting: "asyncio.Future[JailProcess]") -> None:
     """Kill the program and remove its groups, after its start if that is still under way."""
     await asyncio.wait({starting})
     if not starting.exception():
-        cgroup, process = starting.result()
+        process = starting.result()
         await process.close()
-        await asyncio.to_thread(cgroup.remove)
+        await asyncio.to_thread(process.cgroup.remove)
 
 
 def working_bwrap() -> tuple[str, str]:

@@ -43,16 +43,17 @@ class Interpreter:
     @classmethod
     def make(cls, home: Path, notify: Callable[[str], None]) -> "Interpreter":
         """Return the environment, or build it from the network. Raises SandboxError with the cure."""
-        if interpreter := cls.find(home):
-            return interpreter
-        place, version = _identify(home)
-        notify(f"Building the sandbox's Python environment ({version}), on first use only")
-        _create(place)
-        return cls(place, version)
+        interpreter = cls(*_identify(home))
+        if not interpreter.venv.is_dir():
+            version = interpreter.version
+            notify(f"Building the sandbox's Python environment ({version}), on first use only")
+            _create(interpreter.venv)
+        return interpreter
 
     def directories(self) -> list[str]:
         """Return the folders that must be readable at their own paths, so that the interpreter starts."""
-        prefixes = {sys.base_prefix, os.path.realpath(sys.base_prefix), _prefix_of(self.venv)}
+        behind = Path(os.path.realpath(self.venv / "bin" / "python")).parent.parent
+        prefixes = {sys.base_prefix, os.path.realpath(sys.base_prefix), str(behind)}
         outside = sorted(prefix for prefix in prefixes if not Path(prefix).is_relative_to("/usr"))
         return [
             path
@@ -74,11 +75,6 @@ def _identify(home: Path) -> tuple[Path, str]:
     pytest = next(pin for pin in pins if pin.startswith("pytest=="))
     version = f"CPython {platform.python_version()}, {pytest.replace('==', ' ')}"
     return home / "sandbox" / f"python-{key}", version
-
-
-def _prefix_of(environment: Path) -> str:
-    """Return the prefix of the interpreter behind an environment's link."""
-    return str(Path(os.path.realpath(environment / "bin" / "python")).parent.parent)
 
 
 def _create(place: Path) -> None:

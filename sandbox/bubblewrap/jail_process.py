@@ -11,13 +11,13 @@ from contextlib import suppress
 
 import psutil
 
-from sandbox.base import Limits, SandboxError
+from sandbox.base import SandboxError
 from sandbox.bubblewrap.jail import PATH, Jail
 from sandbox.cgroup import Cgroup
 from sandbox.output import Output
+from sandbox.program import UNPACK_SECONDS, Program
 from sandbox.report import MAX_BYTES
-from sandbox.run_watch import UNPACK_SECONDS
-from sandbox.script import ENVIRONMENT, send_files
+from sandbox.script import ENVIRONMENT, run_script, send_files
 
 _CHUNK = 65_536
 _GUARD_SECONDS = 0.1
@@ -33,7 +33,10 @@ class JailProcess:
     Stdin is a socket, because the files go in and the report comes back through it.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, stdin: socket.socket, info_fd: int) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, stdin: socket.socket, info_fd: int, cgroup: Cgroup
+    ) -> None:
+        self.cgroup = cgroup
         self.report = b""
         self.outgrown = False
         self._process = process
@@ -44,18 +47,23 @@ class JailProcess:
         self._init = asyncio.ensure_future(asyncio.to_thread(_find_init, info_fd))
 
     @classmethod
-    async def start(
-        cls, jail: Jail, cgroup: Cgroup, limits: Limits, script: list[str], memory_is_counted: bool
-    ) -> "JailProcess":
-        """Start `script`, which waits for its files. Raises SandboxError when it cannot be started."""
+    async def start(cls, jail: Jail, cgroup: Cgroup, program: Program) -> "JailProcess":
+        """Start the script, which waits for its files. Raises SandboxError when it cannot be started."""
+        script = run_script(program.command, program.output.mark, program.report)
+        command = ["nice", "-n", "10"]  # counts where there is no cgroup
+        if cgroup.directories:
+            command = ["/bin/sh", "-c", _JOIN, "sh", *map(str, cgroup.directories), "--", *command]
         near, far = socket.socketpair()
         info, info_end = os.pipe()
         passed = [info_end]
         try:
-            prefix, files = await asyncio.to_thread(jail.arguments, limits, info_end, memory_is_counted)
+            counted = cgroup.memory is not None
+            prefix, files = await asyncio.to_thread(jail.arguments, program.limits, info_end, counted)
             passed += files
             process = await asyncio.create_subprocess_exec(
-                *_limited(cgroup, [*prefix, *script]),
+                *command,
+                *prefix,
+                *script,
                 stdin=far.fileno(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -73,7 +81,7 @@ class JailProcess:
             far.close()
             for fd in passed:
                 os.close(fd)
-        return cls(process, near, info)
+        return cls(process, near, info, cgroup)
 
     @property
     def exit_code(self) -> int:
@@ -81,12 +89,19 @@ class JailProcess:
         code = self._process.returncode or 0
         return code if code >= 0 else 128 - code
 
-    async def send(self, files: Iterable[bytes]) -> None:
-        """Send the files. Raises OSError when the program no longer reads, and whatever `files` raises."""
-        await asyncio.to_thread(send_files, files, self._sender.sendall)
+    async def run(self, program: Program) -> None:
+        """Send the files and read output and report until the program has ended. Raises as `watch` does."""
+        sending = asyncio.ensure_future(asyncio.to_thread(send_files, program.files, self._sender.sendall))
+        reading = asyncio.ensure_future(self._read(program.output))
+        limit = program.limits.memory_mb * 2**20
+        guard = None if self.cgroup.memory else asyncio.ensure_future(self._guard(limit))
+        try:
+            await program.watch(sending, reading, self.kill)
+        finally:
+            if guard:
+                guard.cancel()
 
-    async def read(self, output: Output) -> None:
-        """Read output and report until the program has ended."""
+    async def _read(self, output: Output) -> None:
         out, err = self._process.stdout, self._process.stderr
         assert out and err  # noqa: S101  # both were started as pipes
         self._reading = asyncio.gather(_pump(1, out, output), _pump(2, err, output), self._read_report())
@@ -101,11 +116,11 @@ class JailProcess:
                     report += data
         self.report = bytes(report)
 
-    async def guard(self, limits: Limits) -> None:
-        """Kill the program when its processes together use too much memory. Stands in for a cgroup."""
+    async def _guard(self, limit: int) -> None:
+        """Kill the program when its processes together use more bytes. Stands in for a cgroup."""
         if init := await self._init:
             while not self.outgrown:
-                self.outgrown = await asyncio.to_thread(_exceeds, init[0], limits.memory_mb * 2**20)
+                self.outgrown = await asyncio.to_thread(_exceeds, init[0], limit)
                 await asyncio.sleep(0 if self.outgrown else _GUARD_SECONDS)
             await self.kill()
 
@@ -133,13 +148,6 @@ class JailProcess:
                 await asyncio.wait_for(self._process.communicate(), _LAST_SECONDS)
         self._sender.close()
         self._receiver.close()
-
-
-def _limited(cgroup: Cgroup, command: list[str]) -> list[str]:
-    command = ["nice", "-n", "10", *command]  # counts where there is no cgroup
-    if cgroup.directories:
-        command = ["/bin/sh", "-c", _JOIN, "sh", *map(str, cgroup.directories), "--", *command]
-    return command
 
 
 def _find_init(info_fd: int) -> tuple[int, int] | None:

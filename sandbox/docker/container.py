@@ -1,7 +1,7 @@
 """One container, which is used once. Its methods block, so `Docker` calls them in threads."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,8 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixe
 
 from sandbox.base import WORKSPACE, Limits, Ownership
 from sandbox.cgroup import CPU_SHARES
-from sandbox.script import ENVIRONMENT, UID
+from sandbox.report import MAX_BYTES
+from sandbox.script import ENVIRONMENT, UID, collect_script
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 _IDLER = 65534
 _STOPPED = ("exited", "dead")
 _FORGOTTEN_SECONDS = 3600.0
+
+# Docker fails when a container ends by itself at the moment it is to be killed.
+_RETRY = Retrying(
+    retry=retry_if_exception(lambda error: "is not running" in str(error)),
+    stop=stop_after_attempt(20),
+    wait=wait_fixed(0.1),
+    reraise=True,
+)
 
 LABEL = "autocode.owner"
 """The label of a container that names the process which created it."""
@@ -61,7 +70,7 @@ class Container:
         return cls(client, id, stdin)
 
     def execute(self, command: Sequence[str]) -> "Execution":
-        """Start a command as the user of programs. Its stdin stays open until `close`."""
+        """Start a command as the user of programs. Its connection stays open until `remove`."""
         id = self._api.exec_create(
             self.id,
             list(command),
@@ -76,16 +85,25 @@ class Container:
             execution.close()
         return execution
 
-    def is_running(self) -> bool:
-        """Return False once the first process has ended."""
-        return bool(self._api.inspect_container(self.id)["State"]["Running"])
+    def collect(self, report: str) -> tuple[bytes, bytes]:
+        """Kill every program. Return the report and the counters that `collect_script` reads."""
+        execution = self.execute(collect_script(report))
+        execution.send(b"\n")
+        streams = {1: bytearray(), 2: bytearray()}
+        while frame := execution.read():
+            if len(streams[frame[0]]) <= MAX_BYTES:
+                streams[frame[0]] += frame[1]
+        return bytes(streams[1]), bytes(streams[2])
 
-    def oom_killed(self) -> bool:
-        """Return whether the engine noticed it. The engine can miss processes other than the first."""
+    def state(self, name: str) -> bool:
+        """Return whether the engine says `Running` or `OOMKilled`. False for a container that is gone.
+
+        The engine can miss that a process other than the first ran out of memory.
+        """
         from docker.errors import NotFound
 
         with suppress(NotFound):
-            return bool(self._api.inspect_container(self.id)["State"]["OOMKilled"])
+            return bool(self._api.inspect_container(self.id)["State"][name])
         return False
 
     def kill(self) -> None:
@@ -102,9 +120,7 @@ class Container:
         self._removed = True
         _close(self._stdin)
         try:
-            for attempt in _retries():
-                with attempt:
-                    self._api.remove_container(self.id, force=True, v=True)
+            _RETRY(self._api.remove_container, self.id, force=True, v=True)
         except NotFound:
             pass
         except APIError as error:
@@ -115,24 +131,27 @@ class Container:
                 execution.close()
 
 
-def _retries() -> Retrying:
-    # Docker fails when a container ends by itself at the moment it is to be killed.
-    ended = retry_if_exception(lambda error: "is not running" in str(error))
-    return Retrying(retry=ended, stop=stop_after_attempt(20), wait=wait_fixed(0.1), reraise=True)
-
-
 class Execution:
     """One command in a container."""
 
     def __init__(self, api: Any, id: str) -> None:
+        from docker.utils.socket import frames_iter
+
         self._api = api
         self._id = id
         self._socket = api.exec_start(id, socket=True)
-        self.frames: Iterator[tuple[int, bytes]] = _frames(self._socket)
+        self._frames = frames_iter(self._socket, tty=False)  # type: ignore[no-untyped-call]
 
     def send(self, data: bytes) -> None:
         """Write to the command's stdin."""
         getattr(self._socket, "_sock", self._socket).sendall(data)
+
+    def read(self) -> tuple[int, bytes] | None:
+        """Return the next piece of stdout (1) or stderr (2), or None at the end."""
+        try:
+            return next(self._frames, None)
+        except OSError:  # the container was killed
+            return None
 
     def exit_code(self) -> int:
         """Return the exit code. It is 137 when the container died first."""
@@ -183,13 +202,6 @@ def _host_config(client: "DockerClient", limits: Limits) -> Any:
             "/tmp": f"mode=1777,exec,size={limits.tmp_mb}m",  # noqa: S108  # inside
         },
     )
-
-
-def _frames(socket: Any) -> Iterator[tuple[int, bytes]]:
-    from docker.utils.socket import frames_iter
-
-    frames: Iterator[tuple[int, bytes]] = frames_iter(socket, tty=False)  # type: ignore[no-untyped-call]
-    return frames
 
 
 def _close(socket: Any) -> None:

@@ -3,10 +3,9 @@
 import hashlib
 import io
 import re
-import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sandbox.base import SandboxError
 
@@ -45,52 +44,28 @@ def _present(client: "DockerClient", name: str) -> str | None:
 
 
 def _pull(client: "DockerClient", name: str, notify: Callable[[str], None]) -> str:
-    from docker.errors import APIError
+    from docker.errors import DockerException
 
     notify(f"Pulling the image {name}, on first use only")
-    repository, _, tag = name.rpartition(":") if ":" in name.rpartition("/")[2] else (name, "", "latest")
-    by_digest = "@" in name  # the engine takes such a name whole
-    failure = f"the image {name} could not be pulled; run: docker pull {name}"
     try:
-        log = client.api.pull(
-            name if by_digest else repository, None if by_digest else tag, stream=True, decode=True
-        )
-    except APIError as error:
+        return str(client.images.pull(name).id)
+    except DockerException as error:
+        failure = f"the image {name} could not be pulled; run: docker pull {name}"
         raise SandboxError(f"{failure}\n{error}") from error
-    _follow(log, lambda _: None, failure)
-    return _present(client, name) or _missing(name)
 
 
 def _build(client: "DockerClient", tag: str, dockerfile: str, notify: Callable[[str], None]) -> str:
+    """Build from the Dockerfile alone, so that nothing else can enter the image."""
     notify(f"Building the sandbox's image {tag}, on first use only")
-    log = client.api.build(
-        fileobj=_context(dockerfile), custom_context=True, tag=tag, rm=True, forcerm=True, decode=True
-    )
-    _follow(log, notify, "the sandbox's image could not be built; it needs the network once, for pytest")
-    return _present(client, tag) or _missing(tag)
-
-
-def _context(dockerfile: str) -> io.BytesIO:
-    """Return a build context with the Dockerfile alone, so that nothing else can enter the image."""
-    context = io.BytesIO()
-    with tarfile.open(fileobj=context, mode="w") as tar:
-        member = tarfile.TarInfo("Dockerfile")
-        member.size = len(dockerfile.encode())
-        tar.addfile(member, io.BytesIO(dockerfile.encode()))
-    context.seek(0)
-    return context
-
-
-def _follow(log: Iterable[dict[str, Any]], notify: Callable[[str], None], failure: str) -> None:
     lines: list[str] = []
-    for entry in log:
+    for entry in client.api.build(
+        fileobj=io.BytesIO(dockerfile.encode()), tag=tag, rm=True, forcerm=True, decode=True
+    ):
         if text := str(entry.get("stream") or "").strip():
             lines.append(text)
             if text.startswith(("Step ", "Collecting ", "Successfully ")):
                 notify(text)
         if "error" in entry:
+            failure = "the sandbox's image could not be built; it needs the network once, for pytest"
             raise SandboxError("\n".join([failure, *lines[-10:], str(entry["error"]).strip()]))
-
-
-def _missing(name: str) -> str:
-    raise SandboxError(f"Docker reported no error, but there is no image {name}; run: docker pull {name}")
+    return str(client.images.get(tag).id)

@@ -1,7 +1,8 @@
 """Containers that are created before a run needs them. Each is used once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from sandbox.base import Limits
 from sandbox.cleanup import Cleanup
@@ -15,13 +16,11 @@ class ContainerPool:
 
     def __init__(
         self,
-        create: Callable[[Limits], Awaitable[Container]],
-        is_running: Callable[[Container], Awaitable[bool]],
-        remove: Callable[[Container], Awaitable[None]],
+        create: Callable[[Limits], Coroutine[Any, Any, Container]],
+        call: Callable[[Callable[[], Any]], Awaitable[Any]],
     ) -> None:
         self._create = create
-        self._is_running = is_running
-        self._remove = remove
+        self._call = call
         self._ready: list[tuple[Limits, asyncio.Future[Container]]] = []
         self._cleanup = Cleanup()
 
@@ -36,12 +35,11 @@ class ContainerPool:
 
     async def take(self, limits: Limits) -> Container:
         """Return the oldest container with these limits, or a new one. Raises what its creation raises."""
-        while creation := self._next(limits):
-            if container := await self._wait(creation, check=True):
+        while True:
+            prepared = self._next(limits)
+            creation = prepared or asyncio.ensure_future(self._create(limits))
+            if container := await self._wait(creation, check=prepared is not None):
                 return container
-        container = await self._wait(asyncio.ensure_future(self._create(limits)), check=False)
-        assert container is not None  # noqa: S101  # None comes from the check alone
-        return container
 
     def _next(self, limits: Limits) -> asyncio.Future[Container] | None:
         for entry in self._ready:
@@ -55,7 +53,7 @@ class ContainerPool:
         kept = False
         try:
             container = await asyncio.shield(creation)
-            kept = not check or await self._is_running(container)
+            kept = not check or await self._call(lambda: container.state("Running"))
             return container if kept else None
         finally:
             if not kept:
@@ -64,7 +62,7 @@ class ContainerPool:
     async def _remove_created(self, creation: asyncio.Future[Container]) -> None:
         await asyncio.wait({creation})
         if not _failed(creation):
-            await self._remove(creation.result())
+            await self._call(creation.result().remove)
 
     async def aclose(self) -> None:
         """Remove every container that nobody took, those under way included."""

@@ -49,7 +49,7 @@ async def _messages(
     supervisor: Supervisor, submitted: SubmittedRun, as_json: bool
 ) -> AsyncIterator[ServerSentEvent]:
     transcript, run = Transcript(), submitted.run
-    async for event in supervisor.follow(run.thread_id, submitted.after, run.id):
+    async for event in supervisor.log.follow(run.thread_id, submitted.after, run.id):
         for text in transcript.add(event):
             frame = {"text": text, "node": event.node, "step_id": event.step_id, "seq": event.seq}
             yield sse_message(json.dumps(frame, ensure_ascii=False) if as_json else text, id=event.seq)

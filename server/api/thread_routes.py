@@ -76,7 +76,7 @@ async def follow(
     if "application/json" in request.headers.get("accept", ""):
         body = ",".join(event.wire for event in await supervisor.journal.events.read(thread_id, seen))
         return Response(f"[{body}]", media_type="application/json")
-    events = supervisor.follow(thread_id, seen)
+    events = supervisor.log.follow(thread_id, seen)
     return sse_response(event_messages(events), supervisor.settings.reader_timeout)
 
 

@@ -69,7 +69,7 @@ async def _work(websocket: WebSocket, frames: "asyncio.Queue[str | None]", super
                 raise Problem(422, "Invalid request", detail) from error
             submitted = await submit_task(supervisor, task)
             run, transcript = submitted.run, Transcript()
-            async for event in supervisor.follow(run.thread_id, submitted.after, run.id):
+            async for event in supervisor.log.follow(run.thread_id, submitted.after, run.id):
                 for text in transcript.add(event):
                     for part in text_frames(text):
                         await send(part)

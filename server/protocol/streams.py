@@ -122,7 +122,7 @@ async def _messages(
 ) -> AsyncIterator[ServerSentEvent]:
     projection = Projection(run.thread_id, run.id, modes, partial(read_state, supervisor))
     # From the first line on: event ids, message ids and attempts count from the start of the run.
-    async with aclosing(supervisor.follow(run.thread_id, 0, run.id)) as events:
+    async with aclosing(supervisor.log.follow(run.thread_id, 0, run.id)) as events:
         async for event in events:
             for part in await projection.add(event, seen=event.seq < cursor[0]):
                 if (part.seq, part.number) > cursor:

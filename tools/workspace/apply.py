@@ -143,12 +143,7 @@ class Checkout:
 
     def _mode(self, target: Path, change: PathChange, executable: bool) -> int:
         mode = stat.S_IMODE(target.stat().st_mode) & 0o777
-        if (
-            change.old is None
-            or change.new is None
-            or change.old.mode == change.new.mode
-            or not self._keeps_modes
-        ):
+        if len({entry.mode for entry in (change.old, change.new) if entry}) < 2 or not self._keeps_modes:
             return mode
         return mode | (mode & 0o444) >> 2 if executable else mode & ~0o111
 

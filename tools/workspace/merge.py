@@ -55,10 +55,7 @@ def _text(objects: Objects, sides: Sides) -> str:
 def _marked(repo: pygit2.Repository, sides: Sides) -> str | None:
     try:
         text = repo.merge_file_from_index(*sides).contents
-    except (
-        UnicodeDecodeError,
-        RuntimeError,
-    ):  # raised for binary files and those not in UTF-8
+    except (UnicodeDecodeError, RuntimeError):  # raised for binary files and those not in UTF-8
         return None
     path = re.escape(_path(sides))
     text = re.sub(rf"^<{{7}} {path}$", f"<<<<<<< {OURS}", text, flags=re.MULTILINE)

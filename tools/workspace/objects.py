@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 import pygit2
 from pygit2.enums import DiffOption, FileMode
@@ -15,8 +14,6 @@ NAME, EMAIL = "AutoCodeAI", "autocode@localhost"
 REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 MAX_FILES = 1_000_000
 """The most files of a tree. A hostile tree can contain one folder a million times at no cost."""
-MAX_HISTORY = 10_000
-"""The most commits that `first` follows, which takes a third of a second."""
 
 
 @dataclass(frozen=True)
@@ -110,17 +107,6 @@ class Objects:
                 index.remove(path)
         return index.write_tree(self.repo)
 
-    def first(self, snapshot: str) -> str:
-        """Follow first parents to the first commit. Empty if it has no files or is out of reach."""
-        walker = self.repo.walk(self.commit(snapshot).id)
-        walker.simplify_first_parent()
-        try:
-            commits = list(islice(walker, MAX_HISTORY + 1))
-        except (KeyError, pygit2.GitError):  # a shallow clone lacks the first commit
-            return ""
-        first = commits[-1]
-        return str(first.id) if len(commits) <= MAX_HISTORY and len(first.tree) else ""
-
     def diff(self, base: str, head: str) -> pygit2.Diff:
         """Compare two snapshots. A renamed file counts as a deletion and an addition."""
         with missing_objects():
@@ -128,16 +114,8 @@ class Objects:
                 self.tree(head), flags=DiffOption.INCLUDE_TYPECHANGE, interhunk_lines=0
             )
 
-    def empty_tree(self) -> pygit2.Oid:
-        """Write the empty tree."""
-        return self.repo.TreeBuilder().write()
-
     def store(
-        self,
-        tree: pygit2.Oid,
-        parents: list[str],
-        message: str,
-        author: pygit2.Signature | None = None,
+        self, tree: pygit2.Oid, parents: list[str], message: str, author: pygit2.Signature | None = None
     ) -> str:
         """Write a snapshot and return its id."""
         # The parents' time makes the same edit the same commit when it is repeated.

@@ -3,8 +3,8 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import pygit2
 
@@ -18,8 +18,6 @@ STALE_LOCK_SECONDS = 3.0
 """Age at which a lock counts as left by a killed process, for git holds it for milliseconds."""
 
 _ATTEMPTS = 100
-
-T = TypeVar("T")
 
 
 class Refs:
@@ -137,22 +135,23 @@ class Refs:
         except (KeyError, ValueError, pygit2.GitError) as error:
             raise WorkspaceError(f"{self.store}: {name!r} names no commit ({error})") from error
 
-    def _write(self, ref: str, act: Callable[[], T]) -> T:
+    def _write(self, ref: str, act: Callable[[], object]) -> None:
         """Run `act`. Wait while another process locks `ref`, and remove a lock that a dead process left."""
         self._check_no_links(ref)
         lock = self.store / f"{ref}.lock"
         for attempt in range(_ATTEMPTS):
             try:
-                return act()
+                act()
+                return
             except (pygit2.GitError, OSError):
-                age = _age(lock)
-                if age is None and attempt >= _ATTEMPTS // 10:
+                if not lock.exists() and attempt >= _ATTEMPTS // 10:
                     break
-                if age is not None and age > STALE_LOCK_SECONDS:
-                    lock.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    if time.time() - lock.stat().st_mtime > STALE_LOCK_SECONDS:
+                        lock.unlink()
                 time.sleep(0.05)
         with git_errors(f"{self.store}: cannot write {ref}"):
-            return act()
+            act()
 
     def _check_no_links(self, ref: str) -> None:
         """Reject a ref or reflog that is a link, because a hostile .git could make us write anywhere."""
@@ -161,13 +160,6 @@ class Refs:
             for link in ours:
                 if (self.store / link).is_symlink():
                     raise WorkspaceError(f"{self.store / link} is a symbolic link; remove it")
-
-
-def _age(lock: Path) -> float | None:
-    try:
-        return time.time() - lock.stat().st_mtime
-    except FileNotFoundError:
-        return None
 
 
 def _component(thread: str) -> str:

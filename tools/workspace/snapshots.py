@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import pygit2
@@ -15,13 +16,20 @@ from tools.workspace.merge import Merged, describe
 from tools.workspace.objects import Objects, TreeEntry
 from tools.workspace.paths import check_path
 
+Status = Literal["added", "modified", "deleted"]
+
+MAX_HISTORY = 10_000
+"""The most commits that `root` follows, which takes a third of a second."""
+
+_STATUS: dict[DeltaStatus, Status] = {DeltaStatus.ADDED: "added", DeltaStatus.DELETED: "deleted"}
+
 
 @dataclass(frozen=True)
 class Change:
     """A file that differs between two snapshots, with the numbers of added and removed lines."""
 
     path: str
-    status: Literal["added", "modified", "deleted"]
+    status: Status
     added: int
     removed: int
 
@@ -38,24 +46,30 @@ class Snapshots:
 
     def files(self, snapshot: str) -> dict[str, int]:
         """Map every regular file to its size in bytes, sorted. Names that are not UTF-8 are left out."""
-        sizes = {
-            path: self._objects.size(entry.id)
-            for path, entry in self._objects.entries(self._objects.tree(snapshot))
-            if entry.is_file and _is_text(path)
-        }
-        return dict(sorted(sizes.items()))
+        return dict(sorted((path, self._objects.size(id)) for path, id in self._regular(snapshot)))
 
     def blobs(self, snapshot: str) -> dict[str, str]:
         """Map every regular file to the id of its content. Names that are not UTF-8 are left out."""
-        entries = self._objects.entries(self._objects.tree(snapshot))
-        return {path: str(entry.id) for path, entry in entries if entry.is_file and _is_text(path)}
+        return {path: str(id) for path, id in self._regular(snapshot)}
+
+    def _regular(self, snapshot: str) -> Iterator[tuple[str, pygit2.Oid]]:
+        for path, entry in self._objects.entries(self._objects.tree(snapshot)):
+            if entry.is_file and path.encode(errors="ignore").decode() == path:
+                yield path, entry.id
 
     def root(self, snapshot: str) -> str:
         """Return the first commit of a snapshot's history, which all clones have in common.
 
         Empty in a shallow clone, in a very long history, or if that commit has no files.
         """
-        return self._objects.first(snapshot)
+        walker = self._objects.repo.walk(self._objects.commit(snapshot).id)
+        walker.simplify_first_parent()
+        try:
+            commits = list(islice(walker, MAX_HISTORY + 1))
+        except (KeyError, pygit2.GitError):  # a shallow clone lacks the first commit
+            return ""
+        first = commits[-1]
+        return str(first.id) if len(commits) <= MAX_HISTORY and len(first.tree) else ""
 
     def read(self, snapshot: str, path: str) -> bytes | None:
         """Read a regular file. None if there is none at `path`."""
@@ -114,18 +128,13 @@ class Snapshots:
         entry = self._objects.entry(tree, path)
         if entry is None or entry.is_file:
             return entry
-        if changes[path] is None:
-            gone = entry.mode == FileMode.LINK
-        else:
-            gone = entry.mode == FileMode.TREE and self._emptied(entry, path, changes)
+        gone = entry.mode == FileMode.LINK and changes[path] is None
+        if entry.mode == FileMode.TREE and changes[path] is not None:
+            inside = self._objects.entries(self._objects.repo[entry.id].peel(pygit2.Tree))
+            gone = all(changes.get(f"{path}/{name}", "") is None for name, _ in inside)
         if not gone:
             raise PathError(f"{path} is {_kind(entry)}, not a file; choose another path")
         return entry
-
-    def _emptied(self, folder: TreeEntry, path: str, changes: Mapping[str, str | bytes | None]) -> bool:
-        tree = self._objects.repo[folder.id].peel(pygit2.Tree)
-        inside = [f"{path}/{name}" for name, _ in self._objects.entries(tree)]
-        return all(changes.get(name, "") is None for name in inside)
 
     def _file(self, path: str, content: str | bytes, kept: TreeEntry | None) -> TreeEntry:
         try:
@@ -138,7 +147,7 @@ class Snapshots:
     def changes(self, base: str, head: str) -> tuple[Change, ...]:
         """List the files that differ, by path. A renamed file counts as a deletion and an addition."""
         return tuple(
-            Change(path, _status(patch.delta.status), patch.line_stats[1], patch.line_stats[2])
+            Change(path, _STATUS.get(patch.delta.status, "modified"), *patch.line_stats[1:])
             for path, patch in self._patches(base, head)
         )
 
@@ -173,21 +182,6 @@ class Snapshots:
         return Merged(self._objects.store(tree, [ours, theirs], message), ())
 
 
-def _status(status: DeltaStatus) -> Literal["added", "modified", "deleted"]:
-    if status == DeltaStatus.ADDED:
-        return "added"
-    return "deleted" if status == DeltaStatus.DELETED else "modified"
-
-
-def _kind(entry: TreeEntry | None) -> str:
-    if entry is None or entry.is_file:
-        return "a file"
-    return {FileMode.LINK: "a symbolic link", FileMode.COMMIT: "a submodule"}.get(entry.mode, "a folder")
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _kind(entry: TreeEntry) -> str:
+    kinds = {FileMode.LINK: "a symbolic link", FileMode.COMMIT: "a submodule", FileMode.TREE: "a folder"}
+    return kinds.get(entry.mode, "a file")

@@ -14,6 +14,12 @@ from tools.workspace.work_in_progress import WorkInProgress, collect
 
 WORK_MESSAGE = "Work in progress (not by AutoCodeAI)"
 
+_SUPPORTED = "Partial clones, SHA-256 and reftable repositories are not supported; use a full clone"
+_JOIN_INDEX = (
+    "option from_head leaves it out. Join a split index with `git update-index --no-split-index`, "
+    "a sparse one with `git sparse-checkout reapply --no-sparse-index`"
+)
+
 
 @dataclass(frozen=True)
 class Base:
@@ -50,7 +56,7 @@ class Workspace(Snapshots, Refs):
             raise WorkspaceError(f"there is no folder {path}")
         if pygit2.discover_repository(str(path)) is None:
             raise NotARepository(f"{path} is not in a git repository")
-        with git_errors(_UNREADABLE.format(path=path)):
+        with git_errors(f"{path}: this repository cannot be opened. {_SUPPORTED}"):
             repo = pygit2.Repository(str(path))
         return cls(_root(repo), repo)
 
@@ -66,12 +72,19 @@ class Workspace(Snapshots, Refs):
     def begin(self, from_head: bool = False) -> Base:
         """Return the snapshot for the start of a run: HEAD and, unless `from_head`, the work in progress."""
         self.check_free()
-        head = self._head()
-        start = head or self._objects.store(self._objects.empty_tree(), [], "Empty repository")
+        head = None
+        if not self._repo.head_is_unborn:
+            with git_errors(f"{self.path}: HEAD cannot be read"):
+                head = str(self._repo.head.peel(pygit2.Commit).id)
+        objects = self._objects.repo
+        start = head or self._objects.store(objects.TreeBuilder().write(), [], "Empty repository")
         tree = self._objects.tree(start)
         for _ in self._objects.entries(tree):  # rejects a malformed tree before anything relies on it
             pass
-        work = WorkInProgress() if from_head or self._repo.is_bare else self._work_in_progress(tree.id)
+        work = WorkInProgress()
+        if not from_head and not self._repo.is_bare:
+            with git_errors(f"{self.path}: cannot read the work in progress; {_JOIN_INDEX}"):
+                work = collect(self._repo, self._repo[tree.id].peel(pygit2.Tree))
         snapshot = start
         if work.changes:
             with git_errors(f"{self.path}: cannot store work in progress (option from_head leaves it out)"):
@@ -90,26 +103,6 @@ class Workspace(Snapshots, Refs):
         if self._repo.is_bare:
             raise WorkspaceError(f"{self.path} has no checkout to apply to; merge the branch instead")
         return apply(self._repo, self._objects, self.path, base, result)
-
-    def _head(self) -> str | None:
-        if self._repo.head_is_unborn:
-            return None
-        with git_errors(f"{self.path}: HEAD cannot be read"):
-            return str(self._repo.head.peel(pygit2.Commit).id)
-
-    def _work_in_progress(self, head: pygit2.Oid) -> WorkInProgress:
-        with git_errors(_WORK_UNREADABLE.format(path=self.path)):
-            return collect(self._repo, self._repo[head].peel(pygit2.Tree))
-
-
-_UNREADABLE = (
-    "{path}: this repository cannot be opened. Partial clones, SHA-256 and reftable repositories are not "
-    "supported; use a full clone"
-)
-_WORK_UNREADABLE = (
-    "{path}: cannot read the work in progress; option from_head leaves it out. Join a split index with "
-    "`git update-index --no-split-index`, a sparse one with `git sparse-checkout reapply --no-sparse-index`"
-)
 
 
 def _root(repo: pygit2.Repository) -> Path:

@@ -40,7 +40,7 @@ async def fork(
         if list:
             _print_checkpoints(console, snapshots)
             return ExitCode.VERIFIED
-        fork_id = await supervisor.fork(thread, _choose(snapshots, at) if at else None)
+        fork_id = await supervisor.history.fork(thread, _choose(snapshots, at) if at else None)
         unfinished = await supervisor.journal.runs.current(fork_id)
     console.write(fork_id)
     command = f"autocode resume {fork_id}" if unfinished else f'autocode run "TASK" --thread {fork_id}'

@@ -1,0 +1,122 @@
+"""One program in a sandbox: its command, limits and output, and its supervision until it has ended."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sandbox.base import Limits, Result, SandboxError
+from sandbox.output import Output
+from sandbox.report import place_report, read_report
+
+# More programs than this would slow each other down until they reach their time limits.
+MAX_PROGRAMS = min(16, max(4, 2 * (os.cpu_count() or 1)))
+
+KILLED = 128 + signal.SIGKILL
+"""The exit code of a program that the sandbox killed."""
+
+UNPACK_SECONDS = 120.0
+"""Time limit for starting and unpacking, which the program's own limit does not include."""
+
+_DEATH_SECONDS = 30.0
+_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+def program_slot() -> asyncio.Semaphore:
+    """Return the semaphore to hold while a program runs. Each event loop has its own."""
+    return _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_PROGRAMS))
+
+
+class Program:
+    """The arguments of `Sandbox.run`. `seconds` is the running time of the program alone, once it has ended.
+
+    `report` is the path of the JUnit report, or empty.
+    """
+
+    def __init__(
+        self,
+        files: Iterable[bytes],
+        command: Sequence[str],
+        limits: Limits,
+        on_output: Callable[[str], None] | None,
+    ) -> None:
+        self.files = files
+        self.limits = limits
+        self.command, self.report = place_report(command)
+        self.output = Output(limits.output_bytes, on_output)
+        self.seconds = 0.0
+        self.timed_out = False
+
+    async def watch(
+        self,
+        sending: "asyncio.Future[None]",
+        reading: "asyncio.Future[None]",
+        kill: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Wait until `reading` is done. Kill the program after its time, on an error or when cancelled.
+
+        Raises SandboxError when the program never started, and the exception of `sending` if it failed.
+        """
+        for future in (sending, reading):
+            future.add_done_callback(_retrieve)
+        try:
+            await self._wait_for_start(sending, reading)
+            started = time.monotonic()
+            await asyncio.wait({reading}, timeout=self.limits.seconds)
+            self.seconds, self.timed_out = time.monotonic() - started, not reading.done()
+        finally:
+            if not reading.done():
+                await kill()
+                await asyncio.wait({reading}, timeout=_DEATH_SECONDS)
+            with suppress(OSError):  # a program may end without reading all of its files
+                await sending
+        if not reading.done():
+            reading.cancel()
+            raise SandboxError(f"the program could not be killed within {_DEATH_SECONDS:.0f} s")
+        await reading
+
+    async def _wait_for_start(self, sending: "asyncio.Future[None]", reading: "asyncio.Future[None]") -> None:
+        mark: asyncio.Future[Any] = asyncio.ensure_future(self.output.started.wait())
+        try:
+            async with asyncio.timeout(UNPACK_SECONDS):
+                await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    with suppress(OSError):
+                        sending.result()
+                await asyncio.wait({mark, reading}, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            raise SandboxError(f"the files were not unpacked within {UNPACK_SECONDS:.0f} s") from None
+        finally:
+            mark.cancel()
+        if self.output.started.is_set():
+            return
+        await reading
+        preamble, size = self.output.preamble, self.limits.workspace_mb
+        if "No space left" in preamble or "Wrote only" in preamble:  # dd's and tar's words for a full disk
+            raise SandboxError(f"the files do not fit into the sandbox's workspace of {size} MiB")
+        reason = preamble or "the sandbox printed no reason"
+        raise SandboxError(f"the program could not be started: {reason}")
+
+    async def result(self, exit_code: int, out_of_memory: bool, xml: bytes) -> Result:
+        """Return the result. `xml` is the content of the report."""
+        stdout, stderr = self.output.texts(self.report)
+        return Result(
+            exit_code,
+            stdout,
+            stderr,
+            self.seconds,
+            self.timed_out,
+            out_of_memory,
+            self.output.truncated,
+            await asyncio.to_thread(read_report, xml) if self.report else None,
+        )
+
+
+def _retrieve(future: "asyncio.Future[None]") -> None:
+    """Retrieve the exception. A caller that is cancelled twice never does, and asyncio would log that."""
+    if not future.cancelled():
+        future.exception()
