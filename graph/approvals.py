@@ -44,12 +44,8 @@ class PendingApprovals:
     async def pending(self, run: RunRow) -> list[ApprovalRequired]:
         """Return the questions of a run that have no answer yet."""
         answered = await self.journal.approvals.answers(run.id)
-        questions = await self._questions(run)
-        return [
-            ApprovalRequired(id=id, request=request)
-            for id, (request, _) in questions.items()
-            if id not in answered
-        ]
+        questions = {id: request for id, (request, _) in (await self._questions(run)).items()}
+        return [ApprovalRequired(id=id, request=questions[id]) for id in questions if id not in answered]
 
     async def answer(self, run: RunRow, answers: AnswersById) -> list[Event]:
         """Store answers to some or all questions, either all of them or none. A parked run is queued.

@@ -204,20 +204,16 @@ class Driver:
 
 async def _translated(parts: "asyncio.Queue[Any]", translator: Translator) -> AsyncIterator[list[Draft]]:
     """Yield the drafts of all parts that are there, up to a None. Held tokens are released when due."""
-    ended = False
-    while not ended:
-        drafts: list[Draft] = []
+    batch: list[Any] = []
+    while batch[-1:] != [None]:
         try:
             async with asyncio.timeout(translator.due()):
-                part = await parts.get()
+                batch = [await parts.get()]
         except TimeoutError:
             yield translator.flush()
             continue
-        while not ended:
-            ended = part is None
-            drafts += translator.flush() if ended else translator.translate(part)
-            if ended or parts.empty():
-                break
-            part = parts.get_nowait()
-        if drafts:
+        while not parts.empty() and batch[-1] is not None:
+            batch.append(parts.get_nowait())
+        results = (translator.flush() if part is None else translator.translate(part) for part in batch)
+        if drafts := [draft for result in results for draft in result]:
             yield drafts

@@ -35,7 +35,7 @@ class EventBuffer:
         self.end = end
         self.deleted = False
         self._events: deque[Event] = deque(maxlen=BUFFER_EVENTS)
-        self._changed = asyncio.Event()
+        self.changed = asyncio.Event()
 
     def add(self, events: Sequence[Event]) -> bool:
         """Add the events that follow the end. Return False if a gap before them is left to the database."""
@@ -55,12 +55,8 @@ class EventBuffer:
 
     def wake(self) -> None:
         """Wake the readers."""
-        changed, self._changed = self._changed, asyncio.Event()
+        changed, self.changed = self.changed, asyncio.Event()
         changed.set()
-
-    async def change(self) -> None:
-        """Wait until a reader has a reason to look."""
-        await self._changed.wait()
 
 
 class EventLog:
@@ -126,7 +122,7 @@ class EventLog:
                 if not events and (buffer.deleted or self._closed or ended()):
                     return
                 if not events:
-                    await buffer.change()
+                    await buffer.changed.wait()
 
     def wake(self, thread_id: str) -> None:
         """Let the readers of a thread check whether they have ended."""

@@ -31,11 +31,11 @@ class RunQueue:
     ready: Callable[[str], Coroutine[Any, Any, None]]
     on_end: Callable[[RunRow, Exception | None], None]
     held_back: set[str] = field(default_factory=set)
+    closed: bool = False
     _drivers: dict[str, Driver] = field(default_factory=dict)
     _tasks: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     _claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
-    _closed: bool = False
 
     def __contains__(self, run_id: str) -> bool:
         """Return True for a run that is active in this process."""
@@ -45,7 +45,7 @@ class RunQueue:
         """Claim and start queued runs while there is room, oldest first."""
         async with self._claiming:
             room = self.limit - len(self._tasks)
-            if room <= 0 or self._closed:
+            if room <= 0 or self.closed:
                 return
             # A run that parks with an answer at hand is queued again while its task still cleans up.
             skipped = self.held_back | self._tasks.keys()
@@ -88,11 +88,6 @@ class RunQueue:
             driver.stop(ending)
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()))
-
-    async def close(self, ending: Ending) -> None:
-        """Stop all active runs and start no others."""
-        self._closed = True
-        await self.stop_all(ending)
 
     async def _run(self, run: RunRow, ready: Ready | None) -> None:
         failure: Exception | None = None

@@ -143,15 +143,13 @@ class Settings(BaseSettings):
     def model_settings(self) -> ModelSettings:
         """Return the models' part of the settings."""
         keys = {"OPENAI_API_KEY": self.openai_api_key, "DEEPSEEK_API_KEY": self.deepseek_api_key}
-        explicit: set[str] = {agent for agent in AGENTS if f"{agent}_model" in self.model_fields_set}
-        if "default_model" in self.model_fields_set:
-            explicit.add("default")
+        named = (name for name in (*AGENTS, "default") if f"{name}_model" in self.model_fields_set)
         return ModelSettings(
             mode=self.llm_mode,
             model=self.llm_model,
             agents={agent: getattr(self, f"{agent}_model") for agent in AGENTS},
             default_model=self.default_model,
-            explicit=frozenset(explicit),
+            explicit=frozenset(named),
             keys={name: key.get_secret_value() for name, key in keys.items() if key},
             secrets=tuple(self.secrets()),
             local_url=self.local_llm_url,

@@ -59,7 +59,6 @@ class Supervisor:
     foreground: bool
     queue: RunQueue = field(init=False)
     _failures: dict[str, Exception] = field(default_factory=dict, init=False)
-    _closing: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         workers, limit = self.settings.max_parallel_workers, self.settings.max_concurrent_runs
@@ -87,17 +86,11 @@ class Supervisor:
             checkpointer = await stack.enter_async_context(open_checkpointer(settings.database))
             resources = await stack.enter_async_context(open_resources(settings, journal, say))
             graph, log = build(resources, checkpointer), EventLog(journal)
+            history = ThreadHistory(journal, graph, checkpointer)
+            approvals = PendingApprovals(journal, graph, checkpointer)
+            heartbeat = Heartbeat(journal, str(await asyncio.to_thread(this_process)))
             supervisor = cls(
-                settings,
-                journal,
-                resources,
-                graph,
-                log,
-                ThreadHistory(journal, graph, checkpointer),
-                PendingApprovals(journal, graph, checkpointer),
-                Heartbeat(journal, str(await asyncio.to_thread(this_process))),
-                say,
-                foreground,
+                settings, journal, resources, graph, log, history, approvals, heartbeat, say, foreground
             )
             stack.push_async_callback(supervisor.aclose)
             if not foreground:  # a command leaves the runs of others to their processes
@@ -178,7 +171,7 @@ class Supervisor:
         while True:
             await self.queue.wait(run_id)
             run = await self.run(run_id)
-            if not run.active or self._closing:
+            if not run.active or self.queue.closed:
                 return run
             end = (await self.journal.events.ends([run.thread_id])).get(run.thread_id, 0)
             async for _ in self.log.follow(run.thread_id, end, run_id):
@@ -209,8 +202,8 @@ class Supervisor:
 
     async def aclose(self) -> None:
         """End all runs and readers. A server's runs are parked, so that they go on with its next start."""
-        self._closing = True
-        await self.queue.close(STOPPED if self.foreground else PARKED)
+        self.queue.closed = True
+        await self.queue.stop_all(STOPPED if self.foreground else PARKED)
         self.log.close()
 
     @asynccontextmanager

@@ -1,17 +1,17 @@
 """The choice of a sandbox on this machine, and a diagnosis of every backend for the doctor."""
 
 import asyncio
-from collections.abc import Callable
+import os
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from sandbox.base import UNKNOWN, Ownership, Sandbox, SandboxError
+from sandbox.base import UNKNOWN, NoEngine, OnText, Ownership, Sandbox, SandboxError
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap, working_bwrap
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.seccomp import seccomp_filter
 from sandbox.cgroup import Cgroups, Resource
-from sandbox.docker.docker_sandbox import Docker, NoEngine, connect
 
 Backend = Literal["auto", "docker", "bubblewrap"]
 
@@ -41,7 +41,7 @@ async def open_sandbox(
     backend: Backend,
     home: Path,
     image: str | None = None,
-    notify: Callable[[str], None] = lambda _: None,
+    notify: OnText = lambda _: None,
     ownership: Ownership = UNKNOWN,
 ) -> Sandbox:
     """Open a backend. `auto` selects Docker if an engine answers, else bubblewrap.
@@ -49,24 +49,28 @@ async def open_sandbox(
     `home` is AUTOCODE_HOME. `image` replaces the image that is built otherwise. `notify` receives a line for
     each step that takes long. Raises SandboxError, which says what to install or start.
     """
-    problems: list[SandboxError] = []
+    problem = None
     if backend != "bubblewrap":
         try:
+            await asyncio.to_thread(_import_docker)
+            from sandbox.docker.docker_sandbox import Docker
+
             return await Docker.open(image, notify, ownership)
         except SandboxError as error:
             if backend == "docker":
                 raise
-            problems.append(error)
+            problem = error
             if not isinstance(error, NoEngine):
                 notify(f"Docker is running but cannot be used ({error}). Falling back to bubblewrap.")
     try:
         return await Bubblewrap.open(home, notify, ownership=ownership)
     except SandboxError as error:
-        if backend == "bubblewrap":
+        if problem is None:
             raise
-        problems.append(error)
-    listed = "\n".join(f"- {problem}" for problem in problems)
-    raise SandboxError(f"no sandbox is available, and no code runs without one. Repair either:\n{listed}")
+        reasons = f"- {problem}\n- {error}"
+        raise SandboxError(
+            f"no sandbox is available, and no code runs without one. Repair either:\n{reasons}"
+        ) from error
 
 
 async def diagnose(home: Path) -> tuple[Diagnosis, ...]:
@@ -74,8 +78,20 @@ async def diagnose(home: Path) -> tuple[Diagnosis, ...]:
     return await asyncio.to_thread(lambda: (_diagnose_docker(), _diagnose_bubblewrap(home)))
 
 
+def _import_docker() -> None:
+    """Import docker-py, which takes 0.3 s, if there can be an engine. Raises NoEngine."""
+    scheme, _, path = (os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock").partition("://")
+    # docker-py would leak a socket where there is no engine.
+    if scheme.endswith("unix") and not Path("/", path).is_socket():
+        raise NoEngine(f"there is no {path}")
+    import_module("sandbox.docker.docker_sandbox")
+
+
 def _diagnose_docker() -> Diagnosis:
     try:
+        _import_docker()
+        from sandbox.docker.docker_sandbox import connect
+
         client = connect()
     except SandboxError as error:
         return Diagnosis("docker", problem=str(error))

@@ -13,8 +13,22 @@ WORKSPACE = "/workspace"
 """The folder of the files, in which every command starts."""
 
 
+OnText = Callable[[str], None]
+"""Receives lines about progress, or pieces of a program's output."""
+
+
 class SandboxError(Exception):
     """No sandbox is available, or it failed. The message says what to install or start."""
+
+
+class NoEngine(SandboxError):
+    """No Docker Engine answers."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"no Docker Engine answers ({reason}); start one (systemctl start docker, or Docker Desktop), "
+            "make sure you may use it (usermod -aG docker $USER), or name one in DOCKER_HOST"
+        )
 
 
 @dataclass(frozen=True)
@@ -91,11 +105,7 @@ class Sandbox(Protocol):
         """Start to prepare the next `count` runs in the background. Never fails."""
 
     async def run(
-        self,
-        files: Iterable[bytes],
-        command: Sequence[str],
-        limits: Limits,
-        on_output: Callable[[str], None] | None = None,
+        self, files: Iterable[bytes], command: Sequence[str], limits: Limits, on_output: OnText | None = None
     ) -> Result:
         """Unpack the tar stream `files` into /workspace, run `command` there, and remove everything.
 

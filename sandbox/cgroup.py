@@ -12,7 +12,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Literal
 
-from sandbox.base import Limits, Ownership, SandboxError
+from sandbox.base import UNKNOWN, Limits, Ownership, SandboxError
 
 Resource = Literal["memory", "cpu", "pids"]
 RESOURCES: tuple[Resource, ...] = ("memory", "cpu", "pids")
@@ -115,10 +115,7 @@ def _files(version: int, resource: Resource, limits: Limits) -> dict[str, int | 
     """Map the files that limit a resource to their values. The first file is the one that must exist."""
     total, quota = limits.total_memory, max(1000, int(limits.cpus * _PERIOD_US))
     by_version: dict[Resource, tuple[dict[str, int | str], dict[str, int | str]]] = {
-        "memory": (
-            {"memory.limit_in_bytes": total, _SWAP[1]: total},
-            {"memory.max": total, _SWAP[2]: 0},
-        ),
+        "memory": ({"memory.limit_in_bytes": total, _SWAP[1]: total}, {"memory.max": total, _SWAP[2]: 0}),
         "cpu": (
             {"cpu.cfs_quota_us": quota, "cpu.shares": CPU_SHARES},
             {"cpu.max": f"{quota} {_PERIOD_US}", "cpu.weight": CPU_SHARES * 100 // 1024},
@@ -147,24 +144,22 @@ def _places(resource: Resource) -> Iterator[tuple[int, Path]]:
 
 
 def _usable(resource: Resource, version: int, directory: Path) -> bool:
-    """Create a group, look for its limit and move a process in: a run would fail where this fails."""
-    probe = directory / f"{_PREFIX}probe-{token_hex(4)}"
+    """Create a group with a limit and move a process in: a run would fail where this fails."""
     if version == 2:
         with suppress(OSError):
             if resource not in (directory / "cgroup.subtree_control").read_text().split():
                 (directory / "cgroup.subtree_control").write_text(f"+{resource}")
     try:
-        probe.mkdir()
-    except OSError:
+        probe = Cgroups({resource: (version, directory)}).create(Limits(), UNKNOWN)
+    except SandboxError:
         return False
     sleeper = subprocess.Popen(["/bin/sleep", "5"])
     try:
-        (probe / "cgroup.procs").write_text(str(sleeper.pid))
-        return (probe / next(iter(_files(version, resource, Limits())))).exists()
+        (probe.directories[0] / "cgroup.procs").write_text(str(sleeper.pid))
+        return True
     except OSError:
         return False
     finally:
         sleeper.kill()
         sleeper.wait()
-        with suppress(OSError):
-            probe.rmdir()
+        probe.remove()

@@ -2,10 +2,9 @@
 
 import asyncio
 from codecs import getincrementaldecoder
-from collections.abc import Callable
 from secrets import token_hex
 
-from sandbox.base import REPORT
+from sandbox.base import REPORT, OnText
 
 _PREAMBLE_BYTES = 16_384
 _FLOOD_SECONDS = 0.002
@@ -14,7 +13,7 @@ _FLOOD_SECONDS = 0.002
 class Output:
     """Stdout and stderr of one run. Before `mark`, stderr belongs to the sandbox, not to the program."""
 
-    def __init__(self, limit: int, on_output: Callable[[str], None] | None = None) -> None:
+    def __init__(self, limit: int, on_output: OnText | None = None) -> None:
         self.mark = token_hex(16)
         self.started = asyncio.Event()
         self._limit = limit
@@ -74,21 +73,18 @@ class _CutStream:
     def __init__(self, limit: int) -> None:
         self.size = 0
         self._half = max(1, limit // 2)
-        self._head = bytearray()
-        self._tail = bytearray()
+        self._data = bytearray()
 
     def feed(self, data: bytes) -> None:
         self.size += len(data)
-        room = self._half - len(self._head)
-        self._head += data[:room]
-        self._tail += data[room:]
-        if len(self._tail) > 4 * self._half:  # cut rarely, because each cut copies the tail
-            del self._tail[: -self._half]
+        self._data += data
+        if len(self._data) > 6 * self._half:  # cut rarely, because each cut copies the end
+            del self._data[self._half : -self._half]
 
     def text(self, limit: int) -> str:
         if self.size <= min(limit, 2 * self._half):
-            return (self._head + self._tail).decode("utf-8", "replace")
+            return self._data.decode("utf-8", "replace")
         half = max(1, min(limit // 2, self._half))
-        head, tail = self._head[:half], (self._head + self._tail)[-half:]
+        head, tail = self._data[:half], self._data[-half:]
         dropped = f"\n[{self.size - len(head) - len(tail)} bytes dropped]\n"
         return head.decode("utf-8", "replace") + dropped + tail.decode("utf-8", "replace")

@@ -4,12 +4,12 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sandbox.base import Limits, Result, SandboxError
+from sandbox.base import Limits, OnText, Result, SandboxError
 from sandbox.output import Output
 from sandbox.report import place_report, read_report
 
@@ -38,11 +38,7 @@ class Program:
     """
 
     def __init__(
-        self,
-        files: Iterable[bytes],
-        command: Sequence[str],
-        limits: Limits,
-        on_output: Callable[[str], None] | None,
+        self, files: Iterable[bytes], command: Sequence[str], limits: Limits, on_output: OnText | None
     ) -> None:
         self.files = files
         self.limits = limits
@@ -104,19 +100,38 @@ class Program:
     async def result(self, exit_code: int, out_of_memory: bool, xml: bytes) -> Result:
         """Return the result. `xml` is the content of the report."""
         stdout, stderr = self.output.texts(self.report)
-        return Result(
-            exit_code,
-            stdout,
-            stderr,
-            self.seconds,
-            self.timed_out,
-            out_of_memory,
-            self.output.truncated,
-            await asyncio.to_thread(read_report, xml) if self.report else None,
-        )
+        report = await asyncio.to_thread(read_report, xml) if self.report else None
+        cut, late = self.output.truncated, self.timed_out
+        return Result(exit_code, stdout, stderr, self.seconds, late, out_of_memory, cut, report)
 
 
 def _retrieve(future: "asyncio.Future[None]") -> None:
     """Retrieve the exception. A caller that is cancelled twice never does, and asyncio would log that."""
     if not future.cancelled():
         future.exception()
+
+
+class Cleanup:
+    """Background work that finishes even when its caller is cancelled: killing, removing, sweeping.
+
+    It holds a reference to each task, because the event loop itself holds only weak ones.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, object]) -> "asyncio.Task[Any]":
+        """Run the work in the background."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def run(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run the work and wait for it. Cancelling ends the wait only. Raises what the work raises."""
+        await asyncio.shield(self.start(work))
+
+    async def wait(self) -> None:
+        """Wait until all work is done, whether it succeeded or failed."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))

@@ -76,18 +76,15 @@ class _Cases:
             self._message = "".join(self._text).strip() or self._message
             self._text = None
         elif tag == "testcase" and self._case is not None:
-            self._store(self._case)
+            id = f"{self._case.get('classname', '')}::{self._case.get('name', '')}"
+            case = Case(id, self._outcome, self._message, _seconds(self._case.get("time", "")))
+            earlier = self.by_id.setdefault(id, case)
+            if _SEVERITY.index(case.outcome) > _SEVERITY.index(earlier.outcome):
+                self.by_id[id] = case
             self._case = None
 
     def close(self) -> None:
         """Do nothing. The parser requires the method."""
-
-    def _store(self, attributes: Mapping[str, str]) -> None:
-        id = f"{attributes.get('classname', '')}::{attributes.get('name', '')}"
-        case = Case(id, self._outcome, self._message, _seconds(attributes.get("time", "")))
-        earlier = self.by_id.get(id)
-        if earlier is None or _SEVERITY.index(case.outcome) > _SEVERITY.index(earlier.outcome):
-            self.by_id[id] = case
 
 
 def _seconds(text: str) -> float:

@@ -15,9 +15,11 @@ from memory.chunks.words import words
 _MOST_CRASHES = 3
 _SECONDS = 60.0
 _CACHE_SIZE = 5_000
-_CACHE: dict[str, list[str]] = {}
-"""Outlines by the hash of their text, because many maps show the same files."""
+_CACHE: dict[tuple[str, bytes], list[str]] = {}
+"""Outlines by suffix and hash of their text, because many maps show the same files."""
 _LOCK = Lock()
+
+_HIDDEN = "({} files are not shown)"
 
 MAX_FILE_BYTES = 200_000
 MAX_CANDIDATES = 400
@@ -29,30 +31,21 @@ def outlines(files: Mapping[str, str]) -> dict[str, list[str]]:
 
     The path's suffix decides between Python, JavaScript, TypeScript, Go, Rust and Java. The list is empty for
     anything else. Of broken code it has the parts that can be recognised. Files are parsed in another
-    process, because hostile text can crash a grammar.
+    process, because hostile text can crash a grammar. After several crashes, or when the time is over, the
+    rest has no outline.
     """
-    keys = {path: _key(path, text) for path, text in files.items() if has_grammar(path)}
-    with _LOCK:  # parallel steps need the same files
+    result: dict[str, list[str]] = {path: [] for path in files}
+    deadline = time.monotonic() + _SECONDS
+    with _LOCK, closing(Parser()) as parser:  # parallel steps need the same files
         if len(_CACHE) > _CACHE_SIZE:
             _CACHE.clear()
-        _CACHE.update(_outlines({key: files[path] for path, key in keys.items() if key not in _CACHE}))
-        return {path: list(_CACHE[keys[path]]) if path in keys else [] for path in files}
-
-
-def _key(path: str, text: str) -> str:
-    digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return digest + splitext(path)[1].lower()
-
-
-def _outlines(texts: Mapping[str, str]) -> dict[str, list[str]]:
-    """Parse texts by key. After several crashes, or when the time is over, the rest has no outline."""
-    result: dict[str, list[str]] = {key: [] for key in texts}
-    deadline = time.monotonic() + _SECONDS
-    with closing(Parser()) as parser:
-        for key, text in texts.items():
-            if parser.broken == _MOST_CRASHES or time.monotonic() > deadline:
-                break
-            result[key], _ = parser.parse(key, text)
+        for path, text in files.items():
+            if not has_grammar(path):
+                continue
+            key = splitext(path)[1].lower(), sha256(text.encode("utf-8", "surrogatepass")).digest()
+            if key not in _CACHE and parser.broken < _MOST_CRASHES and time.monotonic() < deadline:
+                _CACHE[key], _ = parser.parse(path, text)
+            result[path] = list(_CACHE.get(key, ()))
     return result
 
 
@@ -80,14 +73,11 @@ def _texts(
     texts: dict[str, str] = {}
     left = MAX_CANDIDATE_BYTES
     for path in ranked:
-        if not has_grammar(path) or files[path] > min(MAX_FILE_BYTES, left):
-            continue
-        text = read(path)
-        if text is not None:
-            texts[path] = text
-            left -= files[path]
-        if len(texts) == MAX_CANDIDATES:
-            break
+        if len(texts) < MAX_CANDIDATES and has_grammar(path) and files[path] <= min(MAX_FILE_BYTES, left):
+            text = read(path)
+            if text is not None:
+                texts[path] = text
+                left -= files[path]
     return texts
 
 
@@ -108,7 +98,7 @@ def _relevance(wanted: set[str], documents: Mapping[str, list[str]]) -> dict[str
 
 def _fit(ranked: Sequence[str], defined: Mapping[str, list[str]], total: int, limit: int) -> str:
     """Fill half of the page with paths, then the rest with definitions, then with more paths."""
-    room = limit - len(_missing(total))
+    room = limit - len(_HIDDEN.format(total))
     shown: dict[str, list[str]] = {}
 
     def add(path: str, line: str, keep: int = 0) -> bool:
@@ -132,9 +122,5 @@ def _fit(ranked: Sequence[str], defined: Mapping[str, list[str]], total: int, li
     lines = [line for path in sorted(shown) for line in shown[path]]
     hidden = total - len(shown)
     if hidden and room >= 0:
-        lines.append(_missing(hidden))
+        lines.append(_HIDDEN.format(hidden))
     return "\n".join(lines)
-
-
-def _missing(count: int) -> str:
-    return f"({count} files are not shown)"

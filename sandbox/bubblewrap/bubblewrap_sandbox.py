@@ -4,16 +4,15 @@ import asyncio
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sandbox.base import UNKNOWN, Limits, Ownership, Result, SandboxError
+from sandbox.base import UNKNOWN, Limits, OnText, Ownership, Result, SandboxError
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.jail import Jail, namespaces
 from sandbox.bubblewrap.jail_process import JailProcess
 from sandbox.cgroup import Cgroups
-from sandbox.cleanup import Cleanup
-from sandbox.program import KILLED, Program, program_slot
+from sandbox.program import KILLED, Cleanup, Program, program_slot
 
 _OLDEST = (0, 7)  # the first version that can limit the size of a tmpfs
 _INSTALL = "install bubblewrap 0.7 or newer (apt, dnf, zypper: install bubblewrap; pacman -S bubblewrap)"
@@ -42,7 +41,7 @@ class Bubblewrap:
     async def open(
         cls,
         home: Path,
-        notify: Callable[[str], None] = lambda _: None,
+        notify: OnText = lambda _: None,
         cgroups: Cgroups | None = None,
         ownership: Ownership = UNKNOWN,
     ) -> "Bubblewrap":
@@ -74,11 +73,7 @@ class Bubblewrap:
         await self._cleanup.wait()
 
     async def run(
-        self,
-        files: Iterable[bytes],
-        command: Sequence[str],
-        limits: Limits,
-        on_output: Callable[[str], None] | None = None,
+        self, files: Iterable[bytes], command: Sequence[str], limits: Limits, on_output: OnText | None = None
     ) -> Result:
         program = Program(files, command, limits, on_output)
         async with program_slot():

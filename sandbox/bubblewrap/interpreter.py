@@ -10,12 +10,12 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from sandbox.base import SandboxError
+from sandbox.base import OnText, SandboxError
 
 VENV = "/opt/venv"
 """The environment's path inside the sandbox."""
@@ -41,7 +41,7 @@ class Interpreter:
         return interpreter if interpreter.venv.is_dir() else None
 
     @classmethod
-    def make(cls, home: Path, notify: Callable[[str], None]) -> "Interpreter":
+    def make(cls, home: Path, notify: OnText) -> "Interpreter":
         """Return the environment, or build it from the network. Raises SandboxError with the cure."""
         interpreter = cls(*_identify(home))
         if not interpreter.venv.is_dir():

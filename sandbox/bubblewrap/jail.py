@@ -42,7 +42,10 @@ class Jail:
             fds.append(_file(code))
             arguments += ["--seccomp", str(fds[-1])]
         arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORKSPACE, "--"]
-        return [*arguments, *(_drop_to(uid) if _as_root() else ()), *_rlimits(limits, memory_is_counted)], fds
+        if _as_root():  # root is not bound by RLIMIT_NPROC, so programs become a user that nobody else is
+            nothing = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs"]
+            arguments += ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *nothing, "--"]
+        return [*arguments, *_rlimits(limits, memory_is_counted)], fds
 
     def _mounts(self, limits: Limits) -> list[str]:
         arguments = ["--ro-bind", "/usr", "/usr"]
@@ -60,9 +63,10 @@ class Jail:
         for source, path in shown:
             arguments += ["--ro-bind", source, path]
         arguments += ["--proc", "/proc", "--dev", "/dev"]
-        arguments += _tmpfs("/dev/shm", limits.tmp_mb)  # noqa: S108  # inside
-        arguments += _tmpfs("/tmp", limits.tmp_mb)  # noqa: S108
-        return [*arguments, *_tmpfs(WORKSPACE, limits.workspace_mb)]
+        sizes = {"/dev/shm": limits.tmp_mb, "/tmp": limits.tmp_mb, WORKSPACE: limits.workspace_mb}  # noqa: S108
+        for path, mib in sizes.items():
+            arguments += ["--size", str(mib * _MIB), "--perms", "1777", "--tmpfs", path]
+        return arguments
 
 
 def namespaces() -> list[str]:
@@ -77,16 +81,6 @@ def namespaces() -> list[str]:
 
 def _as_root() -> bool:
     return os.geteuid() == 0
-
-
-def _tmpfs(path: str, mib: int) -> list[str]:
-    return ["--size", str(mib * _MIB), "--perms", "1777", "--tmpfs", path]
-
-
-def _drop_to(uid: int) -> list[str]:
-    # Root is not bound by RLIMIT_NPROC, so programs become a user that nobody else is.
-    nothing = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs"]
-    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *nothing, "--"]
 
 
 def _rlimits(limits: Limits, memory_is_counted: bool) -> list[str]:

@@ -49,7 +49,7 @@ def seccomp_filter(memory_is_counted: bool) -> bytes | None:
         return None
     architecture, calls = _MACHINES[platform.machine()]
     denied = {**calls, **_EVERYWHERE}
-    special = {"clone", "clone3", "socket"} | (_UNCOUNTED if memory_is_counted else set())
+    special = {"clone", "socket"} | (_UNCOUNTED if memory_is_counted else set())
     code = [
         _instruction(_LOAD, _ARCHITECTURE),
         _instruction(_EQUAL, architecture, 1, 0),
@@ -57,11 +57,11 @@ def seccomp_filter(memory_is_counted: bool) -> bytes | None:
         _instruction(_LOAD, _NUMBER),
         _instruction(_AT_LEAST, _X32_BIT, 0, 1),
         _instruction(_RETURN, _ENOSYS),
-        _instruction(_EQUAL, denied["clone3"], 0, 1),
-        _instruction(_RETURN, _ENOSYS),  # its flags are out of a filter's sight, and libc falls back to clone
     ]
-    for number in sorted(denied[name] for name in denied.keys() - special):
-        code += [_instruction(_EQUAL, number, 0, 1), _instruction(_RETURN, _EPERM)]
+    for name in sorted(denied.keys() - special):
+        # The flags of clone3 are out of a filter's sight, and libc falls back to clone.
+        error = _ENOSYS if name == "clone3" else _EPERM
+        code += [_instruction(_EQUAL, denied[name], 0, 1), _instruction(_RETURN, error)]
     code += [
         _instruction(_EQUAL, denied["socket"], 0, len(_FAMILIES) + 3),
         _instruction(_LOAD, _FIRST_ARGUMENT),

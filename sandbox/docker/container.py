@@ -3,17 +3,18 @@
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from docker import DockerClient
+from docker.errors import APIError, NotFound
+from docker.types import LogConfig, Ulimit
+from docker.utils.socket import frames_iter
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from sandbox.base import WORKSPACE, Limits, Ownership
 from sandbox.cgroup import CPU_SHARES
 from sandbox.report import MAX_BYTES
 from sandbox.script import ENVIRONMENT, UID, collect_script
-
-if TYPE_CHECKING:
-    from docker import DockerClient
 
 _IDLER = 65534
 _STOPPED = ("exited", "dead")
@@ -37,7 +38,7 @@ class Container:
     So the container stops when this process dies, because the kernel then closes the connection.
     """
 
-    def __init__(self, client: "DockerClient", id: str, stdin: Any) -> None:
+    def __init__(self, client: DockerClient, id: str, stdin: Any) -> None:
         self.id = id
         self._api = client.api
         self._stdin = stdin
@@ -45,7 +46,7 @@ class Container:
         self._removed = False
 
     @classmethod
-    def create(cls, client: "DockerClient", image: str, limits: Limits, ownership: Ownership) -> "Container":
+    def create(cls, client: DockerClient, image: str, ownership: Ownership, limits: Limits) -> "Container":
         """Create and start a container with these limits."""
         api = client.api
         id = api.create_container(
@@ -82,7 +83,7 @@ class Container:
         execution = Execution(self._api, id)
         self._executions.append(execution)
         if self._removed:  # by another thread, before it could know this execution
-            execution.close()
+            _close(execution.socket)
         return execution
 
     def collect(self, report: str) -> tuple[bytes, bytes]:
@@ -100,23 +101,17 @@ class Container:
 
         The engine can miss that a process other than the first ran out of memory.
         """
-        from docker.errors import NotFound
-
         with suppress(NotFound):
             return bool(self._api.inspect_container(self.id)["State"][name])
         return False
 
     def kill(self) -> None:
         """Kill every process. Does nothing to a container that has stopped."""
-        from docker.errors import APIError
-
         with suppress(APIError):
             self._api.kill(self.id)
 
     def remove(self) -> None:
         """Kill and remove the container. Does nothing if it is already gone."""
-        from docker.errors import APIError, NotFound
-
         self._removed = True
         _close(self._stdin)
         try:
@@ -128,23 +123,21 @@ class Container:
                 raise
         finally:
             for execution in self._executions:
-                execution.close()
+                _close(execution.socket)
 
 
 class Execution:
     """One command in a container."""
 
     def __init__(self, api: Any, id: str) -> None:
-        from docker.utils.socket import frames_iter
-
         self._api = api
         self._id = id
-        self._socket = api.exec_start(id, socket=True)
-        self._frames = frames_iter(self._socket, tty=False)  # type: ignore[no-untyped-call]
+        self.socket = api.exec_start(id, socket=True)
+        self._frames = frames_iter(self.socket, tty=False)  # type: ignore[no-untyped-call]
 
     def send(self, data: bytes) -> None:
         """Write to the command's stdin."""
-        getattr(self._socket, "_sock", self._socket).sendall(data)
+        getattr(self.socket, "_sock", self.socket).sendall(data)
 
     def read(self) -> tuple[int, bytes] | None:
         """Return the next piece of stdout (1) or stderr (2), or None at the end."""
@@ -162,12 +155,8 @@ class Execution:
             time.sleep(0.02)
         return 137
 
-    def close(self) -> None:
-        """Close the connection."""
-        _close(self._socket)
 
-
-def sweep(client: "DockerClient", ownership: Ownership) -> None:
+def sweep(client: DockerClient, ownership: Ownership) -> None:
     """Remove the containers of owners that have died, and stopped ones that are an hour old.
 
     An owner on another machine, or before a reboot of this one, cannot be examined from here.
@@ -178,9 +167,7 @@ def sweep(client: "DockerClient", ownership: Ownership) -> None:
             Container(client, found["Id"], None).remove()
 
 
-def _host_config(client: "DockerClient", limits: Limits) -> Any:
-    from docker.types import LogConfig, Ulimit
-
+def _host_config(client: DockerClient, limits: Limits) -> Any:
     owned = f"uid={UID},gid={UID},mode=700"
     return client.api.create_host_config(
         init=True,

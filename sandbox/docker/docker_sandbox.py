@@ -1,44 +1,34 @@
 """The Docker backend: a container for each program, created ahead of time if possible."""
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
+from functools import partial
+from typing import TypeVar, TypeVarTuple
 
-from sandbox.base import UNKNOWN, Limits, Ownership, Result, SandboxError
+import docker
+from docker import DockerClient
+from docker.errors import DockerException
+
+from sandbox.base import UNKNOWN, Limits, NoEngine, OnText, Ownership, Result, SandboxError
 from sandbox.cgroup import sum_of_ooms
-from sandbox.cleanup import Cleanup
 from sandbox.docker.container import Container, Execution, sweep
 from sandbox.docker.image import digest, ready_image
 from sandbox.docker.pool import ContainerPool
 from sandbox.output import Output
-from sandbox.program import KILLED, MAX_PROGRAMS, Program, program_slot
+from sandbox.program import KILLED, MAX_PROGRAMS, Cleanup, Program, program_slot
 from sandbox.script import run_script, send_files
 
-if TYPE_CHECKING:
-    from docker import DockerClient
-
-_START = (
-    "start one (systemctl start docker, or Docker Desktop), make sure you may use it "
-    "(usermod -aG docker $USER), or name one in DOCKER_HOST"
-)
 _PING_SECONDS = 5
 _CALL_SECONDS = 60
 _COLLECT_SECONDS = 15.0
 _THREADS = 4 * MAX_PROGRAMS
 _DEFAULT = Limits()
-_DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 Arguments = TypeVarTuple("Arguments")
 Returned = TypeVar("Returned")
-
-
-class NoEngine(SandboxError):
-    """No Docker engine answers."""
 
 
 class Docker:
@@ -46,24 +36,19 @@ class Docker:
 
     name = "docker"
 
-    def __init__(self, client: "DockerClient", image: str, identity: str, ownership: Ownership) -> None:
+    def __init__(self, client: DockerClient, image: str, identity: str, ownership: Ownership) -> None:
         self._client = client
-        self._image = image
         self._identity = identity
-        self._ownership = ownership
         # Not the default executor: a reader blocks a thread as long as its program runs, and killing the
         # program takes another thread.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="docker")
-        self._pool = ContainerPool(self._create, self._call)
+        self._pool = ContainerPool(partial(Container.create, client, image, ownership), self._call)
         self._limits = _DEFAULT
         self._cleanup = Cleanup()
 
     @classmethod
     async def open(
-        cls,
-        image: str | None = None,
-        notify: Callable[[str], None] = lambda _: None,
-        ownership: Ownership = UNKNOWN,
+        cls, image: str | None = None, notify: OnText = lambda _: None, ownership: Ownership = UNKNOWN
     ) -> "Docker":
         """Connect, remove old containers, build or pull the image. Raises NoEngine or SandboxError."""
         client = await asyncio.to_thread(connect)
@@ -85,11 +70,7 @@ class Docker:
         self._client.close()
 
     async def run(
-        self,
-        files: Iterable[bytes],
-        command: Sequence[str],
-        limits: Limits,
-        on_output: Callable[[str], None] | None = None,
+        self, files: Iterable[bytes], command: Sequence[str], limits: Limits, on_output: OnText | None = None
     ) -> Result:
         program = Program(files, command, limits, on_output)
         async with program_slot():
@@ -126,36 +107,24 @@ class Docker:
         counted = sum_of_ooms(counters.decode("utf-8", "replace"))
         return counted > 0 or await self._call(container.state, "OOMKilled"), xml
 
-    async def _create(self, limits: Limits) -> Container:
-        return await self._call(Container.create, self._client, self._image, limits, self._ownership)
-
     async def _call(self, function: Callable[[*Arguments], Returned], *args: *Arguments) -> Returned:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, _translate_errors, function, *args)
 
 
-def connect() -> "DockerClient":
+def connect() -> DockerClient:
     """Connect to the engine that Docker's own variables name. Raises NoEngine."""
-    # Before the import, which takes 0.3 s. Besides, docker-py leaks a socket when there is no engine.
-    scheme, _, path = (os.environ.get("DOCKER_HOST") or _DEFAULT_HOST).partition("://")
-    if scheme.endswith("unix") and not Path("/", path).is_socket():
-        raise NoEngine(f"no Docker Engine answers (there is no {path}); {_START}")
-    import docker
-    from docker.errors import DockerException
-
     try:
         quick = docker.from_env(timeout=_PING_SECONDS)
         quick.ping()
         quick.close()
         return docker.from_env(timeout=_CALL_SECONDS, max_pool_size=_THREADS)
     except (DockerException, OSError) as error:
-        raise NoEngine(f"no Docker Engine answers ({error}); {_START}") from error
+        raise NoEngine(str(error)) from error
 
 
 def _translate_errors(function: Callable[[*Arguments], Returned], *args: *Arguments) -> Returned:
     """Call the function, and turn errors of Docker and its connection into SandboxError."""
-    from docker.errors import DockerException
-
     try:
         return function(*args)
     except (DockerException, OSError) as error:

@@ -3,20 +3,18 @@
 import hashlib
 import io
 import re
-from collections.abc import Callable
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
-from sandbox.base import SandboxError
+from docker import DockerClient
+from docker.errors import DockerException, ImageNotFound
 
-if TYPE_CHECKING:
-    from docker import DockerClient
+from sandbox.base import OnText, SandboxError
 
 NAME = "autocode-sandbox"
 """The name of our image. Its tag is a hash of the Dockerfile and the base image."""
 
 
-def ready_image(client: "DockerClient", named: str | None, notify: Callable[[str], None]) -> str:
+def ready_image(client: DockerClient, named: str | None, notify: OnText) -> str:
     """Return the id of the image. It is pulled or built if it is missing. Raises SandboxError."""
     if named:
         return _present(client, named) or _pull(client, named, notify)
@@ -27,25 +25,21 @@ def ready_image(client: "DockerClient", named: str | None, notify: Callable[[str
     return _present(client, tag) or _build(client, tag, dockerfile, notify)
 
 
-def digest(client: "DockerClient", image: str) -> str:
+def digest(client: DockerClient, image: str) -> str:
     """Return the registry's digest of the image. The engine's own id for an image of no registry."""
     attributes = client.images.get(image).attrs
     digests = [name.partition("@")[2] for name in attributes.get("RepoDigests") or ()]
     return next(filter(None, digests), "") or str(attributes["Id"])
 
 
-def _present(client: "DockerClient", name: str) -> str | None:
-    from docker.errors import ImageNotFound
-
+def _present(client: DockerClient, name: str) -> str | None:
     try:
         return str(client.images.get(name).id)
     except ImageNotFound:
         return None
 
 
-def _pull(client: "DockerClient", name: str, notify: Callable[[str], None]) -> str:
-    from docker.errors import DockerException
-
+def _pull(client: DockerClient, name: str, notify: OnText) -> str:
     notify(f"Pulling the image {name}, on first use only")
     try:
         return str(client.images.pull(name).id)
@@ -54,7 +48,7 @@ def _pull(client: "DockerClient", name: str, notify: Callable[[str], None]) -> s
         raise SandboxError(f"{failure}\n{error}") from error
 
 
-def _build(client: "DockerClient", tag: str, dockerfile: str, notify: Callable[[str], None]) -> str:
+def _build(client: DockerClient, tag: str, dockerfile: str, notify: OnText) -> str:
     """Build from the Dockerfile alone, so that nothing else can enter the image."""
     notify(f"Building the sandbox's image {tag}, on first use only")
     lines: list[str] = []

@@ -1,12 +1,12 @@
 """Containers that are created before a run needs them. Each is used once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sandbox.base import Limits
-from sandbox.cleanup import Cleanup
 from sandbox.docker.container import Container
+from sandbox.program import Cleanup
 
 _CAPACITY = 4
 
@@ -16,8 +16,8 @@ class ContainerPool:
 
     def __init__(
         self,
-        create: Callable[[Limits], Coroutine[Any, Any, Container]],
-        call: Callable[[Callable[[], Any]], Awaitable[Any]],
+        create: Callable[[Limits], Container],
+        call: Callable[[Callable[[], Any]], Coroutine[Any, Any, Any]],
     ) -> None:
         self._create = create
         self._call = call
@@ -29,24 +29,22 @@ class ContainerPool:
         self._ready = [entry for entry in self._ready if not _failed(entry[1])]
         missing = min(count, _CAPACITY) - sum(of == limits for of, _ in self._ready)
         for _ in range(missing):
-            self._ready.append((limits, asyncio.ensure_future(self._create(limits))))
+            self._ready.append((limits, self._start(limits)))
         while len(self._ready) > _CAPACITY:
             self._cleanup.start(self._remove_created(self._ready.pop(0)[1]))
 
     async def take(self, limits: Limits) -> Container:
         """Return the oldest container with these limits, or a new one. Raises what its creation raises."""
         while True:
-            prepared = self._next(limits)
-            creation = prepared or asyncio.ensure_future(self._create(limits))
-            if container := await self._wait(creation, check=prepared is not None):
+            prepared = [entry for entry in self._ready if entry[0] == limits and not _failed(entry[1])]
+            if prepared:
+                self._ready.remove(prepared[0])
+            creation = prepared[0][1] if prepared else self._start(limits)
+            if container := await self._wait(creation, check=bool(prepared)):
                 return container
 
-    def _next(self, limits: Limits) -> asyncio.Future[Container] | None:
-        for entry in self._ready:
-            if entry[0] == limits and not _failed(entry[1]):
-                self._ready.remove(entry)
-                return entry[1]
-        return None
+    def _start(self, limits: Limits) -> asyncio.Future[Container]:
+        return asyncio.ensure_future(self._call(lambda: self._create(limits)))
 
     async def _wait(self, creation: asyncio.Future[Container], check: bool) -> Container | None:
         """Return the container, or None when it has died. A cancelled wait removes it."""

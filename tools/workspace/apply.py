@@ -138,14 +138,12 @@ class Checkout:
                 with open(fd, "wb") as out:
                     shutil.copyfileobj(contents, out)
             if replaced:
-                file.chmod(self._mode(target, change, executable))
+                mode = stat.S_IMODE(target.stat().st_mode) & 0o777
+                modes = {entry.mode for entry in (change.old, new) if entry}
+                if len(modes) == 2 and self._keeps_modes:
+                    mode = mode | (mode & 0o444) >> 2 if executable else mode & ~0o111
+                file.chmod(mode)
         _give(file, like)
-
-    def _mode(self, target: Path, change: PathChange, executable: bool) -> int:
-        mode = stat.S_IMODE(target.stat().st_mode) & 0o777
-        if len({entry.mode for entry in (change.old, change.new) if entry}) < 2 or not self._keeps_modes:
-            return mode
-        return mode | (mode & 0o444) >> 2 if executable else mode & ~0o111
 
     def place(self, path: str, file: Path, undo: ExitStack) -> None:
         """Rename `file` to its path. `undo` gets the steps that restore the former file."""
@@ -159,7 +157,10 @@ class Checkout:
             raise IsADirectoryError(f"{path} is a folder with other files in it")
         if os.path.lexists(target):
             backup = file.with_suffix(".old")
-            _copy(target, backup)
+            try:
+                os.link(target, backup, follow_symlinks=False)
+            except OSError:
+                shutil.copy2(target, backup, follow_symlinks=False)
             undo.callback(os.replace, backup, target)
         else:
             undo.callback(target.unlink, missing_ok=True)
@@ -179,7 +180,10 @@ class Checkout:
 
 
 def _write(checkout: Checkout, changes: list[PathChange]) -> None:
-    folder = tempfile.TemporaryDirectory(prefix="autocode-apply-", dir=_beside(checkout))
+    # Files are staged in .git, unless it is on another device, where renames fail.
+    git, root = Path(checkout.repo.path), checkout.root
+    beside = git if git.stat().st_dev == root.stat().st_dev else root
+    folder = tempfile.TemporaryDirectory(prefix="autocode-apply-", dir=beside)
     with folder as staging, ExitStack() as undo:
         staged = [(change, Path(staging, str(number))) for number, change in enumerate(changes)]
         for change, file in staged:
@@ -192,19 +196,6 @@ def _write(checkout: Checkout, changes: list[PathChange]) -> None:
             if change.new:
                 checkout.place(change.path, file, undo)
         undo.pop_all()
-
-
-def _beside(checkout: Checkout) -> str:
-    """Choose the folder for staged files: .git, unless it is on another device, where renames fail."""
-    same_device = os.stat(checkout.repo.path).st_dev == checkout.root.stat().st_dev
-    return checkout.repo.path if same_device else str(checkout.root)
-
-
-def _copy(source: Path, copy: Path) -> None:
-    try:
-        os.link(source, copy, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, copy, follow_symlinks=False)
 
 
 def _give(file: Path, like: Path) -> None:

@@ -1,29 +1,18 @@
 """A tree as a tar stream, which cannot write outside the folder that it is unpacked in."""
 
 import tarfile
-from collections.abc import Iterator
 from itertools import takewhile
 
-import pygit2
 from pygit2.enums import FileMode
 
 from tools.workspace.objects import Objects, TreeEntry
 
-_PIECE = 1 << 20
+TAR_PIECE = 1 << 20
+TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 
 
-def tar(objects: Objects, tree: pygit2.Tree) -> Iterator[bytes]:
-    """Stream a tree in pieces of about a megabyte. One file at most is in memory."""
-    waiting = bytearray()
-    for path, entry in objects.entries(tree):
-        waiting += _member(objects, path, entry)
-        if len(waiting) >= _PIECE:
-            yield bytes(waiting)
-            waiting.clear()
-    yield bytes(waiting) + bytes(2 * tarfile.BLOCKSIZE)
-
-
-def _member(objects: Objects, path: str, entry: TreeEntry) -> bytes:
+def tar_member(objects: Objects, path: str, entry: TreeEntry) -> bytes:
+    """Return header and content of an entry. Nothing for submodules, and for links that lead out."""
     if entry.mode == FileMode.COMMIT:
         return b""
     info = tarfile.TarInfo(path)

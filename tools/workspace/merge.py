@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pygit2
@@ -33,33 +34,20 @@ class Merged:
 
 def describe(objects: Objects, conflicts: Iterable[Sides]) -> tuple[FileConflict, ...]:
     """Return every conflict, by path, with both sides marked."""
-    texts = (FileConflict(_path(sides), _text(objects, sides)) for sides in conflicts)
-    return tuple(sorted(texts, key=lambda conflict: conflict.path))
+    by_path = {next(str(side.path) for side in sides if side): sides for sides in conflicts}
+    return tuple(FileConflict(path, _text(objects, path, sides)) for path, sides in sorted(by_path.items()))
 
 
-def _path(sides: Sides) -> str:
-    return next(str(side.path) for side in sides if side is not None)
-
-
-def _text(objects: Objects, sides: Sides) -> str:
+def _text(objects: Objects, path: str, sides: Sides) -> str:
     _, ours, theirs = sides
     if ours and theirs and ours.mode in REGULAR and theirs.mode in REGULAR:
-        marked = _marked(objects.repo, sides)
-        if marked is not None:
-            return marked
+        with suppress(UnicodeDecodeError, RuntimeError):  # raised for binary files and those not in UTF-8
+            text, name = objects.repo.merge_file_from_index(*sides).contents, re.escape(path)
+            text = re.sub(rf"^<{{7}} {name}$", f"<<<<<<< {OURS}", text, flags=re.MULTILINE)
+            return re.sub(rf"^>{{7}} {name}$", f">>>>>>> {THEIRS}", text, flags=re.MULTILINE)
     ours_label, ours_text = _side(objects, ours)
     theirs_label, theirs_text = _side(objects, theirs)
     return f"<<<<<<< {OURS}{ours_label}\n{ours_text}=======\n{theirs_text}>>>>>>> {THEIRS}{theirs_label}\n"
-
-
-def _marked(repo: pygit2.Repository, sides: Sides) -> str | None:
-    try:
-        text = repo.merge_file_from_index(*sides).contents
-    except (UnicodeDecodeError, RuntimeError):  # raised for binary files and those not in UTF-8
-        return None
-    path = re.escape(_path(sides))
-    text = re.sub(rf"^<{{7}} {path}$", f"<<<<<<< {OURS}", text, flags=re.MULTILINE)
-    return re.sub(rf"^>{{7}} {path}$", f">>>>>>> {THEIRS}", text, flags=re.MULTILINE)
 
 
 def _side(objects: Objects, side: pygit2.IndexEntry | None) -> tuple[str, str]:

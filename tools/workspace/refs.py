@@ -29,7 +29,9 @@ class Refs:
     def __init__(self, repo: pygit2.Repository, objects: Objects) -> None:
         self._repo = repo
         self._objects = objects
-        self.store = _common_dir(repo)
+        own = Path(repo.path)
+        shared = own / "commondir"  # a linked worktree shares the refs of the main one
+        self.store = (own / shared.read_text().strip()).resolve() if shared.is_file() else own
         repo.set_ident(NAME, EMAIL)
 
     def user(self) -> pygit2.Signature:
@@ -172,10 +174,3 @@ def _checked(ref: str) -> str:
     if not ref.isprintable() or len(ref) > 240 or not pygit2.reference_is_valid_name(ref):
         raise WorkspaceError(f"{ref!r} is not a valid name for a ref; use letters, digits and -")
     return ref
-
-
-def _common_dir(repo: pygit2.Repository) -> Path:
-    """Return the .git folder with the refs, which a linked worktree shares with the main one."""
-    own = Path(repo.path)
-    shared = own / "commondir"
-    return (own / shared.read_text().strip()).resolve() if shared.is_file() else own

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import pygit2
 from pygit2.enums import DeltaStatus, FileMode
 
-from tools.workspace.archive import tar
+from tools.workspace.archive import TAR_END, TAR_PIECE, tar_member
 from tools.workspace.diff import unified
 from tools.workspace.errors import PathError, missing_objects
 from tools.workspace.merge import Merged, describe
@@ -79,19 +80,23 @@ class Snapshots:
     def text(self, snapshot: str, path: str) -> str | None:
         """Read a file as text with its line ends. None if it is missing, binary or not UTF-8."""
         data = self.read(snapshot, path)
-        if data is None or b"\0" in data:
-            return None
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            return None
+        with suppress(UnicodeDecodeError):
+            return data.decode() if data is not None and b"\0" not in data else None
+        return None
 
     def tar(self, snapshot: str) -> Iterator[bytes]:
         """Pack the files as a tar stream with their modes, without times and owners.
 
-        Submodules, and symbolic links that could lead out of the tree, are left out.
+        Submodules, and symbolic links that could lead out of the tree, are left out. Pieces have about
+        a megabyte, and one file at most is in memory.
         """
-        return tar(self._objects, self._objects.tree(snapshot))
+        waiting = bytearray()
+        for path, entry in self._objects.entries(self._objects.tree(snapshot)):
+            waiting += tar_member(self._objects, path, entry)
+            if len(waiting) >= TAR_PIECE:
+                yield bytes(waiting)
+                waiting.clear()
+        yield bytes(waiting) + TAR_END
 
     def write(self, snapshot: str, changes: Mapping[str, str | bytes | None], message: str) -> str:
         """Write files on top of `snapshot`. None deletes a file.

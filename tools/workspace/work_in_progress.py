@@ -11,7 +11,7 @@ from memory.secrets import is_secret
 from tools.workspace.objects import TreeEntry
 
 _VALID, _SKIP_WORKTREE = 0x8000, 0x4000
-"""Flags of the index: `git update-index --assume-unchanged`, and files outside a sparse checkout."""
+"""Flags of files that git must not look for: `update-index --assume-unchanged`, and a sparse checkout's."""
 
 _FILES = {int(FileMode.BLOB), int(FileMode.BLOB_EXECUTABLE), int(FileMode.LINK)}
 _WORKDIR = (
@@ -34,18 +34,29 @@ class WorkInProgress:
 def collect(repo: pygit2.Repository, head: pygit2.Tree) -> WorkInProgress:
     """Collect staged, unstaged and untracked changes. libgit2 converts line ends for the blobs."""
     index = repo.index
-    work = WorkInProgress()
+    found: dict[str, TreeEntry | FileMode | None] = {}
     for delta in head.diff_to_index(index, flags=DiffOption.INCLUDE_TYPECHANGE).deltas:
         new = delta.new_file
         if delta.status != DeltaStatus.CONFLICTED:
-            _record(repo, work, _path(delta), TreeEntry(new.id, FileMode(new.mode)) if new.mode else None)
+            found[_path(delta)] = TreeEntry(new.id, FileMode(new.mode)) if new.mode else None
     for delta in index.diff_to_workdir(flags=_WORKDIR).deltas:
         path, mode = _path(delta), delta.new_file.mode
         if delta.status == DeltaStatus.DELETED or not mode:
-            if not _is_hidden(index, path):
-                _record(repo, work, path, None)
+            entry = C.git_index_get_bypath(index._index, os.fsencode(path), 0)  # pygit2 offers no flags
+            if not entry or not (entry.flags & _VALID or entry.flags_extended & _SKIP_WORKTREE):
+                found[path] = None
         elif mode in _FILES:
-            _record(repo, work, path, FileMode(mode))
+            found[path] = FileMode(mode)
+    work = WorkInProgress()
+    for path, change in found.items():
+        if change is not None and is_secret(path):
+            work.secrets.add(path)
+        elif change is not None and has_filter(repo, path):
+            work.filtered.add(path)
+        elif isinstance(change, FileMode):
+            work.changes[path] = TreeEntry(repo.create_blob_fromworkdir(path), change)
+        else:
+            work.changes[path] = change
     return work
 
 
@@ -57,24 +68,3 @@ def has_filter(repo: pygit2.Repository, path: str) -> bool:
 
 def _path(delta: pygit2.DiffDelta) -> str:
     return os.fsdecode(delta.new_file.raw_path)
-
-
-def _record(
-    repo: pygit2.Repository, work: WorkInProgress, path: str, new: TreeEntry | FileMode | None
-) -> None:
-    if new is None:
-        work.changes[path] = None
-    elif is_secret(path):
-        work.secrets.add(path)
-    elif has_filter(repo, path):
-        work.filtered.add(path)
-    elif isinstance(new, TreeEntry):
-        work.changes[path] = new
-    else:
-        work.changes[path] = TreeEntry(repo.create_blob_fromworkdir(path), new)
-
-
-def _is_hidden(index: pygit2.Index, path: str) -> bool:
-    """Return whether git must not look for this file, as the user told it."""
-    entry = C.git_index_get_bypath(index._index, os.fsencode(path), 0)  # pygit2 does not offer the flags
-    return bool(entry) and bool(entry.flags & _VALID or entry.flags_extended & _SKIP_WORKTREE)
