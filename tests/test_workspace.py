@@ -138,7 +138,7 @@ def test_an_irreversible_line_end_under_safecrlf_is_said_with_a_way_out(repo: Gi
     repo.commit({".gitattributes": "*.txt text eol=crlf\n"})
     repo.git("config", "core.safecrlf", "true")
     repo.put("mixed.txt", "1\r\n2\n")
-    with pytest.raises(WorkspaceError, match=r"--from-head.*mixed\.txt"):
+    with pytest.raises(WorkspaceError, match=r"from_head.*mixed\.txt"):
         Workspace.open(repo.path).begin()
 
 
@@ -245,14 +245,14 @@ def test_an_unfinished_merge_goes_in_as_it_lies_in_the_files(repo: GitRepo) -> N
 def test_indexes_that_cannot_be_read_are_said_with_a_way_out(repo: GitRepo) -> None:
     repo.commit({"a.py": "1\n"})
     repo.git("update-index", "--split-index")
-    with pytest.raises(WorkspaceError, match=r"--from-head.*--no-split-index"):
+    with pytest.raises(WorkspaceError, match=r"from_head.*--no-split-index"):
         Workspace.open(repo.path).begin()
     repo.git("update-index", "--no-split-index")
     repo.put("in/a.py")
     repo.put("out/b.py")
     head = repo.commit()
     repo.git("sparse-checkout", "set", "--cone", "--sparse-index", "in")
-    with pytest.raises(WorkspaceError, match=r"--from-head.*--no-sparse-index"):
+    with pytest.raises(WorkspaceError, match=r"from_head.*--no-sparse-index"):
         Workspace.open(repo.path).begin()
     assert Workspace.open(repo.path).begin(from_head=True).snapshot == head
 
@@ -261,7 +261,7 @@ def test_a_subfolder_opens_its_repository_and_other_folders_name_init(repo: GitR
     repo.commit({"deep/er/a.py": "1\n"})
     assert Workspace.open(repo.path / "deep/er").path == repo.path
     (tmp_path / "plain").mkdir()
-    with pytest.raises(WorkspaceError, match="--init"):
+    with pytest.raises(WorkspaceError, match="is not in a git repository"):
         Workspace.open(tmp_path / "plain")
     with pytest.raises(WorkspaceError, match="no folder"):
         Workspace.open(tmp_path / "nothing")
