@@ -19,13 +19,14 @@ coverage:     ## run all tests and list lines without a test (takes twice as lon
 	@./bootstrap.sh sandbox
 	@$(bin)/python -m pytest -n auto --maxprocesses 4 --cov --cov-report term
 
-check:        ## check style, types, layers and start-up, without changing files
+check:        ## check style, types, layers, start-up and prose, without changing files
 	@./bootstrap.sh
 	$(bin)/ruff check --output-format concise .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 	$(bin)/lint-imports --no-logo
 	$(bin)/python bench/startup.py --check
+	$(bin)/python bench/prose.py --check
 
 constraints:  ## pin versions again after a change of dependencies
 	@./bootstrap.sh

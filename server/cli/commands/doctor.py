@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sandbox.backends import Diagnosis
     from server.cli.views.console import CliConsole
 
-State = Literal["found", "weak", "missing"]
+FindingState = Literal["found", "weak", "missing"]
 SIGNS = {"found": ("✓", "+", "green"), "weak": ("!", "!", "yellow"), "missing": ("✗", "x", "bold red")}
 """For each state of a finding: sign, ASCII sign, style."""
 
@@ -32,7 +32,7 @@ class Finding:
     """The result of one check. Runs need everything that is `missing` and can do without what is `weak`."""
 
     subject: str
-    state: State
+    state: FindingState
     text: str
     remedy: str = ""
 
@@ -99,7 +99,7 @@ def _sandboxes(wanted: str, diagnoses: tuple["Diagnosis", ...]) -> list[Finding]
     for each in diagnoses:
         needed = not usable and wanted in ("auto", each.backend)
         text = "; ".join([each.version, *each.limits]) if each.available else each.problem
-        state: State = "found" if each.available else "missing" if needed else "weak"
+        state: FindingState = "found" if each.available else "missing" if needed else "weak"
         findings.append(Finding(each.backend, state, text))
     return findings
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from nodes import events
 from nodes.events import Event
 from server.cli.views.format import first_line, format_change, format_duration, one_line, pluralize, sanitize
-from server.cli.views.run_view import QUIET, Outcome, RunView, describe_outcome, describe_recall
+from server.cli.views.run_view import QUIET, OutcomePayload, RunView, describe_outcome, describe_recall
 
 WriteLine = Callable[[str], None]
 
@@ -96,7 +96,7 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
         case events.ErrorReported() as data:
             kind = "warning" if data.kind == "warning" else "error"
             yield f"{kind:<9} {first_line(data.message, 500)}"
-        case data if isinstance(data, Outcome):
+        case data if isinstance(data, OutcomePayload):
             outcome, details = describe_outcome(data)
             if isinstance(data, events.CheckFinished):
                 state = "green" if data.green else "RED"

@@ -17,7 +17,7 @@ QUIET = frozenset({"snapshot", "recall", "approval", "dispatch", "merge"})
 TAIL_CHARACTERS = 600
 """Length of the end of a streamed reply that its row keeps."""
 
-Outcome = (
+OutcomePayload = (
     events.FilesEdited
     | events.SandboxStarted
     | events.CheckFinished
@@ -121,7 +121,7 @@ class RunView:
                 self.row(event).state = "asks"
             case events.ApprovalResolved() as data:
                 self._resolve_approval(data)
-            case data if isinstance(data, Outcome):
+            case data if isinstance(data, OutcomePayload):
                 self._set_outcome(self.row(event), data)
 
     def row(self, event: Event) -> Row:
@@ -190,7 +190,7 @@ class RunView:
             if step["id"] not in started:
                 self.rows.append(Row(one_line(step["agent"]), step["id"], one_line(step["description"])))
 
-    def _set_outcome(self, row: Row, data: Outcome) -> None:
+    def _set_outcome(self, row: Row, data: OutcomePayload) -> None:
         row.outcome, details = describe_outcome(data)
         match data:
             case events.SandboxStarted():
@@ -243,7 +243,7 @@ def describe_recall(data: events.MemoryRecalled) -> str:
     return f"{' and '.join(parts) or 'nothing'}{limit}"
 
 
-def describe_outcome(data: Outcome) -> tuple[str, list[str]]:
+def describe_outcome(data: OutcomePayload) -> tuple[str, list[str]]:
     """Return an outcome in one line, and its details in lines of their own."""
     match data:
         case events.FilesEdited():
