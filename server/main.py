@@ -46,8 +46,6 @@ def main() -> None:
 
     # Else the interpreter's last garbage collection walks all libraries, which delays the prompt by 1.5 s.
     atexit.register(gc.freeze)
-    # The imports create 240,000 objects and no garbage. The default thresholds would collect 600 times.
-    gc.set_threshold(50_000, 20, 100)
     from server.cli.app import app  # safe only after the check
 
     app()
