@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
-from memory.vectors.collection import VectorsUnavailable
-
 if TYPE_CHECKING:
     import httpx
     from chromadb.api.client import Client
@@ -17,6 +15,10 @@ CONNECT_SECONDS = 3.0
 
 CALL_SECONDS = 5.0
 """Limit for one call to a server. Chroma's own client has none."""
+
+
+class VectorsUnavailable(Exception):
+    """Vectors cannot be used now. The message says why. Full-text search works without them."""
 
 
 def embedded(folder: Path) -> "Client":

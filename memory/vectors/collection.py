@@ -1,10 +1,9 @@
 """A Chroma collection: vectors of one model, found by id."""
 
 import re
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Collection as Ids
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from functools import partial
+from contextlib import AbstractContextManager, suppress
 from hashlib import sha256
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     import chromadb
     from chromadb.api.client import Client
 
-    from memory.vectors.vector_store import VectorStore
+ErrorsExplained = Callable[[], AbstractContextManager[None]]
 
 HNSW = {"space": "cosine", "ef_construction": 128, "max_neighbors": 24, "ef_search": 200}
 """After 8 rounds of deleting and adding a quarter of 6,000 clustered vectors, every vector is still found."""
@@ -33,10 +32,6 @@ MAX_NAME = 100
 """Characters of a collection's name. Chroma accepts up to 512."""
 
 
-class VectorsUnavailable(Exception):
-    """Vectors cannot be used now. The message says why. Full-text search works without them."""
-
-
 def collection_name(*parts: str) -> str:
     """Join the contents, model and version of a collection into a name that Chroma accepts.
 
@@ -51,11 +46,16 @@ def collection_name(*parts: str) -> str:
 
 
 class Collection:
-    """An open collection. Every method raises VectorsUnavailable if Chroma fails."""
+    """An open collection. Every method raises VectorsUnavailable if Chroma fails.
 
-    def __init__(self, store: "VectorStore", client: "Client", name: str, dimension: int) -> None:
+    `errors_explained` is the context in which Chroma is called, which turns its errors into that one.
+    """
+
+    def __init__(
+        self, client: "Client", name: str, dimension: int, errors_explained: ErrorsExplained
+    ) -> None:
         self._client, self._name, self._retired, self._dimension = client, name, f"{name}.old", dimension
-        self._errors_explained = partial(store.errors_explained, client)
+        self._errors_explained = errors_explained
         self._writing = RLock()
         self._handle = self._open()
 

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -13,7 +14,8 @@ from filelock import FileLock, Timeout
 
 from memory.records.owner import Owner, this_process
 from memory.vectors import client as chroma
-from memory.vectors.collection import Collection, VectorsUnavailable
+from memory.vectors.client import VectorsUnavailable
+from memory.vectors.collection import Collection
 from memory.vectors.seal import break_seal, prepare, seal
 
 if TYPE_CHECKING:
@@ -59,9 +61,10 @@ class VectorStore:
         with self._opening:
             try:
                 client = self.open()
-                with self.errors_explained(client):
+                explained = partial(self.errors_explained, client)
+                with explained():
                     if name not in self._collections:
-                        self._collections[name] = Collection(self, client, name, dimension)
+                        self._collections[name] = Collection(client, name, dimension, explained)
                     return self._collections[name]
             except VectorsUnavailable as error:
                 self._fail(error)
