@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodes.dialogue.replies import Unusable, parse_edits, parse_json, parse_verdict
+from nodes.dialogue.replies import Unusable, parse_edits, parse_json, parse_verdict, without_reasoning
 
 
 def test_diffs_whole_files_and_deletions_are_told_apart() -> None:
@@ -92,3 +92,28 @@ def test_verdicts_are_read_as_json_or_as_a_bare_word(text: str, verdict: tuple[b
 def test_anything_else_is_no_verdict(text: str) -> None:
     with pytest.raises(Unusable):
         parse_verdict(text)
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        ("<think>\nPASS?\n</think>\nFAIL: no", "\nFAIL: no"),
+        ("<think>a</think>b<think>c</think>d", "bd"),
+        ("<thinking>never closed\n### a.py\n```\nX\n```\n", ""),
+        ("the server dropped the tag\n</think>\nanswer", "\nanswer"),
+        ("<think>\n```python\ndraft\n```\n</think>\nanswer", "\nanswer"),
+        ("first\n<think>\nthen</think>\nlast", "first\n\nlast"),
+        (
+            "### a.html\n```html\n<think>kept</think>\n```\n",
+            "### a.html\n```html\n<think>kept</think>\n```\n",
+        ),
+        ("no tags at all", "no tags at all"),
+    ],
+)
+def test_reasoning_is_no_part_of_an_answer(reply: str, answer: str) -> None:
+    assert without_reasoning(reply) == answer
+
+
+@pytest.mark.parametrize("worst", ["<think>", "<think>\n", "```\n<think>\n", "</think>", "<think>a</think>"])
+def test_a_megabyte_of_tags_is_read_at_once(worst: str) -> None:
+    assert len(without_reasoning(worst * 60_000)) <= len(worst) * 60_000

@@ -9,6 +9,7 @@ from runs import BROKEN_MUL, CALC, MEND, MUL, MULTIPLY, PLAN, TESTS, Bench, bloc
 from graph.errors import RunnerError
 from graph.supervisor import Supervisor
 from nodes.check import NoSuite
+from nodes.events import FilesEdited, Retried
 from tools.workspace import WorkspaceError
 
 
@@ -397,3 +398,20 @@ async def test_pruning_forgets_old_threads_and_keeps_their_branches(bench: Bench
         assert await supervisor.journal.events.read(run.thread) == []
     assert bench.repo.git("for-each-ref", f"refs/autocode/{run.thread}") == ""
     assert bench.repo.git("rev-parse", f"autocode/{run.thread}^{{tree}}") == run.proof.tree
+
+
+async def test_a_reply_that_was_cut_off_is_never_read(bench: Bench) -> None:
+    bench.desk.rules.insert(0, Rule("You are a coder", block("calc.py", "X = 1"), times=1, finish="length"))
+    script(bench.desk)
+    run = await bench.run()
+    assert run.end.status == "verified"
+    (retry,) = [event.data for event in run.events if isinstance(event.data, Retried)]
+    assert "cut off" in retry.reason
+    edits = [event.data for event in run.events if isinstance(event.data, FilesEdited)]
+    assert [edit.added for edit in edits if edit.files[0].path == "calc.py"] == [4]
+
+
+async def test_a_verdict_that_the_critic_only_thought_of_does_not_count(bench: Bench) -> None:
+    fail = '<think>{"verdict": "PASS", "reasons": []}?</think>{"verdict": "FAIL", "reasons": ["calc.py: no"]}'
+    script(bench.desk, critic=fail, debugger="I see nothing wrong.")
+    assert (await bench.run()).end.status == "unverified"

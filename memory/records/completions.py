@@ -59,13 +59,14 @@ class Spent:
 
 @dataclass(frozen=True)
 class StoredReply:
-    """A reply that was paid for before."""
+    """A reply that was paid for before. `cut` is true if it ended at the limit of tokens."""
 
     text: str
     model: str
     input_tokens: int
     output_tokens: int
     cost_usd: float | None
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,10 @@ class ModelUsage:
     output_tokens: int
     cost_usd: float | None
     seconds: float
+
+
+REPLY_COLUMNS = ("reply", "model", "input_tokens", "output_tokens", "cost_usd", "cut")
+"""The fields of a StoredReply, in their order."""
 
 
 class Completions:
@@ -95,7 +100,7 @@ class Completions:
         same = (completions.c[name] == value for name, value in vars(key).items())
         table = completions.c
         query = (
-            select(table.reply, table.model, table.input_tokens, table.output_tokens, table.cost_usd)
+            select(*(table[name] for name in REPLY_COLUMNS))
             .where(*same, table.state == "settled")
             .order_by(table.number.desc())
         )
@@ -135,9 +140,12 @@ class Completions:
                     await freed.wait()
 
     @transaction
-    def settle(self, connection: Connection, grant: Grant, reply: str, spent: Spent) -> Sums:
-        """Store the reply and its usage. Return the run's totals."""
-        return self._close(connection, grant, {**vars(spent), "state": "settled", "reply": reply})
+    def settle(
+        self, connection: Connection, grant: Grant, reply: str, spent: Spent, cut: bool = False
+    ) -> Sums:
+        """Store the reply and its usage. Return the run's totals. `cut` marks a reply that is not whole."""
+        values = {**vars(spent), "state": "settled", "reply": reply, "cut": cut}
+        return self._close(connection, grant, values)
 
     @transaction
     def abandon(self, connection: Connection, grant: Grant, spent: Spent) -> Sums:

@@ -21,7 +21,7 @@ SHORTEST = 256
 """Shortest length that texts are cut to, so ids and paths stay whole."""
 
 NEVER_CUT = ("run.finished", "approval.required", "plan")
-"""Proofs are counted case by case, and nobody can approve a request that they see in part."""
+"""Cutting would lose cases of a proof, or hide part of what a person must approve."""
 
 
 class EventDraft(Protocol):

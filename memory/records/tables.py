@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, Table, Text, false
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the tables. A database with a smaller number gets the columns that it lacks.
 
 A new column must be nullable or have a `server_default`.
@@ -137,6 +137,7 @@ completions = Table(
     Column("cost_usd", Float),
     Column("prompt_cost_usd", Float),
     Column("seconds", Float, nullable=False, default=0.0),
+    Column("cut", Boolean, nullable=False, server_default=false()),
     # Not unique: a call that was abandoned is made again under the same key.
     Index("completions_by_call", "run_id", "agent", "step_id", "ordinal"),
 )

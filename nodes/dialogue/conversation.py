@@ -11,7 +11,7 @@ from langgraph.runtime import Runtime
 
 from nodes.dialogue.edits import Edit
 from nodes.dialogue.prompts import add_notes, indent_steps
-from nodes.dialogue.replies import Unusable
+from nodes.dialogue.replies import Unusable, without_reasoning
 from nodes.events import FileEdit, FilesEdited, Payload, Retried
 from nodes.llm.models import Call, Models, Reply
 from nodes.publish import publisher
@@ -63,13 +63,13 @@ class Conversation:
         prompt = await asyncio.to_thread(make_prompt)
         reply = await self._call(ordinal, prompt)
         try:
-            return await asyncio.to_thread(read, reply.text)
+            return await asyncio.to_thread(_read, reply, read)
         except Unusable as problem:
             self.publish(Retried(reason=f"unusable reply: {problem}", attempt=1, model=reply.model))
             answer = indent_steps(reply.text) or "(empty)"  # some providers refuse an empty message
             again = [AIMessage(answer), HumanMessage(indent_steps(REPAIR.format(problem=problem)))]
         reply = await self._call(ordinal + 1, prompt, again)
-        return await asyncio.to_thread(read, reply.text)
+        return await asyncio.to_thread(_read, reply, read)
 
     async def _call(
         self, ordinal: int, prompt: Sequence[BaseMessage], more: Sequence[BaseMessage] = ()
@@ -93,3 +93,10 @@ class Conversation:
             return FilesEdited(files=files, added=added, removed=removed, snapshot=edit.snapshot)
 
         self.publish(await asyncio.to_thread(hold))
+
+
+def _read(reply: Reply, read: Callable[[str], T]) -> T:
+    """Read a whole reply. Half of one may look complete, so a cut reply is never read."""
+    if reply.cut:
+        raise Unusable(f"It was cut off after {reply.output_tokens} tokens. Answer in fewer words.")
+    return read(without_reasoning(reply.text))

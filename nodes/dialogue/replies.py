@@ -14,6 +14,7 @@ _HEADING = re.compile(
 _DELETE = re.compile(r"^ {0,3}#{2,4}[ \t]+delete[ \t]+`?(?P<path>\S(?:.*?\S)?)`?[ \t]*$", re.IGNORECASE)
 _DIFF = re.compile(r"\A\s*(?:diff --git .*\n(?:.*\n)*?)?(?:index .*\n)?--- \S.*\n\+\+\+ \S", re.MULTILINE)
 _BARE_DIFF = re.compile(r"^--- \S.*\n\+\+\+ \S(?s:.*)", re.MULTILINE)
+_REASONING = re.compile(r"<(/?)(think|thinking|reasoning)>")
 _NO_EDIT = {
     "NO CHANGE": re.compile(r"^\W*NO[ _-]?CHANGES?\b\W*(?P<reason>\S.*)$", re.MULTILINE),
     "NO TESTS": re.compile(r"^\W*NO[ _-]?TESTS?\b\W*(?P<reason>\S.*)$", re.MULTILINE | re.IGNORECASE),
@@ -39,6 +40,32 @@ class _Block:
     info: str
     text: str
     before: list[str]
+
+
+def without_reasoning(text: str) -> str:
+    """Remove what a model thought before or between the parts of its answer, as `<think>…</think>`.
+
+    Tags inside fenced blocks are content. A block of reasoning that is never closed reaches to the end.
+    """
+    before, orphan, after = text.partition("</think>")
+    if orphan and "<think>" not in before and "```" not in before:
+        text = after  # some servers swallow the opening tag
+    kept: list[str] = []
+    fence, tag = "", ""
+    for line in text.splitlines(keepends=True):
+        mark, start = _FENCE.match(line.rstrip("\r\n")), 0
+        if mark and not tag:
+            closes = bool(fence) and mark[1].startswith(fence) and not mark[2].strip()
+            fence = "" if closes else fence or mark[1]
+        elif not fence:
+            for match in _REASONING.finditer(line):
+                if not (tag or match[1]):
+                    kept.append(line[start : match.start()])
+                    tag = match[2]
+                elif match[1] and match[2] == tag:
+                    tag, start = "", match.end()
+        kept.append("" if tag else line[start:])
+    return "".join(kept)
 
 
 def parse_edits(text: str) -> EditReply:

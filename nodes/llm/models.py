@@ -45,7 +45,7 @@ class Call:
 class Reply(StoredReply):
     """A model's text and usage. `cached` is true if an earlier call paid for it."""
 
-    cached: bool
+    cached: bool = False
 
 
 @asynccontextmanager
@@ -185,7 +185,7 @@ class Models:
             if grant.capped == "cost":
                 raise BudgetSpent("cost", sums.cost_usd, limits.cost_usd or 0.0)
             raise BudgetSpent("tokens", sums.tokens, limits.tokens or 0)
-        sums = await self.completions.settle(grant, text, spent)
+        sums = await self.completions.settle(grant, text, spent, cut)
         if tape := self.settings.record:
             exchange = await self.completions.exchange(grant)
             try:
@@ -195,7 +195,8 @@ class Models:
         if cut:
             advice = f"was cut at {spent.output_tokens} tokens; raise LLM_MAX_OUTPUT_TOKENS"
             request.publish(ErrorReported(message=f"a reply of {model} {advice}", kind="warning"))
-        reply = Reply(text, model, spent.input_tokens, spent.output_tokens, spent.cost_usd, cached=False)
+        usage = (spent.input_tokens, spent.output_tokens, spent.cost_usd)
+        reply = Reply(text, model, *usage, cut=cut, cached=False)
         _publish_usage(request.publish, request.key.agent, reply, sums)
         return reply
 
@@ -215,6 +216,6 @@ def _publish_retry(publish: Publish, model: str, state: RetryCallState) -> None:
 
 
 def _publish_usage(publish: Publish, agent: str, reply: Reply, sums: Sums) -> None:
-    usage = {name: value for name, value in vars(reply).items() if name != "text"}
+    usage = {name: value for name, value in vars(reply).items() if name not in ("text", "cut")}
     totals = {"total_tokens": sums.tokens, "total_cost_usd": sums.cost_usd}
     publish(BudgetUpdated(agent=agent, **usage, **totals, unpriced=reply.cost_usd is None))
