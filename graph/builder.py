@@ -58,15 +58,15 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph.add_edge(START, "snapshot")
     graph.add_edge("snapshot", "recall")
     graph.add_edge("recall", "planner")
-    graph.add_conditional_edges("planner", planned)
+    graph.add_conditional_edges("planner", after_planner)
     graph.add_conditional_edges("approval", unless_stopped("dispatch"), ["dispatch", "commit"])
     graph.add_conditional_edges("dispatch", branches, ["coder", "tester", "commit"])
     graph.add_edge("coder", "merge")
     graph.add_conditional_edges("merge", unless_stopped("dispatch"), ["dispatch", "commit"])
     graph.add_conditional_edges("tester", unless_stopped("sandbox"), ["sandbox", "commit"])
-    graph.add_conditional_edges("sandbox", checked)
+    graph.add_conditional_edges("sandbox", after_check)
     graph.add_conditional_edges("debugger", unless_stopped("sandbox"), ["sandbox", "commit"])
-    graph.add_conditional_edges("critic", judged)
+    graph.add_conditional_edges("critic", after_critic)
     graph.add_edge("commit", END)
     return graph.compile(checkpointer=checkpointer, name="autocode")
 
@@ -80,7 +80,7 @@ def unless_stopped(onward: str) -> Callable[[State], str]:
     return route
 
 
-def planned(state: State) -> Literal["approval", "dispatch", "commit"]:
+def after_planner(state: State) -> Literal["approval", "dispatch", "commit"]:
     """Let a human approve the plan if the run's options ask for it."""
     options = options_of(state)
     if state["stops"]:
@@ -88,7 +88,7 @@ def planned(state: State) -> Literal["approval", "dispatch", "commit"]:
     return "approval" if options.approve_plan and not options.auto_approve else "dispatch"
 
 
-def checked(state: State) -> Literal["debugger", "tester", "critic", "commit"]:
+def after_check(state: State) -> Literal["debugger", "tester", "critic", "commit"]:
     """Send red to the debugger, unproved green to the tester once more, and proved green to the critic."""
     options, proof = options_of(state), Proof.model_validate(state["check"])
     if state["stops"]:
@@ -101,8 +101,8 @@ def checked(state: State) -> Literal["debugger", "tester", "critic", "commit"]:
     return "tester" if state["tests_asked"] < 2 else "commit"
 
 
-def judged(state: State) -> Literal["debugger", "commit"]:
-    """Send a FAIL back to the debugger while rounds are left. Commit a PASS, or the state after the last."""
+def after_critic(state: State) -> Literal["debugger", "commit"]:
+    """Send a FAIL to the debugger while review rounds are left. Everything else goes to the commit."""
     options, verdict = options_of(state), state["verdict"]
     if state["stops"] or verdict is None or verdict["verdict"] == "PASS":
         return "commit"

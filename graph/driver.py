@@ -157,10 +157,14 @@ class Driver:
             data = {"status": "waiting", "reason": "a human's approval is needed"}
             return Ending(data, "waiting", waiting_for)
         state = cast(State, snapshot.values)
-        stop, missing = next(iter(state["stops"]), None), state["missing"]
+        missing, reason, status = state["missing"], None, "verified"
+        if state["stops"]:
+            status, reason = state["stops"][0]["kind"], state["stops"][0]["reason"]
+        elif missing:
+            status, reason = "unverified", missing[0]
         return Ending.of(
-            stop["kind"] if stop else "unverified" if missing else "verified",
-            stop["reason"] if stop else (missing[0] if missing else None),
+            status,
+            reason,
             proof=state.get("proof"),
             branch=state.get("branch"),
             missing=missing,

@@ -32,7 +32,7 @@ from nodes.state import Input
 Strategy = Literal["reject", "enqueue", "interrupt"]
 BuildGraph = Callable[[Resources, BaseCheckpointSaver[Any]], Graph]
 
-WITHDRAWN = Ending.of("cancelled", "cancelled before it began")
+WITHDRAWN = Ending.of("cancelled", "cancelled while it was queued")
 CANCELLED = Ending.of("cancelled", "cancelled by the user")
 INTERRUPTED = Ending.of("cancelled", "another run took its place")
 ABANDONED = Ending.of("cancelled", "cancelled while nobody ran it")
@@ -135,7 +135,7 @@ class Supervisor:
         Raises InputError, UnknownApproval, AnsweredApproval, RunnerError if nothing can go on without an
         answer, and ThreadBusy if the run is at work and no answer is given.
         """
-        run = await self._unfinished(thread_id)
+        run = await self._resumable_run(thread_id)
         if not answers and not self.foreground and await self._at_work(run):
             raise RunUnfinished(thread_id, run.id, run.status)
         async with self._held(thread_id, run.input["repo"]):
@@ -154,7 +154,8 @@ class Supervisor:
         """Stop a thread's run, or take it from the queue. Return False if it had ended."""
         run = await self.journal.runs.get(run_id) if run_id else await self.journal.runs.current(thread_id)
         if run is None or run.thread_id != thread_id:
-            raise UnknownRun(f"there is no run {run_id or 'on thread'} {thread_id}")
+            run_name = f"run {run_id} on thread {thread_id}" if run_id else f"run on thread {thread_id}"
+            raise UnknownRun(f"there is no {run_name}")
         return await self._cancel(run, CANCELLED, wait)
 
     async def watch(self, run: RunRow, after: int = 0) -> AsyncGenerator[Event, None]:
@@ -178,7 +179,7 @@ class Supervisor:
                 pass
 
     async def run(self, run_id: str) -> RunRow:
-        """Return one run. Raises UnknownThread."""
+        """Return one run. Raises UnknownRun."""
         run = await self.journal.runs.get(run_id)
         if run is None:
             raise UnknownRun(f"there is no run {run_id}")
@@ -253,7 +254,7 @@ class Supervisor:
             await self.wait(run.id)
         return True
 
-    async def _unfinished(self, thread_id: str) -> RunRow:
+    async def _resumable_run(self, thread_id: str) -> RunRow:
         """Return the run that a resume continues. Raises RunnerError, UnknownThread."""
         run = await self.journal.runs.current(thread_id)
         if run is None and await self.journal.threads.get(thread_id):

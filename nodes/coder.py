@@ -41,6 +41,10 @@ Do the step again on these files, so that both purposes hold. This is where the 
 {text}"""
 
 
+AFTER_CONFLICT = 2
+"""Ordinal of the call after a conflict. 0 and 1 are the first call and its repair."""
+
+
 @dataclass(frozen=True)
 class Coder:
     """One branch of a group. A step that fails becomes a result, because an error would end its siblings."""
@@ -57,7 +61,7 @@ class Coder:
             edit = await conversation.ask(
                 lambda: self._prompt(workspace, state),
                 lambda text: _read(workspace, head, step, text),
-                ordinal=2 if state["conflict"] else 0,  # 0 and 1 are the first try and its repair
+                ordinal=AFTER_CONFLICT if state["conflict"] else 0,
             )
         except BudgetSpent as spent:
             stop = Stop(kind="budget", reason=str(spent))
@@ -71,7 +75,7 @@ class Coder:
 
     def _prompt(self, workspace: Workspace, branch: BranchInput) -> list[BaseMessage]:
         step, head = branch["step"], branch["head"]
-        own = [step["file"]] if "file" in step else []
+        step_files = [step["file"]] if "file" in step else []
         conflict = CONFLICT.format(text=branch["conflict"]) if branch["conflict"] else ""
         parts = [
             sections.agents_md(workspace, head),
@@ -81,7 +85,7 @@ class Coder:
             sections.lessons(branch.get("lessons", [])[:LESSONS]),
             section("The whole task, for your orientation", branch["task"]),
             sections.plan(branch["plan"]),
-            sections.files("The file of your step", workspace, head, own),
+            sections.files("The file of your step", workspace, head, step_files),
             section("Conflict", conflict),
         ]
         return messages(SYSTEM, parts, step["description"])

@@ -111,6 +111,7 @@ class Options(BaseModel, extra="forbid"):
     auto_approve: bool = False
     from_head: bool = False
     parallel: bool = True
+    # The next three are checked in memory/records/completions.py before each model call.
     max_cost_usd: PositiveFloat | None = None
     max_tokens: PositiveInt | None = None
     max_run_seconds: PositiveFloat | None = None

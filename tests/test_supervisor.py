@@ -230,7 +230,7 @@ async def test_a_resume_is_refused_with_its_reason(
 @pytest.mark.parametrize(
     ("status", "cancelled", "reason"),
     [
-        ("queued", True, "cancelled before it began"),
+        ("queued", True, "cancelled while it was queued"),
         ("waiting", True, "cancelled while nobody ran it"),
         ("running", True, "cancelled while nobody ran it"),
         ("cancelled", False, None),

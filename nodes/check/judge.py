@@ -49,7 +49,7 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
     """Compare base and change case by case."""
     head = Outcomes.of(evidence.head)
     broken = stop_reason(evidence.head, limits) or _unusable(head, evidence)
-    cases = _cases(evidence, head, believed=not broken)
+    cases = _cases(evidence, head, trusted=not broken)
     problems = [broken] if broken else _problems(cases)
     problems += [f"the test file {path} was deleted" for path in evidence.deleted]
     failures = _failures(evidence.head, cases)
@@ -97,13 +97,13 @@ def _unusable(head: Outcomes, evidence: Evidence) -> str:
     return f"report not trusted: {fault}" if fault else ""
 
 
-def _cases(evidence: Evidence, head: Outcomes, believed: bool) -> list[CaseProof]:
-    """Return all cases of either side. Of a report that is not believed, only the failures count."""
+def _cases(evidence: Evidence, head: Outcomes, trusted: bool) -> list[CaseProof]:
+    """Return the cases of base and change. If the report is not trusted, only its failures are kept."""
     ids = {*(head.cases or {}), *((evidence.base.cases or {}) if evidence.base.known else {})}
     cases = []
     for case in sorted(ids):
         after: CaseOutcome = head.of_case(case)
-        if not believed:
+        if not trusted:
             reported = (head.cases or {}).get(case)
             after = reported if reported == "failed" or reported == "error" else "unknown"
         # A file that could not be collected on the base is a case there, but not once it can be collected.
@@ -119,7 +119,7 @@ def _new_case_on_base(evidence: Evidence, case: str) -> CaseOutcome:
     run = evidence.new_on_base
     if run is None:
         return "unknown"
-    # The files run on the change. If pytest cannot even start on the base, each of their cases fails there.
+    # These files run on the change. If pytest cannot start with them on the base, each case fails there.
     return "error" if not run.stopped and run.exit_code in (2, 3, 4) else run.of_case(case)
 
 

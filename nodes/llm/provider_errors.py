@@ -1,6 +1,7 @@
 """Errors of model providers, sorted into those worth a retry and those that a person must fix.
 
-Errors are recognised by their attributes and class names, so that no client library is imported for this.
+`Models` in models.py retries and waits. Errors are recognised by their attributes and class names, so that no
+client library is imported for this.
 """
 
 import json

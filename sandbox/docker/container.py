@@ -47,7 +47,7 @@ class Container:
 
     @classmethod
     def create(cls, client: DockerClient, image: str, ownership: Ownership, limits: Limits) -> "Container":
-        """Create and start a container with these limits."""
+        """Create and start a container. The defaults of `limits` are in sandbox/base.py."""
         api = client.api
         id = api.create_container(
             image,

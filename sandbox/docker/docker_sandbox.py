@@ -60,7 +60,7 @@ class Docker:
         return self._identity
 
     def prepare(self, count: int = 1) -> None:
-        """Start to create containers with the limits of the latest run."""
+        """Create `count` containers ahead of time, with the limits of the latest run."""
         self._pool.prepare(self._limits, count)
 
     async def aclose(self) -> None:
@@ -74,7 +74,7 @@ class Docker:
     ) -> Result:
         program = Program(files, command, limits, on_output)
         async with program_slot():
-            # The engine does not enforce time and output, so they do not make another container necessary.
+            # We enforce time and output, not Docker, so a waiting container serves whatever these limits are.
             self._limits = replace(limits, seconds=_DEFAULT.seconds, output_bytes=_DEFAULT.output_bytes)
             container = await self._pool.take(self._limits)
             try:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from server.cli.commands.options import JsonOption, RepoOption, ThreadArgument, YesOption
+from server.cli.commands.options import (
+    BudgetOption,
+    JsonOption,
+    MaxSecondsOption,
+    MaxTokensOption,
+    RepoOption,
+    ThreadArgument,
+    YesOption,
+)
 from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, UsageError
 from server.cli.views.format import one_line
@@ -37,9 +45,9 @@ async def run(
     thread: Annotated[
         str | None, Option(metavar="ID", help="Continue from this thread's last result.")
     ] = None,
-    budget: Annotated[float | None, Option(metavar="USD", help="Limit of the cost.")] = None,
-    max_tokens: Annotated[int | None, Option(metavar="N", help="Limit of the tokens.")] = None,
-    max_seconds: Annotated[float | None, Option(metavar="S", help="Limit of the run time.")] = None,
+    budget: BudgetOption = None,
+    max_tokens: MaxTokensOption = None,
+    max_seconds: MaxSecondsOption = None,
     from_head: Annotated[bool, Option("--from-head", help="Leave out uncommitted work.")] = False,
     init: Annotated[bool, Option("--init", help="Make DIR a git repository if it is none.")] = False,
 ) -> ExitCode:
@@ -92,7 +100,7 @@ def read_input(
     from nodes.state import Input
     from tools.workspace import Workspace
 
-    run = run_options(options or {}, settings)
+    run_settings = run_options(options or {}, settings)
     repo = repo.expanduser().absolute()
     if not repo.is_dir():
         raise UsageError(f"there is no folder {repo}")
@@ -101,7 +109,7 @@ def read_input(
     if not text.strip():
         raise UsageError("the task is empty; describe what to do")
     files = read_context(workspace.path, context)
-    return Input(task=text, repo=str(workspace.path), context_files=files, options=run.model_dump())
+    return Input(task=text, repo=str(workspace.path), context_files=files, options=run_settings.model_dump())
 
 
 def read_context(root: Path, files: Sequence[Path]) -> "list[str | ContextFile]":
