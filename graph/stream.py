@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
+from memory.validation import valid_text
 from nodes.events import ApprovalRequired, CheckpointSaved, NodeFinished, NodeStarted, Token
 from nodes.publish import Draft
 
@@ -87,4 +88,4 @@ class Translator:
     def _release(self, source: TokenSource) -> list[Draft]:
         pieces = self._tokens.pop(source, None)
         self._released[source] = time.monotonic()
-        return [Draft(Token(text="".join(pieces)), *source)] if pieces else []
+        return [Draft(Token(text=valid_text("".join(pieces))), *source)] if pieces else []

@@ -15,3 +15,12 @@ def faults_of(error: HasErrors) -> list[str]:
     return [
         ": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"]))) for fault in error.errors()
     ]
+
+
+def valid_text(text: str) -> str:
+    """Join surrogate pairs, and replace halves without a partner. No file or database can store them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -76,6 +76,10 @@ class Snapshot:
             if begun.left_out:
                 message = f"left out, as they look like secrets: {', '.join(begun.left_out)}"
                 publish(ErrorReported(message=message, kind="warning"))
+            if begun.large:
+                names = ", ".join(begun.large)
+                message = f"left out, as they are untracked and over 5 MB (`git add` includes them): {names}"
+                publish(ErrorReported(message=message, kind="warning"))
         recognise(workspace, snapshot)  # only for its NoSuite, before a model is paid
         context_files = state.get("context_files") or []
         missing = [p for p in context_files if isinstance(p, str) and workspace.read(snapshot, p) is None]

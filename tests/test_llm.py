@@ -300,9 +300,7 @@ async def test_a_reply_that_the_budget_cut_short_ends_the_run_and_is_not_used_la
         await ask(models, "Hello", notes, max_cost_usd=0.01)
     assert (spent.value.kind, spent.value.limit) == ("cost", 0.01)
     reply = await ask(models, "Hello", notes, ordinal=1)
-    assert (
-        reply.cut and (await ask(models, "Hello", notes, ordinal=1)).cut
-    )  # from the table
+    assert reply.cut and (await ask(models, "Hello", notes, ordinal=1)).cut  # from the table
     assert reply.text == "half of" and "LLM_MAX_OUTPUT_TOKENS" in notes.of("error")[0]["message"]
     assert (await ask(models, "Hello", notes)).text == "all of it"
 

@@ -415,3 +415,31 @@ async def test_a_verdict_that_the_critic_only_thought_of_does_not_count(bench: B
     fail = '<think>{"verdict": "PASS", "reasons": []}?</think>{"verdict": "FAIL", "reasons": ["calc.py: no"]}'
     script(bench.desk, critic=fail, debugger="I see nothing wrong.")
     assert (await bench.run()).end.status == "unverified"
+
+
+@pytest.mark.parametrize(
+    ("path", "half"),
+    [
+        ("calc.py", "def add(a, b):\n    return a + b\n\n# ... rest of the code stays the same ...\n"),
+        ("calc.py", "<<<<<<< SEARCH\nreturn a + b\n=======\nreturn b + a\n>>>>>>> REPLACE\n"),
+        ("README.md", "# Calc\n\n```\npip install calc\n```\n\nMIT\n"),
+    ],
+)
+async def test_a_file_that_is_not_whole_goes_back_to_its_author(bench: Bench, path: str, half: str) -> None:
+    bench.desk.rules.insert(0, Rule("You are a coder", block(path, half), times=1))
+    script(bench.desk)
+    run = await bench.run()
+    assert run.end.status == "verified"
+    assert len([event for event in run.events if isinstance(event.data, Retried)]) == 1
+    written = [
+        file.path for event in run.events if isinstance(event.data, FilesEdited) for file in event.data.files
+    ]
+    assert written == ["calc.py", "tests/test_mul.py"]
+
+
+async def test_halves_of_surrogate_pairs_in_a_reply_do_not_break_the_run(bench: Bench) -> None:
+    script(bench.desk, coder=MUL.replace("a * b", "a * b  # \ud83d and \ud83d\ude00"))
+    run = await bench.run()
+    assert run.end.status == "verified"
+    text = bench.repo.git("show", f"autocode/{run.thread}:calc.py")
+    assert "# \ufffd and \U0001f600" in text

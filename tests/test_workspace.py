@@ -431,3 +431,16 @@ def test_twenty_thousand_files_begin_within_seconds(repo: GitRepo) -> None:
     started = time.monotonic()
     assert workspace.begin().dirty
     assert time.monotonic() - started < 5
+
+
+def test_large_untracked_files_stay_out_and_are_named(repo: GitRepo) -> None:
+    repo.commit({"a.py": "1\n"})
+    large = b"0" * (5 * 1024 * 1024 + 1)
+    (repo.path / "data.bin").write_bytes(large)
+    (repo.path / "small.bin").write_bytes(large[:100])
+    (repo.path / "added.bin").write_bytes(large)
+    repo.git("add", "added.bin")
+    workspace = Workspace.open(repo.path)
+    base = workspace.begin()
+    assert base.large == ("data.bin",)
+    assert set(workspace.files(base.snapshot)) == {"a.py", "added.bin", "small.bin"}

@@ -1,5 +1,6 @@
 """Edits: an agent's reply applied to a snapshot, wholly or not at all."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -7,6 +8,15 @@ from hashlib import sha256
 from nodes.dialogue.replies import EditReply, Unusable, parse_edits
 from tools.patch import PatchError, place_patch
 from tools.workspace import PathError, Workspace
+
+MARKER_CHARACTERS = 200
+_MARKER = re.compile(
+    r"\s*(?:<{5,} ?SEARCH|>{5,} ?REPLACE"
+    r"|\W{0,8}(?:\.\.\.|…)\W{0,4}(?:the )?(?:rest|remaining|existing|previous|other|same)\b.*"
+    r"|\W{1,8}(?:the )?(?:rest of|remaining|existing)\b.*(?:\.\.\.|…|unchanged|the same|as before)\W*$)",
+    re.IGNORECASE,
+)
+"""Lines by which models stand for what they leave out, and the markers of search and replace."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,13 @@ def _changes(
             "It holds no edit. Change an existing file with a ```diff block, or write a whole file as a line "
             "`### path/to/file` followed by a fenced block."
         )
+    for path, text in reply.files.items():
+        _check_whole(path, text, workspace.text(base, path) or "")
+        if reply.loose and path.endswith((".md", ".mdx", ".rst", ".txt")):
+            raise Unusable(
+                f"A block without a path follows {path}. If its own fences ended that file too early, put it "
+                "into a fence of four backticks. Else leave the block out."
+            )
     for path in reply.deleted:
         if workspace.read(base, path) is None:
             raise Unusable(f"There is no file {path} to delete.")
@@ -66,6 +83,16 @@ def _changes(
         changes |= {path: None for path in files if path not in result.files}
         placed |= {path: list(how) for path, how in result.placed.items()}
     return changes, placed
+
+
+def _check_whole(path: str, text: str, old: str) -> None:
+    """Raise Unusable if a whole file leaves parts of it out, or holds search-and-replace markers."""
+    for line in text.splitlines():
+        if len(line) < MARKER_CHARACTERS and _MARKER.match(line) and line not in old:
+            raise Unusable(
+                f"{path} is not whole: `{line.strip()}` stands for other lines. Write the whole file, or a "
+                "```diff block with the lines that change."
+            )
 
 
 def _mentioned(workspace: Workspace, base: str, diff: str) -> dict[str, str | None]:

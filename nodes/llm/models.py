@@ -19,6 +19,7 @@ from tenacity import (
 from memory.records.budget import BudgetLimits, BudgetSpent, Estimate, Sums
 from memory.records.completions import CallKey, Completions, Grant, Spent, StoredReply
 from memory.records.notes import Notes
+from memory.validation import valid_text
 from nodes.events import BudgetUpdated, ErrorReported, Event, Retried
 from nodes.llm.cassette import record
 from nodes.llm.model_settings import ModelError, ModelSettings
@@ -178,7 +179,7 @@ class Models:
         self, request: _Request, model: str, grant: Grant, message: AIMessage, spent: Spent
     ) -> Reply:
         """Store the reply before anything else uses it."""
-        text = str(message.text)
+        text = valid_text(str(message.text))
         cut = message.response_metadata.get("finish_reason") == "length"
         if cut and grant.capped:  # by the budget, so a longer reply would not be paid for either
             sums, limits = await self.completions.abandon(grant, spent), request.limits

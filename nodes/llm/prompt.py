@@ -68,4 +68,4 @@ class ReplyListener(BaseCallbackHandler):
 
 
 def _tokens(text: str) -> int:
-    return -(-len(text.encode()) // BYTES_PER_TOKEN)  # rounds up
+    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)  # rounds up

@@ -131,6 +131,8 @@ class OpenAIProvider(_LibraryProvider):
         if self._settings.mode == "local":
             try:
                 await self._http().get(f"{url.rstrip('/')}/models", timeout=PROBE_SECONDS)
+            except httpx.ReadTimeout:
+                pass  # it took the connection: a server with one slot may be busy with another reply
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise ModelError(
                     f"no model server answers at {url} ({type(error).__name__}: {error}); start one, such as "

@@ -13,6 +13,9 @@ from tools.workspace.objects import TreeEntry
 _VALID, _SKIP_WORKTREE = 0x8000, 0x4000
 """Flags of files that git must not look for: `update-index --assume-unchanged`, and a sparse checkout's."""
 
+LARGEST_UNTRACKED = 5 * 1024 * 1024
+"""Bytes of an untracked file. Larger ones are mostly data, and git would keep them for ever."""
+
 _FILES = {int(FileMode.BLOB), int(FileMode.BLOB_EXECUTABLE), int(FileMode.LINK)}
 _WORKDIR = (
     DiffOption.INCLUDE_UNTRACKED
@@ -28,6 +31,7 @@ class WorkInProgress:
 
     changes: dict[str, TreeEntry | None] = field(default_factory=dict)
     secrets: set[str] = field(default_factory=set)
+    large: set[str] = field(default_factory=set)
     filtered: set[str] = field(default_factory=set)
 
 
@@ -35,6 +39,7 @@ def collect(repo: pygit2.Repository, head: pygit2.Tree) -> WorkInProgress:
     """Collect staged, unstaged and untracked changes. libgit2 converts line ends for the blobs."""
     index = repo.index
     found: dict[str, TreeEntry | FileMode | None] = {}
+    untracked: set[str] = set()
     for delta in head.diff_to_index(index, flags=DiffOption.INCLUDE_TYPECHANGE).deltas:
         new = delta.new_file
         if delta.status != DeltaStatus.CONFLICTED:
@@ -47,10 +52,14 @@ def collect(repo: pygit2.Repository, head: pygit2.Tree) -> WorkInProgress:
                 found[path] = None
         elif mode in _FILES:
             found[path] = FileMode(mode)
+            if delta.status == DeltaStatus.UNTRACKED:
+                untracked.add(path)
     work = WorkInProgress()
     for path, change in found.items():
         if change is not None and is_secret(path):
             work.secrets.add(path)
+        elif path in untracked and os.lstat(os.path.join(repo.workdir, path)).st_size > LARGEST_UNTRACKED:
+            work.large.add(path)
         elif change is not None and has_filter(repo, path):
             work.filtered.add(path)
         elif isinstance(change, FileMode):

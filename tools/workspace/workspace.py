@@ -25,8 +25,8 @@ _JOIN_INDEX = (
 class Base:
     """The start of a run. `snapshot` is HEAD itself unless the checkout is `dirty`.
 
-    `left_out` names changed files that look like secrets, and `filtered` those with a filter such as LFS.
-    Both stay as they are in HEAD.
+    `left_out` names changed files that look like secrets, `filtered` those with a filter such as LFS, and
+    `large` untracked files over 5 MB. All of them stay as they are in HEAD.
     """
 
     snapshot: str
@@ -34,6 +34,7 @@ class Base:
     dirty: bool
     left_out: tuple[str, ...]
     filtered: tuple[str, ...] = ()
+    large: tuple[str, ...] = ()
 
 
 class Workspace(Snapshots, Refs):
@@ -91,8 +92,8 @@ class Workspace(Snapshots, Refs):
                 grafted = self._objects.graft(tree, work.changes)
                 if grafted != tree.id:
                     snapshot = self._objects.store(grafted, [start], WORK_MESSAGE, self.user())
-        left_out, filtered = tuple(sorted(work.secrets)), tuple(sorted(work.filtered))
-        return Base(snapshot, head, snapshot != start, left_out, filtered)
+        left_out = (tuple(sorted(paths)) for paths in (work.secrets, work.filtered, work.large))
+        return Base(snapshot, head, snapshot != start, *left_out)
 
     def apply(self, base: str, result: str) -> tuple[str, ...]:
         """Apply the difference of two snapshots to the user's checkout, entirely or not at all.

@@ -97,6 +97,7 @@ def read_input(
 ) -> "Input":
     """Check the arguments of a run and read its files. Raises UsageError, InputError, WorkspaceError."""
     from graph.run_request import run_options
+    from memory.validation import valid_text
     from nodes.state import Input
     from tools.workspace import Workspace
 
@@ -108,6 +109,8 @@ def read_input(
     text = sys.stdin.read() if task == "-" else task
     if not text.strip():
         raise UsageError("the task is empty; describe what to do")
+    if text != valid_text(text):
+        raise UsageError("the task is not valid UTF-8; check the encoding of your terminal or file")
     files = read_context(workspace.path, context)
     return Input(task=text, repo=str(workspace.path), context_files=files, options=run_settings.model_dump())
 
