@@ -139,6 +139,7 @@ class Supervisor:
         if not answers and not self.foreground and await self._at_work(run):
             raise RunUnfinished(thread_id, run.id, run.status)
         async with self._held(thread_id, run.input["repo"]):
+            run = await self._resumable_run(thread_id)  # it may have ended while the tools were checked
             if answers:
                 await self.approvals.answer(run, answers)
             elif pending := await self.approvals.pending(run):

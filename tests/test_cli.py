@@ -376,7 +376,7 @@ def test_an_edit_keeps_its_groups_in_the_planners_own_words(tmp_path: Path) -> N
     answer = approvals.answers_from_flags(PENDING, edit=("i-1", f"@{file}"))["i-1"]
     assert answer["decision"] == "edit"
     assert [step["parallel_group"] for step in answer["plan"]["steps"]] == [1, 1, 2]
-    for bad in ("{", "[]", '{"steps": [1]}', "@/nowhere"):
+    for bad in ("{", "[]", '{"steps": [1]}', '{"steps": 3}', "@/nowhere"):
         with pytest.raises(UsageError):
             approvals.answers_from_flags(PENDING, edit=("i-1", bad))
 

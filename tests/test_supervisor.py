@@ -17,6 +17,7 @@ from graph.supervisor import Supervisor
 from memory.records.threads import ThreadBusy
 from nodes.events import Event, RunFinished
 from nodes.llm.model_settings import ModelError
+from nodes.publish import Draft
 
 
 def task(bench: Bench, **more: Any) -> Any:
@@ -225,6 +226,24 @@ async def test_a_resume_is_refused_with_its_reason(
             await keep(supervisor, "t", status, owner)
         with pytest.raises(error, match=says):
             await supervisor.resume("t")
+
+
+async def test_a_run_that_ends_while_a_resume_checks_the_tools_is_not_opened_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Supervisor.open(bench.settings(enable_memory=False), foreground=True) as supervisor:
+        await keep(supervisor, "t", "running")
+
+        async def end(*_: object) -> None:
+            finished = Draft(RunFinished(status="verified"))
+            await supervisor.journal.runs.end("t", "run-t", finished, "verified")
+
+        monkeypatch.setattr("graph.supervisor.check_ready", end)  # the moment at which it ended elsewhere
+        with pytest.raises(RunnerError, match="nothing to resume: its last run ended as verified"):
+            await supervisor.resume("t")
+        assert (await supervisor.run("run-t")).status == "verified"
+        thread = await supervisor.journal.threads.get("t")
+        assert thread and thread.owner is None
 
 
 @pytest.mark.parametrize(

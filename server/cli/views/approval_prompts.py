@@ -60,10 +60,10 @@ def edited_answer(request: Mapping[str, Any], text: str) -> ApprovalAnswer:
 
 def planner_format(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return a plan as planners write it: groups as `parallel_group`, without step ids."""
-    steps = []
-    for step in plan.get("steps") or []:
-        if not isinstance(step, dict):
-            raise UsageError("every step of the plan must be a JSON object")
+    steps, given = [], plan.get("steps") or []
+    if not isinstance(given, list) or not all(isinstance(step, dict) for step in given):
+        raise UsageError("the steps of the plan must be a list of JSON objects")
+    for step in given:
         planned = {name: value for name, value in step.items() if name not in ("id", "group")}
         if "group" in step:
             planned.setdefault("parallel_group", step["group"])
