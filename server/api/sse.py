@@ -1,4 +1,7 @@
-"""Server-Sent Events: framing, pings, dropped readers, reconnection."""
+"""Server-Sent Events: framing, pings, dropped readers, reconnection.
+
+The web page reads the events of `thread_routes.py`, which come from `graph/event_log.py`.
+"""
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import aclosing
