@@ -1,4 +1,4 @@
-"""What the repository index finds and how long it takes: every figure that is promised of it.
+"""Quality and speed of the repository index: every figure that is promised of it.
 
     python bench/retrieval.py [--tree DIR] [--chunks 45000] [--embeddings hash] [--model-dir DIR]
         [--queries FILE --clones DIR --trees DIR]

@@ -86,7 +86,7 @@ class Driver:
             if self._ending is None:  # the event loop closes: the run is left as after a crash
                 raise
             ending = self._ending
-        except Exception as error:
+        except Exception as error:  # whatever it is, the log must hold the end before it is raised
             await self._write([Draft(ErrorReported(message=str(error), kind=type(error).__name__))])
             ending, failure = Ending.of("failed", str(error)), error
         finally:

@@ -96,7 +96,7 @@ class RunQueue:
             if resumed:
                 await self.journal.completions.abandon_all(run.id)
             await self._drivers[run.id].drive(resumed, ready)
-        except Exception as error:
+        except Exception as error:  # on_end passes it to whoever waits for the run
             failure = error
         finally:
             del self._drivers[run.id]

@@ -19,7 +19,7 @@ class CaseProof(BaseModel, frozen=True):
 
     @property
     def fail_to_pass(self) -> bool:
-        """Whether this is a new case that fails without the change and passes with it."""
+        """Return True if this is a new case that fails without the change and passes with it."""
         return self.new and self.head == "passed" and self.base in ("failed", "error")
 
 
@@ -61,7 +61,7 @@ class Proof(BaseModel, frozen=True):
     verdict: Literal["PASS", "FAIL", ""] = ""
     reasons: list[str] = Field(default_factory=list)
     missing: list[str] = Field(default_factory=list)
-    """What a verified result would still need, empty if the proof holds."""
+    """Requirements that the result does not meet. The list is empty if the proof holds."""
 
     @property
     def fail_to_pass(self) -> list[str]:
@@ -80,7 +80,7 @@ class Proof(BaseModel, frozen=True):
 
     @property
     def proves(self) -> bool:
-        """Whether the check is green, with a fail-to-pass case, or the tester's reason and a passed case."""
+        """Return True if green, with a fail-to-pass case, or the tester's reason and a passed case."""
         if not self.green:
             return False
         if self.grade == "exit code":

@@ -25,7 +25,7 @@ STEP_PLACES = 3
 
 PLACE_TOKENS = 500
 TIMEOUT_SECONDS = 5.0
-"""How long a hosted embedder that does not answer can delay a run."""
+"""Limit on the delay of a run by a hosted embedder that does not answer."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ async def _lessons(memory: Recollection, workspace: Workspace, state: State) -> 
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await memory.prepare(workspace.path)
             similar = await memory.lessons(state["task"], repo, lambda: workspace.root(base))
-    except Exception as error:
+    except Exception as error:  # memory is an aid, and no run fails for it
         return [], f"earlier tasks cannot be searched: {_reason(error)}"
     return [
         Lesson(
@@ -105,7 +105,7 @@ async def _search(
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await asyncio.to_thread(search)  # after a timeout it goes on, to no effect
-    except Exception as error:
+    except Exception as error:  # as above
         return [], Readiness("none", 0.0, f"the repository cannot be searched: {_reason(error)}", False)
 
 

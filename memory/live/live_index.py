@@ -179,7 +179,7 @@ class LiveIndex:
             self._note(topic, "")
         except _Closing:
             pass
-        except Exception as error:
+        except Exception as error:  # the thread must live on, and users read the reason
             reason = error or type(error).__name__
             self._note(topic, f"the index of {self.index.root} is not up to date: {reason}")
             self._reconcile_at = time.monotonic() + POLL_SECONDS

@@ -56,17 +56,17 @@ class RunRow:
 
     @property
     def active(self) -> bool:
-        """Whether the run is queued or running."""
+        """Return True if the run is queued or running."""
         return self.status in ACTIVE
 
     @property
     def unfinished(self) -> bool:
-        """Whether the run is queued, running or waiting."""
+        """Return True if the run is queued, running or waiting."""
         return self.status in UNFINISHED
 
     @property
     def resumable(self) -> bool:
-        """Whether a resume could continue the run. Cancelled and failed runs are resumable."""
+        """Return True if a resume could continue the run. Cancelled and failed runs are resumable."""
         return self.status not in FINAL
 
 

@@ -73,7 +73,7 @@ class ThreadRow:
 
     @property
     def resumable(self) -> bool:
-        """Whether a resume could continue the thread's run."""
+        """Return True if a resume could continue the thread's run."""
         return self.status not in FINAL
 
 

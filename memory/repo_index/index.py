@@ -157,7 +157,7 @@ class RepoIndex:
 
     @property
     def lacks_vectors(self) -> bool:
-        """Whether `embed` must be called although no file has changed, because only text is searched."""
+        """Return True if `embed` must be called although no file has changed: only text is searched yet."""
         return bool(self._trouble or (self._open_collection and self._collection is None))
 
     @_repaired

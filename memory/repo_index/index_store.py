@@ -8,7 +8,7 @@ from hashlib import sha256
 from heapq import nlargest
 from pathlib import Path
 from threading import RLock
-from typing import Literal
+from typing import Any, Literal
 
 from memory.chunks import Chunk
 from memory.chunks.words import words
@@ -149,7 +149,7 @@ class IndexStore:
 
     # The methods from here on read.
 
-    def read(self, statement: str, values: Iterable[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+    def read(self, statement: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:
         """Run a query."""
         with self._reading:
             return self._reader.execute(statement, tuple(values)).fetchall()
@@ -219,7 +219,7 @@ class IndexStore:
         """Return the chunks whose id, version or key is one of the values. Several chunks may share a key."""
         return [_chunk(row) for row in self._in(f"{_CHUNKS} WHERE {column}", values)]
 
-    def _in(self, query: str, values: Sequence[object], *before: object) -> list[tuple]:  # type: ignore[type-arg]
+    def _in(self, query: str, values: Sequence[object], *before: object) -> list[tuple[Any, ...]]:
         """Run a query that ends with a column, for the rows whose column is one of the values."""
         rows = []
         for start in range(0, len(values), _MANY):
@@ -257,7 +257,7 @@ _CHUNKS = (
 )
 
 
-def _chunk(row: tuple) -> StoredChunk:  # type: ignore[type-arg]
+def _chunk(row: tuple[Any, ...]) -> StoredChunk:
     id, doc, path, symbol, first, last, text, outline, key = row
     return StoredChunk(id, doc, path, Chunk(symbol, first, last, text, bool(outline)), key)
 

@@ -52,7 +52,7 @@ class ModelSettings:
 
     @property
     def only_openai(self) -> bool:
-        """Whether OpenAI hosts every agent's model, and so sees the code in any case."""
+        """Return True if OpenAI hosts every agent's model, and so sees the code in any case."""
         if self.mode == "openai":
             return True
         names = [self.model_of(agent) for agent in self.agents]

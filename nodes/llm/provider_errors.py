@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from memory.secrets import masked
 from nodes.llm.model_settings import ModelError
 
 LONGEST_WAIT = 60.0
@@ -83,9 +84,8 @@ def _refusal(status: int, cause: str, agent: str, model: str) -> str:
 
 def _cause(error: Exception, secrets: Sequence[str]) -> str:
     """Return the provider's message as one short printable line without secrets."""
-    text = str(_body(error).get("message") or error or type(error).__name__)
-    for secret in secrets:
-        text = text.replace(secret, "***")
+    message = str(_body(error).get("message") or error or type(error).__name__)
+    text = str(masked(message, tuple(secrets)))
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= 300 else line[:300] + "…"
 
