@@ -30,6 +30,41 @@ class Failure(BaseModel, frozen=True):
     text: str
 
 
+class Uncollected(BaseModel, frozen=True):
+    """A test module of the base that cannot be imported or collected there, with the reason."""
+
+    file: str
+    reason: str
+
+
+class Suspicion(BaseModel, frozen=True):
+    """A place in the change that may deceive a check. `answer` is the critic's, empty without one."""
+
+    file: str
+    line: int
+    text: str
+    answer: str = ""
+
+
+class Strength(BaseModel, frozen=True):
+    """The mutants of the change that the tests noticed, out of those that were tried."""
+
+    killed: int
+    tried: int
+
+
+class Unguarded(BaseModel, frozen=True):
+    """Lines of the change that no test guards. Lines count from 1, `last` is included.
+
+    `mutant` says how they were broken without any test noticing.
+    """
+
+    file: str
+    first: int
+    last: int
+    mutant: str
+
+
 class Proof(BaseModel, frozen=True):
     """One check of `head` beside `base`. Delivery writes it to refs/notes/autocode."""
 
@@ -53,11 +88,27 @@ class Proof(BaseModel, frozen=True):
     vacuous: list[str] = Field(default_factory=list)
     """New cases that prove nothing, because they pass on the base too."""
     contradicted: list[str] = Field(default_factory=list)
-    """Cases that the change edited, and that fail on the change with their old text."""
+    """Cases of the base's tests, in the base's version, that passed on the base and fail on the change."""
+    demanded: dict[str, str] = Field(default_factory=dict)
+    """By contradicted case, the sentence of the task that demands it, as the critic quotes it."""
+    suspicious: list[Suspicion] = Field(default_factory=list)
+    """Places in the change that may alter how tests run or report, or that behave differently in tests."""
     sensitive: list[str] = Field(default_factory=list)
     """Changed files that may alter how pytest runs: conftest.py, configuration, plugins."""
+    uncollected: list[Uncollected] = Field(default_factory=list)
+    gaps: list[str] = Field(default_factory=list)
+    """The reasons why the change is not verified although its check is green. No repair cures them."""
+    base_shows_it: bool = False
+    """True if the check is red in a way that the base shows too, so that the change cannot be the cause."""
+    strength: Strength | None = None
+    """None if no mutant was tried."""
+    unguarded: list[Unguarded] = Field(default_factory=list)
     untestable: str = ""
     """The tester's reason for writing no test that fails on the base."""
+    consent: bool = False
+    """True if the critic agrees with `untestable`."""
+    not_the_change: str = ""
+    """The debugger's reason why the failures are not the change's."""
     verdict: Literal["PASS", "FAIL", ""] = ""
     reasons: list[str] = Field(default_factory=list)
     missing: list[str] = Field(default_factory=list)
