@@ -433,6 +433,12 @@ def test_twenty_thousand_files_begin_within_seconds(repo: GitRepo) -> None:
     assert time.monotonic() - started < 5
 
 
+def test_new_files_keep_their_executable_bit(repo: GitRepo) -> None:
+    repo.put("tools/new.sh", "#!/bin/sh\n", executable=True)
+    snapshot = Workspace.open(repo.path).begin().snapshot
+    assert repo.git("ls-tree", snapshot, "tools/new.sh").startswith("100755")
+
+
 def test_large_untracked_files_stay_out_and_are_named(repo: GitRepo) -> None:
     repo.commit({"a.py": "1\n"})
     large = b"0" * (5 * 1024 * 1024 + 1)

@@ -107,6 +107,21 @@ def test_a_write_changes_what_it_names_alone_and_keeps_executable_bits(
     repo.git("fsck", "--strict")
 
 
+def test_modes_are_set_with_and_without_new_content(repo: GitRepo, workspace: Workspace, head: str) -> None:
+    edits: Edits = {"new.sh": "#!/bin/sh\n", "README": None, "READ.sh": "r\n"}
+    modes = {"new.sh": 0o100755, "READ.sh": 0o755, "run.sh": 0o644, "src/app.py": 0o755}
+    written = workspace.write(head, edits, "Edit", modes)
+    listed = {line.split("\t")[1]: line[:6] for line in repo.git("ls-tree", "-r", written).splitlines()}
+    assert {path: listed[path] for path in modes} == {
+        "new.sh": "100755", "READ.sh": "100755", "run.sh": "100644", "src/app.py": "100755"
+    }  # fmt: skip
+    assert workspace.text(written, "src/app.py") == workspace.text(head, "src/app.py")
+    assert workspace.write(head, {}, "the same", {"run.sh": 0o755}) == head
+    for path, mode in (("link", 0o755), ("src", 0o755), ("absent", 0o755), ("run.sh", 0o120000)):
+        with pytest.raises(PathError, match=path):
+            workspace.write(head, {}, "m", {path: mode})
+
+
 def test_a_file_may_become_a_folder_and_back_when_all_is_deleted(workspace: Workspace, head: str) -> None:
     folder = workspace.write(head, {"README": None, "README/part.md": "p\n"}, "m")
     assert "README/part.md" in workspace.files(folder)

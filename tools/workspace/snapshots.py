@@ -1,6 +1,7 @@
 """Operations on snapshots: read, write, compare, merge and pack, all in the object database."""
 
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -98,11 +99,18 @@ class Snapshots:
                 waiting.clear()
         yield bytes(waiting) + TAR_END
 
-    def write(self, snapshot: str, changes: Mapping[str, str | bytes | None], message: str) -> str:
+    def write(
+        self,
+        snapshot: str,
+        changes: Mapping[str, str | bytes | None],
+        message: str,
+        modes: Mapping[str, int] | None = None,
+    ) -> str:
         """Write files on top of `snapshot`. None deletes a file.
 
-        An executable file stays executable. Returns `snapshot` itself if nothing changes. Raises PathError
-        for paths and texts that are not allowed.
+        `modes` sets permissions such as 0o755, of which git keeps the executable bit. It may name files that
+        `changes` leaves out, whose content stays. Without a mode an executable file stays executable.
+        Returns `snapshot` itself if nothing changes. Raises PathError for what is not allowed.
         """
         tree = self._objects.tree(snapshot)
         edits: dict[str, TreeEntry | None] = {}
@@ -112,6 +120,10 @@ class Snapshots:
             if content is None and kept is None:
                 raise PathError(f"{path}: there is no such file, so it cannot be deleted")
             edits[path] = None if content is None else self._file(path, content, kept)
+        for path, mode in sorted((modes or {}).items()):
+            check_path(path)
+            entry = edits[path] if path in edits else self._objects.entry(tree, path)
+            edits[path] = _with_mode(path, entry, mode)
         try:
             written = self._objects.graft(tree, edits)
         except pygit2.GitError as error:
@@ -185,6 +197,14 @@ class Snapshots:
         if tree == their_tree.id:
             return Merged(theirs, ())
         return Merged(self._objects.store(tree, [ours, theirs], message), ())
+
+
+def _with_mode(path: str, entry: TreeEntry | None, mode: int) -> TreeEntry:
+    if entry is None or not entry.is_file:
+        raise PathError(f"{path}: there is no such file, so its mode cannot be set")
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        raise PathError(f"{path}: the mode {mode:o} is not that of a file; use 644 or 755")
+    return TreeEntry(entry.id, FileMode.BLOB_EXECUTABLE if mode & 0o111 else FileMode.BLOB)
 
 
 def _kind(entry: TreeEntry) -> str:
