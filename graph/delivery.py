@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from memory.records.journal import Journal
 from memory.records.runs import RunRow
 from nodes.events import Event, RunFinished
 from nodes.proof import Proof
-from tools.workspace import Workspace
+from tools.workspace import Workspace, WorkspaceError
+
+APPLIED = "applied"
+"""Name of the ref, below refs/autocode/<thread>, that holds the commit which the user applied last."""
 
 FILE_BYTES = 256 * 1024
 """Size up to which a file is sent along with a result."""
@@ -21,7 +25,8 @@ FILE_BYTES = 256 * 1024
 class Delivery:
     """The change between two commits on a delivered branch.
 
-    `verified` is true only while the branch's tip holds the very tree of the proof.
+    `verified` is true only while the branch's tip holds the very tree of the proof. A verified result builds
+    on verified results alone, so its proof stands for all of them.
     """
 
     repo: Path
@@ -29,10 +34,15 @@ class Delivery:
     base: str
     commit: str
     verified: bool
+    thread_id: str = ""
 
     @classmethod
-    async def of_thread(cls, journal: Journal[Event], thread_id: str) -> "Delivery":
-        """Return the thread's newest delivery. Raises UnknownThread, RunnerError, WorkspaceError."""
+    async def of_thread(cls, journal: Journal[Event], thread_id: str, *, whole: bool = False) -> "Delivery":
+        """Return what a thread has delivered and the user has not applied or merged, all of it for `whole`.
+
+        Unverified results that later tasks did not build on are not part of it. Raises UnknownThread,
+        RunnerError, WorkspaceError.
+        """
         thread = await journal.threads.get(thread_id)
         if thread is None:
             raise UnknownThread(f"there is no thread {thread_id}")
@@ -40,7 +50,8 @@ class Delivery:
         ends = [event.data for event in events if isinstance(event.data, RunFinished) and event.data.branch]
         if not ends:
             raise RunnerError(f"thread {thread_id} has delivered nothing: none of its runs has made a branch")
-        return await asyncio.to_thread(cls._of_end, Path(thread.repo), ends[-1])
+        runs = {event.run_id for event in events}
+        return await asyncio.to_thread(cls._of_end, Path(thread.repo), thread_id, ends[-1], runs, whole)
 
     @classmethod
     async def of_run(cls, run: RunRow) -> "Delivery | None":
@@ -52,23 +63,38 @@ class Delivery:
         return await asyncio.to_thread(lambda: Workspace.open(self.repo).diff(self.base, self.commit))
 
     async def apply(self) -> tuple[str, ...]:
-        """Merge the change into the checkout and return its paths. Raises WorkspaceError on a conflict."""
-        return await asyncio.to_thread(lambda: Workspace.open(self.repo).apply(self.base, self.commit))
+        """Merge the change into the checkout and return its paths. Raises WorkspaceError on a conflict.
+
+        The thread's next `apply` begins where this one ended.
+        """
+        return await asyncio.to_thread(self._apply)
+
+    def _apply(self) -> tuple[str, ...]:
+        workspace = Workspace.open(self.repo)
+        paths = workspace.apply(self.base, self.commit)
+        if self.thread_id:
+            workspace.hold(self.thread_id, APPLIED, self.commit)
+        return paths
 
     async def files(self) -> Mapping[str, str | None]:
         """Return the changed files by path. None stands for a file that is deleted, too large or no text."""
         return await asyncio.to_thread(self._files)
 
     @classmethod
-    def _of_end(cls, repo: Path, end: RunFinished) -> "Delivery":
+    def _of_end(
+        cls, repo: Path, thread_id: str, end: RunFinished, runs: Collection[str], whole: bool
+    ) -> "Delivery":
         workspace = Workspace.open(repo)
         branch = end.branch or ""
         commit = workspace.resolve(f"refs/heads/{branch}")
         proof = Proof.model_validate(end.proof) if end.proof else None
-        base = proof.base if proof else workspace.resolve(f"{commit}^")
+        held = workspace.held(thread_id)
+        base = _first_base(workspace, held.get("start"), commit, runs, proof)
+        if not whole:
+            base = _newest(workspace, commit, base, held.get(APPLIED))
         # Somebody may have committed to the branch since.
         proved = proof is not None and proof.tree == workspace.tree(commit)
-        return cls(repo, branch, base, commit, end.status == "verified" and proved)
+        return cls(repo, branch, base, commit, end.status == "verified" and proved, thread_id)
 
     @classmethod
     def _of_run(cls, run: RunRow, branch: str) -> "Delivery":
@@ -76,7 +102,7 @@ class Delivery:
         workspace = Workspace.open(repo)
         commit = workspace.resolve(f"refs/heads/{branch}")
         # A later run on the thread has built on this one's result.
-        while (note := workspace.read_note(commit)) and json.loads(note).get("run") not in (run.id, None):
+        while _run_of(workspace, commit) not in (run.id, None):
             commit = workspace.resolve(f"{commit}^")
         base = workspace.resolve(f"{commit}^")
         return cls(repo, branch, base, commit, run.status == "verified")
@@ -86,3 +112,38 @@ class Delivery:
         changes = workspace.changes(self.base, self.commit)
         texts = {change.path: workspace.text(self.commit, change.path) for change in changes}
         return {path: text if len(text or "") <= FILE_BYTES else None for path, text in texts.items()}
+
+
+def _first_base(
+    workspace: Workspace, start: str | None, commit: str, runs: Collection[str], proof: Proof | None
+) -> str:
+    """Return the commit that the first of the tasks in `commit` started from."""
+    if start and workspace.meeting(start, commit) == start:
+        return start
+    base = commit  # a thread of an earlier version has no `start`, but its commits name their runs
+    while _run_of(workspace, base) in runs:
+        base = workspace.resolve(f"{base}^")
+    if base != commit:
+        return base
+    return proof.base if proof else workspace.resolve(f"{commit}^")
+
+
+def _newest(workspace: Workspace, commit: str, base: str, applied: str | None) -> str:
+    """Return the newest commit of the delivery that the user has by `apply` or by a merge, else `base`."""
+    marks = [applied] if applied else []
+    with suppress(WorkspaceError):  # a branch without a commit
+        marks.append(workspace.resolve("HEAD"))
+    for mark in marks:
+        meeting = workspace.meeting(mark, commit)
+        if meeting and workspace.meeting(base, meeting) == base:
+            base = meeting
+    return base
+
+
+def _run_of(workspace: Workspace, commit: str) -> str | None:
+    """Return the id of the run that delivered a commit, from its note."""
+    with suppress(ValueError, RecursionError):  # anybody can write a note
+        note = json.loads(workspace.read_note(commit) or "null")
+        if isinstance(note, dict) and isinstance(note.get("run"), str):
+            return str(note["run"])
+    return None

@@ -42,6 +42,7 @@ class Snapshot:
             "places": [],
             "step_places": {},
             "plan": None,
+            "refusals": [],
             "group": -1,
             "pending": [],
             "results": Overwrite([]),  # type: ignore[typeddict-item]  # resets the reducer
@@ -86,4 +87,6 @@ class Snapshot:
         if missing:
             raise WorkspaceError(f"no such context file in the repository: {', '.join(missing)}")
         workspace.hold(thread, "base", snapshot)
+        if not state.get("delivered"):
+            workspace.hold(thread, "start", snapshot)  # `autocode apply` covers what is delivered since
         return snapshot

@@ -86,6 +86,45 @@ def test_changes_elsewhere_do_not_matter_and_what_is_already_there_is_fine(repo:
     assert (repo.path / "b.py").read_text() == "mine\n"
 
 
+def test_a_file_that_both_changed_is_merged_in_its_own_line_ends_and_mode(repo: GitRepo) -> None:
+    lines = [f"line {number}\n" for number in range(9)]
+    repo.commit({"m.py": "".join(lines)})
+    repo.git("config", "core.autocrlf", "true")
+    workspace = Workspace.open(repo.path)
+    base = workspace.begin(from_head=True).snapshot
+    text = "".join(lines).replace("line 7\n", "theirs\n")
+    result = workspace.write(base, {"m.py": text}, "m", {"m.py": 0o755})
+    repo.put("m.py", "".join(lines).replace("line 1\n", "mine\n").replace("\n", "\r\n"))
+    before = git_side(repo)
+    assert workspace.apply(base, result) == ("m.py",)
+    assert git_side(repo) == before
+    merged = (repo.path / "m.py").read_bytes()
+    assert b"mine\r\n" in merged and b"theirs\r\n" in merged and merged.count(b"\n") == 9
+    assert os.access(repo.path / "m.py", os.X_OK)
+    assert workspace.apply(base, result) == ()
+
+
+def test_files_that_cannot_be_merged_are_refused(repo: GitRepo) -> None:
+    repo.commit({"bin": b"\0one", "text": "1\n2\n"})
+    workspace = Workspace.open(repo.path)
+    base = workspace.begin().snapshot
+    result = workspace.write(base, {"bin": b"\0two", "text": "1\n3\n", "a.py": None}, "m")
+    repo.put("bin", b"\0mine")
+    repo.put("a.py", "mine\n")
+    (repo.path / "text").unlink()
+    (repo.path / "text").symlink_to("a.py")
+    before = repo.fingerprint()
+    with pytest.raises(WorkspaceError) as refusal:
+        workspace.apply(base, result)
+    assert repo.fingerprint() == before
+    told = str(refusal.value)
+    assert (
+        "bin: it has changed in the checkout, and conflicts with the result" in told
+        and "text: it has changed" in told
+    )
+    assert "a.py: it has changed in the checkout, and the result deletes it" in told
+
+
 def test_a_crlf_checkout_is_compared_and_written_in_its_own_line_ends(repo: GitRepo) -> None:
     repo.git("config", "core.autocrlf", "true")
     repo.put("a.py", "1\r\n")

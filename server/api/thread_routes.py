@@ -6,6 +6,8 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from graph.delivery import Delivery
+from graph.errors import RunnerError, UnknownRun
+from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
 from memory.records.threads import ThreadRow
 from nodes.events import EVENT, AnyEvent, ApprovalRequired, Event
@@ -123,7 +125,24 @@ async def fork(
 
 
 @router.get("/api/threads/{thread_id}/diff", responses=responses(404, 409))
-async def diff(thread_id: ThreadPath, supervisor: SupervisorDep) -> Response:
-    """Return the change of the thread's newest result as a unified diff."""
-    delivery = await Delivery.of_thread(supervisor.journal, thread_id)
+async def diff(
+    thread_id: ThreadPath,
+    supervisor: SupervisorDep,
+    run_id: Annotated[str | None, Query(description="A run whose change alone is wanted.")] = None,
+) -> Response:
+    """Return what the thread has delivered and nobody has applied, or one run's change, as a unified diff."""
+    if run_id is None:
+        delivery = await Delivery.of_thread(supervisor.journal, thread_id)
+    else:
+        delivery = await _delivery_of(supervisor, thread_id, run_id)
     return Response(await delivery.diff(), media_type="text/x-diff; charset=utf-8")
+
+
+async def _delivery_of(supervisor: Supervisor, thread_id: str, run_id: str) -> Delivery:
+    run = await supervisor.run(run_id)
+    if run.thread_id != thread_id:
+        raise UnknownRun(f"there is no run {run_id} on thread {thread_id}")
+    delivery = await Delivery.of_run(run)
+    if delivery is None:
+        raise RunnerError(f"run {run_id} has made no branch")
+    return delivery

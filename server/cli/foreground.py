@@ -19,6 +19,7 @@ from server.cli.exit_codes import STATUSES, ExitCode
 from server.cli.signals import exit_now, on_stop, raise_interrupt
 from server.cli.views import approval_prompts as approvals
 from server.cli.views.console import CliConsole, RunDisplay
+from server.cli.views.format import one_line
 from server.cli.views.run_view import RunView
 from server.cli.views.summary import print_summary, render_diff
 
@@ -126,7 +127,8 @@ class ForegroundRun:
             if progress.run_id:
                 self.console.notify(stopped)
             return ExitCode.UNVERIFIED
-        delivery = await Delivery.of_thread(self.supervisor.journal, thread) if finished.branch else None
+        run = await self.supervisor.run(progress.run_id) if finished.branch else None
+        delivery = await Delivery.of_run(run) if run else None
         if not self.console.json:
             if delivery and self.console.out.is_terminal and (diff := await delivery.diff()):
                 self.console.print(Text(), render_diff(diff, thread))
@@ -135,7 +137,9 @@ class ForegroundRun:
         elif finished.status == "cancelled" and not finished.missing:
             self.console.notify(stopped)
         if self.apply and delivery and finished.status == "verified":
-            self.console.notify("Applied: " + ", ".join(await delivery.apply()))
+            unapplied = await Delivery.of_thread(self.supervisor.journal, thread)  # earlier tasks among it
+            paths = await unapplied.apply()
+            self.console.notify("Applied: " + (", ".join(map(one_line, paths)) or "nothing was left to do"))
         return STATUSES[finished.status]
 
 

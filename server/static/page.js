@@ -62,7 +62,7 @@ async function route() {
   const mine = (following = new AbortController());
   const view = new RunView(find("run"), thread, (path, body) => send(path, { method: "POST", body }));
   view.onChange = () => showThreads().catch(() => {});
-  view.loadDiff = async () => (await send(`/api/threads/${encodeURIComponent(thread)}/diff`)).text();
+  view.loadDiff = async (run) => (await send(`/api/threads/${encodeURIComponent(thread)}/diff?run_id=${run}`)).text();
   try {
     await followThread(thread, (event) => view.add(event), { signal: mine.signal });
   } catch (error) {

@@ -243,7 +243,7 @@ export class RunView {
     this.result.replaceChildren(h("h3", {}, "Result"), h("div", { className: "card facts" }, pill(status), ...facts.filter(Boolean)));
     if (!branch) return;
     const shown = this.run;
-    const diff = await this.loadDiff().catch(() => "");
+    const diff = await this.loadDiff(shown).catch(() => "");
     if (diff && shown === this.run) this.result.append(h("h3", {}, "Change"), diffView(diff));
   }
 }

@@ -29,15 +29,20 @@ class PathChange:
 def apply(repo: pygit2.Repository, objects: Objects, root: Path, base: str, result: str) -> tuple[str, ...]:
     """Check every path first, then write. A failure restores every file."""
     changes = _changes(objects, base, result)
-    checkout = Checkout(repo, root, frozenset(change.path for change in changes if change.new is None))
-    problems = [f"  {change.path}: {problem}" for change in changes if (problem := checkout.problem(change))]
+    checkout = Checkout(repo, objects, root, frozenset(change.path for change in changes if not change.new))
+    wanted, problems = list[PathChange](), list[str]()
+    for change in changes:
+        outcome = checkout.reconcile(change)
+        if isinstance(outcome, str):
+            problems.append(f"  {change.path}: {outcome}")
+        elif outcome.old != outcome.new:
+            wanted.append(outcome)
     if problems:
         raise WorkspaceError(
             "nothing was applied, because of these paths:\n"
             + "\n".join(problems)
             + "\nRepair them and apply again, or merge the branch: git merge BRANCH"
         )
-    wanted = [change for change in changes if checkout.holds(change) != change.new]
     try:
         _write(checkout, wanted)
     except (OSError, KeyError, pygit2.GitError) as error:
@@ -60,22 +65,43 @@ class Checkout:
     """The user's files. `leaving` are the paths that will be deleted."""
 
     repo: pygit2.Repository
+    objects: Objects
     root: Path
     leaving: frozenset[str]
 
-    def problem(self, change: PathChange) -> str | None:
-        """Return the reason why a change must not be made, in words for the user. None if there is none."""
+    def reconcile(self, change: PathChange) -> PathChange | str:
+        """Return the change from the file as it is now, or the reason why it cannot be made.
+
+        A file that the user changed as well is merged. The reason is in words for the user.
+        """
         if problem := self._unfit(change) or self._blocked(change.path):
             return problem
         try:
             now = self.holds(change)
+            if now in (change.old, change.new):
+                return PathChange(change.path, now, change.new)
+            if change.old is None:
+                return "there is a file that git does not track"
+            if now is None:
+                return "it is gone"
+            merged = self._merge(change.path, change.old, now, change.new)
         except (pygit2.GitError, OSError) as error:
             return f"cannot be compared ({error})"
-        if now in (change.old, change.new):
+        if merged is None and change.new is None:
+            return "it has changed in the checkout, and the result deletes it"
+        return (
+            PathChange(change.path, now, merged)
+            if merged
+            else "it has changed in the checkout, and conflicts with the result"
+        )
+
+    def _merge(self, path: str, old: TreeEntry, now: TreeEntry, new: TreeEntry | None) -> TreeEntry | None:
+        """Merge the user's change of a file with that of the result. None if they conflict."""
+        if new is None or not (old.is_file and now.is_file and new.is_file):
             return None
-        if change.old is None:
-            return "there is a file that git does not track"
-        return "it is gone" if now is None else "it has changed since the run started"
+        # libgit2 merges blobs, so the file becomes one. Nothing refers to it, and git prunes it in time.
+        ours = TreeEntry(self.repo.create_blob_fromworkdir(path), now.mode)
+        return self.objects.merge_files(old, ours, new)
 
     def _unfit(self, change: PathChange) -> str | None:
         if FileMode.COMMIT in [entry.mode for entry in (change.old, change.new) if entry]:

@@ -114,6 +114,20 @@ class Objects:
                 self.tree(head), flags=DiffOption.INCLUDE_TYPECHANGE, interhunk_lines=0
             )
 
+    def merge_files(self, base: TreeEntry, ours: TreeEntry, theirs: TreeEntry) -> TreeEntry | None:
+        """Merge two versions of a file, with their modes. None if they conflict."""
+        ancestor, ours_tree, theirs_tree = map(self._one_file, (base, ours, theirs))
+        with missing_objects():
+            index = self.repo.merge_trees(ancestor, ours_tree, theirs_tree)
+        if index.conflicts is not None:
+            return None
+        return TreeEntry(index["file"].id, FileMode(index["file"].mode))
+
+    def _one_file(self, entry: TreeEntry) -> pygit2.Oid:
+        builder = self.repo.TreeBuilder()
+        builder.insert("file", entry.id, entry.mode)
+        return builder.write()
+
     def store(
         self, tree: pygit2.Oid, parents: list[str], message: str, author: pygit2.Signature | None = None
     ) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from pathlib import Path
 
@@ -65,11 +65,12 @@ class Refs:
             ours = [self._repo.references[ref] for ref in refs if ref.startswith(prefix)]
         return {ref.name.removeprefix(prefix): str(ref.target) for ref in ours}
 
-    def release(self, thread: str) -> None:
-        """Delete the refs of a thread. Delivered branches stay."""
+    def release(self, thread: str, keep: Container[str] = ()) -> None:
+        """Delete the refs of a thread, but those named by `keep`. Delivered branches stay."""
         for name in self.held(thread):
-            ref = f"{HELD}/{thread}/{name}"
-            self._write(ref, self._repo.references[ref].delete)
+            if name not in keep:
+                ref = f"{HELD}/{thread}/{name}"
+                self._write(ref, self._repo.references[ref].delete)
 
     def deliver(self, branch: str, snapshot: str, parent: str | None, message: str) -> str:
         """Commit the snapshot's tree on top of `parent`, and move the branch forward to it.
@@ -136,6 +137,12 @@ class Refs:
             return str(self._repo.revparse_single(name).peel(pygit2.Commit).id)
         except (KeyError, ValueError, pygit2.GitError) as error:
             raise WorkspaceError(f"{self.store}: {name!r} names no commit ({error})") from error
+
+    def meeting(self, one: str, other: str) -> str | None:
+        """Return the newest commit that two commits have in common, or None."""
+        with git_errors(f"{self.store}: cannot compare {one} with {other}"):
+            base = self._repo.merge_base(self._objects.commit(one).id, self._objects.commit(other).id)
+        return str(base) if base else None
 
     def _write(self, ref: str, act: Callable[[], object]) -> None:
         """Run `act`. Wait while another process locks `ref`, and remove a lock that a dead process left."""

@@ -98,8 +98,8 @@ class Workspace(Snapshots, Refs):
     def apply(self, base: str, result: str) -> tuple[str, ...]:
         """Apply the difference of two snapshots to the user's checkout, entirely or not at all.
 
-        Index and HEAD stay as they are. Returns the paths that were written or deleted. Raises
-        WorkspaceError, which lists the paths, if the checkout no longer has the files of `base`.
+        Files that the user changed since `base` are merged. Index and HEAD stay as they are. Returns the
+        paths that were written or deleted. Raises WorkspaceError, which lists the paths that conflict.
         """
         if self._repo.is_bare:
             raise WorkspaceError(f"{self.path} has no checkout to apply to; merge the branch instead")

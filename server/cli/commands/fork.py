@@ -8,6 +8,7 @@ from typer import Option
 from server.cli.commands.options import ThreadArgument
 from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, UsageError
+from server.cli.thread_names import find_thread
 from server.cli.views.format import one_line
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ async def fork(
     from graph.supervisor import Supervisor
 
     async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
+        thread = (await find_thread(supervisor.journal, thread)).id
         snapshots = (await supervisor.history.states(thread, MAX_CHECKPOINTS))[::-1] if list or at else []
         if list:
             _print_checkpoints(console, snapshots)

@@ -5,7 +5,9 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-ThreadArgument = Annotated[str, Argument(metavar="THREAD", help="Thread id, see `autocode threads`.")]
+ThreadArgument = Annotated[
+    str, Argument(metavar="THREAD", help="A thread's id, a unique prefix of it, or `last`.")
+]
 YesOption = Annotated[bool, Option("--yes", help="Approve every request, plans included.")]
 JsonOption = Annotated[bool, Option("--json", help="Print only events, one JSON object a line.")]
 # These limits hold across parallel steps: memory/records/completions.py checks them before each model call.

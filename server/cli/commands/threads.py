@@ -11,6 +11,7 @@ from typer import Argument, Option
 from server.cli.commands.options import ThreadArgument
 from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, SetupError, UsageError
+from server.cli.thread_names import find_thread
 from server.cli.views.format import first_line, one_line, pluralize, sanitize
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ STOP_SECONDS = 10.0
 """Time limit for a cancelled run to stop. One second is usual."""
 
 POLL_SECONDS = 0.1
+
+WholeOption = Annotated[bool, Option("--all", help="Include what you have applied or merged before.")]
+NOTHING_LEFT = "You have applied all that thread {thread} delivered. --all includes it."
 
 
 @command
@@ -87,8 +91,8 @@ async def show(settings: "Settings", console: "CliConsole", thread: ThreadArgume
     from server.cli.views.terminal import render_row
 
     async with _open_journal(settings) as journal:
-        thread_row = await _thread(journal, thread)
-        run = RunView.from_events(await journal.events.read(thread))
+        thread_row = await find_thread(journal, thread)
+        run = RunView.from_events(await journal.events.read(thread_row.id))
     console.print(f"{thread_row.id}  {sanitize(run.task).strip()}", style="bold")
     console.print(one_line(thread_row.repo), style="dim")
     if run.plan and run.plan["explanation"]:
@@ -106,15 +110,20 @@ async def show(settings: "Settings", console: "CliConsole", thread: ThreadArgume
 
 
 @command
-async def diff(settings: "Settings", console: "CliConsole", thread: ThreadArgument) -> ExitCode:
-    """Print the changes of a thread.
+async def diff(
+    settings: "Settings", console: "CliConsole", thread: ThreadArgument, whole: WholeOption = False
+) -> ExitCode:
+    """Print what a thread has delivered and you have not applied.
 
     In colour on a terminal, as a patch in a pipe.
     """
     from server.cli.views.summary import render_diff
 
-    text = await (await _delivery(settings, thread)).diff()
-    if console.out.is_terminal:
+    delivery = await _delivery(settings, thread, whole)
+    text = await delivery.diff()
+    if not text:
+        console.notify(NOTHING_LEFT.format(thread=delivery.thread_id))
+    elif console.out.is_terminal:
         console.print(render_diff(text, limit=None))
     else:
         console.write_raw(text)
@@ -128,19 +137,24 @@ async def apply(
     thread: ThreadArgument,
     yes: Annotated[bool, Option("--yes", help="Do not ask.")] = False,
     unverified: Annotated[bool, Option("--unverified", help="Apply a result without proof too.")] = False,
+    whole: WholeOption = False,
 ) -> ExitCode:
-    """Apply the result of a thread to the checkout.
+    """Apply what a thread has delivered to the checkout.
 
-    Applies all or nothing, and never overwrites uncommitted work.
+    Applies all or nothing, merges with your own changes, and refuses where both changed the same lines.
     """
     from server.cli.views.summary import render_diff
 
-    delivery = await _delivery(settings, thread)
+    delivery = await _delivery(settings, thread, whole)
     if not delivery.verified and not unverified:
         # The branch may have moved since its proof, so the status of the run is not enough.
         console.notify(f"{delivery.branch} is not verified. Nothing was applied. --unverified applies it.")
         return ExitCode.UNVERIFIED
-    console.print(render_diff(await delivery.diff(), thread, limit=None))
+    text = await delivery.diff()
+    if not text:
+        console.notify(NOTHING_LEFT.format(thread=delivery.thread_id))
+        return ExitCode.VERIFIED
+    console.print(render_diff(text, delivery.thread_id, limit=None))
     if not yes:
         if not console.can_ask:
             raise UsageError("there is no terminal to ask on; --yes applies without asking")
@@ -152,7 +166,7 @@ async def apply(
             console.notify("Nothing was applied.")
             return ExitCode.UNVERIFIED
     paths = await delivery.apply()
-    files = ", ".join(map(one_line, paths))
+    files = ", ".join(map(one_line, paths)) or "your checkout has these changes already"
     console.print(f"Applied {pluralize(len(paths), 'file')}: {files}", style="green")
     return ExitCode.VERIFIED
 
@@ -162,7 +176,7 @@ async def cancel(settings: "Settings", console: "CliConsole", thread: ThreadArgu
     """Stop the run of a thread. It can be resumed."""
     # First a flag in the database for a process that runs it: importing LangGraph would delay the stop.
     async with _open_journal(settings) as journal:
-        await _thread(journal, thread)
+        thread = (await find_thread(journal, thread)).id
         requested = await journal.threads.request_cancel(thread)
         row = await _wait_until_released(journal, thread) if requested else None
     if row:
@@ -185,7 +199,7 @@ async def cancel(settings: "Settings", console: "CliConsole", thread: ThreadArgu
 async def _wait_until_released(journal: "Journal[Event]", thread: str) -> "ThreadRow":
     """Return the thread once its owner has released it, or after STOP_SECONDS."""
     for _ in range(int(STOP_SECONDS / POLL_SECONDS)):
-        row = await _thread(journal, thread)
+        row = await find_thread(journal, thread)
         if not row.owner:
             break
         await asyncio.sleep(POLL_SECONDS)
@@ -203,7 +217,7 @@ async def note(
     from graph.event_log import EventLog
 
     async with _open_journal(settings) as journal:
-        await _thread(journal, thread)
+        thread = (await find_thread(journal, thread)).id
         await EventLog(journal).note(thread, text)
     console.notify("Noted. The next agent reads it.")
     return ExitCode.VERIFIED
@@ -217,16 +231,8 @@ async def _open_journal(settings: "Settings") -> AsyncIterator["Journal[Event]"]
         yield journal
 
 
-async def _thread(journal: "Journal[Event]", thread: str) -> "ThreadRow":
-    row = await journal.threads.get(thread)
-    if row is None:
-        raise UsageError(f"there is no thread {one_line(thread)}; `autocode threads` lists them")
-    return row
-
-
-async def _delivery(settings: "Settings", thread: str) -> "Delivery":
+async def _delivery(settings: "Settings", thread: str, whole: bool) -> "Delivery":
     from graph.delivery import Delivery
 
     async with _open_journal(settings) as journal:
-        await _thread(journal, thread)
-        return await Delivery.of_thread(journal, thread)
+        return await Delivery.of_thread(journal, (await find_thread(journal, thread)).id, whole=whole)

@@ -1,0 +1,95 @@
+"""What a thread has delivered and its user has not applied, task after task."""
+
+from runs import Bench, Run, block, script
+
+from graph.delivery import Delivery
+from graph.supervisor import Supervisor
+from tools.workspace import Workspace
+
+
+async def power(bench: Bench, name: str, formula: str, thread: str | None = None, **replies: str) -> Run:
+    """Run a task that appends a function to calc.py, with a test of it."""
+    bench.desk.rules.clear()
+    expected = formula.replace("a", "2")
+    tests = f"from calc import {name}\n\n\ndef test_{name}():\n    assert {name}(2) == {expected}"
+    script(
+        bench.desk,
+        coder=whole_file(bench, name, formula, thread),
+        tester=block(f"tests/test_{name}.py", tests),
+        **replies,
+    )
+    return await bench.run(f"Add {name}", thread=thread)
+
+
+def whole_file(bench: Bench, name: str, formula: str, thread: str | None) -> str:
+    """Return the reply that writes calc.py as the thread has it, and a function more."""
+    place = (
+        f"autocode/{thread}"
+        if thread and bench.repo.git("branch", "--list", f"autocode/{thread}")
+        else "main"
+    )
+    return block("calc.py", bench.repo.show(place, "calc.py") + f"\n\n\ndef {name}(a):\n    return {formula}")
+
+
+async def delivery(bench: Bench, thread: str, whole: bool = False) -> Delivery:
+    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+        return await Delivery.of_thread(supervisor.journal, thread, whole=whole)
+
+
+async def test_what_was_not_applied_is_covered_however_many_tasks_it_took(bench: Bench) -> None:
+    first = await power(bench, "square", "a * a")
+    thread = first.thread
+    await power(bench, "cube", "a * a * a", thread)
+    both = await delivery(bench, thread)
+    assert both.verified and "+def square" in await both.diff() and "+def cube" in await both.diff()
+
+    calc = bench.repo.path / "calc.py"
+    calc.write_text('"""Sums and products."""\n\n' + calc.read_text())  # the user's own lone line
+    await both.apply()
+    assert all(text in calc.read_text() for text in ("Sums and products", "def square", "def cube"))
+    assert await (await delivery(bench, thread)).diff() == ""
+
+    await power(bench, "quad", "a * a * a * a", thread)
+    rest = await delivery(bench, thread)
+    assert "+def quad" in await rest.diff() and "+def cube" not in await rest.diff()
+    calc.write_text(calc.read_text().replace("Sums and", "Sums, powers and"))
+    assert await rest.apply() == ("calc.py", "tests/test_quad.py")
+    assert "powers" in calc.read_text() and "def quad" in calc.read_text()
+    everything = await delivery(bench, thread, whole=True)
+    assert "+def square" in await everything.diff() and "+def quad" in await everything.diff()
+    assert await everything.apply() == ()
+
+
+async def test_an_unverified_result_is_no_part_of_what_follows_and_a_merge_counts_as_applied(
+    bench: Bench,
+) -> None:
+    thread = (await power(bench, "square", "a * a")).thread
+    refused = await power(bench, "cube", "a * a * a", thread, critic='{"verdict": "FAIL", "reasons": ["no"]}')
+    assert refused.end.status == "unverified"
+    open_one = await delivery(bench, thread)
+    assert not open_one.verified and open_one.branch == f"autocode/{thread}-unverified"
+    assert "+def square" in await open_one.diff() and "+def cube" in await open_one.diff()
+
+    bench.repo.git("merge", "-q", "--ff-only", f"autocode/{thread}")
+    await power(bench, "quad", "a * a * a * a", thread)
+    rest = await delivery(bench, thread)
+    assert rest.verified and "+def quad" in await rest.diff()
+    assert "+def square" not in await rest.diff() and "cube" not in await rest.diff()
+
+
+async def test_a_fork_covers_what_its_parent_delivered(bench: Bench) -> None:
+    thread = (await power(bench, "square", "a * a")).thread
+    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+        fork = await supervisor.history.fork(thread)
+    bench.repo.git("branch", f"autocode/{fork}", f"autocode/{thread}")
+    await power(bench, "cube", "a * a * a", fork)
+    both = await delivery(bench, fork)
+    assert "+def square" in await both.diff() and "+def cube" in await both.diff()
+
+
+async def test_a_thread_of_an_earlier_version_is_covered_from_its_first_task(bench: Bench) -> None:
+    thread = (await power(bench, "square", "a * a")).thread
+    await power(bench, "cube", "a * a * a", thread)
+    Workspace.open(bench.repo.path).release(thread)
+    both = await delivery(bench, thread)
+    assert "+def square" in await both.diff() and "+def cube" in await both.diff()
