@@ -2,7 +2,8 @@
 
 import pytest
 
-from nodes.dialogue.replies import Unusable, parse_edits, parse_json, parse_verdict, without_reasoning
+from nodes.dialogue.reasoning import without_reasoning
+from nodes.dialogue.replies import Unusable, parse_edits, parse_json, parse_verdict
 
 
 def test_diffs_whole_files_and_deletions_are_told_apart() -> None:

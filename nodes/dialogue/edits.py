@@ -1,22 +1,13 @@
 """Edits: an agent's reply applied to a snapshot, wholly or not at all."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from nodes.dialogue.elisions import elision
 from nodes.dialogue.replies import EditReply, Unusable, parse_edits
 from tools.patch import PatchError, place_patch
 from tools.workspace import PathError, Workspace
-
-MARKER_CHARACTERS = 200
-_MARKER = re.compile(
-    r"\s*(?:<{5,} ?SEARCH|>{5,} ?REPLACE"
-    r"|\W{0,8}(?:\.\.\.|…)\W{0,4}(?:the )?(?:rest|remaining|existing|previous|other|same)\b.*"
-    r"|\W{1,8}(?:the )?(?:rest of|remaining|existing)\b.*(?:\.\.\.|…|unchanged|the same|as before)\W*$)",
-    re.IGNORECASE,
-)
-"""Lines by which models stand for what they leave out, and the markers of search and replace."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +44,23 @@ def _changes(
 ) -> tuple[dict[str, str | None], dict[str, list[str]]]:
     changes: dict[str, str | None] = dict(reply.files)  # None deletes
     changes |= {path: None for path in reply.deleted}
-    if not changes and not reply.diffs:
-        if len(reply.loose) == 1 and file and workspace.read(base, file) is None:
-            return {file: reply.loose[0]}, {}
+    if len(reply.loose) == 1 and reply.is_empty and file and workspace.read(base, file) is None:
+        changes = {file: reply.loose[0]}  # the file of a step can only be meant
+    elif reply.loose:
+        raise Unusable(_without_path(reply.loose[0]))
+    elif reply.is_empty:
         raise Unusable(
             "It holds no edit. Change an existing file with a ```diff block, or write a whole file as a line "
             "`### path/to/file` followed by a fenced block."
         )
-    for path, text in reply.files.items():
-        _check_whole(path, text, workspace.text(base, path) or "")
-        if reply.loose and path.endswith((".md", ".mdx", ".rst", ".txt")):
+    for word in reply.words:
+        if word != file and workspace.read(base, word) is None:
             raise Unusable(
-                f"A block without a path follows {path}. If its own fences ended that file too early, put it "
-                "into a fence of four backticks. Else leave the block out."
+                f"`{word}` stands above a block as if it were a path. If it is a new file, write its path "
+                f"as `./{word}` in the heading. If it is not, leave the block out."
             )
+    for path, text in changes.items():
+        _check_whole(path, text or "", workspace.text(base, path))
     for path in reply.deleted:
         if workspace.read(base, path) is None:
             raise Unusable(f"There is no file {path} to delete.")
@@ -79,20 +73,32 @@ def _changes(
             result = place_patch(files, diff)
         except PatchError as error:
             raise Unusable(f"A diff does not apply; no part of the reply was kept.\n{error}") from error
-        changes |= {path: text for path, text in result.files.items() if files.get(path) != text}
+        changed = {path: text for path, text in result.files.items() if files.get(path) != text}
+        for path, text in changed.items():
+            _check_whole(path, text, files.get(path))
+        changes |= changed
         changes |= {path: None for path in files if path not in result.files}
         placed |= {path: list(how) for path, how in result.placed.items()}
     return changes, placed
 
 
-def _check_whole(path: str, text: str, old: str) -> None:
-    """Raise Unusable if a whole file leaves parts of it out, or holds search-and-replace markers."""
-    for line in text.splitlines():
-        if len(line) < MARKER_CHARACTERS and _MARKER.match(line) and line not in old:
-            raise Unusable(
-                f"{path} is not whole: `{line.strip()}` stands for other lines. Write the whole file, or a "
-                "```diff block with the lines that change."
-            )
+def _without_path(block: str) -> str:
+    """Return what is wrong with a block that no path belongs to."""
+    first = next((line.strip() for line in block.splitlines() if line.strip()), "")
+    return (
+        f"A block has no path: it begins with `{first[:80]}`. If it is a file, write `### path/to/file` on "
+        "the line above it. If it belongs to a file that has fences of its own, put that whole file into a "
+        "fence of four backticks. If it is an example, leave it out."
+    )
+
+
+def _check_whole(path: str, text: str, old: str | None) -> None:
+    """Raise Unusable if a file leaves parts of it out, or holds search-and-replace markers."""
+    if line := elision(text, old):
+        raise Unusable(
+            f"{path} is not whole: `{line}` stands for other lines. Write the whole file, or a ```diff block "
+            "with the lines that change."
+        )
 
 
 def _mentioned(workspace: Workspace, base: str, diff: str) -> dict[str, str | None]:
