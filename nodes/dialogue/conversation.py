@@ -71,9 +71,10 @@ class Conversation:
         Raises Unusable if the second reply is unusable too, BudgetSpent, and ModelError.
         """
         prompt = await asyncio.to_thread(make_prompt)
-        reply = await self._continued(ordinal, prompt, await self._call(ordinal, prompt))
+        reply = await self._call(ordinal, prompt)
         try:
-            return await asyncio.to_thread(_read, reply, read)
+            whole = await self._continued(ordinal, prompt, reply)
+            return await asyncio.to_thread(_read, whole, read)
         except Unusable as problem:
             self.publish(Retried(reason=f"unusable reply: {problem}", attempt=1, model=reply.model))
             answer = indent_steps(reply.text) or "(empty)"  # some providers refuse an empty message

@@ -24,28 +24,39 @@ class Edit:
     paths: Collection[str] = ()
 
 
+@dataclass(frozen=True)
+class _Contents:
+    """The new contents of files, None for one that is deleted, with their modes and notes on their hunks."""
+
+    texts: dict[str, str | None]
+    modes: dict[str, int] = field(default_factory=dict)
+    placed: dict[str, list[str]] = field(default_factory=dict)
+
+
 def write_edit(workspace: Workspace, base: str, text: str, author: str, file: str | None = None) -> Edit:
     """Apply the reply `text` to the snapshot `base`.
 
-    `file` is the path of a single block without one. Raises Unusable if there is no edit, a diff does not
-    apply, or a path is forbidden.
+    `file` is the path of a single block without one. Raises Unusable if there is no edit, a block has no
+    path, a diff does not apply, or a path is forbidden.
     """
     reply = parse_edits(text)
-    changes, placed = _changes(workspace, base, reply, file)
+    contents = _whole_files(workspace, base, reply, file)
+    for diff in reply.diffs:
+        _patch(workspace, base, contents, diff)
+    paths = contents.texts.keys() | contents.modes.keys()
+    message = f"{author}: {', '.join(sorted(paths))[:200]}"
     try:
-        snapshot = workspace.write(base, changes, f"{author}: {', '.join(sorted(changes))[:200]}")
+        snapshot = workspace.write(base, contents.texts, message, contents.modes)
     except PathError as error:
         raise Unusable(str(error)) from error
-    return Edit(base, snapshot, sha256(repr(reply).encode()).hexdigest(), placed, changes.keys())
+    return Edit(base, snapshot, sha256(repr(reply).encode()).hexdigest(), contents.placed, paths)
 
 
-def _changes(
-    workspace: Workspace, base: str, reply: EditReply, file: str | None
-) -> tuple[dict[str, str | None], dict[str, list[str]]]:
-    changes: dict[str, str | None] = dict(reply.files)  # None deletes
-    changes |= {path: None for path in reply.deleted}
+def _whole_files(workspace: Workspace, base: str, reply: EditReply, file: str | None) -> _Contents:
+    """Return the files that the reply writes or deletes as a whole."""
+    texts: dict[str, str | None] = dict(reply.files)
     if len(reply.loose) == 1 and reply.is_empty and file and workspace.read(base, file) is None:
-        changes = {file: reply.loose[0]}  # the file of a step can only be meant
+        texts = {file: reply.loose[0]}  # the file of a step can only be meant
     elif reply.loose:
         raise Unusable(_without_path(reply.loose[0]))
     elif reply.is_empty:
@@ -59,27 +70,31 @@ def _changes(
                 f"`{word}` stands above a block as if it were a path. If it is a new file, write its path "
                 f"as `./{word}` in the heading. If it is not, leave the block out."
             )
-    for path, text in changes.items():
+    for path, text in texts.items():
         _check_whole(path, text or "", workspace.text(base, path))
     for path in reply.deleted:
         if workspace.read(base, path) is None:
             raise Unusable(f"There is no file {path} to delete.")
-    placed: dict[str, list[str]] = {}
-    for diff in reply.diffs:
-        # Each diff applies on top of the earlier blocks. A file that one of them deleted cannot be patched.
-        texts = _mentioned(workspace, base, diff) | changes
-        files = {path: text for path, text in texts.items() if text is not None}
-        try:
-            result = place_patch(files, diff)
-        except PatchError as error:
-            raise Unusable(f"A diff does not apply; no part of the reply was kept.\n{error}") from error
-        changed = {path: text for path, text in result.files.items() if files.get(path) != text}
-        for path, text in changed.items():
-            _check_whole(path, text, files.get(path))
-        changes |= changed
-        changes |= {path: None for path in files if path not in result.files}
-        placed |= {path: list(how) for path, how in result.placed.items()}
-    return changes, placed
+    return _Contents(texts | {path: None for path in reply.deleted})
+
+
+def _patch(workspace: Workspace, base: str, contents: _Contents, diff: str) -> None:
+    """Apply a diff on top of the earlier blocks. A file that one of them deleted cannot be patched."""
+    texts = _mentioned(workspace, base, diff) | contents.texts
+    files = {path: text for path, text in texts.items() if text is not None}
+    try:
+        result = place_patch(files, diff)
+    except PatchError as error:
+        raise Unusable(f"A diff does not apply; no part of the reply was kept.\n{error}") from error
+    changed = {path: text for path, text in result.files.items() if files.get(path) != text}
+    for path, text in changed.items():
+        _check_whole(path, text, files.get(path))
+    contents.texts.update(changed)
+    contents.texts.update({path: None for path in files if path not in result.files})
+    executable = {new: workspace.is_executable(base, old) for new, old in result.moved.items()}
+    executable |= result.executable
+    contents.modes.update({path: 0o755 if runs else 0o644 for path, runs in executable.items()})
+    contents.placed.update({path: list(how) for path, how in result.placed.items()})
 
 
 def _without_path(block: str) -> str:
@@ -104,7 +119,9 @@ def _check_whole(path: str, text: str, old: str | None) -> None:
 def _mentioned(workspace: Workspace, base: str, diff: str) -> dict[str, str | None]:
     """Return the texts of files that a header line of the diff may mean, by the last part of their path."""
     headers = [
-        line for line in diff.splitlines() if line.startswith(("---", "+++", "diff ", "***", "rename"))
+        line
+        for line in diff.splitlines()
+        if line.startswith(("---", "+++", "diff ", "***", "rename", "copy"))
     ]
     words = {word.strip("\"'`").rpartition("/")[2] for line in headers for word in line.split()}
     names = [

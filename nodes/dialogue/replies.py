@@ -29,7 +29,10 @@ _REMARK = re.compile(r"[ \t]+(?:\([^()]{1,60}\)|\[[^\[\]]{1,60}\]|-{1,2}[ \t]+(?
 _PLAIN_PATH = re.compile(r"(?:\./)?[^\s`*\"'<>|?:#()\[\]{},;!$&\\]+")
 _SPACED_PATH = re.compile(r"[\w./ -]{1,200}\.\w{1,12}")
 _VERSION = re.compile(r"v?[\d.]+")
-_QUOTED_PATH = re.compile(r"(?P<quote>`+|\*{1,3}`?|\")(?P<path>[^`*\"\n]+)`?(?P=quote)")
+_QUOTED_PATH = re.compile(
+    r"(?=[*`\"])(?P<stars>\*{0,3})(?P<tick>`*|\")(?P<path>[^`*\"\n]+)(?P=tick)(?P=stars)"
+)
+_HEADER = re.compile(r" {0,3}(?:---|\+\+\+) (?:[ab]/)?(?P<path>\S+)")
 _BARE_DIFF = re.compile(r"^--- \S.*\n\+\+\+ \S(?s:.*)", re.MULTILINE)
 _NO_EDIT = {
     "NO CHANGE": re.compile(r"^[^\w\n]{0,20}NO[ _-]?CHANGES?\b[^\w\n]{0,20}(?P<reason>\S.*)$", re.MULTILINE),
@@ -44,7 +47,7 @@ _NAMES_WITHOUT_DOT = re.compile(
     r"(?:Make|Docker|Container|Proc|Rake|Gem|Pip|Brew|Just|Vagrant|Jenkins)file|LICEN[CS]E|COPYING|NOTICE|README"
     r"|CHANGELOG|CHANGES|AUTHORS|CODEOWNERS|VERSION|MANIFEST|INSTALL|TODO|WORKSPACE|BUILD"
 )
-_MOST_REPEATED, _FEWEST_REPEATED = 40, 4
+_MOST_REPEATED, _FEWEST_REPEATED = 40, 12
 """Limits of what a model repeats when it goes on: lines, and characters without blanks."""
 
 _MOST_BRACES = 200
@@ -140,22 +143,45 @@ def _edits(reply: Blocks) -> EditReply:
 def join_cut(text: str, rest: str) -> str:
     """Return a reply that was cut, with its rest. Lines that the model repeats count once.
 
-    A model may also begin its rest with a fence of its own, although the block of the reply is still open.
+    A model may begin its rest with a fence, although the block of the reply is still open, or answer anew
+    from the start. Raises Unusable if it begins a part of the reply anew.
     """
     rest = without_reasoning(rest)
+    if _first_line(text) == _first_line(rest):
+        return rest
     first, _, following = rest.lstrip("\n").partition("\n")
     fence = FENCE.match(first.rstrip("\r"))
     if fence and fence["info"].strip() and _is_open(text):
         rest = following
-    return text + rest[len(_overlap(text, rest)) :]
+    rest = rest[len(_overlap(text, rest)) :]
+    if _paths_in(text) & _paths_in(rest):
+        raise Unusable("It was cut off, and its rest begins a part of it anew. Answer in fewer words.")
+    return text + rest
+
+
+def _paths_in(text: str) -> set[str]:
+    """Return the paths in headings and in headers of diffs, wherever they stand."""
+    paths = set[str]()
+    for line in text.splitlines():
+        if heading := _HEADING.match(line):
+            paths.add(_path_of(heading["title"])[0].removeprefix("./"))
+        elif header := _HEADER.match(line):
+            paths.add(header["path"])
+    return paths - {"", "/dev/null"}
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def _overlap(text: str, rest: str) -> str:
-    """Return the last lines of `text` that `rest` begins with. A brace alone may be new."""
+    """Return the last lines of `text` that `rest` begins with, if these are too many to be new."""
     lines = text.split("\n")
     for count in range(min(len(lines), _MOST_REPEATED), 0, -1):
         end = "\n".join(lines[-count:])
-        if rest.startswith(end) and len("".join(end.split())) >= _FEWEST_REPEATED:
+        characters = len("".join(end.split()))
+        # A brace alone may be new, but hardly the start of the very line that was cut.
+        if rest.startswith(end) and characters >= (2 if count == 1 else _FEWEST_REPEATED):
             return end
     return ""
 
@@ -198,7 +224,7 @@ def _path_above(before: Sequence[str]) -> tuple[str | None, bool]:
     certain = not spaced and ("/" in path or "." in path or bool(_NAMES_WITHOUT_DOT.fullmatch(path)))
     # With a blank line between heading and block, one word is a title rather than a path.
     touching = bool(before[-1].strip())
-    return (path, certain) if certain or touching or quoted else (None, False)
+    return (path.removeprefix("./"), certain) if certain or touching or quoted else (None, False)
 
 
 def _path_of(title: str) -> tuple[str, bool]:
@@ -206,9 +232,9 @@ def _path_of(title: str) -> tuple[str, bool]:
     title = _VERB.sub("", _NUMBER.sub("", title.strip(), count=1), count=1).strip()
     title = _REMARK.sub("", title.removesuffix(":").rstrip(), count=1).removesuffix(":").rstrip()
     if quoted := _QUOTED_PATH.fullmatch(title):
-        return quoted["path"].strip().removesuffix(":").removeprefix("./"), True
+        return quoted["path"].strip().removesuffix(":"), True
     plain = _PLAIN_PATH.fullmatch(title) or ("/" in title and _SPACED_PATH.fullmatch(title))
-    return (title.removeprefix("./"), False) if plain else ("", False)
+    return (title, False) if plain else ("", False)
 
 
 def parse_json(text: str) -> dict[str, Any]:
