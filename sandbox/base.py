@@ -1,6 +1,7 @@
 """The interface of a sandbox: its limits, its results and the protocol that every backend implements."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -88,6 +89,23 @@ class Result:
     report: tuple[Case, ...] | None = None
 
 
+@dataclass(frozen=True)
+class Delta:
+    """The difference of a run's files from its layer: paths to remove, then a tar stream to unpack."""
+
+    removed: tuple[str, ...] = ()
+    files: Iterable[bytes] | None = None
+
+
+class Layer(Protocol):
+    """A tree of files that many runs start from. No run can change it."""
+
+    async def run(
+        self, delta: Delta, command: Sequence[str], limits: Limits, on_output: OnText | None = None
+    ) -> Result:
+        """Run `command` as `Sandbox.run` does, on the layer's files with `delta` applied to them."""
+
+
 class Sandbox(Protocol):
     """Runs programs that nobody has reviewed. Each run gets a fresh place, and only its Result stays."""
 
@@ -112,6 +130,13 @@ class Sandbox(Protocol):
         REPORT in an argument is replaced by the report's path. `on_output` receives decoded pieces of stdout
         and stderr as they arrive. Cancelling the task kills the program and removes its files. Raises
         SandboxError when the sandbox itself fails. A program's own failure is part of the Result.
+        """
+
+    def layer(self, files: Iterable[bytes], limits: Limits) -> AbstractAsyncContextManager[Layer]:
+        """Keep the tree in the tar stream `files` for several runs, until the context ends.
+
+        The files must be readable by every user. Raises SandboxError, also when they exceed
+        `limits.workspace_mb`.
         """
 
     async def aclose(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from sandbox.base import Limits, OnText, Result, SandboxError
 from sandbox.output import Output
 from sandbox.report import place_report, read_report
+from sandbox.script import Stream
 
 # More programs than this would slow each other down until they reach their time limits.
 MAX_PROGRAMS = min(16, max(4, 2 * (os.cpu_count() or 1)))
@@ -32,15 +33,19 @@ def program_slot() -> asyncio.Semaphore:
 
 
 class Program:
-    """The arguments of `Sandbox.run`. `seconds` is the running time of the program alone, once it has ended.
+    """A command with its files and limits. `seconds` is its running time alone, once it has ended.
 
     `report` is the path of the JUnit report, or empty.
     """
 
     def __init__(
-        self, files: Iterable[bytes], command: Sequence[str], limits: Limits, on_output: OnText | None
+        self,
+        streams: Mapping[Stream, Iterable[bytes]],
+        command: Sequence[str],
+        limits: Limits,
+        on_output: OnText | None = None,
     ) -> None:
-        self.files = files
+        self.streams = streams
         self.limits = limits
         self.command, self.report = place_report(command)
         self.output = Output(limits.output_bytes, on_output)
@@ -58,7 +63,7 @@ class Program:
         Raises SandboxError when the program never started, and the exception of `sending` if it failed.
         """
         for future in (sending, reading):
-            future.add_done_callback(_retrieve)
+            future.add_done_callback(retrieve)
         try:
             await self._wait_for_start(sending, reading)
             started = time.monotonic()
@@ -105,7 +110,7 @@ class Program:
         return Result(exit_code, stdout, stderr, self.seconds, late, out_of_memory, cut, report)
 
 
-def _retrieve(future: "asyncio.Future[None]") -> None:
+def retrieve(future: "asyncio.Future[Any]") -> None:
     """Retrieve the exception. A caller that is cancelled twice never does, and asyncio would log that."""
     if not future.cancelled():
         future.exception()

@@ -1,8 +1,10 @@
 """The shell script that unpacks the files and runs the program inside the sandbox."""
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
-from sandbox.base import WORKSPACE
+from sandbox.base import WORKSPACE, Delta
 from sandbox.report import MAX_BYTES
 
 ENVIRONMENT = {
@@ -18,15 +20,27 @@ UID = 10001
 
 _PIECE_BYTES = 262_144
 
-# The files arrive in frames: a line with a size, then so many bytes. A frame of size 0 ends them, because
+Stream = Literal["tree", "removed", "files"]
+"""What stdin carries before the program starts: a whole tree, paths to remove, files to add."""
+
+# A stream arrives in frames: a line with a size, then so many bytes. A frame of size 0 ends it, because
 # not every connection to a Docker engine can close stdin alone. The shell outlives the program, because
 # the program's own children could keep the output open. The shell's messages about signals are not shown,
 # because they name process ids.
 _SCRIPT = f"""umask 022
-mark=$1 report=$2; shift 2
-cd {WORKSPACE} && while read -r size && [ "$size" -gt 0 ]; do
-  dd bs="$size" count=1 iflag=fullblock 2>/dev/null
-done | tar -xf - || exit
+mark=$1 report=$2 streams=$3; shift 3
+frames() {{
+  while read -r size && [ "$size" -gt 0 ]; do
+    dd bs="$size" count=1 iflag=fullblock 2>/dev/null
+  done
+}}
+cd {WORKSPACE} || exit
+for stream in $streams; do
+  case $stream in
+    removed) frames | xargs -0 rm -rf -- || exit;;
+    *) frames | tar -xf - || exit;;
+  esac
+done
 echo 1000 >/proc/self/oom_score_adj
 echo "$mark" >&2
 exec 4>&2 2>/dev/null
@@ -47,9 +61,21 @@ cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control >&2 2>
 """
 
 
-def run_script(command: Sequence[str], mark: str, report: str = "") -> list[str]:
-    """Return a command that unpacks stdin, writes `mark` to stderr, runs `command`, and sends `report`."""
-    return ["sh", "-c", _SCRIPT, "sh", mark, report, *command]
+def run_script(
+    command: Sequence[str], mark: str, streams: Iterable[Stream] = (), report: str = ""
+) -> list[str]:
+    """Return a command that reads `streams`, writes `mark` to stderr, runs `command`, and sends `report`."""
+    return ["sh", "-c", _SCRIPT, "sh", mark, report, " ".join(streams), *command]
+
+
+def delta_streams(delta: Delta) -> dict[Stream, Iterable[bytes]]:
+    """Return the streams that apply a delta. Empty ones are left out, because each costs two processes."""
+    streams: dict[Stream, Iterable[bytes]] = {}
+    if delta.removed:
+        streams["removed"] = [b"\0".join(map(os.fsencode, delta.removed))]
+    if delta.files is not None:
+        streams["files"] = delta.files
+    return streams
 
 
 def collect_script(report: str) -> list[str]:
@@ -57,10 +83,15 @@ def collect_script(report: str) -> list[str]:
     return ["sh", "-c", _COLLECT, "sh", report]
 
 
-def send_files(files: Iterable[bytes], write: Callable[[bytes], object]) -> None:
-    """Write a tar stream in the frames that the script reads. No more than a piece is in memory."""
+def send_streams(streams: Mapping[Stream, Iterable[bytes]], write: Callable[[bytes], object]) -> None:
+    """Write the streams in the frames that the script reads. No more than a piece is in memory."""
+    for stream in streams.values():
+        _send(stream, write)
+
+
+def _send(stream: Iterable[bytes], write: Callable[[bytes], object]) -> None:
     piece = bytearray()
-    for chunk in files:
+    for chunk in stream:
         piece += chunk
         if len(piece) >= _PIECE_BYTES:
             write(b"%d\n" % len(piece) + piece)

@@ -57,6 +57,7 @@ class Crowded:
         self.identity = real.identity
         self.prepare = real.prepare
         self.aclose = real.aclose
+        self.layer = real.layer
 
     async def run(
         self,

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from nodes.check.outcomes import Outcomes
+from nodes.check.shared_tree import SharedTree
 from nodes.events import SandboxOutput, SandboxStarted
 from nodes.publish import Publish
 from sandbox.base import Limits, Result, Sandbox
-from tools.workspace import Workspace
 
 _CACHE_VERSION = 1  # of the outcomes' meaning: a higher one discards what is cached
 _FLUSH_SECONDS = 0.1
@@ -32,7 +32,10 @@ class CheckCache(Protocol):
 
 @dataclass(frozen=True)
 class Executor:
-    """Runs commands on snapshots of the repository at `path`. An empty command finds no tests."""
+    """Runs commands on snapshots of the repository at `path`. An empty command finds no tests.
+
+    `tree` shares the unpacked files of the base between all runs, those of replaced copies included.
+    """
 
     path: Path
     sandbox: Sandbox
@@ -40,18 +43,30 @@ class Executor:
     limits: Limits
     cache: CheckCache
     publish: Publish
+    tree: SharedTree
 
     async def run(
         self, what: str, snapshot: str, command: Sequence[str], publish_output: bool = False
     ) -> Result:
         """Run a command once. `what` names the snapshot to users."""
+        return await self.run_edited(what, snapshot, {}, command, publish_output)
+
+    async def run_edited(
+        self,
+        what: str,
+        snapshot: str,
+        edits: Mapping[str, str],
+        command: Sequence[str],
+        publish_output: bool = False,
+    ) -> Result:
+        """Run a command on a snapshot with other texts of some files. The repository does not change."""
         if not command:
             return _NO_TESTS
         self.publish(SandboxStarted(what=what, backend=self.sandbox.name, command=list(command)))
         output = _OutputBuffer(self.publish)
         on_output = output.append if publish_output else None
         try:
-            return await self.sandbox.run(_tar(self.path, snapshot), command, self.limits, on_output)
+            return await self.tree.run(snapshot, edits, command, self.limits, on_output)
         finally:
             output.flush()
 
@@ -85,11 +100,6 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
             yield group
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
-
-
-def _tar(path: Path, snapshot: str) -> Iterator[bytes]:
-    # libgit2's repositories are not for several threads, and the sandbox reads in a thread of its choice.
-    yield from Workspace.open(path).tar(snapshot)
 
 
 class _OutputBuffer:

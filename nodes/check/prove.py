@@ -9,6 +9,7 @@ from typing import Any
 from nodes.check.change import CheckedChange
 from nodes.check.executor import CheckCache, Executor, task_group
 from nodes.check.judge import judge, output_of, stop_reason
+from nodes.check.shared_tree import SharedTree
 from nodes.check.suite_runs import SuiteRuns
 from nodes.events import Payload
 from nodes.proof import Failure, Proof
@@ -45,15 +46,18 @@ async def prove(
     # Tests write beside the files: half as much again, and 128 MB for small repositories.
     workspace_mb = max(limits.workspace_mb, change.megabytes * 3 // 2 + 128)
     limits = replace(limits, workspace_mb=workspace_mb, seconds=change.suite.seconds or limits.seconds)
-    executor = Executor(workspace.path, sandbox, await sandbox.identity(), limits, cache, publish)
-    result = await (_by_tests if change.suite.grade == "tests" else _by_exit_code)(executor, change)
+    by_grade = _by_tests if change.suite.grade == "tests" else _by_exit_code
+    image = await sandbox.identity()
+    async with SharedTree.of(change, workspace.path, sandbox, limits) as tree:
+        executor = Executor(workspace.path, sandbox, image, limits, cache, publish, tree)
+        result = await by_grade(executor, change)
     return Proof(
         base=base,
         head=head,
         tree=change.head_tree,
         grade=change.suite.grade,
         backend=sandbox.name,
-        image=executor.image,
+        image=image,
         sensitive=list(change.sensitive),
         untestable=untestable,
         green=not result["problems"],

@@ -4,15 +4,20 @@ import asyncio
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sandbox.base import UNKNOWN, Limits, OnText, Ownership, Result, SandboxError
+from sandbox.base import UNKNOWN, Delta, Layer, Limits, OnText, Ownership, Result, SandboxError
 from sandbox.bubblewrap.interpreter import Interpreter
-from sandbox.bubblewrap.jail import Jail, namespaces
+from sandbox.bubblewrap.jail import Jail, Stage, as_root, namespaces, new_uid
 from sandbox.bubblewrap.jail_process import JailProcess
+from sandbox.bubblewrap.overlay import branch, holder, overlay_works
 from sandbox.cgroup import Cgroups
-from sandbox.program import KILLED, Cleanup, Program, program_slot
+from sandbox.packed_layer import PackedLayer, StoredArchive
+from sandbox.program import KILLED, Cleanup, Program, program_slot, retrieve
+from sandbox.script import delta_streams
 
 _OLDEST = (0, 7)  # the first version that can limit the size of a tmpfs
 _INSTALL = "install bubblewrap 0.7 or newer (apt, dnf, zypper: install bubblewrap; pacman -S bubblewrap)"
@@ -23,6 +28,10 @@ _ALLOW = (
 )
 _TRY_SECONDS = 10
 _EMPTY_TAR = bytes(10_240)
+_WITHOUT_END = 10 * 365 * 86_400.0
+
+
+_OWN_WORKSPACE = Stage()
 
 
 class Bubblewrap:
@@ -36,6 +45,7 @@ class Bubblewrap:
         self._version = version
         self._ownership = ownership
         self._cleanup = Cleanup()
+        self._has_overlay: bool | None = None
 
     @classmethod
     async def open(
@@ -75,26 +85,92 @@ class Bubblewrap:
     async def run(
         self, files: Iterable[bytes], command: Sequence[str], limits: Limits, on_output: OnText | None = None
     ) -> Result:
-        program = Program(files, command, limits, on_output)
-        async with program_slot():
-            starting = asyncio.ensure_future(self._start(program))
-            try:
-                # A start must not be interrupted: bubblewrap would leave its child behind.
-                process = await asyncio.shield(starting)
-                await process.run(program)
-                out_of_memory = process.outgrown or await asyncio.to_thread(process.cgroup.ooms) > 0
-            finally:
-                await self._cleanup.run(_remove(starting))
+        return await self.run_program(Program({"tree": files}, command, limits, on_output))
+
+    async def run_program(self, program: Program, stage: Stage = _OWN_WORKSPACE) -> Result:
+        """Run a program whose streams are set, once there is a free slot."""
+        async with program_slot(), self._started(program, stage) as process:
+            await process.run(program)
+            out_of_memory = process.outgrown or await asyncio.to_thread(process.cgroup.ooms) > 0
         killed = program.timed_out or process.outgrown
         return await program.result(KILLED if killed else process.exit_code, out_of_memory, process.report)
 
-    async def _start(self, program: Program) -> JailProcess:
+    @asynccontextmanager
+    async def layer(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Layer]:
+        """Unpack the tree once if this process may mount it for each run. Otherwise keep its archive."""
+        if await self._can_overlay():
+            async with self._mounted(files, limits) as mounted:
+                yield mounted
+        else:
+            archive = await asyncio.to_thread(StoredArchive, files)
+            yield PackedLayer(archive, self.run_program)
+
+    async def _can_overlay(self) -> bool:
+        """Return whether trees can be mounted. Programs then share a user, so a cgroup has to count them."""
+        if self._has_overlay is None:
+            counted = as_root() and "pids" in self._cgroups.parents
+            self._has_overlay = counted and await asyncio.to_thread(overlay_works, self._mount_point)
+        return self._has_overlay
+
+    @asynccontextmanager
+    async def _mounted(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Layer]:
+        """Unpack a tree in a jail, whose mount namespace holds it until the context ends."""
+        uid = new_uid()
+        program = Program({"tree": files}, ["sleep", "infinity"], replace(limits, seconds=_WITHOUT_END))
+        stage = holder(self._mount_point, limits.workspace_mb, uid)
+        async with self._started(program, stage) as process:
+            holding = asyncio.ensure_future(process.run(program))
+            unpacked = asyncio.ensure_future(program.output.started.wait())
+            holding.add_done_callback(retrieve)
+            try:
+                await asyncio.wait({holding, unpacked}, return_when=asyncio.FIRST_COMPLETED)
+                if holding.done():
+                    await holding
+                    raise SandboxError("the program that holds the unpacked files ended early; try again")
+                yield _MountedLayer(self, self._mount_point, uid, process.pid)
+            finally:
+                unpacked.cancel()
+                holding.cancel()
+                await asyncio.wait({holding})
+
+    @property
+    def _mount_point(self) -> Path:
+        return self._jail.interpreter.venv.parent / "layer"
+
+    @asynccontextmanager
+    async def _started(self, program: Program, stage: Stage) -> AsyncIterator[JailProcess]:
+        """Start a program, and remove everything of it at the end."""
+        starting = asyncio.ensure_future(self._start(program, stage))
+        try:
+            # A start must not be interrupted: bubblewrap would leave its child behind.
+            yield await asyncio.shield(starting)
+        finally:
+            await self._cleanup.run(_remove(starting))
+
+    async def _start(self, program: Program, stage: Stage) -> JailProcess:
         cgroup = await asyncio.to_thread(self._cgroups.create, program.limits, self._ownership)
         try:
-            return await JailProcess.start(self._jail, cgroup, program)
+            return await JailProcess.start(self._jail, cgroup, program, stage)
         except BaseException:
             await asyncio.to_thread(cgroup.remove)
             raise
+
+
+@dataclass(frozen=True)
+class _MountedLayer:
+    """A tree in the mount namespace of a holder. Implements `Layer`."""
+
+    sandbox: Bubblewrap
+    folder: Path
+    uid: int
+    holder_pid: int
+
+    async def run(
+        self, delta: Delta, command: Sequence[str], limits: Limits, on_output: OnText | None = None
+    ) -> Result:
+        program = Program(delta_streams(delta), command, limits, on_output)
+        stage = branch(self.folder, limits.workspace_mb, self.uid, self.holder_pid)
+        return await self.sandbox.run_program(program, stage)
 
 
 async def _remove(starting: "asyncio.Future[JailProcess]") -> None:

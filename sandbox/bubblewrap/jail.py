@@ -17,6 +17,20 @@ _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _LINKER = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/nix/store")
 _HOSTS = "127.0.0.1 localhost sandbox\n::1 localhost\n"
 _UNUSED_UIDS = range(1_879_048_192, 2_147_483_647)  # systemd.io/UIDS-GIDS lists them as unused
+_PROCESSES_OF_A_SHARED_UID = 4096
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The surroundings of bubblewrap: a command that prepares mounts, and the folder that they end in.
+
+    The folder becomes the workspace. Without one, the workspace is an empty tmpfs. `uid` owns the files
+    of the folder. Other programs may have it too, so that only a cgroup can count their processes.
+    """
+
+    command: tuple[str, ...] = ()
+    folder: str = ""
+    uid: int | None = None
 
 
 @dataclass(frozen=True)
@@ -26,28 +40,31 @@ class Jail:
     bwrap: str
     interpreter: Interpreter
 
-    def arguments(self, limits: Limits, info_fd: int, memory_is_counted: bool) -> tuple[list[str], list[int]]:
+    def arguments(
+        self, limits: Limits, info_fd: int, memory_is_counted: bool, stage: Stage
+    ) -> tuple[list[str], list[int]]:
         """Return the prefix of a command, and the file descriptors to pass on besides `info_fd`."""
-        uid = random.choice(_UNUSED_UIDS) if _as_root() else UID  # noqa: S311  # unique, not secret
+        uid = new_uid() if stage.uid is None else stage.uid
         fds = [
             _file(f"sandbox:x:{uid}:{uid}::{ENVIRONMENT['HOME']}:/bin/sh\n".encode()),
             _file(f"sandbox:x:{uid}:\n".encode()),
             _file(_HOSTS.encode()),
         ]
-        arguments = [self.bwrap, *namespaces(), "--info-fd", str(info_fd)]
-        arguments += self._mounts(limits)
+        arguments = [*stage.command, self.bwrap, *namespaces(), "--info-fd", str(info_fd)]
+        arguments += self._mounts(limits, stage.folder)
         for fd, path in zip(fds, ("/etc/passwd", "/etc/group", "/etc/hosts"), strict=True):
             arguments += ["--perms", "0644", "--file", str(fd), path]
         if code := seccomp_filter(memory_is_counted):
             fds.append(_file(code))
             arguments += ["--seccomp", str(fds[-1])]
         arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORKSPACE, "--"]
-        if _as_root():  # root is not bound by RLIMIT_NPROC, so programs become a user that nobody else is
+        if as_root():  # root is not bound by RLIMIT_NPROC, so programs become a user that nobody else is
             nothing = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs"]
             arguments += ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *nothing, "--"]
-        return [*arguments, *_rlimits(limits, memory_is_counted)], fds
+        processes = limits.processes if stage.uid is None else _PROCESSES_OF_A_SHARED_UID
+        return [*arguments, *_rlimits(limits, processes, memory_is_counted)], fds
 
-    def _mounts(self, limits: Limits) -> list[str]:
+    def _mounts(self, limits: Limits, folder: str) -> list[str]:
         arguments = ["--ro-bind", "/usr", "/usr"]
         for path in _SYSTEM:
             if os.path.islink(path):
@@ -64,6 +81,9 @@ class Jail:
             arguments += ["--ro-bind", source, path]
         arguments += ["--proc", "/proc", "--dev", "/dev"]
         sizes = {"/dev/shm": limits.tmp_mb, "/tmp": limits.tmp_mb, WORKSPACE: limits.workspace_mb}  # noqa: S108
+        if folder:
+            arguments += ["--bind", folder, WORKSPACE]
+            del sizes[WORKSPACE]
         for path, mib in sizes.items():
             arguments += ["--size", str(mib * _MIB), "--perms", "1777", "--tmpfs", path]
         return arguments
@@ -73,20 +93,26 @@ def namespaces() -> list[str]:
     """Return the options for new namespaces. An ordinary user needs a user namespace to get the others."""
     spaces = [f"--unshare-{name}" for name in ("pid", "net", "ipc", "uts", "cgroup-try")]
     common = [*spaces, "--die-with-parent", "--new-session", "--hostname", "sandbox", "--cap-drop", "ALL"]
-    if _as_root():  # setpriv needs these to become a user without rights
+    if as_root():  # setpriv needs these to become a user without rights
         caps = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
         return [*common, *(word for cap in caps for word in ("--cap-add", cap))]
     return [*common, "--unshare-user", "--uid", str(UID), "--gid", str(UID)]
 
 
-def _as_root() -> bool:
+def as_root() -> bool:
+    """Return whether this process may become other users."""
     return os.geteuid() == 0
 
 
-def _rlimits(limits: Limits, memory_is_counted: bool) -> list[str]:
+def new_uid() -> int:
+    """Return the uid for a program: one that nobody else has, if this process may choose."""
+    return random.choice(_UNUSED_UIDS) if as_root() else UID  # noqa: S311  # unique, not secret
+
+
+def _rlimits(limits: Limits, processes: int, memory_is_counted: bool) -> list[str]:
     # Set inside the namespaces, because outside the limit would count the user's other processes too. The
     # limit on processor time ends a program whose owner hangs.
-    arguments = ["prlimit", "--core=0:0", f"--nproc={limits.processes}", f"--cpu={int(limits.seconds) + 2}"]
+    arguments = ["prlimit", "--core=0:0", f"--nproc={processes}", f"--cpu={int(limits.seconds) + 2}"]
     if not memory_is_counted:  # few files, because their buffers belong to no process
         arguments += [f"--as={max(4 * limits.memory_mb, 2048) * _MIB}", "--nofile=512:512"]
     return [*arguments, "--"]

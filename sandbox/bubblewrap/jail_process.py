@@ -12,12 +12,12 @@ from contextlib import suppress
 import psutil
 
 from sandbox.base import SandboxError
-from sandbox.bubblewrap.jail import PATH, Jail
+from sandbox.bubblewrap.jail import PATH, Jail, Stage
 from sandbox.cgroup import Cgroup
 from sandbox.output import Output
 from sandbox.program import UNPACK_SECONDS, Program
 from sandbox.report import MAX_BYTES
-from sandbox.script import ENVIRONMENT, run_script, send_files
+from sandbox.script import ENVIRONMENT, run_script, send_streams
 
 _CHUNK = 65_536
 _GUARD_SECONDS = 0.1
@@ -47,9 +47,9 @@ class JailProcess:
         self._init = asyncio.ensure_future(asyncio.to_thread(_find_init, info_fd))
 
     @classmethod
-    async def start(cls, jail: Jail, cgroup: Cgroup, program: Program) -> "JailProcess":
+    async def start(cls, jail: Jail, cgroup: Cgroup, program: Program, stage: Stage) -> "JailProcess":
         """Start the script, which waits for its files. Raises SandboxError when it cannot be started."""
-        script = run_script(program.command, program.output.mark, program.report)
+        script = run_script(program.command, program.output.mark, program.streams, program.report)
         command = ["nice", "-n", "10"]  # counts where there is no cgroup
         if cgroup.directories:
             command = ["/bin/sh", "-c", _JOIN, "sh", *map(str, cgroup.directories), "--", *command]
@@ -58,7 +58,7 @@ class JailProcess:
         passed = [info_end]
         try:
             counted = cgroup.memory is not None
-            prefix, files = await asyncio.to_thread(jail.arguments, program.limits, info_end, counted)
+            prefix, files = await asyncio.to_thread(jail.arguments, program.limits, info_end, counted, stage)
             passed += files
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -84,6 +84,11 @@ class JailProcess:
         return cls(process, near, info, cgroup)
 
     @property
+    def pid(self) -> int:
+        """The process id of bubblewrap, which stays in the mount namespace of its stage."""
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int:
         """The program's exit code, which bubblewrap passes on, or 128 + signal if bubblewrap was killed."""
         code = self._process.returncode or 0
@@ -91,7 +96,9 @@ class JailProcess:
 
     async def run(self, program: Program) -> None:
         """Send the files and read output and report until the program has ended. Raises as `watch` does."""
-        sending = asyncio.ensure_future(asyncio.to_thread(send_files, program.files, self._sender.sendall))
+        sending = asyncio.ensure_future(
+            asyncio.to_thread(send_streams, program.streams, self._sender.sendall)
+        )
         reading = asyncio.ensure_future(self._read(program.output))
         limit = program.limits.memory_mb * 2**20
         guard = None if self.cgroup.memory else asyncio.ensure_future(self._guard(limit))

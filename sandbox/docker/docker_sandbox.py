@@ -1,9 +1,9 @@
 """The Docker backend: a container for each program, created ahead of time if possible."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar, TypeVarTuple
@@ -12,14 +12,15 @@ import docker
 from docker import DockerClient
 from docker.errors import DockerException
 
-from sandbox.base import UNKNOWN, Limits, NoEngine, OnText, Ownership, Result, SandboxError
+from sandbox.base import UNKNOWN, Layer, Limits, NoEngine, OnText, Ownership, Result, SandboxError
 from sandbox.cgroup import sum_of_ooms
 from sandbox.docker.container import Container, Execution, sweep
 from sandbox.docker.image import digest, ready_image
 from sandbox.docker.pool import ContainerPool
 from sandbox.output import Output
+from sandbox.packed_layer import PackedLayer, StoredArchive
 from sandbox.program import KILLED, MAX_PROGRAMS, Cleanup, Program, program_slot
-from sandbox.script import run_script, send_files
+from sandbox.script import run_script, send_streams
 
 _PING_SECONDS = 5
 _CALL_SECONDS = 60
@@ -72,7 +73,16 @@ class Docker:
     async def run(
         self, files: Iterable[bytes], command: Sequence[str], limits: Limits, on_output: OnText | None = None
     ) -> Result:
-        program = Program(files, command, limits, on_output)
+        return await self._run_program(Program({"tree": files}, command, limits, on_output))
+
+    @asynccontextmanager
+    async def layer(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Layer]:
+        """Keep the archive of the tree and send it to each container."""
+        archive = await asyncio.to_thread(StoredArchive, files)
+        yield PackedLayer(archive, self._run_program)
+
+    async def _run_program(self, program: Program) -> Result:
+        limits = program.limits
         async with program_slot():
             # We enforce time and output, not Docker, so a waiting container serves whatever these limits are.
             self._limits = replace(limits, seconds=_DEFAULT.seconds, output_bytes=_DEFAULT.output_bytes)
@@ -86,9 +96,11 @@ class Docker:
 
     async def _run(self, container: Container, program: Program) -> int:
         """Run the program and return its exit code."""
-        execution = await self._call(container.execute, run_script(program.command, program.output.mark))
+        execution = await self._call(
+            container.execute, run_script(program.command, program.output.mark, program.streams)
+        )
         loop = asyncio.get_running_loop()
-        sending = loop.run_in_executor(self._threads, send_files, program.files, execution.send)
+        sending = loop.run_in_executor(self._threads, send_streams, program.streams, execution.send)
         reading = asyncio.ensure_future(self._read(execution, program.output))
         await program.watch(sending, reading, lambda: self._call(container.kill))
         return KILLED if program.timed_out else await self._call(execution.exit_code)

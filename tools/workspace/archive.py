@@ -15,15 +15,21 @@ def tar_member(objects: Objects, path: str, entry: TreeEntry) -> bytes:
     """Return header and content of an entry. Nothing for submodules, and for links that lead out."""
     if entry.mode == FileMode.COMMIT:
         return b""
-    info = tarfile.TarInfo(path)
     data = objects.blob(entry.id)
-    if entry.mode == FileMode.LINK:
-        if not stays_inside(path, data):
-            return b""
-        info.type, info.mode = tarfile.SYMTYPE, 0o777
-        info.linkname, data = data.decode("utf-8", "surrogateescape"), b""
-    else:
-        info.mode = 0o755 if entry.mode == FileMode.BLOB_EXECUTABLE else 0o644
+    if entry.mode != FileMode.LINK:
+        return file_member(path, data, entry.mode)
+    if not stays_inside(path, data):
+        return b""
+    info = tarfile.TarInfo(path)
+    info.type, info.mode = tarfile.SYMTYPE, 0o777
+    info.linkname = data.decode("utf-8", "surrogateescape")
+    return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+
+def file_member(path: str, data: bytes, mode: FileMode) -> bytes:
+    """Return header and content of a regular file."""
+    info = tarfile.TarInfo(path)
+    info.mode = 0o755 if mode == FileMode.BLOB_EXECUTABLE else 0o644
     info.size = len(data)
     header = info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
     return header + data + bytes(-len(data) % tarfile.BLOCKSIZE)

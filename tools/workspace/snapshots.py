@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +11,7 @@ from typing import Literal
 import pygit2
 from pygit2.enums import DeltaStatus, FileMode
 
-from tools.workspace.archive import TAR_END, TAR_PIECE, tar_member
+from tools.workspace.archive import TAR_END, TAR_PIECE, file_member, tar_member
 from tools.workspace.diff import unified
 from tools.workspace.errors import PathError, missing_objects
 from tools.workspace.merge import Merged, describe
@@ -78,11 +78,6 @@ class Snapshots:
         entry = self._objects.entry(self._objects.tree(snapshot), path)
         return self._objects.blob(entry.id) if entry and entry.is_file else None
 
-    def is_executable(self, snapshot: str, path: str) -> bool:
-        """Return whether the file at `path` has the executable bit."""
-        entry = self._objects.entry(self._objects.tree(snapshot), path)
-        return entry is not None and entry.mode == FileMode.BLOB_EXECUTABLE
-
     def text(self, snapshot: str, path: str) -> str | None:
         """Read a file as text with its line ends. None if it is missing, binary or not UTF-8."""
         data = self.read(snapshot, path)
@@ -90,19 +85,64 @@ class Snapshots:
             return data.decode() if data is not None and b"\0" not in data else None
         return None
 
-    def tar(self, snapshot: str) -> Iterator[bytes]:
+    def tar(
+        self, snapshot: str, paths: Iterable[str] | None = None, edits: Mapping[str, str] | None = None
+    ) -> Iterator[bytes]:
         """Pack the files as a tar stream with their modes, without times and owners.
 
-        Submodules, and symbolic links that could lead out of the tree, are left out. Pieces have about
-        a megabyte, and one file at most is in memory.
+        `paths` selects files. `edits` replaces their texts, and nothing is written. Submodules, and symbolic
+        links that could lead out of the tree, are left out. Pieces have about a megabyte, and one file at
+        most is in memory.
         """
+        tree = self._objects.tree(snapshot)
         waiting = bytearray()
-        for path, entry in self._objects.entries(self._objects.tree(snapshot)):
-            waiting += tar_member(self._objects, path, entry)
+        for member in self._members(tree, paths, edits or {}):
+            waiting += member
             if len(waiting) >= TAR_PIECE:
                 yield bytes(waiting)
                 waiting.clear()
         yield bytes(waiting) + TAR_END
+
+    def _members(
+        self, tree: pygit2.Tree, paths: Iterable[str] | None, edits: Mapping[str, str]
+    ) -> Iterator[bytes]:
+        entries = self._objects.entries(tree)
+        if paths is not None:
+            selected = ((path, self._objects.entry(tree, path)) for path in paths)
+            entries = ((path, entry) for path, entry in selected if entry)
+        for path, entry in entries:
+            if path not in edits:
+                yield tar_member(self._objects, path, entry)
+        for path, text in edits.items():
+            check_path(path)
+            kept = self._objects.entry(tree, path)
+            yield file_member(path, _encoded(path, text), kept.mode if kept else FileMode.BLOB)
+
+    def difference(self, base: str, head: str) -> tuple[list[str], list[str]]:
+        """List the paths to remove from the files of `base`, and then the paths to add from `head`.
+
+        A folder that `head` lacks is removed as a whole.
+        """
+        tree = self._objects.tree(head)
+        removed: set[str] = set()
+        added: list[str] = []
+        with missing_objects():
+            for delta in self._objects.diff(base, head).deltas:
+                path = os.fsdecode(delta.new_file.raw_path)
+                if delta.status != DeltaStatus.ADDED:
+                    removed.add(self._topmost_gone(tree, path))
+                if delta.status != DeltaStatus.DELETED:
+                    added.append(path)
+        return sorted(removed), added
+
+    def _topmost_gone(self, tree: pygit2.Tree, path: str) -> str:
+        """Return the highest folder above `path` that is none in `tree`, or `path` itself."""
+        for end in (place for place, char in enumerate(path) if char == "/"):
+            above = self._objects.entry(tree, path[path.rfind("/", 0, end) + 1 : end])
+            if above is None or above.mode != FileMode.TREE:
+                return path[:end]
+            tree = self._objects.repo[above.id].peel(pygit2.Tree)
+        return path
 
     def write(
         self,
@@ -159,10 +199,7 @@ class Snapshots:
         return entry
 
     def _file(self, path: str, content: str | bytes, kept: TreeEntry | None) -> TreeEntry:
-        try:
-            data = content if isinstance(content, bytes) else content.encode()
-        except UnicodeEncodeError as error:
-            raise PathError(f"{path}: the text is not valid Unicode ({error.reason})") from error
+        data = content if isinstance(content, bytes) else _encoded(path, content)
         mode = kept.mode if kept and kept.is_file else FileMode.BLOB
         return TreeEntry(self._objects.repo.create_blob(data), mode)
 
@@ -202,6 +239,13 @@ class Snapshots:
         if tree == their_tree.id:
             return Merged(theirs, ())
         return Merged(self._objects.store(tree, [ours, theirs], message), ())
+
+
+def _encoded(path: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise PathError(f"{path}: the text is not valid Unicode ({error.reason})") from error
 
 
 def _with_mode(path: str, entry: TreeEntry | None, mode: int) -> TreeEntry:

@@ -1,0 +1,88 @@
+"""The files of a check's base, unpacked once and shared by its runs."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Self
+
+from nodes.check.change import CheckedChange
+from sandbox.base import Delta, Layer, Limits, OnText, Result, Sandbox
+from sandbox.program import Cleanup, retrieve
+from tools.workspace import Workspace
+
+# Up to these sizes a run unpacks its files sooner than a layer opens. bench/layers.py measures it.
+_SMALL_FILES = 300
+_SMALL_MEGABYTES = 2
+
+
+class SharedTree:
+    """Runs commands on snapshots of the repository at `path`, which may differ a little from `base`.
+
+    The first run opens the layer. Leaving the context closes it, even while it is being opened.
+    """
+
+    def __init__(self, path: Path, sandbox: Sandbox, base: str, limits: Limits, is_small: bool) -> None:
+        self._path = path
+        self._sandbox = sandbox
+        self._base = base
+        self._limits = limits
+        self._is_small = is_small
+        self._opening: asyncio.Task[Layer] | None = None
+        self._stack = AsyncExitStack()
+        self._cleanup = Cleanup()
+
+    @classmethod
+    def of(cls, change: CheckedChange, path: Path, sandbox: Sandbox, limits: Limits) -> Self:
+        """Share the base of a change. A small base is not shared."""
+        is_small = len(change.base_files) <= _SMALL_FILES and change.megabytes <= _SMALL_MEGABYTES
+        return cls(path, sandbox, change.base, limits, is_small)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._cleanup.run(self._close())
+
+    async def run(
+        self,
+        snapshot: str,
+        edits: Mapping[str, str],
+        command: Sequence[str],
+        limits: Limits,
+        on_output: OnText | None = None,
+    ) -> Result:
+        """Run `command` on a snapshot with other texts of some files."""
+        if self._is_small:
+            files = _tar(self._path, snapshot, None, edits)
+            return await self._sandbox.run(files, command, limits, on_output)
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._open())
+        # One run may be cancelled while others wait for the same layer.
+        layer = await asyncio.shield(self._opening)
+        delta = await asyncio.to_thread(_delta, self._path, self._base, snapshot, edits)
+        return await layer.run(delta, command, limits, on_output)
+
+    async def _open(self) -> Layer:
+        files = _tar(self._path, self._base)
+        return await self._stack.enter_async_context(self._sandbox.layer(files, self._limits))
+
+    async def _close(self) -> None:
+        if self._opening:
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
+            retrieve(self._opening)
+        await self._stack.aclose()
+
+
+def _delta(path: Path, base: str, snapshot: str, edits: Mapping[str, str]) -> Delta:
+    removed, added = Workspace.open(path).difference(base, snapshot)
+    files = _tar(path, snapshot, added, edits) if added or edits else None
+    return Delta(tuple(removed), files)
+
+
+def _tar(
+    path: Path, snapshot: str, paths: Sequence[str] | None = None, edits: Mapping[str, str] | None = None
+) -> Iterator[bytes]:
+    # libgit2's repositories are not for several threads, and the sandbox reads in a thread of its choice.
+    yield from Workspace.open(path).tar(snapshot, paths, edits)
