@@ -405,10 +405,23 @@ async def test_a_reply_that_was_cut_off_is_never_read(bench: Bench) -> None:
     script(bench.desk)
     run = await bench.run()
     assert run.end.status == "verified"
-    (retry,) = [event.data for event in run.events if isinstance(event.data, Retried)]
-    assert "cut off" in retry.reason
+    continued, again = [event.data for event in run.events if isinstance(event.data, Retried)]
+    assert "is continued" in continued.reason and "cut off" in again.reason
     edits = [event.data for event in run.events if isinstance(event.data, FilesEdited)]
     assert [edit.added for edit in edits if edit.files[0].path == "calc.py"] == [4]
+
+
+async def test_a_reply_that_was_cut_off_is_continued(bench: Bench) -> None:
+    half, rest = MUL[: MUL.index("mul(a")], MUL[MUL.index("mul(a") :]
+    bench.desk.rules.insert(0, Rule("The output limit cut your reply off", rest))
+    bench.desk.rules.insert(1, Rule("You are a coder", half, times=1, finish="length"))
+    script(bench.desk)
+    run = await bench.run()
+    assert run.end.status == "verified"
+    assert [event.data.reason for event in run.events if isinstance(event.data, Retried)] == [
+        "the reply was cut off, and is continued"
+    ]
+    assert bench.repo.show(f"autocode/{run.thread}", "calc.py").endswith("def mul(a, b):\n    return a * b")
 
 
 async def test_a_verdict_that_the_critic_only_thought_of_does_not_count(bench: Bench) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,8 +10,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.runtime import Runtime
 
 from nodes.dialogue.edits import Edit
-from nodes.dialogue.prompts import add_notes, indent_steps
-from nodes.dialogue.replies import Unusable, without_reasoning
+from nodes.dialogue.prompts import add_notes, fenced, indent_steps
+from nodes.dialogue.reasoning import without_reasoning
+from nodes.dialogue.replies import Unusable, join_cut
 from nodes.events import FileEdit, FilesEdited, Payload, Retried
 from nodes.llm.models import Call, Models, Reply
 from nodes.publish import publisher
@@ -19,6 +20,15 @@ from nodes.state import Agent, State, options_of
 from tools.workspace import Workspace
 
 T = TypeVar("T")
+
+CONTINUATION = 10
+"""Added to a call's ordinal, this is the ordinal of the call for the rest of a reply that was cut."""
+
+CONTINUE_LINES = 4
+CONTINUE = """\
+The output limit cut your reply off. Go on exactly where it ends, without repeating anything and without a
+word before it. These are its last lines:
+{end}"""
 
 REPAIR = """Your reply could not be used:
 
@@ -63,13 +73,24 @@ class Conversation:
         prompt = await asyncio.to_thread(make_prompt)
         reply = await self._call(ordinal, prompt)
         try:
-            return await asyncio.to_thread(_read, reply, read)
+            whole = await self._continued(ordinal, prompt, reply)
+            return await asyncio.to_thread(_read, whole, read)
         except Unusable as problem:
             self.publish(Retried(reason=f"unusable reply: {problem}", attempt=1, model=reply.model))
             answer = indent_steps(reply.text) or "(empty)"  # some providers refuse an empty message
             again = [AIMessage(answer), HumanMessage(indent_steps(REPAIR.format(problem=problem)))]
         reply = await self._call(ordinal + 1, prompt, again)
         return await asyncio.to_thread(_read, reply, read)
+
+    async def _continued(self, ordinal: int, prompt: Sequence[BaseMessage], reply: Reply) -> Reply:
+        """Return the whole reply. If it was cut, the model is asked once for the rest."""
+        if not reply.cut or not reply.text.strip():
+            return reply
+        self.publish(Retried(reason="the reply was cut off, and is continued", attempt=1, model=reply.model))
+        end = indent_steps("\n".join(reply.text.splitlines()[-CONTINUE_LINES:]))
+        more = [AIMessage(indent_steps(reply.text)), HumanMessage(CONTINUE.format(end=fenced(end)))]
+        rest = await self._call(ordinal + CONTINUATION, prompt, more)
+        return replace(rest, text=join_cut(reply.text, rest.text))
 
     async def _call(
         self, ordinal: int, prompt: Sequence[BaseMessage], more: Sequence[BaseMessage] = ()

@@ -1,22 +1,13 @@
 """Edits: an agent's reply applied to a snapshot, wholly or not at all."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from nodes.dialogue.elisions import elision
 from nodes.dialogue.replies import EditReply, Unusable, parse_edits
 from tools.patch import PatchError, place_patch
 from tools.workspace import PathError, Workspace
-
-MARKER_CHARACTERS = 200
-_MARKER = re.compile(
-    r"\s*(?:<{5,} ?SEARCH|>{5,} ?REPLACE"
-    r"|\W{0,8}(?:\.\.\.|…)\W{0,4}(?:the )?(?:rest|remaining|existing|previous|other|same)\b.*"
-    r"|\W{1,8}(?:the )?(?:rest of|remaining|existing)\b.*(?:\.\.\.|…|unchanged|the same|as before)\W*$)",
-    re.IGNORECASE,
-)
-"""Lines by which models stand for what they leave out, and the markers of search and replace."""
 
 
 @dataclass(frozen=True)
@@ -33,72 +24,104 @@ class Edit:
     paths: Collection[str] = ()
 
 
+@dataclass(frozen=True)
+class _Contents:
+    """The new contents of files, None for one that is deleted, with their modes and notes on their hunks."""
+
+    texts: dict[str, str | None]
+    modes: dict[str, int] = field(default_factory=dict)
+    placed: dict[str, list[str]] = field(default_factory=dict)
+
+
 def write_edit(workspace: Workspace, base: str, text: str, author: str, file: str | None = None) -> Edit:
     """Apply the reply `text` to the snapshot `base`.
 
-    `file` is the path of a single block without one. Raises Unusable if there is no edit, a diff does not
-    apply, or a path is forbidden.
+    `file` is the path of a single block without one. Raises Unusable if there is no edit, a block has no
+    path, a diff does not apply, or a path is forbidden.
     """
     reply = parse_edits(text)
-    changes, placed = _changes(workspace, base, reply, file)
+    contents = _whole_files(workspace, base, reply, file)
+    for diff in reply.diffs:
+        _patch(workspace, base, contents, diff)
+    paths = contents.texts.keys() | contents.modes.keys()
+    message = f"{author}: {', '.join(sorted(paths))[:200]}"
     try:
-        snapshot = workspace.write(base, changes, f"{author}: {', '.join(sorted(changes))[:200]}")
+        snapshot = workspace.write(base, contents.texts, message, contents.modes)
     except PathError as error:
         raise Unusable(str(error)) from error
-    return Edit(base, snapshot, sha256(repr(reply).encode()).hexdigest(), placed, changes.keys())
+    return Edit(base, snapshot, sha256(repr(reply).encode()).hexdigest(), contents.placed, paths)
 
 
-def _changes(
-    workspace: Workspace, base: str, reply: EditReply, file: str | None
-) -> tuple[dict[str, str | None], dict[str, list[str]]]:
-    changes: dict[str, str | None] = dict(reply.files)  # None deletes
-    changes |= {path: None for path in reply.deleted}
-    if not changes and not reply.diffs:
-        if len(reply.loose) == 1 and file and workspace.read(base, file) is None:
-            return {file: reply.loose[0]}, {}
+def _whole_files(workspace: Workspace, base: str, reply: EditReply, file: str | None) -> _Contents:
+    """Return the files that the reply writes or deletes as a whole."""
+    texts: dict[str, str | None] = dict(reply.files)
+    if len(reply.loose) == 1 and reply.is_empty and file and workspace.read(base, file) is None:
+        texts = {file: reply.loose[0]}  # the file of a step can only be meant
+    elif reply.loose:
+        raise Unusable(_without_path(reply.loose[0]))
+    elif reply.is_empty:
         raise Unusable(
             "It holds no edit. Change an existing file with a ```diff block, or write a whole file as a line "
             "`### path/to/file` followed by a fenced block."
         )
-    for path, text in reply.files.items():
-        _check_whole(path, text, workspace.text(base, path) or "")
-        if reply.loose and path.endswith((".md", ".mdx", ".rst", ".txt")):
+    for word in reply.words:
+        if word != file and workspace.read(base, word) is None:
             raise Unusable(
-                f"A block without a path follows {path}. If its own fences ended that file too early, put it "
-                "into a fence of four backticks. Else leave the block out."
+                f"`{word}` stands above a block as if it were a path. If it is a new file, write its path "
+                f"as `./{word}` in the heading. If it is not, leave the block out."
             )
+    for path, text in texts.items():
+        _check_whole(path, text or "", workspace.text(base, path))
     for path in reply.deleted:
         if workspace.read(base, path) is None:
             raise Unusable(f"There is no file {path} to delete.")
-    placed: dict[str, list[str]] = {}
-    for diff in reply.diffs:
-        # Each diff applies on top of the earlier blocks. A file that one of them deleted cannot be patched.
-        texts = _mentioned(workspace, base, diff) | changes
-        files = {path: text for path, text in texts.items() if text is not None}
-        try:
-            result = place_patch(files, diff)
-        except PatchError as error:
-            raise Unusable(f"A diff does not apply; no part of the reply was kept.\n{error}") from error
-        changes |= {path: text for path, text in result.files.items() if files.get(path) != text}
-        changes |= {path: None for path in files if path not in result.files}
-        placed |= {path: list(how) for path, how in result.placed.items()}
-    return changes, placed
+    return _Contents(texts | {path: None for path in reply.deleted})
 
 
-def _check_whole(path: str, text: str, old: str) -> None:
-    """Raise Unusable if a whole file leaves parts of it out, or holds search-and-replace markers."""
-    for line in text.splitlines():
-        if len(line) < MARKER_CHARACTERS and _MARKER.match(line) and line not in old:
-            raise Unusable(
-                f"{path} is not whole: `{line.strip()}` stands for other lines. Write the whole file, or a "
-                "```diff block with the lines that change."
-            )
+def _patch(workspace: Workspace, base: str, contents: _Contents, diff: str) -> None:
+    """Apply a diff on top of the earlier blocks. A file that one of them deleted cannot be patched."""
+    texts = _mentioned(workspace, base, diff) | contents.texts
+    files = {path: text for path, text in texts.items() if text is not None}
+    try:
+        result = place_patch(files, diff)
+    except PatchError as error:
+        raise Unusable(f"A diff does not apply; no part of the reply was kept.\n{error}") from error
+    changed = {path: text for path, text in result.files.items() if files.get(path) != text}
+    for path, text in changed.items():
+        _check_whole(path, text, files.get(path))
+    contents.texts.update(changed)
+    contents.texts.update({path: None for path in files if path not in result.files})
+    executable = {new: workspace.is_executable(base, old) for new, old in result.moved.items()}
+    executable |= result.executable
+    contents.modes.update({path: 0o755 if runs else 0o644 for path, runs in executable.items()})
+    contents.placed.update({path: list(how) for path, how in result.placed.items()})
+
+
+def _without_path(block: str) -> str:
+    """Return what is wrong with a block that no path belongs to."""
+    first = next((line.strip() for line in block.splitlines() if line.strip()), "")
+    return (
+        f"A block has no path: it begins with `{first[:80]}`. If it is a file, write `### path/to/file` on "
+        "the line above it. If it belongs to a file that has fences of its own, put that whole file into a "
+        "fence of four backticks. If it is an example, leave it out."
+    )
+
+
+def _check_whole(path: str, text: str, old: str | None) -> None:
+    """Raise Unusable if a file leaves parts of it out, or holds search-and-replace markers."""
+    if line := elision(text, old):
+        raise Unusable(
+            f"{path} is not whole: `{line}` stands for other lines. Write the whole file, or a ```diff block "
+            "with the lines that change."
+        )
 
 
 def _mentioned(workspace: Workspace, base: str, diff: str) -> dict[str, str | None]:
     """Return the texts of files that a header line of the diff may mean, by the last part of their path."""
     headers = [
-        line for line in diff.splitlines() if line.startswith(("---", "+++", "diff ", "***", "rename"))
+        line
+        for line in diff.splitlines()
+        if line.startswith(("---", "+++", "diff ", "***", "rename", "copy"))
     ]
     words = {word.strip("\"'`").rpartition("/")[2] for line in headers for word in line.split()}
     names = [

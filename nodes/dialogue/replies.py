@@ -2,23 +2,56 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^`\n]*)$")
-_HEADING = re.compile(
-    r"^ {0,3}#{2,4}[ \t]+(?:[Ff]ile:[ \t]*)?(?P<quote>[`*]{0,3})(?P<path>\S(?:.*?\S)?)(?P=quote)[ \t]*$"
+from nodes.dialogue.blocks import FENCE, Blocks, UnclosedBlock, has_inner_fences, split_blocks
+from nodes.dialogue.reasoning import without_reasoning
+
+_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(?P<title>\S.*)$")
+_DELETE = re.compile(
+    r"^ {0,3}#{1,6}[ \t]+(?:delete|remove)[ \t]+(?P<quote>[`*]{0,3})(?P<path>[^\s`*]|[^\s`*][^`*]*[^\s`*])"
+    r"(?P=quote)[ \t]*$",
+    re.IGNORECASE,
 )
-_DELETE = re.compile(r"^ {0,3}#{2,4}[ \t]+delete[ \t]+`?(?P<path>\S(?:.*?\S)?)`?[ \t]*$", re.IGNORECASE)
-_DIFF = re.compile(r"\A\s*(?:diff --git .*\n(?:.*\n)*?)?(?:index .*\n)?--- \S.*\n\+\+\+ \S", re.MULTILINE)
+_MOVE = re.compile(r"^ {0,3}#{1,6}[ \t]+(?:rename|move|copy|chmod)[ \t]+[`*]*[\w.-]*[./]", re.IGNORECASE)
+# The parts of a heading that are no part of its path: a number, a verb, quotes, a remark, a colon.
+_NUMBER = re.compile(r"^(?:step[ \t]+)?\d{1,3}[.):][ \t]+", re.IGNORECASE)
+_VERB = re.compile(
+    r"^(?:(?:new|full|whole|updated|modified|complete)[ \t]+)?"
+    r"(?:file(?:name)?|path|create|created|new|add|added|update|updated|edit|modify|modified|write|replace)"
+    r"(?:[ \t]+file)?(?::[ \t]*|[ \t]+)",
+    re.IGNORECASE,
+)
+_REMARK = re.compile(r"[ \t]+(?:\([^()]{1,60}\)|\[[^\[\]]{1,60}\]|-{1,2}[ \t]+(?:new|updated)(?: file)?)$")
+_PLAIN_PATH = re.compile(r"(?:\./)?[^\s`*\"'<>|?:#()\[\]{},;!$&\\]+")
+_SPACED_PATH = re.compile(r"[\w./ -]{1,200}\.\w{1,12}")
+_VERSION = re.compile(r"v?[\d.]+")
+_QUOTED_PATH = re.compile(
+    r"(?=[*`\"])(?P<stars>\*{0,3})(?P<tick>`*|\")(?P<path>[^`*\"\n]+)(?P=tick)(?P=stars)"
+)
+_HEADER = re.compile(r" {0,3}(?:---|\+\+\+) (?:[ab]/)?(?P<path>\S+)")
 _BARE_DIFF = re.compile(r"^--- \S.*\n\+\+\+ \S(?s:.*)", re.MULTILINE)
-_REASONING = re.compile(r"<(/?)(think|thinking|reasoning)>")
 _NO_EDIT = {
-    "NO CHANGE": re.compile(r"^\W*NO[ _-]?CHANGES?\b\W*(?P<reason>\S.*)$", re.MULTILINE),
-    "NO TESTS": re.compile(r"^\W*NO[ _-]?TESTS?\b\W*(?P<reason>\S.*)$", re.MULTILINE | re.IGNORECASE),
+    "NO CHANGE": re.compile(r"^[^\w\n]{0,20}NO[ _-]?CHANGES?\b[^\w\n]{0,20}(?P<reason>\S.*)$", re.MULTILINE),
+    "NO TESTS": re.compile(
+        r"^[^\w\n]{0,20}NO[ _-]?TESTS?\b[^\w\n]{0,20}(?P<reason>\S.*)$", re.MULTILINE | re.IGNORECASE
+    ),
+    "NOT THE CHANGE": re.compile(
+        r"^[^\w\n]{0,20}NOT[ _-]THE[ _-]CHANGE\b[^\w\n]{0,20}(?P<reason>\S.*)$", re.MULTILINE
+    ),
 }
+_NAMES_WITHOUT_DOT = re.compile(
+    r"(?:Make|Docker|Container|Proc|Rake|Gem|Pip|Brew|Just|Vagrant|Jenkins)file|LICEN[CS]E|COPYING|NOTICE|README"
+    r"|CHANGELOG|CHANGES|AUTHORS|CODEOWNERS|VERSION|MANIFEST|INSTALL|TODO|WORKSPACE|BUILD"
+)
+_MOST_REPEATED, _FEWEST_REPEATED = 40, 12
+"""Limits of what a model repeats when it goes on: lines, and characters without blanks."""
+
+_MOST_BRACES = 200
+"""The number of braces at which a JSON object is looked for."""
 
 
 class Unusable(Exception):
@@ -27,140 +60,218 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class EditReply:
-    """The edits in a reply. `loose` holds blocks without a path."""
+    """The edits in a reply. `words` are paths of `files` that may be mere titles, such as `Example`."""
 
     diffs: tuple[str, ...]
     files: dict[str, str]
     deleted: tuple[str, ...]
     loose: tuple[str, ...]
+    words: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class _Block:
-    info: str
-    text: str
-    before: list[str]
-
-
-def without_reasoning(text: str) -> str:
-    """Remove what a model thought before or between the parts of its answer, as `<think>…</think>`.
-
-    Tags inside fenced blocks are content. A block of reasoning that is never closed reaches to the end.
-    """
-    before, orphan, after = text.partition("</think>")
-    if orphan and "<think>" not in before and "```" not in before:
-        text = after  # some servers swallow the opening tag
-    kept: list[str] = []
-    fence, tag = "", ""
-    for line in text.splitlines(keepends=True):
-        mark, start = _FENCE.match(line.rstrip("\r\n")), 0
-        if mark and not tag:
-            closes = bool(fence) and mark[1].startswith(fence) and not mark[2].strip()
-            fence = "" if closes else fence or mark[1]
-        elif not fence:
-            for match in _REASONING.finditer(line):
-                if not (tag or match[1]):
-                    kept.append(line[start : match.start()])
-                    tag = match[2]
-                elif match[1] and match[2] == tag:
-                    tag, start = "", match.end()
-        kept.append("" if tag else line[start:])
-    return "".join(kept)
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing in the reply changes a file."""
+        return not (self.diffs or self.files or self.deleted)
 
 
 def parse_edits(text: str) -> EditReply:
-    """Return the edits in a reply. Raises Unusable if a block is not closed."""
+    """Return the edits in a reply. `loose` holds the blocks that no path belongs to.
+
+    Raises Unusable if a block is not closed, or if the reply can be read in two ways.
+    """
+    if not has_inner_fences(text):
+        return _edits(_split(text))
+    readings: list[EditReply] = []
+    problem: Unusable | None = None
+    for nested in (False, True):
+        try:
+            readings.append(_edits(_split(text, nested)))
+        except Unusable as error:
+            problem = problem or error
+    whole = [reading for reading in readings if not reading.loose]
+    candidates = whole or readings
+    if not candidates:
+        raise problem or Unusable("The blocks of the reply could not be read.")
+    if any(reading != candidates[0] for reading in candidates):
+        raise Unusable(
+            "A block holds fences of its own, and it is not clear where it ends. Put it into a longer fence, "
+            "such as ````, and answer again."
+        )
+    return candidates[0]
+
+
+def _split(text: str, nested: bool = False) -> Blocks:
+    try:
+        return split_blocks(text, nested)
+    except UnclosedBlock as error:
+        raise Unusable(
+            f"The block that opens with `{error}` is never closed: was the reply cut off? "
+            "Close every block with a fence of its own length."
+        ) from error
+
+
+def _edits(reply: Blocks) -> EditReply:
     diffs: list[str] = []
     files: dict[str, str] = {}
     loose: list[str] = []
-    rest: list[str] = []
-    for block in _blocks(text, rest):
-        path = _path_above(block.before)
-        if block.info.lower() in ("diff", "patch") or (path is None and _DIFF.search(block.text)):
+    words: list[str] = []
+    for block in reply.blocks:
+        path, certain = _path_above(block.before)
+        if block.is_diff:
             diffs.append(block.text)
         elif path is None:
             loose.append(block.text)
+        elif path in files and files[path] != block.text:
+            raise Unusable(f"There are two blocks for {path}. Write one block with the whole file.")
         else:
             files[path] = block.text
-    deleted = [match["path"] for line in rest if (match := _DELETE.match(line))]
-    if not (diffs or files or deleted) and (bare := _BARE_DIFF.search("\n".join(rest))):
+            words += [] if certain else [path]
+    deleted = tuple(match["path"] for line in reply.rest if (match := _DELETE.match(line.rstrip("\r"))))
+    if moves := [line.strip() for line in reply.rest if _MOVE.match(line)]:
+        raise Unusable(
+            f"`{moves[0]}` is not understood. To rename a file, write a ```diff block with the lines "
+            "`diff --git a/OLD b/NEW`, `rename from OLD` and `rename to NEW`. To change its mode, write "
+            "`old mode 100644` and `new mode 100755` below the first line instead."
+        )
+    if bare := _BARE_DIFF.search("\n".join(reply.rest)):
+        if diffs or files or deleted:
+            raise Unusable("A diff stands outside of a fenced block. Put every diff into a ```diff block.")
         diffs.append(bare[0].rstrip("\n") + "\n")  # some models forget the fence
-    return EditReply(tuple(diffs), files, tuple(deleted), tuple(loose))
+    return EditReply(tuple(diffs), files, deleted, tuple(loose), tuple(words))
 
 
-def no_edit_reason(text: str, words: Literal["NO CHANGE", "NO TESTS"]) -> str:
+def join_cut(text: str, rest: str) -> str:
+    """Return a reply that was cut, with its rest. Lines that the model repeats count once.
+
+    A model may begin its rest with a fence, although the block of the reply is still open, or answer anew
+    from the start. Raises Unusable if it begins a part of the reply anew.
+    """
+    rest = without_reasoning(rest)
+    if _first_line(text) == _first_line(rest):
+        return rest
+    first, _, following = rest.lstrip("\n").partition("\n")
+    fence = FENCE.match(first.rstrip("\r"))
+    if fence and fence["info"].strip() and _is_open(text):
+        rest = following
+    rest = rest[len(_overlap(text, rest)) :]
+    if _paths_in(text) & _paths_in(rest):
+        raise Unusable("It was cut off, and its rest begins a part of it anew. Answer in fewer words.")
+    return text + rest
+
+
+def _paths_in(text: str) -> set[str]:
+    """Return the paths in headings and in headers of diffs, wherever they stand."""
+    paths = set[str]()
+    for line in text.splitlines():
+        if heading := _HEADING.match(line):
+            paths.add(_path_of(heading["title"])[0].removeprefix("./"))
+        elif header := _HEADER.match(line):
+            paths.add(header["path"])
+    return paths - {"", "/dev/null"}
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _overlap(text: str, rest: str) -> str:
+    """Return the last lines of `text` that `rest` begins with, if these are too many to be new."""
+    lines = text.split("\n")
+    for count in range(min(len(lines), _MOST_REPEATED), 0, -1):
+        end = "\n".join(lines[-count:])
+        characters = len("".join(end.split()))
+        # A brace alone may be new, but hardly the start of the very line that was cut.
+        if rest.startswith(end) and characters >= (2 if count == 1 else _FEWEST_REPEATED):
+            return end
+    return ""
+
+
+def _is_open(text: str) -> bool:
+    try:
+        split_blocks(text)
+    except UnclosedBlock:
+        return True
+    return False
+
+
+def no_edit_reason(text: str, words: Literal["NO CHANGE", "NO TESTS", "NOT THE CHANGE"]) -> str:
     """Return the reason in a line `NO CHANGE: reason`, empty if the reply has no such line or holds edits."""
-    reply, match = parse_edits(text), _NO_EDIT[words].search(text)
-    return match["reason"].strip() if match and not (reply.diffs or reply.files or reply.deleted) else ""
-
-
-def _blocks(text: str, rest: list[str]) -> Iterator[_Block]:
-    """Yield the fenced blocks verbatim, and add the lines outside them to `rest`."""
-    lines = iter(text.split("\n"))
-    for line in lines:
-        opening = _FENCE.match(line.rstrip("\r"))
-        if opening is None:
-            rest.append(line)
-            continue
-        fence, info = opening.groups()
-        body: list[str] = []
-        for inner in lines:
-            closing = _FENCE.match(inner.rstrip("\r"))
-            if closing and closing[1].startswith(fence) and not closing[2].strip():
-                break
-            body.append(inner)
-        else:
-            raise Unusable(
-                f"The block that opens with `{line.strip()}` is never closed: was the reply cut off? "
-                "Close every block with a fence of its own length."
-            )
-        yield _Block(info.strip(), "".join(f"{part}\n" for part in body), list(rest))
+    match = _NO_EDIT[words].search(text)
+    return match["reason"].strip() if match and parse_edits(text).is_empty else ""
 
 
 def explanation(text: str) -> str:
     """Return the text before a reply's first block as one line, without headings."""
     words: list[str] = []
     for line in text.split("\n"):
-        if _FENCE.match(line.rstrip("\r")) or line.startswith(("--- ", "diff --git ")):
+        if FENCE.match(line.rstrip("\r")) or line.startswith(("--- ", "diff --git ")):
             break
         if not line.lstrip().startswith("#"):
             words += line.split()
     return " ".join(words)
 
 
-def _path_above(before: list[str]) -> str | None:
-    """Return the path in the heading above a block, None if there is none."""
-    above = [line for line in before[-2:] if line.strip()]
-    heading = _HEADING.match(above[-1].rstrip("\r")) if above else None
+def _path_above(before: Sequence[str]) -> tuple[str | None, bool]:
+    """Return the path in the heading above a block, None without one, and whether it must be a path."""
+    above = [line.rstrip("\r") for line in before[-2:] if line.strip()]
+    heading = _HEADING.match(above[-1]) if above else None
     if heading is None or _DELETE.match(above[-1]):
-        return None
-    # With a blank line between heading and block, the heading must look like a path.
-    path, touching = heading["path"], bool(before[-1].strip())
-    likely = bool(heading["quote"]) or (("/" in path or "." in path) and not path.endswith((".", ":")))
-    if " " in path and not heading["quote"]:
-        return path if touching and "/" in path else None
-    return path if likely or touching else None
+        return None, False
+    path, quoted = _path_of(heading["title"])
+    if not path or path.endswith(".") or _VERSION.fullmatch(path):
+        return None, False
+    spaced = " " in path and not quoted
+    certain = not spaced and ("/" in path or "." in path or bool(_NAMES_WITHOUT_DOT.fullmatch(path)))
+    # With a blank line between heading and block, one word is a title rather than a path.
+    touching = bool(before[-1].strip())
+    return (path.removeprefix("./"), certain) if certain or touching or quoted else (None, False)
+
+
+def _path_of(title: str) -> tuple[str, bool]:
+    """Return the path in a heading without its decoration, and whether it is quoted. Empty without a path."""
+    title = _VERB.sub("", _NUMBER.sub("", title.strip(), count=1), count=1).strip()
+    title = _REMARK.sub("", title.removesuffix(":").rstrip(), count=1).removesuffix(":").rstrip()
+    if quoted := _QUOTED_PATH.fullmatch(title):
+        return quoted["path"].strip().removesuffix(":"), True
+    plain = _PLAIN_PATH.fullmatch(title) or ("/" in title and _SPACED_PATH.fullmatch(title))
+    return (title, False) if plain else ("", False)
 
 
 def parse_json(text: str) -> dict[str, Any]:
     """Return the first JSON object of a reply, fenced or bare, with or without prose. Raises Unusable."""
-    candidates = [text]
-    with suppress(Unusable):
-        candidates = [b.text for b in _blocks(text, []) if b.info.lower() in ("json", "")] + candidates
-    decoder = json.JSONDecoder(strict=False)  # models write bare newlines into strings
     problem = "it holds no JSON object"
-    for candidate in candidates:
-        errors: list[json.JSONDecodeError] = []
-        for brace in re.finditer(r"\{", candidate):
-            try:
-                value: dict[str, Any] = decoder.raw_decode(candidate, brace.start())[0]
-                return value
-            except json.JSONDecodeError as error:
-                errors.append(error)
-        if errors:
-            first = errors[0]  # later braces are inside, and say less
-            problem = f"its JSON does not parse: {first.msg} at line {first.lineno}, column {first.colno}"
+    for candidate in _candidates(text):
+        value, fault = _first_object(candidate)
+        if value is not None:
+            return value
+        problem = fault or problem
     raise Unusable(f"The reply could not be read: {problem}. Answer with one JSON object and nothing else.")
+
+
+def _candidates(text: str) -> Iterator[str]:
+    with suppress(UnclosedBlock):
+        yield from (block.text for block in split_blocks(text).blocks if block.info.lower() in ("json", ""))
+    yield text
+
+
+def _first_object(text: str) -> tuple[dict[str, Any] | None, str]:
+    """Return the first JSON object, or None and the fault of the first brace."""
+    decoder = json.JSONDecoder(strict=False)  # models write bare newlines into strings
+    fault, at = "", -1
+    for _ in range(_MOST_BRACES):
+        at = text.find("{", at + 1)
+        if at < 0:
+            break
+        try:
+            value: dict[str, Any] = decoder.raw_decode(text, at)[0]
+            return value, ""
+        except json.JSONDecodeError as error:  # later braces are inside, and say less
+            where = f"line {error.lineno}, column {error.colno}"
+            fault = fault or f"its JSON does not parse: {error.msg} at {where}"
+        except (RecursionError, ValueError) as error:  # a number of thousands of digits is a ValueError
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+            return None, f"its JSON cannot be used: {reason}"
+    return None, fault
 
 
 def parse_verdict(text: str) -> tuple[bool, list[str]]:

@@ -15,7 +15,7 @@ def unfence(lines: list[str]) -> tuple[list[str], bool]:
         fence = _FENCE.match(lines[i])
         if fence:
             end = _closing(lines, i + 1, fence[1], fence[2])
-            block = [line.removeprefix(fence[1]) for line in lines[i + 1 : end]]
+            block = _inner(lines[i + 1 : end], fence[1])
             if any(_begins(block, k) for k in range(len(block))):
                 kept += block
                 is_open = end == len(lines)
@@ -25,6 +25,17 @@ def unfence(lines: list[str]) -> tuple[list[str], bool]:
         else:
             i += 1
     return kept or lines, is_open
+
+
+def _inner(lines: list[str], indent: str) -> list[str]:
+    """Return a fence's lines without its indentation, if the diff has it too.
+
+    In a fence of a list item, some models do not indent the diff. Its context lines begin with a blank.
+    """
+    first = next((k for k in range(len(lines)) if _begins(lines, k)), 0)
+    if not all(line.startswith(indent) for line in lines[first:] if line.strip()):
+        return lines
+    return [line.removeprefix(indent) for line in lines]
 
 
 def _closing(lines: Sequence[str], i: int, indent: str, fence: str) -> int:
@@ -63,5 +74,8 @@ def dedent(lines: list[str]) -> list[str]:
     for i, line in enumerate(lines):
         if _begins(lines, i):
             indent = line[: len(line) - len(line.lstrip(" \t"))]
-            return [line.removeprefix(indent) for line in lines] if indent else lines
+            header = next((other for other in lines[i:] if other.lstrip(" \t").startswith("@@")), line)
+            if not header.startswith(indent):  # the names are indented, but the hunks are not
+                return [other.lstrip(" \t") if _begins([other], 0) else other for other in lines]
+            return [other.removeprefix(indent) for other in lines] if indent else lines
     return lines

@@ -33,11 +33,13 @@ class Hunk:
 
 @dataclass(slots=True)
 class FilePatch:
-    """The part of a diff about one file. A path is None for /dev/null."""
+    """The part of a diff about one file. A path is None for /dev/null. `mode` is git's, such as 100755."""
 
     old: str | None
     new: str | None
+    mode: str = ""
     renamed: bool = False
+    copied: bool = False
     created: bool = False
     deleted: bool = False
     hunks: list[Hunk] = field(default_factory=list)
@@ -116,7 +118,9 @@ class _Reader:
             i += self._step(i, self.lines[i])
         self._close()
         return [
-            patch for patch in self.patches if patch.hunks or patch.renamed or patch.created or patch.deleted
+            patch
+            for patch in self.patches
+            if patch.hunks or patch.renamed or patch.copied or patch.created or patch.deleted or patch.mode
         ]
 
     def _step(self, i: int, line: str) -> int:
@@ -165,7 +169,7 @@ class _Reader:
         self._close()
         last = self.patches[-1] if self.patches else None
         if last and not last.hunks and (old, new) != (None, None) and self._same(last, old, new):
-            if not last.renamed:
+            if not (last.renamed or last.copied):
                 last.old, last.new = old, new
         else:
             self.patches.append(FilePatch(old, new))
@@ -178,14 +182,17 @@ class _Reader:
 
     def _note(self, line: str) -> None:
         patch = self.patches[-1]
-        if line.startswith("new file mode"):
-            patch.created = True
+        if line.startswith(("new file mode ", "new mode ")):
+            patch.created = patch.created or line.startswith("new file")
+            patch.mode = line.split()[-1]
         elif line.startswith("deleted file mode"):
             patch.deleted = True
-        elif line.startswith("rename from "):
-            patch.renamed, patch.old = True, f"a/{_path(line.removeprefix('rename from '))}"
-        elif line.startswith("rename to "):
-            patch.renamed, patch.new = True, f"b/{_path(line.removeprefix('rename to '))}"
+        elif move := re.match(r"(rename|copy) (from|to) (.*)", line):
+            patch.renamed, patch.copied = patch.renamed or move[1] == "rename", move[1] == "copy"
+            if move[2] == "from":
+                patch.old = f"a/{_path(move[3])}"
+            else:
+                patch.new = f"b/{_path(move[3])}"
 
     def _hunk(self, line: str) -> None:
         self._close()

@@ -23,6 +23,12 @@ def similar(name: str, files: Collection[str]) -> str | None:
     return next(iter(longer or sorted(shorter, key=len, reverse=True)), None)
 
 
+def alike(one: str, other: str) -> bool:
+    """Return whether two names can mean one file: they are equal, or the shorter one ends the longer one."""
+    short, long = sorted((_bare(one), _bare(other)), key=len)
+    return f"/{long}".endswith(f"/{short}")
+
+
 def _bare(name: str) -> str:
     name = re.sub(r"^(?:\./)+", "", name.replace("\\", "/"))
     name = re.sub(r"^[abciow]/", "", name)  # git's prefixes, those of diff.mnemonicPrefix included

@@ -78,6 +78,11 @@ class Snapshots:
         entry = self._objects.entry(self._objects.tree(snapshot), path)
         return self._objects.blob(entry.id) if entry and entry.is_file else None
 
+    def is_executable(self, snapshot: str, path: str) -> bool:
+        """Return whether the file at `path` has the executable bit."""
+        entry = self._objects.entry(self._objects.tree(snapshot), path)
+        return entry is not None and entry.mode == FileMode.BLOB_EXECUTABLE
+
     def text(self, snapshot: str, path: str) -> str | None:
         """Read a file as text with its line ends. None if it is missing, binary or not UTF-8."""
         data = self.read(snapshot, path)
