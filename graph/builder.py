@@ -22,7 +22,7 @@ from nodes.proof import Proof
 from nodes.recall import Recall
 from nodes.snapshot import Snapshot
 from nodes.state import BranchInput, Input, State, options_of
-from nodes.tester import Tester
+from nodes.tester import Tester, unguarded_lines
 
 Graph = CompiledStateGraph[State, None, Input, State]
 
@@ -63,9 +63,9 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph.add_conditional_edges("dispatch", branches, ["coder", "tester", "commit"])
     graph.add_edge("coder", "merge")
     graph.add_conditional_edges("merge", unless_stopped("dispatch"), ["dispatch", "commit"])
-    graph.add_conditional_edges("tester", unless_stopped("sandbox"), ["sandbox", "commit"])
+    graph.add_conditional_edges("tester", after_tester)
     graph.add_conditional_edges("sandbox", after_check)
-    graph.add_conditional_edges("debugger", unless_stopped("sandbox"), ["sandbox", "commit"])
+    graph.add_conditional_edges("debugger", after_debugger)
     graph.add_conditional_edges("critic", after_critic)
     graph.add_edge("commit", END)
     return graph.compile(checkpointer=checkpointer, name="autocode")
@@ -88,22 +88,48 @@ def after_planner(state: State) -> Literal["approval", "dispatch", "commit"]:
     return "approval" if options.approve_plan and not options.auto_approve else "dispatch"
 
 
-def after_check(state: State) -> Literal["debugger", "tester", "critic", "commit"]:
-    """Send red to the debugger, unproved green to the tester once more, and proved green to the critic."""
-    options, proof = options_of(state), Proof.model_validate(state["check"])
+def after_tester(state: State) -> Literal["sandbox", "tester", "debugger", "critic", "commit"]:
+    """Check what the tester wrote. If it wrote nothing, the check that there is stands."""
     if state["stops"]:
         return "commit"
+    proof = Proof.model_validate(state["check"]) if state["check"] else None
+    if proof and (proof.head, proof.untestable) == (state["head"], state["untestable"]):
+        return after_check(state)
+    return "sandbox"
+
+
+def after_check(state: State) -> Literal["debugger", "tester", "critic", "commit"]:
+    """Send red to the debugger, unproved green to the tester once more, and proved green to the critic.
+
+    What no agent can cure goes to the commit: a red that the base shows too, and gaps of the proof.
+    """
+    options, proof = options_of(state), Proof.model_validate(state["check"])
+    if state["stops"] or proof.gaps:
+        return "commit"
     if not proof.green:
-        return "debugger" if state["debug_rounds"] < options.max_debug_rounds else "commit"
-    if proof.proves:
-        return "critic"
-    # Tests that pass without the change prove nothing. The tester may replace them once.
-    return "tester" if state["tests_asked"] < 2 else "commit"
+        hopeless = proof.base_shows_it or state["debug_rounds"] >= options.max_debug_rounds
+        return "commit" if hopeless else "debugger"
+    if not proof.proves:
+        # Tests that pass without the change prove nothing. The tester may replace them once.
+        return "tester" if state["tests_asked"] < 2 else "commit"
+    return "tester" if unguarded_lines(state) else "critic"
 
 
-def after_critic(state: State) -> Literal["debugger", "commit"]:
-    """Send a FAIL to the debugger while review rounds are left. Everything else goes to the commit."""
+def after_debugger(state: State) -> Literal["sandbox", "commit"]:
+    """Check a repair. Without one, because the change is not at fault, the run ends."""
+    return "commit" if state["stops"] or state.get("not_the_change") else "sandbox"
+
+
+def after_critic(state: State) -> Literal["debugger", "tester", "commit"]:
+    """Send a FAIL to the debugger while review rounds are left, or to the tester if it lacks a test.
+
+    Everything else goes to the commit.
+    """
     options, verdict = options_of(state), state["verdict"]
     if state["stops"] or verdict is None or verdict["verdict"] == "PASS":
         return "commit"
-    return "debugger" if state["review_rounds"] < options.max_review_rounds else "commit"
+    if state["review_rounds"] >= options.max_review_rounds:
+        return "commit"
+    if state.get("tests_wanted"):
+        return "tester" if state["tests_asked"] < 2 else "commit"
+    return "debugger"

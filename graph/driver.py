@@ -16,6 +16,7 @@ from graph.stream import Translator
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
 from memory.records.threads import ThreadBusy
+from nodes.dialogue.results import summarize
 from nodes.events import AgentUsage, ApprovalRequired, ErrorReported, Event, RunFinished, RunStarted
 from nodes.publish import Draft
 from nodes.state import Input, State
@@ -158,16 +159,16 @@ class Driver:
             return Ending(data, "waiting", waiting_for)
         state = cast(State, snapshot.values)
         missing, reason, status = state["missing"], None, "verified"
-        if state["stops"]:
-            status, reason = state["stops"][0]["kind"], state["stops"][0]["reason"]
-        elif missing:
-            status, reason = "unverified", missing[0]
+        if missing:
+            # The reason is the cause, which a stop such as the end of the repairs may not be.
+            status, reason = state["stops"][0]["kind"] if state["stops"] else "unverified", missing[0]
         return Ending.of(
             status,
             reason,
             proof=state.get("proof"),
             branch=state.get("branch"),
             missing=missing,
+            summary=summarize(state.get("proof"), missing),
         )
 
     async def _store(self, ending: Ending) -> bool:

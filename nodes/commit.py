@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from langgraph.runtime import Runtime
 
 from memory.search.recollection import Recollection
+from nodes.dialogue import results
 from nodes.dialogue.conversation import open_workspace, thread_of
 from nodes.dialogue.episodes import episode_of
+from nodes.dialogue.verdicts import open_questions
 from nodes.events import ErrorReported
 from nodes.messages import ai
 from nodes.proof import Proof
@@ -18,19 +20,33 @@ from tools.workspace import Workspace, WorkspaceError
 
 
 def missing(state: State) -> list[str]:
-    """Return what a verified result would still need, empty if the run is verified."""
-    lacks: list[str] = []
-    if state["stops"]:
-        lacks.append(state["stops"][0]["reason"])
+    """Return what a verified result would still need, the cause first. The run is verified if it is empty.
+
+    This function alone holds the rule of what is verified.
+    """
+    stops = state["stops"]
+    lacks = [stop["reason"] for stop in stops if stop["kind"] != "unverified"][:1]
     lacks += [f"step {id} failed: {r['error']}" for id, r in latest(state["results"]).items() if "error" in r]
-    if state["plan"] and state["head"] == state["base"]:
-        return [*lacks, "no step changed a file"]
-    if not state["check"]:
-        return [*lacks, "the change was not run in a sandbox"]
-    proof = Proof.model_validate(state["check"])
-    if proof.head != state["head"]:
-        lacks.append("the newest edits were not run in a sandbox")
+    if state["head"] == state["base"] and state["plan"]:
+        lacks.append("no step changed a file")
+    elif not state["check"]:
+        lacks.append("the change was not run in a sandbox")
+    else:
+        lacks += _lacks_of_check(state, Proof.model_validate(state["check"]))
+    if reason := state.get("not_the_change"):  # the second sentence at the latest
+        lacks.insert(min(1, len(lacks)), f"the debugger says that this is not the change's fault: {reason}")
+    # These stops ended the repairs. They are not the cause.
+    return lacks + [stop["reason"] for stop in stops if stop["kind"] == "unverified"]
+
+
+def _lacks_of_check(state: State, proof: Proof) -> list[str]:
+    lacks = ["the newest edits were not run in a sandbox"] if proof.head != state["head"] else []
     lacks += proof.problems
+    if not proof.green:
+        lacks += [] if proof.problems else ["the check is red"]
+        if proof.base_shows_it:
+            lacks.append("the base fails in the same way, so no repair of the change was tried")
+    lacks += proof.gaps
     if proof.green and not proof.proves:
         lacks.append(
             "no new test fails on the base and passes on the change, and the tester gave no reason for that"
@@ -38,8 +54,11 @@ def missing(state: State) -> list[str]:
     verdict = state["verdict"]
     if verdict and verdict["verdict"] == "FAIL":
         lacks += [f"the critic: {reason}" for reason in verdict["reasons"] or ["FAIL without a reason"]]
-    elif proof.proves and (verdict is None or verdict["tree"] != proof.tree):
-        lacks.append("the critic has not passed this tree")
+    elif proof.proves and not proof.gaps:
+        if verdict is None or verdict["tree"] != proof.tree:
+            lacks.append("the critic has not passed this tree")
+        else:
+            lacks += open_questions(proof, [state["task"], *state.get("notes", [])])
     return lacks
 
 
@@ -82,20 +101,24 @@ def _deliver(workspace: Workspace, state: State, thread: str, lacks: list[str]) 
 
 
 def result_text(state: State, done: State) -> str:
-    """Return the result as a chat message in Markdown."""
+    """Return the result as a chat message in Markdown: what is weak or missing first, then the figures."""
     branch, lacks = done["branch"], done["missing"]
     proof = Proof.model_validate(done["proof"]) if done["proof"] else None
-    parts = ["**Not verified.**" if lacks else "**Verified.**"]
-    if branch:
-        parts[0] += f" The result is the branch `{branch}`."
-    if steps := steps_of(state["plan"]):
-        parts.append("\n".join(f"- {step['description']}" for step in steps))
-    if proof and proof.grade == "tests":
-        proved = f"{proof.passed} of {proof.total} test cases pass"
-        parts.append(f"{proved}; {len(proof.fail_to_pass)} of them are new and fail without the change.")
+    weak = [f"- {weakness}" for weakness in results.weaknesses(proof)] if proof else []
+    colon = ":" if weak and not lacks else "."
+    parts = [f"**{results.headline(proof, not lacks)}{colon}**"]
     if lacks:
-        parts.append("What is missing:\n" + "\n".join(f"- {lack}" for lack in lacks))
-    return "\n\n".join(parts)
+        parts = ["\n".join([parts[0], *(f"- {lack}" for lack in lacks)])]
+    if weak:
+        parts += ["Besides:"] if lacks else []
+        parts[-1] = "\n".join([parts[-1], *weak])
+    parts.append(results.advice(proof, lacks))
+    if branch:
+        parts.append(f"The result is the branch `{branch}`.")
+    parts.append("\n".join(f"- {step['description']}" for step in steps_of(state["plan"])))
+    if proof:
+        parts.append(f"{results.figures(proof)}.")
+    return "\n\n".join(filter(None, parts))
 
 
 def _signed(state: State, lacks: list[str]) -> Proof | None:
@@ -104,6 +127,7 @@ def _signed(state: State, lacks: list[str]) -> Proof | None:
         return None
     proof, verdict = Proof.model_validate(state["check"]), state["verdict"]
     signature: dict[str, object] = {"task": state["task"], "run": state["run"], "missing": lacks}
+    signature["not_the_change"] = state.get("not_the_change", "")
     if verdict and verdict["tree"] == proof.tree:
         signature |= {"verdict": verdict["verdict"], "reasons": verdict["reasons"]}
     return proof.model_copy(update=signature)
@@ -137,7 +161,11 @@ def _message(state: State, proof: Proof | None, tree: str, lacks: list[str]) -> 
     body = [subject, *(textwrap.fill(part, 72) for part in whole.strip().splitlines() if part)]
     trailers = [f"Autocode-Run: {state['run']}", f"Autocode-Tree: {tree}"]
     if lacks:
-        trailers.append(f"Autocode-Unverified: {' '.join(lacks[0].split())[:200]}")
+        trailers.append(f"Autocode-Unverified: {results.line(lacks[0])}")
     elif proof:
-        trailers.append(f"Autocode-Verified: {proof.passed}/{proof.total}")
+        trailers += [f"Autocode-Weakness: {results.line(str(weak))}" for weak in results.weaknesses(proof)]
+        proved = f"{proof.passed}/{proof.total}"
+        if proof.grade == "exit code":
+            proved = results.figures(proof)
+        trailers.append(f"Autocode-Verified: {proved}")
     return "\n\n".join([*body, "\n".join(trailers)]) + "\n"

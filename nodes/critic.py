@@ -1,5 +1,6 @@
 """The critic reviews the whole change and the check's result, and answers PASS or FAIL with reasons."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from langchain_core.messages import BaseMessage
@@ -8,27 +9,53 @@ from langgraph.runtime import Runtime
 from memory.records.budget import BudgetSpent
 from nodes.dialogue import sections
 from nodes.dialogue.conversation import Conversation, open_workspace
-from nodes.dialogue.prompts import DATA, messages, section, task_line
-from nodes.dialogue.replies import Unusable, parse_verdict
+from nodes.dialogue.prompts import DATA, fenced, messages, section, task_line, task_section
+from nodes.dialogue.replies import Unusable
+from nodes.dialogue.results import figures, line, weaknesses
+from nodes.dialogue.verdicts import Review, Unanswered, needs_consent, read_review
 from nodes.events import VerdictGiven
-from nodes.llm.models import Models
+from nodes.llm.models import Call, Models
 from nodes.proof import Proof
-from nodes.state import State, Verdict
+from nodes.state import State, Stop, Verdict
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
-You are the critic. You review a change to a git repository before it is delivered. Its tests are green;
-judge what tests do not: does it do the whole task and nothing else, is it correct at the edges, safe,
+You are the critic. You review a change to a git repository before it is delivered. It was run in a sandbox;
+judge what the tests do not: does it do the whole task and nothing else, is it correct at the edges, safe,
 readable, in the repository's style?
 
 Answer with one JSON object and nothing else: {{"verdict": "PASS" or "FAIL", "reasons": ["…"]}}
 
 - FAIL only for what must be mended before delivery; each reason names the file and says what to change. A
   matter of taste is a PASS with a reason.
-- Tests that were edited so that they demand less, files that steer pytest itself, and the tester's word
-  that nothing can be tested deserve your suspicion.
+- Read what the sandbox saw, and doubt it where it is weak: tests that were edited so that they demand less,
+  code that behaves differently when it is tested, lines that no test guards.
 
 {DATA}"""
+
+DEMANDED = """\
+These cases of the base's tests, in the base's version, passed on the base and fail on the change:
+{places}
+Does the task demand that? Add "demanded" to your JSON object: for each case, the sentence of the task that
+demands it, quoted word for word. A function or a file may stand for all of its cases:
+"demanded": {{"{key}": "a sentence of the task"}}
+If no sentence of the task demands it, the verdict is FAIL."""
+
+SUSPICIONS = """\
+These places in the change may deceive the check, or behave differently when they are tested:
+{places}
+Add "suspicions" to your JSON object: for each number, why the place is harmless, or what must go:
+"suspicions": {{"1": "…"}}
+If something must go, the verdict is FAIL."""
+
+NO_TESTS = """\
+The tester added no test and gives this reason:
+{reason}
+Add "no_tests" to your JSON object: "agree" if really no test could tell the change from the base, else
+"disagree: why". Code that computes something can be tested."""
+
+CASES = 40
+"""Cases that are listed one by one. Of more, only the functions or files are."""
 
 
 @dataclass(frozen=True)
@@ -41,44 +68,87 @@ class Critic:
         """Return a verdict on the checked tree, FAIL if the reply is unusable."""
         step = f"critic-{state['review_rounds'] + 1}"
         conversation = Conversation(self.models, runtime, state, "critic", step)
-        workspace, proof = await open_workspace(state), Proof.model_validate(state["check"])
+        workspace, checked = await open_workspace(state), Proof.model_validate(state["check"])
+        notes = await self.models.notes(Call(state["run"], "critic", step, 0))
+        words = [state["task"], *notes]
         try:
-            passed, reasons = await conversation.ask(
-                lambda: self._prompt(workspace, state, proof), parse_verdict
+            review, proof = await conversation.ask(
+                lambda: self._prompt(workspace, state, checked),
+                lambda text: read_review(text, checked, words),
             )
+            reviewed = verdict_of(review, proof)
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}  # the result is delivered unverified
         except Unusable as error:
-            passed, reasons = False, [f"the critic gave no verdict: {error}"]
-        verdict = Verdict(verdict="PASS" if passed else "FAIL", reasons=reasons, tree=proof.tree)
-        conversation.publish(VerdictGiven(**verdict))
-        return {"verdict": verdict}
+            reviewed = verdict_without(error, checked)
+        if verdict := reviewed["verdict"]:
+            conversation.publish(VerdictGiven(**verdict))
+        return reviewed | {"notes": notes}
 
     def _prompt(self, workspace: Workspace, state: State, proof: Proof) -> list[BaseMessage]:
+        left_out = state.get("guards_failed", "")
         parts = [
             sections.agents_md(workspace, state["head"]),
             sections.context(workspace, state["head"], state["context_files"]),
             sections.plan(state["plan"]),
             sections.diff(workspace, state["base"], state["head"], "The change"),
             section("What the sandbox saw", _report(proof)),
+            section("Further tests were left out, because they failed", left_out and fenced(left_out)),
             sections.failed_steps(state["results"]),
-            section("The task", state["task"]),
+            task_section(state["task"]),
+            section("Answer this too", "\n\n".join(_questions(proof))),
         ]
         return messages(SYSTEM, parts, task_line(state["task"]))
 
 
+def verdict_of(review: Review, proof: Proof) -> State:
+    """Return the verdict of a review, with the answers in the proof. An objection to NO TESTS is a FAIL."""
+    passed, reasons = review.passed, review.reasons
+    objection = review.objection if needs_consent(proof) else ""
+    if passed and objection:
+        passed, reasons = False, [*reasons, f"a test is possible: {objection}"]
+    verdict = Verdict(verdict="PASS" if passed else "FAIL", reasons=reasons, tree=proof.tree)
+    return {"verdict": verdict, "check": proof.model_dump(), "tests_wanted": objection}
+
+
+def verdict_without(error: Unusable, proof: Proof) -> State:
+    """Return a FAIL for a critic whose second reply cannot be used either."""
+    reasons = error.questions if isinstance(error, Unanswered) else [f"the critic gave no verdict: {error}"]
+    failed: State = {"verdict": Verdict(verdict="FAIL", reasons=reasons, tree=proof.tree)}
+    if not isinstance(error, Unanswered) or not proof.contradicted:
+        # Only what the base's tests demand can be repaired without a reason from the critic.
+        stop = Stop(kind="unverified", reason="the critic named nothing that a repair could mend")
+        return failed | {"stops": [stop]}
+    return failed
+
+
+def _questions(proof: Proof) -> Iterator[str]:
+    """Yield what the critic must answer besides the verdict."""
+    if proof.contradicted:
+        cases = _grouped(proof.contradicted)
+        yield DEMANDED.format(places=_numbered(cases), key=cases[0].replace('"', "'"))
+    if proof.suspicious:
+        places = [f"{place.file}:{place.line}: {line(place.text)}" for place in proof.suspicious]
+        yield SUSPICIONS.format(places=_numbered(places))
+    if needs_consent(proof):
+        yield NO_TESTS.format(reason=fenced(line(proof.untestable)))
+
+
+def _numbered(items: Sequence[str]) -> str:
+    return fenced("\n".join(f"{number}. {item}" for number, item in enumerate(items, 1)))
+
+
+def _grouped(cases: Sequence[str]) -> list[str]:
+    """Return the cases, or their functions if there are many, or their files if there are very many."""
+    for group in (cases, [case.partition("[")[0] for case in cases]):
+        if len(set(group)) <= CASES:
+            return list(dict.fromkeys(group))
+    return list(dict.fromkeys(case.partition("::")[0] for case in cases))
+
+
 def _report(proof: Proof) -> str:
-    lines = [
-        f"{proof.passed} of {proof.total} cases passed.",
-        f"{len(proof.fail_to_pass)} cases are new and fail without the change.",
-        f"Baseline: {proof.baseline}; scope: {proof.scope}.",
-    ]
-    lines += [f"Fails without the change, passes with it: {case}" for case in proof.fail_to_pass[:40]]
-    lines += [f"New, but passes without the change too: {case}" for case in proof.vacuous[:20]]
-    lines += [
-        f"An existing test was edited, and its old text fails now: {case}" for case in proof.contradicted[:20]
-    ]
-    lines += [f"Steers the test run itself: {path}" for path in proof.sensitive]
-    if proof.untestable:
-        lines.append(f"The tester says that nothing can be tested: {proof.untestable}")
-    return "\n".join(lines)
+    """Return what the check saw, without a word that would make it look stronger than it is."""
+    asked = {"suspicious", "contradicted", *(["no test"] if needs_consent(proof) else [])}
+    cases = [f"Fails without the change, passes with it: {case}" for case in proof.fail_to_pass[:40]]
+    weak = [str(weakness) for weakness in weaknesses(proof) if weakness.name not in asked]
+    return "\n".join([f"{figures(proof)}.", *cases, *weak])

@@ -9,9 +9,18 @@ from langgraph.runtime import Runtime
 from memory.records.budget import BudgetSpent
 from nodes.dialogue import sections
 from nodes.dialogue.conversation import Conversation, open_workspace
-from nodes.dialogue.edits import write_edit
-from nodes.dialogue.prompts import DATA, EDIT_FORMAT, fenced, messages, section, task_line
-from nodes.dialogue.replies import Unusable, explanation
+from nodes.dialogue.edits import Edit, write_edit
+from nodes.dialogue.prompts import (
+    DATA,
+    EDIT_FORMAT,
+    fenced,
+    messages,
+    section,
+    task_line,
+    task_section,
+)
+from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
+from nodes.dialogue.results import failing_on_both
 from nodes.events import ErrorReported
 from nodes.llm.models import Models
 from nodes.proof import Proof
@@ -29,6 +38,9 @@ yet. Mend it.
   what the task does not; never delete, skip or weaken a test to make it pass: that is seen and counts as
   a failure.
 - A test that passed before the change must pass again.
+- Mend only what the change has caused. If nothing of it can be the change's fault (a missing package, a
+  limit of the sandbox, a fault that the base has as well), write no block and answer with one line:
+  NOT THE CHANGE: the reason
 
 {DATA}"""
 
@@ -38,6 +50,7 @@ _ERROR = re.compile(r"^E +(.+)", re.MULTILINE)
 LESSONS = 3
 NAMED = 4
 NAMED_TOKENS = 3_000
+SHOWN = 30
 FAULTS, FAULT_LENGTH, EXPLANATION_LENGTH = 4, 240, 600
 """Limits on a repair in memory: faults, and characters of each and of the explanation."""
 
@@ -59,8 +72,7 @@ class Debugger:
         workspace, head = await open_workspace(state), state["head"]
         try:
             edit, how = await conversation.ask(
-                lambda: self._prompt(workspace, state),
-                lambda text: (write_edit(workspace, head, text, step), explanation(text)),
+                lambda: self._prompt(workspace, state), lambda text: _read(workspace, head, text, step)
             )
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
@@ -68,6 +80,9 @@ class Debugger:
             message = f"the debugger's reply could not be used: {error}"
             conversation.publish(ErrorReported(message=message, kind="step"))
             return counted
+        if edit is None:  # the verdict stands, because nothing was repaired
+            conversation.publish(ErrorReported(message=f"not the change: {how}", kind="warning"))
+            return counted | {"verdict": state["verdict"], "not_the_change": how}
         await conversation.hold(workspace, edit)
         touched = [change.path for change in workspace.changes(head, edit.snapshot)]
         repair = Repair(found=_faults(state, reviewed), how=how[:EXPLANATION_LENGTH], files=touched)
@@ -91,16 +106,36 @@ class Debugger:
             sections.context(workspace, head, state["context_files"]),
             sections.lessons(state.get("lessons", [])[:LESSONS]),
             sections.plan(state["plan"]),
-            section("The task", state["task"]),
+            task_section(state["task"]),
             sections.changed("The changed files as they are now", workspace, base, head),
             sections.files("Files that the output names", workspace, head, named[:NAMED], NAMED_TOKENS),
             sections.diff(workspace, base, head),
             sections.failed_steps(state["results"]),
             section("What the sandbox found", "\n".join(f"- {problem}" for problem in proof.problems)),
             section("Output of the failing cases", output),
+            section("What the base shows as well", _on_the_base(proof)),
             section("What the critic wants mended", "\n".join(f"- {reason}" for reason in reasons)),
         ]
         return messages(SYSTEM, parts, task_line(state["task"]))
+
+
+def _read(workspace: Workspace, head: str, text: str, step: str) -> tuple[Edit | None, str]:
+    """Return the repair and its explanation, or the reason why the change needs none."""
+    if reason := no_edit_reason(text, "NOT THE CHANGE"):
+        return None, reason.strip(" *_`")
+    return write_edit(workspace, head, text, step), explanation(text)
+
+
+def _on_the_base(proof: Proof) -> str:
+    """Return the failures that are not the change's, by name."""
+    lines = [f"- {case.id} fails on the base as well: not yours" for case in failing_on_both(proof)[:SHOWN]]
+    return "\n".join(
+        lines
+        + [
+            f"- {module.file} cannot be imported on the base as well ({module.reason}): not yours"
+            for module in proof.uncollected[:SHOWN]
+        ]
+    )
 
 
 def _faults(state: State, reviewed: bool) -> list[str]:

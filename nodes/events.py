@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import BaseModel, Field, SerializeAsAny, TypeAdapter, create_model
 
+from nodes.proof import Grade, ResultSummary
 from nodes.state import Plan
 
 RunStatus = Literal["verified", "unverified", "waiting", "cancelled", "failed", "budget"]
@@ -77,6 +78,7 @@ class RunFinished(Payload):
     branch: str | None = None
     reason: str | None = None
     missing: list[str] = Field(default_factory=list)
+    summary: ResultSummary | None = None
     usage: list[AgentUsage] = Field(default_factory=list)
 
 
@@ -186,7 +188,7 @@ class SandboxOutput(Payload):
 
 
 class CheckFinished(Payload):
-    """The result of a check on the snapshot with this tree."""
+    """The result of a check on the snapshot with this tree. `gaps` say why green is not enough."""
 
     type = "check"
     green: bool
@@ -194,7 +196,18 @@ class CheckFinished(Payload):
     failed: int
     cases: list[dict[str, Any]]
     problems: list[str] = Field(default_factory=list)
+    gaps: list[str] = Field(default_factory=list)
+    grade: Grade = "tests"
+    command: list[str] = Field(default_factory=list)
+    exit_code: int | None = None
     tree: str
+
+    @property
+    def counts(self) -> str:
+        """The counts of cases, or the exit code of a command without cases."""
+        if self.grade == "exit code":
+            return f"{' '.join(self.command)} ended with exit code {self.exit_code}"
+        return f"{self.passed} passed, {self.failed} failed"
 
 
 class VerdictGiven(Payload):

@@ -64,6 +64,11 @@ class Unguarded(BaseModel, frozen=True):
     last: int
     mutant: str
 
+    @property
+    def place(self) -> str:
+        """The file and its lines, such as `shop/cart.py 14–18`."""  # noqa: RUF002
+        return f"{self.file} {self.first}" + (f"–{self.last}" if self.last > self.first else "")  # noqa: RUF001
+
 
 class Proof(BaseModel, frozen=True):
     """One check of `head` beside `base`. Delivery writes it to refs/notes/autocode."""
@@ -80,6 +85,8 @@ class Proof(BaseModel, frozen=True):
     exit_code: int
     baseline: Literal["known", "unknown"] = "known"
     scope: Scope = "all"
+    scope_reason: str = ""
+    """The reason why only the affected tests ran."""
     cases: list[CaseProof] = Field(default_factory=list)
     green: bool
     problems: list[str] = Field(default_factory=list)
@@ -137,3 +144,12 @@ class Proof(BaseModel, frozen=True):
         if self.grade == "exit code":
             return True
         return bool(self.fail_to_pass) or (bool(self.untestable) and self.passed > 0)
+
+
+class ResultSummary(BaseModel, frozen=True):
+    """A result as people read it. `weaknesses` are sentences, the weightiest first."""
+
+    headline: str
+    weaknesses: list[str] = Field(default_factory=list)
+    figures: str = ""
+    advice: str = ""

@@ -57,6 +57,12 @@ class Snapshot:
             "debug_rounds": 0,
             "review_rounds": 0,
             "verdict": None,
+            "notes": [],
+            "tests_wanted": "",
+            "guards_asked": False,
+            "guards_failed": "",
+            "fallback": None,
+            "not_the_change": "",
             "stops": Overwrite([]),  # type: ignore[typeddict-item]  # resets the reducer
             "missing": [],
             "branch": None,

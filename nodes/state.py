@@ -104,6 +104,14 @@ class Stop(TypedDict):
     reason: str
 
 
+class ProvedState(TypedDict):
+    """A head with a green check. A run returns to it if further tests make the check red."""
+
+    head: str
+    check: dict[str, Any]
+    untestable: str
+
+
 class Options(BaseModel, extra="forbid"):
     """The limits and choices of one run. They are stored with it, for a resume. None means no limit."""
 
@@ -175,6 +183,14 @@ class State(TypedDict, total=False):
     debug_rounds: int
     review_rounds: int
     verdict: Verdict | None
+
+    # Older checkpoints lack these keys, so they are read with `get`.
+    notes: list[str]
+    tests_wanted: str
+    guards_asked: bool
+    guards_failed: str
+    fallback: ProvedState | None
+    not_the_change: str
 
     stops: Annotated[list[Stop], add]
     missing: list[str]

@@ -13,11 +13,21 @@ from nodes.check.suite import Suite, recognise
 from nodes.dialogue import sections
 from nodes.dialogue.conversation import Conversation, open_workspace
 from nodes.dialogue.edits import Edit, write_edit
-from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section, task_line
+from nodes.dialogue.prompts import (
+    DATA,
+    EDIT_FORMAT,
+    fenced,
+    messages,
+    section,
+    task_line,
+    task_section,
+)
 from nodes.dialogue.replies import Unusable, no_edit_reason
 from nodes.events import ErrorReported
+from nodes.llm.model_settings import ModelError
 from nodes.llm.models import Models
-from nodes.state import State, StepResult
+from nodes.proof import Proof, Unguarded
+from nodes.state import ProvedState, State, StepResult
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -47,7 +57,27 @@ NONE_YET = """\
 No new test of yours fails on the repository as it was. Write tests that do, and that pass with the
 change. If no test can tell the difference, answer with one line: NO TESTS: the reason"""
 
+REFUSED = """\
+You answered NO TESTS. The critic does not agree:
+{reason}
+Write tests that fail without the change and pass with it."""
+
+UNGUARDED = """\
+Your tests pass. But these lines of the change were broken one by one, and no test noticed:
+{places}
+Add tests that do notice, and that pass with the change; keep the tests that exist. Where a test could tell
+no difference, write none. If that is so for all of them, answer with one line: NO TESTS: the reason"""
+
 EXAMPLES = 2
+PLACES = 20
+
+
+def unguarded_lines(state: State) -> list[Unguarded]:
+    """Return the lines that the tester should guard next, none if the check is not good or it was asked."""
+    if state.get("guards_asked") or not state["check"]:
+        return []
+    proof = Proof.model_validate(state["check"])
+    return proof.unguarded[:PLACES] if proof.proves and not proof.gaps else []
 
 
 @dataclass(frozen=True)
@@ -58,26 +88,54 @@ class Tester:
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return the head with the tests, or the reason for none."""
-        asked = state["tests_asked"]
+        if unguarded_lines(state):
+            return await self._guard(state, runtime)
+        asked, wanted = state["tests_asked"], state.get("tests_wanted", "")
         step = f"tester-{asked + 1}"
+        counted: State = {"tests_asked": asked + 1}
+        if wanted:  # the critic reviews the same tree again, if the tester has no test for it
+            counted |= {"tests_wanted": "", "verdict": None, "review_rounds": state["review_rounds"] + 1}
         conversation = Conversation(self.models, runtime, state, "tester", step)
         workspace = await open_workspace(state)
         try:
-            suite = await asyncio.to_thread(recognise, workspace, state["base"])
-            edit = await conversation.ask(
-                lambda: self._prompt(workspace, suite, state),
-                lambda text: _read(workspace, suite, state["head"], text),
-            )
+            edit = await self._ask(conversation, workspace, state)
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
             conversation.publish(ErrorReported(message=f"the tester failed: {error}", kind="step"))
+            if wanted:  # the critic's verdict stands
+                reason = f"the tester wrote no usable test: {error}"
+                return {"stops": [{"kind": "unverified", "reason": reason}]}
             failed = StepResult(step_id=step, base=state["head"], error=f"no usable tests: {error}")
-            return {"tests_asked": asked + 1, "results": [failed]}
+            return counted | {"results": [failed]}
         if isinstance(edit, str):
-            return {"tests_asked": asked + 1, "untestable": edit}
+            return counted | {"untestable": edit}
         await conversation.hold(workspace, edit)
-        return {"tests_asked": asked + 1, "head": edit.snapshot}
+        return counted | {"head": edit.snapshot, "untestable": ""}
+
+    async def _guard(self, state: State, runtime: Runtime[None]) -> State:
+        """Return the head with tests for unguarded lines. Whatever goes wrong, the checked head remains."""
+        conversation = Conversation(self.models, runtime, state, "tester", "tester-guards")
+        workspace, asked = await open_workspace(state), State(guards_asked=True)
+        try:
+            edit = await self._ask(conversation, workspace, state)
+        except (BudgetSpent, Unusable, ModelError) as error:
+            warning = f"no tests for the unguarded lines: {error}"
+            conversation.publish(ErrorReported(message=warning, kind="warning"))
+            return asked
+        if isinstance(edit, str) or workspace.tree(edit.snapshot) == workspace.tree(state["head"]):
+            return asked
+        await conversation.hold(workspace, edit)
+        proof = Proof.model_validate(state["check"])
+        before = ProvedState(head=state["head"], check=proof.model_dump(), untestable=proof.untestable)
+        return asked | {"head": edit.snapshot, "untestable": "", "fallback": before}
+
+    async def _ask(self, conversation: Conversation, workspace: Workspace, state: State) -> Edit | str:
+        suite = await asyncio.to_thread(recognise, workspace, state["base"])
+        return await conversation.ask(
+            lambda: self._prompt(workspace, suite, state),
+            lambda text: _read(workspace, suite, state["head"], text),
+        )
 
     def _prompt(self, workspace: Workspace, suite: Suite, state: State) -> list[BaseMessage]:
         base, head = state["base"], state["head"]
@@ -86,10 +144,6 @@ class Tester:
         near = sorted(tests, key=lambda path: _distance(path, changed))[:EXAMPLES]
         examples = [path for path in near if path not in changed]
         listed = "\n".join(tests[:200]) or "(none yet: tests/test_*.py is a good place)"
-        again = ""
-        if state["tests_asked"]:
-            cases = "\n".join(f"- {case}" for case in state["vacuous"])
-            again = AGAIN.format(cases=cases) if cases else NONE_YET
         parts = [
             sections.agents_md(workspace, head),
             section("How the tests are run", shlex.join(suite.whole())),
@@ -101,10 +155,23 @@ class Tester:
             sections.plan(state["plan"]),
             sections.changed("The changed files as they are now", workspace, base, head),
             sections.diff(workspace, base, head, "The change that your tests are to prove"),
-            section("The task", state["task"]),
-            section("Your earlier tests", again),
+            task_section(state["task"]),
+            _again(state),
         ]
         return messages(SYSTEM, parts, task_line(state["task"]))
+
+
+def _again(state: State) -> str:
+    """Return what is wrong with the tester's earlier reply, empty for the first one."""
+    if places := unguarded_lines(state):
+        listed = fenced("\n".join(f"{lines.place}: {lines.mutant}" for lines in places))
+        return section("No test notices when these lines break", UNGUARDED.format(places=listed))
+    if wanted := state.get("tests_wanted"):
+        return section("The critic wants a test", REFUSED.format(reason=fenced(wanted)))
+    if not state["tests_asked"]:
+        return ""
+    cases = "\n".join(f"- {case}" for case in state["vacuous"])
+    return section("Your earlier tests", AGAIN.format(cases=cases) if cases else NONE_YET)
 
 
 def _read(workspace: Workspace, suite: Suite, head: str, text: str) -> Edit | str:

@@ -11,7 +11,7 @@ from gitrepo import GitRepo
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from nodes.events import Event, RunFinished
-from nodes.proof import Proof
+from nodes.proof import Proof, ResultSummary
 
 CALC = {
     "calc.py": "def add(a, b):\n    return a + b\n",
@@ -87,6 +87,12 @@ class Run:
     def proof(self) -> Proof:
         """What its end rests on."""
         return Proof.model_validate(self.end.proof)
+
+    @property
+    def summary(self) -> ResultSummary:
+        """What people read at its end."""
+        assert self.end.summary
+        return self.end.summary
 
     @property
     def thread(self) -> str:

@@ -5,7 +5,8 @@ from contextlib import suppress
 import pytest
 
 from nodes.dialogue.reasoning import without_reasoning
-from nodes.dialogue.replies import Unusable, join_cut, no_edit_reason, parse_edits, parse_json, parse_verdict
+from nodes.dialogue.replies import Unusable, join_cut, no_edit_reason, parse_edits, parse_json
+from nodes.dialogue.verdicts import parse_verdict
 from tools.patch import apply_patch
 
 
@@ -87,7 +88,8 @@ def test_broken_json_is_named_with_its_place() -> None:
     ],
 )
 def test_verdicts_are_read_as_json_or_as_a_bare_word(text: str, verdict: tuple[bool, list[str]]) -> None:
-    assert parse_verdict(text) == verdict
+    review = parse_verdict(text)
+    assert (review.passed, review.reasons) == verdict
 
 
 @pytest.mark.parametrize(

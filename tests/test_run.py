@@ -75,6 +75,7 @@ async def test_a_repair_in_vain_ends_debugging_early(bench: Bench, repair: str, 
     run = await bench.run()
     assert run.nodes().count("debugger") == rounds
     assert any("changed nothing" in reason for reason in run.end.missing)
+    assert "test_mul" in (run.end.reason or "") and "changed nothing" not in (run.end.reason or "")
 
 
 async def test_tests_that_pass_without_the_change_are_asked_for_once_more(bench: Bench) -> None:
@@ -101,11 +102,97 @@ async def test_without_a_test_that_fails_on_the_base_nothing_is_verified(bench: 
 
 
 async def test_the_tester_may_say_why_nothing_can_be_tested(bench: Bench) -> None:
-    script(bench.desk, coder="### README.md\n```\nHello\n```", tester="NO TESTS: only words have changed")
+    consent = '{"verdict": "PASS", "reasons": [], "no_tests": "agree"}'
+    words = "NO TESTS: only words have changed"
+    script(bench.desk, coder=block("README.md", "Hello"), tester=words, critic=consent)
     run = await bench.run("Write a README")
     assert run.end.status == "verified"
-    assert run.proof.untestable == "only words have changed"
+    assert (run.proof.untestable, run.proof.consent) == ("only words have changed", True)
     assert run.proof.fail_to_pass == []
+    (prompt,) = bench.desk.prompts("You are the critic")
+    assert "only words have changed" in prompt and '"no_tests"' in prompt
+    assert run.summary.headline == "Verified, but no test was added"
+    assert run.summary.weaknesses == ["No test: No test was added: only words have changed"]
+    message = bench.repo.git("log", "-1", "--format=%B", f"autocode/{run.thread}")
+    assert "Autocode-Weakness: No test: No test was added: only words have changed\n" in message
+
+
+async def test_a_critic_that_is_silent_on_no_tests_is_asked_once_more_and_verifies_nothing(
+    bench: Bench,
+) -> None:
+    script(bench.desk, coder=block("README.md", "Hello"), tester="NO TESTS: only words have changed")
+    run = await bench.run("Write a README")
+    assert run.end.status == "unverified"
+    assert "has not agreed that no test is possible" in (run.end.reason or "")
+    assert len(bench.desk.prompts("You are the critic")) == 2
+    assert bench.desk.prompts("You are the debugger") == []
+
+
+async def test_a_critic_that_wants_a_test_sends_the_task_back_to_the_tester(bench: Bench) -> None:
+    disagree = '{"verdict": "PASS", "reasons": [], "no_tests": "disagree: mul(3, 4) is 12"}'
+    bench.desk.on("You are the critic", disagree, times=1)
+    bench.desk.on("You are the tester.*The critic wants a test.*mul\\(3, 4\\) is 12", TESTS)
+    script(bench.desk, tester="NO TESTS: it is too simple")
+    run = await bench.run()
+    assert run.nodes() == [
+        "planner", "coder", "tester", "sandbox", "critic", "tester", "sandbox", "critic", "commit"
+    ]  # fmt: skip
+    assert [verdict.verdict for verdict in run.of("verdict")] == ["FAIL", "PASS"]
+    assert run.end.status == "verified" and run.summary.weaknesses == []
+
+
+async def test_a_debugger_may_say_that_a_failure_is_not_the_changes(bench: Bench) -> None:
+    diagnosis = "I looked at it.\n\n**NOT THE CHANGE:** the sandbox has no network.\n"
+    script(bench.desk, coder=BROKEN_MUL, debugger=diagnosis)
+    run = await bench.run()
+    assert run.nodes() == ["planner", "coder", "tester", "sandbox", "debugger", "commit"]
+    assert len(bench.desk.prompts("You are the debugger")) == 1
+    assert run.end.status == "unverified"
+    assert "failed" in run.end.missing[0] and "the sandbox has no network." in run.end.missing[1]
+    assert run.proof.not_the_change == "the sandbox has no network."
+    assert not any("changed nothing" in reason for reason in run.end.missing)
+
+
+SUBTRACT = {
+    "calc.py": "def add(a, b):\n    return a - b\n",
+    "tests/test_calc.py": "from calc import add\n\n\ndef test_add():\n    assert add(1, 2) == -1\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "quote", "status", "asked"),
+    [
+        ("tests.test_calc::test_add", "Let add() subtract its second argument", "verified", 1),
+        ("tests/test_calc.py", "let ADD() subtract its  second argument.", "verified", 1),
+        ("tests.test_calc::test_add", "The test was wrong before", "unverified", 2),
+        ("tests.test_calc::test_other", "Let add() subtract its second argument", "unverified", 2),
+    ],
+)
+async def test_what_the_base_tests_contradict_needs_a_sentence_of_the_task(
+    bench: Bench, key: str, quote: str, status: str, asked: int
+) -> None:
+    reply = json.dumps({"verdict": "PASS", "reasons": [], "demanded": {key: quote}})
+    tests = block("tests/test_calc.py", SUBTRACT["tests/test_calc.py"])
+    more = block(
+        "tests/test_less.py", "from calc import add\n\n\ndef test_less():\n    assert add(5, 2) == 3"
+    )
+    script(
+        bench.desk,
+        coder=block("calc.py", SUBTRACT["calc.py"]),
+        tester=f"{tests}\n{more}",
+        critic=reply,
+        debugger="NOT THE CHANGE: the task wants it",
+    )
+    run = await bench.run("Let add() subtract its second argument.")
+    assert (run.end.status, len(bench.desk.prompts("You are the critic"))) == (status, asked)
+    (weak,) = [text for text in run.summary.weaknesses if text.startswith("Contradicted")]
+    if status == "verified":
+        assert f"the task demands it: “{' '.join(quote.split())}”" in weak
+    else:
+        again = bench.desk.prompts("You are the critic")[1]
+        assert "no sentence of the task demands that tests.test_calc::test_add fails now" in again
+        assert "no sentence of the task demands" in run.end.missing[0]
+        assert "the task wants it" in run.end.missing[1]
 
 
 async def test_a_fail_of_the_critic_goes_back_with_its_reasons(bench: Bench) -> None:
@@ -385,6 +472,10 @@ async def test_a_project_without_pytest_proves_by_its_commands_exit_code(bench: 
     run = await bench.run("Write done.txt")
     assert run.end.status == "verified"
     assert (run.proof.grade, run.proof.exit_code) == ("exit code", 0)
+    assert run.of("check")[-1].counts == "sh check.sh ended with exit code 0"
+    message = bench.repo.git("log", "-1", "--format=%B", f"autocode/{run.thread}")
+    assert "No test was added: check.sh tests it" in message
+    assert "Autocode-Verified: `sh check.sh` ended with exit code 0" in message
 
 
 async def test_pruning_forgets_old_threads_and_keeps_their_branches(bench: Bench) -> None:

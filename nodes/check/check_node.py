@@ -12,10 +12,10 @@ from langgraph.runtime import Runtime
 from nodes.check.executor import CheckCache
 from nodes.check.outcomes import FAILED
 from nodes.check.prove import prove
-from nodes.events import PAYLOADS, CheckFinished
+from nodes.events import PAYLOADS, CheckFinished, ErrorReported
 from nodes.proof import Proof
-from nodes.publish import publisher
-from nodes.state import State, options_of
+from nodes.publish import Publish, publisher
+from nodes.state import ProvedState, State, options_of
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
 
@@ -44,24 +44,60 @@ class Check:
             notify=lambda type, data: publish(PAYLOADS[type].model_validate(data)),
             untestable=state["untestable"],
         )
-        publish(
-            CheckFinished(
-                green=proof.green,
-                passed=proof.passed,
-                failed=sum(case.head in FAILED for case in proof.cases),
-                cases=[case.model_dump() for case in proof.cases],
-                problems=proof.problems,
-                tree=proof.tree,
-            )
-        )
+        publish(_event(proof))
+        fallback = state.get("fallback")
+        if fallback and _spoils(proof, Proof.model_validate(fallback["check"])):
+            return _return_to(fallback, proof, publish)
         # Equal if the same cases fail in the same way, because problems and outputs are normalised.
         parts = [proof.problems, [failure.model_dump() for failure in proof.failures]]
         failure = "" if proof.green else sha256(json.dumps(parts).encode()).hexdigest()
         checked: State = {"check": proof.model_dump(), "failure": failure, "vacuous": proof.vacuous}
+        checked["fallback"] = None
         if failure and failure == state["failure"] and _repair_was_idle(state, proof):
             reason = "the last repair changed nothing: the tests fail in the same way as before it"
             checked["stops"] = [{"kind": "unverified", "reason": reason}]
         return checked
+
+
+def _event(proof: Proof) -> CheckFinished:
+    return CheckFinished(
+        green=proof.green,
+        passed=proof.passed,
+        failed=sum(case.head in FAILED for case in proof.cases),
+        cases=[case.model_dump() for case in proof.cases],
+        problems=proof.problems,
+        gaps=proof.gaps,
+        grade=proof.grade,
+        command=proof.command,
+        exit_code=proof.exit_code,
+        tree=proof.tree,
+    )
+
+
+def _spoils(proof: Proof, before: Proof) -> bool:
+    """Return whether further tests made a good check worse."""
+    return (
+        not proof.proves
+        or bool(proof.gaps)
+        or len(proof.contradicted) > len(before.contradicted)
+        or len(proof.suspicious) > len(before.suspicious)
+    )
+
+
+def _return_to(fallback: ProvedState, proof: Proof, publish: Publish) -> State:
+    """Leave out further tests that spoil a good check. What they showed is for the critic to read."""
+    lost = proof.problems or proof.gaps or ["they make the check weaker"]
+    warning = f"the tests for unguarded lines were left out: {lost[0]}"
+    publish(ErrorReported(message=warning, kind="warning"))
+    publish(_event(Proof.model_validate(fallback["check"])))  # readers take the last check as the result
+    outputs = [f"{failure.id}\n{failure.text}" for failure in proof.failures]
+    return {
+        "head": fallback["head"],
+        "check": fallback["check"],
+        "untestable": fallback["untestable"],
+        "fallback": None,
+        "guards_failed": "\n\n".join([*lost, *outputs]),
+    }
 
 
 def _repair_was_idle(state: State, proof: Proof) -> bool:

@@ -49,6 +49,12 @@ def task_line(task: str) -> str:
     return task.strip().splitlines()[0]
 
 
+def task_section(task: str) -> str:
+    """Return the lines of a task after its first, which the `Step:` line holds."""
+    rest = "\n".join(task.strip().splitlines()[1:])
+    return section("The task (its first line is the last line of this message; it goes on so)", rest)
+
+
 def section(title: str, text: str) -> str:
     """Return a titled part of a prompt, empty without text."""
     return f"## {title}\n{text.rstrip()}" if text.strip() else ""

@@ -272,23 +272,3 @@ def _first_object(text: str) -> tuple[dict[str, Any] | None, str]:
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
             return None, f"its JSON cannot be used: {reason}"
     return None, fault
-
-
-def parse_verdict(text: str) -> tuple[bool, list[str]]:
-    """Return whether the critic passes the change, and its reasons. Raises Unusable."""
-    bare = re.match(r"\W*(PASS|FAIL)\b\W*(.*)", text, re.DOTALL)
-    try:
-        value = parse_json(text)
-    except Unusable:
-        if bare is None:
-            raise
-        reasons = [line.strip(" -*\t") for line in bare[2].splitlines() if line.strip(" -*\t")]
-        return bare[1] == "PASS", reasons
-    verdict, reasons = value.get("verdict"), value.get("reasons") or []
-    if verdict not in ("PASS", "FAIL"):
-        raise Unusable('"verdict" must be "PASS" or "FAIL".')
-    if isinstance(reasons, str):
-        reasons = [reasons]
-    if not isinstance(reasons, list) or (verdict == "FAIL" and not reasons):
-        raise Unusable('"reasons" must be a list of sentences; a FAIL needs at least one.')
-    return verdict == "PASS", [str(reason) for reason in reasons]

@@ -112,7 +112,7 @@ class RunResults:
     def _test(self, workspace: Workspace) -> StepOutput:
         if self.check is None:
             return StepOutput(step=TESTING, output=f"Nothing was run: {self.reason}", type="test")
-        lines = [f"{self.check.passed} passed, {self.check.failed} failed", *self.check.problems]
+        lines = [self.check.counts, *self.check.problems, *self.check.gaps]
         lines += [f"{case.get('head')}: {case.get('id')}" for case in self.check.cases]
         lines += [_text(workspace, snapshot) for snapshot in self.tests]
         return StepOutput(step=TESTING, output="\n".join(lines), type="test")
@@ -120,7 +120,8 @@ class RunResults:
     def _review(self) -> StepOutput:
         reasons = self.verdict.reasons if self.verdict else []
         if self.end is not None and self.end.status == "verified":
-            return StepOutput(step=REVIEWING, output="\n".join(["PASS", *reasons]), type="review")
+            weak = self.end.summary.weaknesses if self.end.summary else []
+            return StepOutput(step=REVIEWING, output="\n".join(["PASS", *weak, *reasons]), type="review")
         missing = self.end.missing if self.end else []
         # The reasons of a PASS do not explain why the run is not verified.
         rejected = reasons if self.verdict and self.verdict.verdict == "FAIL" else []

@@ -40,8 +40,7 @@ class Transcript:
                 self._titles = {step["id"]: step["description"] for step in data.plan["steps"]}
                 return []
             case CheckFinished() as data:
-                summary = f"{data.passed} passed, {data.failed} failed"
-                return self._note("sandbox", "\n".join([summary, *data.problems]))
+                return self._note("sandbox", "\n".join([data.counts, *data.problems, *data.gaps]))
             case VerdictGiven() as data:
                 return self._note("review", "\n".join([data.verdict, *data.reasons]))
             case ApprovalRequired() as data:
@@ -52,7 +51,9 @@ class Transcript:
                 return self._note("error", data.message)
             case RunFinished() as data:
                 outcome = " ".join(word for word in (data.status, data.branch) if word)
-                return [*self._finish(None, None), *self._note("end", "\n".join([outcome, *data.missing]))]
+                weak = data.summary.weaknesses if data.summary else []
+                end = self._note("end", "\n".join([outcome, *data.missing, *weak]))
+                return [*self._finish(None, None), *end]
         return []
 
     def _say(self, speaker: Speaker, text: str) -> list[str]:

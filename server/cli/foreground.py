@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from graph.delivery import Delivery
 from graph.run_request import run_options
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
+from nodes.events import RunFinished
 from nodes.state import Input, options_of
 from server.cli.exit_codes import STATUSES, ExitCode
 from server.cli.signals import exit_now, on_stop, raise_interrupt
@@ -21,7 +22,7 @@ from server.cli.views import approval_prompts as approvals
 from server.cli.views.console import CliConsole, RunDisplay
 from server.cli.views.format import one_line
 from server.cli.views.run_view import RunView
-from server.cli.views.summary import print_summary, render_diff
+from server.cli.views.summary import print_summary, render_diff, suspicious_places
 
 FRAME_SECONDS = 0.1
 
@@ -108,6 +109,23 @@ class ForegroundRun:
         with on_stop(raise_interrupt):
             return approvals.ask(self.console.out, pending)
 
+    async def _apply(self, finished: RunFinished, thread: str) -> None:
+        """Apply a verified result. Suspicious places in it need a person's word."""
+        if (places := suspicious_places(finished)) and not self._trusts(places):
+            look = f"look at {', '.join(places)}, then `autocode apply {thread}`"
+            self.console.notify(f"Not applied: {look}")
+            return
+        unapplied = await Delivery.of_thread(self.supervisor.journal, thread)  # earlier tasks among it
+        paths = await unapplied.apply()
+        self.console.notify("Applied: " + (", ".join(map(one_line, paths)) or "nothing was left to do"))
+
+    def _trusts(self, places: Sequence[str]) -> bool:
+        """Ask whether a result with suspicious places is applied. `--yes` was said before they were known."""
+        if not self.console.can_ask:
+            return False
+        with on_stop(raise_interrupt):
+            return approvals.confirm(self.console.out, f"Apply it with its suspicions ({', '.join(places)})?")
+
     def _park(self, thread: str, pending: approvals.PendingRequests) -> ExitCode:
         """Tell the user how to answer."""
         if not self.console.json and not self.console.can_ask:
@@ -133,13 +151,11 @@ class ForegroundRun:
             if delivery and self.console.out.is_terminal and (diff := await delivery.diff()):
                 self.console.print(Text(), render_diff(diff, thread))
             with self.console.page() as page:
-                print_summary(page, progress, applied=self.apply)
+                print_summary(page, progress, applied=self.apply and not suspicious_places(finished))
         elif finished.status == "cancelled" and not finished.missing:
             self.console.notify(stopped)
         if self.apply and delivery and finished.status == "verified":
-            unapplied = await Delivery.of_thread(self.supervisor.journal, thread)  # earlier tasks among it
-            paths = await unapplied.apply()
-            self.console.notify("Applied: " + (", ".join(map(one_line, paths)) or "nothing was left to do"))
+            await self._apply(finished, thread)
         return STATUSES[finished.status]
 
 

@@ -174,14 +174,15 @@ export class RunView {
   }
 
   #check(event) {
-    const { green, passed, failed, problems, cases } = event.data;
+    const { green, passed, failed, problems, cases, gaps = [], grade, command, exit_code: code } = event.data;
     const row = this.#row(event);
-    row.outcome.textContent = `${passed} passed, ${failed} failed`;
+    const counts = grade === "exit code" ? `${command.join(" ")} ended with exit code ${code}` : `${passed} passed, ${failed} failed`;
+    row.outcome.textContent = counts;
     const items = cases.map((result) =>
       h("li", { className: result.head === "passed" ? "good" : result.head === "skipped" ? "" : "bad" },
         `${result.head === "passed" ? "✓" : "✗"} ${result.id}${result.new ? " (new)" : ""}`));
     row.extra.replaceChildren(h("ul", { className: "cases" }, ...items));
-    row.notes.replaceChildren(...problems.map((problem) => h("li", {}, problem)));
+    row.notes.replaceChildren(...[...problems, ...gaps].map((problem) => h("li", {}, problem)));
     row.failed = !green;
   }
 
@@ -231,13 +232,18 @@ export class RunView {
     this.#note(this.#row({ node: "you" }), [decision, reason].filter(Boolean).join(": "));
   }
 
-  async #end({ status, branch, reason, missing, proof }) {
+  async #end({ status, branch, reason, missing, proof, summary }) {
     this.#show(status);
     if (status === "waiting" && this.approvals.size) return;
+    const weak = summary?.weaknesses ?? [];
     const facts = [
-      branch ? h("p", {}, "Delivered as ", h("code", {}, branch)) : null,
+      summary ? h("p", {}, h("strong", {}, summary.headline)) : null,
       reason ? h("p", {}, reason) : null,
       ...missing.filter((text) => text !== reason).map((text) => h("p", { className: "bad" }, text)),
+      weak.length ? h("ul", { className: "weak" }, ...weak.map((text) => h("li", {}, text))) : null,
+      summary?.advice ? h("p", {}, summary.advice) : null,
+      branch ? h("p", {}, "Delivered as ", h("code", {}, branch)) : null,
+      summary?.figures ? h("p", { className: "meta" }, summary.figures) : null,
       proof ? h("p", { className: "meta" }, `checked with ${proof.backend}: `, h("code", {}, proof.command.join(" "))) : null,
     ];
     this.result.replaceChildren(h("h3", {}, "Result"), h("div", { className: "card facts" }, pill(status), ...facts.filter(Boolean)));

@@ -32,6 +32,7 @@ async def verify(
     Exit code 0 if it holds, 1 if not.
     """
     from nodes.check import compare
+    from nodes.dialogue import results
     from tools.workspace import Workspace
 
     workspace = await asyncio.to_thread(Workspace.open, repo)
@@ -52,6 +53,8 @@ async def verify(
     if differences:
         console.print(f"The proof of {commit[:12]} does NOT hold ({counts}).", style="bold red")
         return ExitCode.UNVERIFIED
+    for weakness in results.weaknesses(recorded):
+        console.print(f"  {one_line(str(weakness))}", style="yellow")
     if recorded.missing or not recorded.proves:
         message = f"{commit[:12]} was delivered without a complete proof, and the result is the same"
         console.print(f"{message} ({counts}).", style="bold red")

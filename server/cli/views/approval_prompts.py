@@ -84,6 +84,16 @@ def ask(console: Console, pending: PendingRequests) -> dict[str, ApprovalAnswer]
     return answers
 
 
+def confirm(console: Console, question: str) -> bool:
+    """Ask a question that only a clear yes answers. Leaving (Ctrl-C, end of input) is a no."""
+    try:
+        answer = console.input(Text(f"{question} [y]es, [n]o? ", style="bold"))
+    except (EOFError, KeyboardInterrupt):
+        console.print()
+        return False
+    return answer.strip().lower() in ("y", "yes")
+
+
 def show_request(console: Console, approval: ApprovalRequired) -> None:
     """Print a request that waits for an answer."""
     request = approval.request

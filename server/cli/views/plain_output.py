@@ -100,7 +100,7 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
             outcome, details = describe_outcome(data)
             if isinstance(data, events.CheckFinished):
                 state = "green" if data.green else "RED"
-                outcome = f"{state}: {data.passed} passed, {data.failed} failed"
+                outcome = f"{state}: {one_line(data.counts)}"
             if isinstance(data, events.FilesEdited):
                 paths = ", ".join(one_line(file.path) for file in data.files)
                 outcome = f"{format_change(data.added, data.removed)} {paths}"

@@ -256,8 +256,11 @@ def describe_outcome(data: OutcomePayload) -> tuple[str, list[str]]:
         case events.SandboxStarted():
             return one_line(data.what), []
         case events.CheckFinished():
-            counts = f"{data.passed} passed" + (f", {data.failed} failed" if data.failed else "")
-            return counts, [] if data.green else _problems(data)
+            if data.grade == "exit code":
+                counts = one_line(data.counts)
+            else:
+                counts = f"{data.passed} passed" + (f", {data.failed} failed" if data.failed else "")
+            return counts, [one_line(gap) for gap in data.gaps] if data.green else _problems(data)
         case events.VerdictGiven():
             return data.verdict, [first_line(reason, 300) for reason in data.reasons]
         case events.ToolResult():

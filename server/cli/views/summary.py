@@ -1,12 +1,14 @@
 """The summary at the end of a run: the diff, the proof, the cost, and the next commands."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from rich.console import Console, Group, RenderableType
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from nodes.dialogue import results
 from nodes.events import AgentUsage, RunFinished
 from nodes.proof import Proof
 from server.cli.views.format import format_duration, format_price, one_line, pluralize, sanitize
@@ -44,6 +46,12 @@ def print_summary(console: Console, run: RunView, applied: bool = False) -> None
     console.print(_columns(_next_commands(finished, run.thread_id, applied), "bold cyan", gap=3))
 
 
+def suspicious_places(finished: RunFinished) -> list[str]:
+    """Return the suspicious places of a result, each as `file:line`."""
+    proof = Proof.model_validate(finished.proof) if finished.proof else None
+    return [f"{one_line(place.file)}:{place.line}" for place in proof.suspicious] if proof else []
+
+
 def _columns(rows: Iterable[tuple[str, RenderableType]], style: str, gap: int = 2) -> Table:
     table = Table.grid(padding=(0, gap))
     table.add_column(style=style, no_wrap=True)
@@ -70,53 +78,57 @@ def _headline(finished: RunFinished, proof: Proof | None, run: RunView) -> Text:
     # A run that SIGTERM parks is waiting too, but for a resume, not for a person.
     if finished.status == "waiting" and not run.waiting:
         words = "Waiting to go on"
+    if finished.status == "verified":
+        words = results.headline(proof, verified=True)
+        style = "bold yellow" if proof and (proof.suspicious or words != "Verified") else style
     text = Text(words, style=style)
     if finished.branch:
         text.append(f"  {one_line(finished.branch)}", style="bold")
-    if proof and proof.grade == "tests":
-        text.append(f"  {proof.passed} of {proof.total} passed", style="")
+    if proof:
+        text.append(f"  {_counts(proof)}", style="")
     return text
 
 
 def _facts(finished: RunFinished, proof: Proof | None, run: RunView) -> Iterator[tuple[str, RenderableType]]:
+    """Yield the cause, then what is weak, then what to do, then the evidence."""
     if finished.reason and finished.reason != "stopped":
         yield "reason", Text(sanitize(finished.reason), style="yellow")
     for missing in finished.missing:
         if missing != finished.reason:
             yield "missing", Text(one_line(missing), style="red")
+    if proof:
+        yield from _weak_rows(proof)
+    over = finished.status in ("verified", "unverified", "budget")
+    if over and (advice := results.advice(proof, finished.missing)):
+        yield "next", Text(advice)
     for error in run.errors if finished.status in ("failed", "unverified") else []:
         yield "error", Text(sanitize(error.message), style="red")
     if proof:
-        yield from _proof_rows(proof)
+        yield from _proof_rows(proof, finished.missing)
 
 
-def _proof_rows(proof: Proof) -> Iterator[tuple[str, RenderableType]]:
-    """Yield the evidence of a proof, then its weaknesses in capitals."""
+def _weak_rows(proof: Proof) -> Iterator[tuple[str, RenderableType]]:
+    for name, weaknesses in groupby(results.weaknesses(proof), key=lambda weakness: weakness.name):
+        style = "bold red" if name in ("contradicted", "not the change") else "bold yellow"
+        text = "\n".join(one_line(weakness.text) for weakness in weaknesses)
+        yield name.upper(), Text(text, style=style)
+
+
+def _proof_rows(proof: Proof, missing: Sequence[str]) -> Iterator[tuple[str, RenderableType]]:
+    """Yield the evidence of a proof, without the problems that stand in `missing`."""
     yield "command", Text(one_line(" ".join(proof.command)))
     state = "green" if proof.green else "RED"
-    yield "check", Text(f"{state}, exit code {proof.exit_code}, {_counts(proof)}")
+    yield "check", Text(f"{state}, exit code {proof.exit_code}, {_evidence(proof)}")
     image, backend = one_line(proof.image), one_line(proof.backend)
     yield "where", Text(image if image.startswith(backend) else f"{backend}, {image}", style="dim")
     yield "tree", Text(f"{one_line(proof.tree)} (base {one_line(proof.base)[:12]})", style="dim")
-    if proof.untestable:
-        reason = one_line(proof.untestable)
-        yield "no test", Text(f"the tester wrote no test: {reason}", style="bold yellow")
-    for name, cases, style, meaning in (
-        ("proves", proof.fail_to_pass, "green", "fails without the change, passes with it"),
-        ("VACUOUS", proof.vacuous, "bold yellow", "passes without the change too, so it proves nothing"),
-        ("CONTRADICTED", proof.contradicted, "bold red", "was edited; its old text fails on the change"),
-        ("SENSITIVE", proof.sensitive, "bold yellow", "controls how tests run; read its diff"),
-    ):
-        if cases:
-            text = Text("\n".join(one_line(case) for case in cases[:CASES]), style=style)
-            text.append(f"\n… and {len(cases) - CASES} more" if len(cases) > CASES else "")
-            yield name, text.append(f"\n({meaning})", style="dim not bold")
-    if proof.baseline == "unknown":
-        yield "BASELINE", Text("unknown: the tests of the base did not finish in time", style="bold yellow")
-    if proof.scope == "affected":
-        yield "scope", Text("only tests that the change can reach, not the whole suite", style="yellow")
+    if cases := proof.fail_to_pass:
+        text = Text("\n".join(one_line(case) for case in cases[:CASES]), style="green")
+        text.append(f"\n… and {len(cases) - CASES} more" if len(cases) > CASES else "")
+        yield "proves", text.append("\n(fails without the change, passes with it)", style="dim not bold")
     for problem in proof.problems:
-        yield "problem", Text(sanitize(problem).strip(), style="red")
+        if problem not in missing:
+            yield "problem", Text(sanitize(problem).strip(), style="red")
     for failure in proof.failures[:5]:
         lines = [one_line(failure.id), *sanitize(failure.text).strip().splitlines()[-CASES:]]
         yield "failed", Text("\n  ".join(lines), style="red")
@@ -126,11 +138,25 @@ def _proof_rows(proof: Proof) -> Iterator[tuple[str, RenderableType]]:
         yield "critic", Text(f"{proof.verdict}: {reasons}" if reasons else proof.verdict, style=style)
 
 
-def _counts(proof: Proof) -> str:
+def _evidence(proof: Proof) -> str:
+    """Return the figures behind the colour of a check."""
     if proof.grade == "exit code":
         return "judged by the exit code alone"
     skipped = sum(case.head == "skipped" for case in proof.cases)
-    return f"{proof.passed} of {proof.total} passed" + (f", {skipped} skipped" if skipped else "")
+    parts = [_counts(proof), *([f"{skipped} skipped"] if skipped else [])]
+    if proof.strength and proof.strength.tried:
+        parts.append(f"{proof.strength.killed} of {proof.strength.tried} mutants of the change noticed")
+    return ", ".join(parts)
+
+
+def _counts(proof: Proof) -> str:
+    """Return the counts of cases, or the exit code of a suite without cases."""
+    if proof.grade == "exit code":
+        return f"exit code {proof.exit_code}"
+    counts = f"{proof.passed} of {proof.total} passed"
+    return counts + (
+        f", {pluralize(len(proof.uncollected), 'module')} not imported" if proof.uncollected else ""
+    )
 
 
 def cost_table(usage: Sequence[AgentUsage]) -> Table:

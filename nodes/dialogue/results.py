@@ -1,0 +1,147 @@
+"""The result of a run in sentences: its headline, what is weak, the figures, and what to do next."""
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nodes.proof import CaseProof, Proof, ResultSummary
+
+CASES = 12
+"""Cases, places or modules that are named one by one."""
+
+TEXT_LENGTH = 200
+
+
+class Weakness(NamedTuple):
+    """A point that a reader should know before trusting a proof."""
+
+    name: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name.capitalize()}: {self.text}"
+
+
+def headline(proof: Proof | None, verified: bool) -> str:
+    """Return the first words of a result, such as `Verified, with 2 suspicions`."""
+    if not verified:
+        return "Not verified"
+    parts = ["Verified"]
+    if proof and proof.untestable and not proof.fail_to_pass:
+        parts.append("but no test was added")
+    if proof and proof.suspicious:
+        number = len(proof.suspicious)
+        parts.append(f"with {number} {'suspicion' if number == 1 else 'suspicions'}")
+    return ", ".join(parts)
+
+
+def summarize(proof: Mapping[str, Any] | None, missing: Sequence[str]) -> ResultSummary:
+    """Return a stored proof as the end of a run tells of it."""
+    checked = Proof.model_validate(proof) if proof else None
+    return ResultSummary(
+        headline=headline(checked, not missing),
+        weaknesses=[str(weakness) for weakness in weaknesses(checked)] if checked else [],
+        figures=figures(checked) if checked else "",
+        advice=advice(checked, missing),
+    )
+
+
+def weaknesses(proof: Proof) -> list[Weakness]:
+    """Return what is weak about a proof, the weightiest first."""
+    return list(_weaknesses(proof))
+
+
+def _weaknesses(proof: Proof) -> Iterator[Weakness]:
+    if proof.not_the_change:
+        yield Weakness("not the change", f"the debugger says: {line(proof.not_the_change)}")
+    if proof.untestable and not proof.fail_to_pass:
+        yield Weakness("no test", f"No test was added: {line(proof.untestable)}")
+    for place in proof.suspicious[:CASES]:
+        answer = f"the critic says: {line(place.answer)}" if place.answer else "nobody has explained it"
+        yield Weakness("suspicious", f"{place.file}:{place.line}: {line(place.text)} ({answer})")
+    yield from _rest(proof.suspicious, "suspicious", "place")
+    for quote, cases in _by_quote(proof).items():
+        fate = f"{_listed(cases)} passed on the base and {'fails' if len(cases) == 1 else 'fail'} now"
+        demand = f"the task demands it: “{line(quote)}”" if quote else "the task does not demand it"
+        yield Weakness("contradicted", f"{fate} ({demand})")
+    for module in proof.uncollected[:CASES]:
+        yield Weakness("not imported", f"{module.file} could not be imported: {line(module.reason)}")
+    yield from _rest(proof.uncollected, "not imported", "module")
+    if proof.sensitive and not proof.suspicious:
+        yield Weakness("sensitive", f"{_listed(proof.sensitive)} can alter how tests run; read the diff")
+    if proof.baseline == "unknown":
+        yield Weakness("baseline", "the tests of the base did not end, so nothing tells what passed before")
+    if proof.scope == "affected":
+        reason = f": {line(proof.scope_reason)}" if proof.scope_reason else ", not the whole suite"
+        yield Weakness("scope", f"only the tests that the change can reach were run{reason}")
+    if proof.vacuous:
+        yield Weakness(
+            "vacuous", f"proves nothing, as it passes without the change: {_listed(proof.vacuous)}"
+        )
+    for lines in proof.unguarded[:CASES]:
+        yield Weakness("unguarded", f"{lines.place}: no test notices when {line(lines.mutant)}")
+    yield from _rest(proof.unguarded, "unguarded", "place")
+
+
+def figures(proof: Proof) -> str:
+    """Return the figures of a proof in one line."""
+    if proof.grade == "exit code":
+        return f"`{line(shlex.join(proof.command))}` ended with exit code {proof.exit_code}"
+    new = len(proof.fail_to_pass)
+    parts = [f"{proof.passed} of {proof.total} test cases pass"]
+    fate = "is new and fails" if new == 1 else "are new and fail"
+    parts.append(f"{new} of them {fate} without the change")
+    if skipped := sum(case.head == "skipped" for case in proof.cases):
+        parts.append(f"{skipped} skipped")
+    if modules := len(proof.uncollected):
+        parts.append(f"{modules} test {'module' if modules == 1 else 'modules'} could not be imported")
+    if proof.strength and proof.strength.tried:
+        parts.append(f"{proof.strength.killed} of {proof.strength.tried} mutants of the change were noticed")
+    return "; ".join(parts)
+
+
+def advice(proof: Proof | None, missing: Sequence[str]) -> str:
+    """Return what to do next about a result, empty if it is verified without a suspicion."""
+    if not missing:
+        return "Look at the suspicious places before you merge." if proof and proof.suspicious else ""
+    if proof is None:
+        return "Cure the cause, then run the task again on the same thread."
+    if not proof.green and proof.base_shows_it:
+        return "Make the repository's own tests run in the sandbox first. Then run the task again."
+    if proof.not_the_change:
+        return "If the debugger is right, cure the cause outside the change. Else say what to change."
+    if proof.gaps:
+        return "No repair of the change cures this. Cure the cause, or read the diff and decide yourself."
+    if not proof.green:
+        return "Read the diff and the failing output. Then say on the same thread what should be different."
+    return "Read the diff. Then say on the same thread what should be different."
+
+
+def failing_on_both(proof: Proof) -> list[CaseProof]:
+    """Return the cases that fail on the base and on the change."""
+    failing = ("failed", "error")
+    return [case for case in proof.cases if not case.new and case.base in failing and case.head in failing]
+
+
+def line(text: str) -> str:
+    """Return `text` as one line, cut to TEXT_LENGTH."""
+    text = " ".join(text.split())
+    return text if len(text) <= TEXT_LENGTH else text[: TEXT_LENGTH - 1] + "…"
+
+
+def _by_quote(proof: Proof) -> dict[str, list[str]]:
+    quotes = defaultdict[str, list[str]](list)
+    for case in proof.contradicted:
+        quotes[proof.demanded.get(case, "")].append(case)
+    return quotes
+
+
+def _rest(items: Sequence[object], name: str, noun: str) -> Iterator[Weakness]:
+    if (more := len(items) - CASES) > 0:
+        yield Weakness(name, f"and {more} more {noun if more == 1 else noun + 's'}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:CASES])
+    return shown + (f" and {len(names) - CASES} more" if len(names) > CASES else "")

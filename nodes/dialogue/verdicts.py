@@ -1,0 +1,197 @@
+"""The critic's reply: a verdict, and its answers to the questions that a proof leaves open."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nodes.dialogue.replies import Unusable, parse_json
+from nodes.proof import Proof, Suspicion
+
+QUOTED_WORDS = 3
+"""Words that a quote needs, unless it is the whole task."""
+
+ANSWER_LETTERS = 3
+NAMED = 10
+"""Open questions that are named one by one."""
+
+_CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+_CJK_SIGN = re.compile(f"[{_CJK}]")
+_WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
+_MARKS = str.maketrans({"`": "", "*": "", "\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
+_DISAGREES = re.compile(r"\W*(?:i )?disagree\w*\W*", re.IGNORECASE)
+_AGREES = re.compile(r"\W*(?:agree|agreed|i agree)\b", re.IGNORECASE)
+
+
+class Unanswered(Unusable):
+    """A PASS that leaves questions of the proof open. `questions` has one sentence for each."""
+
+    def __init__(self, questions: Sequence[str]) -> None:
+        super().__init__("The PASS leaves open:\n" + "\n".join(f"- {question}" for question in questions))
+        self.questions = list(questions)
+
+
+@dataclass(frozen=True)
+class Review:
+    """The critic's reply. `demanded` and `suspicions` are by key, as the critic wrote them."""
+
+    passed: bool
+    reasons: list[str]
+    demanded: Mapping[str, str] = field(default_factory=dict)
+    suspicions: Mapping[str, str] = field(default_factory=dict)
+    no_tests: str = ""
+
+    @property
+    def consents(self) -> bool:
+        """True if the critic agrees that nothing can be tested."""
+        return bool(_AGREES.match(self.no_tests))
+
+    @property
+    def objection(self) -> str:
+        """The critic's reason for wanting a test all the same, empty without one."""
+        match = _DISAGREES.match(self.no_tests)
+        return (self.no_tests[match.end() :].strip() or "a test is possible") if match else ""
+
+
+def parse_verdict(text: str) -> Review:
+    """Return the critic's review. Raises Unusable."""
+    bare = re.match(r"\W{0,40}(PASS|FAIL)\b\W{0,40}(.*)", text, re.DOTALL)
+    try:
+        value = parse_json(text)
+    except Unusable:
+        if bare is None:
+            raise
+        reasons = [line.strip(" -*\t") for line in bare[2].splitlines() if line.strip(" -*\t")]
+        return Review(bare[1] == "PASS", reasons)
+    verdict, reasons = value.get("verdict"), value.get("reasons") or []
+    if verdict not in ("PASS", "FAIL"):
+        raise Unusable('"verdict" must be "PASS" or "FAIL".')
+    if isinstance(reasons, str):
+        reasons = [reasons]
+    if not isinstance(reasons, list) or (verdict == "FAIL" and not reasons):
+        raise Unusable('"reasons" must be a list of sentences; a FAIL needs at least one.')
+    return Review(
+        verdict == "PASS",
+        [str(reason) for reason in reasons],
+        _texts(value.get("demanded")),
+        _texts(value.get("suspicions")),
+        no_tests if isinstance(no_tests := value.get("no_tests"), str) else "",
+    )
+
+
+def read_review(text: str, proof: Proof, words: Sequence[str]) -> tuple[Review, Proof]:
+    """Return the review, and the proof with the answers that hold.
+
+    `words` are the task and the user's notes. Raises Unanswered if a PASS leaves a question open.
+    """
+    review = parse_verdict(text)
+    answered = answer(proof, review, words)
+    # An objection is an answer, too. It becomes a FAIL.
+    questions = open_questions(answered, words, objected=bool(review.objection))
+    if review.passed and questions:
+        raise Unanswered(questions)
+    return review, answered
+
+
+def answer(proof: Proof, review: Review, words: Sequence[str]) -> Proof:
+    """Return the proof with the review's answers. A quote that stands in no text of the user's is dropped."""
+    demanded = {}
+    for case in proof.contradicted:
+        quotes = [quote for key, quote in review.demanded.items() if covers(key, case)]
+        if quote := next((quote for quote in quotes if holds(quote, words)), ""):
+            demanded[case] = " ".join(quote.split())
+    suspicious = [
+        place.model_copy(update={"answer": _answer_to(place, number, review.suspicions)})
+        for number, place in enumerate(proof.suspicious, 1)
+    ]
+    consent = needs_consent(proof) and review.consents
+    return proof.model_copy(update={"demanded": demanded, "suspicious": suspicious, "consent": consent})
+
+
+def open_questions(proof: Proof, words: Sequence[str], objected: bool = False) -> list[str]:
+    """Return what the critic has not answered well enough for a verified result, in sentences."""
+    cases = [case for case in proof.contradicted if not holds(proof.demanded.get(case, ""), words)]
+    places = [
+        f"suspicious and without an answer: {place.file}:{place.line}: {_short(place.text)}"
+        for place in proof.suspicious
+        if not _says_something(place.answer)
+    ]
+    questions = _named([f"no sentence of the task demands that {case} fails now" for case in cases])
+    questions += _named(places)
+    if needs_consent(proof) and not proof.consent and not objected:
+        questions.append(f"the critic has not agreed that no test is possible: {proof.untestable}")
+    return questions
+
+
+def needs_consent(proof: Proof) -> bool:
+    """Return whether a proof rests on the tester's reason for no tests, which the critic must share."""
+    return proof.grade == "tests" and bool(proof.untestable) and not proof.fail_to_pass
+
+
+def holds(quote: str, words: Sequence[str]) -> bool:
+    """Return whether a quote stands in one of the user's texts, white space and case aside."""
+    plain = _plain(quote)
+    if not plain:
+        return False
+    # Scripts without spaces have no boundaries between words.
+    start, end = ("", "") if _CJK_SIGN.search(plain) else (r"(?<!\w)", r"(?!\w)")
+    part = re.compile(f"{start}{re.escape(plain)}{end}")
+    enough = len(_WORD.findall(plain)) >= QUOTED_WORDS
+    return any(plain == text or (enough and part.search(text)) for text in map(_plain, words))
+
+
+def covers(key: str, case: str) -> bool:
+    """Return whether a key of `demanded` means a case: its id, its function, its class or its file."""
+    key = _case_key(key)
+    module, _, name = case.partition("::")
+    function = name.partition("[")[0]
+    if key and key in (case, f"{module}::{function}", function, module):
+        return True
+    # A file covers its classes, but a folder does not cover its files.
+    return bool(key) and module.startswith(f"{key}.") and module[len(key) + 1 :][:1].isupper()
+
+
+def _case_key(key: str) -> str:
+    """Return a key in the form of our ids: `tests/test_a.py::B::test_c` becomes `tests.test_a.B::test_c`."""
+    key = key.strip(" `\"'*:")
+    path, _, rest = key.partition("::")
+    if not path.endswith(".py"):
+        return key
+    classes, _, function = rest.rpartition("::")
+    module = ".".join([path.removesuffix(".py").replace("/", "."), *filter(None, classes.split("::"))])
+    return f"{module}::{function}" if function else module
+
+
+def _texts(value: Any) -> dict[str, str]:
+    """Return answers by key. Those of a list are numbered from 1."""
+    if isinstance(value, list):
+        value = {str(number): text for number, text in enumerate(value, 1)}
+    if not isinstance(value, Mapping):
+        return {}
+    return {str(key): text for key, text in value.items() if isinstance(text, str)}
+
+
+def _answer_to(place: Suspicion, number: int, answers: Mapping[str, str]) -> str:
+    for key, text in answers.items():
+        if key.strip(" #.:)(`") in (str(number), f"{place.file}:{place.line}") and _says_something(text):
+            return " ".join(text.split())
+    return ""
+
+
+def _says_something(text: str) -> bool:
+    return sum(character.isalpha() for character in text) >= ANSWER_LETTERS
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.translate(_MARKS).casefold().split()).strip(" .…\"'")
+
+
+def _short(text: str, length: int = 160) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _named(questions: Iterable[str]) -> list[str]:
+    questions = list(questions)
+    more = len(questions) - NAMED
+    return questions[:NAMED] + ([f"and {more} more of this kind"] if more > 0 else [])
