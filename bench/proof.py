@@ -5,8 +5,8 @@
 A fix is a commit of at most eight files that changes tests and sources of Python, newest first. Its parent is
 the base. Each proof runs in a process of its own: under the rules of the checkout `--against`, under ours
 without mutants, and under ours with them. The script prints the fixes that only the other checkout lets
-through, the ratio of the times, and the share of changed source lines that no test guards. It exits 1 if a fix
-is refused that the other checkout lets through, or if checks without mutants take 2.5 times as long.
+through, the ratio of the times, and the share of changed source lines that no test guards. It exits 1 if a
+fix is refused that the other checkout lets through, or if checks without mutants take 2.5 times as long.
 """
 
 import argparse
@@ -169,9 +169,8 @@ def main() -> None:
     if not options.against or not times["old"]:
         return
     ratio = times["ours"] / times["old"]
-    print(
-        f"time without mutants {ratio:.2f} times the old, with mutants {times['mutants'] / times['old']:.2f} times"
-    )
+    with_mutants = times["mutants"] / times["old"]
+    print(f"time without mutants {ratio:.2f} times the old, with mutants {with_mutants:.2f} times")
     print(f"refused, and let through by the old rules: {len(lost)}", *lost, sep="\n  ")
     sys.exit(bool(lost) or ratio > MOST_RATIO)
 
