@@ -72,3 +72,8 @@ class Project:
 def fates(proof: Proof) -> dict[str, tuple[str, str]]:
     """What every case did on base and change."""
     return {case.id: (case.base, case.head) for case in proof.cases}
+
+
+def suspects(proof: Proof) -> set[str]:
+    """The files with suspicions."""
+    return {suspicion.file for suspicion in proof.suspicious}

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
 import pytest
-from projects import ADD, DOUBLE, MATHS, SUBTRACT, Files, Project, fates
+from projects import ADD, DOUBLE, MATHS, SUBTRACT, Files, Project, fates, suspects
 
 from nodes.check import compare
 from nodes.proof import CaseProof, Proof
@@ -25,7 +25,7 @@ async def test_a_new_test_that_fails_without_the_change_proves_it(project: Make)
     assert proof.tree == here.workspace.tree(proof.head)
     assert proof.command[:3] == ["python", "-m", "pytest"]
     assert (proof.backend, proof.image) == (here.sandbox.name, await here.sandbox.identity())
-    assert not (proof.vacuous or proof.contradicted or proof.sensitive or proof.failures)
+    assert not (proof.vacuous or proof.contradicted or proof.suspicious or proof.failures)
     again = await here.prove(DOUBLE)
     assert compare(Proof.model_validate_json(proof.model_dump_json()), again) == []
 
@@ -162,7 +162,7 @@ async def test_a_conftest_that_needs_the_change_fails_the_new_tests_on_the_base(
     )
     test = "def test_double(eight):\n    assert eight == 8\n"
     proof = await project(MATHS).prove({**DOUBLE, "conftest.py": conftest, "tests/test_double.py": test})
-    assert proof.fail_to_pass == [NEW] and proof.sensitive == ["conftest.py"]
+    assert proof.fail_to_pass == [NEW] and suspects(proof) == {"conftest.py"}
 
 
 async def test_an_empty_repository_and_a_src_layout_work(project: Make) -> None:
@@ -240,7 +240,7 @@ async def test_a_command_of_another_kind_is_graded_by_its_exit_code(project: Mak
 
 async def test_a_change_cannot_name_its_own_command(project: Make) -> None:
     proof = await project(MATHS).prove(SUBTRACT | {".autocode.toml": '[test]\ncommand = "true"\n'})
-    assert not proof.green and proof.sensitive == [".autocode.toml"]
+    assert not proof.green and suspects(proof) == {".autocode.toml"}
 
 
 def test_a_proof_that_does_not_hold_says_where() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from projects import ADD, MATHS, SUBTRACT, Files, Project, fates
+from projects import ADD, MATHS, SUBTRACT, Files, Project, fates, suspects
 
 pytestmark = [pytest.mark.bubblewrap]
 
@@ -32,7 +32,7 @@ async def test_an_early_exit_is_not_trusted(project: Make) -> None:
     early = {"conftest.py": "import os\n\n\ndef pytest_collection_finish(session):\n    os._exit(0)\n"}
     proof = await project(MATHS).prove(SUBTRACT | early)
     assert proof.problems == ["report not trusted: pytest ended with exit code 0 and left no report"]
-    assert proof.sensitive == ["conftest.py"] and proof.passed == 0
+    assert suspects(proof) == {"conftest.py"} and proof.passed == 0
 
 
 async def test_an_exit_at_import_is_red(project: Make) -> None:
@@ -79,7 +79,7 @@ async def test_a_conftest_that_hides_tests_is_caught_by_the_base(project: Make) 
     hidden = {"conftest.py": "collect_ignore_glob = ['*maths*']\n", "test_a.py": "def test_a():\n    pass\n"}
     proof = await project(MATHS).prove(SUBTRACT | hidden)
     assert proof.problems == [f"1 case passed on the base and vanished: {ADD}"]
-    assert proof.sensitive == ["conftest.py"]
+    assert suspects(proof) == {"conftest.py", "test_a.py"}
 
 
 async def test_a_test_that_removes_others_cannot_hide_them(project: Make) -> None:
@@ -94,5 +94,5 @@ async def test_a_test_that_removes_others_cannot_hide_them(project: Make) -> Non
 
 async def test_a_module_that_shadows_pytest_is_shown(project: Make) -> None:
     proof = await project(MATHS).prove(SUBTRACT | {"pytest.py": "print('1 passed')\n"})
-    assert not proof.green and proof.sensitive == ["pytest.py"]
+    assert not proof.green and "pytest.py" in suspects(proof)
     assert proof.problems == ["report not trusted: pytest ended with exit code 0 and left no report"]

@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from nodes.check.pytest_config import sensitive_files
 from nodes.check.selection import affected
 from nodes.check.suite import Suite, has_src, recognise
+from nodes.check.suspicion import suspicions
+from nodes.proof import Suspicion
 from tools.workspace import Workspace
 
 _TEST_FOLDERS = ("test", "tests")
@@ -33,7 +34,7 @@ class CheckedChange:
     added: tuple[str, ...]
     edited: tuple[str, ...]
     deleted: tuple[str, ...]
-    sensitive: tuple[str, ...]
+    suspicious: tuple[Suspicion, ...]
     base_with_new_tests: str | None
     head_with_old_tests: str | None = None
     old_tests: tuple[str, ...] = ()
@@ -74,7 +75,7 @@ class CheckedChange:
             added=added,
             edited=edited,
             deleted=deleted,
-            sensitive=tuple(sensitive_files(workspace, base, head, [each.path for each in changes])),
+            suspicious=tuple(suspicions(workspace, base, head, suite, [each.path for each in changes])),
             base_with_new_tests=with_new,
         )
         old_tests = set(edited)

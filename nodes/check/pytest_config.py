@@ -2,11 +2,8 @@
 
 import configparser
 import fnmatch
-import re
 import shlex
-import sys
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -23,13 +20,6 @@ _CONFIGS = (
     ("setup.cfg", ("tool:pytest",)),
 )
 """The files that pytest reads its options from, in its own order, each with its table or section."""
-
-_PLUGIN = re.compile(r"^(?:async )?def pytest_\w+\(|^pytest_plugins\b|@(?:pytest\.)?hookimpl\b", re.MULTILINE)
-_ALWAYS_SENSITIVE = {"conftest.py", ".autocode.toml", *(path for path, _ in _CONFIGS if "pytest." in path)}
-_STARTUP_MODULES = {
-    *("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments"),
-    *("sitecustomize", "usercustomize"),
-}
 
 
 @dataclass(frozen=True)
@@ -106,26 +96,12 @@ def _words(value: object) -> tuple[str, ...]:
         return tuple(value.split())
 
 
-def sensitive_files(workspace: Workspace, base: str, head: str, changed: Iterable[str]) -> list[str]:
-    """Return the changed files that may alter how pytest runs or reports."""
-    return [path for path in changed if _is_sensitive(workspace, base, head, path)]
+def is_config(name: str) -> bool:
+    """Return whether pytest may read its options from a file of this name."""
+    return any(name == path for path, _ in _CONFIGS)
 
 
-def _is_sensitive(workspace: Workspace, base: str, head: str, path: str) -> bool:
-    name = PurePosixPath(path).name
-    # Python runs the import lines of .pth files at its start.
-    if name in _ALWAYS_SENSITIVE or name.endswith(".pth") or _shadows(path):
-        return True
-    before, after = workspace.text(base, path), workspace.text(head, path)
-    for config, keys in _CONFIGS:
-        if path == config and _table(before, path, keys) != _table(after, path, keys):
-            return True
-    return name.endswith(".py") and any(_PLUGIN.search(text) for text in (before, after) if text)
-
-
-def _shadows(path: str) -> bool:
-    """Return whether Python or pytest would import this file in place of a module of their own."""
-    parts = PurePosixPath(path.removeprefix("src/")).parts
-    name = parts[0].removesuffix(".py")
-    importable = len(parts) > 1 or path.endswith(".py")
-    return importable and (name in _STARTUP_MODULES or name in sys.stdlib_module_names)
+def options_table(name: str, data: bytes | None) -> dict[str, Any] | None:
+    """Return pytest's own options in a configuration file, None if it has none."""
+    text = None if data is None else data.decode("utf-8", "replace")
+    return next((_table(text, path, keys) for path, keys in _CONFIGS if path == name), None)

@@ -1,0 +1,143 @@
+"""Branches of a source that answer a new test's input with the very result that the test expects."""
+
+import ast
+from collections.abc import Iterable, Iterator
+
+from nodes.check.suspicion.sight import Sight
+from nodes.check.suspicion.walk import Function
+
+_COMMON = {repr(value) for value in (None, True, False, 0, 1, -1, 0.0, 1.0, "", b"")}
+_STRONG_NUMBER = 10
+_STRONG_TEXT = 12
+
+Literals = frozenset[str]
+
+
+def test_literals(tree: ast.Module, old: Iterable[Literals] = ()) -> list[Literals]:
+    """Return the constants of each test function, and of each parametrised case, that `old` lacks."""
+    known, groups = set(old), []
+    for node in ast.walk(tree):
+        if not isinstance(node, Function) or not node.name.startswith("test"):
+            continue
+        groups.append(_leaves(*node.body))
+        for decorator in node.decorator_list:
+            rows = [each for each in ast.walk(decorator) if isinstance(each, ast.Tuple)]
+            groups += [_leaves(row, *node.body) for row in rows]
+    return [group for group in groups if group and group not in known]
+
+
+def special_cases(tree: ast.Module, tests: list[Literals]) -> Iterator[Sight]:
+    """Yield the branches whose condition and result are both constants of one test."""
+    tables = _looked_up(tree)
+    for node in ast.walk(tree):
+        match node:
+            case ast.If(test=test, body=[first, *_]):
+                yield from _branch(node, test, _result(first), tests)
+            case ast.IfExp(test=test, body=body):
+                yield from _branch(node, test, body, tests)
+            case ast.match_case(pattern=pattern, guard=guard, body=[first, *_]):
+                inputs = _leaves(pattern) | (_leaves(guard) if guard else frozenset())
+                yield from _sight(pattern, inputs, _result(first), tests)
+            case ast.Dict() if id(node) in tables and node.keys:
+                yield from _table(node, tests)
+
+
+def _branch(
+    node: ast.If | ast.IfExp, test: ast.expr, result: ast.expr | None, tests: list[Literals]
+) -> Iterator[Sight]:
+    compares = test.values if isinstance(test, ast.BoolOp) else [test]
+    inputs: set[str] = set()
+    for compare in compares:
+        if not isinstance(compare, ast.Compare) or not isinstance(compare.ops[0], ast.Eq | ast.In | ast.Is):
+            continue
+        sides = (compare.left, *compare.comparators)
+        if all(_is_literal(side) for side in sides):
+            continue
+        for side in sides:
+            if _is_literal(side):
+                inputs |= _leaves(side)
+    yield from _sight(node, frozenset(inputs), result, tests)
+
+
+def _sight(
+    node: ast.expr | ast.stmt | ast.pattern, inputs: Literals, result: ast.expr | None, tests: list[Literals]
+) -> Iterator[Sight]:
+    if result is None or not _is_literal(result) or not inputs - _COMMON:
+        return
+    outputs = _leaves(result)
+    # `if name == "utf-8": return True` is common, so a common result needs a telling input.
+    if not outputs - _COMMON and not _strong(inputs):
+        return
+    if any(inputs <= test and outputs <= test for test in tests):
+        text = f"It answers the input {', '.join(sorted(inputs))} of a new test with the result it expects."
+        yield Sight(f"special:{sorted(inputs)}:{sorted(outputs)}", node.lineno, text)
+
+
+def _table(node: ast.Dict, tests: list[Literals]) -> Iterator[Sight]:
+    for key, value in zip(node.keys, node.values, strict=True):
+        if key is None or not _is_literal(key) or not _is_literal(value):
+            return
+        entry = _leaves(key, value)
+        if not entry - _COMMON or not any(entry <= test for test in tests):
+            return
+    yield Sight(
+        f"table:{ast.unparse(node)[:300]}",
+        node.lineno,
+        "It looks the result up in a table that holds nothing but the inputs and results of the new tests.",
+    )
+
+
+def _looked_up(tree: ast.Module) -> set[int]:
+    """Return the ids of the dictionaries in which a result is looked up."""
+    named = {
+        node.targets[0].id: node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
+    }
+    tables = set()
+    for node in ast.walk(tree):
+        place: ast.expr | None = None
+        if isinstance(node, ast.Subscript):
+            place = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+            place = node.func.value
+        if isinstance(place, ast.Name):
+            place = named.get(place.id)
+        if isinstance(place, ast.Dict):
+            tables.add(id(place))
+    return tables
+
+
+def _result(statement: ast.stmt) -> ast.expr | None:
+    match statement:
+        case ast.Return(value=value) | ast.Assign(value=value) | ast.AnnAssign(value=value):
+            return value
+        case ast.Expr(value=ast.Yield(value=value)):
+            return value
+    return None
+
+
+def _leaves(*nodes: ast.AST) -> Literals:
+    leaves: set[str] = set()
+    for root in nodes:
+        for node in ast.walk(root):
+            if isinstance(node, ast.Constant):
+                leaves.add(repr(node.value)[:200])
+    return frozenset(leaves)
+
+
+def _is_literal(node: ast.expr) -> bool:
+    """Return whether an expression is made of constants alone."""
+    allowed = (ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.UnaryOp, ast.USub, ast.Load)
+    return all(isinstance(each, allowed) for each in ast.walk(node))
+
+
+def _strong(inputs: Literals) -> bool:
+    telling = inputs - _COMMON
+    if len(telling) > 1:
+        return True
+    text = next(iter(telling))
+    digits = text.lstrip("-").replace(".", "", 1)
+    if digits.isdigit():
+        return len(digits) > 4 or float(digits) >= _STRONG_NUMBER
+    return len(text) >= _STRONG_TEXT
