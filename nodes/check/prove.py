@@ -57,7 +57,7 @@ async def prove(
         tree=change.head_tree,
         grade=change.suite.grade,
         backend=sandbox.name,
-image=image,
+        image=image,
         suspicious=list(change.suspicious),
         untestable=untestable,
         green=not result["problems"],
