@@ -112,9 +112,9 @@ async def test_the_tester_may_say_why_nothing_can_be_tested(bench: Bench) -> Non
     (prompt,) = bench.desk.prompts("You are the critic")
     assert "only words have changed" in prompt and '"no_tests"' in prompt
     assert run.summary.headline == "Verified, but no test was added"
-    assert run.summary.weaknesses == ["No test: No test was added: only words have changed"]
+    assert run.summary.weaknesses == ["No test was added: only words have changed"]
     message = bench.repo.git("log", "-1", "--format=%B", f"autocode/{run.thread}")
-    assert "Autocode-Weakness: No test: No test was added: only words have changed\n" in message
+    assert "Autocode-Weakness: No test was added: only words have changed\n" in message
 
 
 async def test_a_critic_that_is_silent_on_no_tests_is_asked_once_more_and_verifies_nothing(

@@ -366,6 +366,43 @@ def test_weaknesses_of_a_proof_are_loud() -> None:
         assert word in text
 
 
+def test_a_summary_leads_with_suspicions_and_never_hides_a_module() -> None:
+    story = Story()
+    weak = {
+        **PROOF,
+        "suspicious": [{"file": "conftest.py", "line": 3, "text": HOSTILE, "answer": HOSTILE}],
+        "uncollected": [{"file": "tests/test_app.py", "reason": "No module named 'flask'"}],
+        "unguarded": [{"file": "a.py", "first": 4, "last": 4, "mutant": "f() returns nothing"}],
+        "strength": {"killed": 9, "tried": 10},
+    }
+    text = ended([story.begin(), story.end(proof=weak, branch="b", usage=USAGE)], 200)
+    assert "Verified, with 1 suspicion  b  4 of 4 passed, 1 module not imported" in text
+    assert text.index("SUSPICIOUS") < text.index("NOT IMPORTED") < text.index("next") < text.index("command")
+    assert "conftest.py:3: " in text and "[bold red]Verified[/]" in text and "\x1b]0" not in text
+    assert "a.py 4: no test notices when f() returns nothing" in text
+    assert "9 of 10 mutants of the change noticed" in text
+
+
+def test_a_failure_is_told_once_and_the_cause_comes_first() -> None:
+    story = Story()
+    red = {**PROOF, "green": False, "problems": ["1 case failed: t::a"], "not_the_change": "no network"}
+    missing = ["1 case failed: t::a", "the debugger says that this is not the change's fault: no network"]
+    text = ended([story.begin(), story.end("unverified", reason=missing[0], missing=missing, proof=red)], 200)
+    assert text.count("1 case failed: t::a") == 1
+    assert text.index("1 case failed") < text.index("no network") < text.index("next") < text.index("command")
+
+
+def test_a_suite_without_cases_shows_its_exit_code() -> None:
+    story = Story()
+    proof = {**PROOF, "grade": "exit code", "command": ["make", "test"], "cases": [], "vacuous": []}
+    check = {"green": True, "passed": 0, "failed": 0, "cases": [], "tree": "", "grade": "exit code"}
+    told = story.event("check", "sandbox", command=["make", "test"], exit_code=0, **check)
+    begin, end = story.begin(), story.end(proof=proof, branch="b")
+    text = ended([begin, told, end]) + "\n".join(lines([begin, told, end]))
+    assert "Verified  b  exit code 0" in text and "make test ended with exit code 0" in text
+    assert "0 passed" not in text and "0 of 0" not in text
+
+
 def test_a_result_without_proof_says_so_and_offers_no_merge() -> None:
     story = Story()
     missing = ["the critic: it breaks Windows"]

@@ -20,6 +20,8 @@ class Weakness(NamedTuple):
     text: str
 
     def __str__(self) -> str:
+        if self.text.lower().startswith(self.name):
+            return self.text
         return f"{self.name.capitalize()}: {self.text}"
 
 

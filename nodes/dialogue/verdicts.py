@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nodes.dialogue.replies import Unusable, parse_json
-from nodes.proof import Proof, Suspicion
+from nodes.proof import Proof
 
 QUOTED_WORDS = 3
 """Words that a quote needs, unless it is the whole task."""
@@ -95,22 +95,27 @@ def read_review(text: str, proof: Proof, words: Sequence[str]) -> tuple[Review, 
 
 def answer(proof: Proof, review: Review, words: Sequence[str]) -> Proof:
     """Return the proof with the review's answers. A quote that stands in no text of the user's is dropped."""
+    texts = [_plain(text) for text in words]
+    quotes = {_case_key(key): quote for key, quote in review.demanded.items() if holds(quote, texts)}
     demanded = {}
     for case in proof.contradicted:
-        quotes = [quote for key, quote in review.demanded.items() if covers(key, case)]
-        if quote := next((quote for quote in quotes if holds(quote, words)), ""):
+        if quote := next((quotes[key] for key in keys_of(case) if key in quotes), ""):
             demanded[case] = " ".join(quote.split())
-    suspicious = [
-        place.model_copy(update={"answer": _answer_to(place, number, review.suspicions)})
-        for number, place in enumerate(proof.suspicious, 1)
-    ]
+    answers = {key.strip(" #.:)(`"): text for key, text in review.suspicions.items()}
+    suspicious = []
+    for number, place in enumerate(proof.suspicious, 1):
+        text = answers.get(str(number)) or answers.get(f"{place.file}:{place.line}") or ""
+        kept = " ".join(text.split()) if _says_something(text) else ""
+        suspicious.append(place.model_copy(update={"answer": kept}))
     consent = needs_consent(proof) and review.consents
     return proof.model_copy(update={"demanded": demanded, "suspicious": suspicious, "consent": consent})
 
 
 def open_questions(proof: Proof, words: Sequence[str], objected: bool = False) -> list[str]:
     """Return what the critic has not answered well enough for a verified result, in sentences."""
-    cases = [case for case in proof.contradicted if not holds(proof.demanded.get(case, ""), words)]
+    texts = [_plain(text) for text in words]
+    held = {quote for quote in set(proof.demanded.values()) if holds(quote, texts)}
+    cases = [case for case in proof.contradicted if proof.demanded.get(case) not in held]
     places = [
         f"suspicious and without an answer: {place.file}:{place.line}: {_short(place.text)}"
         for place in proof.suspicious
@@ -128,36 +133,47 @@ def needs_consent(proof: Proof) -> bool:
     return proof.grade == "tests" and bool(proof.untestable) and not proof.fail_to_pass
 
 
-def holds(quote: str, words: Sequence[str]) -> bool:
-    """Return whether a quote stands in one of the user's texts, white space and case aside."""
+def holds(quote: str, texts: Sequence[str]) -> bool:
+    """Return whether a quote stands in one of the texts, which `_plain` has made."""
     plain = _plain(quote)
-    if not plain:
-        return False
-    # Scripts without spaces have no boundaries between words.
-    start, end = ("", "") if _CJK_SIGN.search(plain) else (r"(?<!\w)", r"(?!\w)")
-    part = re.compile(f"{start}{re.escape(plain)}{end}")
     enough = len(_WORD.findall(plain)) >= QUOTED_WORDS
-    return any(plain == text or (enough and part.search(text)) for text in map(_plain, words))
+    return bool(plain) and any(plain == text or (enough and _has_words(text, plain)) for text in texts)
 
 
-def covers(key: str, case: str) -> bool:
-    """Return whether a key of `demanded` means a case: its id, its function, its class or its file."""
-    key = _case_key(key)
+def _has_words(text: str, part: str) -> bool:
+    """Return whether `part` stands in `text` as whole words. Scripts without spaces have no such bounds."""
+    if _CJK_SIGN.search(part):
+        return part in text
+    at = text.find(part)
+    while at >= 0:
+        before, after = text[at - 1 : at], text[at + len(part) : at + len(part) + 1]
+        if not (before.isalnum() and part[0].isalnum()) and not (after.isalnum() and part[-1].isalnum()):
+            return True
+        at = text.find(part, at + 1)
+    return False
+
+
+def keys_of(case: str) -> list[str]:
+    """Return the keys of `demanded` that mean a case: its id, its function, its class and its file."""
     module, _, name = case.partition("::")
     function = name.partition("[")[0]
-    if key and key in (case, f"{module}::{function}", function, module):
-        return True
-    # A file covers its classes, but a folder does not cover its files.
-    return bool(key) and module.startswith(f"{key}.") and module[len(key) + 1 :][:1].isupper()
+    keys = [case, f"{module}::{function}", function, module]
+    file, dot, last = module.rpartition(".")
+    while dot and last[:1].isupper():  # classes follow the file's name, and a folder is no key
+        keys.append(file)
+        file, dot, last = file.rpartition(".")
+    return [key for key in dict.fromkeys(keys) if key]
 
 
 def _case_key(key: str) -> str:
     """Return a key in the form of our ids: `tests/test_a.py::B::test_c` becomes `tests.test_a.B::test_c`."""
-    key = key.strip(" `\"'*:")
+    key = key.strip(" `\"'*:.").removesuffix("[*]")
     path, _, rest = key.partition("::")
     if not path.endswith(".py"):
         return key
     classes, _, function = rest.rpartition("::")
+    if function[:1].isupper():
+        classes, function = rest, ""
     module = ".".join([path.removesuffix(".py").replace("/", "."), *filter(None, classes.split("::"))])
     return f"{module}::{function}" if function else module
 
@@ -171,19 +187,12 @@ def _texts(value: Any) -> dict[str, str]:
     return {str(key): text for key, text in value.items() if isinstance(text, str)}
 
 
-def _answer_to(place: Suspicion, number: int, answers: Mapping[str, str]) -> str:
-    for key, text in answers.items():
-        if key.strip(" #.:)(`") in (str(number), f"{place.file}:{place.line}") and _says_something(text):
-            return " ".join(text.split())
-    return ""
-
-
 def _says_something(text: str) -> bool:
     return sum(character.isalpha() for character in text) >= ANSWER_LETTERS
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.translate(_MARKS).casefold().split()).strip(" .…\"'")
+    return " ".join(text.translate(_MARKS).casefold().split()).strip(" .!?…\"'")
 
 
 def _short(text: str, length: int = 160) -> str:

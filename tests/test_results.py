@@ -1,0 +1,98 @@
+"""Results in words: what is weak comes first, and no figure hides what did not run."""
+
+from typing import Any
+
+import pytest
+from story import PROOF
+
+from nodes.dialogue.results import summarize
+from nodes.proof import ResultSummary
+
+WEAK: dict[str, Any] = {
+    "untestable": "",
+    "suspicious": [
+        {"file": "conftest.py", "line": 3, "text": "sys.argv", "answer": "It reads a fixture."},
+        {"file": "shop/cart.py", "line": 9, "text": "os._exit(0)"},
+    ],
+    "contradicted": ["t::a", "t::b"],
+    "demanded": {"t::a": "Let a round up."},
+    "uncollected": [{"file": "tests/test_app.py", "reason": "No module named 'flask'"}],
+    "scope": "affected",
+    "scope_reason": "the whole suite needs more than 30 s on the base",
+    "strength": {"killed": 9, "tried": 10},
+    "unguarded": [{"file": "shop/cart.py", "first": 14, "last": 18, "mutant": "total() returns nothing"}],
+}
+
+
+def summary(missing: tuple[str, ...] = (), **more: Any) -> ResultSummary:
+    return summarize(PROOF | {"vacuous": []} | more, missing)
+
+
+def test_a_result_without_a_weakness_says_so_in_a_word() -> None:
+    assert summary() == ResultSummary(
+        headline="Verified",
+        figures="4 of 4 test cases pass; 2 of them are new and fail without the change",
+    )
+
+
+def test_every_weakness_is_told_with_its_place_and_the_critics_answer() -> None:
+    told = summary(**WEAK)
+    assert told.headline == "Verified, with 2 suspicions"
+    assert told.weaknesses == [
+        "Suspicious: conftest.py:3: sys.argv (the critic says: It reads a fixture.)",
+        "Suspicious: shop/cart.py:9: os._exit(0) (nobody has explained it)",
+        "Contradicted: t::a passed on the base and fails now (the task demands it: “Let a round up.”)",
+        "Contradicted: t::b passed on the base and fails now (the task does not demand it)",
+        "Not imported: tests/test_app.py could not be imported: No module named 'flask'",
+        "Scope: only the tests that the change can reach were run: "
+        "the whole suite needs more than 30 s on the base",
+        "Unguarded: shop/cart.py 14\N{EN DASH}18: no test notices when total() returns nothing",
+    ]
+    assert "1 test module could not be imported" in told.figures
+    assert "9 of 10 mutants of the change were noticed" in told.figures
+    assert "suspicious places" in told.advice
+
+
+def test_that_no_test_was_added_comes_first() -> None:
+    cases = [case | {"new": False, "base": "passed"} for case in PROOF["cases"]]
+    told = summary(cases=cases, **WEAK | {"untestable": "only words"})
+    assert told.headline == "Verified, but no test was added, with 2 suspicions"
+    assert told.weaknesses[0] == "No test was added: only words"
+
+
+def test_a_suite_without_cases_tells_its_command_and_exit_code() -> None:
+    told = summary(grade="exit code", command=["make", "test"], cases=[])
+    assert told.figures == "`make test` ended with exit code 0"
+
+
+def test_proofs_of_older_versions_keep_their_warning() -> None:
+    (weakness,) = summary(sensitive=["conftest.py"]).weaknesses
+    assert weakness.startswith("Sensitive: conftest.py")
+
+
+def test_long_lists_and_texts_are_cut_and_counted() -> None:
+    places = [{"file": f"f{n}.py", "line": n, "text": "x" * 5_000} for n in range(40)]
+    told = summary(suspicious=places)
+    assert told.headline == "Verified, with 40 suspicions"
+    assert told.weaknesses[-1] == "Suspicious: and 28 more places"
+    assert len(told.weaknesses) == 13 and max(map(len, told.weaknesses)) < 300
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"green": False, "problems": ["red"], "base_shows_it": True}, "own tests run in the sandbox first"),
+        ({"green": False, "problems": ["red"], "not_the_change": "no network"}, "If the debugger is right"),
+        ({"green": False, "problems": ["red"]}, "failing output"),
+        ({"gaps": ["nothing tests it"]}, "Cure the cause"),
+        ({"verdict": "FAIL"}, "on the same thread"),
+    ],
+)
+def test_a_result_that_is_not_verified_says_what_to_do_next(more: dict[str, Any], words: str) -> None:
+    told = summary(("it is red",), **more)
+    assert told.headline == "Not verified" and words in told.advice
+
+
+def test_a_result_without_a_check_has_advice_too() -> None:
+    told = summarize(None, ["no sandbox"])
+    assert told.headline == "Not verified" and told.advice and not told.figures
