@@ -395,7 +395,14 @@ def test_a_failure_is_told_once_and_the_cause_comes_first() -> None:
 def test_a_suite_without_cases_shows_its_exit_code() -> None:
     story = Story()
     proof = {**PROOF, "grade": "exit code", "command": ["make", "test"], "cases": [], "vacuous": []}
-    check = {"green": True, "passed": 0, "failed": 0, "cases": [], "tree": "", "grade": "exit code"}
+    check: dict[str, Any] = {
+        "green": True,
+        "passed": 0,
+        "failed": 0,
+        "cases": [],
+        "tree": "",
+        "grade": "exit code",
+    }
     told = story.event("check", "sandbox", command=["make", "test"], exit_code=0, **check)
     begin, end = story.begin(), story.end(proof=proof, branch="b")
     text = ended([begin, told, end]) + "\n".join(lines([begin, told, end]))
