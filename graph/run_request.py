@@ -12,6 +12,7 @@ from graph.errors import InputError
 from graph.settings import Settings
 from memory.validation import faults_of
 from nodes.dialogue.replies import Unusable
+from nodes.llm.model_settings import price_advice
 from nodes.messages import task_of
 from nodes.planner import read_plan
 from nodes.state import ContextFile, Input, Options
@@ -67,7 +68,10 @@ def complete_request(input: Mapping[str, Any], settings: Settings, repo: str | N
 
 
 def run_options(options: Mapping[str, Any], settings: Settings) -> Options:
-    """Return a run's options, with the settings' limits for those that are None. Raises InputError."""
+    """Return a run's options, with the settings' limits for those that are None.
+
+    Raises InputError, also for a limit on the cost of models whose price is unknown.
+    """
     limits = {
         "parallel": settings.enable_parallel_execution,
         "max_debug_rounds": settings.max_debug_rounds,
@@ -78,9 +82,12 @@ def run_options(options: Mapping[str, Any], settings: Settings) -> Options:
         "sandbox_seconds": settings.sandbox_timeout,
     }
     try:
-        return Options.model_validate(limits | {name: v for name, v in options.items() if v is not None})
+        chosen = Options.model_validate(limits | {name: v for name, v in options.items() if v is not None})
     except ValidationError as error:
         raise InputError("; ".join(faults_of(error))) from error
+    if chosen.max_cost_usd is not None and (unpriced := settings.model_settings().unpriced()):
+        raise InputError(price_advice(unpriced))
+    return chosen
 
 
 def check_thread_id(thread_id: str) -> str:

@@ -3,12 +3,13 @@
 No other module reads our environment.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,6 +18,7 @@ from pydantic_settings import (
 )
 
 from nodes.llm.model_settings import ModelSettings
+from nodes.llm.prices import read_prices
 from nodes.state import Agent
 
 if TYPE_CHECKING:
@@ -55,6 +57,9 @@ class Settings(BaseSettings):
     llm_timeout: float = Field(default=120.0, gt=0)
     llm_max_retries: int = Field(default=4, ge=0)
     llm_max_output_tokens: int = Field(default=8192, gt=0)
+    llm_max_wait: float = Field(default=300.0, ge=0, allow_inf_nan=False)
+    model_prices: str | None = None
+    context_tokens: int | None = Field(default=None, ge=1024, le=100_000_000)
 
     enable_memory: bool = True
     memory_scope: Literal["all", "repository"] = "all"
@@ -87,6 +92,16 @@ class Settings(BaseSettings):
     reader_timeout: float = Field(default=20.0, gt=0)
     max_concurrent_runs: int = Field(default=10, ge=1, le=1000)
     resume_on_start: bool = True
+
+    @field_validator("model_prices", mode="before")
+    @classmethod
+    def _check_prices(cls, value: Any) -> Any:
+        """Refuse prices that cannot be read before any work begins. config.toml may hold a table."""
+        if isinstance(value, dict):
+            value = json.dumps(value)
+        if isinstance(value, str):
+            read_prices(value)
+        return value
 
     @property
     def home(self) -> Path:
@@ -160,6 +175,9 @@ class Settings(BaseSettings):
             timeout=self.llm_timeout,
             max_retries=self.llm_max_retries,
             max_output_tokens=self.llm_max_output_tokens,
+            max_wait=self.llm_max_wait,
+            prices=read_prices(self.model_prices) if self.model_prices else {},
+            context_tokens=self.context_tokens,
         )
 
     def index_settings(self) -> "IndexSettings":

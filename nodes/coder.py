@@ -1,6 +1,10 @@
 """The coder carries out one step of the plan as an edit, stored as a snapshot on the group's base."""
 
-from dataclasses import dataclass
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
@@ -45,14 +49,50 @@ AFTER_CONFLICT = 2
 """Ordinal of the call after a conflict. 0 and 1 are the first call and its repair."""
 
 
+@dataclass
+class Siblings:
+    """The branches at work, by their runs. An error in one cancels the others of its group."""
+
+    _working: Counter[str] = field(default_factory=Counter)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @asynccontextmanager
+    async def join(self, run: str) -> AsyncIterator[None]:
+        """Count a branch as working. The failure of its provider is raised once no other branch works."""
+        failure: ModelError | None = None
+        self._working[run] += 1
+        try:
+            yield
+        except ModelError as error:
+            failure = error
+        finally:
+            self._working[run] -= 1
+            if not self._working[run]:
+                del self._working[run]
+            self._ended.set()
+            self._ended = asyncio.Event()
+        if failure:
+            while self._working[run]:
+                await self._ended.wait()
+            raise failure
+
+
 @dataclass(frozen=True)
 class Coder:
-    """One branch of a group. A step that fails becomes a result, because an error would end its siblings."""
+    """One branch of a group. A step that fails becomes a result, because an error would end its siblings.
+
+    The failure of a provider is raised, so that the run parks, and a resume repeats this branch alone.
+    """
 
     models: Models
+    siblings: Siblings = field(default_factory=Siblings)
 
     async def __call__(self, state: BranchInput, runtime: Runtime[None]) -> State:
-        """Return the step's result: a snapshot built on `head`, or an error."""
+        """Return the step's result: a snapshot built on `head`, or an error. Raises ModelError."""
+        async with self.siblings.join(state["run"]):
+            return await self._carry_out(state, runtime)
+
+    async def _carry_out(self, state: BranchInput, runtime: Runtime[None]) -> State:
         step, head = state["step"], state["head"]
         conversation = Conversation(self.models, runtime, state, "coder", step["id"])
         result = StepResult(step_id=step["id"], base=head)
@@ -66,7 +106,7 @@ class Coder:
         except BudgetSpent as spent:
             stop = Stop(kind="budget", reason=str(spent))
             return {"results": [result | {"error": str(spent)}], "stops": [stop]}
-        except (Unusable, ModelError) as error:  # later groups go on without this step
+        except Unusable as error:  # later groups go on without this step
             conversation.publish(ErrorReported(message=f"step {step['id']} failed: {error}", kind="step"))
             return {"results": [result | {"error": str(error)}]}
         if edit.snapshot != edit.base:

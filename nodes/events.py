@@ -22,7 +22,10 @@ class Payload(Part):
 
 
 class AgentUsage(Part):
-    """Usage of one model by one agent. `cost_usd` is None if a price is unknown."""
+    """Usage of one model by one agent. `cost_usd` is None if a price is unknown.
+
+    `estimated` is true if the tokens of a call are an estimate.
+    """
 
     agent: str
     model: str
@@ -31,6 +34,7 @@ class AgentUsage(Part):
     output_tokens: int
     cost_usd: float | None
     seconds: float
+    estimated: bool = False
 
 
 class RecalledEpisode(Part):
@@ -220,7 +224,10 @@ class VerdictGiven(Payload):
 
 
 class BudgetUpdated(Payload):
-    """A completion's usage and the run's totals. `unpriced` is true if a price is unknown."""
+    """A completion's usage and the run's totals. `unpriced` is true if the total lacks an unknown price.
+
+    `estimated` is true if a count of the total is an estimate, because a server did not report it.
+    """
 
     type = "budget"
     agent: str
@@ -231,6 +238,7 @@ class BudgetUpdated(Payload):
     total_tokens: int
     total_cost_usd: float
     unpriced: bool = False
+    estimated: bool = False
     cached: bool = False
 
 

@@ -41,7 +41,7 @@ class Rule:
 
     `reply` is a text, or makes one of the request; `times` is how often the rule applies; `status` answers
     with an error; `drop` closes the connection halfway through the reply; `usage` replaces what was counted
-    (an empty one is left out, as is a `finish` of None).
+    (an empty one is left out, as is a `finish` of None, and `[DONE]` without `done`).
     """
 
     match: str
@@ -53,6 +53,7 @@ class Rule:
     drop: bool = False
     usage: dict[str, Any] | None = None
     finish: str | None = "stop"
+    done: bool = True
     error: dict[str, Any] = field(default_factory=dict)
 
     def text(self, request: Request) -> str:
@@ -222,7 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._put(chunk | {"choices": [{"index": 0, "delta": {}, "finish_reason": rule.finish}]})
         if usage and (request.body.get("stream_options") or {}).get("include_usage"):
             self._put(chunk | {"choices": [], "usage": usage})
-        self._write("data: [DONE]\n\n")
+        if rule.done:
+            self._write("data: [DONE]\n\n")
         self.wfile.write(b"0\r\n\r\n")
         return True
 

@@ -115,7 +115,7 @@ async def test_an_unknown_price_counts_tokens_alone(journal: Journal[Event]) -> 
     ledger, unpriced = journal.completions, Estimate(10, 1000, None, None)
     grant = await ledger.reserve(key(), "odd", MESSAGES, unpriced, BudgetLimits(cost_usd=0.01))
     await ledger.settle(grant, "said", Spent(10, 600, None, 2.0))
-    assert await ledger.sums("r") == Sums(610, 0.0)
+    assert await ledger.sums("r") == Sums(610, 0.0, unpriced=True)
     assert await ledger.usage("r") == [ModelUsage("coder", "odd", 1, 10, 600, None, 2.0)]
     with pytest.raises(BudgetSpent):
         await ledger.reserve(key("s2"), "odd", MESSAGES, unpriced, BudgetLimits(tokens=800))

@@ -209,7 +209,7 @@ async def test_a_prompt_that_may_have_been_read_counts_although_no_reply_came(
 async def test_a_stream_that_ends_without_an_end_is_a_dropped_one(
     desk: Desk, settings: ModelSettings, journal: Journal[Event], notes: Notes
 ) -> None:
-    desk.on("", "half a", finish=None, usage={}, times=1).on("", "whole")
+    desk.on("", "half a", finish=None, usage={}, done=False, times=1).on("", "whole")
     async with open_models(settings, journal.completions) as models:
         assert (await ask(models, "Hello", notes)).text == "whole"
     assert notes.of("retry")[0]["reason"] == "the stream broke off"
@@ -264,7 +264,7 @@ async def test_a_provider_that_will_not_answer_soon_is_not_waited_for(
         (401, f"wrong key {KEY}", "key was refused.*wrong key \\*\\*\\*"),
         (403, "not for you", "key was refused"),
         (404, "no such model", "CODER_MODEL"),
-        (400, "maximum context length is 8192 tokens", "longer than its context"),
+        (400, "prompt is too long", "longer than its context"),
         (422, "what?\x1b[31m\nwhat?", "HTTP 422: what\\? \\[31m what\\?"),
     ],
 )

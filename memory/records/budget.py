@@ -1,7 +1,8 @@
 """Budgets of runs: limits, what has been spent, and the output that the rest allows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 BudgetKind = Literal["cost", "tokens", "seconds"]
 
@@ -17,6 +18,11 @@ class BudgetLimits:
     tokens: int | None = None
     seconds: float | None = None
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> "BudgetLimits":
+        """Return the limits among a run's options."""
+        return cls(options.get("max_cost_usd"), options.get("max_tokens"), options.get("max_run_seconds"))
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -30,10 +36,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Sums:
-    """Totals of a run's calls."""
+    """Totals of a run's calls. They are lower bounds if `unpriced`, and inexact if `estimated`."""
 
     tokens: int
     cost_usd: float
+    unpriced: bool = False
+    estimated: bool = False
 
 
 class BudgetSpent(Exception):
@@ -59,7 +67,7 @@ def allowed_output(estimate: Estimate, limits: BudgetLimits, sums: Sums) -> tupl
             tokens, kind = left_tokens, "tokens"
     if limits.cost_usd is not None:
         left = limits.cost_usd - sums.cost_usd - estimate.input_tokens * (estimate.input_price or 0.0)
-        price = estimate.output_price or 0.0  # unknown counts as free: the token limit still holds
+        price = estimate.output_price or 0.0  # models without a price are refused before they are reserved
         if left <= 0 or left < tokens * price:
             tokens, kind = int(left / price) if price and left > 0 else 0, "cost"
     return tokens, kind

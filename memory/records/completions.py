@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select, update
 
 from memory.records.budget import (
     LEAST_OUTPUT,
@@ -49,12 +49,16 @@ class Grant:
 
 @dataclass(frozen=True)
 class Spent:
-    """Usage of one call. `cost_usd` is None if the price is unknown."""
+    """Usage of one call. `cost_usd` is None if the price is unknown.
+
+    `estimated` is true if the provider did not count the tokens, or not believably.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = None
     seconds: float = 0.0
+    estimated: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,15 @@ class StoredReply:
     output_tokens: int
     cost_usd: float | None
     cut: bool = False
+    estimated: bool = False
 
 
 @dataclass(frozen=True)
 class ModelUsage:
-    """Usage of one model by one agent in a run. `cost_usd` is None if a price is unknown."""
+    """Usage of one model by one agent in a run. `cost_usd` is None if a price is unknown.
+
+    `estimated` is true if the tokens of a call are an estimate.
+    """
 
     agent: str
     model: str
@@ -80,9 +88,10 @@ class ModelUsage:
     output_tokens: int
     cost_usd: float | None
     seconds: float
+    estimated: bool = False
 
 
-REPLY_COLUMNS = ("reply", "model", "input_tokens", "output_tokens", "cost_usd", "cut")
+REPLY_COLUMNS = ("reply", "model", "input_tokens", "output_tokens", "cost_usd", "cut", "estimated")
 """The fields of a StoredReply, in their order."""
 
 
@@ -167,6 +176,20 @@ class Completions:
         connection.execute(update(completions).where(left).values(lost))
 
     @read_only
+    def limits(self, connection: Connection, run_id: str, options: Mapping[str, Any]) -> BudgetLimits:
+        """Return the limits among a run's options. Those that a resume gave win."""
+        raised = connection.scalar(select(runs.c.limits).where(runs.c.id == run_id))
+        return BudgetLimits.of({**options, **json.loads(raised or "{}")})
+
+    @read_only
+    def check_time(self, connection: Connection, run_id: str, limits: BudgetLimits) -> None:
+        """Raise BudgetSpent if the run has used up its time."""
+        if limits.seconds is not None:
+            seconds = connection.scalar(select(runs.c.seconds).where(runs.c.id == run_id)) or 0.0
+            if seconds >= limits.seconds:
+                raise BudgetSpent("seconds", seconds, limits.seconds)
+
+    @read_only
     def sums(self, connection: Connection, run_id: str) -> Sums:
         """Return the run's totals without calls in flight."""
         return _sums(connection, run_id, in_flight=False)
@@ -179,13 +202,15 @@ class Completions:
         # A plain sum would pass over the calls without a price.
         all_priced = func.count(table.cost_usd) == func.count()
         cost = case((all_priced, func.sum(table.cost_usd))).label("cost_usd")
+        estimated = _any_estimated().label("estimated")
         query = (
-            select(table.agent, table.model, func.count().label("calls"), *sums, cost)
+            select(table.agent, table.model, func.count().label("calls"), *sums, cost, estimated)
             .where(table.run_id == run_id, table.state != "reserved")
             .group_by(table.agent, table.model)
             .order_by(func.min(table.number))
         )
-        return [ModelUsage(**row._asdict()) for row in connection.execute(query)]
+        rows = (row._asdict() for row in connection.execute(query))
+        return [ModelUsage(**{**row, "estimated": bool(row["estimated"])}) for row in rows]
 
     @read_only
     def exchange(self, connection: Connection, grant: Grant) -> dict[str, Any]:
@@ -245,12 +270,18 @@ class Completions:
 
 def _sums(connection: Connection, run_id: str, *, in_flight: bool) -> Sums:
     tokens = func.sum(completions.c.input_tokens + completions.c.output_tokens)
-    cost = func.sum(completions.c.cost_usd)
-    query = select(tokens, cost).where(completions.c.run_id == run_id)
+    unpriced = func.count() - func.count(completions.c.cost_usd)
+    query = select(tokens, func.sum(completions.c.cost_usd), unpriced, _any_estimated())
+    query = query.where(completions.c.run_id == run_id)
     if not in_flight:
         query = query.where(completions.c.state != "reserved")
     row = connection.execute(query).one()
-    return Sums(int(row[0] or 0), float(row[1] or 0.0))
+    return Sums(int(row[0] or 0), float(row[1] or 0.0), bool(row[2]), bool(row[3]))
+
+
+def _any_estimated() -> ColumnElement[int]:
+    """Count the estimated calls. PostgreSQL has no maximum of booleans."""
+    return func.sum(case((completions.c.estimated, 1), else_=0))
 
 
 def _in_flight(connection: Connection, run_id: str) -> bool:

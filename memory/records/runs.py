@@ -52,7 +52,10 @@ class RunRow:
         """Read a row of runs."""
         values = row._asdict()
         del values["number"]
-        return cls(**{**values, "input": json.loads(row.input), "metadata": json.loads(row.metadata)})
+        input, limits = json.loads(row.input), json.loads(values.pop("limits"))
+        if limits:  # a resume gave them
+            input["options"] = {**(input.get("options") or {}), **limits}
+        return cls(**{**values, "input": input, "metadata": json.loads(row.metadata)})
 
     @property
     def active(self) -> bool:
@@ -145,6 +148,13 @@ class Runs(Generic[E]):
     def resume(self, connection: Connection, run_id: str, status: Literal["queued", "running"]) -> None:
         """Queue a run that had parked, stopped or crashed, or set it to running."""
         set_status(connection, run_id, status)
+
+    @transaction
+    def set_limits(self, connection: Connection, run_id: str, limits: Mapping[str, float]) -> None:
+        """Replace some limits in a run's options, from its next model call on."""
+        own = runs.c.id == run_id
+        before = json.loads(connection.scalar(select(runs.c.limits).where(own)) or "{}")
+        connection.execute(update(runs).where(own).values(limits=json.dumps(before | dict(limits))))
 
     @transaction
     def requeue_orphans(self, connection: Connection) -> list[str]:

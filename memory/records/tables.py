@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, Table, Text, false
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the tables. A database with a smaller number gets the columns that it lacks.
 
 A new column must be nullable or have a `server_default`.
@@ -64,6 +64,8 @@ runs = Table(
     Column("finished", Text),
     Column("seconds", Float, nullable=False, default=0.0),
     Column("metadata", Text, nullable=False, server_default="{}"),
+    # Limits that a resume gave in the place of those in `input`.
+    Column("limits", Text, nullable=False, server_default="{}"),
 )
 
 events = Table(
@@ -138,6 +140,7 @@ completions = Table(
     Column("prompt_cost_usd", Float),
     Column("seconds", Float, nullable=False, default=0.0),
     Column("cut", Boolean, nullable=False, server_default=false()),
+    Column("estimated", Boolean, nullable=False, server_default=false()),
     # Not unique: a call that was abandoned is made again under the same key.
     Index("completions_by_call", "run_id", "agent", "step_id", "ordinal"),
 )

@@ -120,4 +120,6 @@ def _read(reply: Reply, read: Callable[[str], T]) -> T:
     """Read a whole reply. Half of one may look complete, so a cut reply is never read."""
     if reply.cut:
         raise Unusable(f"It was cut off after {reply.output_tokens} tokens. Answer in fewer words.")
+    if not reply.text.strip():
+        raise Unusable("It held no text. Write the answer as text. No tool can be called here.")
     return read(without_reasoning(reply.text))

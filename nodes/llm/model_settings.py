@@ -1,10 +1,12 @@
 """Settings of models, and the choice of a model for each agent and mode."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from nodes.llm.prices import Price, price_of
 from nodes.state import Agent
 
 Mode = Literal["litellm", "openai", "deepseek", "local", "replay"]
@@ -36,7 +38,10 @@ class ModelSettings:
     timeout: float = 120.0
     max_retries: int = 4
     max_output_tokens: int = 8192
+    max_wait: float = 300.0
     retry_seconds: float = 1.0
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    context_tokens: int | None = None
     replay_pieces_per_second: float = 0.0
 
     def model_of(self, agent: Agent) -> str:
@@ -49,6 +54,24 @@ class ModelSettings:
     def fallback(self) -> str:
         """The model that replaces one that keeps failing."""
         return self._in_mode("default", self.default_model)
+
+    def models(self) -> dict[str, list[str]]:
+        """Return the models that a run may call, each with its agents. The fallback's agent is `default`."""
+        users: dict[str, list[str]] = {}
+        for agent in self.agents:
+            users.setdefault(self.model_of(agent), []).append(agent)
+        users.setdefault(self.fallback, []).append("default")
+        return users
+
+    def unpriced(self) -> dict[str, list[str]]:
+        """Return the models whose price is unknown, each with its agents. Blocks to read the price map."""
+        if self.mode == "replay":  # a cassette costs nothing
+            return {}
+        return {name: agents for name, agents in self.models().items() if self.price_of(name) is None}
+
+    def price_of(self, model: str) -> Price | None:
+        """Return the price of a model, None if it is unknown. Blocks to read the price map."""
+        return price_of(model, self.prices)
 
     @property
     def only_openai(self) -> bool:
@@ -68,6 +91,17 @@ class ModelSettings:
     def _served(self, name: str) -> str:
         """Return the name that the mode's server knows, without the provider that the mode implies."""
         return name.removeprefix(f"{self.mode}/") if self.mode in ("openai", "deepseek") else name
+
+
+def price_advice(unpriced: Mapping[str, list[str]]) -> str:
+    """Return the sentence that refuses a limit on the cost of models without a price."""
+    names = ", ".join(f"{name} ({', '.join(agents)})" for name, agents in unpriced.items())
+    example = json.dumps({name: {"input": 0, "output": 0} for name in unpriced})
+    return (
+        f"a limit on the cost needs the price of every model, and that of {names} is unknown; set "
+        f"MODEL_PRICES to USD per million tokens (0 for a free model), such as MODEL_PRICES='{example}', "
+        "or leave out --budget and MAX_COST_USD"
+    )
 
 
 def _provider(name: str) -> str:

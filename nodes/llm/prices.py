@@ -1,13 +1,26 @@
-"""Prices of models from LiteLLM's price map, read as data because importing LiteLLM takes seconds."""
+"""Prices and contexts of models, from MODEL_PRICES and from LiteLLM's map.
+
+The map is read as data, because importing LiteLLM takes seconds.
+"""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from memory.validation import faults_of
 
 PRICE_MAP = "model_prices_and_context_window_backup.json"
+
+
+MILLION = 1_000_000
+
+Dollars = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -17,7 +30,6 @@ class Price:
     input: float
     output: float
     cached_input: float
-    max_output_tokens: int | None = None
 
     def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
         """Return the price of one call. `cached_tokens` are among the input tokens."""
@@ -28,24 +40,82 @@ class Price:
 FREE = Price(0.0, 0.0, 0.0)
 
 
-def price_of(model: str) -> Price | None:
-    """Return the price of `model` or `provider/model`, None if the map does not have it."""
+@dataclass(frozen=True)
+class ModelLimits:
+    """The most tokens of a model: its context, and a reply. None if unknown."""
+
+    window: int | None = None
+    output: int | None = None
+
+
+class ListedPrice(BaseModel):
+    """A price in MODEL_PRICES, in USD per million tokens. Cached tokens cost as much as others if unset."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    input: Dollars
+    output: Dollars
+    cached: Dollars | None = None
+
+    def per_token(self) -> Price:
+        """Return the price of one token."""
+        cached = self.input if self.cached is None else self.cached
+        return Price(self.input / MILLION, self.output / MILLION, cached / MILLION)
+
+
+def read_prices(text: str) -> dict[str, Price]:
+    """Read MODEL_PRICES: a JSON object, or the path of a file that holds one. Raises ValueError."""
+    place, source = "", text
+    if not text.lstrip().startswith("{"):
+        path = Path(text).expanduser()
+        place = f"{path}: "
+        try:
+            source = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ValueError(f"neither a JSON object nor a readable file: {error}") from error
+    try:
+        listed = TypeAdapter(dict[str, ListedPrice]).validate_json(source)
+    except ValidationError as error:
+        example = '{"model": {"input": 2.5, "output": 10, "cached": 1.25}}'
+        faults = "; ".join(faults_of(error))
+        raise ValueError(f"{place}{faults}; write {example}, in USD per million tokens") from error
+    return {name: price.per_token() for name, price in listed.items()}
+
+
+def price_of(model: str, listed: Mapping[str, Price] | None = None) -> Price | None:
+    """Return the price of `model` or `provider/model`, None if neither `listed` nor the map has it."""
+    if listed and (price := listed.get(model) or listed.get(model.rpartition("/")[2])):
+        return price
+    entry = _entry(model)
+    input, output = _number(entry, "input_cost_per_token"), _number(entry, "output_cost_per_token")
+    if input is None:
+        return None
+    cached = _number(entry, "cache_read_input_token_cost")
+    return Price(input, output or 0.0, input if cached is None else cached)
+
+
+def limits_of(model: str) -> ModelLimits:
+    """Return what the map knows of a model's limits."""
+    entry = _entry(model)
+    window, output = _number(entry, "max_input_tokens"), _number(entry, "max_output_tokens")
+    return ModelLimits(int(window) if window else None, int(output) if output else None)
+
+
+def _entry(model: str) -> Mapping[str, Any]:
+    """Return the map's entry of a model, an empty one if there is none."""
     provider, _, name = model.rpartition("/")
     entry = _price_map().get(model)
     if entry is None and provider:
         entry = _price_map().get(name)
         # The map lists a provider's own models without its name.
         if entry and entry.get("litellm_provider") != provider:
-            return None
-    if not entry or "input_cost_per_token" not in entry:
-        return None
-    price, longest = entry["input_cost_per_token"], entry.get("max_output_tokens")  # some entries hold text
-    return Price(
-        input=price,
-        output=entry.get("output_cost_per_token", 0.0),
-        cached_input=entry.get("cache_read_input_token_cost", price),
-        max_output_tokens=int(longest) if isinstance(longest, int | float) else None,
-    )
+            return {}
+    return entry or {}
+
+
+def _number(entry: Mapping[str, Any], name: str) -> float | None:
+    value = entry.get(name)
+    return value if isinstance(value, int | float) else None  # some entries hold text
 
 
 @cache

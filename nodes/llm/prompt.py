@@ -13,9 +13,11 @@ from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_me
 
 from memory.records.completions import Spent
 from nodes.llm.prices import Price
+from nodes.llm.provider_errors import ProviderError
+from nodes.llm.usage import TokenCounts, checked, estimate, total
 
-BYTES_PER_TOKEN = 4
-"""The usual estimate, for prompts that no provider has counted yet, and for replies that broke off."""
+CHARACTERS_PER_TOKEN, SPARE_CHARACTERS = 32, 10_000
+"""The most characters of a reply: so many for each token of its limit, and so many besides."""
 
 
 @dataclass(frozen=True)
@@ -37,35 +39,43 @@ class Prompt:
     @cached_property
     def tokens(self) -> int:
         """An estimate of the prompt's length."""
-        return sum(_tokens(message["content"]) + 4 for message in self.wire)  # 4 for the frame of a message
+        return sum(estimate(message["content"]) + 4 for message in self.wire)  # 4 for the frame of a message
 
 
 class ReplyListener(BaseCallbackHandler):
-    """Collects the text of one reply while it streams, so that a broken reply can be counted."""
+    """Collects the text and the token counts of one reply while it streams, so that a broken one counts."""
 
     run_inline = True  # else LangChain runs callbacks in a thread, and the last pieces may come too late
+    raise_error = True  # else LangChain logs the error of a reply that does not stop, and reads on
 
-    def __init__(self, prompt: Prompt, price: Price | None) -> None:
-        self.text = ""
-        self._prompt = prompt
-        self._price = price
+    def __init__(self, prompt: Prompt, price: Price | None, window: int | None, limit: int) -> None:
+        self._pieces: list[str] = []
+        self._size = 0
+        self._reports: list[TokenCounts] = []
+        self._prompt, self._price, self._window, self._limit = prompt, price, window, limit
         self._start = time.monotonic()
 
-    def on_llm_new_token(self, token: Any, **_: Any) -> None:
-        """Receive a piece of text, or of content blocks, from LangChain."""
-        self.text += token if isinstance(token, str) else json.dumps(token)
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._pieces)
+
+    def on_llm_new_token(self, token: Any, *, chunk: Any = None, **_: Any) -> None:
+        """Receive a piece of text, or of content blocks, from LangChain. Raises ProviderError."""
+        piece = token if isinstance(token, str) else json.dumps(token)
+        self._pieces.append(piece)
+        self._size += len(piece)
+        message = getattr(chunk, "message", None)
+        if counts := TokenCounts.of(getattr(message, "usage_metadata", None)):
+            self._reports.append(counts)
+        if self._size > SPARE_CHARACTERS + CHARACTERS_PER_TOKEN * self._limit:
+            reason = f"the reply does not stop: {self._size:,} characters for a limit of {self._limit} tokens"
+            raise ProviderError(reason, retries=1)
 
     def spent(self, message: AIMessage | None = None) -> Spent:
-        """Return the usage that the provider counted in `message`, else an estimate."""
-        used: Any = (message and message.usage_metadata) or {}
-        input_tokens = used.get("input_tokens") or self._prompt.tokens
-        output_tokens = used.get("output_tokens") or _tokens(self.text)
-        cached = used.get("input_token_details", {}).get("cache_read") or 0
+        """Return the usage that the provider reported, with estimates for what it did not."""
+        used = checked(total(self._reports), self._prompt.tokens, self.text, self._window)
         cost = message.response_metadata.get("recorded_cost_usd") if message else None
         if cost is None and self._price:
-            cost = self._price.cost(input_tokens, output_tokens, cached)
-        return Spent(input_tokens, output_tokens, cost, time.monotonic() - self._start)
-
-
-def _tokens(text: str) -> int:
-    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)  # rounds up
+            cost = self._price.cost(used.input, used.output, used.cached)
+        return Spent(used.input, used.output, cost, time.monotonic() - self._start, used.estimated)

@@ -9,13 +9,11 @@ import re
 import time
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any
 
 from memory.secrets import masked
 from nodes.llm.model_settings import ModelError
-
-LONGEST_WAIT = 60.0
-"""Seconds of Retry-After beyond which the fallback model is called instead."""
 
 RETRIED_STATUSES = {408, 409, 425, 429}
 CONNECTION_ERRORS = {"APIError", "APIConnectionError", "TransportError", "TimeoutError", "OSError"}
@@ -30,37 +28,107 @@ TOO_LONG = re.compile(
 )
 
 
+TIMEOUTS = {"TimeoutException", "APITimeoutError", "Timeout", "TimeoutError"}
+"""Time-outs of httpx, openai, LiteLLM and asyncio."""
+
+WINDOW = re.compile(r"(?:context|n_ctx)\D{0,60}?(\d{3,8})", re.I)
+OWN_TOKENS = re.compile(
+    r"(\d{1,8}) (?:tokens )?(?:in|of|from) (?:the|your) (?:messages|prompt|input)|(\d{1,8}) input tokens",
+    re.I,
+)
+MOST_OUTPUT = re.compile(r"at most (\d{2,8}) completion tokens", re.I)
+
+STATUS_OF_CODE = {
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "insufficient_quota": 429,
+    "context_length_exceeded": 400,
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "overloaded_error": 503,
+    "server_error": 500,
+}
+"""HTTP statuses of the codes and types in error objects of OpenAI's protocol."""
+
+
 class ProviderError(Exception):
     """A failure that a retry or another model may get past.
 
-    `billed` is true if the provider may have read the prompt. `hopeless` is true if a retry would not help.
+    `billed` is true if the provider may have read the prompt. `retries` limits the retries that make sense.
+    `limited` is true if the provider is healthy but wants to be asked later, after `retry_after` seconds.
     """
 
     def __init__(
-        self, reason: str, *, retry_after: float | None = None, billed: bool = True, hopeless: bool = False
+        self,
+        reason: str,
+        *,
+        retry_after: float | None = None,
+        billed: bool = True,
+        retries: int | None = None,
+        limited: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason, self.retry_after, self.billed = reason, retry_after, billed
-        self.hopeless = hopeless or (retry_after or 0.0) > LONGEST_WAIT
+        self.retries, self.limited = retries, limited
 
 
-def classify(error: Exception, agent: str, model: str, secrets: Sequence[str]) -> ProviderError | ModelError:
-    """Convert whatever a chat model raised."""
+class StreamedError(Exception):
+    """An error object in a response whose status is 200. It has the attributes of OpenAI's own errors."""
+
+    def __init__(self, body: dict[str, Any], response: Any) -> None:
+        super().__init__(str(body.get("message") or body))
+        self.body, self.response = body, response
+        code = str(body.get("code") or body.get("status"))
+        number = int(code) if re.fullmatch("[45][0-9][0-9]", code) else None
+        named = STATUS_OF_CODE.get(code) or STATUS_OF_CODE.get(str(body.get("type")))
+        self.status_code = number or named
+
+
+class PromptTooLong(ModelError):
+    """Prompt and output limit do not fit the model. The numbers are those that the server named."""
+
+    def __init__(self, message: str, cause: str) -> None:
+        super().__init__(message)
+        window, own, output = (pattern.search(cause) for pattern in (WINDOW, OWN_TOKENS, MOST_OUTPUT))
+        self.window = int(window[1]) if window else None
+        self.prompt_tokens = int(own[1] or own[2]) if own else None
+        self.output = int(output[1]) if output else None
+
+
+def classify(
+    error: Exception, agent: str, model: str, secrets: Sequence[str], timeout: float
+) -> ProviderError | ModelError:
+    """Convert whatever a chat model raised. `timeout` is LLM_TIMEOUT."""
     if isinstance(error, ProviderError | ModelError):
         return error
     status = getattr(error, "status_code", None)
     cause = _cause(error, secrets)
+    names = _names(error)
+    if (
+        names & TIMEOUTS
+        and not names & {"ConnectTimeout", "ConnectionTimeoutError"}
+        and status in (None, 408)
+    ):
+        reason = f"no data came for {timeout:g} s; raise LLM_TIMEOUT if the model needs longer"
+        return ProviderError(f"{type(error).__name__}: {reason}", billed=_was_sent(error))
     if isinstance(status, int):
         if status in RETRIED_STATUSES or status >= 500:
             # 408: the provider gave up while it worked. LiteLLM gives a broken connection the status 500.
-            broken = "TransportError" in _names(error)
+            broken = "TransportError" in names
+            wait = _retry_after(error)
+            spent = _body(error).get("code") == "insufficient_quota"  # a 429 that no wait ends
             return ProviderError(
                 f"HTTP {status}: {cause}",
-                retry_after=_retry_after(error),
+                retry_after=wait,
                 billed=status == 408 or (broken and _was_sent(error)),
-                hopeless=_body(error).get("code") == "insufficient_quota",  # a 429 that no wait ends
+                retries=0 if spent else None,
+                limited=not spent and (status == 429 or (status == 503 and bool(wait))),
             )
-        return ModelError(_refusal(status, cause, agent, model))
+        message = _refusal(status, cause, agent, model)
+        fits_not = TOO_LONG.search(cause) or MOST_OUTPUT.search(cause)
+        return PromptTooLong(message, cause) if fits_not else ModelError(message)
+    if isinstance(error, StreamedError):
+        return ProviderError(f"the server reported an error: {cause}")
     # OpenAI's client raises JSONDecodeError for a chunk that a broken stream cut in half.
     if {kind.__name__ for kind in type(error).__mro__} & CONNECTION_ERRORS or isinstance(
         error, json.JSONDecodeError
@@ -72,7 +140,10 @@ def classify(error: Exception, agent: str, model: str, secrets: Sequence[str]) -
 def _refusal(status: int, cause: str, agent: str, model: str) -> str:
     setting = f"{agent.upper()}_MODEL or LLM_MODEL"
     if TOO_LONG.search(cause):
-        advice = f"the prompt is longer than its context; set {setting} to a model with a larger one"
+        advice = (
+            "prompt and reply are longer than its context; set CONTEXT_TOKENS to its size, lower "
+            f"LLM_MAX_OUTPUT_TOKENS, or set {setting} to a model with a larger one"
+        )
     elif status in (401, 403):
         advice = "the key was refused; check the provider's API key"
     elif status == 404:
@@ -97,19 +168,43 @@ def _body(error: Exception) -> dict[str, Any]:
 
 
 def _retry_after(error: Exception) -> float | None:
-    """Return the seconds of a Retry-After header, which holds a number or a date."""
+    """Return the seconds that the headers ask to wait, None if they say nothing usable."""
     headers = getattr(getattr(error, "response", None), "headers", None)
-    value = (headers or getattr(error, "litellm_response_headers", None) or {}).get("retry-after")
-    if not value:
-        return None
+    headers = headers or getattr(error, "litellm_response_headers", None) or {}
+    if milliseconds := _seconds(headers.get("retry-after-ms")):
+        return milliseconds / 1000
+    if value := headers.get("retry-after"):
+        return _seconds(value)
+    waits = [
+        _duration(headers.get(f"x-ratelimit-reset-{kind}"))
+        for kind in ("requests", "tokens")
+        if headers.get(f"x-ratelimit-remaining-{kind}") == "0"
+    ]
+    return max(filter(None, waits), default=None)
+
+
+def _seconds(value: str | None) -> float | None:
+    """Return the seconds of a Retry-After header, which holds a number or a date."""
     try:
-        return max(0.0, float(value))
+        seconds = float(value or "nan")
+        return max(0.0, seconds) if isfinite(seconds) else None
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        return max(0.0, parsedate_to_datetime(value or "").timestamp() - time.time())
+    except (ValueError, OverflowError):
         return None
+
+
+def _duration(value: str | None) -> float | None:
+    """Return the seconds of a duration such as `6m0s` or `20ms`."""
+    parts = re.fullmatch(
+        r"(?:(\d{1,4})h)?(?:(\d{1,4})m)?(?:(\d{1,6}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?", value or ""
+    )
+    if parts is None:
+        return None
+    hours, minutes, seconds, milliseconds = (float(part or 0) for part in parts.groups())
+    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
 
 
 def _was_sent(error: Exception) -> bool:

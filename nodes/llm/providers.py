@@ -4,7 +4,7 @@ import asyncio
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from memory.records.completions import CallKey
 from nodes.llm.cassette import Cassette, ReplayModel
 from nodes.llm.model_settings import ModelError, ModelSettings
-from nodes.llm.prices import FREE, Price, price_of
+from nodes.llm.prices import FREE, ModelLimits, Price, limits_of
+from nodes.llm.wire import regularize
 from nodes.state import Agent
 
 DEEPSEEK_URL = "https://api.deepseek.com"
@@ -24,11 +25,12 @@ PROBE_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class PricedModel:
-    """A chat model and its price, None if unknown. `warning` is text for the user."""
+    """A chat model, its price, None if unknown, and its limits. `warning` is text for the user."""
 
     chat: BaseChatModel
     name: str
     price: Price | None
+    limits: ModelLimits
     warning: str = ""
 
 
@@ -69,8 +71,11 @@ class _LibraryProvider(Provider):
         async with self._building:
             if name not in self._chats:  # in a thread, because the first build imports the client library
                 self._chats[name] = await asyncio.to_thread(self._build, name)
-            price = await asyncio.to_thread(price_of, name)  # the first call reads a large file
-            return PricedModel(self._chats[name], name, price)
+            price = await asyncio.to_thread(self._settings.price_of, name)  # the first reads a large file
+            limits = limits_of(name)
+            if self._settings.context_tokens:
+                limits = replace(limits, window=self._settings.context_tokens)
+            return PricedModel(self._chats[name], name, price, limits)
 
     @abstractmethod
     def _build(self, name: str) -> BaseChatModel: ...
@@ -90,7 +95,12 @@ class OpenAIProvider(_LibraryProvider):
         if self._client is None:
             timeout = httpx.Timeout(self._settings.timeout, connect=CONNECT_SECONDS)
             limits = httpx.Limits(max_keepalive_connections=20)
-            self._client = httpx.AsyncClient(timeout=timeout, limits=limits)
+            self._client = httpx.AsyncClient(
+                timeout=timeout,
+                limits=limits,
+                headers={"Accept-Encoding": "identity"},  # the hook reads the body as it comes
+                event_hooks={"response": [regularize]},  # a transport would shut out the user's HTTPS_PROXY
+            )
         return self._client
 
     def _build(self, name: str) -> BaseChatModel:
@@ -127,17 +137,20 @@ class OpenAIProvider(_LibraryProvider):
             raise ModelError(
                 f"LLM_MODE={self._settings.mode} needs a key: set {self._key_variable}, or use LLM_MODE=local"
             )
-        url = self._settings.local_url
         if self._settings.mode == "local":
-            try:
-                await self._http().get(f"{url.rstrip('/')}/models", timeout=PROBE_SECONDS)
-            except httpx.ReadTimeout:
-                pass  # it took the connection: a server with one slot may be busy with another reply
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise ModelError(
-                    f"no model server answers at {url} ({type(error).__name__}: {error}); start one, such as "
-                    "`ollama serve`, or set LOCAL_LLM_URL, or choose another LLM_MODE"
-                ) from error
+            await self._probe_server(self._settings.local_url)
+
+    async def _probe_server(self, url: str) -> None:
+        """Raise ModelError if no server listens at `url`. A slow answer, or an error, is a server as well."""
+        try:
+            await self._http().get(f"{url.rstrip('/')}/models", timeout=PROBE_SECONDS)
+        except httpx.ReadTimeout:
+            pass  # it took the connection: a server with one slot may be busy with another reply
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ModelError(
+                f"no model server answers at {url} ({type(error).__name__}: {error}); start one, such as "
+                "`ollama serve`, or set LOCAL_LLM_URL, or choose another LLM_MODE"
+            ) from error
 
     async def aclose(self) -> None:
         if self._client:
@@ -194,6 +207,7 @@ def _litellm() -> Any:
     litellm.suppress_debug_info = True
     litellm.drop_params = True
     litellm.telemetry = False
+    litellm.disable_hf_tokenizer_download = True  # it would count tokens with tokenizers from a hub
     return litellm
 
 
@@ -221,7 +235,7 @@ class CassetteProvider(Provider):
             warning = f"the prompt of {call} is not the one that {cassette.path} recorded"
         pace = self._settings.replay_pieces_per_second
         replay = ReplayModel(exchange=exchange, streaming=True, pieces_per_second=pace, cache=False)
-        return PricedModel(replay, exchange.model, FREE, warning)
+        return PricedModel(replay, exchange.model, FREE, ModelLimits(), warning)
 
     async def probe(self, models: Mapping[Agent, str]) -> None:
         await self._loaded()
