@@ -12,6 +12,10 @@ class InputError(RunnerError):
     """The input is unusable. Nothing was stored."""
 
 
+class BudgetNotRaised(RunnerError):
+    """The run has spent its budget, so it can go on only with a larger one."""
+
+
 class UnknownThread(RunnerError):
     """The thread does not exist."""
 

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from graph.errors import InputError
 from graph.settings import Settings
+from memory.records.budget import Sums
+from memory.records.runs import RunRow
 from memory.validation import faults_of
 from nodes.dialogue.replies import Unusable
 from nodes.llm.model_settings import price_advice
@@ -88,6 +90,18 @@ def run_options(options: Mapping[str, Any], settings: Settings) -> Options:
     if chosen.max_cost_usd is not None and (unpriced := settings.model_settings().unpriced()):
         raise InputError(price_advice(unpriced))
     return chosen
+
+
+def larger_limits(run: RunRow, limits: Mapping[str, Any], sums: Sums, settings: Settings) -> dict[str, float]:
+    """Return new limits of a run that has used `sums`. Raises InputError if they are spent already."""
+    options = run_options({**(run.input.get("options") or {}), **limits}, settings).model_dump()
+    used = {"max_cost_usd": sums.cost_usd, "max_tokens": sums.tokens, "max_run_seconds": run.seconds}
+    for name, spent in used.items():
+        if options[name] is not None and spent >= options[name]:
+            raise InputError(
+                f"{name} is {options[name]:g}, and the run has used {spent:.6g} of it; give it more"
+            )
+    return {name: options[name] for name in used if name in limits}
 
 
 def check_thread_id(thread_id: str) -> str:

@@ -13,12 +13,18 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from graph.approvals import AnswersById, PendingApprovals
 from graph.builder import Graph, Resources, build
 from graph.driver import PARKED, STOPPED, Driver, Ending
-from graph.errors import RunnerError, UnknownRun, UnknownThread
+from graph.errors import BudgetNotRaised, RunnerError, UnknownRun, UnknownThread
 from graph.event_log import EventLog, open_journal
 from graph.heartbeat import Heartbeat
 from graph.resources import check_ready, open_resources
 from graph.run_queue import RunQueue
-from graph.run_request import check_thread_id, complete_request, open_repository, scratch_folder
+from graph.run_request import (
+    check_thread_id,
+    complete_request,
+    larger_limits,
+    open_repository,
+    scratch_folder,
+)
 from graph.settings import Settings
 from graph.thread_history import ThreadHistory
 from memory.records.checkpoints import open_checkpointer
@@ -129,23 +135,37 @@ class Supervisor:
             await self._begin(run)
         return await self.run(run.id)
 
-    async def resume(self, thread_id: str, answers: AnswersById | None = None) -> RunRow:
+    async def resume(
+        self,
+        thread_id: str,
+        answers: AnswersById | None = None,
+        limits: Mapping[str, Any] | None = None,
+    ) -> RunRow:
         """Continue a thread's run. `answers` answer some or all of its open questions.
 
+        `limits` replace the run's own. A run that has spent its budget needs them to go on where it stopped.
         Raises InputError, UnknownApproval, AnsweredApproval, RunnerError if nothing can go on without an
         answer, and ThreadBusy if the run is at work and no answer is given.
         """
-        run = await self._resumable_run(thread_id)
+        run = await self._resumable_run(thread_id, limits)
         if not answers and not self.foreground and await self._at_work(run):
             raise RunUnfinished(thread_id, run.id, run.status)
         async with self._held(thread_id, run.input["repo"]):
-            run = await self._resumable_run(thread_id)  # it may have ended while the tools were checked
+            run = await self._resumable_run(
+                thread_id, limits
+            )  # it may have ended while the tools were checked
+            if limits:
+                sums = await self.journal.completions.sums(run.id)
+                checked = larger_limits(run, limits, sums, self.settings)
+                await self.journal.runs.set_limits(run.id, checked)
             if answers:
                 await self.approvals.answer(run, answers)
             elif pending := await self.approvals.pending(run):
                 ids = ", ".join(approval.id for approval in pending)
                 raise RunnerError(f"thread {thread_id} waits for answers: {ids}; give one, or cancel the run")
             else:
+                if run.status == "budget":
+                    await self.history.rewind(run)
                 await self.journal.runs.resume(run.id, "queued")
             self.queue.held_back.discard(run.id)
             await self._begin(run)
@@ -255,14 +275,18 @@ class Supervisor:
             await self.wait(run.id)
         return True
 
-    async def _resumable_run(self, thread_id: str) -> RunRow:
+    async def _resumable_run(self, thread_id: str, limits: Mapping[str, Any] | None = None) -> RunRow:
         """Return the run that a resume continues. Raises RunnerError, UnknownThread."""
         run = await self.journal.runs.current(thread_id)
         if run is None and await self.journal.threads.get(thread_id):
             raise RunnerError(f"thread {thread_id} has no run to resume; give it a task")
         if run is None:
             raise UnknownThread(f"there is no thread {thread_id}")
-        if not run.resumable:
+        if run.status == "budget" and not limits:
+            raise BudgetNotRaised(
+                f"thread {thread_id} has spent its budget, and the resume gives it no larger one"
+            )
+        if not run.resumable and run.status != "budget":
             raise RunnerError(f"thread {thread_id} has nothing to resume: its last run ended as {run.status}")
         return run
 

@@ -17,6 +17,7 @@ from langgraph.types import Send, StateSnapshot
 from graph.builder import Graph
 from graph.errors import InputError, RunnerError, UnknownCheckpoint, UnknownThread
 from memory.records.journal import Journal
+from memory.records.runs import RunRow
 from memory.records.threads import ThreadRow
 from nodes.events import ApprovalRequired, Event, PlanMade, RunFinished, RunStarted
 from nodes.messages import as_taken
@@ -114,6 +115,16 @@ class ThreadHistory:
         await self._copy(fork, run_id, chain, with_writes=is_newest)
         await self._park(fork, run_id, {name: input[name] for name in INPUT if name in input}, origin)
         return fork
+
+    async def rewind(self, run: RunRow) -> None:
+        """Make the checkpoint before a run's budget was spent its thread's newest. Raises RunnerError."""
+        async for snapshot in self.graph.aget_state_history(_config(run.thread_id)):
+            if snapshot.values.get("run") != run.id:
+                break
+            if snapshot.next and not snapshot.values["stops"]:
+                await self.graph.aupdate_state(snapshot.config, None, as_node="__copy__")
+                return
+        raise RunnerError(f"thread {run.thread_id} has no checkpoint from before its budget was spent")
 
     async def _thread(self, thread_id: str) -> ThreadRow:
         thread = await self.journal.threads.get(thread_id)

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from graph.errors import (
     AnsweredApproval,
+    BudgetNotRaised,
     InputError,
     RunnerError,
     UnknownApproval,
@@ -38,6 +39,7 @@ ERRORS: dict[type[Exception], tuple[int, str, str]] = {
     UnknownCheckpoint: (404, "Unknown thread", "POST /threads/ID/history lists the checkpoints"),
     UnknownApproval: (404, "Unknown approval", ""),
     AnsweredApproval: (409, "Already answered", ""),
+    BudgetNotRaised: (409, "Budget spent", 'send {"options": {"max_cost_usd": …}} with a larger limit'),
     InputError: (422, "Invalid request", ""),
     RunnerError: (409, "Not possible on this thread", ""),
     RunUnfinished: (409, "Thread busy", "resume or cancel it first, or choose another multitask_strategy"),

@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+)
 
 from graph.run_request import THREAD_ID
 from nodes.state import ContextFile, Options
@@ -142,6 +150,20 @@ class NoteRequest(_StrictModel):
     """A user's note to the agents."""
 
     text: NonBlank
+
+
+class LimitsBody(_StrictModel):
+    """Limits of a run, in the place of those that it has."""
+
+    max_cost_usd: PositiveFloat | None = None
+    max_tokens: PositiveInt | None = None
+    max_run_seconds: PositiveFloat | None = None
+
+
+class ResumeRequest(_StrictModel):
+    """Larger limits for the run. A run that has spent its budget needs them."""
+
+    options: LimitsBody = LimitsBody()
 
 
 class CancelResponse(BaseModel):

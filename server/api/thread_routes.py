@@ -19,6 +19,7 @@ from server.api.schemas import (
     ForkRequest,
     ForkResponse,
     NoteRequest,
+    ResumeRequest,
     RunSummary,
     TaskRequest,
     ThreadId,
@@ -110,9 +111,12 @@ async def cancel(thread_id: ThreadPath, supervisor: SupervisorDep) -> CancelResp
 
 
 @router.post("/api/threads/{thread_id}/resume", response_model=RunSummary, responses=responses(404, 409))
-async def resume(thread_id: ThreadPath, supervisor: SupervisorDep) -> RunRow:
-    """Continue a run that was stopped or whose process died."""
-    return await supervisor.resume(thread_id)
+async def resume(
+    thread_id: ThreadPath, supervisor: SupervisorDep, body: ResumeRequest | None = None
+) -> RunRow:
+    """Continue a run that was stopped, failed, or whose process died, or that gets a larger budget."""
+    limits = body.options.model_dump(exclude_none=True) if body else {}
+    return await supervisor.resume(thread_id, limits=limits)
 
 
 @router.post("/api/threads/{thread_id}/fork", status_code=201, responses=responses(404, 409))

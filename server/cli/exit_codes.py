@@ -51,6 +51,7 @@ ERRORS = {
 
 
 ADVICE = {
+    "graph.BudgetNotRaised": "`--budget`, `--max-tokens` and `--max-seconds` give it more",
     "graph.UnknownThread": "`autocode threads` lists the threads",
     "graph.UnknownCheckpoint": "`autocode fork THREAD --list` lists the checkpoints",
     "memory.RunUnfinished": "resume or cancel it first",

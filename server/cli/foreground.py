@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -43,8 +43,13 @@ class ForegroundRun:
         display = self.console.display(RunView(thread_id=thread_id), options)
         return await self._run(lambda: self.supervisor.submit(input, thread_id), display)
 
-    async def resume(self, run: RunRow, answers: dict[str, approvals.ApprovalAnswer]) -> ExitCode:
-        """Continue a run. Without answers, its open questions are asked here, or approved by `yes`."""
+    async def resume(
+        self, run: RunRow, answers: dict[str, approvals.ApprovalAnswer], limits: Mapping[str, float]
+    ) -> ExitCode:
+        """Continue a run, with `limits` in the place of its own.
+
+        Without answers, its open questions are asked here, or approved by `yes`.
+        """
         progress = RunView.from_events(await self.supervisor.journal.events.read(run.thread_id))
         progress.thread_id = run.thread_id
         pending = await self.supervisor.pending(run.thread_id)
@@ -53,8 +58,9 @@ class ForegroundRun:
             if given is None:
                 return self._park(run.thread_id, pending)
             answers = given
-        display = self.console.display(progress, options_of(run.input))
-        return await self._run(lambda: self.supervisor.resume(run.thread_id, answers), display)
+        options = options_of(run.input).model_copy(update=dict(limits))
+        display = self.console.display(progress, options)
+        return await self._run(lambda: self.supervisor.resume(run.thread_id, answers, limits), display)
 
     async def _run(self, begin: Callable[[], Awaitable[RunRow]], display: RunDisplay) -> ExitCode:
         """Show the run until it ends, is stopped, or has a question that nobody answers here."""

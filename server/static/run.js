@@ -5,6 +5,13 @@ import { diffView, h, pill } from "/static/dom.js";
 const QUIET = new Set(["snapshot", "recall", "approval", "dispatch", "merge", "commit"]);
 const OUTPUT = 200_000;
 
+/** Tokens and cost so far. Without some prices the cost is a lower bound, and without all it is unknown. */
+function spending({ total_tokens: tokens, total_cost_usd: cost, unpriced, estimated }) {
+  const about = estimated ? "≈" : "";
+  const price = unpriced && !cost ? "price unknown" : `${unpriced ? "over " : about}$${cost.toFixed(4)}`;
+  return `${about}${tokens.toLocaleString()} tokens, ${price}`;
+}
+
 export class RunView {
   onChange = () => {};
   loadDiff = async () => "";
@@ -30,9 +37,9 @@ export class RunView {
     else if (type === "verdict") this.#verdict(event);
     else if (type === "tool.result") this.#write(this.#row(event), data.stdout + data.stderr);
     else if (type === "message") this.#note(this.#row({ node: "you", step_id: `note ${event.seq}` }), data.text);
-    else if (type === "retry") this.#note(this.#row(event), `retrying: ${data.reason}`);
+    else if (type === "retry") this.#retry(event);
     else if (type === "error") this.#error(event);
-    else if (type === "budget") this.tokens.textContent = `${data.total_tokens.toLocaleString()} tokens, $${data.total_cost_usd.toFixed(4)}`;
+    else if (type === "budget") this.tokens.textContent = spending(data);
     else if (type === "approval.required") this.#addApproval(data);
     else if (type === "approval.resolved") this.#removeApproval(data);
     else if (type === "run.finished") this.#end(data);
@@ -160,6 +167,21 @@ export class RunView {
     row.notes.append(h("li", {}, text));
     if (!row.box.isConnected) this.work.append(row.box);
     row.box.open = true;
+  }
+
+  /** A retry, with a countdown to the next attempt. */
+  #retry(event) {
+    const { reason, wait_seconds: wait } = event.data;
+    const row = this.#row(event);
+    const at = Date.parse(event.ts) + 1000 * wait;
+    this.#note(row, `retrying: ${reason}`);
+    if (wait < 1 || at < Date.now()) return;
+    const note = row.notes.lastChild;
+    const timer = setInterval(() => {
+      const left = Math.ceil((at - Date.now()) / 1000);
+      note.textContent = left > 0 ? `retrying in ${left} s: ${reason}` : `retrying: ${reason}`;
+      if (left <= 0 || !note.isConnected) clearInterval(timer);
+    }, 500);
   }
 
   #fail(row) {

@@ -152,10 +152,14 @@ async def resume(
         Option(metavar="ID JSON", help="Approve with changes: JSON, @FILE, or - (stdin)."),
     ] = None,
     json: JsonOption = False,
+    budget: BudgetOption = None,
+    max_tokens: MaxTokensOption = None,
+    max_seconds: MaxSecondsOption = None,
 ) -> ExitCode:
-    """Continue a run that waits, was stopped or died.
+    """Continue a run that waits, was stopped, failed or died, or that gets a larger budget.
 
-    Without answers, asks each open request. Nothing that is done is repeated or paid for again.
+    Without answers, asks each open request. Nothing that is done is repeated or paid for again. Limits are
+    those of the whole run, with what it has spent so far.
     """
     from graph.supervisor import Supervisor
     from server.cli.foreground import ForegroundRun
@@ -171,4 +175,6 @@ async def resume(
             raise UsageError(f"there is no run on thread {one_line(thread)}; see `autocode threads`")
         pending = await supervisor.pending(thread)
         answers = answers_from_flags(pending, approve, reject, reason, edit)
-        return await ForegroundRun(supervisor, console, yes).resume(run, answers)
+        limits = {"max_cost_usd": budget, "max_tokens": max_tokens, "max_run_seconds": max_seconds}
+        raised = {name: limit for name, limit in limits.items() if limit is not None}
+        return await ForegroundRun(supervisor, console, yes).resume(run, answers, raised)

@@ -58,6 +58,13 @@ def format_price(usd: float | None) -> str:
     return "$" + (cents if usd >= 1 else max(cents, fine, key=len))
 
 
+def format_total(usd: float, unpriced: bool, estimated: bool) -> str:
+    """Format the price of several calls. Without some prices it is a lower bound, without all `unknown`."""
+    if unpriced:
+        return f"over {format_price(usd)}" if usd else "price unknown"
+    return ("≈" if estimated and usd else "") + format_price(usd)
+
+
 def format_change(added: int, removed: int) -> str:
     """Format the size of an edit in lines: `+12 -3`."""
     return f"+{added} -{removed}"

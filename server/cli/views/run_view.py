@@ -42,6 +42,8 @@ class Row:
     outcome: str = ""
     notes: list[str] = field(default_factory=list)
     tail: str = ""
+    again: float = 0.0
+    """The time of the next attempt at a model that refused or failed."""
 
     @property
     def over(self) -> bool:
@@ -69,6 +71,7 @@ class RunView:
     tokens: int = 0
     cost: float = 0.0
     unpriced: bool = False
+    estimated: bool = False
     retries: int = 0
     waiting: dict[str, events.ApprovalRequired] = field(default_factory=dict)
     errors: list[events.ErrorReported] = field(default_factory=list)
@@ -116,6 +119,7 @@ class RunView:
             case events.BudgetUpdated() as data:
                 self.tokens, self.cost = data.total_tokens, data.total_cost_usd
                 self.unpriced = self.unpriced or data.unpriced
+                self.estimated = self.estimated or data.estimated
             case events.ApprovalRequired() as data:
                 self.waiting[data.id] = data
                 self.row(event).state = "asks"
@@ -203,7 +207,7 @@ class RunView:
 
     def _add_retry(self, row: Row, data: events.Retried) -> None:
         self.retries += 1
-        row.tail = ""
+        row.tail, row.again = "", self.now + data.wait_seconds
         wait = f", again in {data.wait_seconds:.0f}s" if data.wait_seconds >= 1 else ""
         model = f" ({one_line(data.model)})" if data.model else ""
         row.notes.append(f"retry {data.attempt}: {first_line(data.reason, 200)}{model}{wait}")

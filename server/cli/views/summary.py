@@ -11,7 +11,7 @@ from rich.text import Text
 from nodes.dialogue import results
 from nodes.events import AgentUsage, RunFinished
 from nodes.proof import Proof
-from server.cli.views.format import format_duration, format_price, one_line, pluralize, sanitize
+from server.cli.views.format import format_duration, format_price, format_total, one_line, pluralize, sanitize
 from server.cli.views.run_view import RunView
 
 DIFF_LINES = 300
@@ -19,6 +19,9 @@ DIFF_LINES = 300
 
 CASES = 12
 """Number of cases, and of lines of a failure, that are shown."""
+
+FLAGS = {"seconds": "--max-seconds S", "tokens": "--max-tokens N"}
+"""Flags that raise a limit, by a word of the reason that names it."""
 
 HEADLINES = {
     "verified": ("Verified", "bold green"),
@@ -162,15 +165,15 @@ def _counts(proof: Proof) -> str:
 def cost_table(usage: Sequence[AgentUsage]) -> Table:
     """Return a table of each agent's usage, with totals."""
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim", show_footer=len(usage) > 1)
-    cost = format_price(sum(agent.cost_usd or 0 for agent in usage))
-    # Local models have no price, so the sum is a lower bound.
-    if any(agent.cost_usd is None for agent in usage):
-        cost = f"over {cost}" if any(agent.cost_usd for agent in usage) else "unknown"
+    estimated = any(agent.estimated for agent in usage)
+    about = "≈" if estimated else ""
+    cost = sum(agent.cost_usd or 0 for agent in usage)
+    unpriced = any(agent.cost_usd is None for agent in usage)
     totals = {
         "calls": f"{sum(agent.calls for agent in usage):,}",
-        "input": f"{sum(agent.input_tokens for agent in usage):,}",
-        "output": f"{sum(agent.output_tokens for agent in usage):,}",
-        "cost": cost,
+        "input": f"{about}{sum(agent.input_tokens for agent in usage):,}",
+        "output": f"{about}{sum(agent.output_tokens for agent in usage):,}",
+        "cost": format_total(cost, unpriced, estimated).removeprefix("price "),
         "time": format_duration(sum(agent.seconds for agent in usage)),
     }
     table.add_column("agent", "total", no_wrap=True)
@@ -181,7 +184,8 @@ def cost_table(usage: Sequence[AgentUsage]) -> Table:
         table.add_row(
             one_line(agent.agent),
             one_line(agent.model),
-            *(f"{number:,}" for number in (agent.calls, agent.input_tokens, agent.output_tokens)),
+            f"{agent.calls:,}",
+            *(("≈" if agent.estimated else "") + f"{n:,}" for n in (agent.input_tokens, agent.output_tokens)),
             format_price(agent.cost_usd),
             format_duration(agent.seconds),
         )
@@ -200,6 +204,9 @@ def _next_commands(finished: RunFinished, thread: str, applied: bool) -> Iterato
     # A cancelled run with `missing` was refused by a person, so resuming it would only ask again.
     if finished.status in ("failed", "waiting") or (finished.status == "cancelled" and not finished.missing):
         commands[f"autocode resume {thread}"] = "continue where the run stopped"
+    if finished.status == "budget":
+        flag = next((flag for word, flag in FLAGS.items() if word in (finished.reason or "")), "--budget USD")
+        commands[f"autocode resume {thread} {flag}"] = "continue where the budget was spent, with more"
     commands[f"autocode show {thread}"] = "show the whole run again"
     for command, meaning in commands.items():
         yield command, Text(meaning, style="dim")

@@ -11,7 +11,15 @@ from rich.text import Text
 
 from nodes.events import Event
 from nodes.state import Options, Plan
-from server.cli.views.format import first_line, format_duration, format_price, one_line, pluralize, sanitize
+from server.cli.views.format import (
+    first_line,
+    format_duration,
+    format_price,
+    format_total,
+    one_line,
+    pluralize,
+    sanitize,
+)
 from server.cli.views.run_view import Row, RowState, RunView
 
 SIGNS: dict[RowState, tuple[str, str, str]] = {
@@ -113,11 +121,14 @@ class Frame:
         if not run.run_id:
             yield Text("  starting …", style="dim")
             return
-        price = "price unknown" if run.unpriced and not run.cost else format_price(run.cost)
+        price = format_total(run.cost, run.unpriced, run.estimated)
         parts = [
             format_duration(run.now - run.started)
             + _of(limits.max_run_seconds and format_duration(limits.max_run_seconds)),
-            f"{run.tokens:,}" + _of(limits.max_tokens and f"{limits.max_tokens:,}") + " tokens",
+            ("≈" if run.estimated else "")
+            + f"{run.tokens:,}"
+            + _of(limits.max_tokens and f"{limits.max_tokens:,}")
+            + " tokens",
             price + _of(limits.max_cost_usd and format_price(limits.max_cost_usd)),
         ]
         if run.retries:
@@ -166,6 +177,8 @@ def render_row(row: Row, run: RunView, spinner: Spinner | None = None, tail: int
     details = [Text(note, style=note_style, overflow="fold") for note in notes]
     if len(row.notes) > 12 and not spinner:
         details.append(Text(f"… and {len(row.notes) - 12} more", style="dim"))
+    if running and (left := row.again - run.now) >= 1:
+        details.append(Text(f"asks again in {left:.0f}s", style="bold yellow"))
     lines = [line.rstrip() for line in sanitize(row.tail).expandtabs(4).splitlines() if line.strip()]
     for line in lines[-tail:] if tail else []:
         details.append(Text(f"│ {line}", style="dim", no_wrap=True, overflow="ellipsis"))
