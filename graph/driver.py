@@ -17,7 +17,8 @@ from memory.records.journal import Journal
 from memory.records.runs import RunRow
 from memory.records.threads import ThreadBusy
 from nodes.dialogue.results import summarize
-from nodes.events import AgentUsage, ApprovalRequired, ErrorReported, Event, RunFinished, RunStarted
+from nodes.event_parts import AgentUsage
+from nodes.events import ApprovalRequired, ErrorReported, Event, RunFinished, RunStarted
 from nodes.publish import Draft
 from nodes.state import Input, State
 

@@ -5,62 +5,17 @@ from typing import Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import BaseModel, Field, SerializeAsAny, TypeAdapter, create_model
 
+from nodes.event_parts import AgentUsage, FileEdit, IndexState, Part, RecalledEpisode
 from nodes.proof import Grade, ResultSummary
 from nodes.state import Plan
 
 RunStatus = Literal["verified", "unverified", "waiting", "cancelled", "failed", "budget"]
 
 
-class Part(BaseModel, extra="forbid"):
-    """A piece of a payload. An unknown field is an error."""
-
-
 class Payload(Part):
     """The data of an event. `type` is the event's type on the wire."""
 
     type: ClassVar[str]
-
-
-class AgentUsage(Part):
-    """Usage of one model by one agent. `cost_usd` is None if a price is unknown.
-
-    `estimated` is true if the tokens of a call are an estimate.
-    """
-
-    agent: str
-    model: str
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float | None
-    seconds: float
-    estimated: bool = False
-
-
-class RecalledEpisode(Part):
-    """An earlier task like this one. `similarity` is between 0 and 1."""
-
-    id: str
-    task: str
-    similarity: float
-
-
-class IndexState(Part):
-    """State of a repository's index. `embedded` is the share of chunks with vectors, `note` explains less."""
-
-    engine: str
-    embedded: float
-    note: str
-    ready: bool
-
-
-class FileEdit(Part):
-    """One edited file with its line counts. `placed` lists the hunks that did not match exactly."""
-
-    path: str
-    added: int
-    removed: int
-    placed: list[str] = Field(default_factory=list)
 
 
 class RunStarted(Payload):

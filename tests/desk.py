@@ -41,7 +41,8 @@ class Rule:
 
     `reply` is a text, or makes one of the request; `times` is how often the rule applies; `status` answers
     with an error; `drop` closes the connection halfway through the reply; `usage` replaces what was counted
-    (an empty one is left out, as is a `finish` of None, and `[DONE]` without `done`).
+    (an empty one is left out, as is a `finish` of None, and `[DONE]` without `done`). `raw` is a content
+    type with a body, which is sent as it is.
     """
 
     match: str
@@ -54,6 +55,7 @@ class Rule:
     usage: dict[str, Any] | None = None
     finish: str | None = "stop"
     done: bool = True
+    raw: tuple[str, bytes] | None = None
     error: dict[str, Any] = field(default_factory=dict)
 
     def text(self, request: Request) -> str:
@@ -191,6 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         time.sleep(self.server.desk.ttft + rule.delay)
         text = rule.text(request)
+        if rule.raw:
+            self._raw(*rule.raw)
+            return True
         if rule.status:
             error = {"message": text or f"the desk says {rule.status}", **rule.error}
             self._json(rule.status, {"error": error}, rule.headers)
@@ -202,6 +207,16 @@ class _Handler(BaseHTTPRequestHandler):
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": rule.finish}
         self._json(200, _head(request, "chat.completion") | {"choices": [choice], "usage": usage})
         return True
+
+    def _raw(self, kind: str, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for start in range(0, len(body), 97):  # pieces that end anywhere
+            piece = body[start : start + 97]
+            self.wfile.write(b"%x\r\n" % len(piece) + piece + b"\r\n")
+        self.wfile.write(b"0\r\n\r\n")
 
     def _stream(self, rule: Rule, request: Request, pieces: list[str], usage: dict[str, Any]) -> bool:
         self.send_response(200)

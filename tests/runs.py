@@ -138,9 +138,14 @@ class Bench:
             run = await supervisor.submit(given, thread)
             return Run([event async for event in supervisor.watch(run)])
 
-    async def resume(self, thread: str, answers: Mapping[str, Mapping[str, Any]] | None = None) -> Run:
+    async def resume(
+        self,
+        thread: str,
+        answers: Mapping[str, Mapping[str, Any]] | None = None,
+        limits: Mapping[str, Any] | None = None,
+    ) -> Run:
         """Go on with a thread."""
         async with Supervisor.open(self.settings(), foreground=True) as supervisor:
             seen = await supervisor.journal.events.read(thread)
-            run = await supervisor.resume(thread, answers)
+            run = await supervisor.resume(thread, answers, limits)
             return Run([event async for event in supervisor.watch(run, len(seen))])

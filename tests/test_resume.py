@@ -13,10 +13,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from runs import BROKEN_MUL, Bench, script
+from runs import BROKEN_MUL, MUL, Bench, script
 
+from graph.errors import BudgetNotRaised, InputError
 from graph.supervisor import Supervisor
 from memory.records.threads import ThreadBusy
+from nodes.llm.model_settings import ModelError
 
 MAIN = Path(__file__).parent.parent / "server" / "main.py"
 PLAN = json.dumps(
@@ -136,3 +138,49 @@ async def test_a_run_outlives_an_outage_of_its_provider(bench: Bench) -> None:
     run = await bench.resume("outage")
     assert run.end.status == "verified"
     assert len(bench.desk.prompts("You are a coder")) == 1
+
+
+async def test_an_outage_in_a_branch_parks_the_run_at_that_step_and_nothing_is_paid_for_twice(
+    bench: Bench,
+) -> None:
+    bench.desk.on("Step: Note it", "the key has expired", status=401, times=1)
+    bench.desk.on("Step: Note it", "### NOTES.md\n```\nmul multiplies\n```")
+    bench.desk.on("Step: Add mul to calc.py", MUL, delay=1.0)  # ends after its sibling failed
+    script(bench.desk, planner=PLAN)
+    with pytest.raises(ModelError, match="the key was refused"):
+        await bench.run(thread="outage")
+    run = await bench.resume("outage")
+    assert run.end.status == "verified"
+    assert len(bench.desk.prompts("You are the planner")) == 1
+    assert len(bench.desk.prompts("Step: Add mul to calc.py")) == 1
+    assert "mul multiplies" in bench.repo.git("show", f"{run.end.branch}:NOTES.md")
+
+
+async def test_a_spent_budget_is_followed_by_a_larger_one_at_the_step_that_it_stopped(bench: Bench) -> None:
+    used = {"prompt_tokens": 1000, "completion_tokens": 100}
+    bench.desk.on("You are a coder", MUL, usage=used)
+    script(bench.desk)
+    first = await bench.run(thread="poor", options={"max_tokens": 1200})
+    assert first.end.status == "budget" and not bench.desk.prompts("You are the tester")
+    with pytest.raises(BudgetNotRaised, match="has spent its budget"):
+        await bench.resume("poor")
+    with pytest.raises(InputError, match="max_tokens is 900, and the run has used"):
+        await bench.resume("poor", limits={"max_tokens": 900})
+    asked = len(bench.desk.requests)
+    run = await bench.resume("poor", limits={"max_tokens": 100_000})
+    assert run.end.status == "verified"
+    assert [
+        len(bench.desk.prompts(f"You are (the|a) {agent}")) for agent in ("planner", "coder", "critic")
+    ] == [1, 1, 1]
+    assert bench.desk.requests[asked].prompt.startswith("model: deepseek-coder\nsystem: You are the tester")
+
+
+async def test_a_cost_limit_without_prices_is_refused_before_anything_is_asked(bench: Bench) -> None:
+    unknown = {"local_model": "unheard-of"}
+    with pytest.raises(InputError, match=r"unheard-of .*MODEL_PRICES"):
+        await bench.run(options={"max_cost_usd": 1.0}, settings=unknown)
+    assert not bench.desk.requests
+    script(bench.desk)
+    prices = '{"unheard-of": {"input": 1, "output": 2}}'
+    run = await bench.run(options={"max_cost_usd": 1.0}, settings=unknown | {"model_prices": prices})
+    assert run.end.status == "verified" and all(usage.cost_usd for usage in run.end.usage)

@@ -428,7 +428,7 @@ def test_a_result_without_proof_says_so_and_offers_no_merge() -> None:
         ("cancelled", [], True),
         ("cancelled", ["refused"], False),
         ("failed", [], True),
-        ("budget", ["spent"], False),
+        ("budget", ["spent"], True),
     ],
 )
 def test_a_run_that_can_go_on_says_how(status: str, missing: list[str], offered: bool) -> None:

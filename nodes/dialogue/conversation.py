@@ -13,7 +13,8 @@ from nodes.dialogue.edits import Edit
 from nodes.dialogue.prompts import add_notes, fenced, indent_steps
 from nodes.dialogue.reasoning import without_reasoning
 from nodes.dialogue.replies import Unusable, join_cut
-from nodes.events import FileEdit, FilesEdited, Payload, Retried
+from nodes.event_parts import FileEdit
+from nodes.events import FilesEdited, Payload, Retried
 from nodes.llm.models import Call, Models, Reply
 from nodes.publish import publisher
 from nodes.state import Agent, State, options_of

@@ -24,7 +24,7 @@ UNREACHED_BY_AIOHTTP = {"ClientConnectorError", "ConnectionTimeoutError", "Conne
 """The same errors in aiohttp, which LiteLLM uses."""
 
 TOO_LONG = re.compile(
-    r"context.{0,10}(length|window)|maximum context|prompt is too long|too many tokens", re.I
+    r"context.{0,10}(length|window|size)|maximum context|prompt is too long|too many tokens", re.I
 )
 
 

@@ -86,6 +86,7 @@ async def _examine(settings: "Settings", console: "CliConsole") -> AsyncIterator
     yield Finding("database", "found", kind)
     try:
         yield await _models(settings, journal, console)
+        yield await asyncio.to_thread(_prices, settings)
         for finding in await _memory(settings, journal):
             yield finding
     finally:
@@ -154,6 +155,15 @@ async def _models(settings: "Settings", journal: "Journal[Event]", console: "Cli
         remedy = "check the network and the model server"
         return Finding("models", "missing", f"{mode}: no answer in {PROBE_SECONDS} s", remedy)
     return Finding("models", "found", f"{mode}: the models of all agents can be used")
+
+
+def _prices(settings: "Settings") -> Finding:
+    """Report the models without a price. Local models often have none, so this is no fault."""
+    unpriced = settings.model_settings().unpriced()
+    if not unpriced:
+        return Finding("prices", "found", "known for all models, so --budget works")
+    text = f"unknown for {', '.join(unpriced)}; --budget is refused"
+    return Finding("prices", "weak", text, "set MODEL_PRICES (see .env.example)")
 
 
 async def _memory(settings: "Settings", journal: "Journal[Event]") -> list[Finding]:

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from nodes.dialogue import results
-from nodes.events import AgentUsage, RunFinished
+from nodes.event_parts import AgentUsage
+from nodes.events import RunFinished
 from nodes.proof import Proof
 from server.cli.views.format import format_duration, format_price, format_total, one_line, pluralize, sanitize
 from server.cli.views.run_view import RunView
