@@ -13,7 +13,7 @@ from tools.workspace import Workspace
 
 # Up to these sizes a run unpacks its files sooner than a layer opens. bench/layers.py measures it.
 _SMALL_FILES = 300
-_SMALL_MEGABYTES = 2
+_SMALL_MEGABYTES = 4
 
 
 class SharedTree:

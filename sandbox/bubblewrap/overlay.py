@@ -12,7 +12,7 @@ from sandbox.bubblewrap.jail import Stage
 
 _TRY_SECONDS = 10
 _MIB = 2**20
-_UNSHARE = ("unshare", "--mount", "--propagation", "private")
+_UNSHARE = ("unshare", "--mount", "--propagation", "slave")
 
 # Relative paths, because a colon or comma in an absolute one would end an option of the mount.
 _HOLD = """
