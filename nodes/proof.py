@@ -31,7 +31,7 @@ class Failure(BaseModel, frozen=True):
 
 
 class Uncollected(BaseModel, frozen=True):
-    """A test module of the base that cannot be imported or collected there, with the reason."""
+    """A test module of the base that cannot be imported or collected, there and on the change."""
 
     file: str
     reason: str
@@ -84,9 +84,11 @@ class Proof(BaseModel, frozen=True):
     command: list[str]
     exit_code: int
     baseline: Literal["known", "unknown"] = "known"
+    baseline_reason: str = ""
+    """Why the base's cases are unknown, empty if they are known."""
     scope: Scope = "all"
     scope_reason: str = ""
-    """The reason why only the affected tests ran."""
+    """Why only affected tests ran, and how to run all, empty if all ran."""
     cases: list[CaseProof] = Field(default_factory=list)
     green: bool
     problems: list[str] = Field(default_factory=list)
@@ -95,7 +97,10 @@ class Proof(BaseModel, frozen=True):
     vacuous: list[str] = Field(default_factory=list)
     """New cases that prove nothing, because they pass on the base too."""
     contradicted: list[str] = Field(default_factory=list)
-    """Cases of the base's tests, in the base's version, that passed on the base and fail on the change."""
+    """Cases of the base's tests, in the base's version, that passed on the base and fail on the change.
+
+    With a suite that is graded by its exit code, the command.
+    """
     demanded: dict[str, str] = Field(default_factory=dict)
     """By contradicted case, the sentence of the task that demands it, as the critic quotes it."""
     suspicious: list[Suspicion] = Field(default_factory=list)

@@ -95,15 +95,31 @@ async def test_deleting_a_case_or_a_test_file_is_red(project: Make) -> None:
     ]
 
 
-async def test_a_renamed_parameter_is_a_deleted_case(project: Make) -> None:
+async def test_a_renamed_parameter_is_followed_and_a_deleted_one_is_missed(project: Make) -> None:
     text = (
         "import pytest\n\n\n@pytest.mark.parametrize('word', ['a::b', 'x[1]', 'ü', '', '\\x01'])\n"
         "def test_word(word):\n    pass\n"
     )
     here = project({"test_words.py": text})
     assert (await here.prove({"README.md": "words\n"})).green
-    proof = await here.prove({"test_words.py": text.replace("x[1]", "y[1]")})
+    renamed = await here.prove({"test_words.py": text.replace("x[1]", "y[1]")})
+    assert renamed.green and not renamed.contradicted
+    proof = await here.prove({"test_words.py": text.replace("'x[1]', ", "")})
     assert proof.problems == ["1 case passed on the base and vanished: test_words::test_word[x[1]]"]
+
+
+async def test_a_parameter_with_an_edited_expectation_is_contradicted_not_vanished(project: Make) -> None:
+    text = (
+        "import pytest\nfrom maths import add\n\n\n"
+        "@pytest.mark.parametrize('a,b,sum', [(1, 2, 3), (2, 2, 4)])\n"
+        "def test_sum(a, b, sum):\n    assert add(a, b) == sum\n"
+    )
+    weak = text.replace("(1, 2, 3), (2, 2, 4)", "(1, 2, -1), (2, 2, 0)")
+    proof = await project(MATHS | {"tests/test_maths.py": text}).prove(
+        SUBTRACT | {"tests/test_maths.py": weak}
+    )
+    assert proof.green
+    assert proof.contradicted == ["tests.test_maths::test_sum[1-2-3]", "tests.test_maths::test_sum[2-2-4]"]
 
 
 async def test_newly_skipped_cases_are_red(project: Make) -> None:

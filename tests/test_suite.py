@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.check.suite import FLAGS, NoSuite, Suite, listing, recognise
+from nodes.check.suite import FLAGS, ROOT, NoSuite, Suite, listing, recognise
 from sandbox.base import REPORT
 from tools.workspace import Workspace
 
@@ -38,7 +38,7 @@ def test_pytest_is_the_default_where_nothing_speaks_against_python(
     suite_of: Recognise, files: dict[str, str]
 ) -> None:
     suite = suite_of(files)
-    assert suite.whole() == ("python", "-m", "pytest", *FLAGS)
+    assert suite.whole() == ("python", "-m", "pytest", *FLAGS, ROOT)
     assert suite.whole()[-1] == f"--junitxml={REPORT}"
     assert suite.grade == "tests" and suite.scope == "auto" and suite.seconds is None
 
@@ -82,7 +82,7 @@ def test_a_named_pytest_is_still_graded_by_its_cases(suite_of: Recognise, progra
     told = f'[test]\ncommand = "{command}"\nscope = "all"\n'
     suite = suite_of({".autocode.toml": told, "tests/unit/test_it.py": ""})
     env = ("env", "A=1") if "A=1" in program else ()
-    start = (*env, "python", "-m", "pytest", "-m", "unit", "--junitxml=x.xml", *FLAGS)
+    start = (*env, "python", "-m", "pytest", "-m", "unit", "--junitxml=x.xml", *FLAGS, ROOT)
     assert (suite.grade, suite.scope) == ("tests", "all")
     assert suite.whole() == (*start, "tests/unit")
     assert suite.whole(["tests/test_new.py", "tests/unit/test_it.py"]) == (
@@ -90,7 +90,7 @@ def test_a_named_pytest_is_still_graded_by_its_cases(suite_of: Recognise, progra
         "tests/unit",
         "tests/test_new.py",
     )
-    assert suite.only(["-odd_test.py"]) == (*start, "--rootdir=.", "./-odd_test.py")
+    assert suite.only(["-odd_test.py"]) == (*start, "./-odd_test.py")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_an_unreadable_configuration_is_left_to_pytest(suite_of: Recognise) -> N
 
 def test_the_plain_suite_clears_what_a_sandbox_may_lack(suite_of: Recognise) -> None:
     suite = suite_of({"pytest.ini": "[pytest]\naddopts = --cov --import-mode=importlib\n"}).plain()
-    added = suite.whole()[3 + len(FLAGS) :]
+    added = suite.whole()[4 + len(FLAGS) :]
     assert added[:2] == ("-o", "addopts=--import-mode=importlib")
     assert {"required_plugins=", "strict_config=false"} < set(added)
 

@@ -1,8 +1,19 @@
 """Checks: a repository's tests run on base and change, compared case by case into a proof."""
 
 from nodes.check.check_node import Check, OpenSandbox
+from nodes.check.comparison import compare, remarks
 from nodes.check.executor import CheckCache
-from nodes.check.prove import compare, prove
+from nodes.check.prove import prove
 from nodes.check.suite import NoSuite, Suite, recognise
 
-__all__ = ["Check", "CheckCache", "NoSuite", "OpenSandbox", "Suite", "compare", "prove", "recognise"]
+__all__ = [
+    "Check",
+    "CheckCache",
+    "NoSuite",
+    "OpenSandbox",
+    "Suite",
+    "compare",
+    "prove",
+    "recognise",
+    "remarks",
+]

@@ -1,25 +1,27 @@
 """A change beside its base, as a check sees it before anything runs."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from functools import cache
+from pathlib import Path
 
-from nodes.check.selection import affected
+from nodes.check.base_tests.base_side import BaseSide
+from nodes.check.base_tests.test_side import TestSide
+from nodes.check.exit_code.definition import base_definition
+from nodes.check.selection import ImportGraph
 from nodes.check.suite import Suite, has_src, recognise
 from nodes.check.suspicion import suspicions
 from nodes.proof import Suspicion
-from tools.workspace import Workspace
-
-_TEST_FOLDERS = ("test", "tests")
+from tools.workspace import PathError, Workspace
 
 
 @dataclass(frozen=True)
 class CheckedChange:
     """The snapshots and files of a check. `added`, `edited` and `deleted` are test files.
 
-    `base_with_new_tests` is the base with the change's test files. `head_with_old_tests` is the change with
-    the base's text of the tests, and files beside them, that it edited or deleted. `old_tests` are the test
-    files that this concerns. Both snapshots are None if no test file differs.
+    `base_with_new_tests` is the base with the change's test files, None if it has none. `head_with_old_tests`
+    is the change with the base's tests and all that they consist of, None if the change touches none of it.
+    `irrevocable` is the reason why they cannot be put back.
     """
 
     suite: Suite
@@ -35,9 +37,12 @@ class CheckedChange:
     edited: tuple[str, ...]
     deleted: tuple[str, ...]
     suspicious: tuple[Suspicion, ...]
+    test_side: TestSide
     base_with_new_tests: str | None
     head_with_old_tests: str | None = None
-    old_tests: tuple[str, ...] = ()
+    irrevocable: str = ""
+    near_data: tuple[str, ...] = ()
+    """Test files beside changed data of tests."""
 
     @property
     def new_tests(self) -> tuple[str, ...]:
@@ -52,15 +57,14 @@ class CheckedChange:
         suite = recognise(workspace, base)  # the base's, so that a change cannot weaken its own check
         suite = replace(suite, src=suite.src or has_src(head_files))
         changes = workspace.changes(base, head)
-        test_side = _TestSide(suite, base_files.keys() | head_files.keys())
+        side = TestSide(suite, base_files.keys() | head_files.keys())
         added, edited, deleted = (
-            tuple(change.path for change in changes if change.status == status and suite.is_test(change.path))
+            tuple(change.path for change in changes if change.status == status and side.is_test(change.path))
             for status in ("added", "modified", "deleted")
         )
-        new_side = [each.path for each in changes if each.status != "deleted" and each.path in test_side]
-        old_side = [each.path for each in changes if each.status != "added" and each.path in test_side]
+        new_side = [each.path for each in changes if each.status != "deleted" and each.path in side]
         with_new = None
-        if added or edited:
+        if suite.grade == "tests" and (added or edited):
             with_new = _with(workspace, base, head, new_side, "The base with the change's tests")
         change = cls(
             suite=suite,
@@ -76,60 +80,51 @@ class CheckedChange:
             edited=edited,
             deleted=deleted,
             suspicious=tuple(suspicions(workspace, base, head, suite, [each.path for each in changes])),
+            test_side=side,
             base_with_new_tests=with_new,
+            near_data=tuple(sorted(side.tests_near(each.path for each in changes))),
         )
-        old_tests = set(edited)
-        if beside := [path for path in old_side if not suite.is_test(path)]:
-            tests = {*test_side.tests_near(beside), *change.affected_tests(workspace, beside)}
-            old_tests |= tests & change.base_files & change.head_files
-        if not old_tests:
-            return change
-        with_old = _with(workspace, head, base, old_side, "The change with the base's tests")
-        return replace(change, old_tests=tuple(sorted(old_tests)), head_with_old_tests=with_old)
+        return change._with_old_tests(
+            workspace, side, [each.path for each in changes if each.status == "deleted"]
+        )
+
+    def _with_old_tests(self, workspace: Workspace, side: TestSide, gone: Collection[str]) -> "CheckedChange":
+        """Return the change with `head_with_old_tests`."""
+        finder = BaseSide(
+            workspace=workspace,
+            suite=self.suite,
+            base=self.base,
+            head=self.head,
+            base_files=self.base_files,
+            head_files=self.head_files,
+            side=side,
+            graph=cache(lambda: self.import_graph(workspace)),
+        )
+        contents = finder.contents(self.changed, gone)
+        if self.suite.grade == "exit code":
+            contents |= base_definition(workspace, self.suite, self.base, self.head, self.changed)
+        try:
+            snapshot = workspace.write(self.head, contents, "The change with the base's tests")
+        except PathError as error:
+            return replace(self, irrevocable=str(error))
+        return self if snapshot == self.head else replace(self, head_with_old_tests=snapshot)
+
+    @property
+    def base_tests(self) -> tuple[str, ...]:
+        """The test files of the base, for pytest."""
+        return tuple(sorted(path for path in self.base_files if self.suite.is_test(path)))
+
+    def import_graph(self, workspace: Workspace, snapshot: str = "") -> ImportGraph:
+        """Return the imports in a snapshot, the change without one. Files of the other side have none."""
+        snapshot = snapshot or self.head
+        names = (name for name in sorted(self.base_files | self.head_files) if name.endswith(".py"))
+        sources = {name: workspace.text(snapshot, name) or "" for name in names}
+        return ImportGraph(sources, self.suite.options.pythonpath)
 
     def affected_tests(self, workspace: Workspace, changed: Collection[str]) -> list[str]:
         """Return the test files of either side that import one of the `changed` files."""
-        sources = {}
-        for name in sorted(self.base_files | self.head_files):
-            if name.endswith(".py"):
-                text = workspace.text(self.head, name) if name in self.head_files else ""
-                sources[name] = text or ""
-        tests = [name for name in sources if self.suite.is_test(name)]
-        return affected(sources, changed, tests, self.suite.options.pythonpath)
-
-
-class _TestSide:
-    """The test files, the conftest.py files, and everything in test folders.
-
-    A test folder is named `test` or `tests` and holds tests. Without tests, such a folder ships test tools of
-    a library, which are part of the product.
-    """
-
-    def __init__(self, suite: Suite, files: Iterable[str]) -> None:
-        self._suite = suite
-        self._tests = [path for path in files if suite.is_test(path)]
-        self._folders = {
-            str(above)
-            for path in self._tests
-            for above in PurePosixPath(path).parents
-            if above.name in _TEST_FOLDERS
-        }
-
-    def __contains__(self, path: str) -> bool:
-        if self._suite.grade != "tests":
-            return False
-        if self._suite.is_test(path) or PurePosixPath(path).name == "conftest.py":
-            return True
-        return any(str(above) in self._folders for above in PurePosixPath(path).parents)
-
-    def tests_near(self, paths: Iterable[str]) -> set[str]:
-        """Return the tests below the nearest test folder of each data file. No import leads to such files."""
-        data = [path for path in paths if not path.endswith(".py")]
-        nearest = {
-            next((str(above) for above in PurePosixPath(path).parents if str(above) in self._folders), "")
-            for path in data
-        }
-        return {test for test in self._tests for folder in nearest if test.startswith(f"{folder}/")}
+        reached = self.import_graph(workspace).importers(changed)
+        return sorted(path for path in reached if self.suite.is_test(path))
 
 
 def _with(workspace: Workspace, snapshot: str, source: str, paths: list[str], message: str) -> str:

@@ -1,10 +1,14 @@
 """The judgement on a change: each case on base and change, and why a check is red."""
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from nodes.check.base_tests.old_tests import contradictions
 from nodes.check.outcomes import FAILED, Outcomes, is_case_of, list_cases, stop_of
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS, cut_output, last_lines, normalise
 from nodes.check.report_check import report_fault
+from nodes.check.unrun.shared_causes import shared_cause
 from nodes.proof import CaseOutcome, CaseProof, Failure
 from sandbox.base import Limits, Result
 
@@ -13,8 +17,9 @@ from sandbox.base import Limits, Result
 class Evidence:
     """The executions of one check.
 
-    `new_on_base` ran the change's added and edited test files on the base, `old_on_head` the base's text of
-    edited test files on the change. Each is None without such files. `listing` lists the change's cases.
+    `new_on_base` ran the change's added and edited test files on the base, None without such files.
+    `old_on_head` ran the base's tests on the change, None if the change touches nothing that they consist of.
+    `listing` lists the change's cases. `changed` are all changed files.
     """
 
     base: Outcomes
@@ -25,6 +30,7 @@ class Evidence:
     new_tests: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
     deleted: tuple[str, ...] = ()
+    changed: frozenset[str] = frozenset()
 
     def is_new(self, case: str) -> bool:
         """Return whether the base's own suite lacks a case of an added or edited test file."""
@@ -43,6 +49,7 @@ class Judgement:
     failures: list[Failure] = field(default_factory=list)
     vacuous: list[str] = field(default_factory=list)
     contradicted: list[str] = field(default_factory=list)
+    base_shows_it: bool = False
 
 
 def judge(evidence: Evidence, limits: Limits) -> Judgement:
@@ -50,9 +57,14 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
     head = Outcomes.of(evidence.head)
     broken = stop_reason(evidence.head, limits) or _unusable(head, evidence)
     cases = _cases(evidence, head, trusted=not broken)
-    problems = [broken] if broken else _problems(cases)
-    problems += [f"the test file {path} was deleted" for path in evidence.deleted]
     failures = _failures(evidence.head, cases)
+    blamed = {case.id for case in cases if _counts_against(case)}
+    shared = shared_cause(evidence.base, head, evidence.head, limits, evidence.changed, blamed)
+    lost = _lost(cases, _successors(evidence, head))
+    problems = [broken] if broken else _problems(cases, lost)
+    if shared:
+        problems = [shared, *([] if broken else problems)]
+    problems += [f"the test file {path} was deleted" for path in evidence.deleted]
     if broken and not failures:
         failures = [Failure(id="pytest", text=output_of(evidence.head))]
     return Judgement(
@@ -60,7 +72,12 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
         problems=problems,
         failures=failures,
         vacuous=[case.id for case in cases if case.new and case.base == "passed"],
-        contradicted=_contradicted(evidence),
+        contradicted=[
+            case
+            for case in contradictions(evidence.base, evidence.old_on_head)
+            if head.of_case(case) not in FAILED
+        ],
+        base_shows_it=bool(shared) and (bool(broken) or not lost) and not evidence.deleted,
     )
 
 
@@ -128,13 +145,47 @@ def _counts_against(case: CaseProof) -> bool:
     return case.head in FAILED and (case.new or case.base not in FAILED)
 
 
-def _problems(cases: list[CaseProof]) -> list[str]:
+def _lost(cases: list[CaseProof], successors: Collection[str]) -> dict[str, list[str]]:
+    """Return the cases that passed on the base and did not run on the change, by what became of them."""
+    held = [case for case in cases if case.base == "passed" and not case.new and case.id not in successors]
+    fates: dict[str, list[str]] = {
+        "passed on the base and vanished": [case.id for case in held if case.head == "absent"],
+        "passed on the base and got skipped": [case.id for case in held if case.head == "skipped"],
+    }
+    return {fate: ids for fate, ids in fates.items() if ids}
+
+
+def _successors(evidence: Evidence, head: Outcomes) -> dict[str, str]:
+    """Return the case that follows each parametrised case whose id is gone, in the order of the listing.
+
+    An edited expectation is often a part of the id. The base's tests, which then run on the change, tell
+    whether the old case still passes.
+    """
+    old_on_head = evidence.old_on_head
+    if old_on_head is None or not old_on_head.known or not head.known:
+        return {}
+    before, after = evidence.base.cases or {}, head.cases or {}
+    gone: dict[str, list[str]] = defaultdict(list)
+    for case, outcome in before.items():
+        if "[" in case and outcome == "passed" and case not in after:
+            gone[case.partition("[")[0]].append(case)
+    new: dict[str, list[str]] = defaultdict(list)
+    for case in after:
+        if "[" in case and case not in before and case.partition("[")[0] in gone:
+            new[case.partition("[")[0]].append(case)
+    pairs: dict[str, str] = {}
+    for function, old_cases in gone.items():
+        if len(old_cases) == len(new[function]) or (len(old_cases) == 1 and new[function]):
+            pairs |= zip(old_cases, new[function], strict=False)
+    return pairs
+
+
+def _problems(cases: list[CaseProof], lost: Mapping[str, list[str]]) -> list[str]:
     held = [case for case in cases if case.base == "passed" and not case.new]
     fates = {
         "failed that passed on the base": [case.id for case in held if case.head in FAILED],
         "failed": [c.id for c in cases if _counts_against(c) and (c.new or c.base != "passed")],
-        "passed on the base and vanished": [case.id for case in held if case.head == "absent"],
-        "passed on the base and got skipped": [case.id for case in held if case.head == "skipped"],
+        **lost,
     }
     problems = [
         f"{len(ids)} {'case' if len(ids) == 1 else 'cases'} {fate}: {list_cases(ids)}"
@@ -160,11 +211,3 @@ def _failures(head: Result, cases: list[CaseProof]) -> list[Failure]:
         if left < CASE_CHARACTERS // 4:
             break
     return failures
-
-
-def _contradicted(evidence: Evidence) -> list[str]:
-    old = evidence.old_on_head
-    if old is None or not old.known or not evidence.base.known:
-        return []
-    passed = [case for case, outcome in (evidence.base.cases or {}).items() if outcome == "passed"]
-    return sorted(case for case in passed if old.of_case(case) in FAILED)

@@ -3,10 +3,11 @@
 from collections.abc import Collection
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from nodes.check.unrun.causes import Cause, cause_of, skipped_import, start_cause
 from nodes.proof import CaseOutcome
-from sandbox.base import ReportOutcome, Result
+from sandbox.base import Case, ReportOutcome, Result
 
 FAILED = ("failed", "error")
 _SEVERITY = ("passed", "skipped", "failed", "error")
@@ -29,6 +30,12 @@ class Outcomes(BaseModel, frozen=True):
     cases: dict[str, ReportOutcome] | None = None
     usage: bool = False
     """True if pytest refused options of the configuration. It does so if a plugin is not installed."""
+    reason: str = ""
+    """The last error line of an execution without cases, empty with cases."""
+    file: str = ""
+    """The conftest.py that kept the suite from starting."""
+    faults: dict[str, str] = Field(default_factory=dict)
+    """By its name in the report, why a module or folder was not collected, or skipped itself."""
 
     @classmethod
     def of(cls, result: Result) -> "Outcomes":
@@ -37,12 +44,17 @@ class Outcomes(BaseModel, frozen=True):
         for case in result.report or ():
             cases[case.id] = max(cases.get(case.id, "passed"), case.outcome, key=_SEVERITY.index)
         output = result.stderr + result.stdout
+        ended = result.exit_code in (0, 1, 5) and result.report is not None
+        start = Cause("") if ended else start_cause(result)
         return cls(
             exit_code=result.exit_code,
             seconds=result.seconds,
             stopped=stop_of(result),
             cases=None if result.report is None else cases,
             usage=result.exit_code in (3, 4) and any(phrase in output for phrase in _USAGE_ERRORS),
+            reason=start.reason,
+            file=start.file,
+            faults={case.id: fault for case in result.report or () if (fault := _collection_fault(case))},
         )
 
     @property
@@ -61,13 +73,24 @@ class Outcomes(BaseModel, frozen=True):
         # pytest reports a file, folder or class that it cannot collect under its own dotted name, in one of
         # two spellings.
         parts = case.rpartition("::")[0].split(".")
-        owners = (parts[:count] for count in range(1, len(parts) + 1))
-        names = (
-            name
-            for owner in owners
-            for name in (f"::{'.'.join(owner)}", f"{'.'.join(owner[:-1])}::{owner[-1]}")
-        )
+        owners = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+        names = (name for owner in owners for name in spellings(owner))
         return any((self.cases or {}).get(name) in FAILED for name in names)
+
+
+def spellings(module: str) -> tuple[str, str]:
+    """Return the two names under which pytest reports a module or folder that it cannot collect."""
+    package, _, name = module.rpartition(".")
+    return f"::{module}", f"{package}::{name}"
+
+
+def _collection_fault(case: Case) -> str:
+    """Return why a module or folder was not collected, empty for other cases."""
+    if not case.id.startswith("::"):
+        return ""
+    if case.outcome == "skipped":
+        return skipped_import(case.message)
+    return cause_of(case.message).reason if case.outcome in FAILED else ""
 
 
 def stop_of(result: Result) -> Literal["", "timed out", "out of memory", "killed"]:

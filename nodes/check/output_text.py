@@ -12,7 +12,7 @@ _VARYING = (
     (re.compile(r"/tmp/tmp[a-z0-9_]{8}"), "/tmp/tmp"),  # noqa: S108  # text, not a file
     (re.compile(r"\b0x[0-9a-fA-F]{6,}\b"), "0x…"),
     (re.compile(r"\bin \d+(?:\.\d+)?s\b(?: \(\d+:\d\d:\d\d\))?"), "in …s"),
-    (re.compile(r"^(\s*)\d+\.\d\ds (setup|call|teardown)\b", re.MULTILINE), r"\1…s \2"),
+    (re.compile(r"^([ \t]*)\d+\.\d\ds (setup|call|teardown)\b", re.MULTILINE), r"\1…s \2"),
     (re.compile(r"-pid-?\d+|\bpid[ =:]\d+"), "pid …"),
 )
 

@@ -4,22 +4,29 @@ import asyncio
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from nodes.check.change import CheckedChange
-from nodes.check.executor import CheckCache, Executor, task_group
-from nodes.check.judge import judge, output_of, stop_reason
+from nodes.check.executor import CheckCache, Executor
+from nodes.check.exit_code.definition import changed_definition
+from nodes.check.exit_code.exit_code_check import check_by_exit_code
+from nodes.check.judge import Evidence, judge
+from nodes.check.outcomes import Outcomes
 from nodes.check.shared_tree import SharedTree
 from nodes.check.suite_runs import SuiteRuns
+from nodes.check.unrun.gaps import UnrunTests
 from nodes.events import Payload
-from nodes.proof import Failure, Proof
+from nodes.proof import Proof
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
 
-_UNREACHED = (
-    "no test file imports what the change touches, and the whole suite does not end within "
-    "{seconds:g} s on the base; a higher `timeout` under [test] in .autocode.toml lets it run"
+_UNREACHED = "no test file imports what the change touches, and only affected tests run: {reason}"
+_DEFINED = (
+    "not verified: the change edits {path}, which says what the test command runs ({command}); "
+    "look at the diff, then take it with `autocode apply`"
 )
+_IRREVOCABLE = "not verified: the base's tests cannot run on the change ({reason})"
 
 
 async def prove(
@@ -46,11 +53,12 @@ async def prove(
     # Tests write beside the files: half as much again, and 128 MB for small repositories.
     workspace_mb = max(limits.workspace_mb, change.megabytes * 3 // 2 + 128)
     limits = replace(limits, workspace_mb=workspace_mb, seconds=change.suite.seconds or limits.seconds)
-    by_grade = _by_tests if change.suite.grade == "tests" else _by_exit_code
+    by_grade = _by_tests if change.suite.grade == "tests" else check_by_exit_code
     image = await sandbox.identity()
     async with SharedTree.of(change, workspace.path, sandbox, limits) as tree:
         executor = Executor(workspace.path, sandbox, image, limits, cache, publish, tree)
         result = await by_grade(executor, change)
+    result["gaps"] = [*await asyncio.to_thread(_definition_gaps, workspace, change), *result.get("gaps", ())]
     return Proof(
         base=base,
         head=head,
@@ -69,53 +77,50 @@ async def _by_tests(executor: Executor, change: CheckedChange) -> dict[str, Any]
     """Judge by cases. Green if no case counts against the change and the report can be believed."""
     attempt, evidence = await SuiteRuns(executor, change).run()
     judgement = judge(evidence, executor.limits)
-    unreached = [] if attempt.head_command else [_UNREACHED.format(seconds=executor.limits.seconds)]
-    return vars(judgement) | {
-        "command": list(attempt.head_command),
-        "exit_code": evidence.head.exit_code,
-        "baseline": "known" if evidence.base.known else "unknown",
-        "scope": attempt.scope,
-        "problems": unreached + judgement.problems,
-    }
+    unreached = [] if attempt.head_command else [_UNREACHED.format(reason=attempt.scope_reason)]
+    unrun = await asyncio.to_thread(_unrun, executor.path, change, evidence)
+    return (
+        vars(judgement)
+        | unrun
+        | {
+            "command": list(attempt.head_command),
+            "exit_code": evidence.head.exit_code,
+            "baseline": "known" if evidence.base.known else "unknown",
+            "baseline_reason": _baseline_reason(evidence.base, executor.limits),
+            "scope": attempt.scope,
+            "scope_reason": attempt.scope_reason,
+            "problems": unreached + judgement.problems,
+        }
+    )
 
 
-async def _by_exit_code(executor: Executor, change: CheckedChange) -> dict[str, Any]:
-    """Judge by exit code. Green if the command succeeds on the change, whatever it did on the base."""
-    command = change.suite.whole()
-    known = await executor.cached(change.base_tree, command)
-    executor.sandbox.prepare(1 if known else 2)
-    async with task_group() as group:
-        running = group.create_task(executor.run("the change", change.head, command, publish_output=True))
-        base = known or await executor.run_base(change.base, change.base_tree, command)
-    result = running.result()
-    problems, failures = [], []
-    if result.exit_code != 0 or stop_reason(result, executor.limits):
-        before = base.stopped or f"ended with exit code {base.exit_code}"
-        after = stop_reason(result, executor.limits) or f"ended with exit code {result.exit_code}"
-        problems = [f"{shlex.join(command)} {after} (on the base it {before})"]
-        failures = [Failure(id=shlex.join(command), text=output_of(result))]
-    return {
-        "command": list(command),
-        "exit_code": result.exit_code,
-        "baseline": "unknown" if base.stopped else "known",
-        "problems": problems,
-        "failures": failures,
-    }
+def _unrun(path: Path, change: CheckedChange, evidence: Evidence) -> dict[str, Any]:
+    """Return the test modules that do not run, and what remains unverified for that. Blocks."""
+    unrun = UnrunTests(Workspace.open(path), change, evidence.base, Outcomes.of(evidence.head))
+    return {"uncollected": unrun.modules, "gaps": unrun.gaps()}
 
 
-def compare(recorded: Proof, again: Proof) -> list[str]:
-    """Return the differences of a repeated check from the recorded proof, empty if it holds."""
-    differences = [
-        f"{name.replace('_', ' ')}: {getattr(recorded, name)} was recorded, {getattr(again, name)} now"
-        for name in ("tree", "grade", "scope", "exit_code", "green")
-        if getattr(recorded, name) != getattr(again, name)
-    ]
-    then = {case.id: case for case in recorded.cases}
-    now = {case.id: case for case in again.cases}
-    for case in sorted(then.keys() | now.keys()):
-        for side, label in (("base", "base"), ("head", "change")):
-            before = getattr(then.get(case), side, "absent")
-            after = getattr(now.get(case), side, "absent")
-            if before != after:
-                differences.append(f"{case} on the {label}: {before} was recorded, {after} now")
-    return differences
+def _baseline_reason(base: Outcomes, limits: Limits) -> str:
+    """Return why the base's cases are unknown."""
+    if base.known:
+        return ""
+    if base.stopped == "timed out":
+        return f"the tests of the base did not end within {limits.seconds:g} s"
+    if base.stopped == "out of memory":
+        return f"the tests of the base did not fit into {limits.memory_mb} MB of memory"
+    where = f"{base.file}: " if base.file else ""
+    what = (
+        f"were killed, exit code {base.exit_code}"
+        if base.stopped
+        else f"ended with exit code {base.exit_code}"
+    )
+    return f"the tests of the base {what}" + (f" ({where}{base.reason})" if base.reason else "")
+
+
+def _definition_gaps(workspace: Workspace, change: CheckedChange) -> list[str]:
+    """Return why a changed definition of the test command proves nothing. Blocks."""
+    changed = changed_definition(workspace, change.suite, change.base, change.head, change.changed)
+    command = "pytest" if change.suite.grade == "tests" else shlex.join(change.suite.command)
+    return [_DEFINED.format(path=path, command=command) for path in changed] + (
+        [_IRREVOCABLE.format(reason=change.irrevocable)] if change.irrevocable else []
+    )

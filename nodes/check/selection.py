@@ -17,32 +17,42 @@ def affected(
     `sources` maps the path of every Python file to its text, empty if the change deleted the file.
     `roots` are folders on the import path, besides the repository's root and `src`.
     """
-    graph = _ImportGraph(sources, roots)
-    importers: dict[str, set[str]] = defaultdict(set)
-    for path, text in sources.items():
-        for target in graph.imports(path, text):
-            importers[target].add(path)
-    reached, ahead = set(changed), list(changed)
-    while ahead:
-        for importer in importers[ahead.pop()] - reached:
-            reached.add(importer)
-            ahead.append(importer)
-    return sorted(reached & set(tests))
+    return sorted(ImportGraph(sources, roots).importers(changed) & set(tests))
 
 
-class _ImportGraph:
-    """Resolves module names to files: on the import path if they are there, else wherever they fit."""
+class ImportGraph:
+    """The files that each Python file imports.
 
-    def __init__(self, paths: Collection[str], roots: Iterable[str]) -> None:
-        self._paths = frozenset(paths)
+    A module name is resolved to a file on the import path if it is there, else to all files that it fits.
+    """
+
+    def __init__(self, sources: Mapping[str, str], roots: Iterable[str]) -> None:
+        self._paths = frozenset(sources)
         self._roots = ("", "src", *(root.strip("./") for root in roots))
         self._fitting: dict[str, list[str]] = defaultdict(list)
-        for path in paths:
+        for path in sources:
             parts = path.removesuffix(".py").removesuffix("/__init__").split("/")
             for start in range(len(parts)):
                 self._fitting[".".join(parts[start:])].append(path)
+        self._imports = {path: self._targets(path, text) for path, text in sources.items()}
+        self._importers: dict[str, set[str]] = defaultdict(set)
+        for path, targets in self._imports.items():
+            for target in targets:
+                self._importers[target].add(path)
 
-    def imports(self, path: str, text: str) -> set[str]:
+    def imports(self, paths: Iterable[str]) -> set[str]:
+        """Return the files `paths` and all that they import, directly or through others."""
+        return _closure(paths, self._imports)
+
+    def importers(self, paths: Iterable[str]) -> set[str]:
+        """Return the files `paths` and all that import them, directly or through others."""
+        return _closure(paths, self._importers)
+
+    def direct_importers(self, path: str) -> set[str]:
+        """Return the files that import the file at `path` themselves."""
+        return set(self._importers.get(path, ()))
+
+    def _targets(self, path: str, text: str) -> set[str]:
         """Return the files that importing `path` executes, for a test with the conftest.py files above."""
         targets = {target for name in _names(path, text) for target in self._resolve(name, path)}
         folders = PurePosixPath(path).parents
@@ -66,6 +76,16 @@ class _ImportGraph:
             if str(folder / "__init__.py") not in self._paths:
                 return "" if str(folder) == "." else str(folder)
         return ""
+
+
+def _closure(starts: Iterable[str], edges: Mapping[str, Collection[str]]) -> set[str]:
+    reached = set(starts)
+    ahead = list(reached)
+    while ahead:
+        new = set(edges.get(ahead.pop(), ())) - reached
+        reached |= new
+        ahead += new
+    return reached
 
 
 def _files(root: str, parts: list[str]) -> tuple[str, str]:

@@ -28,6 +28,7 @@ FLAGS = (
     "junit_family=xunit2",  # report_check derives its ids from node ids
     f"--junitxml={REPORT}",
 )
+ROOT = "--rootdir=."
 
 _LENIENT = ("-o", "strict_config=false", "-W", "ignore::pytest.PytestConfigWarning")
 """Flags with which pytest accepts options of missing plugins in its configuration."""
@@ -108,10 +109,7 @@ class Suite:
 
     def only(self, tests: Iterable[str]) -> tuple[str, ...]:
         """Return the command for these test files alone."""
-        # With another root directory, their cases would get other ids than in the whole run.
-        rooted = any(word == "-c" or word.startswith(("--rootdir", "--config-file")) for word in self.command)
-        root = () if rooted else ("--rootdir=.",)
-        return (*self._start(), *root, *(_argument(path) for path in tests))
+        return (*self._start(), *(_argument(path) for path in tests))
 
     def plain(self) -> "Suite":
         """Return the suite without `addopts` and required plugins, for a sandbox that lacks plugins."""
@@ -192,7 +190,10 @@ def _pytest(arguments: list[str], options: PytestOptions) -> Suite:
     words = (*arguments, *options.addopts)
     # A run that stops at a failure, or renames cases, cannot be compared. Only then are the flags needed.
     pins = [pin for flags, pin in _PINS.items() if any(re.match(flags, word) for word in words)]
-    return Suite(command=(*PYTEST, *arguments, *FLAGS, *pins), options=options)
+    # With another root directory, the cases of a part of the suite would get other ids than in the whole.
+    rooted = any(word == "-c" or word.startswith(("--rootdir", "--config-file")) for word in arguments)
+    root = () if rooted else (ROOT,)
+    return Suite(command=(*PYTEST, *arguments, *FLAGS, *root, *pins), options=options)
 
 
 def _is_python(files: Mapping[str, int], options: PytestOptions) -> bool:

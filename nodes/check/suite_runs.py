@@ -6,6 +6,7 @@ If the whole suite takes too long, only the tests that the change affects run.
 import asyncio
 from dataclasses import dataclass, replace
 
+from nodes.check.base_tests.old_tests import OldTests
 from nodes.check.change import CheckedChange
 from nodes.check.executor import Executor, task_group
 from nodes.check.judge import Evidence
@@ -18,6 +19,12 @@ from tools.workspace import Workspace
 
 _LISTING_BYTES = 32_000_000  # a cut list would not hold every case
 _MOST_ALONE = 4
+_ASKED = 'scope = "affected" under [test] in .autocode.toml asks for it'
+_SLOW = (
+    "the whole suite does not end within {seconds:g} s on the base; "
+    "a higher `timeout` under [test] in .autocode.toml lets it run"
+)
+_LARGE = "the whole suite does not fit into {memory} MB of memory on the base"
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Attempt:
     plain: bool
     base_command: tuple[str, ...]
     head_command: tuple[str, ...]
+    scope_reason: str = ""
 
     def fails_on(self, base: Outcomes) -> bool:
         """Return whether the base's outcomes ask for another attempt, with fewer options or fewer files."""
@@ -54,9 +62,15 @@ class SuiteRuns:
         attempt = await self._attempt(suite, "affected" if suite.scope == "affected" else "all")
         while isinstance(seen := await self._run_attempt(attempt), Outcomes):
             if seen.usage:
-                attempt = await self._attempt(attempt.suite.plain(), attempt.scope, plain=True)
+                plain = await self._attempt(attempt.suite.plain(), attempt.scope, plain=True)
+                attempt = replace(plain, scope_reason=attempt.scope_reason)
             else:
-                attempt = await self._attempt(attempt.suite, "affected", attempt.plain)
+                limits = self.executor.limits
+                reason = (_SLOW if seen.stopped == "timed out" else _LARGE).format(
+                    seconds=limits.seconds, memory=limits.memory_mb
+                )
+                affected = await self._attempt(attempt.suite, "affected", attempt.plain)
+                attempt = replace(affected, scope_reason=reason)
         return attempt, await self._with_cases_alone(attempt, seen)
 
     async def _attempt(self, suite: Suite, scope: Scope, plain: bool = False) -> Attempt:
@@ -64,12 +78,13 @@ class SuiteRuns:
         if scope == "all":
             return Attempt(suite, scope, plain, suite.whole(change.edited), suite.whole(change.new_tests))
         workspace = await asyncio.to_thread(Workspace.open, self.executor.path)
-        tests = await asyncio.to_thread(change.affected_tests, workspace, change.changed)
+        affected = await asyncio.to_thread(change.affected_tests, workspace, change.changed)
+        tests = sorted({*affected, *change.near_data})
         sides = (
             [path for path in tests if path in files] for files in (change.base_files, change.head_files)
         )
         base, head = (suite.only(paths) if paths else () for paths in sides)
-        return Attempt(suite, scope, plain, base, head)
+        return Attempt(suite, scope, plain, base, head, _ASKED if suite.scope == "affected" else "")
 
     async def _run_attempt(self, attempt: Attempt) -> Evidence | Outcomes:
         """Run everything at once. Return only the base's outcomes if the attempt fails."""
@@ -78,6 +93,7 @@ class SuiteRuns:
         if known and attempt.fails_on(known):
             return known
         both = (change.base_with_new_tests, change.head_with_old_tests)
+        old_tests = OldTests(self.executor, change, attempt.suite, attempt.base_command)
         runs = (attempt.head_command, attempt.head_command, *both, known is None)
         self.executor.sandbox.prepare(sum(map(bool, runs)))
         async with task_group() as group:
@@ -86,9 +102,7 @@ class SuiteRuns:
             new_on_base = group.create_task(
                 self._outcomes("the change's tests on the base", both[0], only(change.new_tests))
             )
-            old_on_head = group.create_task(
-                self._outcomes("the base's tests on the change", both[1], only(change.old_tests))
-            )
+            old_on_head = group.create_task(old_tests.run())
             base = known or await self.executor.run_base(change.base, change.base_tree, attempt.base_command)
             if attempt.fails_on(base):
                 for task in (head, cases, new_on_base, old_on_head):
@@ -106,10 +120,11 @@ class SuiteRuns:
             head=result,
             listing=cases.result(),
             new_on_base=new_on_base.result(),
-            old_on_head=old_on_head.result(),
+            old_on_head=await old_tests.settle(old_on_head.result(), base, Outcomes.of(result)),
             new_tests=frozenset(change.new_tests),
             added=frozenset(change.added),
             deleted=change.deleted,
+            changed=frozenset(change.changed),
         )
 
     async def _head(self, attempt: Attempt) -> Result:

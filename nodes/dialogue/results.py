@@ -73,7 +73,8 @@ def _weaknesses(proof: Proof) -> Iterator[Weakness]:
     if proof.sensitive and not proof.suspicious:
         yield Weakness("sensitive", f"{_listed(proof.sensitive)} can alter how tests run; read the diff")
     if proof.baseline == "unknown":
-        yield Weakness("baseline", "the tests of the base did not end, so nothing tells what passed before")
+        reason = line(proof.baseline_reason) or "the tests of the base did not end"
+        yield Weakness("baseline", f"{reason}, so nothing tells what passed before")
     if proof.scope == "affected":
         reason = f": {line(proof.scope_reason)}" if proof.scope_reason else ", not the whole suite"
         yield Weakness("scope", f"only the tests that the change can reach were run{reason}")

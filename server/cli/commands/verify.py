@@ -31,7 +31,7 @@ async def verify(
 
     Exit code 0 if it holds, 1 if not.
     """
-    from nodes.check import compare
+    from nodes.check import compare, remarks
     from nodes.dialogue import results
     from tools.workspace import Workspace
 
@@ -48,19 +48,36 @@ async def verify(
         console.print(f"  {one_line(difference)}", style="red")
     for missing in recorded.missing:
         console.print(f"  missing: {one_line(missing)}", style="yellow")
+    for remark in remarks(recorded, repeated):
+        console.print(f"  {one_line(remark)}", style="yellow")
+    weaknesses = results.weaknesses(_signed(recorded, repeated))
+    for flag in (*map(str, weaknesses), *repeated.gaps):
+        console.print(f"  {one_line(flag)}", style="yellow")
     counts = f"{repeated.passed} of {repeated.total} passed"
     counts += f", {pluralize(len(repeated.fail_to_pass), 'case')} prove the change"
     if differences:
         console.print(f"The proof of {commit[:12]} does NOT hold ({counts}).", style="bold red")
         return ExitCode.UNVERIFIED
-    for weakness in results.weaknesses(recorded):
-        console.print(f"  {one_line(str(weakness))}", style="yellow")
     if recorded.missing or not recorded.proves:
         message = f"{commit[:12]} was delivered without a complete proof, and the result is the same"
         console.print(f"{message} ({counts}).", style="bold red")
         return ExitCode.UNVERIFIED
+    if weaknesses:
+        counts += f"; read the {pluralize(len(weaknesses), 'weakness', 'weaknesses')} above"
     console.print(f"The proof of {commit[:12]} holds: {counts}.", style="bold green")
     return ExitCode.VERIFIED
+
+
+def _signed(recorded: "Proof", repeated: "Proof") -> "Proof":
+    """Return the repeated proof with what the agents said about the recorded one."""
+    answers = {(place.file, place.line, place.text): place.answer for place in recorded.suspicious}
+    suspicious = [
+        place.model_copy(update={"answer": answers.get((place.file, place.line, place.text), "")})
+        for place in repeated.suspicious
+    ]
+    said = ("demanded", "untestable", "consent", "not_the_change")
+    signature: dict[str, object] = {name: getattr(recorded, name) for name in said}
+    return repeated.model_copy(update=signature | {"suspicious": suspicious})
 
 
 def _read_proof(workspace: "Workspace", commit: str) -> "Proof":

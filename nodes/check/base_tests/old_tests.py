@@ -1,0 +1,112 @@
+"""The run of the base's tests on the change."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nodes.check.change import CheckedChange
+from nodes.check.executor import Executor, task_group
+from nodes.check.outcomes import FAILED, Outcomes
+from nodes.check.suite import Suite
+from sandbox.base import ReportOutcome
+
+OLD_RUN = "the base's tests on the change"
+
+_ALONE = 6
+_TOGETHER = 2
+
+
+def contradictions(base: Outcomes, old: Outcomes | None) -> list[str]:
+    """Return the cases that passed on the base and fail or vanish with the base's tests on the change."""
+    if old is None or not old.known or not base.known:
+        return []
+    passed = (case for case, outcome in (base.cases or {}).items() if outcome == "passed")
+    return sorted(case for case in passed if old.of_case(case) in (*FAILED, "absent"))
+
+
+@dataclass(frozen=True)
+class OldTests:
+    """Runs the base's tests on the change, with the command that ran them on the base."""
+
+    executor: Executor
+    change: CheckedChange
+    suite: Suite
+    command: tuple[str, ...]
+
+    async def run(self) -> Outcomes | None:
+        """Return the outcomes, None if the change touches nothing of the base's tests."""
+        snapshot = self.change.head_with_old_tests
+        if snapshot is None or not self.command:
+            return None
+        return Outcomes.of(await self.executor.run(OLD_RUN, snapshot, self.command))
+
+    async def settle(self, old: Outcomes | None, base: Outcomes, head: Outcomes) -> Outcomes | None:
+        """Return outcomes that can be compared with the base's, None if that is not possible.
+
+        If the run did not come to its end, the test files run one by one. A case fails by chance at times, so
+        a case of a test file that the change leaves alone must fail twice.
+        """
+        if old is None or not base.known or not head.known:
+            return None
+        if old.stopped == "timed out" and base.seconds > self.executor.limits.seconds / 2:
+            old = await self.run() or old  # the runs side by side slowed each other down
+        if not _is_believable(old):
+            return await self._by_files(base)
+        touched = {*self.change.edited, *self.change.deleted}
+        files = self._files(contradictions(base, old))
+        surprising = [
+            case
+            for path, cases in files.items()
+            for case in cases
+            if path not in touched and head.of_case(case) == "passed"
+        ]
+        again = await self.run() if surprising else None
+        if again is None or not _is_believable(again):
+            return old
+        passed: dict[str, ReportOutcome] = {
+            case: "passed" for case in surprising if again.of_case(case) == "passed"
+        }
+        return old.model_copy(update={"cases": (old.cases or {}) | passed})
+
+    async def _by_files(self, base: Outcomes) -> Outcomes:
+        """Run the test files apart. The cases of a file that does not come to its end are errors."""
+        files = self._files(case for case, outcome in (base.cases or {}).items() if outcome == "passed")
+        unknown = files.pop("", [])
+        touched = [path for path in files if path in (*self.change.edited, *self.change.deleted)]
+        rest = [*touched[_ALONE:], *(path for path in files if path not in touched)]
+        batches = [[path] for path in touched[:_ALONE]] + [rest[at::_TOGETHER] for at in range(_TOGETHER)]
+        batches = [batch for batch in batches if batch]
+        self.executor.sandbox.prepare(len(batches))
+        async with task_group() as group:
+            runs = [
+                group.create_task(
+                    self.executor.run(OLD_RUN, self.change.head_with_old_tests or "", self.suite.only(batch))
+                )
+                for batch in batches
+            ]
+        # Cases of no test file, such as examples in documents, have no run of their own.
+        cases: dict[str, ReportOutcome] = dict.fromkeys(unknown, "passed")
+        for batch, run in zip(batches, runs, strict=True):
+            outcomes = Outcomes.of(run.result())
+            if _is_believable(outcomes):
+                cases |= outcomes.cases or {}
+            else:
+                cases |= {case: "error" for path in batch for case in files[path]}
+        return Outcomes(exit_code=1, cases=cases)
+
+    def _files(self, cases: Iterable[str]) -> dict[str, list[str]]:
+        """Return the cases by test file of the base, those of other files under an empty path."""
+        modules = {path.removesuffix(".py").replace("/", "."): path for path in self.change.base_tests}
+        files: dict[str, list[str]] = defaultdict(list)
+        for case in cases:
+            owner = case.rpartition("::")[0]
+            while owner and owner not in modules:
+                owner = owner.rpartition(".")[0]
+            files[modules.get(owner, "")].append(case)
+        return files
+
+
+def _is_believable(outcomes: Outcomes) -> bool:
+    """Return whether a run came to its end and its exit code agrees with its cases."""
+    fails = any(outcome in FAILED for outcome in (outcomes.cases or {}).values())
+    return outcomes.known and outcomes.exit_code == (1 if fails else 5 if not outcomes.cases else 0)

@@ -1,0 +1,153 @@
+"""The definition of a test command: the files that say what it runs."""
+
+import json
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from nodes.check.base_tests.test_side import TestSide
+from nodes.check.suite import CONFIG, Suite
+from tools.workspace import Workspace
+
+_MAKE = ("Makefile", "makefile", "GNUmakefile")
+_FILES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("make", "gmake"), _MAKE),
+    **dict.fromkeys(("npm", "npx", "yarn", "pnpm", "bun", "node"), ("package.json",)),
+    "deno": ("deno.json", "deno.jsonc"),
+    "cargo": ("Cargo.toml",),
+    **dict.fromkeys(("mvn", "mvnw"), ("pom.xml",)),
+    **dict.fromkeys(("gradle", "gradlew"), ("build.gradle", "build.gradle.kts")),
+    **dict.fromkeys(("cmake", "ctest"), ("CMakeLists.txt",)),
+    **dict.fromkeys(("rake", "bundle", "rspec"), ("Rakefile", ".rspec")),
+    "composer": ("composer.json",),
+    "phpunit": ("phpunit.xml", "phpunit.xml.dist"),
+    "tox": ("tox.ini",),
+    "nox": ("noxfile.py",),
+    "just": ("justfile", "Justfile"),
+    "task": ("Taskfile.yml", "Taskfile.yaml"),
+}
+"""By program, the files at a project's root that say what it runs."""
+
+_DESCRIPTIONS = frozenset(path for paths in _FILES.values() for path in paths)
+_RUNNERS = re.compile(
+    r"(?:^|/)(?:jest|vitest|karma|playwright|ava|cypress)\.config\.\w+$|(?:^|/)\.mocharc\.\w+$"
+)
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "package.json": ("scripts", "jest", "mocha", "ava", "vitest"),
+    "composer.json": ("scripts",),
+    "Cargo.toml": ("lib", "test", "bin", "workspace"),
+}
+"""By file, the keys that say what a test command runs. The others describe the package."""
+
+_SCRIPT = re.compile(r"(?:\.(?:sh|bash|zsh|mk|bat|ps1)|(?:^|/)[\w-]+)$")
+_INTERPRETER = re.compile(r"^(?:python[\d.]*|node|deno|bun|ruby|perl|php|(?:ba|z|da|k)?sh|tsx|ts-node)$")
+_CHECKS = re.compile(r"test|spec|check|verify", re.IGNORECASE)
+_WORD = re.compile(r"[\w./-]+")
+_MOST = 50
+
+
+def changed_definition(
+    workspace: Workspace, suite: Suite, base: str, head: str, changed: Collection[str]
+) -> list[str]:
+    """Return the changed files that say what the test command runs."""
+    names = {path for path in changed if path == CONFIG and _table_differs(workspace, base, head)}
+    if suite.grade == "exit code":
+        scope = _definition(workspace, suite, (base, head), set(changed))
+        names |= {path for path in scope if _differs(workspace, base, head, path)}
+    return sorted(names)
+
+
+def base_definition(
+    workspace: Workspace, suite: Suite, base: str, head: str, changed: Collection[str]
+) -> dict[str, str | bytes | None]:
+    """Return the base's version of the changed definition. Other parts of a package's description stay."""
+    contents: dict[str, str | bytes | None] = {}
+    for path in changed_definition(workspace, suite, base, head, changed):
+        old, new = workspace.read(base, path), workspace.read(head, path)
+        if path != CONFIG and (old is not None or new is not None):
+            contents[path] = _mixed(path, old, new)
+    return contents
+
+
+def _definition(
+    workspace: Workspace, suite: Suite, snapshots: tuple[str, str], changed: set[str]
+) -> Iterator[str]:
+    """Yield the changed files of the definition: those that the command names, and scripts named by them."""
+    words = [word for part in suite.command for word in _WORD.findall(part)]
+    descriptions = {name for word in words for name in _FILES.get(PurePosixPath(word).name, ())}
+    ahead = {_path(word) for word in words} | descriptions
+    ahead |= {path for path in changed if PurePosixPath(path).name in descriptions}
+    if "package.json" in descriptions:
+        ahead |= {path for path in changed if _RUNNERS.search(path)}
+    side, seen = TestSide(suite, ahead), set[str]()
+    while ahead and len(seen) < _MOST:
+        path = min(ahead)
+        ahead.discard(path)
+        seen.add(path)
+        before, after = (workspace.text(snapshot, path) or "" for snapshot in snapshots)
+        # A test file that only grows is no other definition. The base's version of it runs as well.
+        grows = side.is_test(path) and not _SCRIPT.search(path) and _only_adds(before, after)
+        if path in changed and not grows:
+            yield path
+        if PurePosixPath(path).name in _DESCRIPTIONS or _SCRIPT.search(path):
+            ahead |= {*_scripts(before), *_scripts(after)} - seen
+
+
+def _only_adds(before: str, after: str) -> bool:
+    lines = iter(after.splitlines())
+    return all(line in lines for line in before.splitlines())
+
+
+def _scripts(text: str) -> Iterator[str]:
+    """Yield the scripts that a text names, and test programs that it hands to an interpreter."""
+    words = _WORD.findall(text[:200_000])
+    for before, word in zip(["", *words], words, strict=False):
+        if not ("/" in word or "." in word):
+            continue
+        named = _INTERPRETER.match(PurePosixPath(before).name) and _CHECKS.search(word)
+        if named or _SCRIPT.search(word):
+            yield _path(word)
+
+
+def _path(word: str) -> str:
+    return str(PurePosixPath(word))
+
+
+def _differs(workspace: Workspace, base: str, head: str, path: str) -> bool:
+    """Return whether the parts of a file that say what a command runs differ."""
+    old, new = workspace.read(base, path), workspace.read(head, path)
+    keys = _KEYS.get(PurePosixPath(path).name)
+    if keys and old is not None and new is not None:
+        before, after = _parsed(path, old), _parsed(path, new)
+        if before is not None and after is not None:
+            return any(before.get(key) != after.get(key) for key in keys)
+    return old != new
+
+
+def _mixed(path: str, old: bytes | None, new: bytes | None) -> bytes | None:
+    """Return the new text with the old commands, where the format allows it."""
+    before, after = _parsed(path, old or b""), _parsed(path, new or b"")
+    if before is None or after is None or not path.endswith(".json"):
+        return old
+    keys = _KEYS.get(PurePosixPath(path).name, ())
+    kept = {key: value for key, value in after.items() if key not in keys}
+    return json.dumps(kept | {key: before[key] for key in keys if key in before}, indent=2).encode()
+
+
+def _parsed(path: str, data: bytes) -> dict[str, Any] | None:
+    try:
+        text = data.decode()
+        value = json.loads(text) if path.endswith(".json") else tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _table_differs(workspace: Workspace, base: str, head: str) -> bool:
+    old, new = (workspace.read(snapshot, CONFIG) or b"" for snapshot in (base, head))
+    before, after = _parsed(CONFIG, old), _parsed(CONFIG, new)
+    if before is None or after is None:
+        return old != new
+    return bool(before.get("test", {}) != after.get("test", {}))
