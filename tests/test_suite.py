@@ -39,7 +39,7 @@ def test_pytest_is_the_default_where_nothing_speaks_against_python(
 ) -> None:
     suite = suite_of(files)
     assert suite.whole() == ("python", "-m", "pytest", *FLAGS, ROOT)
-    assert suite.whole()[-1] == f"--junitxml={REPORT}"
+    assert suite.whole()[-2:] == (f"--junitxml={REPORT}", ROOT)
     assert suite.grade == "tests" and suite.scope == "auto" and suite.seconds is None
 
 
