@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from nodes.proof import Proof
 
 _VALUES = ("tree", "grade", "scope", "exit_code", "green", "base_shows_it")
-_LISTS = ("contradicted", "vacuous", "uncollected", "gaps", "suspicious", "sensitive")
+_LISTS = ("contradicted", "vacuous", "uncollected", "gaps", "suspicious")
 _NEWER = (
     "base_shows_it",
     "contradicted",

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from nodes.check.base_tests.doctests import with_base_examples
 from nodes.check.base_tests.test_side import TestSide
-from nodes.check.pytest_config import PLUGIN, has_other_options
+from nodes.check.pytest_config import is_config, options_table
 from nodes.check.selection import ImportGraph
 from nodes.check.suite import Suite
 from tools.workspace import Workspace
@@ -22,6 +22,7 @@ _HELPER = re.compile(
     r"(?:^|_)(?:tests?|testing|testutils?|helpers?|fixtures?|assert\w*|fakes?|stubs?|mocks?)(?:_|$)"
 )
 _TEST_TOOLS = re.compile(r"^\s*(?:import|from)\s+(?:pytest|unittest)\b|^pytest_plugins\b", re.MULTILINE)
+_PLUGIN = re.compile(r"^(?:async )?def pytest_\w+\(|@(?:pytest\.)?hookimpl\b", re.MULTILINE)
 _DOCUMENT = re.compile(r"\.(?:md|rst|txt)$")
 _NO_DATA = re.compile(
     r"\.(?:py|[cm]?[jt]sx?|go|rs|java|kt|c|cc|cpp|h|hh|hpp|rb|php|cs|swift|scala|exs?|lua|sh|css|vue|sql|proto)$"
@@ -63,15 +64,15 @@ class BaseSide:
     def _steers(self, path: str) -> bool:
         if _STARTUP.search(path):
             return True
-        return has_other_options(
-            self.workspace.text(self.base, path), self.workspace.text(self.head, path), path
-        )
+        name = PurePosixPath(path).name
+        base, head = (self.workspace.read(snapshot, path) for snapshot in (self.base, self.head))
+        return is_config(name) and options_table(name, base) != options_table(name, head)
 
     def _is_helper(self, path: str) -> bool:
         """Return whether only tests use the module, and it looks like a part of them."""
         texts = [self.workspace.text(snapshot, path) or "" for snapshot in (self.base, self.head)]
         stem = PurePosixPath(path).stem
-        if not _HELPER.search(stem) and not any(_TEST_TOOLS.search(t) or PLUGIN.search(t) for t in texts):
+        if not _HELPER.search(stem) and not any(_TEST_TOOLS.search(t) or _PLUGIN.search(t) for t in texts):
             return False
         importers = self.graph().direct_importers(path)
         return all(importer in self.side for importer in importers)
