@@ -204,7 +204,7 @@ ORDINARY = """
 import asyncio, os, sys
 from pathlib import Path
 from sandbox.backends import open_sandbox
-from sandbox.base import REPORT, Limits
+from sandbox.base import REPORT, Delta, Limits
 async def main():
     sandbox = await open_sandbox("bubblewrap", Path(os.environ["HOME"]) / "autocode")
     suite = "import os\\ndef test_a(): assert os.getuid() == 10001"
@@ -222,6 +222,9 @@ async def main():
     hog = "x = []\\nwhile True: x.append(b'x' * 20_000_000)"
     result = await sandbox.run([bytes(10240)], ["python", "-c", hog], Limits())
     print(result.exit_code, result.out_of_memory)
+    async with sandbox.layer([bytes(10240)], Limits()) as layer:
+        move = "mkdir a; echo moved > a/b; mv a c; cat c/b"
+        print((await layer.run(Delta(("none",)), ["sh", "-c", move], Limits())).stdout.strip())
 asyncio.run(main())
 """
 
@@ -234,7 +237,7 @@ def test_an_ordinary_user_has_a_sandbox_too(bubblewrap: Sandbox, tmp_path: Path)
     if not Path(system).exists() or subprocess.check_output([*asked, *version], text=True) != "True\n":
         pytest.skip("there is no interpreter of our version that any user may read")
     with tempfile.TemporaryDirectory() as folder:
-        assert ordinary_run(Path(folder), system) == "0 ['passed']\n2\nTrue\n137 True\n"
+        assert ordinary_run(Path(folder), system) == "0 ['passed']\n2\nTrue\n137 True\nmoved\n"
 
 
 def ordinary_run(folder: Path, system: str) -> str:

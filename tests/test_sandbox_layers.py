@@ -10,6 +10,7 @@ import sys
 import tarfile
 import textwrap
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,6 +185,21 @@ async def test_files_that_do_not_fit_are_an_error_that_says_so(
         with pytest.raises(SandboxError, match="workspace of 2 MiB"):
             await opened.run(delta({"blob": (noise, 0o644)}), ["true"], small)
         assert (await opened.run(Delta(), ["cat", "a.txt"], small)).stdout == "one\n"
+
+
+async def test_hostile_paths_lead_nowhere(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "kept").touch()
+    evil: Entries = {"out": (str(tmp_path), 0), "out/evil": ("x", 0o644), "../../evil": ("x", 0o644)}
+    with pytest.raises(SandboxError):
+        async with sandbox.layer(pack(evil), LIMITS) as opened:
+            await opened.run(Delta(), ["true"], LIMITS)
+    async with sandbox.layer(pack({"out": (str(tmp_path), 0), "etc": ("/etc", 0)}), LIMITS) as opened:
+        for removed in ("out/kept", f"../{tmp_path}/kept", "../workspace/../etc", "etc/hosts"):
+            with suppress(SandboxError):
+                await opened.run(delta({"out/evil": ("x", 0o644)}, removed), ["true"], LIMITS)
+        result = await opened.run(Delta(), ["sh", "-c", "ls; cat /etc/hosts"], LIMITS)
+    assert "localhost" in result.stdout and result.stdout.startswith("etc\nout\n")
+    assert os.listdir(tmp_path) == ["kept"]
 
 
 async def test_an_error_while_a_layer_is_read_is_passed_on(sandbox: Sandbox) -> None:
