@@ -104,6 +104,15 @@ def larger_limits(run: RunRow, limits: Mapping[str, Any], sums: Sums, settings: 
     return {name: options[name] for name in used if name in limits}
 
 
+def merge_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a thread's options after those that a run was given. None removes an option."""
+    options = {**defaults, **given}
+    # Whoever asks for the plan wants to see it, although an earlier run approved everything.
+    if given.get("approve_plan") and "auto_approve" not in given:
+        options.pop("auto_approve", None)
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def check_thread_id(thread_id: str) -> str:
     """Return the thread's id. Raises InputError if no branch can have its name."""
     if not re.fullmatch(THREAD_ID, thread_id):

@@ -22,6 +22,7 @@ from graph.run_request import (
     check_thread_id,
     complete_request,
     larger_limits,
+    merge_options,
     open_repository,
     scratch_folder,
 )
@@ -117,13 +118,17 @@ class Supervisor:
     ) -> RunRow:
         """Queue a run and start it if there is room. Without `repo` it gets its thread's, or a scratch one.
 
-        `strategy` decides about an unfinished run of the thread. Raises InputError before anything is stored,
-        and ThreadBusy if the thread has an unfinished run.
+        Its options become the defaults of the thread's next runs. `strategy` decides about an unfinished run
+        of the thread. Raises InputError before anything is stored, and ThreadBusy if the thread has an
+        unfinished run.
         """
         thread_id = check_thread_id(thread_id or str(uuid4()))
         thread = await self.journal.threads.get(thread_id)
         scratch = scratch_folder(self.settings, thread_id)
-        request = complete_request(input, self.settings, (thread and thread.repo) or str(scratch))
+        options = merge_options(thread.options if thread else {}, input.get("options") or {})
+        request = complete_request(
+            {**input, "options": options}, self.settings, (thread and thread.repo) or str(scratch)
+        )
         request = await open_repository(request, scratch)
         if strategy == "interrupt":
             for earlier in await self.journal.runs.of_thread(thread_id):  # the newest first
@@ -132,6 +137,7 @@ class Supervisor:
         async with self._held(thread_id, request["repo"]):
             behind = strategy == "enqueue"
             run = await self.journal.runs.submit(str(uuid4()), thread_id, request, metadata or {}, behind)
+            await self.journal.threads.remember(thread_id, options)
             await self._begin(run)
         return await self.run(run.id)
 

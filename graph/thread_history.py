@@ -112,6 +112,7 @@ class ThreadHistory:
         if repo:
             await asyncio.to_thread(_hold_snapshots, Path(repo), thread_id, fork, values)
         await self.journal.threads.create(fork, {"forked_from": origin}, repo)
+        await self.journal.threads.remember(fork, row.options if row else {})
         await self._copy(fork, run_id, chain, with_writes=is_newest)
         await self._park(fork, run_id, {name: input[name] for name in INPUT if name in input}, origin)
         return fork

@@ -19,6 +19,13 @@ class ContextFile(TypedDict):
     content: str
 
 
+class RefusedPlan(TypedDict):
+    """A plan that a human refused, and the reason."""
+
+    plan: "Plan"
+    reason: str
+
+
 class Step(TypedDict):
     """One step of a plan. Steps of the same `group` run at once, groups in ascending order."""
 
@@ -168,6 +175,7 @@ class State(TypedDict, total=False):
     step_places: dict[str, list[Place]]
 
     plan: Plan | None
+    refusals: list[RefusedPlan]
     group: int
     pending: list[str]
     results: Annotated[list[StepResult], add]

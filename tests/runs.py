@@ -1,6 +1,8 @@
 """Whole runs for tests: a project in git, a scripted model, and the runner between them."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 from desk import Desk
 from gitrepo import GitRepo
 
+from graph.event_log import open_journal
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from nodes.events import Event, RunFinished
@@ -124,6 +127,16 @@ class Bench:
             "sandbox_backend": "bubblewrap",
         }
         return Settings.load(**(fixed | more))
+
+    def name_thread(self, id: str) -> str:
+        """Create a thread of this id, so that a command can be told to run on it."""
+
+        async def create() -> None:
+            async with aclosing(await open_journal(self.settings())) as journal:
+                await journal.threads.create(id, {})
+
+        asyncio.run(create())
+        return id
 
     async def run(
         self,

@@ -460,6 +460,7 @@ def ready(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setenv("LOCAL_LLM_URL", bench.desk.url)
     monkeypatch.setenv("SANDBOX_BACKEND", "bubblewrap")
     script(bench.desk)
+    bench.name_thread("t1")
     return bench
 
 

@@ -67,7 +67,7 @@ def test_ten_kills_change_nothing_of_the_result_and_pay_for_nothing_twice(bench:
     bench.desk.requests.clear()
     before = bench.repo.fingerprint()
 
-    thread = ("--thread", "killed")
+    thread = ("--thread", bench.name_thread("killed"))
     kills = [killed_after(autocode(bench, "run", "Add mul", "--repo", str(bench.repo.path), *thread), 3)]
     for events in (2, 7, 5, 12, 3, 9, 14, 6, 11):
         kills.append(killed_after(autocode(bench, "resume", "killed"), events))
@@ -104,7 +104,8 @@ def wait_for(bench: Bench, prompt: str) -> None:
 def test_a_signal_stops_cleanly_and_says_how_to_go_on(bench: Bench, number: int) -> None:
     bench.desk.on("You are a coder", "", delay=30, times=1)
     script(bench.desk)
-    process = autocode(bench, "run", "Add mul", "--repo", str(bench.repo.path), "--thread", "stopped")
+    thread = bench.name_thread("stopped")
+    process = autocode(bench, "run", "Add mul", "--repo", str(bench.repo.path), "--thread", thread)
     wait_for(bench, "You are a coder")
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=20)

@@ -50,6 +50,8 @@ threads = Table(
     Column("cancel", Boolean, nullable=False, default=False),
     Column("metadata", Text, nullable=False, server_default="{}"),
     Column("updated", Text),
+    # Options that runs were given, which are the defaults of the thread's next run.
+    Column("options", Text, nullable=False, server_default="{}"),
 )
 
 runs = Table(

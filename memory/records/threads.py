@@ -43,7 +43,8 @@ class ThreadBusy(Exception):
 class ThreadRow:
     """A thread with the task, status and branch of its unfinished run, else of its newest run.
 
-    `owner` is the live process that holds it. The status of a thread without a run is `new`.
+    `owner` is the live process that holds it. The status of a thread without a run is `new`. `options` are
+    the defaults of its next run.
     """
 
     id: str
@@ -55,6 +56,7 @@ class ThreadRow:
     owner: str | None
     updated: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, row: Any) -> "ThreadRow":
@@ -69,6 +71,7 @@ class ThreadRow:
             owner=live_owner(row),
             updated=row.updated or row.created,
             metadata=json.loads(row.metadata),
+            options=json.loads(row.options),
         )
 
     @property
@@ -101,6 +104,12 @@ class Threads:
         change = update(threads).where(threads.c.id == thread_id)
         connection.execute(change.values(metadata=merged, updated=now()))
         return True
+
+    @transaction
+    def remember(self, connection: Connection, thread_id: str, options: Mapping[str, Any]) -> None:
+        """Store the options that the thread's next run starts with."""
+        change = update(threads).where(threads.c.id == thread_id)
+        connection.execute(change.values(options=json.dumps(dict(options))))
 
     @transaction
     def delete(self, connection: Connection, thread_id: str) -> None:

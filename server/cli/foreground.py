@@ -11,7 +11,7 @@ from uuid import uuid4
 from rich.text import Text
 
 from graph.delivery import Delivery
-from graph.run_request import run_options
+from graph.run_request import merge_options, run_options
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
 from nodes.events import RunFinished
@@ -39,7 +39,9 @@ class ForegroundRun:
     async def start(self, input: Input, thread: str | None = None) -> ExitCode:
         """Run a task on a new thread, or from the last result of `thread`."""
         thread_id = thread or uuid4().hex[:10]
-        options = run_options(input.get("options") or {}, self.supervisor.settings)
+        row = await self.supervisor.journal.threads.get(thread_id)
+        given = merge_options(row.options if row else {}, input.get("options") or {})
+        options = run_options(given, self.supervisor.settings)
         display = self.console.display(RunView(thread_id=thread_id), options)
         return await self._run(lambda: self.supervisor.submit(input, thread_id), display)
 

@@ -1,17 +1,29 @@
 """Names of threads on the command line: an id, a unique prefix of one, or `last`."""
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from server.cli.exit_codes import UsageError
 from server.cli.views.format import one_line
 
 if TYPE_CHECKING:
+    from graph.settings import Settings
     from memory.records.journal import Journal
     from memory.records.threads import ThreadRow
     from nodes.events import Event
 
 SHOWN = 5
 """Number of threads that an error names."""
+
+
+@asynccontextmanager
+async def open_journal(settings: "Settings") -> AsyncIterator["Journal[Event]"]:
+    """Open the records of all threads."""
+    from graph import event_log  # imports the events, which --help does not need
+
+    async with aclosing(await event_log.open_journal(settings)) as journal:
+        yield journal
 
 
 async def find_thread(journal: "Journal[Event]", name: str) -> "ThreadRow":

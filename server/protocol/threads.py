@@ -100,6 +100,7 @@ async def copy(thread_id: str, supervisor: SupervisorDep) -> dict[str, Any]:
         await supervisor.journal.threads.label(new, row.metadata)
     else:  # no run has saved a checkpoint to fork
         await supervisor.journal.threads.create(new, row.metadata, row.repo)
+        await supervisor.journal.threads.remember(new, row.options)
     return await _thread_json(supervisor, new)
 
 

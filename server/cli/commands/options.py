@@ -16,4 +16,7 @@ MaxTokensOption = Annotated[int | None, Option("--max-tokens", metavar="N", help
 MaxSecondsOption = Annotated[
     float | None, Option("--max-seconds", metavar="S", help="Limit of the run time.")
 ]
+NoLimitsOption = Annotated[
+    bool, Option("--no-limits", help="Drop the cost, token and time limits of the thread.")
+]
 RepoOption = Annotated[Path, Option(metavar="DIR", help="The git repository.")]

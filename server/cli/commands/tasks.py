@@ -1,5 +1,6 @@
 """The commands `run` and `resume`."""
 
+import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,16 +13,18 @@ from server.cli.commands.options import (
     JsonOption,
     MaxSecondsOption,
     MaxTokensOption,
-    RepoOption,
+    NoLimitsOption,
     ThreadArgument,
     YesOption,
 )
 from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, UsageError
+from server.cli.thread_names import find_thread, open_journal
 from server.cli.views.format import one_line
 
 if TYPE_CHECKING:
     from graph.settings import Settings
+    from memory.records.threads import ThreadRow
     from nodes.state import ContextFile, Input
     from server.cli.views.console import CliConsole
 
@@ -34,41 +37,68 @@ async def run(
     settings: "Settings",
     console: "CliConsole",
     task: Annotated[str, Argument(metavar="TASK", help="The task, or - to read it from stdin.")],
-    repo: RepoOption = Path(),
+    repo: Annotated[
+        Path | None, Option(metavar="DIR", help="The git repository (default: the thread's, or this folder).")
+    ] = None,
     context: Annotated[
         list[Path], Option(metavar="FILE", help="A file for the agents to read; repeatable.")
     ] = [],  # noqa: B006  # typer copies it
-    yes: YesOption = False,
-    approve_plan: Annotated[bool, Option("--approve-plan", help="Ask to approve the plan first.")] = False,
+    yes: Annotated[
+        bool | None, Option("--yes/--ask", help="Approve every request, plans included, or ask.")
+    ] = None,
+    approve_plan: Annotated[
+        bool | None, Option("--approve-plan/--no-approve-plan", help="Ask to approve the plan first.")
+    ] = None,
     apply: Annotated[bool, Option("--apply", help="Apply a verified result to the checkout.")] = False,
     json: JsonOption = False,
     thread: Annotated[
-        str | None, Option(metavar="ID", help="Continue from this thread's last result.")
+        str | None,
+        Option(metavar="THREAD", help="Go on from this thread's last result, with its options."),
     ] = None,
     budget: BudgetOption = None,
     max_tokens: MaxTokensOption = None,
     max_seconds: MaxSecondsOption = None,
-    from_head: Annotated[bool, Option("--from-head", help="Leave out uncommitted work.")] = False,
+    no_limits: NoLimitsOption = False,
+    from_head: Annotated[
+        bool | None, Option("--from-head/--no-from-head", help="Leave out uncommitted work.")
+    ] = None,
     init: Annotated[bool, Option("--init", help="Make DIR a git repository if it is none.")] = False,
 ) -> ExitCode:
     """Carry out a task and deliver a branch.
 
     Plans, codes in parallel, tests in a sandbox, repairs and reviews. The branch carries the proof.
     """
-    from graph.run_request import check_thread_id
-
-    if thread is not None:
-        check_thread_id(thread)
-    options = {
-        "approve_plan": approve_plan,
-        "auto_approve": yes,
-        "from_head": from_head,
+    row = await _thread_to_continue(settings, thread, repo) if thread is not None else None
+    limits: dict[str, Any] = {
         "max_cost_usd": budget,
         "max_tokens": max_tokens,
         "max_run_seconds": max_seconds,
     }
-    input = read_input(settings, task, repo, context, options, init)
-    return await start_run(settings, console, input, thread, yes, apply)
+    options = {"approve_plan": approve_plan, "auto_approve": yes, "from_head": from_head, **limits}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if no_limits:
+        given = dict.fromkeys(limits) | given
+    place = repo or Path(row.repo if row else "")
+    input = read_input(settings, task, place, context, given, init)
+    return await start_run(settings, console, input, row.id if row else None, bool(yes), apply)
+
+
+async def _thread_to_continue(settings: "Settings", name: str, repo: Path | None) -> "ThreadRow":
+    """Return the thread of --thread. Raises UsageError for an unknown one, or one of another repository."""
+    async with open_journal(settings) as journal:
+        try:
+            row = await find_thread(journal, name)
+        except UsageError as error:
+            raise UsageError(f"{error}. Leave out --thread to start a new thread") from error
+    if repo and row.repo and await asyncio.to_thread(_root, repo) != Path(row.repo):
+        raise UsageError(f"thread {row.id} works on {one_line(row.repo)}; leave out --repo or --thread")
+    return row
+
+
+def _root(repo: Path) -> Path:
+    from tools.workspace import Workspace
+
+    return Workspace.open(repo.expanduser().absolute()).path
 
 
 async def start_run(
@@ -101,7 +131,7 @@ def read_input(
     from nodes.state import Input
     from tools.workspace import Workspace
 
-    run_settings = run_options(options or {}, settings)
+    run_options(options or {}, settings)  # only for its errors
     repo = repo.expanduser().absolute()
     if not repo.is_dir():
         raise UsageError(f"there is no folder {repo}")
@@ -112,7 +142,7 @@ def read_input(
     if text != valid_text(text):
         raise UsageError("the task is not valid UTF-8; check the encoding of your terminal or file")
     files = read_context(workspace.path, context)
-    return Input(task=text, repo=str(workspace.path), context_files=files, options=run_settings.model_dump())
+    return Input(task=text, repo=str(workspace.path), context_files=files, options=dict(options or {}))
 
 
 def read_context(root: Path, files: Sequence[Path]) -> "list[str | ContextFile]":
@@ -170,6 +200,7 @@ async def resume(
     if reason and not reject:
         raise UsageError("--reason is the reason for --reject ID; add the id to reject")
     async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
+        thread = (await find_thread(supervisor.journal, thread)).id
         run = await supervisor.journal.runs.current(thread)
         if run is None:
             raise UsageError(f"there is no run on thread {one_line(thread)}; see `autocode threads`")

@@ -2,8 +2,6 @@
 
 import asyncio
 import json as jsonlib
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
@@ -11,7 +9,7 @@ from typer import Argument, Option
 from server.cli.commands.options import ThreadArgument
 from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, SetupError, UsageError
-from server.cli.thread_names import find_thread
+from server.cli.thread_names import find_thread, open_journal
 from server.cli.views.format import first_line, one_line, pluralize, sanitize
 
 if TYPE_CHECKING:
@@ -61,7 +59,7 @@ async def threads(
         async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
             pruned = await supervisor.history.prune(prune)
         console.notify(f"{pluralize(len(pruned), 'thread')} deleted. The branches stay.")
-    async with _open_journal(settings) as journal:
+    async with open_journal(settings) as journal:
         rows = await journal.threads.all()
     if console.json:
         keys = ("id", "task", "status", "repo", "branch")
@@ -90,7 +88,7 @@ async def show(settings: "Settings", console: "CliConsole", thread: ThreadArgume
     from server.cli.views.summary import print_summary
     from server.cli.views.terminal import render_row
 
-    async with _open_journal(settings) as journal:
+    async with open_journal(settings) as journal:
         thread_row = await find_thread(journal, thread)
         run = RunView.from_events(await journal.events.read(thread_row.id))
     console.print(f"{thread_row.id}  {sanitize(run.task).strip()}", style="bold")
@@ -175,7 +173,7 @@ async def apply(
 async def cancel(settings: "Settings", console: "CliConsole", thread: ThreadArgument) -> ExitCode:
     """Stop the run of a thread. It can be resumed."""
     # First a flag in the database for a process that runs it: importing LangGraph would delay the stop.
-    async with _open_journal(settings) as journal:
+    async with open_journal(settings) as journal:
         thread = (await find_thread(journal, thread)).id
         requested = await journal.threads.request_cancel(thread)
         row = await _wait_until_released(journal, thread) if requested else None
@@ -216,23 +214,15 @@ async def note(
     """Send a note to a running task. The next agent reads it."""
     from graph.event_log import EventLog
 
-    async with _open_journal(settings) as journal:
+    async with open_journal(settings) as journal:
         thread = (await find_thread(journal, thread)).id
         await EventLog(journal).note(thread, text)
     console.notify("Noted. The next agent reads it.")
     return ExitCode.VERIFIED
 
 
-@asynccontextmanager
-async def _open_journal(settings: "Settings") -> AsyncIterator["Journal[Event]"]:
-    from graph.event_log import open_journal
-
-    async with aclosing(await open_journal(settings)) as journal:
-        yield journal
-
-
 async def _delivery(settings: "Settings", thread: str, whole: bool) -> "Delivery":
     from graph.delivery import Delivery
 
-    async with _open_journal(settings) as journal:
+    async with open_journal(settings) as journal:
         return await Delivery.of_thread(journal, (await find_thread(journal, thread)).id, whole=whole)
