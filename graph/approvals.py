@@ -2,35 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.types import RESUME
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from graph.builder import Graph
 from graph.errors import AnsweredApproval, InputError, UnknownApproval
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
-from memory.validation import faults_of
+from nodes.dialogue.answers import read_answer
 from nodes.dialogue.replies import Unusable
 from nodes.events import ApprovalRequired, ApprovalResolved, Event
 from nodes.planner import read_plan
 from nodes.publish import Draft
 
 AnswersById = Mapping[str, Mapping[str, Any]]
-
-
-class HumanAnswer(BaseModel):
-    """A human's answer to one question."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    decision: Literal["approve", "edit", "reject"]
-    plan: dict[str, Any] | None = None
-    params: dict[str, Any] | None = None
-    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,9 +82,9 @@ class PendingApprovals:
 def _checked(id: str, answer: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the answer if it fits its question. Raises InputError."""
     try:
-        checked = HumanAnswer.model_validate(dict(answer))
-    except ValidationError as error:
-        raise InputError(f"the answer to {id} cannot be used: {'; '.join(faults_of(error))}") from error
+        checked = read_answer(dict(answer))
+    except Unusable as error:
+        raise InputError(f"{id}: {error}") from error
     if checked.decision == "edit":
         kind = request.get("kind")
         if kind == "tool" and checked.params is None:

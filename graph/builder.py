@@ -59,7 +59,7 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph.add_edge("snapshot", "recall")
     graph.add_edge("recall", "planner")
     graph.add_conditional_edges("planner", after_planner)
-    graph.add_conditional_edges("approval", unless_stopped("dispatch"), ["dispatch", "commit"])
+    graph.add_conditional_edges("approval", after_approval)
     graph.add_conditional_edges("dispatch", branches, ["coder", "tester", "commit"])
     graph.add_edge("coder", "merge")
     graph.add_conditional_edges("merge", unless_stopped("dispatch"), ["dispatch", "commit"])
@@ -86,6 +86,13 @@ def after_planner(state: State) -> Literal["approval", "dispatch", "commit"]:
     if state["stops"]:
         return "commit"
     return "approval" if options.approve_plan and not options.auto_approve else "dispatch"
+
+
+def after_approval(state: State) -> Literal["planner", "dispatch", "commit"]:
+    """Send a plan that was refused with a reason back to the planner."""
+    if state["stops"]:
+        return "commit"
+    return "dispatch" if state["plan"] else "planner"
 
 
 def after_tester(state: State) -> Literal["sandbox", "tester", "debugger", "critic", "commit"]:

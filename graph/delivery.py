@@ -17,6 +17,9 @@ from tools.workspace import Workspace, WorkspaceError
 APPLIED = "applied"
 """Name of the ref, below refs/autocode/<thread>, that holds the commit which the user applied last."""
 
+KEPT = ("start", "result", APPLIED)
+"""Names of the refs that a thread with a result keeps: its first base, its newest commit, the applied one."""
+
 FILE_BYTES = 256 * 1024
 """Size up to which a file is sent along with a result."""
 
@@ -112,6 +115,17 @@ class Delivery:
         changes = workspace.changes(self.base, self.commit)
         texts = {change.path: workspace.text(self.commit, change.path) for change in changes}
         return {path: text if len(text or "") <= FILE_BYTES else None for path, text in texts.items()}
+
+
+def release_snapshots(repo: Path, thread_id: str) -> None:
+    """Give up the snapshots of a run that has ended, with the user's uncommitted work in them.
+
+    What the thread delivered stays, because its next task goes on from there.
+    """
+    with suppress(WorkspaceError):  # the repository may be gone or read-only, and the run has ended anyway
+        workspace = Workspace.open(repo)
+        delivered = "result" in workspace.held(thread_id)
+        workspace.release(thread_id, keep=KEPT if delivered else ())
 
 
 def _first_base(

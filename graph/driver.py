@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from langgraph.types import Command, StreamMode
 
 from graph.approvals import PendingApprovals
 from graph.builder import Graph
+from graph.delivery import release_snapshots
 from graph.heartbeat import Heartbeat
 from graph.stream import Translator
 from memory.records.journal import Journal
@@ -81,8 +83,10 @@ class Driver:
             if ready:
                 await self._start(ready())
             await self._run_graph()
-            while not await self._store(await self._outcome()):
+            while not await self._store(ending := await self._outcome()):
                 await self._run_graph()
+            if ending.status != "waiting":
+                await asyncio.to_thread(release_snapshots, Path(self.run.input["repo"]), self.run.thread_id)
             return
         except asyncio.CancelledError:
             if self._ending is None:  # the event loop closes: the run is left as after a crash

@@ -75,12 +75,7 @@ class EventLog:
 
         Raises InputError, UnknownThread, and RunnerError if the thread has no unfinished run.
         """
-        if not text.strip():
-            raise InputError("the note is empty")
-        if len(text) > NOTE_CHARACTERS:
-            raise InputError(
-                f"the note is longer than {NOTE_CHARACTERS} characters; put the rest into a file"
-            )
+        check_note(text)
         if await self._journal.threads.get(thread_id) is None:
             raise UnknownThread(f"there is no thread {thread_id}")
         event = await self._journal.notes.add(thread_id, Draft(NoteAdded(role="user", text=text)))
@@ -174,3 +169,11 @@ class EventLog:
                 buffer.wake()
             elif ends[thread_id] > buffer.end:
                 buffer.add(await self._journal.events.read(thread_id, buffer.end, PAGE_EVENTS))
+
+
+def check_note(text: str) -> None:
+    """Raise InputError for a note that is empty or too long."""
+    if not text.strip():
+        raise InputError("the note is empty")
+    if len(text) > NOTE_CHARACTERS:
+        raise InputError(f"the note is longer than {NOTE_CHARACTERS} characters; put the rest into a file")

@@ -14,7 +14,7 @@ from graph.approvals import AnswersById, PendingApprovals
 from graph.builder import Graph, Resources, build
 from graph.driver import PARKED, STOPPED, Driver, Ending
 from graph.errors import BudgetNotRaised, RunnerError, UnknownRun, UnknownThread
-from graph.event_log import EventLog, open_journal
+from graph.event_log import EventLog, check_note, open_journal
 from graph.heartbeat import Heartbeat
 from graph.resources import check_ready, open_resources
 from graph.run_queue import RunQueue
@@ -32,7 +32,8 @@ from memory.records.checkpoints import open_checkpointer
 from memory.records.journal import Journal
 from memory.records.owner import this_process
 from memory.records.runs import RunRow, RunUnfinished
-from nodes.events import ApprovalRequired, Event, RunFinished
+from nodes.dialogue.answers import spoken_answer
+from nodes.events import ApprovalRequired, Event, NoteAdded, RunFinished
 from nodes.publish import Draft
 from nodes.state import Input
 
@@ -177,6 +178,26 @@ class Supervisor:
             await self._begin(run)
         return await self.run(run.id)
 
+    async def reply(self, thread_id: str, text: str) -> Event | None:
+        """Take a user's words as the answer to the questions that a thread waits for, and log them.
+
+        A plain yes approves, everything else refuses with these words as the reason. None if the thread
+        waits for no answer. In the foreground the run goes on with its next resume. Raises InputError.
+        """
+        run = await self.journal.runs.current(thread_id)
+        pending = await self.approvals.pending(run) if run and run.status == "waiting" else []
+        if run is None or not pending:
+            return None
+        check_note(text)
+        note = Draft(NoteAdded(role="user", text=text))
+        (event,) = await self.journal.events.write(thread_id, run.id, [note])
+        answers = {question.id: spoken_answer(text) for question in pending}
+        if self.foreground:
+            await self.approvals.answer(run, answers)
+        else:
+            await self.resume(thread_id, answers)
+        return event
+
     async def cancel(self, thread_id: str, run_id: str | None = None, *, wait: bool = True) -> bool:
         """Stop a thread's run, or take it from the queue. Return False if it had ended."""
         run = await self.journal.runs.get(run_id) if run_id else await self.journal.runs.current(thread_id)
@@ -294,6 +315,8 @@ class Supervisor:
             )
         if not run.resumable and run.status != "budget":
             raise RunnerError(f"thread {thread_id} has nothing to resume: its last run ended as {run.status}")
+        if run.status == "cancelled" and (reason := await self.history.refusal(run)):
+            raise RunnerError(f"thread {thread_id} has nothing to resume: {reason}; give it a new task")
         return run
 
     async def _at_work(self, run: RunRow) -> bool:

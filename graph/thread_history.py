@@ -50,6 +50,14 @@ class ThreadHistory:
         history = self.graph.aget_state_history(_config(thread_id), before=earlier, limit=limit)
         return [snapshot async for snapshot in history]
 
+    async def refusal(self, run: RunRow) -> str | None:
+        """Return the reason of a run that ended because its plan was refused. None for any other run."""
+        snapshot = await self.graph.aget_state(_config(run.thread_id))
+        if snapshot.values.get("run") != run.id or snapshot.next:
+            return None
+        stops = snapshot.values.get("stops") or []
+        return next((str(stop["reason"]) for stop in stops if stop["kind"] == "cancelled"), None)
+
     async def update(self, thread_id: str, values: Mapping[str, Any]) -> StateSnapshot:
         """Add `messages` to a thread without an unfinished run. Raises InputError for any other key."""
         await self._thread(thread_id)
@@ -200,6 +208,9 @@ def _hold_snapshots(repo: Path, thread_id: str, fork: str, values: Mapping[str, 
     workspace = Workspace.open(repo)
     snapshots = workspace.held(thread_id)
     snapshots |= {name: values[name] for name in ("base", "head", "delivered") if values.get(name)}
+    # The original gave its steps' snapshots up when its run ended.
+    results = values.get("results") or []
+    snapshots |= {result["step_id"]: result["snapshot"] for result in results if "snapshot" in result}
     for name, snapshot in snapshots.items():
         workspace.hold(fork, name, snapshot)
 

@@ -25,6 +25,8 @@ def missing(state: State) -> list[str]:
     This function alone holds the rule of what is verified.
     """
     stops = state["stops"]
+    if refusal := [stop["reason"] for stop in stops if stop["kind"] == "cancelled"]:
+        return refusal  # nothing was begun, so nothing else is missing
     lacks = [stop["reason"] for stop in stops if stop["kind"] != "unverified"][:1]
     lacks += [f"step {id} failed: {r['error']}" for id, r in latest(state["results"]).items() if "error" in r]
     if state["head"] == state["base"] and state["plan"]:
@@ -103,6 +105,8 @@ def _deliver(workspace: Workspace, state: State, thread: str, lacks: list[str]) 
 def result_text(state: State, done: State) -> str:
     """Return the result as a chat message in Markdown: what is weak or missing first, then the figures."""
     branch, lacks = done["branch"], done["missing"]
+    if any(stop["kind"] == "cancelled" for stop in state["stops"]):
+        return f"Nothing was changed: {lacks[0]}."
     proof = Proof.model_validate(done["proof"]) if done["proof"] else None
     weak = [f"- {weakness}" for weakness in results.weaknesses(proof)] if proof else []
     colon = ":" if weak and not lacks else "."

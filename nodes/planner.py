@@ -1,8 +1,9 @@
 """The planner splits a task into a plan of steps in groups. Approval shows the plan to a human."""
 
+import json
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
@@ -12,14 +13,15 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError, field
 from memory.records.budget import BudgetSpent
 from memory.validation import faults_of
 from nodes.dialogue import sections
+from nodes.dialogue.answers import HumanAnswer, read_answer
 from nodes.dialogue.conversation import Conversation, open_workspace
 from nodes.dialogue.prompts import DATA, messages, section
 from nodes.dialogue.replies import Unusable, parse_json
 from nodes.events import PlanMade
 from nodes.llm.models import Models
-from nodes.messages import ai
+from nodes.messages import ai, human
 from nodes.publish import publisher
-from nodes.state import Plan, State, Step
+from nodes.state import Plan, RefusedPlan, State, Step
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -44,6 +46,10 @@ Answer with one JSON object and nothing else:
   the description.
 
 {DATA}"""
+
+
+MAX_REPLANS = 5
+"""Number of refused plans that the planner replaces. After that the run ends."""
 
 
 class StepReply(BaseModel):
@@ -120,10 +126,12 @@ class Planner:
             conversation.publish(PlanMade(plan=plan))
             return {"plan": plan, "steps": None}
         workspace = await open_workspace(state)
-        fallback = False
+        refusals, fallback = state.get("refusals") or [], False
         try:
             plan = await conversation.ask(
-                lambda: self._prompt(workspace, state), lambda text: read_plan(parse_json(text))
+                lambda: self._prompt(workspace, state),
+                lambda text: read_plan(parse_json(text)),
+                2 * len(refusals),  # a conversation has two calls at most
             )
         except Unusable:
             fallback = True
@@ -132,7 +140,8 @@ class Planner:
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         conversation.publish(PlanMade(plan=plan, fallback=fallback))
-        return {"plan": plan, "messages": [ai(state["run"], "plan", plan["explanation"])]}
+        name = f"plan-{len(refusals) + 1}" if refusals else "plan"
+        return {"plan": plan, "messages": [ai(state["run"], name, plan["explanation"])]}
 
     def _prompt(self, workspace: Workspace, state: State) -> list[BaseMessage]:
         base = state["base"]
@@ -143,28 +152,53 @@ class Planner:
             sections.context(workspace, base, state["context_files"]),
             sections.lessons(state.get("lessons", [])),
             section("The task", state["task"]),
+            *map(_refusal, state.get("refusals") or []),
         ]
         return messages(SYSTEM, parts)
 
 
+def _refusal(refusal: RefusedPlan) -> str:
+    steps = [
+        {name: step[name] for name in ("description", "file") if name in step}
+        | {"parallel_group": step["group"]}
+        for step in refusal["plan"]["steps"]
+    ]
+    plan = json.dumps({"explanation": refusal["plan"]["explanation"], "steps": steps}, ensure_ascii=False)
+    text = f"{plan}\n\nThe user refused it: {refusal['reason']}\n\nMake a plan that heeds this."
+    return section("Your earlier plan", text)
+
+
 @dataclass(frozen=True)
 class Approval:
-    """Waits until a human approves, edits or rejects the plan."""
+    """Waits until a human approves, edits or rejects the plan. A reason sends it back to the planner."""
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Interrupt the run for an answer, and again if an edited plan does not validate."""
+        """Interrupt the run for an answer, and again if it cannot be used."""
         question = {"kind": "plan", "plan": state["plan"]}
         while True:  # a resume runs the node again, and interrupt() returns the answers so far
             answer = interrupt(question)
-            if answer["decision"] == "reject":
-                reason = answer.get("reason") or "no reason given"
-                return {"stops": [{"kind": "cancelled", "reason": f"the plan was refused: {reason}"}]}
-            if answer["decision"] == "approve":
-                return {}
             try:
-                plan = read_plan(answer.get("plan"))
+                return self._follow(state, runtime, read_answer(answer))
             except Unusable as error:
                 question = question | {"problem": str(error)}
-                continue
+
+    def _follow(self, state: State, runtime: Runtime[None], answer: HumanAnswer) -> State:
+        """Return the state after an answer. Without a plan in it, the planner makes another one."""
+        if answer.decision == "approve":
+            return {}
+        if answer.decision == "edit":
+            plan = read_plan(answer.plan)
             publisher(runtime.stream_writer, "approval")(PlanMade(plan=plan))
             return {"plan": plan}
+        refusals = list(state.get("refusals") or [])
+        if not answer.reason:
+            return _refused("the plan was refused")
+        if len(refusals) == MAX_REPLANS:
+            return _refused(f"the plan was refused {MAX_REPLANS + 1} times, at last: {answer.reason}")
+        refusals.append({"plan": cast(Plan, state["plan"]), "reason": answer.reason})
+        said = human(f"{state['run']}-answer-{len(refusals)}", answer.reason)
+        return {"plan": None, "refusals": refusals, "messages": [said]}
+
+
+def _refused(reason: str) -> State:
+    return {"stops": [{"kind": "cancelled", "reason": reason}]}

@@ -517,12 +517,52 @@ def test_yes_approves_what_would_ask(ready: Bench) -> None:
     assert run(ready, "--approve-plan", "--yes").exit_code == 0
 
 
-def test_a_refused_plan_is_not_verified_and_not_offered_again(ready: Bench) -> None:
-    printed = next(one for one in run(ready, "--approve-plan").stderr.splitlines() if "--approve" in one)
-    done = autocode("resume", "t1", "--reject", printed.split()[-1], "--reason", "not like this")
+def asked(parked: Result) -> str:
+    """Return the id of the approval that a parked run printed."""
+    return next(one for one in parked.stderr.splitlines() if "--approve" in one).split()[-1]
+
+
+def test_a_refused_plan_ends_the_run_and_is_not_offered_again(ready: Bench) -> None:
+    done = autocode("resume", "t1", "--reject", asked(run(ready, "--approve-plan")))
     assert done.exit_code == 1
-    assert "not like this" in done.stdout
-    assert "autocode resume" not in done.stdout
+    assert "the plan was refused" in done.stdout
+    assert "autocode resume" not in done.stdout and "no step" not in done.stdout
+    again = autocode("resume", "t1")
+    assert again.exit_code == 2 and "the plan was refused; give it a new task" in again.stderr
+    assert len(ready.desk.requests) == 1
+
+
+def test_a_plan_refused_with_a_reason_is_made_again_and_an_edit_is_what_runs(ready: Bench) -> None:
+    refused = asked(run(ready, "--approve-plan"))
+    again = autocode("resume", "t1", "--reject", refused, "--reason", "not like this")
+    assert again.exit_code == 3 and asked(again) != refused
+    assert "not like this" in ready.desk.prompts("You are the planner")[-1]
+    bad = autocode("resume", "t1", "--edit", asked(again), '{"steps": [}')
+    assert bad.exit_code == 2 and "the edit is not JSON" in bad.stderr
+    empty = autocode("resume", "t1", "--edit", asked(again), '{"steps": []}')
+    assert empty.exit_code == 2 and "steps" in empty.stderr
+    plan = (
+        '{"explanation": "Mine", "steps": [{"agent": "coder", "description": "Add mul my way", "group": 0}]}'
+    )
+    done = autocode("resume", "t1", "--edit", asked(again), plan)
+    assert done.exit_code == 0, done.output
+    assert [prompt for prompt in ready.desk.prompts("You are a coder") if "Step: Add mul my way" in prompt]
+    assert not ready.desk.prompts("Step: Add mul to calc.py")
+
+
+def test_a_note_to_a_waiting_thread_is_the_answer(ready: Bench) -> None:
+    run(ready, "--approve-plan")
+    noted = autocode("note", "t1", "Without recursion, please")
+    assert noted.exit_code == 0 and "Answered. Go on with: autocode resume t1" in noted.stderr
+    assert autocode("resume", "t1").exit_code == 3
+    assert "Without recursion" in ready.desk.prompts("You are the planner")[-1]
+    assert autocode("note", "t1", "Looks good!").exit_code == 0
+    done = autocode("resume", "t1")
+    assert done.exit_code == 0, done.output
+    refused = run(ready)
+    assert refused.exit_code == 3, "the thread asks for its next plan as well"
+    other = run(ready)
+    assert other.exit_code == 2 and "unfinished run" in other.stderr
 
 
 def test_a_spent_budget_and_a_missing_model_have_codes_of_their_own(

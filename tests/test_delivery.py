@@ -93,3 +93,26 @@ async def test_a_thread_of_an_earlier_version_is_covered_from_its_first_task(ben
     Workspace.open(bench.repo.path).release(thread)
     both = await delivery(bench, thread)
     assert "+def square" in await both.diff() and "+def cube" in await both.diff()
+
+
+async def test_after_a_run_only_what_was_delivered_is_kept_of_it(bench: Bench) -> None:
+    bench.repo.put("draft.py", "DRAFT = 1\n")
+    thread = (await power(bench, "square", "a * a")).thread
+
+    def refs() -> list[str]:
+        return bench.repo.git("for-each-ref", "--format=%(refname)", "refs/autocode").splitlines()
+
+    assert refs() == [f"refs/autocode/{thread}/result", f"refs/autocode/{thread}/start"]
+    bench.repo.git("gc", "-q", "--prune=now")
+    await power(bench, "cube", "a * a * a", thread)
+    both = await delivery(bench, thread)
+    assert "+def square" in await both.diff() and "+def cube" in await both.diff()
+    assert "DRAFT" not in await both.diff()
+
+    bench.desk.rules.clear()
+    script(bench.desk, coder="NO CHANGE: it is there")
+    nothing = await bench.run("Add nothing")
+    assert nothing.end.branch is None and not any(nothing.thread in ref for ref in refs())
+    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+        assert thread in await supervisor.history.prune(0)
+    assert refs() == []

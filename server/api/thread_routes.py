@@ -100,8 +100,12 @@ async def answer(thread_id: ThreadPath, body: AnswersBody, supervisor: Superviso
 @router.post("/threads/{thread_id}/messages", response_model=AnyEvent, responses=responses(404, 409))
 @router.post("/api/threads/{thread_id}/messages", response_model=AnyEvent, responses=responses(404, 409))
 async def note(thread_id: ThreadPath, body: NoteRequest, supervisor: SupervisorDep) -> Event:
-    """Add a note to an unfinished run. The next agent's call sees it."""
-    return await supervisor.log.note(thread_id, body.text)
+    """Answer the question that the thread waits for, else add a note, which the next agent's call sees.
+
+    A plain yes approves. Everything else refuses, and a plan is made again with these words as the reason.
+    """
+    answered = await supervisor.reply(thread_id, body.text)
+    return answered or await supervisor.log.note(thread_id, body.text)
 
 
 @router.post("/api/threads/{thread_id}/cancel", responses=responses(404))

@@ -8,12 +8,15 @@ from uuid import uuid4
 
 from graph.errors import UnknownThread
 from graph.supervisor import Strategy, Supervisor
+from memory.records.runs import RunRow
+from memory.records.threads import ThreadRow
+from nodes.messages import task_of
 from nodes.state import Input
 from server.api.problems import Problem
 from server.api.task_submission import SubmittedRun, choose_repository, last_seq
 from server.protocol.assistants import check_assistant
 from server.protocol.projection import MODES, UNSERVED_MODES
-from server.protocol.request_bodies import RunBody, not_served
+from server.protocol.request_bodies import RunBody, RunInput, not_served
 from server.protocol.state_json import read_state
 
 METADATA_KEY = "agent_protocol"
@@ -40,16 +43,29 @@ async def submit_or_resume(supervisor: Supervisor, body: RunBody, thread_id: str
     if body.input is None:
         return SubmittedRun(await supervisor.resume(thread_id), after)
     run_input = body.input
+    if body.multitask_strategy is None and thread and (run := await _answered(supervisor, thread, run_input)):
+        return SubmittedRun(run, after)
     repo, files = await choose_repository(
         supervisor, thread_id, run_input.repo, run_input.context_files or []
     )
     input = run_input.model_dump() | {"repo": repo, "context_files": files}
-    # A new message to a waiting run replaces it, as in LangGraph.
+    # A run that waits without a question, as a fork does, is replaced, as in LangGraph.
     default: Strategy = "interrupt" if thread and thread.status == "waiting" else "enqueue"
     strategy = body.multitask_strategy or default
     metadata = body.metadata | {METADATA_KEY: {"stream_mode": modes, "multitask_strategy": strategy}}
     run = await supervisor.submit(cast(Input, input), thread_id, strategy=strategy, metadata=metadata)
     return SubmittedRun(run, after)
+
+
+async def _answered(supervisor: Supervisor, thread: ThreadRow, input: RunInput) -> RunRow | None:
+    """Take a message on a waiting thread as the answer, and return its run. None if it does not wait.
+
+    The message must not start a task, because nobody has approved one.
+    """
+    values = input.model_dump()
+    words = str(values.get("task") or task_of(values.get("messages") or []))
+    event = await supervisor.reply(thread.id, words)
+    return await supervisor.run(event.run_id) if event else None
 
 
 def check_modes(stream_mode: Iterable[str] | str) -> list[str]:

@@ -4,6 +4,9 @@ import { diffView, h, pill } from "/static/dom.js";
 
 const QUIET = new Set(["snapshot", "recall", "approval", "dispatch", "merge", "commit"]);
 const OUTPUT = 200_000;
+const NOTE = "Send a note to the agents…";
+const ANSWER = "Answer: yes, or what should be different…";
+const REJECTION = "An edit is what runs. Rejected with a reason, the plan is made again. Without one, the run ends.";
 
 /** Tokens and cost so far. Without some prices the cost is a lower bound, and without all it is unknown. */
 function spending({ total_tokens: tokens, total_cost_usd: cost, unpriced, estimated }) {
@@ -67,7 +70,7 @@ export class RunView {
     const post = (path, body) => () => this.post(this.at + path, body).catch(() => {});
     this.stop = h("button", { type: "button", className: "danger", onclick: post("/cancel") }, "Cancel");
     this.go = h("button", { type: "button", onclick: post("/resume"), hidden: true }, "Resume");
-    const note = h("input", { placeholder: "Send a note to the agents…", ariaLabel: "Note to the agents" });
+    const note = h("input", { placeholder: NOTE, ariaLabel: "Note to the agents, or answer" });
     this.tell = h("form", { className: "bar card", hidden: true }, note, h("button", {}, "Send"));
     this.tell.onsubmit = async (event) => {
       event.preventDefault();
@@ -77,12 +80,13 @@ export class RunView {
     return h("div", {}, h("div", { className: "bar" }, this.stop, this.go, this.tokens), this.tell);
   }
 
-  #show(status) {
+  #show(status, refused = false) {
     this.status.replaceChildren(pill(status));
     const running = status === "running";
     this.stop.hidden = !running && status !== "waiting";
-    this.tell.hidden = !running;
-    this.go.hidden = !["cancelled", "failed"].includes(status);
+    this.tell.hidden = !running && status !== "waiting";
+    this.tell.firstChild.placeholder = this.approvals.size ? ANSWER : NOTE;
+    this.go.hidden = refused || !["cancelled", "failed"].includes(status);
     document.title = `${status === "waiting" ? "(!) " : ""}${status} · AutoCodeAI`;
     this.onChange();
   }
@@ -218,32 +222,50 @@ export class RunView {
   #addApproval({ id, request }) {
     this.approvals.get(id)?.remove();
     const key = request.kind === "tool" ? "params" : "plan";
-    const edit = h("textarea", { rows: 14, value: JSON.stringify(withoutIds(request[key] ?? {}), null, 2), hidden: true });
-    const reason = h("input", { placeholder: "reason (for a rejection)" });
-    const send = (answer) => async () => {
+    const original = JSON.stringify(withoutIds(request[key] ?? {}), null, 2);
+    const edit = h("textarea", { rows: 14, value: original, hidden: true, ariaLabel: `The ${key} as JSON` });
+    const problem = h("p", { className: "bad", role: "alert", hidden: true });
+    const reason = h("input", { placeholder: "what should be different", ariaLabel: "Reason for a rejection" });
+    const explain = (text) => {
+      problem.textContent = text;
+      problem.hidden = !text;
+    };
+    const send = async (answer) => {
       const buttons = box.querySelectorAll("button");
       buttons.forEach((button) => (button.disabled = true));
       try {
-        await this.post(`${this.at}/approvals`, { answers: { [id]: answer() } });
-      } catch {
+        await this.post(`${this.at}/approvals`, { answers: { [id]: answer } });
+      } catch (error) {
+        explain(error.message);
         buttons.forEach((button) => (button.disabled = false));
       }
     };
-    const change = () => {
-      if (edit.hidden) edit.hidden = false;
-      else send(() => ({ decision: "edit", [key]: JSON.parse(edit.value) }))();
+    const approve = () => {
+      if (edit.hidden || edit.value === original) return send({ decision: "approve" });
+      const fault = jsonFault(edit.value);
+      explain(fault);
+      if (!fault) send({ decision: "edit", [key]: JSON.parse(edit.value) });
     };
+    const toggle = ({ target }) => {
+      edit.hidden = !edit.hidden;
+      if (edit.hidden) edit.value = original;
+      target.textContent = edit.hidden ? "Edit" : "Undo the edit";
+      explain("");
+      if (!edit.hidden) edit.focus();
+    };
+    const reject = () => send({ decision: "reject", ...(reason.value.trim() ? { reason: reason.value } : {}) });
+    edit.oninput = () => explain(jsonFault(edit.value));
+    if (request.problem) explain(request.problem);
     const box = h("section", { className: "approval", role: "alert" },
       h("h2", {}, `Waiting for you: approve this ${request.kind}?`),
-      request.problem ? h("p", { className: "bad" }, request.problem) : null,
       request.kind === "plan" ? null : h("pre", {}, JSON.stringify(request, null, 2)),
-      edit,
+      edit, problem,
       h("div", { className: "bar" },
-        h("button", { type: "button", className: "primary", onclick: send(() => ({ decision: "approve" })) }, "Approve"),
-        h("button", { type: "button", onclick: change }, "Edit"),
+        h("button", { type: "button", className: "primary", onclick: approve }, "Approve"),
+        h("button", { type: "button", onclick: toggle }, "Edit"),
         reason,
-        h("button", { type: "button", className: "danger",
-          onclick: send(() => ({ decision: "reject", ...(reason.value ? { reason: reason.value } : {}) })) }, "Reject")));
+        h("button", { type: "button", className: "danger", onclick: reject }, "Reject")),
+      request.kind === "plan" ? h("p", { className: "meta" }, REJECTION) : null);
     this.approvals.set(id, box);
     this.waiting.append(box);
   }
@@ -255,7 +277,7 @@ export class RunView {
   }
 
   async #end({ status, branch, reason, missing, proof, summary }) {
-    this.#show(status);
+    this.#show(status, status === "cancelled" && missing.length > 0); // a refused plan would only be asked again
     if (status === "waiting" && this.approvals.size) return;
     const weak = summary?.weaknesses ?? [];
     const facts = [
@@ -273,6 +295,17 @@ export class RunView {
     const shown = this.run;
     const diff = await this.loadDiff(shown).catch(() => "");
     if (diff && shown === this.run) this.result.append(h("h3", {}, "Change"), diffView(diff));
+  }
+}
+
+/** Return why a text is no JSON object, nothing if it is one. */
+function jsonFault(text) {
+  try {
+    const value = JSON.parse(text);
+    if (value !== null && typeof value === "object" && !Array.isArray(value)) return "";
+    return "This is not a JSON object.";
+  } catch (error) {
+    return `This is not JSON: ${error.message}. Nothing was sent.`;
   }
 }
 

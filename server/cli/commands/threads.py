@@ -211,14 +211,32 @@ async def note(
     thread: ThreadArgument,
     text: Annotated[str, Argument(metavar="TEXT", help="A fact or a wish for the agents.")],
 ) -> ExitCode:
-    """Send a note to a running task. The next agent reads it."""
+    """Send a note to a running task, or answer the question that a thread waits for.
+
+    The next agent reads a note. A plain yes approves. Other words refuse a plan, which is made again.
+    """
     from graph.event_log import EventLog
 
     async with open_journal(settings) as journal:
-        thread = (await find_thread(journal, thread)).id
-        await EventLog(journal).note(thread, text)
-    console.notify("Noted. The next agent reads it.")
+        row = await find_thread(journal, thread)
+        if row.status != "waiting":
+            await EventLog(journal).note(row.id, text)
+    if row.status == "waiting" and await _reply(settings, console, row.id, text):
+        console.notify(f"Answered. Go on with: autocode resume {row.id}")
+    else:
+        console.notify("Noted. The next agent reads it.")
     return ExitCode.VERIFIED
+
+
+async def _reply(settings: "Settings", console: "CliConsole", thread: str, text: str) -> bool:
+    """Answer a waiting thread. Return False if it waits for no answer, and the text became a note."""
+    from graph.supervisor import Supervisor  # imports LangGraph, which a note does not need
+
+    async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
+        if await supervisor.reply(thread, text):
+            return True
+        await supervisor.log.note(thread, text)
+        return False
 
 
 async def _delivery(settings: "Settings", thread: str, whole: bool) -> "Delivery":

@@ -129,7 +129,8 @@ def _ask(console: Console, request: Mapping[str, Any]) -> ApprovalAnswer:
         if choice in ("a", "approve", "y", "yes"):
             return {"decision": "approve"}
         if choice in ("r", "reject", "n", "no"):
-            return {"decision": "reject", "reason": console.input(Text("why? ")).strip() or None}
+            why = "why? (a reason has a plan made again, none ends the run) "
+            return {"decision": "reject", "reason": console.input(Text(why)).strip() or None}
         if choice in ("e", "edit"):
             try:
                 return edited_answer(request, _edit(request))

@@ -1,0 +1,60 @@
+"""Answers of humans to the questions of a run: their shape, and the meaning of plain words."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from memory.validation import faults_of, valid_text
+from nodes.dialogue.replies import Unusable
+
+YES = frozenset((
+    "y", "yes", "yep", "yeah", "yes please", "ok", "okay", "k", "sure", "fine", "good", "great", "perfect",
+    "approve", "approved", "accept", "accepted", "agreed", "go", "go on", "go ahead", "continue", "proceed",
+    "run", "do it", "looks good", "sounds good", "all good", "lgtm", "ship it", "👍",
+))  # fmt: skip
+NO = frozenset(("n", "no", "nope", "reject", "rejected", "cancel", "stop", "abort", "👎"))
+
+_MARKS = re.compile(r"[\s.,!;:]+")
+
+
+class HumanAnswer(BaseModel):
+    """A human's answer to one question."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: Literal["approve", "edit", "reject"]
+    plan: dict[str, Any] | None = None
+    params: dict[str, Any] | None = None
+    reason: str | None = None
+
+    @field_validator("reason")
+    @classmethod
+    def telling(cls, reason: str | None) -> str | None:
+        """Return the reason, None for one that says no more than the decision."""
+        return valid_text(reason).strip() if reason and _plain(reason) not in {"", *NO} else None
+
+
+def read_answer(value: Any) -> HumanAnswer:
+    """Read an answer: an object, or plain words. Raises Unusable with one line per fault."""
+    if isinstance(value, str):
+        value = spoken_answer(value)
+    if not isinstance(value, Mapping):
+        raise Unusable('An answer is {"decision": "approve" | "edit" | "reject", …}, or words such as "yes".')
+    try:
+        return HumanAnswer.model_validate(dict(value))
+    except ValidationError as error:
+        faults = "; ".join(faults_of(error))
+        raise Unusable(f"The answer cannot be used: {faults}.") from error
+
+
+def spoken_answer(text: str) -> dict[str, Any]:
+    """Return the answer that a message means: a plain yes approves, all else refuses with its words."""
+    if _plain(text) in YES:
+        return {"decision": "approve"}
+    return {"decision": "reject", "reason": text.strip()}
+
+
+def _plain(text: str) -> str:
+    return _MARKS.sub(" ", text[:100]).strip().lower()
