@@ -9,6 +9,7 @@ from graph.errors import InputError, RunnerError, UnknownThread
 from graph.settings import Settings
 from memory.records.database import JournalError
 from memory.records.journal import Journal
+from memory.records.runs import RunRow
 from nodes.events import EVENT, Event, NoteAdded
 from nodes.publish import Draft
 
@@ -75,12 +76,19 @@ class EventLog:
 
         Raises InputError, UnknownThread, and RunnerError if the thread has no unfinished run.
         """
-        check_note(text)
+        _check_note(text)
         if await self._journal.threads.get(thread_id) is None:
             raise UnknownThread(f"there is no thread {thread_id}")
         event = await self._journal.notes.add(thread_id, Draft(NoteAdded(role="user", text=text)))
         if event is None:
             raise RunnerError(f"thread {thread_id} has no unfinished run that could read a note; start a run")
+        return event
+
+    async def say(self, run: RunRow, text: str) -> Event:
+        """Write a user's words to a run's log, where no agent reads them. Raises InputError."""
+        _check_note(text)
+        note = Draft(NoteAdded(role="user", text=text))
+        (event,) = await self._journal.events.write(run.thread_id, run.id, [note])
         return event
 
     async def follow(
@@ -171,7 +179,7 @@ class EventLog:
                 buffer.add(await self._journal.events.read(thread_id, buffer.end, PAGE_EVENTS))
 
 
-def check_note(text: str) -> None:
+def _check_note(text: str) -> None:
     """Raise InputError for a note that is empty or too long."""
     if not text.strip():
         raise InputError("the note is empty")

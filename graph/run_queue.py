@@ -71,6 +71,12 @@ class RunQueue:
         self._drivers[run.id] = self.driver_of(run)
         self._tasks[run.id] = asyncio.create_task(self._run(run, ready))
 
+    async def at_work(self, run: RunRow) -> bool:
+        """Return True for a run that goes on without a resume: queued, or at work in a live process."""
+        thread = await self.journal.threads.get(run.thread_id)
+        alive = run.status == "running" and thread is not None and thread.owner is not None
+        return alive or (run.status == "queued" and run.id not in self.held_back)
+
     async def wait(self, run_id: str) -> None:
         """Wait until a run is not active in this process."""
         if task := self._tasks.get(run_id):

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     context_tokens: int | None = Field(default=None, ge=1024, le=100_000_000)
 
     enable_memory: bool = True
-    memory_scope: Literal["all", "repository"] = "all"
+    memory_scope: Literal["all", "repository"] = "repository"
     embeddings: Literal["auto", "openai", "minilm", "hash"] = "auto"
     embeddings_model_dir: Path | None = None
     repo_index_path: Path | None = None

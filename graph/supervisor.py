@@ -14,7 +14,7 @@ from graph.approvals import AnswersById, PendingApprovals
 from graph.builder import Graph, Resources, build
 from graph.driver import PARKED, STOPPED, Driver, Ending
 from graph.errors import BudgetNotRaised, RunnerError, UnknownRun, UnknownThread
-from graph.event_log import EventLog, check_note, open_journal
+from graph.event_log import EventLog, open_journal
 from graph.heartbeat import Heartbeat
 from graph.resources import check_ready, open_resources
 from graph.run_queue import RunQueue
@@ -33,7 +33,7 @@ from memory.records.journal import Journal
 from memory.records.owner import this_process
 from memory.records.runs import RunRow, RunUnfinished
 from nodes.dialogue.answers import spoken_answer
-from nodes.events import ApprovalRequired, Event, NoteAdded, RunFinished
+from nodes.events import ApprovalRequired, Event, RunFinished
 from nodes.publish import Draft
 from nodes.state import Input
 
@@ -155,7 +155,7 @@ class Supervisor:
         answer, and ThreadBusy if the run is at work and no answer is given.
         """
         run = await self._resumable_run(thread_id, limits)
-        if not answers and not self.foreground and await self._at_work(run):
+        if not answers and not self.foreground and await self.queue.at_work(run):
             raise RunUnfinished(thread_id, run.id, run.status)
         async with self._held(thread_id, run.input["repo"]):
             run = await self._resumable_run(
@@ -188,9 +188,7 @@ class Supervisor:
         pending = await self.approvals.pending(run) if run and run.status == "waiting" else []
         if run is None or not pending:
             return None
-        check_note(text)
-        note = Draft(NoteAdded(role="user", text=text))
-        (event,) = await self.journal.events.write(thread_id, run.id, [note])
+        event = await self.log.say(run, text)
         answers = {question.id: spoken_answer(text) for question in pending}
         if self.foreground:
             await self.approvals.answer(run, answers)
@@ -318,9 +316,3 @@ class Supervisor:
         if run.status == "cancelled" and (reason := await self.history.refusal(run)):
             raise RunnerError(f"thread {thread_id} has nothing to resume: {reason}; give it a new task")
         return run
-
-    async def _at_work(self, run: RunRow) -> bool:
-        """Return True for a run that goes on without a resume: queued, or at work in a live process."""
-        thread = await self.journal.threads.get(run.thread_id)
-        alive = run.status == "running" and thread is not None and thread.owner is not None
-        return alive or (run.status == "queued" and run.id not in self.queue.held_back)

@@ -77,12 +77,16 @@ class Token(Payload):
 
 
 class MemoryRecalled(Payload):
-    """Search results from memory, for the task or for one step: the file of each place, and earlier tasks."""
+    """Search results from memory, for the task or for one step: the file of each place, and earlier tasks.
+
+    `scope` says whose tasks were searched: those of this repository, or of all.
+    """
 
     type = "recall"
     files: list[str]
     episodes: list[RecalledEpisode]
     index: IndexState
+    scope: Literal["repository", "all"] | None = None
 
 
 class PlanMade(Payload):

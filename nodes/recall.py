@@ -45,7 +45,9 @@ class Recall:
         places, ready = await _search(
             self.memory, workspace, state["base"], state["task"], PLANNER_PLACES, shown
         )
-        _publish_recall(publisher(runtime.stream_writer, "recall"), places, lessons, ready, problem)
+        _publish_recall(
+            publisher(runtime.stream_writer, "recall"), self.memory, places, lessons, ready, problem
+        )
         return {"lessons": lessons, "places": places}
 
 
@@ -63,7 +65,9 @@ async def search_steps(
             query, shown = f"{step['description']} {file or ''}", _shown(state["context_files"], file)
             places, ready = await _search(memory, workspace, state["head"], query, STEP_PLACES, shown)
             by_step[step["id"]] = places
-            _publish_recall(publisher(runtime.stream_writer, "dispatch", step["id"]), places, [], ready)
+            _publish_recall(
+                publisher(runtime.stream_writer, "dispatch", step["id"]), memory, places, [], ready
+            )
     return by_step
 
 
@@ -120,7 +124,12 @@ def _reason(error: Exception) -> str:
 
 
 def _publish_recall(
-    publish: Publish, places: list[Place], lessons: list[Lesson], ready: Readiness, problem: str = ""
+    publish: Publish,
+    memory: Recollection,
+    places: list[Place],
+    lessons: list[Lesson],
+    ready: Readiness,
+    problem: str = "",
 ) -> None:
     note = "; ".join(filter(None, (problem, ready.note)))
     episodes = [
@@ -129,4 +138,4 @@ def _publish_recall(
     ]
     files = [place["path"] for place in places]
     index = IndexState(**{**vars(ready), "note": note})
-    publish(MemoryRecalled(files=files, episodes=episodes, index=index))
+    publish(MemoryRecalled(files=files, episodes=episodes, index=index, scope=memory.scope))

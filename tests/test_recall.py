@@ -77,7 +77,7 @@ async def test_a_task_of_another_kind_is_told_nothing_and_a_repository_may_keep_
     ask = {"approve_plan": True}
     for scope, known in (("all", 1), ("repository", 0)):
         run = await bench.run("Add mul to the calculator", settings={"memory_scope": scope}, options=ask)
-        assert len(run.of("recall")[0].episodes) == known
+        assert len(run.of("recall")[0].episodes) == known and run.of("recall")[0].scope == scope
 
 
 async def test_what_is_not_verified_is_not_remembered_and_what_is_survives_pruning(bench: Bench) -> None:

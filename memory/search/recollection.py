@@ -48,7 +48,7 @@ class Recollection:
         self.episodes = episodes
         self._indexes = indexes
         self._similarity = similarity
-        self._scope = scope
+        self.scope = scope
 
     async def prepare(self, root: Path) -> None:
         """Start to update the repository's index and to open the embedder, and return at once.
@@ -88,7 +88,7 @@ class Recollection:
             await asyncio.to_thread(warming.join, GRACE_SECONDS)
         here = {title.id for title in titles if title.repo == repo or (first and title.root == first)}
         similar = await asyncio.to_thread(self._similarity.similar, task, titles, here)
-        if self._scope == "repository":
+        if self.scope == "repository":
             similar = [pair for pair in similar if pair[0].id in here]
         # A task that was done twice is told once.
         by_task: dict[str, tuple[Title, float]] = {}

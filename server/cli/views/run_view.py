@@ -236,7 +236,8 @@ def describe_recall(data: events.MemoryRecalled) -> str:
     places, files = pluralize(len(data.files), "place"), pluralize(len(set(data.files)), "file")
     parts = [f"{places} in {files}"] if data.files else []
     if data.episodes:
-        parts.append(pluralize(len(data.episodes), "earlier task"))
+        whose = {"repository": " of this repository", "all": " of all repositories", None: ""}[data.scope]
+        parts.append(pluralize(len(data.episodes), "earlier task") + whose)
     index = data.index
     if not index.ready:
         limit = " (index not ready)"
