@@ -188,6 +188,30 @@ async def test_an_interrupt_waits_with_its_id_and_is_answered_once(client: Clien
     assert nodes == [*NODES[:3], "__interrupt__", "approval", *NODES[3:]]
 
 
+async def test_a_message_on_a_waiting_thread_is_the_answer(client: Client, repo: GitRepo) -> None:
+    thread = await new(client)
+
+    async def say(text: str, **more: Any) -> Any:
+        message: Any = {"type": "human", "id": str(uuid4()), "content": text}
+        return await client.runs.wait(thread, "autocode", input={"messages": [message], **more})
+
+    asked = await say("Add mul", repo=str(repo.path), options={"approve_plan": True})
+    again = await say("No, use a loop")
+    assert again["__interrupt__"][0]["id"] != asked["__interrupt__"][0]["id"]
+    (run,) = await client.runs.list(thread)
+    assert run["status"] == "interrupted" and not repo.git("branch", "--list", "autocode/*")
+    done = await say("go ahead!")
+    assert done["missing"] == [] and done["branch"] == f"autocode/{thread}"
+    said = [(one["type"], one["content"]) for one in done["messages"]]
+    assert ("human", "No, use a loop") in said and ("human", "go ahead!") not in said
+    assert len(await client.runs.list(thread)) == 1
+    more = await say("Add mul again")
+    assert more["__interrupt__"], "the thread asks for its next plan as well"
+    other: Any = await client.runs.wait(thread, "autocode", input=task(repo, "Another task"))
+    assert other["__interrupt__"], "a task starts nothing that nobody approved"
+    assert len(await client.runs.list(thread)) == 2
+
+
 async def test_a_reader_that_comes_back_gets_the_rest_and_nothing_twice(
     client: Client, repo: GitRepo
 ) -> None:

@@ -1,5 +1,6 @@
 """Threads over HTTP: their events from any point on, approvals, notes and stops."""
 
+import httpx
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from gitrepo import GitRepo
@@ -44,10 +45,11 @@ def test_a_note_and_a_stop_reach_a_run_and_it_goes_on_when_it_is_told(served: Se
     with served.client() as client:
         body = {"task": "Add mul", "repo": str(repo.path), "options": {"approve_plan": True}}
         thread = client.post("/api/threads", json=body).json()["thread_id"]
-        Reader(served.url, thread).until("run.finished")
+        (reader := Reader(served.url, thread)).until("run.finished")
         at = f"/api/threads/{thread}"
         note = client.post(f"/threads/{thread}/messages", json={"text": "mind the types"})
         assert note.status_code == 200 and note.json()["data"]["text"] == "mind the types"
+        reader.until("approval.required")  # the note was the answer to the plan, which was made again
         assert client.post(f"{at}/cancel").json() == {"cancelled": True}
         assert client.get(at).json()["status"] == "cancelled"
         assert client.post(f"{at}/cancel").json() == {"cancelled": False}
@@ -87,3 +89,31 @@ def test_an_id_beyond_every_log_is_after_all_that_there_is(served: Served) -> No
         assert client.get("/api/threads/stream-beyond/events", headers=headers).json() == []
         found = client.post("/threads/search", json={"offset": 10**30})
     assert found.status_code == 422 and "offset" in found.json()["detail"]
+
+
+def test_an_edited_plan_is_what_runs_and_a_bad_one_loses_nothing(served: Served, repo: GitRepo) -> None:
+    with served.client() as client:
+        body = {"task": "Add mul", "repo": str(repo.path), "options": {"approve_plan": True}}
+        run = client.post("/api/threads", json=body).json()
+        at = f"/api/threads/{run['thread_id']}"
+        (reader := Reader(served.url, run["thread_id"])).until("run.finished")
+        (asked,) = client.get(f"{at}/approvals").json()
+
+        def edit(steps: object) -> httpx.Response:
+            answer = {"decision": "edit", "plan": {"explanation": "Mine.", "steps": steps}}
+            return client.post(f"{at}/approvals", json={"answers": {asked["id"]: answer}})
+
+        for steps, says in (([], "steps"), ([{"agent": "coder"}], "description"), ("none", "steps")):
+            refused = edit(steps)
+            assert refused.status_code == 422 and says in refused.json()["detail"]
+        assert client.get(f"{at}/approvals").json() == [asked]
+        assert edit([{"agent": "coder", "description": "Add mul as I say"}]).status_code == 200
+        events = reader.until("run.finished")
+        plans = [event["data"]["plan"] for event in events if event["type"] == "plan"]
+        assert plans[-1]["steps"][0]["description"] == "Add mul as I say"
+        assert events[-1]["data"]["status"] == "verified"
+        coded = {event["step_id"] for event in events if event["node"] == "coder"}
+        assert coded == {"s1"}
+        one = client.get(f"{at}/diff", params={"run_id": run["run_id"]})
+        assert "+def mul" in one.text and one.text == client.get(f"{at}/diff").text
+        assert client.get(f"{at}/diff", params={"run_id": "nosuch"}).status_code == 404
