@@ -38,6 +38,8 @@ class Delivery:
     commit: str
     verified: bool
     thread_id: str = ""
+    verified_branch: str | None = None
+    """The branch with the verified results of earlier tasks, if this result is another one's."""
 
     @classmethod
     async def of_thread(cls, journal: Journal[Event], thread_id: str, *, whole: bool = False) -> "Delivery":
@@ -97,7 +99,9 @@ class Delivery:
             base = _newest(workspace, commit, base, held.get(APPLIED))
         # Somebody may have committed to the branch since.
         proved = proof is not None and proof.tree == workspace.tree(commit)
-        return cls(repo, branch, base, commit, end.status == "verified" and proved, thread_id)
+        verified = end.status == "verified" and proved
+        earlier = None if verified else _other_branch(workspace, f"autocode/{thread_id}", branch)
+        return cls(repo, branch, base, commit, verified, thread_id, earlier)
 
     @classmethod
     def _of_run(cls, run: RunRow, branch: str) -> "Delivery":
@@ -122,7 +126,8 @@ def release_snapshots(repo: Path, thread_id: str) -> None:
 
     What the thread delivered stays, because its next task goes on from there.
     """
-    with suppress(WorkspaceError):  # the repository may be gone or read-only, and the run has ended anyway
+    # The repository may be gone or read-only. The run has ended anyway.
+    with suppress(WorkspaceError, OSError, KeyError):
         workspace = Workspace.open(repo)
         delivered = "result" in workspace.held(thread_id)
         workspace.release(thread_id, keep=KEPT if delivered else ())
@@ -152,6 +157,13 @@ def _newest(workspace: Workspace, commit: str, base: str, applied: str | None) -
         if meeting and workspace.meeting(base, meeting) == base:
             base = meeting
     return base
+
+
+def _other_branch(workspace: Workspace, name: str, branch: str) -> str | None:
+    with suppress(WorkspaceError):
+        workspace.resolve(f"refs/heads/{name}")
+        return None if name == branch else name
+    return None
 
 
 def _run_of(workspace: Workspace, commit: str) -> str | None:

@@ -78,16 +78,14 @@ class Driver:
         started = RunStarted(task=self.run.input["task"], repo=self.run.input["repo"], resumed=resumed)
         await self._write([Draft(started)])
         lease = asyncio.create_task(self._keep_lease())
-        failure: Exception | None = None
+        failure, stored = cast(Exception | None, None), False
         try:
             if ready:
                 await self._start(ready())
             await self._run_graph()
             while not await self._store(ending := await self._outcome()):
                 await self._run_graph()
-            if ending.status != "waiting":
-                await asyncio.to_thread(release_snapshots, Path(self.run.input["repo"]), self.run.thread_id)
-            return
+            stored = True
         except asyncio.CancelledError:
             if self._ending is None:  # the event loop closes: the run is left as after a crash
                 raise
@@ -97,6 +95,10 @@ class Driver:
             ending, failure = Ending.of("failed", str(error)), error
         finally:
             await self._end_tasks(lease)
+        if stored:
+            if ending.status not in ("waiting", "budget"):  # a larger budget lets a run go on
+                await asyncio.to_thread(release_snapshots, Path(self.run.input["repo"]), self.run.thread_id)
+            return
         await self._store(ending)
         if failure:
             raise failure

@@ -68,6 +68,7 @@ async def test_an_unverified_result_is_no_part_of_what_follows_and_a_merge_count
     assert refused.end.status == "unverified"
     open_one = await delivery(bench, thread)
     assert not open_one.verified and open_one.branch == f"autocode/{thread}-unverified"
+    assert open_one.verified_branch == f"autocode/{thread}"
     assert "+def square" in await open_one.diff() and "+def cube" in await open_one.diff()
 
     bench.repo.git("merge", "-q", "--ff-only", f"autocode/{thread}")

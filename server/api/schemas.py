@@ -32,7 +32,10 @@ class _RunRequest(_StrictModel):
         None, description="A git repository. Without one the task gets a scratch repository."
     )
     thread_id: ThreadId | None = Field(None, description="A thread to continue, or the name of a new one.")
-    options: Options = Field(default_factory=Options, description="Limits and choices of this run.")
+    options: Options = Field(
+        default_factory=Options,
+        description="Limits and choices of this run and, by default, of the thread's next ones.",
+    )
 
 
 class TaskRequest(_RunRequest):

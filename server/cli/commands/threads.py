@@ -147,6 +147,9 @@ async def apply(
     if not delivery.verified and not unverified:
         # The branch may have moved since its proof, so the status of the run is not enough.
         console.notify(f"{delivery.branch} is not verified. Nothing was applied. --unverified applies it.")
+        if delivery.verified_branch:
+            command = f"git merge {delivery.verified_branch}"
+            console.notify(f"The verified results of this thread's earlier tasks alone: {command}")
         return ExitCode.UNVERIFIED
     text = await delivery.diff()
     if not text:
