@@ -13,7 +13,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from graph.approvals import AnswersById, PendingApprovals
 from graph.builder import Graph, Resources, build
 from graph.driver import PARKED, STOPPED, Driver, Ending
-from graph.errors import BudgetNotRaised, RunnerError, UnknownRun, UnknownThread
+from graph.errors import RunnerError, UnknownRun
 from graph.event_log import EventLog, open_journal
 from graph.heartbeat import Heartbeat
 from graph.resources import check_ready, open_resources
@@ -127,10 +127,8 @@ class Supervisor:
         thread = await self.journal.threads.get(thread_id)
         scratch = scratch_folder(self.settings, thread_id)
         options = merge_options(thread.options if thread else {}, input.get("options") or {})
-        request = complete_request(
-            {**input, "options": options}, self.settings, (thread and thread.repo) or str(scratch)
-        )
-        request = await open_repository(request, scratch)
+        place, asked = (thread and thread.repo) or str(scratch), {**input, "options": options}
+        request = await open_repository(complete_request(asked, self.settings, place), scratch)
         if strategy == "interrupt":
             for earlier in await self.journal.runs.of_thread(thread_id):  # the newest first
                 if earlier.unfinished:
@@ -154,13 +152,12 @@ class Supervisor:
         Raises InputError, UnknownApproval, AnsweredApproval, RunnerError if nothing can go on without an
         answer, and ThreadBusy if the run is at work and no answer is given.
         """
-        run = await self._resumable_run(thread_id, limits)
+        run = await self.history.resumable_run(thread_id, limits)
         if not answers and not self.foreground and await self.queue.at_work(run):
             raise RunUnfinished(thread_id, run.id, run.status)
         async with self._held(thread_id, run.input["repo"]):
-            run = await self._resumable_run(
-                thread_id, limits
-            )  # it may have ended while the tools were checked
+            # It may have ended while the tools were checked.
+            run = await self.history.resumable_run(thread_id, limits)
             if limits:
                 sums = await self.journal.completions.sums(run.id)
                 checked = larger_limits(run, limits, sums, self.settings)
@@ -299,20 +296,3 @@ class Supervisor:
         elif wait:
             await self.wait(run.id)
         return True
-
-    async def _resumable_run(self, thread_id: str, limits: Mapping[str, Any] | None = None) -> RunRow:
-        """Return the run that a resume continues. Raises RunnerError, UnknownThread."""
-        run = await self.journal.runs.current(thread_id)
-        if run is None and await self.journal.threads.get(thread_id):
-            raise RunnerError(f"thread {thread_id} has no run to resume; give it a task")
-        if run is None:
-            raise UnknownThread(f"there is no thread {thread_id}")
-        if run.status == "budget" and not limits:
-            raise BudgetNotRaised(
-                f"thread {thread_id} has spent its budget, and the resume gives it no larger one"
-            )
-        if not run.resumable and run.status != "budget":
-            raise RunnerError(f"thread {thread_id} has nothing to resume: its last run ended as {run.status}")
-        if run.status == "cancelled" and (reason := await self.history.refusal(run)):
-            raise RunnerError(f"thread {thread_id} has nothing to resume: {reason}; give it a new task")
-        return run

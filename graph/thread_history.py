@@ -15,7 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.types import Send, StateSnapshot
 
 from graph.builder import Graph
-from graph.errors import InputError, RunnerError, UnknownCheckpoint, UnknownThread
+from graph.errors import BudgetNotRaised, InputError, RunnerError, UnknownCheckpoint, UnknownThread
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
 from memory.records.threads import ThreadRow
@@ -50,13 +50,22 @@ class ThreadHistory:
         history = self.graph.aget_state_history(_config(thread_id), before=earlier, limit=limit)
         return [snapshot async for snapshot in history]
 
-    async def refusal(self, run: RunRow) -> str | None:
-        """Return the reason of a run that ended because its plan was refused. None for any other run."""
-        snapshot = await self.graph.aget_state(_config(run.thread_id))
-        if snapshot.values.get("run") != run.id or snapshot.next:
-            return None
-        stops = snapshot.values.get("stops") or []
-        return next((str(stop["reason"]) for stop in stops if stop["kind"] == "cancelled"), None)
+    async def resumable_run(self, thread_id: str, limits: Mapping[str, Any] | None = None) -> RunRow:
+        """Return the run that a resume continues. Raises RunnerError, UnknownThread."""
+        run = await self.journal.runs.current(thread_id)
+        if run is None and await self.journal.threads.get(thread_id):
+            raise RunnerError(f"thread {thread_id} has no run to resume; give it a task")
+        if run is None:
+            raise UnknownThread(f"there is no thread {thread_id}")
+        if run.status == "budget" and not limits:
+            raise BudgetNotRaised(
+                f"thread {thread_id} has spent its budget, and the resume gives it no larger one"
+            )
+        if not run.resumable and run.status != "budget":
+            raise RunnerError(f"thread {thread_id} has nothing to resume: its last run ended as {run.status}")
+        if run.status == "cancelled" and (reason := await self._refusal(run)):
+            raise RunnerError(f"thread {thread_id} has nothing to resume: {reason}; give it a new task")
+        return run
 
     async def update(self, thread_id: str, values: Mapping[str, Any]) -> StateSnapshot:
         """Add `messages` to a thread without an unfinished run. Raises InputError for any other key."""
@@ -134,6 +143,14 @@ class ThreadHistory:
                 await self.graph.aupdate_state(snapshot.config, None, as_node="__copy__")
                 return
         raise RunnerError(f"thread {run.thread_id} has no checkpoint from before its budget was spent")
+
+    async def _refusal(self, run: RunRow) -> str | None:
+        """Return the reason of a run that ended because its plan was refused. None for any other run."""
+        snapshot = await self.graph.aget_state(_config(run.thread_id))
+        if snapshot.values.get("run") != run.id or snapshot.next:
+            return None
+        stops = snapshot.values.get("stops") or []
+        return next((str(stop["reason"]) for stop in stops if stop["kind"] == "cancelled"), None)
 
     async def _thread(self, thread_id: str) -> ThreadRow:
         thread = await self.journal.threads.get(thread_id)
