@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from desk import Rule
 from gitrepo import GitRepo
-from runs import Bench, script
+from runs import MUL, Bench, block, script
 from story import PENDING, PLAN, PROOF, Story, episode, verified, waiting
 from typer.testing import CliRunner, Result
 
@@ -410,7 +411,8 @@ def on_a_terminal(code: str, typed: bytes) -> str:
 
 
 ASK = """
-from runs import Bench, script
+from desk import Rule
+from runs import MUL, Bench, block, script
 from story import PENDING
 from server.cli.views import approval_prompts as approvals
 from server.cli.views.console import CliConsole
@@ -496,6 +498,38 @@ def test_json_carries_every_event_once_and_nothing_else(ready: Bench) -> None:
     assert [event.seq for event in told] == list(range(1, len(told) + 1))
     assert told[-1].type == "run.finished"
     assert "def mul" in (ready.repo.path / "calc.py").read_text()
+
+
+@pytest.fixture
+def doubtful(ready: Bench) -> Bench:
+    """Let the change hold a conftest.py, and the critic explain it."""
+    explained = '{"verdict": "PASS", "reasons": [], "suspicions": {"1": "It only sorts the tests."}}'
+    sorting = block("conftest.py", "def pytest_collection_modifyitems(items):\n    items.sort(key=str)")
+    ready.desk.rules.insert(0, Rule("You are a coder", f"{MUL}\n{sorting}"))
+    ready.desk.rules.insert(0, Rule("You are the critic", explained))
+    return ready
+
+
+def test_a_result_with_suspicions_is_not_applied_without_asking(doubtful: Bench) -> None:
+    before = doubtful.repo.fingerprint()
+    done = run(doubtful, "--apply", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "Verified, with 1 suspicion" in done.stdout
+    assert "conftest.py:1: " in done.stdout and "It only sorts the tests." in done.stdout
+    assert "Not applied: look at conftest.py:1, then `autocode apply t1`" in done.stderr
+    assert doubtful.repo.fingerprint() == before
+
+
+@pytest.mark.parametrize(("typed", "applied"), [(b"y\n", True), (b"n\n", False), (b"\x04", False)])
+def test_a_person_decides_whether_a_result_with_suspicions_is_applied(
+    doubtful: Bench, typed: bytes, applied: bool
+) -> None:
+    arguments = ["run", "Add mul", "--repo", str(doubtful.repo.path), "--thread", "t1", "--apply"]
+    code = f"import sys\nfrom server.main import main\nsys.argv[1:] = {arguments!r}\nmain()"
+    shown = on_a_terminal(code, typed)
+    assert "Apply it with its suspicions (conftest.py:1)?" in shown
+    assert ("Not applied" not in shown) is applied
+    assert ("def mul" in (doubtful.repo.path / "calc.py").read_text()) is applied
 
 
 def test_a_plan_without_a_human_parks_and_the_printed_command_goes_on(ready: Bench) -> None:

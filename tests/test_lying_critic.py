@@ -245,6 +245,7 @@ def test_answers_that_the_critic_did_not_give_do_not_verify() -> None:
         forged = {"demanded": quotes, "suspicious": places, "consent": truth.consents}
         state["check"] = proof.model_copy(update=forged).model_dump()
         tree = random.choice((proof.tree, proof.tree, "another tree"))
+        state["not_the_change"] = "flask is not installed" if chance(random, 0.05) else ""
         state["verdict"] = Verdict(verdict="PASS", reasons=[], tree=tree)
         lacks = missing(state)
         assert (not lacks) == is_verified(state, truth), (lacks, truth, state)

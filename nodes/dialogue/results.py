@@ -61,7 +61,7 @@ def _weaknesses(proof: Proof) -> Iterator[Weakness]:
         yield Weakness("no test", f"No test was added: {line(proof.untestable)}")
     for place in proof.suspicious[:CASES]:
         answer = f"the critic says: {line(place.answer)}" if place.answer else "nobody has explained it"
-        yield Weakness("suspicious", f"{place.file}:{place.line}: {line(place.text)} ({answer})")
+        yield Weakness("suspicious", f"{place.file}:{place.line}: {line(place.text).rstrip('.')} ({answer})")
     yield from _rest(proof.suspicious, "suspicious", "place")
     for quote, cases in _by_quote(proof).items():
         fate = f"{_listed(cases)} passed on the base and {'fails' if len(cases) == 1 else 'fail'} now"
