@@ -53,8 +53,7 @@ async def verify(
     weaknesses = results.weaknesses(_signed(recorded, repeated))
     for flag in (*map(str, weaknesses), *repeated.gaps):
         console.print(f"  {one_line(flag)}", style="yellow")
-    counts = f"{repeated.passed} of {repeated.total} passed"
-    counts += f", {pluralize(len(repeated.fail_to_pass), 'case')} prove the change"
+    counts = one_line(results.figures(repeated))
     if differences:
         console.print(f"The proof of {commit[:12]} does NOT hold ({counts}).", style="bold red")
         return ExitCode.UNVERIFIED
