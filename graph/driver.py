@@ -165,10 +165,11 @@ class Driver:
             data = {"status": "waiting", "reason": "a human's approval is needed"}
             return Ending(data, "waiting", waiting_for)
         state = cast(State, snapshot.values)
-        missing, reason, status = state["missing"], None, "verified"
-        if missing:
-            # The reason is the cause, which a stop such as the end of the repairs may not be.
-            status, reason = state["stops"][0]["kind"] if state["stops"] else "unverified", missing[0]
+        stops, missing, reason, status = state["stops"], state["missing"], None, "verified"
+        if stops or missing:
+            status = stops[0]["kind"] if stops else "unverified"
+            # The end of the repairs is a stop, but not the cause.
+            reason = missing[0] if missing and status == "unverified" else stops[0]["reason"]
         return Ending.of(
             status,
             reason,
