@@ -21,6 +21,13 @@ from nodes.state import Agent
 DEEPSEEK_URL = "https://api.deepseek.com"
 CONNECT_SECONDS = 10.0
 PROBE_SECONDS = 3.0
+UNREACHABLE = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ class OpenAIProvider(_LibraryProvider):
             base_url=self._url,
             api_key=SecretStr(secret),
             http_async_client=self._http(),
+            http_socket_options=(),  # they would make a warning of the user's HTTPS_PROXY, which works
             timeout=self._http().timeout,
             stream_chunk_timeout=None,  # it is a wait_for, which on Python 3.11 may swallow a cancellation
             max_retries=0,
@@ -144,13 +152,13 @@ class OpenAIProvider(_LibraryProvider):
         """Raise ModelError if no server listens at `url`. A slow answer, or an error, is a server as well."""
         try:
             await self._http().get(f"{url.rstrip('/')}/models", timeout=PROBE_SECONDS)
-        except httpx.ReadTimeout:
-            pass  # it took the connection: a server with one slot may be busy with another reply
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except UNREACHABLE as error:
             raise ModelError(
                 f"no model server answers at {url} ({type(error).__name__}: {error}); start one, such as "
                 "`ollama serve`, or set LOCAL_LLM_URL, or choose another LLM_MODE"
             ) from error
+        except httpx.HTTPError:
+            pass  # it took the connection: a server with one slot may be busy with another reply
 
     async def aclose(self) -> None:
         if self._client:
