@@ -16,11 +16,13 @@ class CaseProof(BaseModel, frozen=True):
     base: CaseOutcome
     head: CaseOutcome
     new: bool = False
+    idle: bool = False
+    """True if the case failed on the base only because a name is missing, and notices no mutant."""
 
     @property
     def fail_to_pass(self) -> bool:
         """Return True if this is a new case that fails without the change and passes with it."""
-        return self.new and self.head == "passed" and self.base in ("failed", "error")
+        return self.new and not self.idle and self.head == "passed" and self.base in ("failed", "error")
 
 
 class Failure(BaseModel, frozen=True):
@@ -95,7 +97,7 @@ class Proof(BaseModel, frozen=True):
     """The reasons why the check is red, the most telling first."""
     failures: list[Failure] = Field(default_factory=list)
     vacuous: list[str] = Field(default_factory=list)
-    """New cases that prove nothing, because they pass on the base too."""
+    """New cases that prove nothing, because they pass on the base too, or are idle."""
     contradicted: list[str] = Field(default_factory=list)
     """Cases of the base's tests, in the base's version, that passed on the base and fail on the change.
 

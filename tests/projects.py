@@ -65,8 +65,9 @@ class Project:
 
     @property
     def started(self) -> list[str]:
-        """What was run, sorted."""
-        return sorted(data["what"] for type, data in self.events if type == "sandbox.started")
+        """What was run, sorted, without the mutants."""
+        runs = [data["what"] for type, data in self.events if type == "sandbox.started"]
+        return sorted(what for what in runs if "mutant" not in what)
 
 
 def fates(proof: Proof) -> dict[str, tuple[str, str]]:

@@ -1,11 +1,12 @@
 """Outcomes of one execution of a suite, small enough to be cached for the next check."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from nodes.check.unrun.causes import Cause, cause_of, skipped_import, start_cause
+from nodes.check.mutation.missing_names import lacks_name
 from nodes.proof import CaseOutcome
 from sandbox.base import Case, ReportOutcome, Result
 
@@ -28,6 +29,8 @@ class Outcomes(BaseModel, frozen=True):
     seconds: float = 0.0
     stopped: Literal["", "timed out", "out of memory", "killed"] = ""
     cases: dict[str, ReportOutcome] | None = None
+    nameless: tuple[str, ...] = ()
+    """Cases and modules that failed because a name or module is missing. An empty id is the whole run's."""
     usage: bool = False
     """True if pytest refused options of the configuration. It does so if a plugin is not installed."""
     reason: str = ""
@@ -46,11 +49,15 @@ class Outcomes(BaseModel, frozen=True):
         output = result.stderr + result.stdout
         ended = result.exit_code in (0, 1, 5) and result.report is not None
         start = Cause("") if ended else start_cause(result)
+        nameless = [case.id for case in result.report or () if lacks_name(case.message)]
+        if result.exit_code not in (0, 1, 5) and lacks_name(output):
+            nameless.append("")
         return cls(
             exit_code=result.exit_code,
             seconds=result.seconds,
             stopped=stop_of(result),
             cases=None if result.report is None else cases,
+            nameless=tuple(nameless),
             usage=result.exit_code in (3, 4) and any(phrase in output for phrase in _USAGE_ERRORS),
             reason=start.reason,
             file=start.file,
@@ -69,13 +76,19 @@ class Outcomes(BaseModel, frozen=True):
         outcome = self.cases.get(case)
         return outcome or ("error" if self._uncollected(case) else "absent")
 
+    def is_nameless(self, case: str) -> bool:
+        """Return whether a case failed, or was not collected, because a name or module is missing."""
+        return not {"", case, *_modules(case)}.isdisjoint(self.nameless)
+
     def _uncollected(self, case: str) -> bool:
-        # pytest reports a file, folder or class that it cannot collect under its own dotted name, in one of
-        # two spellings.
-        parts = case.rpartition("::")[0].split(".")
-        owners = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
-        names = (name for owner in owners for name in spellings(owner))
-        return any((self.cases or {}).get(name) in FAILED for name in names)
+        return any((self.cases or {}).get(name) in FAILED for name in _modules(case))
+
+
+def _modules(case: str) -> Iterator[str]:
+    """Yield the names under which pytest reports a file, folder or class of a case that it cannot collect."""
+    parts = case.rpartition("::")[0].split(".")
+    for count in range(1, len(parts) + 1):
+        yield from spellings(".".join(parts[:count]))
 
 
 def spellings(module: str) -> tuple[str, str]:

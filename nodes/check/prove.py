@@ -2,6 +2,7 @@
 
 import asyncio
 import shlex
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from nodes.check.executor import CheckCache, Executor
 from nodes.check.exit_code.definition import changed_definition
 from nodes.check.exit_code.exit_code_check import check_by_exit_code
 from nodes.check.judge import Evidence, judge
+from nodes.check.mutation.trial import try_mutants
 from nodes.check.outcomes import Outcomes
 from nodes.check.shared_tree import SharedTree
 from nodes.check.suite_runs import SuiteRuns
@@ -75,11 +77,12 @@ async def prove(
 
 async def _by_tests(executor: Executor, change: CheckedChange) -> dict[str, Any]:
     """Judge by cases. Green if no case counts against the change and the report can be believed."""
+    began = time.monotonic()
     attempt, evidence = await SuiteRuns(executor, change).run()
     judgement = judge(evidence, executor.limits)
     unreached = [] if attempt.head_command else [_UNREACHED.format(reason=attempt.scope_reason)]
     unrun = await asyncio.to_thread(_unrun, executor.path, change, evidence)
-    return (
+    judged = (
         vars(judgement)
         | unrun
         | {
@@ -92,6 +95,13 @@ async def _by_tests(executor: Executor, change: CheckedChange) -> dict[str, Any]
             "problems": unreached + judgement.problems,
         }
     )
+    if judged["problems"]:
+        return judged
+    seconds = time.monotonic() - began
+    tried = await try_mutants(
+        executor, change, attempt.suite, evidence.head, seconds, judgement.cases, evidence.new_on_base
+    )
+    return judged | tried.fields(judgement.cases, judgement.vacuous)
 
 
 def _unrun(path: Path, change: CheckedChange, evidence: Evidence) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class _TestTable(BaseModel, extra="forbid"):
     command: list[str] | None = Field(default=None, min_length=1)
     scope: Literal["auto", "all", "affected"] = "auto"
     timeout: PositiveFloat | None = None
+    mutants: Literal["on", "off"] = "on"
 
     @field_validator("command", mode="before")
     @classmethod
@@ -77,6 +78,7 @@ class _TestTable(BaseModel, extra="forbid"):
 
 class _ConfigFile(BaseModel):
     test: _TestTable = _TestTable()
+    mutants: Literal["on", "off"] = "on"
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Suite:
     options: PytestOptions = field(default_factory=PytestOptions)
     env: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    mutants: bool = True
     src: bool = False  # whether there is a folder `src`, which belongs on the import path
 
     def is_test(self, path: str) -> bool:
@@ -148,7 +151,8 @@ def recognise(workspace: Workspace, snapshot: str) -> Suite:
         suite = _named(table.command, files, options)
     if table.scope == "affected" and suite.grade != "tests":
         raise NoSuite(f'{CONFIG}: scope = "affected" works with pytest alone; remove it')
-    return replace(suite, scope=table.scope, seconds=table.timeout, src=has_src(files))
+    mutants = table.mutants == "on"
+    return replace(suite, scope=table.scope, seconds=table.timeout, src=has_src(files), mutants=mutants)
 
 
 def has_src(files: Iterable[str]) -> bool:
@@ -160,11 +164,12 @@ def _config(text: str | None) -> _TestTable:
     if text is None:
         return _TestTable()
     try:
-        return _ConfigFile.model_validate(tomllib.loads(text)).test
+        config = _ConfigFile.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise NoSuite(f"{CONFIG} is not valid TOML: {error}") from error
     except ValidationError as error:
         raise NoSuite(f"{CONFIG}: {'; '.join(faults_of(error))}") from error
+    return config.test if config.mutants == "on" else config.test.model_copy(update={"mutants": "off"})
 
 
 def _named(command: list[str], files: Mapping[str, int], options: PytestOptions) -> Suite:

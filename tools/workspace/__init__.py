@@ -1,5 +1,6 @@
 """Snapshots of a repository's files, stored as commits in its object database through pygit2."""
 
+from tools.workspace.diff import LineChange, line_changes
 from tools.workspace.errors import NotARepository, PathError, WorkspaceError
 from tools.workspace.merge import FileConflict, Merged
 from tools.workspace.paths import check_path
@@ -10,10 +11,12 @@ __all__ = [
     "Base",
     "Change",
     "FileConflict",
+    "LineChange",
     "Merged",
     "NotARepository",
     "PathError",
     "Workspace",
     "WorkspaceError",
     "check_path",
+    "line_changes",
 ]

@@ -1,9 +1,41 @@
 """The text of a unified diff, with its own headers, because a git config can change those of libgit2."""
 
 import json
+from dataclasses import dataclass
 
 import pygit2
-from pygit2.enums import DeltaStatus
+from pygit2.enums import DeltaStatus, DiffOption
+
+
+@dataclass(frozen=True)
+class LineChange:
+    """Adjacent lines that differ between two texts. Lines count from 1.
+
+    `count` is 0 for deleted lines, which stood after the line `first`. `added` are the numbers of new lines.
+    """
+
+    old_first: int
+    old_count: int
+    first: int
+    count: int
+    added: tuple[int, ...]
+
+
+def line_changes(old: bytes, new: bytes) -> list[LineChange]:
+    """Return the places where two texts differ. Places with one equal line between them are joined."""
+    patch = pygit2.Patch.create_from(
+        old, new, flag=DiffOption.INDENT_HEURISTIC, context_lines=0, interhunk_lines=1
+    )
+    return [
+        LineChange(
+            hunk.old_start,
+            hunk.old_lines,
+            hunk.new_start,
+            hunk.new_lines,
+            tuple(line.new_lineno for line in hunk.lines if line.origin == "+"),
+        )
+        for hunk in patch.hunks
+    ]
 
 
 def unified(path: str, patch: pygit2.Patch) -> str:

@@ -1,11 +1,13 @@
 """The check of a suite that is judged by its command's exit code."""
 
 import shlex
+import time
 from typing import Any
 
 from nodes.check.change import CheckedChange
 from nodes.check.executor import Executor, task_group
 from nodes.check.judge import output_of, stop_reason
+from nodes.check.mutation.trial import MutationResult, try_mutants
 from nodes.check.outcomes import Outcomes
 from nodes.check.output_text import normalise
 from nodes.check.unrun.causes import is_missing_program
@@ -17,6 +19,7 @@ OLD_RUN = "the base's tests on the change"
 
 async def check_by_exit_code(executor: Executor, change: CheckedChange) -> dict[str, Any]:
     """Return the parts of a proof. Green if the command succeeds on the change, whatever the base did."""
+    began = time.monotonic()
     command = change.suite.whole()
     known = await executor.cached(change.base_tree, command)
     old_tests = change.head_with_old_tests
@@ -33,6 +36,9 @@ async def check_by_exit_code(executor: Executor, change: CheckedChange) -> dict[
     base_shows_it = fails and _shows(base, result)
     problems = [_problem(executor, name, base, result, base_shows_it)] if fails else []
     problems += [f"the test file {path} was deleted" for path in change.deleted]
+    tried = MutationResult()
+    if not problems:
+        tried = await try_mutants(executor, change, change.suite, result, time.monotonic() - began)
     return {
         "command": list(command),
         "exit_code": result.exit_code,
@@ -42,6 +48,8 @@ async def check_by_exit_code(executor: Executor, change: CheckedChange) -> dict[
         "failures": [Failure(id=name, text=output_of(result))] if fails else [],
         "contradicted": [name] if weakened else [],
         "base_shows_it": base_shows_it and not change.deleted,
+        "strength": tried.strength,
+        "unguarded": tried.unguarded,
     }
 
 

@@ -1,0 +1,1 @@
+"""Mutation testing of a change: its own lines are broken, and its tests must notice."""

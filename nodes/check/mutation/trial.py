@@ -1,0 +1,243 @@
+"""The trial of a change's mutants: new and affected tests run on each, in parallel and in little time."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from nodes.check.change import CheckedChange
+from nodes.check.executor import Executor, task_group
+from nodes.check.mutation.essence import LONGEST_SOURCE
+from nodes.check.mutation.missing_names import lacks_name
+from nodes.check.mutation.mutants import MOST, ChangedSource, Mutant, choose, is_source, merge
+from nodes.check.outcomes import FAILED, Outcomes
+from nodes.check.suite import Suite
+from nodes.proof import CaseProof, Strength, Unguarded
+from sandbox.base import Result, SandboxError
+from sandbox.program import MAX_PROGRAMS
+from tools.workspace import Workspace
+
+_TIMES = 2  # what the check has taken: the time for all mutants
+_SLOWER = 3  # than on the change: a mutant whose tests take longer hangs
+_LEAST_SECONDS = 5.0
+_QUICK_COMMAND = 10.0  # seconds that a command may take whose exit code is all that it tells
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The mutants of a change. `hollow` holds all its files, broken at once, None if they are too many."""
+
+    mutants: list[Mutant] = field(default_factory=list)
+    hollow: Mapping[str, str] | None = None
+    tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MutationResult:
+    """The parts of a proof that follow from a trial.
+
+    `idle` are new cases that failed on the base for want of a name alone, and notice no mutant.
+    """
+
+    strength: Strength | None = None
+    unguarded: list[Unguarded] = field(default_factory=list)
+    idle: frozenset[str] = frozenset()
+
+    def fields(self, cases: Iterable[CaseProof], vacuous: Iterable[str]) -> dict[str, Any]:
+        """Return the fields of a proof. `cases` and `vacuous` are those of the judgement."""
+        return {
+            "strength": self.strength,
+            "unguarded": self.unguarded,
+            "cases": [case.model_copy(update={"idle": case.id in self.idle}) for case in cases],
+            "vacuous": [*vacuous, *sorted(self.idle)],
+        }
+
+
+async def try_mutants(
+    executor: Executor,
+    change: CheckedChange,
+    suite: Suite,
+    head: Result,
+    seconds: float,
+    cases: Iterable[CaseProof] = (),
+    new_on_base: Outcomes | None = None,
+) -> MutationResult:
+    """Try the mutants of a change whose check is green and took `seconds`. The base may switch it off."""
+    if not change.suite.mutants:
+        return MutationResult()
+    nameless = {
+        case.id for case in cases if case.fail_to_pass and new_on_base and new_on_base.is_nameless(case.id)
+    }
+    return await Trial(executor, change, suite, head, frozenset(nameless)).run(_TIMES * seconds)
+
+
+@dataclass
+class Trial:
+    """Runs tests on mutants. `head` is the run of the same suite on the change.
+
+    `nameless` are the new cases whose failure on the base was only a missing name. The first run breaks
+    everything at once and decides on them.
+    """
+
+    executor: Executor
+    change: CheckedChange
+    suite: Suite
+    head: Result
+    nameless: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self._passed = {case.id for case in self.head.report or () if case.outcome == "passed"}
+        self._failed = {case.id for case in self.head.report or () if case.outcome in FAILED}
+        self._noticing: set[str] = set()
+        self._unnoticing: set[str] = set()
+        self._killed: dict[int, bool] = {}
+
+    async def run(self, seconds: float) -> MutationResult:
+        """Try as many mutants as `seconds` allow, in their order."""
+        end = time.monotonic() + seconds
+        prepared = await asyncio.to_thread(self._prepare)
+        if not prepared.mutants and not prepared.hollow:
+            return MutationResult()
+        programs = min(MAX_PROGRAMS, len(prepared.mutants) + 1)
+        self.executor.sandbox.prepare(programs)
+        runs = self._runs(prepared, seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + end - time.monotonic()):
+                async with task_group() as group:
+                    for _ in range(programs):
+                        group.create_task(_work(runs))
+        return self._result(prepared)
+
+    def _prepare(self) -> Prepared:
+        workspace = Workspace.open(self.executor.path)
+        sources = changed_sources(workspace, self.change)
+        largest = sorted(sources, key=lambda source: (-source.novel, source.path))[:MOST]
+        if self.suite.grade == "exit code":
+            quick = self.head.seconds < _QUICK_COMMAND
+            return Prepared(choose(largest, kinds=("hunk",)) if quick else [])
+        mutants = choose(largest)
+        hollow = None
+        if self.nameless and len(largest) == len(sources):
+            texts = {source.path: source.hollow() for source in largest}
+            hollow = {path: text for path, text in texts.items() if text is not None}
+        files = sorted({mutant.file for mutant in mutants})
+        tests = {path: self._tests(self.change.affected_tests(workspace, [path])) for path in files}
+        return Prepared(mutants, hollow, tests)
+
+    def _tests(self, affected: Iterable[str]) -> tuple[str, ...]:
+        """Return the test files to run, the new ones first, because they are likely to notice."""
+        new = self.change.new_tests
+        rest = (path for path in affected if path in self.change.head_files and path not in new)
+        return (*new, *rest)
+
+    def _runs(self, prepared: Prepared, seconds: float) -> "Iterator[Run]":
+        if prepared.hollow:
+            command = self.suite.only(self.change.new_tests)
+            what = "all mutants at once: every changed function returns nothing"
+            yield Run(self, -1, what, prepared.hollow, command, self._limit(self.change.new_tests, seconds))
+        count = len(prepared.mutants)
+        for number, mutant in enumerate(prepared.mutants):
+            tests = prepared.tests.get(mutant.file, ())
+            command = self.suite.only(tests) if tests else self.suite.whole()
+            what = f"mutant {number + 1} of {count}: {mutant}"
+            limit = self._limit(tests, seconds)
+            yield Run(self, number, what, {mutant.file: mutant.text}, command, limit)
+
+    def _limit(self, tests: Iterable[str], seconds: float) -> float:
+        """Return the time limit of a run, from the time that the same tests took on the change."""
+        cases = self.head.report or ()
+        modules = {path.removesuffix(".py").replace("/", ".") for path in tests}
+        beside = sum(case.seconds for case in cases if modules and not _is_within(case.id, modules))
+        taken = max(self.head.seconds - beside, 0.0)
+        # Half of all the time there is, so that a mutant that hangs can be seen to.
+        return max(_SLOWER * taken, min(_LEAST_SECONDS, seconds / 2))
+
+    def stop_option(self) -> tuple[str, ...]:
+        """Return the option that ends a run at its first new failure, unless every case must tell."""
+        if self.suite.grade != "tests" or self.nameless - self._noticing:
+            return ()
+        return (f"--maxfail={len(self._failed) + 1}",)
+
+    def record(self, number: int, result: Result) -> None:
+        """Record the result of a run. The number of the first one, which decides on cases, is negative."""
+        outcomes = Outcomes.of(result)
+        for case in result.report or ():
+            if case.id in self.nameless and case.outcome in FAILED and not lacks_name(case.message):
+                self._noticing.add(case.id)
+            elif case.id in self.nameless and case.outcome == "passed" and number < 0:
+                self._unnoticing.add(case.id)
+        if number >= 0:
+            self._killed[number] = self._is_noticed(outcomes)
+
+    def _is_noticed(self, run: Outcomes) -> bool:
+        if self.suite.grade == "exit code":
+            return bool(run.stopped) or run.exit_code != 0
+        if not run.known or run.cases is None:
+            return True
+        failed = {case for case, outcome in run.cases.items() if outcome in FAILED}
+        if failed - self._failed:
+            return True
+        modules = {case.rpartition("::")[0] for case in run.cases}
+        expected = {case for case in self._passed if case.rpartition("::")[0] in modules}
+        return not run.cases or any(run.cases.get(case) != "passed" for case in expected)
+
+    def _result(self, prepared: Prepared) -> MutationResult:
+        killed = sum(self._killed.values())
+        survivors = [
+            mutant for number, mutant in enumerate(prepared.mutants) if self._killed.get(number) is False
+        ]
+        strength = Strength(killed=killed, tried=len(self._killed)) if self._killed else None
+        return MutationResult(strength, merge(survivors), frozenset(self._unnoticing - self._noticing))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of tests on broken files."""
+
+    trial: Trial
+    number: int
+    what: str
+    texts: Mapping[str, str]
+    command: tuple[str, ...]
+    seconds: float
+
+    async def __call__(self) -> None:
+        """Run the tests and record what they did. A sandbox that fails costs no more than this run."""
+        executor = self.trial.executor
+        limited = replace(executor, limits=replace(executor.limits, seconds=self.seconds))
+        command = (*self.command, *self.trial.stop_option())
+        with suppress(SandboxError):
+            result = await limited.run_edited(self.what, self.trial.change.head, self.texts, command)
+            self.trial.record(self.number, result)
+
+
+def changed_sources(workspace: Workspace, change: CheckedChange) -> list[ChangedSource]:
+    """Return the changed source files that are no tests."""
+    paths = [path for path in change.changed if is_source(path) and not change.suite.is_test(path)]
+    texts = {path: (workspace.text(change.base, path), workspace.text(change.head, path)) for path in paths}
+    gone: set[str] = set()
+    for base, head in texts.values():
+        kept = set(map(str.strip, (head or "").split("\n")))
+        gone |= {line for text in (base or "").split("\n") if (line := text.strip()) not in kept}
+    return [
+        ChangedSource(path, base, head, gone)
+        for path, (base, head) in texts.items()
+        if head is not None and max(len(head), len(base or "")) <= LONGEST_SOURCE
+    ]
+
+
+async def _work(runs: "Iterator[Run]") -> None:
+    for run in runs:
+        await run()
+
+
+def _is_within(case: str, modules: set[str]) -> bool:
+    """Return whether a case is of one of the modules, or of a class in it."""
+    name = case.rpartition("::")[0]
+    while name:
+        if name in modules:
+            return True
+        name = name.rpartition(".")[0]
+    return False
