@@ -48,7 +48,8 @@ repository's tests already use.
 {DATA}"""
 
 AGAIN = """\
-These of your tests pass on the repository as it was, without the change, so they prove nothing:
+These of your tests prove nothing. They pass on the repository as it was, or they only ask whether a name
+exists, and still pass when every changed function returns nothing:
 {cases}
 Write tests that fail without the change and pass with it (replace those, or add to them). If no test can
 tell the difference, answer with one line: NO TESTS: the reason"""

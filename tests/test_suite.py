@@ -104,6 +104,8 @@ def test_a_named_pytest_is_still_graded_by_its_cases(suite_of: Recognise, progra
         ('[test]\ncommand = "make \'a"\n', "test.command"),
         ('[test]\nscope = "some"\n', "test.scope"),
         ("[test]\ntimeout = -1\n", "test.timeout"),
+        ("[test]\nmutants = false\n", "test.mutants: Input should be 'on' or 'off'"),
+        ('mutants = "none"\n', "mutants: Input should be 'on' or 'off'"),
         ('[test]\ncomand = "make"\n', "test.comand"),
         ('[test]\ncommand = "make"\nscope = "affected"\n', "pytest alone"),
     ],

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,13 +15,14 @@ from nodes.check.mutation.mutants import MOST, ChangedSource, Mutant, choose, is
 from nodes.check.outcomes import FAILED, Outcomes
 from nodes.check.suite import Suite
 from nodes.proof import CaseProof, Strength, Unguarded
-from sandbox.base import Result, SandboxError
+from sandbox.base import Case, Result, SandboxError
 from sandbox.program import MAX_PROGRAMS
 from tools.workspace import Workspace
 
 _TIMES = 2  # what the check has taken: the time for all mutants
 _SLOWER = 3  # than on the change: a mutant whose tests take longer hangs
 _LEAST_SECONDS = 5.0
+_QUICK_SUITE = 2.0  # seconds
 _QUICK_COMMAND = 10.0  # seconds that a command may take whose exit code is all that it tells
 
 
@@ -31,7 +32,7 @@ class Prepared:
 
     mutants: list[Mutant] = field(default_factory=list)
     hollow: Mapping[str, str] | None = None
-    tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Trial:
         self._failed = {case.id for case in self.head.report or () if case.outcome in FAILED}
         self._noticing: set[str] = set()
         self._unnoticing: set[str] = set()
+        self._expected = self._passed
         self._killed: dict[int, bool] = {}
 
     async def run(self, seconds: float) -> MutationResult:
@@ -122,37 +124,46 @@ class Trial:
         if self.nameless and len(largest) == len(sources):
             texts = {source.path: source.hollow() for source in largest}
             hollow = {path: text for path, text in texts.items() if text is not None}
-        files = sorted({mutant.file for mutant in mutants})
-        tests = {path: self._tests(self.change.affected_tests(workspace, [path])) for path in files}
-        return Prepared(mutants, hollow, tests)
+        return Prepared(mutants, hollow, self._tests(workspace, {mutant.file for mutant in mutants}))
 
-    def _tests(self, affected: Iterable[str]) -> tuple[str, ...]:
-        """Return the test files to run, the new ones first, because they are likely to notice."""
+    def _tests(self, workspace: Workspace, files: Collection[str]) -> tuple[str, ...]:
+        """Return the test files to run, the new ones first, because they are likely to notice.
+
+        Some tests start the product as a program and import nothing of it, so a quick suite runs whole.
+        """
+        if self.head.seconds < _QUICK_SUITE:
+            tests = sorted(path for path in self.change.head_files if self.suite.is_test(path))
+        else:
+            tests = self.change.affected_tests(workspace, files)
         new = self.change.new_tests
-        rest = (path for path in affected if path in self.change.head_files and path not in new)
-        return (*new, *rest)
+        modules = {name for case in self.head.report or () for name in _modules(case.id)}
+        return tuple(path for path in (*new, *sorted({*tests} - {*new})) if _module(path) in modules)
 
     def _runs(self, prepared: Prepared, seconds: float) -> "Iterator[Run]":
         if prepared.hollow:
             command = self.suite.only(self.change.new_tests)
             what = "all mutants at once: every changed function returns nothing"
-            yield Run(self, -1, what, prepared.hollow, command, self._limit(self.change.new_tests, seconds))
-        count = len(prepared.mutants)
-        for number, mutant in enumerate(prepared.mutants):
-            tests = prepared.tests.get(mutant.file, ())
-            command = self.suite.only(tests) if tests else self.suite.whole()
-            what = f"mutant {number + 1} of {count}: {mutant}"
-            limit = self._limit(tests, seconds)
+            yield Run(self, 0, what, prepared.hollow, command, self._limit(seconds))
+        self._expected = self._passed & {case.id for case in self._cases_of(prepared.tests)}
+        command = self.suite.only(prepared.tests) if prepared.tests else self.suite.whole()
+        limit = self._limit(seconds, prepared.tests)
+        for number, mutant in enumerate(prepared.mutants, start=1):
+            what = f"mutant {number} of {len(prepared.mutants)}: {mutant}"
             yield Run(self, number, what, {mutant.file: mutant.text}, command, limit)
 
-    def _limit(self, tests: Iterable[str], seconds: float) -> float:
+    def _limit(self, seconds: float, tests: tuple[str, ...] = ()) -> float:
         """Return the time limit of a run, from the time that the same tests took on the change."""
-        cases = self.head.report or ()
-        modules = {path.removesuffix(".py").replace("/", ".") for path in tests}
-        beside = sum(case.seconds for case in cases if modules and not _is_within(case.id, modules))
+        beside = sum(case.seconds for case in self.head.report or ())
+        beside -= sum(case.seconds for case in self._cases_of(tests))
         taken = max(self.head.seconds - beside, 0.0)
         # Half of all the time there is, so that a mutant that hangs can be seen to.
         return max(_SLOWER * taken, min(_LEAST_SECONDS, seconds / 2))
+
+    def _cases_of(self, tests: tuple[str, ...]) -> list[Case]:
+        """Return the cases on the change of these test files, all cases without files."""
+        modules = {_module(path) for path in tests}
+        cases = self.head.report or ()
+        return [case for case in cases if not modules or not modules.isdisjoint(_modules(case.id))]
 
     def stop_option(self) -> tuple[str, ...]:
         """Return the option that ends a run at its first new failure, unless every case must tell."""
@@ -161,14 +172,14 @@ class Trial:
         return (f"--maxfail={len(self._failed) + 1}",)
 
     def record(self, number: int, result: Result) -> None:
-        """Record the result of a run. The number of the first one, which decides on cases, is negative."""
+        """Record the result of a run. Run 0 broke everything at once, and decides on cases alone."""
         outcomes = Outcomes.of(result)
         for case in result.report or ():
             if case.id in self.nameless and case.outcome in FAILED and not lacks_name(case.message):
                 self._noticing.add(case.id)
-            elif case.id in self.nameless and case.outcome == "passed" and number < 0:
+            elif case.id in self.nameless and case.outcome == "passed" and number == 0:
                 self._unnoticing.add(case.id)
-        if number >= 0:
+        if number > 0:
             self._killed[number] = self._is_noticed(outcomes)
 
     def _is_noticed(self, run: Outcomes) -> bool:
@@ -179,17 +190,20 @@ class Trial:
         failed = {case for case, outcome in run.cases.items() if outcome in FAILED}
         if failed - self._failed:
             return True
-        modules = {case.rpartition("::")[0] for case in run.cases}
-        expected = {case for case in self._passed if case.rpartition("::")[0] in modules}
-        return not run.cases or any(run.cases.get(case) != "passed" for case in expected)
+        return any(run.cases.get(case) != "passed" for case in self._expected)
 
     def _result(self, prepared: Prepared) -> MutationResult:
         killed = sum(self._killed.values())
         survivors = [
-            mutant for number, mutant in enumerate(prepared.mutants) if self._killed.get(number) is False
+            mutant
+            for number, mutant in enumerate(prepared.mutants, start=1)
+            if self._killed.get(number) is False
         ]
         strength = Strength(killed=killed, tried=len(self._killed)) if self._killed else None
-        return MutationResult(strength, merge(survivors), frozenset(self._unnoticing - self._noticing))
+        # What fails to import while everything is broken gets its chance with each mutant.
+        all_tried = prepared.mutants and len(self._killed) == len(prepared.mutants)
+        idle = (self.nameless if all_tried else self._unnoticing) - self._noticing
+        return MutationResult(strength, merge(survivors), frozenset(idle))
 
 
 @dataclass(frozen=True)
@@ -233,11 +247,13 @@ async def _work(runs: "Iterator[Run]") -> None:
         await run()
 
 
-def _is_within(case: str, modules: set[str]) -> bool:
-    """Return whether a case is of one of the modules, or of a class in it."""
+def _module(path: str) -> str:
+    return path.removesuffix(".py").replace("/", ".")
+
+
+def _modules(case: str) -> Iterator[str]:
+    """Yield the dotted names that may be the module of a case, which can be in classes."""
     name = case.rpartition("::")[0]
     while name:
-        if name in modules:
-            return True
+        yield name
         name = name.rpartition(".")[0]
-    return False
