@@ -330,3 +330,57 @@ async def test_the_base_can_switch_mutants_off(project: Make, config: str) -> No
 async def test_a_change_cannot_switch_its_mutants_off(project: Make) -> None:
     proof = await project(MATHS).prove(calling("maths.double(4)") | {".autocode.toml": 'mutants = "off"\n'})
     assert proof.strength and proof.vacuous == [NEW]
+
+
+@pytest.fixture
+def plenty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time enough for all mutants, however busy the machine is."""
+    monkeypatch.setattr("nodes.check.mutation.trial._TIMES", 50)
+
+
+@pytest.mark.bubblewrap
+async def test_a_mutant_that_never_ends_is_noticed_by_its_time(project: Make, plenty: None) -> None:
+    count = "def count(n):\n    i = 0\n    while i < n:\n        i += 1\n    return i\n"
+    test = "from count import count\n\n\ndef test_count():\n    assert [count(3), count(0)] == [3, 0]\n"
+    here = project(MATHS)
+    proof = await here.prove({"count.py": count, "tests/test_count.py": test})
+    assert proof.strength and (proof.strength.killed, proof.strength.tried) == (5, 5)
+    told = " ".join(data["what"] for type, data in here.events if type == "sandbox.started")
+    assert "`i += 1` is removed" in told
+
+
+@pytest.mark.bubblewrap
+async def test_what_does_not_fit_into_the_time_is_not_tried(
+    project: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nodes.check.mutation.trial._TIMES", 0)
+    proof = await project(MATHS).prove(DOUBLE)
+    assert proof.proves and proof.strength is None and not proof.unguarded
+
+
+@pytest.mark.bubblewrap
+async def test_tests_that_start_the_product_as_a_program_guard_it(project: Make, plenty: None) -> None:
+    tool = "import sys\n\n\ndef main():\n    print(int(sys.argv[1]) + 1)\n\n\nmain()\n"
+    test = (
+        "import subprocess, sys\n\n\ndef test_tool():\n"
+        "    done = subprocess.run([sys.executable, 'tool.py', '2'], capture_output=True, text=True)\n"
+        "    assert done.stdout == '3\\n'\n"
+    )
+    base = MATHS | {"tool.py": tool.replace("+ 1", ""), "tests/test_tool.py": test.replace("3\\", "2\\")}
+    new = {"tests/test_more.py": "from maths import add\n\n\ndef test_more():\n    assert add(2, 2) == 4\n"}
+    proof = await project(base).prove({"tool.py": tool, "tests/test_tool.py": test, **new})
+    assert proof.strength and proof.strength.killed == proof.strength.tried > 2
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.parametrize(
+    ("check", "unguarded"), [("exit 0\n", ["src/run.sh"]), ('test "$(sh src/run.sh)" != no\n', [])]
+)
+async def test_a_command_that_tells_its_exit_code_alone_must_fail_without_a_hunk(
+    project: Make, plenty: None, check: str, unguarded: list[str]
+) -> None:
+    config = '[test]\ncommand = "sh check.sh"\n'
+    here = project({".autocode.toml": config, "check.sh": check, "src/run.sh": "echo no\n"})
+    proof = await here.prove({"src/run.sh": "echo yes\n"})
+    assert proof.green and [lines.file for lines in proof.unguarded] == unguarded
+    assert proof.strength and (proof.strength.killed, proof.strength.tried) == (1 - len(unguarded), 1)
