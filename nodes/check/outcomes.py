@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from nodes.check.unrun.causes import Cause, cause_of, skipped_import, start_cause
 from nodes.check.mutation.missing_names import lacks_name
+from nodes.check.unrun.causes import Cause, cause_of, skipped_import, start_cause
 from nodes.proof import CaseOutcome
 from sandbox.base import Case, ReportOutcome, Result
 
