@@ -78,10 +78,12 @@ def _weaknesses(proof: Proof) -> Iterator[Weakness]:
     if proof.scope == "affected":
         reason = f": {line(proof.scope_reason)}" if proof.scope_reason else ", not the whole suite"
         yield Weakness("scope", f"only the tests that the change can reach were run{reason}")
-    if proof.vacuous:
-        yield Weakness(
-            "vacuous", f"proves nothing, as it passes without the change: {_listed(proof.vacuous)}"
-        )
+    idle = {case.id: None for case in proof.cases if case.idle}  # in order, and quick to search
+    if passing := [id for id in proof.vacuous if id not in idle]:
+        yield Weakness("vacuous", f"proves nothing, as it passes without the change: {_listed(passing)}")
+    if idle:
+        reason = "as it asks for a name alone, and passes when every changed function returns nothing"
+        yield Weakness("vacuous", f"proves nothing, {reason}: {_listed([*idle])}")
     for lines in proof.unguarded[:CASES]:
         yield Weakness("unguarded", f"{lines.place}: no test notices when {line(lines.mutant)}")
     yield from _rest(proof.unguarded, "unguarded", "place")

@@ -115,8 +115,7 @@ class ChangedSource:
     def _python(self) -> PythonSource | None:
         if not self.path.endswith(".py"):
             return None
-        # A function that lost lines is changed too: the line before the gap stands for them.
-        changed = [line for hunk in self._hunks for line in hunk.added or (max(hunk.first, 1),)]
+        changed = [line for hunk in self._hunks for line in hunk.added]
         try:
             return PythonSource(self._head, changed)
         except SyntaxError:

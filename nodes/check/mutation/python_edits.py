@@ -82,6 +82,7 @@ class PythonSource:
             last = (node.end_lineno or node.lineno) + 1
             self._units[node.lineno : last] = [name] * (last - node.lineno)
         self._tree = tree
+        self._telling = _telling_lines(tree)
 
     def unit_of(self, first: int, last: int) -> str:
         """Return the innermost function that holds these lines, or an empty text."""
@@ -97,9 +98,16 @@ class PythonSource:
 
     def bodies(self) -> Iterator[SourceEdit]:
         """Yield an edit for each function with changed lines of its own. It then returns nothing."""
-        own = {self._units[line] for line in self._changed}
+        own: dict[str, int] = {}
+        for line in self._changed:
+            if line in self._telling:
+                own[self._units[line]] = line
         for name, node in self._functions.items():
-            if name in own and not is_idle(node.body) and (place := self._bodies[node]):
+            if (
+                own.get(name, 0) >= self._lines_of(node)[0]
+                and not is_idle(node.body)
+                and (place := self._bodies[node])
+            ):
                 start, end, generates = place
                 text = "return; yield" if generates else "pass"
                 first, last = self._lines_of(node)
@@ -236,6 +244,20 @@ class PythonSource:
         start, end = self._at(node)
         text = " ".join(self._text[start : min(end, start + 4 * _SHOWN)].split())
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _telling_lines(tree: ast.Module) -> set[int]:
+    """Return the lines of a stripped tree that a test may notice, not those of comments and docstrings."""
+    lines: set[int] = set()
+    for node in ast.walk(tree):
+        first = getattr(node, "lineno", 0)  # nodes that the essence put in have no place
+        if isinstance(node, ast.Constant):
+            lines.update(range(first, (node.end_lineno or first) + 1))
+        elif isinstance(node, ast.expr):
+            lines |= {first, node.end_lineno or first}
+        elif isinstance(node, ast.stmt) and not isinstance(node, FunctionNode | ast.ClassDef):
+            lines.add(first)
+    return lines
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[str, FunctionNode]]:
