@@ -3,7 +3,7 @@
 import ast
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 LONGEST_SOURCE = 200_000
 """Longer sources, in characters, get no mutants. Each mutant costs a parse of the whole file."""
@@ -71,6 +71,50 @@ def name_of(node: ast.expr | None) -> str:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name
     return ""
+
+
+def telling_lines(tree: ast.Module) -> set[int]:
+    """Return the lines of a stripped tree that a test may notice, not those of comments and docstrings."""
+    lines: set[int] = set()
+    for node in ast.walk(tree):
+        first = getattr(node, "lineno", 0)  # nodes that the essence put in have no place
+        if isinstance(node, ast.Constant):
+            lines.update(range(first, (node.end_lineno or first) + 1))
+        elif isinstance(node, ast.expr):
+            lines |= {first, node.end_lineno or first}
+        elif isinstance(node, ast.stmt) and not isinstance(node, FunctionNode | ast.ClassDef):
+            lines.add(first)
+    return lines
+
+
+def functions_of(tree: ast.Module) -> Iterator[tuple[str, FunctionNode]]:
+    """Yield every function with its dotted name. A repeated name gets its line."""
+    seen: set[str] = set()
+    ahead: list[tuple[ast.AST, str]] = [(tree, "")]
+    while ahead:
+        node, prefix = ahead.pop()
+        for child in ast.iter_child_nodes(node):
+            name = prefix
+            if isinstance(child, FunctionNode | ast.ClassDef):
+                name = f"{prefix}.{child.name}".lstrip(".")
+            if isinstance(child, FunctionNode):
+                name = name if name not in seen else f"{name}:{child.lineno}"
+                seen.add(name)
+                yield name, child
+            if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+                ahead.append((child, name))
+
+
+def generates(function: FunctionNode) -> bool:
+    """Return whether the function itself holds a yield, not a function inside it."""
+    ahead: list[ast.AST] = list(function.body)
+    while ahead:
+        node = ahead.pop()
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(node, FunctionNode | ast.Lambda | ast.ClassDef):
+            ahead += ast.iter_child_nodes(node)
+    return False
 
 
 def _is_none(node: ast.expr) -> bool:

@@ -7,7 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from nodes.check.mutation.essence import FunctionNode, is_idle, name_of, parse, strip
+from nodes.check.mutation.essence import (
+    FunctionNode,
+    functions_of,
+    generates,
+    is_idle,
+    name_of,
+    parse,
+    strip,
+    telling_lines,
+)
 
 MutantKind = Literal["body", "hunk", "detail", "constant", "name"]
 """A function's body, a hunk, an operator or statement, a constant, or a text that is assigned to a name."""
@@ -75,14 +84,14 @@ class PythonSource:
         self._bodies = {node: self._body(node) for node in ast.walk(tree) if isinstance(node, FunctionNode)}
         if not strip(tree):
             raise SyntaxError("the source is nested too deeply")
-        self._functions = {name: node for name, node in _functions(tree) if self._bodies[node]}
+        self._functions = {name: node for name, node in functions_of(tree) if self._bodies[node]}
         self._names = {node: name for name, node in self._functions.items()}
         self._units = [""] * (len(self._lines) + 2)
         for name, node in self._functions.items():  # an inner function after the one around it
             last = (node.end_lineno or node.lineno) + 1
             self._units[node.lineno : last] = [name] * (last - node.lineno)
         self._tree = tree
-        self._telling = _telling_lines(tree)
+        self._telling = telling_lines(tree)
 
     def unit_of(self, first: int, last: int) -> str:
         """Return the innermost function that holds these lines, or an empty text."""
@@ -225,7 +234,7 @@ class PythonSource:
         decorators = getattr(statements[0], "decorator_list", [])
         if decorators:
             start = self._offset(decorators[0].lineno, statements[0].col_offset)
-        return start, end, _generates(node)
+        return start, end, generates(node)
 
     def _lines_of(self, node: FunctionNode) -> tuple[int, int]:
         place = self._bodies[node]
@@ -244,50 +253,6 @@ class PythonSource:
         start, end = self._at(node)
         text = " ".join(self._text[start : min(end, start + 4 * _SHOWN)].split())
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _telling_lines(tree: ast.Module) -> set[int]:
-    """Return the lines of a stripped tree that a test may notice, not those of comments and docstrings."""
-    lines: set[int] = set()
-    for node in ast.walk(tree):
-        first = getattr(node, "lineno", 0)  # nodes that the essence put in have no place
-        if isinstance(node, ast.Constant):
-            lines.update(range(first, (node.end_lineno or first) + 1))
-        elif isinstance(node, ast.expr):
-            lines |= {first, node.end_lineno or first}
-        elif isinstance(node, ast.stmt) and not isinstance(node, FunctionNode | ast.ClassDef):
-            lines.add(first)
-    return lines
-
-
-def _functions(tree: ast.Module) -> Iterator[tuple[str, FunctionNode]]:
-    """Yield every function with its dotted name. A repeated name gets its line."""
-    seen: set[str] = set()
-    ahead: list[tuple[ast.AST, str]] = [(tree, "")]
-    while ahead:
-        node, prefix = ahead.pop()
-        for child in ast.iter_child_nodes(node):
-            name = prefix
-            if isinstance(child, FunctionNode | ast.ClassDef):
-                name = f"{prefix}.{child.name}".lstrip(".")
-            if isinstance(child, FunctionNode):
-                name = name if name not in seen else f"{name}:{child.lineno}"
-                seen.add(name)
-                yield name, child
-            if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
-                ahead.append((child, name))
-
-
-def _generates(function: FunctionNode) -> bool:
-    """Return whether the function itself holds a yield, not a function inside it."""
-    ahead: list[ast.AST] = list(function.body)
-    while ahead:
-        node = ahead.pop()
-        if isinstance(node, ast.Yield | ast.YieldFrom):
-            return True
-        if not isinstance(node, FunctionNode | ast.Lambda | ast.ClassDef):
-            ahead += ast.iter_child_nodes(node)
-    return False
 
 
 def _is_untold(node: ast.AST, child: ast.AST) -> bool:
