@@ -434,6 +434,7 @@ def test_prices_are_found_with_and_without_their_provider_and_unknown_ones_are_n
     plain, prefixed = price_of("gpt-4o"), price_of("openai/gpt-4o")
     assert plain and plain == prefixed and plain.cost(1_000_000, 100_000) == pytest.approx(3.5)
     assert price_of("anthropic/claude-sonnet-4-5") and price_of("deepseek/deepseek-chat")
+    assert all(price_of(model) for model in DEFAULTS.values()) and price_of("groq/llama-3.3-70b-versatile")
     assert price_of("elsewhere/gpt-4o") is None and price_of("unheard-of") is None
 
 

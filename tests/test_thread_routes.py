@@ -117,3 +117,17 @@ def test_an_edited_plan_is_what_runs_and_a_bad_one_loses_nothing(served: Served,
         one = client.get(f"{at}/diff", params={"run_id": run["run_id"]})
         assert "+def mul" in one.text and one.text == client.get(f"{at}/diff").text
         assert client.get(f"{at}/diff", params={"run_id": "nosuch"}).status_code == 404
+
+
+def test_a_spent_budget_is_raised_over_http(served: Served, repo: GitRepo) -> None:
+    with served.client() as client:
+        body = {"task": "Add mul", "repo": str(repo.path), "options": {"max_tokens": 1000}}
+        thread = client.post("/api/threads", json=body).json()["thread_id"]
+        reader, at = Reader(served.url, thread), f"/api/threads/{thread}/resume"
+        assert reader.until("run.finished")[-1]["data"]["status"] == "budget"
+        refused = client.post(at)
+        assert (refused.status_code, refused.json()["title"]) == (409, "Budget spent")
+        assert client.post(at, json={"options": {"max_tokens": -1}}).status_code == 422
+        assert client.post(at, json={"options": {"max_tokens": 1}}).status_code == 422
+        assert client.post(at, json={"options": {"max_tokens": 10**6}}).status_code == 200
+        assert reader.until("run.finished")[-1]["data"]["status"] == "verified"

@@ -20,7 +20,7 @@ UNFINISHED = (*ACTIVE, "waiting")
 """Statuses of runs that no other run of their thread may overtake."""
 
 FINAL = ("verified", "unverified", "budget")
-"""Statuses of runs that cannot be resumed."""
+"""Statuses of runs that cannot be resumed as they are. A larger budget reopens the last kind."""
 
 metadata = MetaData()
 

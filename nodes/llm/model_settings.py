@@ -96,10 +96,10 @@ class ModelSettings:
 def price_advice(unpriced: Mapping[str, list[str]]) -> str:
     """Return the sentence that refuses a limit on the cost of models without a price."""
     names = ", ".join(f"{name} ({', '.join(agents)})" for name, agents in unpriced.items())
-    example = json.dumps({name: {"input": 0, "output": 0} for name in unpriced})
+    example = json.dumps({name: {"input": 0.5, "output": 1.5} for name in unpriced})
     return (
         f"a limit on the cost needs the price of every model, and that of {names} is unknown; set "
-        f"MODEL_PRICES to USD per million tokens (0 for a free model), such as MODEL_PRICES='{example}', "
+        f"MODEL_PRICES to USD per million tokens (0 for a free one), in the form MODEL_PRICES='{example}', "
         "or leave out --budget and MAX_COST_USD"
     )
 

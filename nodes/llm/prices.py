@@ -38,6 +38,8 @@ class Price:
 
 
 FREE = Price(0.0, 0.0, 0.0)
+UNLISTED = {"groq/llama-3.3-70b-versatile": Price(0.59 / MILLION, 0.79 / MILLION, 0.59 / MILLION)}
+"""Prices of default models that LiteLLM's map has dropped, from groq.com/pricing."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def price_of(model: str, listed: Mapping[str, Price] | None = None) -> Price | N
     """Return the price of `model` or `provider/model`, None if neither `listed` nor the map has it."""
     if listed and (price := listed.get(model) or listed.get(model.rpartition("/")[2])):
         return price
+    if model in UNLISTED:
+        return UNLISTED[model]
     entry = _entry(model)
     input, output = _number(entry, "input_cost_per_token"), _number(entry, "output_cost_per_token")
     if input is None:

@@ -92,7 +92,8 @@ def _report(error: Exception, console: "CliConsole", settings: "Settings | None"
         message = f"internal error: {type(error).__name__}: {one_line(message)}"
     console.notify(f"autocode: {message}")
     for note in getattr(error, "__notes__", []):
-        console.notify(note)
+        if not note.startswith("During task with name"):  # LangGraph's, with an id that helps nobody
+            console.notify(note)
     if code is ExitCode.INTERNAL and settings:
         console.notify(_log(trace, settings))
     if settings and settings.autocode_debug:
