@@ -72,7 +72,7 @@ seen.rejoined = JSON.stringify([...first, ...rest]) === JSON.stringify(whole);
 
 const copy = await client.threads.copy(id);
 seen.copied = copy.values.delivered === state.values.delivered;
-const again = await client.runs.wait(copy.thread_id, "autocode", { input: { task: "And again" } });
+const again = await client.runs.wait(copy.thread_id, "autocode", { input: { task: "And again", options: { approve_plan: false } } });
 seen.followed = again.base === state.values.delivered;
 
 const busy = await client.threads.create();
