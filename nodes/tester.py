@@ -9,6 +9,7 @@ from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
 from memory.records.budget import BudgetSpent
+from nodes.check.base_tests.test_side import TestSide
 from nodes.check.suite import Suite, recognise
 from nodes.dialogue import sections
 from nodes.dialogue.conversation import Conversation, open_workspace
@@ -180,8 +181,10 @@ def _read(workspace: Workspace, suite: Suite, head: str, text: str) -> Edit | st
     if reason := no_edit_reason(text, "NO TESTS"):
         return reason
     edit = write_edit(workspace, head, text, "tester")
+    side = TestSide(suite, workspace.files(head))
     for path in edit.paths if suite.grade == "tests" else ():
-        if not suite.is_test(path) and workspace.read(head, path) is not None:
+        fits = side.is_test(path) or side.is_data(path)
+        if not fits and workspace.read(head, path) is not None:
             raise Unusable(f"{path} is not a test file. Write tests only, and leave the code as it is.")
     return edit
 

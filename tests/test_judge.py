@@ -3,6 +3,7 @@ import pytest
 from nodes.check.judge import Evidence, judge
 from nodes.check.outcomes import Outcomes
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS
+from nodes.check.unrun.shared_causes import ChangedFiles
 from nodes.proof import CaseOutcome
 from sandbox.base import Case, Limits, ReportOutcome, Result
 
@@ -166,3 +167,78 @@ def test_a_deleted_test_file_is_a_problem() -> None:
     base = Outcomes(exit_code=0, cases={OLD: "passed"})
     evidence = Evidence(base=base, head=ran(0, cases), listing=collected(cases), deleted=("tests/test_a.py",))
     assert judge(evidence, Limits()).problems == ["the test file tests/test_a.py was deleted"]
+
+
+def paired(old: dict[str, ReportOutcome], head: dict[str, ReportOutcome]) -> tuple[list[str], list[str]]:
+    """Return problems and contradictions if OLD[a] and OLD[b] passed on the base, and later did as `old`."""
+    base = Outcomes(exit_code=0, cases={f"{OLD}[{name}]": "passed" for name in "ab"})
+    after: Cases = {f"{OLD}[{name}]": (outcome, "") for name, outcome in head.items()}
+    cases = {f"{OLD}[{name}]": outcome for name, outcome in old.items()}
+    evidence = Evidence(
+        base=base,
+        head=ran(0, after),
+        listing=collected(after),
+        old_on_head=Outcomes(exit_code=int("failed" in old.values()), cases=cases) if old else None,
+        new_tests=frozenset({"test_old.py"}),
+    )
+    judgement = judge(evidence, Limits())
+    return [problem.partition(":")[0] for problem in judgement.problems], judgement.contradicted
+
+
+VANISHED = "1 case passed on the base and vanished"
+
+
+@pytest.mark.parametrize(
+    ("old", "head", "problems", "contradicted"),
+    [
+        ({"a": "passed", "b": "passed"}, {"a": "passed", "c": "passed"}, [], []),
+        ({"a": "passed", "b": "failed"}, {"a": "passed", "c": "passed"}, [], ["b"]),
+        ({"a": "failed", "b": "failed"}, {"c": "passed", "d": "passed"}, [], ["a", "b"]),
+        ({"a": "passed", "b": "passed"}, {"a": "passed"}, [VANISHED], []),
+        ({"a": "passed", "b": "passed"}, {"a": "passed", "c": "passed", "d": "passed"}, [], []),
+        ({"a": "passed"}, {"a": "passed", "c": "passed"}, [], ["b"]),
+        ({"a": "passed", "b": "passed"}, {"c": "passed"}, [VANISHED.replace("1 case", "2 cases")], []),
+        ({}, {"a": "passed", "c": "passed"}, [VANISHED], []),
+    ],
+)
+def test_a_parametrised_case_is_followed_by_its_successor(
+    old: dict[str, ReportOutcome],
+    head: dict[str, ReportOutcome],
+    problems: list[str],
+    contradicted: list[str],
+) -> None:
+    assert paired(old, head) == (problems, [f"{OLD}[{name}]" for name in contradicted])
+
+
+def uncollected(reason: str) -> Result:
+    return ran(1, {"::test_old": ("error", f"E   ImportError: {reason}")})
+
+
+CONFTEST = Result(
+    4, "", "ImportError while loading conftest '/workspace/conftest.py'.\nE   NameError: x", 0.3
+)
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "shared"),
+    [
+        (CONFTEST, CONFTEST, True),
+        (CONFTEST, Result(4, "", "pytest: error: other", 0.3), False),
+        (ran(0, {OLD: ("passed", "")}), CONFTEST, False),
+        (Result(137, "", "", 9.0, timed_out=True), Result(137, "", "", 9.0, timed_out=True), True),
+        (ran(0, {OLD: ("passed", "")}), Result(137, "", "", 9.0, timed_out=True), False),
+        (Result(137, "", "", 9.0, timed_out=True), Result(137, "", "", 9.0, out_of_memory=True), False),
+        (uncollected("No module named 'yaml'"), uncollected("No module named 'yaml'"), True),
+        (uncollected("No module named 'yaml'"), uncollected("No module named 'toml'"), False),
+        (uncollected("No module named 'shop.new'"), uncollected("No module named 'shop.new'"), False),
+        (uncollected("cannot import name 'a'"), uncollected("cannot import name 'a'"), False),
+    ],
+)
+def test_a_red_check_that_the_base_shows_too_is_not_for_repair(
+    base: Result, head: Result, shared: bool
+) -> None:
+    listing = Result(1, "\nno tests collected, 1 error in 0.1s\n", "", seconds=0.0)
+    files = ChangedFiles.of(["shop/cart.py"], ["shop/__init__.py", "shop/cart.py", "test_old.py"])
+    judgement = judge(Evidence(Outcomes.of(base), head, listing, files=files), Limits())
+    assert judgement.base_shows_it is shared
+    assert any("on the base either" in problem for problem in judgement.problems) is shared

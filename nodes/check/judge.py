@@ -8,7 +8,7 @@ from nodes.check.base_tests.old_tests import contradictions
 from nodes.check.outcomes import FAILED, Outcomes, is_case_of, list_cases, stop_of
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS, cut_output, last_lines, normalise
 from nodes.check.report_check import report_fault
-from nodes.check.unrun.shared_causes import shared_cause
+from nodes.check.unrun.shared_causes import ChangedFiles, shared_cause
 from nodes.proof import CaseOutcome, CaseProof, Failure
 from sandbox.base import Limits, Result
 
@@ -19,7 +19,7 @@ class Evidence:
 
     `new_on_base` ran the change's added and edited test files on the base, None without such files.
     `old_on_head` ran the base's tests on the change, None if the change touches nothing that they consist of.
-    `listing` lists the change's cases. `changed` are all changed files.
+    `listing` lists the change's cases. `files` are all files of the change.
     """
 
     base: Outcomes
@@ -30,7 +30,7 @@ class Evidence:
     new_tests: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
     deleted: tuple[str, ...] = ()
-    changed: frozenset[str] = frozenset()
+    files: ChangedFiles = field(default_factory=ChangedFiles)
 
     def is_new(self, case: str) -> bool:
         """Return whether the base's own suite lacks a case of an added or edited test file."""
@@ -59,7 +59,7 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
     cases = _cases(evidence, head, trusted=not broken)
     failures = _failures(evidence.head, cases)
     blamed = {case.id for case in cases if _counts_against(case)}
-    shared = shared_cause(evidence.base, head, evidence.head, limits, evidence.changed, blamed)
+    shared = shared_cause(evidence.base, head, evidence.head, limits, evidence.files, blamed)
     lost = _lost(cases, _successors(evidence, head))
     problems = [broken] if broken else _problems(cases, lost)
     if shared:

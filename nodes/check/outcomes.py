@@ -1,6 +1,7 @@
 """Outcomes of one execution of a suite, small enough to be cached for the next check."""
 
 from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -8,10 +9,11 @@ from pydantic import BaseModel, Field
 from nodes.check.mutation.missing_names import lacks_name
 from nodes.check.unrun.causes import Cause, cause_of, skipped_import, start_cause
 from nodes.proof import CaseOutcome
-from sandbox.base import Case, ReportOutcome, Result
+from sandbox.base import ReportOutcome, Result
 
 FAILED = ("failed", "error")
 _SEVERITY = ("passed", "skipped", "failed", "error")
+_MOST_FAULTS = 1_000
 _USAGE_ERRORS = (
     "unrecognized arguments",
     "Unknown config option",
@@ -61,7 +63,7 @@ class Outcomes(BaseModel, frozen=True):
             usage=result.exit_code in (3, 4) and any(phrase in output for phrase in _USAGE_ERRORS),
             reason=start.reason,
             file=start.file,
-            faults={case.id: fault for case in result.report or () if (fault := _collection_fault(case))},
+            faults=dict(islice(_faults(result), _MOST_FAULTS)),
         )
 
     @property
@@ -97,13 +99,13 @@ def spellings(module: str) -> tuple[str, str]:
     return f"::{module}", f"{package}::{name}"
 
 
-def _collection_fault(case: Case) -> str:
-    """Return why a module or folder was not collected, empty for other cases."""
-    if not case.id.startswith("::"):
-        return ""
-    if case.outcome == "skipped":
-        return skipped_import(case.message)
-    return cause_of(case.message).reason if case.outcome in FAILED else ""
+def _faults(result: Result) -> Iterator[tuple[str, str]]:
+    """Yield each module or folder that was not collected, with the reason."""
+    for case in result.report or ():
+        if case.id.startswith("::") and case.outcome != "passed":
+            skipped = case.outcome == "skipped"
+            if reason := skipped_import(case.message) if skipped else cause_of(case.message).reason:
+                yield case.id, reason
 
 
 def stop_of(result: Result) -> Literal["", "timed out", "out of memory", "killed"]:

@@ -13,6 +13,7 @@ from nodes.check.judge import Evidence
 from nodes.check.outcomes import Outcomes
 from nodes.check.report_check import ListingError, parse_listing
 from nodes.check.suite import Suite, listing
+from nodes.check.unrun.shared_causes import ChangedFiles
 from nodes.proof import Scope
 from sandbox.base import ReportOutcome, Result
 from tools.workspace import Workspace
@@ -124,7 +125,7 @@ class SuiteRuns:
             new_tests=frozenset(change.new_tests),
             added=frozenset(change.added),
             deleted=change.deleted,
-            changed=frozenset(change.changed),
+            files=ChangedFiles.of(change.changed, change.base_files | change.head_files),
         )
 
     async def _head(self, attempt: Attempt) -> Result:

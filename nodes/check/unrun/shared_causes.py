@@ -1,6 +1,8 @@
 """Causes of a red check that the base shows as well, so that no repair of the change cures them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from nodes.check.outcomes import FAILED, Outcomes
 from nodes.check.unrun.causes import Cause, cause_of, shorten
@@ -10,22 +12,50 @@ _PROVIDE = "make it available in the sandbox (SANDBOX_IMAGE names another image)
 _TIME = "a higher `timeout` under [test] in .autocode.toml gives the suite more time"
 
 
+@dataclass(frozen=True)
+class ChangedFiles:
+    """The files of a change. `own_modules` are the top-level modules of the repository."""
+
+    changed: frozenset[str] = frozenset()
+    own_modules: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, changed: Iterable[str], files: Collection[str]) -> "ChangedFiles":
+        """Find the modules among the repository's `files`."""
+        own = set()
+        for path in (PurePosixPath(path) for path in files if path.endswith(".py")):
+            own |= {part.removesuffix(".py") for part in path.parts[:2]}  # also below `src`
+            while str(path.parent / "__init__.py") in files:
+                path = path.parent
+            own.add(path.stem)
+        return cls(frozenset(changed), frozenset(own))
+
+
 def shared_cause(
-    base: Outcomes, head: Outcomes, result: Result, limits: Limits, changed: Collection[str], blamed: set[str]
+    base: Outcomes, head: Outcomes, result: Result, limits: Limits, change: ChangedFiles, blamed: set[str]
 ) -> str:
     """Return the sentence that names the cause and what to do next, empty if the change may be the cause.
 
     `result` is the execution that `head` describes, `blamed` the cases that count against the change.
     """
+    own = change.own_modules
     if base.stopped or head.stopped:
         return _stopped(head, limits) if base.stopped == head.stopped else ""
     if not head.known:
         same = not base.known and (base.exit_code, base.reason) == (head.exit_code, head.reason)
-        return _no_start(head) if same and head.reason else ""
+        return _no_start(head) if same and head.reason and not _is_own(head.reason, own) else ""
     if head.faults and all(case.startswith("::") for case in head.cases or {}):
+        # A test may wait for what the change is to add, so only a module from elsewhere is surely missing.
         same = all(base.faults.get(module) == reason for module, reason in head.faults.items())
-        return _nothing_collected(head.faults) if same else ""
-    return _lacking_module(base, result, changed, blamed)
+        foreign = all(Cause(reason).missing and not _is_own(reason, own) for reason in head.faults.values())
+        return _nothing_collected(head.faults) if same and foreign else ""
+    return _lacking_module(base, result, change, blamed)
+
+
+def _is_own(reason: str, own: Collection[str]) -> bool:
+    """Return whether an import fails for something that belongs to the repository."""
+    name = Cause(reason).missing
+    return name in own if name else "cannot import name" in reason
 
 
 def _stopped(head: Outcomes, limits: Limits) -> str:
@@ -49,15 +79,16 @@ def _nothing_collected(faults: Mapping[str, str]) -> str:
     return f"no test can be collected here, on the base either: {name}: {shorten(reason)}; {_PROVIDE}"
 
 
-def _lacking_module(base: Outcomes, result: Result, changed: Collection[str], blamed: set[str]) -> str:
+def _lacking_module(base: Outcomes, result: Result, change: ChangedFiles, blamed: set[str]) -> str:
     """Return a sentence if every blamed case fails for a module that the base's files need and lack."""
     lacking = {Cause(reason).missing for reason in base.faults.values()} - {""}
     names: dict[str, str] = {}
     for case in result.report or ():
         if case.id in blamed and case.outcome in FAILED:
             cause = cause_of(case.message)
-            foreign = cause.file.endswith(".py") and cause.file not in changed
-            if not cause.missing or not (cause.missing in lacking or foreign):
+            foreign = cause.file.endswith(".py") and cause.file not in change.changed
+            known = cause.missing in lacking or foreign
+            if not cause.missing or cause.missing in change.own_modules or not known:
                 return ""
             names.setdefault(cause.missing, case.id.removeprefix("::"))
     if not blamed or not names:
