@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from projects import Files, Project
+from runs import BROKEN_MUL, MUL, Bench, block, script
 
 from nodes.check.change import CheckedChange
 from nodes.check.exit_code.definition import base_definition, changed_definition
@@ -119,3 +120,15 @@ async def test_a_command_that_is_not_there_is_not_the_changes_fault(project: Mak
     assert proof.problems[0].startswith("sh -c nosuchprogram fails here, on the base either (ended with")
     deleted = await here.prove({"tests/a.py": None})
     assert "the test file tests/a.py was deleted" in deleted.problems and not deleted.base_shows_it
+
+
+@pytest.mark.bubblewrap
+async def test_a_command_from_a_change_never_rules_the_threads_next_run(bench: Bench) -> None:
+    own = block(".autocode.toml", '[test]\ncommand = "true"')
+    script(bench.desk, coder=f"{MUL}\n\n{own}")
+    first = await bench.run()
+    assert first.end.status == "unverified"
+    assert any(".autocode.toml, which says what the test command runs" in lack for lack in first.end.missing)
+    script(bench.desk, coder=BROKEN_MUL, debugger="NOT THE CHANGE: the sandbox")
+    second = await bench.run(thread=first.thread)
+    assert second.end.status == "unverified" and second.proof.command[:3] == ["python", "-m", "pytest"]
