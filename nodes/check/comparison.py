@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from nodes.proof import Proof
 
 _VALUES = ("tree", "grade", "scope", "exit_code", "green", "base_shows_it")
-_LISTS = ("contradicted", "vacuous", "uncollected", "gaps", "suspicious")
+_LISTS = ("contradicted", "uncollected", "gaps", "suspicious")
 _NEWER = (
     "base_shows_it",
     "contradicted",
@@ -69,8 +69,9 @@ def _mutants(recorded: Proof, again: Proof) -> Iterator[str]:
             for proof in (recorded, again)
         )
         yield f"mutants that tests noticed: {then} recorded, {now} now"
-    if "unguarded" in recorded.model_fields_set:
-        yield from _list_differences(recorded, again, "unguarded")
+    for name in ("unguarded", "vacuous"):
+        if name in recorded.model_fields_set:
+            yield from _list_differences(recorded, again, name)
 
 
 def _list_differences(recorded: Proof, again: Proof, name: str) -> list[str]:
