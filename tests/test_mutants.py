@@ -107,6 +107,8 @@ def total(items: list[int]) -> int:
         ("# add up", "# sum up\n    # and more"),
         ('"adding"', '"adding up"'),
         ("    # add up\n", ""),
+        ("return result", "return result  # the sum"),
+        ("sum(items)", "sum(\n        items\n    )"),
     ],
 )
 def test_an_edit_without_effect_is_not_taken_back(old: str, new: str) -> None:

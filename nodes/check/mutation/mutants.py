@@ -117,8 +117,8 @@ class ChangedSource:
             return None
         changed = [line for hunk in self._hunks for line in hunk.added]
         try:
-            return PythonSource(self._head, changed)
-        except SyntaxError:
+            return PythonSource(self._head, changed, self._base)
+        except (SyntaxError, RecursionError):
             return None
 
     def _mutant(self, edit: SourceEdit) -> Mutant:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from nodes.check.mutation.essence import (
     FunctionNode,
+    function_effects,
     functions_of,
     generates,
     is_idle,
@@ -68,9 +69,12 @@ class SourceEdit:
 
 
 class PythonSource:
-    """A Python source with its changed lines. Raises SyntaxError without a usable tree."""
+    """A Python source with its changed lines. Raises SyntaxError without a usable tree.
 
-    def __init__(self, text: str, changed: Sequence[int]) -> None:
+    A function that is in `base` too, but for comments and the like, counts as unchanged.
+    """
+
+    def __init__(self, text: str, changed: Sequence[int], base: str | None = None) -> None:
         tree = parse(text)
         if tree is None:
             raise SyntaxError("the source cannot be parsed")
@@ -92,6 +96,11 @@ class PythonSource:
             self._units[node.lineno : last] = [name] * (last - node.lineno)
         self._tree = tree
         self._telling = telling_lines(tree)
+        before = function_effects(base)
+        touched = {self._units[line] for line in self._changed}
+        self._same = {
+            name for name, node in self._functions.items() if name in touched and ast.dump(node) in before
+        }
 
     def unit_of(self, first: int, last: int) -> str:
         """Return the innermost function that holds these lines, or an empty text."""
@@ -109,7 +118,7 @@ class PythonSource:
         """Yield an edit for each function with changed lines of its own. It then returns nothing."""
         own: dict[str, int] = {}
         for line in self._changed:
-            if line in self._telling:
+            if line in self._telling and self._units[line] not in self._same:
                 own[self._units[line]] = line
         for name, node in self._functions.items():
             if (
@@ -133,7 +142,7 @@ class PythonSource:
             if isinstance(node, ast.stmt | ast.expr) and not self._touches(node):
                 continue
             for edit in self._edits(node, unit):
-                if self._changed_within(edit.first, edit.last):
+                if unit not in self._same and self._changed_within(edit.first, edit.last):
                     yield edit
             children = [child for child in ast.iter_child_nodes(node) if not _is_untold(node, child)]
             ahead += [(child, unit) for child in reversed(children)]
