@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from graph.errors import InputError
 from graph.settings import Settings
-from memory.records.budget import Sums
+from memory.records.journal import Journal
 from memory.records.runs import RunRow
 from memory.validation import faults_of
 from nodes.dialogue.replies import Unusable
+from nodes.events import Event
 from nodes.llm.model_settings import price_advice
 from nodes.messages import task_of
 from nodes.planner import read_plan
@@ -92,16 +93,22 @@ def run_options(options: Mapping[str, Any], settings: Settings) -> Options:
     return chosen
 
 
-def larger_limits(run: RunRow, limits: Mapping[str, Any], sums: Sums, settings: Settings) -> dict[str, float]:
-    """Return new limits of a run that has used `sums`. Raises InputError if they are spent already."""
+async def raise_limits(
+    journal: Journal[Event], run: RunRow, limits: Mapping[str, Any], settings: Settings
+) -> None:
+    """Store new limits for a run and its thread's next ones. Raises InputError if they are spent already."""
     options = run_options({**(run.input.get("options") or {}), **limits}, settings).model_dump()
+    sums = await journal.completions.sums(run.id)
     used = {"max_cost_usd": sums.cost_usd, "max_tokens": sums.tokens, "max_run_seconds": run.seconds}
     for name, spent in used.items():
         if options[name] is not None and spent >= options[name]:
             raise InputError(
                 f"{name} is {options[name]:g}, and the run has used {spent:.6g} of it; give it more"
             )
-    return {name: options[name] for name in used if name in limits}
+    raised = {name: options[name] for name in used if name in limits}
+    await journal.runs.set_limits(run.id, raised)
+    if thread := await journal.threads.get(run.thread_id):
+        await journal.threads.remember(run.thread_id, merge_options(thread.options, raised))
 
 
 def merge_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

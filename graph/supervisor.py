@@ -21,9 +21,9 @@ from graph.run_queue import RunQueue
 from graph.run_request import (
     check_thread_id,
     complete_request,
-    larger_limits,
     merge_options,
     open_repository,
+    raise_limits,
     scratch_folder,
 )
 from graph.settings import Settings
@@ -159,9 +159,7 @@ class Supervisor:
             # It may have ended while the tools were checked.
             run = await self.history.resumable_run(thread_id, limits)
             if limits:
-                sums = await self.journal.completions.sums(run.id)
-                checked = larger_limits(run, limits, sums, self.settings)
-                await self.journal.runs.set_limits(run.id, checked)
+                await raise_limits(self.journal, run, limits, self.settings)
             if answers:
                 await self.approvals.answer(run, answers)
             elif pending := await self.approvals.pending(run):
