@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from runs import BROKEN_MUL, CALC, MUL, Bench, block, script
+import pytest
+from runs import BROKEN_MUL, CALC, MUL, TESTS, Bench, block, script
 
 from graph.supervisor import Supervisor
 
@@ -101,3 +102,50 @@ async def test_the_users_notes_can_be_quoted_like_the_task(bench: Bench) -> None
     run = await bench.resume(parked.thread, {asked.id: {"decision": "approve"}})
     assert run.end.status == "verified"
     assert list(run.proof.demanded) == ["tests.test_calc::test_add"]
+
+
+UNGUARDED = MUL.replace("+1,6 @@", "+1,10 @@").replace(
+    "+    return a * b", "+    return a * b\n+\n+\n+def power(a):\n+    return a * a"
+)
+GUARD = block(
+    "tests/test_power.py", "from calc import power\n\n\ndef test_power():\n    assert power(3) == 9"
+)
+
+
+async def test_lines_that_no_test_guards_go_to_the_tester_once(bench: Bench) -> None:
+    bench.desk.on("You are the tester.*No test notices", GUARD)
+    script(bench.desk, coder=UNGUARDED)
+    run = await bench.run()
+    assert run.nodes() == [
+        *("planner", "coder", "tester", "sandbox", "tester", "sandbox", "critic", "commit"),
+    ]
+    assert run.end.status == "verified" and run.summary.weaknesses == []
+    assert run.proof.fail_to_pass == ["tests.test_mul::test_mul", "tests.test_power::test_power"]
+    prompt = bench.desk.prompts("You are the tester")[1]
+    assert "calc.py 10" in prompt and "power()" in prompt
+
+
+@pytest.mark.parametrize(
+    ("reply", "calls", "check"),
+    [
+        ("NO TESTS: power() is too simple", 2, []),
+        ("I would rather not.", 3, []),
+        (TESTS, 2, []),
+        (GUARD.replace("== 9", "== 10"), 2, ["sandbox"]),
+    ],
+)
+async def test_the_round_for_unguarded_lines_never_costs_the_result(
+    bench: Bench, reply: str, calls: int, check: list[str]
+) -> None:
+    bench.desk.on("You are the tester.*No test notices", reply)
+    script(bench.desk, coder=UNGUARDED)
+    run = await bench.run()
+    assert run.nodes() == ["planner", "coder", "tester", "sandbox", "tester", *check, "critic", "commit"]
+    assert run.end.status == "verified" and run.of("check")[-1].green
+    assert len(bench.desk.prompts("You are the tester")) == calls
+    (weakness,) = run.summary.weaknesses
+    assert weakness.startswith("Unguarded: calc.py 10: no test notices when power() ")
+    (prompt,) = bench.desk.prompts("You are the critic")
+    assert weakness in prompt
+    assert ("Further tests were left out" in prompt) is bool(check)
+    assert "tests/test_power.py" not in bench.repo.names(f"autocode/{run.thread}")
