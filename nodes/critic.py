@@ -151,4 +151,6 @@ def _report(proof: Proof) -> str:
     asked = {"suspicious", "contradicted", *(["no test"] if needs_consent(proof) else [])}
     cases = [f"Fails without the change, passes with it: {case}" for case in proof.fail_to_pass[:40]]
     weak = [str(weakness) for weakness in weaknesses(proof) if weakness.name not in asked]
-    return "\n".join([f"{figures(proof)}.", *cases, *weak])
+    # The number of mutants depends on the time that they got, and prompts must not.
+    told = figures(proof.model_copy(update={"strength": None}))
+    return "\n".join([f"{told}.", *cases, *weak])
