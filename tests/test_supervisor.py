@@ -209,7 +209,7 @@ async def keep(supervisor: Supervisor, thread: str, status: str, owner: str | No
         ("new", None, RunnerError, "no run to resume"),
         ("verified", None, RunnerError, "nothing to resume: its last run ended as verified"),
         ("unverified", None, RunnerError, "nothing to resume"),
-        ("budget", None, RunnerError, "nothing to resume"),
+        ("budget", None, RunnerError, "spent its budget"),
         ("running", "alive", ThreadBusy, "unfinished run"),
         ("queued", None, ThreadBusy, "unfinished run"),
     ],
