@@ -215,6 +215,10 @@ def test_ordinary_code_is_not_listed(tmp_path: Path, code: str) -> None:
         ("x = pytest.importorskip('x')\ndef test_a():\n    assert add(1, 2) == 3\n", 1),
         ("class TestA:\n    __test__ = False\n    def test_a(self):\n        assert add(1, 2) == 4\n", 2),
         ("collect_ignore = ['test_m.py']\n", 1),
+        ("def test_a():\n    with pytest.raises(Exception):\n        add(1, None)\n", 2),
+        ("def add(a, b):\n    return 4\ndef test_a():\n    assert add(1, 2) == 4\n", 1),
+        ("def test_a():\n    assert add(1, 2) == 4\ndef test_a():\n    assert add(1, 2) == 3\n", 3),
+        ("@mock.patch('m.add')\ndef test_a(fake):\n    assert m.add(1, 2)\n", 2),
         ("import os\ndef test_a():\n    assert add(1, 2) == 3\n    os._exit(0)\n", 4),
     ],
 )
@@ -240,6 +244,7 @@ def test_tests_that_cannot_fail_or_alter_others_are_listed(tmp_path: Path, test:
         "def test_a():\n    try:\n        add(1, 2)\n    except TypeError as e:\n        assert e.args\n",
         "@pytest.mark.parametrize('a', [1, 2])\ndef test_a(a):\n    assert add(a, a) == 2 * a\n",
         "def test_a():\n    assert isinstance(add(1, 2), int)\n",
+        "def test_a():\n    with pytest.raises(Exception, match='price'):\n        add(1, 2)\n",
     ],
 )
 def test_ordinary_tests_are_not_listed(tmp_path: Path, test: str) -> None:

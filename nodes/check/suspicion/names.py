@@ -21,6 +21,7 @@ class SourceNames:
     def __init__(self, tree: ast.AST) -> None:
         self._aliases: dict[str, str] = {}
         self._texts: dict[str, str] = {}
+        self._imported: set[str] = set()
         self._bound: Counter[str] = Counter()
         # Without these, nested calls would be resolved again at every level.
         self._known_names: dict[int, str | None] = {}
@@ -31,6 +32,7 @@ class SourceNames:
                 self._bound[name] += 1
             for name, meaning in _imports(node):
                 self._aliases[name] = meaning
+                self._imported.add(name)
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
                 if isinstance(target := node.targets[0], ast.Name):
                     assigned.append((target.id, node.value))
@@ -47,10 +49,9 @@ class SourceNames:
         self._known_names.clear()
         self._known_texts.clear()
 
-    @property
-    def imported(self) -> set[str]:
-        """The dotted names that the source imports or stands for."""
-        return set(self._aliases.values())
+    def imports(self, name: str) -> bool:
+        """Return whether the source imports something under this name."""
+        return name in self._imported
 
     def dotted(self, node: ast.AST, depth: int = 0) -> str | None:
         """Return the dotted name of an expression, starting with the module, None if unknown."""

@@ -25,6 +25,7 @@ _SKIPS = {
 }
 _CONDITIONAL = {"pytest.mark.skipif", "unittest.skipIf", "unittest.skipUnless"}
 _HIDING = {"__test__", "collect_ignore", "collect_ignore_glob"}
+_ANY_FAILURE = {"builtins.Exception", "builtins.BaseException"}
 _MOST_NODES = 2_000
 
 Meanings = dict[str, list[ast.expr]]
@@ -57,13 +58,29 @@ class CaseRules:
 
     def _cases(self, nodes: Walked) -> Iterator[Sight]:
         """Yield the test functions that cannot fail for a wrong result."""
+        for node, around in nodes:
+            if (
+                isinstance(node, Function | ast.ClassDef)
+                and not around.name
+                and self.names.imports(node.name)
+            ):
+                text = f"It defines {node.name} itself after importing it, so it tests its own copy."
+                yield Sight(f"own copy:{node.name}", node.lineno, text)
         assertions = Assertions.read(nodes, self.names)
+        defined: set[str] = set()
         for node, around in nodes:
             if not isinstance(node, Function) or not node.name.startswith("test") or around.function:
                 continue
             if around.owner and not ("Test" in around.owner or node.args.args):
                 continue
             name = f"{around.owner}.{node.name}".strip(".")
+            if name in defined:
+                text = f"{name} is defined again, so the one before it does not run."
+                yield Sight(f"defined again:{name}", node.lineno, text)
+            defined.add(name)
+            if patched := self._tests_mock(node):
+                text = f"{name} calls {patched}, which it has replaced itself, so it tests its own mock."
+                yield Sight(f"mock:{node.name}:{patched}", node.lineno, text)
             if not assertions.holds(node):
                 yield Sight(
                     f"asserts nothing:{node.name}",
@@ -74,6 +91,20 @@ class CaseRules:
                 yield Sight(
                     f"{reason}:{node.name}", node.lineno, f"{name} {reason}, so a wrong result passes it."
                 )
+
+    def _tests_mock(self, test: Function) -> str:
+        """Return the name that a test replaces and then calls in an assertion, empty if there is none."""
+        calls = [each for each in ast.walk(test) if isinstance(each, ast.Call)]
+        patched = {
+            self.names.text(call.args[0])
+            for call in calls
+            if call.args and "mock.patch" in (self.names.dotted(call.func) or "")
+        }
+        asserts = [each for each in ast.walk(test) if isinstance(each, ast.Assert)] if patched else []
+        for call in (each for check in asserts for each in ast.walk(check) if isinstance(each, ast.Call)):
+            if (name := self.names.dotted(call.func)) in patched and name:
+                return name
+        return ""
 
     def _node(self, node: ast.AST, around: Surroundings, meanings: Meanings) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.Call):
@@ -92,6 +123,9 @@ class CaseRules:
 
     def _call(self, node: ast.Call, around: Surroundings, meanings: Meanings) -> Iterator[tuple[str, str]]:
         name, last = self.names.dotted(node.func) or "", _last(node.func)
+        any_failure = bool(node.args) and self.names.dotted(node.args[0]) in _ANY_FAILURE
+        if any_failure and name == "pytest.raises" and not any(each.arg == "match" for each in node.keywords):
+            yield "raises", "It expects any exception, so a failure of another kind passes it."
         # A condition that asks the platform is common, and a skipped case proves nothing anyway.
         if name in _CONDITIONAL and node.args and not _asks(node.args[0]):
             yield "skips", f"It uses {name} with a constant, so tests do not run."
