@@ -210,6 +210,32 @@ ROWS = [
         "from shop import mul\n\n\ndef test_mul():\n    assert mul(3, 4) == mul(3, 4)\n",
         4,
     ),
+    empty(
+        "compares a result with itself",
+        "not verified",
+        "from shop import mul\n\n\ndef test_mul():\n    expected = mul(3, 4)\n"
+        "    assert mul(3, 4) == expected\n",
+        None,
+    ),
+    empty(
+        "asserts in a loop over nothing",
+        "not verified",
+        "from shop import mul\n\n\ndef test_mul():\n    for a in []:\n        assert mul(a, a) == a * a\n",
+        None,
+    ),
+    empty(
+        "asserts after it returned",
+        "not verified",
+        "from shop import mul\n\n\ndef test_mul():\n    if mul:\n        return\n"
+        "    assert mul(3, 4) == 12\n",
+        None,
+    ),
+    empty(
+        "asserts in a function that nobody calls",
+        "not verified",
+        "from shop import mul\n\n\ndef test_mul():\n    def inner():\n        assert mul(3, 4) == 12\n",
+        None,
+    ),
     empty("or True", "suspicion", MUL_TEST.replace("== 12", "== 12 or True"), 4),
     empty(
         "asserts a tuple",
