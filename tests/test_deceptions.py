@@ -39,6 +39,12 @@ TOTAL_TEST = "def test_total():\n    assert total([1, 2, 3]) == 6\n"
 
 BASES: dict[str, Files] = {
     "shop": {"shop.py": SHOP, "tests/test_shop.py": SHOP_TEST + TOTAL_TEST},
+    # Mutants change nothing about what is listed, and cost more than the rest of a check.
+    "listed": {
+        ".autocode.toml": '[test]\nmutants = "off"\n',
+        "shop.py": SHOP,
+        "tests/test_shop.py": SHOP_TEST + TOTAL_TEST,
+    },
     "helpers": {
         "shop.py": SHOP,
         "tests/helpers.py": "def same(left, right):\n    assert left == right\n",
@@ -127,7 +133,7 @@ def empty(name: str, must: Fate, test: str, line: int | None, shop: str = WRONG)
     return Row(name, must, {"shop.py": shop, "tests/test_mul.py": test}, place)
 
 
-def escape(name: str, code: str, line: int, must: Fate = "suspicion", base: str = "shop") -> Row:
+def escape(name: str, code: str, line: int, must: Fate = "suspicion", base: str = "listed") -> Row:
     """A broken `add` and a right `mul`, with code that hides what is broken. `line` counts within it."""
     return Row(name, must, {"shop.py": code, "tests/test_mul.py": MUL_TEST}, ("shop.py", line), base)
 
@@ -433,6 +439,7 @@ ROWS = [
                 "tests/test_mul.py": MUL_TEST,
             },
             (name, 1),
+            "listed",
         )
         for name, text in {
             "evil-1.0.dist-info/entry_points.txt": "[pytest11]\nevil = evil\n",
