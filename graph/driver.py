@@ -161,6 +161,8 @@ class Driver:
         """Return the run's ending, from the state that the graph left."""
         snapshot = await self.graph.aget_state(self._config())
         if snapshot.interrupts:
+            if self._ending and self._ending is not STOPPED:  # a cancellation that came after the last node
+                return self._ending
             waiting_for = tuple(approval.id for approval in await self.approvals.pending(self.run))
             data = {"status": "waiting", "reason": "a human's approval is needed"}
             return Ending(data, "waiting", waiting_for)
