@@ -13,6 +13,9 @@ Files = Mapping[str, str | bytes | None]
 
 LIMITS = Limits(seconds=60)
 
+NO_MUTANTS = {".autocode.toml": '[test]\nmutants = "off"\n'}
+"""Configuration that keeps checks quick. Every base has it, unless it has a configuration of its own."""
+
 MATHS = {
     "maths.py": "def add(a, b):\n    return a + b\n",
     "tests/test_maths.py": "from maths import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n",
@@ -46,7 +49,7 @@ class Project:
         path.mkdir()
         self.workspace = Workspace.init(path)
         empty = self.workspace.begin().snapshot
-        self.base = self.workspace.write(empty, files, "base") if files else empty
+        self.base = self.workspace.write(empty, NO_MUTANTS | dict(files), "base") if files else empty
         self.sandbox = sandbox
         self.cache = Remembered()
         self.events: list[tuple[str, Mapping[str, Any]]] = []

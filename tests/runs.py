@@ -19,6 +19,7 @@ from nodes.proof import Proof, ResultSummary
 CALC = {
     "calc.py": "def add(a, b):\n    return a + b\n",
     "tests/test_calc.py": "from calc import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n",
+    ".autocode.toml": '[test]\nmutants = "off"\n',  # else every run of the suite would try them
 }
 
 PLAN = (

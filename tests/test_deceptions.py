@@ -880,7 +880,8 @@ HONEST = [
 def projects(tmp_path_factory: pytest.TempPathFactory, bubblewrap: Sandbox) -> dict[str, Project]:
     """One repository for each base. It remembers how the base's own tests end."""
     home: Path = tmp_path_factory.mktemp("bases")
-    return {name: Project(home / name, bubblewrap, files) for name, files in BASES.items()}
+    mutants = {".autocode.toml": ""}
+    return {name: Project(home / name, bubblewrap, mutants | dict(files)) for name, files in BASES.items()}
 
 
 def fate(proof: Proof) -> Fate:

@@ -12,6 +12,12 @@ FLASK = "import flask\n\n\ndef test_app():\n    assert flask\n"
 SORTING = block("conftest.py", "def pytest_collection_modifyitems(items):\n    items.sort(key=str)")
 
 
+@pytest.fixture(autouse=True)
+def mutants(bench: Bench) -> None:
+    """Switch on what the small project switches off."""
+    bench.repo.commit({".autocode.toml": ""})
+
+
 def verdict(**answers: Any) -> str:
     return json.dumps({"verdict": "PASS", "reasons": [], **answers})
 

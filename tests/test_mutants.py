@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from projects import DOUBLE, MATHS, Files, Project
+from projects import DOUBLE, Files, Project
+from projects import MATHS as QUIET_MATHS
 
 from nodes.check import compare
 from nodes.check.mutation.missing_names import lacks_name
@@ -13,6 +14,9 @@ from nodes.check.mutation.mutants import MOST, ChangedSource, Mutant, choose, is
 from nodes.proof import Proof, Unguarded
 
 Make = Callable[[Files], Project]
+
+MATHS = QUIET_MATHS | {".autocode.toml": ""}
+"""The small project with mutants."""
 
 
 def made(base: str | None, head: str, path: str = "shop.py") -> list[str]:
@@ -369,7 +373,9 @@ async def test_tests_that_start_the_product_as_a_program_guard_it(project: Make,
     )
     base = MATHS | {"tool.py": tool.replace("+ 1", ""), "tests/test_tool.py": test.replace("3\\", "2\\")}
     new = {"tests/test_more.py": "from maths import add\n\n\ndef test_more():\n    assert add(2, 2) == 4\n"}
-    proof = await project(base).prove({"tool.py": tool, "tests/test_tool.py": test, **new})
+    proof = await project(base | {".autocode.toml": ""}).prove(
+        {"tool.py": tool, "tests/test_tool.py": test, **new}
+    )
     assert proof.strength and proof.strength.killed == proof.strength.tried > 2
 
 
