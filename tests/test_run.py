@@ -129,6 +129,7 @@ async def test_a_critic_that_is_silent_on_no_tests_is_asked_once_more_and_verifi
 
 
 async def test_a_critic_that_wants_a_test_sends_the_task_back_to_the_tester(bench: Bench) -> None:
+    bench.repo.commit({".autocode.toml": ""})  # mutants tell that no test guards the change
     disagree = '{"verdict": "PASS", "reasons": [], "no_tests": "disagree: mul(3, 4) is 12"}'
     bench.desk.on("You are the critic", disagree, times=1)
     bench.desk.on("You are the tester.*The critic wants a test.*mul\\(3, 4\\) is 12", TESTS)

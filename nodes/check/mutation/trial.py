@@ -93,6 +93,7 @@ class Trial:
         self._failed = {case.id for case in self.head.report or () if case.outcome in FAILED}
         self._noticing: set[str] = set()
         self._unnoticing: set[str] = set()
+        self._seen: dict[str, set[int]] = {case: set() for case in self.nameless}
         self._expected = self._passed
         self._killed: dict[int, bool] = {}
 
@@ -175,9 +176,12 @@ class Trial:
         """Record the result of a run. Run 0 broke everything at once, and decides on cases alone."""
         outcomes = Outcomes.of(result)
         for case in result.report or ():
-            if case.id in self.nameless and case.outcome in FAILED and not lacks_name(case.message):
+            if case.id not in self.nameless:
+                continue
+            self._seen[case.id].add(number)
+            if case.outcome in FAILED and not lacks_name(case.message):
                 self._noticing.add(case.id)
-            elif case.id in self.nameless and case.outcome == "passed" and number == 0:
+            elif case.outcome == "passed" and number == 0:
                 self._unnoticing.add(case.id)
         if number > 0:
             self._killed[number] = self._is_noticed(outcomes)
@@ -200,9 +204,11 @@ class Trial:
             if self._killed.get(number) is False
         ]
         strength = Strength(killed=killed, tried=len(self._killed)) if self._killed else None
-        # What fails to import while everything is broken gets its chance with each mutant.
-        all_tried = prepared.mutants and len(self._killed) == len(prepared.mutants)
-        idle = (self.nameless if all_tried else self._unnoticing) - self._noticing
+        # What fails to import while everything is broken gets its chance with each mutant. A run that ends
+        # early, as on a busy machine, says nothing about its cases.
+        numbers = set(range(1, len(prepared.mutants) + 1))
+        tried = {case for case, seen in self._seen.items() if numbers and numbers <= seen}
+        idle = (tried | self._unnoticing) - self._noticing
         return MutationResult(strength, merge(survivors), frozenset(idle))
 
 
