@@ -80,13 +80,13 @@ async def prove_one(folder: Path, head: str, backend: Any, mutants: bool) -> dic
     seen = json.loads(proof.model_dump_json())
     reasons = seen["problems"] + seen.get("gaps", [])
     reasons += [] if not proof.green or proof.proves else ["no new test fails on the base"]
-    reasons += [f"contradicted: {case}" for case in seen.get("contradicted", []) if "gaps" in seen]
     changed = [change for change in workspace.changes(base, head) if change.path.endswith(".py")]
     return {
         "verified": not reasons,
         "seconds": seconds,
         "reasons": reasons,
         "suspicious": seen.get("suspicious", []),
+        "contradicted": seen.get("contradicted", []),
         "strength": seen.get("strength"),
         "unguarded": sum(each["last"] - each["first"] + 1 for each in seen.get("unguarded", [])),
         "lines": sum(change.added for change in changed if "test" not in change.path),
@@ -123,6 +123,8 @@ def report(name: str, label: str, result: dict[str, Any]) -> None:
         extra += f"{result['unguarded']} of {result['lines']} lines unguarded"
     if suspicions := result.get("suspicious"):
         extra += f"  {len(suspicions)} suspicious"
+    if contradicted := result.get("contradicted"):
+        extra += f"  {len(contradicted)} contradicted"
     print(f"{name:44} {label:12} {word} {result['seconds']:6.1f} s{extra}", flush=True)
     for reason in result["reasons"][:3]:
         print(f"{'':46}{reason[:180]}", flush=True)

@@ -16,13 +16,16 @@ class CaseProof(BaseModel, frozen=True):
     base: CaseOutcome
     head: CaseOutcome
     new: bool = False
+    sharpened: bool = False
+    """True if the case is the base's too, but fails on the base with the text that the change gave it."""
     idle: bool = False
     """True if the case failed on the base only because a name is missing, and notices no mutant."""
 
     @property
     def fail_to_pass(self) -> bool:
-        """Return True if this is a new case that fails without the change and passes with it."""
-        return self.new and not self.idle and self.head == "passed" and self.base in ("failed", "error")
+        """Return True if this is a new or sharpened case that fails without the change and passes with it."""
+        fails = self.sharpened or (self.new and self.base in ("failed", "error"))
+        return fails and not self.idle and self.head == "passed"
 
 
 class Failure(BaseModel, frozen=True):
@@ -130,7 +133,7 @@ class Proof(BaseModel, frozen=True):
 
     @property
     def fail_to_pass(self) -> list[str]:
-        """Ids of the new cases that fail on the base and pass on the change."""
+        """Ids of the new and sharpened cases that fail on the base and pass on the change."""
         return [case.id for case in self.cases if case.fail_to_pass]
 
     @property

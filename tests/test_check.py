@@ -55,6 +55,13 @@ async def test_a_case_added_to_an_old_file_is_new_there(project: Make) -> None:
     assert fates(proof)["tests.test_maths::test_double"] == ("failed", "passed")
 
 
+async def test_a_case_that_asks_for_more_than_it_did_proves_the_change(project: Make) -> None:
+    more = MATHS["tests/test_maths.py"] + "    assert add('1', '2') == 3\n"
+    change = {"maths.py": "def add(a, b):\n    return int(a) + int(b)\n", "tests/test_maths.py": more}
+    proof = await project(MATHS).prove(change)
+    assert proof.proves and proof.fail_to_pass == [ADD] and not proof.contradicted
+
+
 async def test_a_helper_beside_the_tests_cannot_make_a_test_fail_on_the_base(project: Make) -> None:
     uses = "from maths import add\nfrom tests.tools import THREE\n\n\n"
     text = uses + "def test():\n    assert add(1, 2) == THREE\n"

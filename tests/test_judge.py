@@ -135,6 +135,34 @@ def test_a_new_case_proves_something_only_if_it_fails_on_the_base(
 
 
 @pytest.mark.parametrize(
+    ("on_base", "proves"),
+    [
+        (Outcomes(exit_code=1, cases={OLD: "failed"}), True),
+        (Outcomes(exit_code=0, cases={OLD: "passed"}), False),
+        (Outcomes(exit_code=1, cases={OLD: "failed"}, nameless=(OLD,)), False),
+        (Outcomes(exit_code=1, cases={"::test_old": "error"}), False),
+        (Outcomes(exit_code=1, cases={OLD: "error"}), False),
+        (Outcomes(exit_code=137, stopped="timed out"), False),
+        (None, False),
+    ],
+)
+def test_an_edited_case_proves_something_if_its_new_text_ran_and_failed_on_the_base(
+    on_base: Outcomes | None, proves: bool
+) -> None:
+    after: Cases = {OLD: ("passed", "")}
+    base = Outcomes(exit_code=0, cases={OLD: "passed"})
+    evidence = Evidence(
+        base=base,
+        head=ran(0, after),
+        listing=collected(after),
+        new_on_base=on_base,
+        new_tests=frozenset({"test_old.py"}),
+    )
+    (case,) = judge(evidence, Limits()).cases
+    assert (case.new, case.base, case.fail_to_pass) == (False, "passed", proves)
+
+
+@pytest.mark.parametrize(
     ("base", "old", "contradicted"),
     [
         (Outcomes(exit_code=0, cases={OLD: "passed"}), Outcomes(exit_code=1, cases={OLD: "failed"}), [OLD]),

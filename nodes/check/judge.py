@@ -128,8 +128,20 @@ def _cases(evidence: Evidence, head: Outcomes, trusted: bool) -> list[CaseProof]
             continue
         new = evidence.is_new(case)
         before = _new_case_on_base(evidence, case) if new else evidence.base.of_case(case)
-        cases.append(CaseProof(id=case, base=before, head=after, new=new))
+        sharpened = not new and before == "passed" and _is_sharpened(evidence, case)
+        cases.append(CaseProof(id=case, base=before, head=after, new=new, sharpened=sharpened))
     return cases
+
+
+def _is_sharpened(evidence: Evidence, case: str) -> bool:
+    """Return whether a case of the base fails there with the text that the change gave it.
+
+    It must have run. An edited file that cannot be imported on the base says nothing about its old cases.
+    """
+    run = evidence.new_on_base
+    if run is None or not run.known or run.cases is None or run.is_nameless(case):
+        return False
+    return run.cases.get(case) == "failed"
 
 
 def _new_case_on_base(evidence: Evidence, case: str) -> CaseOutcome:

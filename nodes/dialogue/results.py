@@ -93,10 +93,12 @@ def figures(proof: Proof) -> str:
     """Return the figures of a proof in one line."""
     if proof.grade == "exit code":
         return f"`{line(shlex.join(proof.command))}` ended with exit code {proof.exit_code}"
-    new = len(proof.fail_to_pass)
+    telling = len(proof.fail_to_pass)
     parts = [f"{proof.passed} of {proof.total} test cases pass"]
-    fate = "is new and fails" if new == 1 else "are new and fail"
-    parts.append(f"{new} of them {fate} without the change")
+    sharpened = any(case.sharpened and case.fail_to_pass for case in proof.cases)
+    kind = "new or edited" if sharpened else "new"
+    fate = f"is {kind} and fails" if telling == 1 else f"are {kind} and fail"
+    parts.append(f"{telling} of them {fate} without the change")
     if skipped := sum(case.head == "skipped" for case in proof.cases):
         parts.append(f"{skipped} skipped")
     if modules := len(proof.uncollected):
