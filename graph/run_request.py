@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from graph.errors import InputError
 from graph.settings import Settings
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
-from memory.validation import faults_of
+from memory.validation import ForeignModel, faults_of
 from nodes.dialogue.replies import Unusable
 from nodes.events import Event
 from nodes.llm.model_settings import price_advice
@@ -25,7 +25,7 @@ THREAD_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """Pattern of thread ids. They become parts of branch and folder names."""
 
 
-class RunRequest(BaseModel):
+class RunRequest(ForeignModel):
     """The input of a run as clients send it."""
 
     model_config = ConfigDict(extra="forbid")

@@ -1,7 +1,9 @@
-"""Readable messages for what pydantic refuses."""
+"""Validation of what comes from outside: readable messages for faults, and text that is valid Unicode."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
+
+from pydantic import BaseModel, model_validator
 
 
 class HasErrors(Protocol):
@@ -24,3 +26,20 @@ def valid_text(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+class ForeignModel(BaseModel):
+    """A model of data from clients. Half surrogate pairs in its texts, at any depth, are replaced first."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _repair(cls, value: Any) -> Any:
+        return _valid(value)
+
+
+def _valid(value: Any) -> Any:
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, dict):
+        return {_valid(key): _valid(inner) for key, inner in value.items()}
+    return [_valid(inner) for inner in value] if isinstance(value, list) else value

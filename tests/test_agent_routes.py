@@ -189,3 +189,17 @@ def test_a_thread_that_delivered_nothing_has_no_diff_and_says_so(served: Served)
         thread = client.post("/threads", json={}).json()["thread_id"]
         answer = client.get(f"/api/threads/{thread}/diff")
     assert answer.status_code == 409 and "delivered nothing" in answer.json()["detail"]
+
+
+def test_halves_of_surrogate_pairs_in_bodies_break_nothing(served: Served, repo: GitRepo) -> None:
+    headers = {"Content-Type": "application/json"}
+    with served.client() as client:
+        thread = client.post("/threads", json={}).json()["thread_id"]
+        message = '{"role": "user", "content": "Add mul \\ud83d"}'
+        body = f'{{"assistant_id": "autocode", "input": {{"messages": [{message}], "repo": "{repo.path}"}}}}'
+        run = client.post(f"/threads/{thread}/runs", content=body, headers=headers)
+        assert run.is_success, run.text
+        assert client.get(f"/threads/{thread}/runs/{run.json()['run_id']}/join").is_success
+        listed = client.get(f"/threads/{thread}/runs").json()
+        assert [each["status"] for each in listed] == ["success"]
+        assert client.get(f"/threads/{thread}/state").json()["values"]["task"] == "Add mul \ufffd"

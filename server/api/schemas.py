@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from graph.run_request import THREAD_ID
+from memory.validation import ForeignModel
 from nodes.state import ContextFile, Options
 from server.api.problems import Problem
 
@@ -20,7 +21,7 @@ NonBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 ThreadId = Annotated[str, StringConstraints(pattern=f"^{THREAD_ID}$")]
 
 
-class _StrictModel(BaseModel):
+class _StrictModel(ForeignModel):
     model_config = ConfigDict(extra="forbid")
 
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from memory.validation import ForeignModel
 from nodes.state import ContextFile
 from server.api.problems import Problem
 from server.api.schemas import ThreadId
@@ -23,7 +24,7 @@ def not_served(*features: str) -> Problem:
     return Problem(501, "Not served", detail)
 
 
-class RequestBody(BaseModel):
+class RequestBody(ForeignModel):
     """Base of all bodies. It refuses features that are not served, and unknown keys that are not empty."""
 
     model_config = ConfigDict(extra="forbid")
