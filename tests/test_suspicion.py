@@ -62,6 +62,8 @@ def places(seen: list[Suspicion]) -> list[tuple[str, int]]:
         ("setup.cfg", "[metadata]\n[options.entry_points]\npytest11 =\n    evil = evil\n", 3),
         ("setup.py", "from setuptools import setup\nsetup(entry_points={'pytest11': ['e = e']})\n", 2),
         ("json.so", b"\x7fELF\0", 1),
+        ("lib.zip", b"PK\3\4", 1),
+        ("node_modules/assertly/index.js", "module.exports = () => {}\n", 1),
         ("Makefile", "test:\n\tPYTHONPATH=evil pytest\n", 2),
         ("m.py", "def add(a, b:\n", 1),
         ("m.py", "# -*- coding: utf-7 -*-\n+AGEAZABk = 1\n", 1),
@@ -142,6 +144,33 @@ def test_other_files_are_not_listed(tmp_path: Path, path: str, text: str) -> Non
         "import sys\nsys.modules['m2'] = None\n",
         "import sys\nsys.meta_path.insert(0, None)\n",
         "import sys\ndef f():\n    sys.settrace(None)\n",
+        "def f(error):\n    return error.__traceback__.tb_frame.f_back\n",
+        "import logging\ndef f():\n    return logging.getLogger().findCaller()[0]\n",
+        "import faulthandler\ndef f(file):\n    faulthandler.dump_traceback(file)\n",
+        "import sys\ndef f():\n    return any(name.startswith('test_') for name in sys.modules)\n",
+        "import sys\ndef f():\n    return len(sys.modules) > 120\n",
+        "import sys\ndef f():\n    return 'iniconfig' in sys.modules\n",
+        "import os\ndef f():\n    for key in os.environ.keys():\n        print(key)\n",
+        "import sys\ndef f():\n    return type(sys.stdout).__name__\n",
+        "import __main__\ndef f():\n    return __main__.__file__\n",
+        "import sys\ndef f():\n    return sys.modules['__main__'].__file__\n",
+        "import os\ndef f():\n    return os.path.exists('.git')\n",
+        "import os\ndef f():\n    return os.getppid()\n",
+        "from pathlib import Path\ndef f():\n    return (Path(__file__).parent / 'tests').iterdir()\n",
+        "def f():\n    return open('tests/test_m.py').read()\n",
+        "from pathlib import Path\ndef f():\n    return Path(__file__).parent.glob('*/*.py')\n",
+        "from unittest import mock\ndef f():\n    return mock.ANY\n",
+        f"exec({'x = 1 # ' * 20!r})\n",
+        "def f(path):\n    exec(path.read_text())\n",
+        "import runpy\nrunpy.run_path('data.txt')\n",
+        "import pickle\npickle.loads(b'...')\n",
+        "import unittest\ntype.__setattr__(unittest.TestCase, 'assertEqual', print)\n",
+        "import builtins\nvars(builtins).update(len=None)\n",
+        "import sys\nsys.modules.update(json=None)\n",
+        "class Same(int):\n    __eq__ = lambda self, other: True\n",
+        "class Same(int):\n    def __eq__(self, other):\n        return not False\n",
+        "class Same(int):\n    def __eq__(self, other):\n        return isinstance(other, int)\n",
+        "import os\nos.environ['PY_IGNORE_IMPORTMISMATCH'] = '1'\n",
     ],
 )
 def test_code_that_looks_at_its_tests_or_escapes_them_is_listed(tmp_path: Path, code: str) -> None:
@@ -172,6 +201,14 @@ def test_code_that_looks_at_its_tests_or_escapes_them_is_listed(tmp_path: Path, 
         "import threading\ndef f():\n    threading.Thread(target=print).start()\n",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import os\n",
         "def deco(f):\n    f.__wrapped__ = f\n    return f\n@deco\ndef h():\n    pass\n",
+        "import sys\ndef f(name):\n    return name in sys.modules and sys.modules[name]\n",
+        "import os\ndef f():\n    return dict(os.environ, A='1')\n",
+        "from pathlib import Path\nPLUGINS = sorted(Path(__file__).parent.glob('*.py'))\n",
+        "from pathlib import Path\ndef f(folder):\n    return list(Path(folder).rglob('*.py'))\n",
+        "class Point:\n    def __eq__(self, other):\n        return isinstance(other, Point)\n",
+        "CACHE = {}\ndef f(a):\n    CACHE.update(a=a)\n    CACHE.setdefault(a, 1)\n",
+        "import pickle\ndef f(data):\n    return pickle.loads(data)\n",
+        "class Frozen:\n    def __init__(self):\n        object.__setattr__(self, 'a', 1)\n",
     ],
 )
 def test_ordinary_code_is_not_listed(tmp_path: Path, code: str) -> None:
@@ -282,6 +319,14 @@ def test_what_the_base_had_already_is_not_listed(tmp_path: Path) -> None:
     assert scan(tmp_path / "d", {"m.py": "import atexit\natexit.register(print)\n"}, product) == []
 
 
+def test_an_assertion_taken_out_of_a_source_is_listed(tmp_path: Path) -> None:
+    base: Files = {**BASE, "compare.py": "def same(a, b):\n    assert a == b\n    assert a is not None\n"}
+    weak = "def same(a, b):\n    assert a\n"
+    assert places(scan(tmp_path / "a", {"compare.py": weak}, base)) == [("compare.py", 2)]
+    moved = "X = 1\n\n\ndef same(a, b):\n    assert a == b\n"
+    assert scan(tmp_path / "b", {"compare.py": moved}, base) == []
+
+
 def test_edited_doctests_are_listed_where_the_suite_runs_them(tmp_path: Path) -> None:
     text = 'def add(a, b):\n    """\n    >>> add(1, 2)\n    3\n    """\n    return a + b\n'
     runs: Files = {"m.py": text, "pytest.ini": "[pytest]\naddopts = --doctest-modules\n"}
@@ -302,6 +347,11 @@ def test_edited_doctests_are_listed_where_the_suite_runs_them(tmp_path: Path) ->
         ("npm test", "test/a.test.js", "test('a', f)\n", None, 1),
         ("npm test", "test/a.test.js", "test('a', f)\n", "test('a', f)\ntest.only('b', g)\n", 2),
         ("npm test", "index.js", "let a = 1\n", "let a = 1\nprocess.exit(0)\n", 2),
+        ("npm test", "index.js", "let a\n", "let a\nfunction f() {\n  process.exit(0)\n}\n", 3),
+        ("npm test", "index.js", "let a\n", "process.exit = () => {}\nlet a\n", 1),
+        ("npm test", "index.js", "let a\n", "require('assert').equal = () => {}\nlet a\n", 1),
+        ("sh check.sh", "m.py", "import sys\n", "import sys\ndef add(a):\n    sys.exit(0)\n", 3),
+        ("sh check.sh", "m.py", "", "def add(a):\n    raise SystemExit\n", 2),
         ("npm test", "test/b.test.js", "", "fs.readFileSync('index.js')\n", 1),
         ("go test ./...", "a_test.go", "func TestA() {\n}\n", "func TestA() {\n\tt.Skip()\n}\n", 2),
     ],

@@ -14,6 +14,10 @@ from nodes.check.suspicion import suspicions
 from nodes.proof import Suspicion
 from tools.workspace import PathError, Workspace
 
+_HELPER = (
+    "Only tests import it, so the base's tests ran with the base's version of it and did not judge this."
+)
+
 
 @dataclass(frozen=True)
 class CheckedChange:
@@ -101,6 +105,9 @@ class CheckedChange:
             graph=cache(lambda: self.import_graph(workspace)),
         )
         contents = finder.contents(self.changed, gone)
+        helpers = finder.helpers(self.changed) if self.suite.grade == "tests" else []
+        taken = tuple(Suspicion(file=path, line=1, text=_HELPER) for path in helpers)
+        self = replace(self, suspicious=self.suspicious + taken)
         if self.suite.grade == "exit code":
             contents |= base_definition(workspace, self.suite, self.base, self.head, self.changed)
         try:

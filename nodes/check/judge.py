@@ -60,24 +60,30 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
     failures = _failures(evidence.head, cases)
     blamed = {case.id for case in cases if _counts_against(case)}
     shared = shared_cause(evidence.base, head, evidence.head, limits, evidence.files, blamed)
-    lost = _lost(cases, _successors(evidence, head))
+    successors = _successors(evidence, head) | _moved(evidence, head)
+    lost = _lost(cases, successors)
+    deleted = [path for path in evidence.deleted if not _is_moved(path, evidence.base, successors)]
     problems = [broken] if broken else _problems(cases, lost)
     if shared:
         problems = [shared, *([] if broken else problems)]
-    problems += [f"the test file {path} was deleted" for path in evidence.deleted]
+    problems += [f"the test file {path} was deleted" for path in deleted]
     if broken and not failures:
         failures = [Failure(id="pytest", text=output_of(evidence.head))]
     return Judgement(
         cases=cases,
         problems=problems,
         failures=failures,
-        vacuous=[case.id for case in cases if case.new and case.base == "passed"],
+        vacuous=[
+            case.id
+            for case in cases
+            if case.new and case.base == "passed" and case.id not in successors.values()
+        ],
         contradicted=[
             case
             for case in contradictions(evidence.base, evidence.old_on_head)
             if head.of_case(case) not in FAILED
         ],
-        base_shows_it=bool(shared) and (bool(broken) or not lost) and not evidence.deleted,
+        base_shows_it=bool(shared) and (bool(broken) or not lost) and not deleted,
     )
 
 
@@ -190,6 +196,39 @@ def _successors(evidence: Evidence, head: Outcomes) -> dict[str, str]:
         if len(old_cases) == len(new[function]) or (len(old_cases) == 1 and new[function]):
             pairs |= zip(old_cases, new[function], strict=False)
     return pairs
+
+
+def _moved(evidence: Evidence, head: Outcomes) -> dict[str, str]:
+    """Return the case of an added test file that follows each case of a deleted one, by class and function.
+
+    The base's version of the deleted file, which ran on the change, judges what the old case demands.
+    """
+    old_on_head = evidence.old_on_head
+    if not evidence.deleted or old_on_head is None or not old_on_head.known or not head.known:
+        return {}
+    new: dict[str, list[str]] = defaultdict(list)
+    for case in head.cases or {}:
+        if path := next((path for path in evidence.added if is_case_of(case, path)), None):
+            new[_within(case, path)].append(case)
+    moved: dict[str, str] = {}
+    for case, outcome in (evidence.base.cases or {}).items():
+        path = next((path for path in evidence.deleted if is_case_of(case, path)), None)
+        if path and outcome == "passed" and new[_within(case, path)]:
+            moved[case] = new[_within(case, path)].pop()
+    return moved
+
+
+def _within(case: str, path: str) -> str:
+    """Return what is left of a case's id without its file: classes, function and parameters."""
+    return case.removeprefix(path.removesuffix(".py").replace("/", "."))
+
+
+def _is_moved(path: str, base: Outcomes, successors: Collection[str]) -> bool:
+    """Return whether each case of a deleted test file that passed on the base goes on elsewhere."""
+    held = [
+        case for case, outcome in (base.cases or {}).items() if outcome == "passed" and is_case_of(case, path)
+    ]
+    return base.known and bool(held) and all(case in successors for case in held)
 
 
 def _problems(cases: list[CaseProof], lost: Mapping[str, list[str]]) -> list[str]:

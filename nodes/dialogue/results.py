@@ -32,6 +32,8 @@ def headline(proof: Proof | None, verified: bool) -> str:
     parts = ["Verified"]
     if proof and proof.untestable and not proof.fail_to_pass:
         parts.append("but no test was added")
+    if proof and proof.strength and proof.strength.tried and not proof.strength.killed:
+        parts.append("but no test notices the change")
     if proof and proof.suspicious:
         number = len(proof.suspicious)
         parts.append(f"with {number} {'suspicion' if number == 1 else 'suspicions'}")

@@ -1,8 +1,9 @@
 """The files that run in the base's version when the base's tests judge a change."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from nodes.check.base_tests.doctests import with_base_examples
@@ -30,6 +31,7 @@ _NO_DATA = re.compile(
     r"|\w*[Mm]akefile|(?:CHANGE|HISTORY|NEWS|VERSION)[^/]*)$",
 )
 """Sources, and files that name a version, which tests read beside the product's own."""
+_GOLDEN = re.compile(r"golden|expect|snapshot|approved|baseline|cassette|fixture|testdata", re.IGNORECASE)
 _DESCRIPTION = re.compile(r"\.(?:md|rst|txt|toml|cfg|ini|ya?ml|in|lock)$|^LICENSE$")
 
 
@@ -61,6 +63,11 @@ class BaseSide:
                 contents[path] = content
         return contents | self._doctests([path for path in changed if path not in paths])
 
+    def helpers(self, changed: Collection[str]) -> list[str]:
+        """Return the edited modules outside the test folders that are taken for helpers of the tests."""
+        paths = [path for path in changed if path.endswith(".py") and path not in self.side]
+        return [path for path in paths if path in self.base_files and self._is_helper(path)]
+
     def _steers(self, path: str) -> bool:
         if _STARTUP.search(path):
             return True
@@ -78,28 +85,60 @@ class BaseSide:
         return all(importer in self.side for importer in importers)
 
     def _golden(self, changed: Collection[str]) -> set[str]:
-        """Return the files that the base's tests name and that no source of the product names."""
-        known = [path for path in changed if path in self.base_files and not _NO_DATA.search(path)]
-        if not known:
-            return set()
-        tests = [path for path in self.base_files if path in self.side]
-        named = self._named(self.base, tests, known)
-        product = [
-            path for path in self.head_files if path not in self.side and not _DESCRIPTION.search(path)
-        ]
-        return named - self._named(self.head, [path for path in product if path not in named], named)
+        """Return the files that the base's tests name and that no source of the base's product names.
 
-    def _named(self, snapshot: str, sources: Collection[str], paths: Collection[str]) -> set[str]:
+        Tests also name a folder, and compute the names of its files. A change adds files to such a folder.
+        """
+        known = {path: PurePosixPath(path).name for path in changed if self._may_be_golden(path)}
+        folders = {path: folder for path in changed if (folder := self._data_folder(path))}
+        return self._named_by_tests_alone(known) | self._named_by_tests_alone(folders)
+
+    def _may_be_golden(self, path: str) -> bool:
+        parents = PurePosixPath(path).parent.parts
+        return path in self.base_files and (not _NO_DATA.search(path) or any(map(_GOLDEN.search, parents)))
+
+    def _data_folder(self, path: str) -> str:
+        """Return the name of the folder that holds a file and no code, empty if it holds code."""
+        folder = PurePosixPath(path).parent
+        code = self._folders.get(str(folder))
+        return folder.name if code is False or (code and _GOLDEN.search(folder.name)) else ""
+
+    @cached_property
+    def _folders(self) -> dict[str, bool]:
+        """The folders of the base, with whether they hold code."""
+        folders: dict[str, bool] = {}
+        for path in self.base_files:
+            folder = str(PurePosixPath(path).parent)
+            folders[folder] = folders.get(folder, False) or bool(_NO_DATA.search(path))
+        return folders
+
+    def _named_by_tests_alone(self, names: Mapping[str, str]) -> set[str]:
+        """Return those paths whose name stands in a test of the base and in no source of its product.
+
+        A path that the change adds may not be named in a source of the change either.
+        """
+        if not names:
+            return set()
+        named = self._named(self.base, [path for path in self.base_files if path in self.side], names)
+        for snapshot, files in ((self.base, self.base_files), (self.head, self.head_files)):
+            product = [path for path in files if path not in self.side and not _DESCRIPTION.search(path)]
+            asked = {
+                path: names[path] for path in named if snapshot == self.base or path not in self.base_files
+            }
+            named -= self._named(snapshot, [path for path in product if path not in names], asked)
+        return named
+
+    def _named(self, snapshot: str, sources: Collection[str], paths: Mapping[str, str]) -> set[str]:
         """Return those of `paths` whose name stands in one of the `sources`."""
         named: set[str] = set()
         left = _MOST_TEXT
         for source in sources:
-            if len(named) == len(set(paths)) or left <= 0:
+            if len(named) == len(paths) or left <= 0:
                 break
             text = self.workspace.text(snapshot, source) or ""
             left -= len(text)
             if len(text) <= _LONGEST:
-                named |= {path for path in paths if _mentions(text, PurePosixPath(path).name)}
+                named |= {path for path, name in paths.items() if _mentions(text, name)}
         return named
 
     def _doctests(self, changed: Collection[str]) -> Contents:

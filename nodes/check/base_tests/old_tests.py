@@ -17,11 +17,11 @@ _TOGETHER = 2
 
 
 def contradictions(base: Outcomes, old: Outcomes | None) -> list[str]:
-    """Return the cases that passed on the base and fail or vanish with the base's tests on the change."""
+    """Return the cases that passed on the base and do not pass with the base's tests on the change."""
     if old is None or not old.known or not base.known:
         return []
     passed = (case for case, outcome in (base.cases or {}).items() if outcome == "passed")
-    return sorted(case for case in passed if old.of_case(case) in (*FAILED, "absent"))
+    return sorted(case for case in passed if old.of_case(case) in (*FAILED, "absent", "skipped"))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -43,7 +45,9 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 
 _SCRIPT = re.compile(r"(?:\.(?:sh|bash|zsh|mk|bat|ps1)|(?:^|/)[\w-]+)$")
 _INTERPRETER = re.compile(r"^(?:python[\d.]*|node|deno|bun|ruby|perl|php|(?:ba|z|da|k)?sh|tsx|ts-node)$")
-_CHECKS = re.compile(r"test|spec|check|verify", re.IGNORECASE)
+_CHECKS = re.compile(r"test|spec|check|verify|smoke|validate|suite", re.IGNORECASE)
+_READERS = {".", "source", "cat", "include", "xargs"}
+_TARGET = re.compile(r"^([\w./-]+(?:[ \t]+[\w./-]+)*)[ \t]*::?(?!=)([^\n]*)", re.MULTILINE)
 _WORD = re.compile(r"[\w./-]+")
 _MOST = 50
 
@@ -79,6 +83,7 @@ def _definition(
     descriptions = {name for word in words for name in _FILES.get(PurePosixPath(word).name, ())}
     ahead = {_path(word) for word in words} | descriptions
     ahead |= {path for path in changed if PurePosixPath(path).name in descriptions}
+    ahead |= _modules(words, changed) | _stale_targets(workspace, snapshots, changed, descriptions)
     if "package.json" in descriptions:
         ahead |= {path for path in changed if _RUNNERS.search(path)}
     side, seen = TestSide(suite, ahead), set[str]()
@@ -87,23 +92,42 @@ def _definition(
         ahead.discard(path)
         seen.add(path)
         before, after = (workspace.text(snapshot, path) or "" for snapshot in snapshots)
-        # A test file that only grows is no other definition. The base's version of it runs as well.
-        grows = side.is_test(path) and not _SCRIPT.search(path) and _only_adds(before, after)
-        if path in changed and not grows:
+        # A test file is no definition as long as both versions hold tests. The base's version runs as well.
+        test = side.is_test(path) and not _SCRIPT.search(path) and before.strip() and after.strip()
+        if path in changed and not test:
             yield path
         if PurePosixPath(path).name in _DESCRIPTIONS or _SCRIPT.search(path):
             ahead |= {*_scripts(before), *_scripts(after)} - seen
 
 
-def _only_adds(before: str, after: str) -> bool:
-    lines = iter(after.splitlines())
-    return all(line in lines for line in before.splitlines())
+def _modules(words: list[str], changed: set[str]) -> set[str]:
+    """Return the changed files of test programs that the command runs as modules, with `-m`."""
+    names = {
+        word.replace(".", "/")
+        for before, word in pairwise(words)
+        if before == "-m" and _CHECKS.search(word) and word not in sys.stdlib_module_names
+    }
+    return {path for path in changed for name in names if path == f"{name}.py" or path.startswith(f"{name}/")}
+
+
+def _stale_targets(
+    workspace: Workspace, snapshots: tuple[str, str], changed: set[str], descriptions: set[str]
+) -> set[str]:
+    """Return the changed files by which make takes a target of the base for done already."""
+    texts = [workspace.text(snapshots[0], path) or "" for path in _MAKE if path in descriptions]
+    rules = [match.groups() for text in texts for match in _TARGET.finditer(text[:200_000])]
+    phony = {name for target, names in rules if target == ".PHONY" for name in names.split()}
+    targets = {name for target, _ in rules for name in target.split()} - phony
+    old = {path.partition("/")[0] for path in workspace.files(snapshots[0])} if targets else set()
+    return {path for path in changed for top in [path.partition("/")[0]] if top in targets - old}
 
 
 def _scripts(text: str) -> Iterator[str]:
     """Yield the scripts that a text names, and test programs that it hands to an interpreter."""
     words = _WORD.findall(text[:200_000])
     for before, word in zip(["", *words], words, strict=False):
+        if before in _READERS and word != before:
+            yield _path(word)
         if not ("/" in word or "." in word):
             continue
         named = _INTERPRETER.match(PurePosixPath(before).name) and _CHECKS.search(word)

@@ -28,11 +28,15 @@ _QUICK_COMMAND = 10.0  # seconds that a command may take whose exit code is all 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The mutants of a change. `hollow` holds all its files, broken at once, None if they are too many."""
+    """The mutants of a change. `hollow` holds all its files, broken at once, None if they are too many.
+
+    `whole` is true if the change edits nothing besides these sources, tests and documents.
+    """
 
     mutants: list[Mutant] = field(default_factory=list)
     hollow: Mapping[str, str] | None = None
     tests: tuple[str, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,9 @@ async def try_mutants(
     """Try the mutants of a change whose check is green and took `seconds`. The base may switch it off."""
     if not change.suite.mutants:
         return MutationResult()
-    nameless = {
-        case.id for case in cases if case.fail_to_pass and new_on_base and new_on_base.is_nameless(case.id)
-    }
-    return await Trial(executor, change, suite, head, frozenset(nameless)).run(_TIMES * seconds)
+    proving = frozenset(case.id for case in cases if case.fail_to_pass)
+    nameless = frozenset(id for id in proving if new_on_base and new_on_base.is_nameless(id))
+    return await Trial(executor, change, suite, head, nameless, proving).run(_TIMES * seconds)
 
 
 @dataclass
@@ -79,7 +82,7 @@ class Trial:
     """Runs tests on mutants. `head` is the run of the same suite on the change.
 
     `nameless` are the new cases whose failure on the base was only a missing name. The first run breaks
-    everything at once and decides on them.
+    everything at once and decides on them. `proving` are all new cases that fail on the base.
     """
 
     executor: Executor
@@ -87,6 +90,7 @@ class Trial:
     suite: Suite
     head: Result
     nameless: frozenset[str] = frozenset()
+    proving: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self._passed = {case.id for case in self.head.report or () if case.outcome == "passed"}
@@ -125,7 +129,13 @@ class Trial:
         if self.nameless and len(largest) == len(sources):
             texts = {source.path: source.hollow() for source in largest}
             hollow = {path: text for path, text in texts.items() if text is not None}
-        return Prepared(mutants, hollow, self._tests(workspace, {mutant.file for mutant in mutants}))
+        return Prepared(
+            mutants,
+            hollow,
+            self._tests(workspace, {mutant.file for mutant in mutants}),
+            {path for path in self.change.changed if path not in self.change.test_side}
+            <= {source.path for source in largest} | set(filter(_is_document, self.change.changed)),
+        )
 
     def _tests(self, workspace: Workspace, files: Collection[str]) -> tuple[str, ...]:
         """Return the test files to run, the new ones first, because they are likely to notice.
@@ -209,6 +219,9 @@ class Trial:
         numbers = set(range(1, len(prepared.mutants) + 1))
         tried = {case for case, seen in self._seen.items() if numbers and numbers <= seen}
         idle = (tried | self._unnoticing) - self._noticing
+        all_tried = 0 < len(prepared.mutants) == len(self._killed) < MOST
+        if all_tried and killed == 0 and prepared.whole:
+            idle |= self.proving  # they ask for a name in a way that `lacks_name` does not know
         return MutationResult(strength, merge(survivors), frozenset(idle))
 
 
@@ -246,6 +259,10 @@ def changed_sources(workspace: Workspace, change: CheckedChange) -> list[Changed
         for path, (base, head) in texts.items()
         if head is not None and max(len(head), len(base or "")) <= LONGEST_SOURCE
     ]
+
+
+def _is_document(path: str) -> bool:
+    return path.endswith((".md", ".rst"))
 
 
 async def _work(runs: "Iterator[Run]") -> None:

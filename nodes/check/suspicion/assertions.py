@@ -1,11 +1,13 @@
 """The assertions that a test function holds."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nodes.check.suspicion.names import SourceNames
-from nodes.check.suspicion.walk import Function, Walked
+from nodes.check.suspicion.sight import Sight
+from nodes.check.suspicion.walk import Function, Walked, walk
 
 _CHECKING = (
     "assert",
@@ -136,6 +138,42 @@ def swallowed(nodes: Walked) -> Iterator[tuple[ast.Try | ast.With, str]]:
             calls = [each.context_expr for each in node.items if isinstance(each.context_expr, ast.Call)]
             if any(_last(call.func) == "suppress" and any(map(_catches, call.args)) for call in calls):
                 yield node, "suppresses a failed assertion"
+
+
+def removed_assertions(before: ast.Module, after: ast.Module, line: int) -> Iterator[Sight]:
+    """Yield the comparisons that functions of a source asserted and that are gone. Tests may rely on them."""
+    left = Counter(text for text, _ in _compared(after))
+    for text, name in _compared(before):
+        if left[text]:
+            left[text] -= 1
+        else:
+            told = f"{name} does not assert `{text[:80]}` any more, which tests may rely on."
+            yield Sight(f"removed assertion:{name}:{text}", line, told)
+
+
+def _compared(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield the comparisons of two arguments that a function asserts, with the function's name."""
+    nodes = walk(tree)
+    arguments = {node.arg for node, _ in nodes if isinstance(node, ast.arg)}
+    for node, around in nodes:
+        checked = node.test if isinstance(node, ast.Assert) else None
+        if isinstance(node, ast.If) and any(isinstance(s, ast.Raise) and _raises(s) for s in node.body):
+            checked = node.test
+        if around.function and isinstance(checked, ast.Compare):
+            sides = (checked.left, *checked.comparators)
+            if all(_names(side) & arguments for side in sides):
+                yield _text(checked), around.function
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+
+def _text(node: ast.AST) -> str:
+    try:
+        return ast.unparse(node)[:300]
+    except RecursionError:
+        return f"line {getattr(node, 'lineno', 1)}"
 
 
 def _asserts(body: list[ast.stmt]) -> bool:

@@ -12,6 +12,7 @@ _SIGNALS = "handles signals, with which it can hide that a test run was stopped"
 _STARTS = "starts another program or thread when it is imported, which can interfere with the tests"
 _STOPS = "ends the process when it is imported, so that tests may not run"
 _FILES = "changes files when it is imported, which can rewrite tests or results"
+_RUNS = "runs code from another place when it is imported, which is not examined"
 
 ALWAYS = {
     **dict.fromkeys(("os._exit", "os.abort"), _ENDS),
@@ -23,18 +24,29 @@ ALWAYS = {
     **dict.fromkeys(("sys.meta_path", "sys.path_hooks"), _IMPORTS),
     "sys.orig_argv": "reads the command line, by which it can recognise a test run",
     "marshal.loads": "loads compiled code, which nobody can read",
+    "zipimport": "imports code from an archive, which nobody can read",
+    "faulthandler.dump_traceback": _CALLERS,
     "ctypes.pythonapi": "calls into the interpreter, where it can alter anything",
 }
 """Names that are listed in sources and tests, wherever they are used."""
 
-FRAMES = dict.fromkeys(
-    (
-        *("sys._getframe", "sys._getframemodulename", "sys._current_frames"),
-        *("inspect.stack", "inspect.currentframe", "inspect.getouterframes", "inspect.trace"),
-        *("traceback.extract_stack", "traceback.walk_stack", "traceback.format_stack"),
+FRAMES = {
+    **dict.fromkeys(
+        (
+            *("sys._getframe", "sys._getframemodulename", "sys._current_frames"),
+            *("inspect.stack", "inspect.currentframe", "inspect.getouterframes", "inspect.trace"),
+            *(
+                "traceback.extract_stack",
+                "traceback.walk_stack",
+                "traceback.format_stack",
+                "traceback.print_stack",
+            ),
+        ),
+        _CALLERS,
     ),
-    _CALLERS,
-)
+    "__main__": "tells how the process was started, by which it can recognise a test run",
+    "os.getppid": "tells which process started it, by which it can recognise a test run",
+}
 """Names that are listed in sources only."""
 
 UNLESS_KNOWN = {
@@ -54,6 +66,11 @@ AT_IMPORT = {
     **dict.fromkeys((f"subprocess.{each}" for each in ("check_call", "check_output", "getoutput")), _STARTS),
     **dict.fromkeys(("threading.Thread", "threading.Timer", "_thread.start_new_thread"), _STARTS),
     **dict.fromkeys(("multiprocessing.Process", "ctypes.CDLL", "ctypes.cdll"), _STARTS),
+    **dict.fromkeys(("runpy.run_path", "runpy.run_module", "pickle.load", "pickle.loads"), _RUNS),
+    **dict.fromkeys(
+        ("importlib.util.spec_from_file_location", "importlib.machinery.SourceFileLoader"),
+        _RUNS,
+    ),
     **dict.fromkeys(("os.remove", "os.unlink", "os.rename", "os.replace", "os.truncate"), _FILES),
     **dict.fromkeys(("shutil.rmtree", "shutil.move", "shutil.copy", "shutil.copyfile"), _FILES),
 }
@@ -85,9 +102,13 @@ STREAMS = {
 """Attributes of modules that programs replace by their documentation."""
 
 LOOKS = (
-    (re.compile(r"(?<![\w.-])_?py\.?test(?![\w-]|\.ini)|PYTEST_|\bpluggy\b"), "pytest"),
+    (
+        re.compile(r"(?<![\w.-])_?py\.?test(?![\w-]|\.ini)|PYTEST_|PY_IGNORE_|\b(?:pluggy|iniconfig)\b"),
+        "pytest",
+    ),
     (re.compile(r"junit|(?<!\w)report\.xml|(?<!\w)r\.xml", re.IGNORECASE), "the report of a test run"),
     (re.compile(r"/workspace\b|(?<!\w)/\.dockerenv|\bbubblewrap\b|\bbwrap\b"), "the sandbox"),
+    (re.compile(r"^\.git(?:/HEAD|/config)?$"), "the sandbox, which has no .git"),
     (re.compile(r"^/proc(?:/|$)|\bcmdline$"), "the process that runs it"),
     (re.compile(r"^PYTHON(?:PATH|STARTUP|WARNINGS)$|--rootdir|conftest"), "how the tests are started"),
 )

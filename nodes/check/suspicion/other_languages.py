@@ -25,6 +25,13 @@ _LOOKS = re.compile(
     r"JEST_WORKER_ID|npm_lifecycle_event|\bVITEST\b|NODE_ENV\s*[!=]==?\s*['\"]test|testing\.Testing\(\)"
     r"|Lookup\(\"test\.|/workspace\b"
 )
+_LEAVES = re.compile(r"\bprocess\.exit\(\s*0?\s*\)|\bos\.Exit\(0\)|\bSystem\.exit\(0\)|\bprocess::exit\(0\)")
+_PROGRAM = re.compile(r"(?:^|/)(?:bin|cmd|scripts?|tools)/|(?:^|/)(?:cli|main)\b|-cli\.\w+$", re.IGNORECASE)
+_PATCHES = re.compile(
+    r"\b(?:process|console|assert|expect|global|globalThis)\.\w+\s*=(?![=>])"
+    r"|\brequire\(['\"](?:node:)?(?:assert|process|test)[\w/]*['\"]\)[.\w]*\.\w+\s*=(?![=>])"
+    r"|\b(?:Object|Array|Function|String|Number|Promise)\.prototype\.\w+\s*=(?![=>])"
+)
 _READS = re.compile(r"\b(?:readFileSync|readFile|ReadFile)\(.{0,200}?\.(?:[cm]?[jt]sx?|go|rs|py)['\"]")
 _FORGIVES = re.compile(r"\|\|\s*(?:true|:|exit 0)(?:\W|$)|\bset \+e\b|^\s*exit 0\b|^\t-\S|--passWithNoTests")
 
@@ -35,18 +42,26 @@ def line_sights(file: FileVersions, test: bool, products: Set[str]) -> Iterator[
     if not code and not script:
         return
     for number, line in file.added_lines():
-        text = _of_code(line[:_LONGEST_LINE], test) if code else _of_script(line[:_LONGEST_LINE], products)
+        program = bool(_PROGRAM.search(file.path))
+        text = (
+            _of_code(line[:_LONGEST_LINE], test, program)
+            if code
+            else _of_script(line[:_LONGEST_LINE], products)
+        )
         if text:
             yield Sight(f"line:{line.strip()[:300]}", number, text)
 
 
-def _of_code(line: str, test: bool) -> str:
+def _of_code(line: str, test: bool, program: bool) -> str:
     if _LOOKS.search(line):
         return "It looks at how it is run, so it can act differently in a test."
     if test and any(pattern.search(line) for pattern in _SKIPS):
         return "It skips tests, or runs only some of them."
+    if not test and _PATCHES.search(line):
+        return "It replaces a function that tests may use to judge results."
     # A command line ends its process inside a function.
-    if _EXITS.search(line) and (test or not line[:1].isspace()):
+    leaves = _LEAVES.search(line) and not program
+    if leaves or (_EXITS.search(line) and (test or not line[:1].isspace())):
         return "It ends the process, so that later failures may not be reported."
     if _AT_EXIT.search(line):
         return "It acts when the process ends, when results can still be altered."

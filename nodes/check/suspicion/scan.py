@@ -4,6 +4,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import PurePosixPath
@@ -11,8 +12,10 @@ from typing import Literal
 
 from nodes.check.pytest_config import PytestOptions
 from nodes.check.suite import Suite
+from nodes.check.suspicion.assertions import removed_assertions
 from nodes.check.suspicion.doctests import edited_examples
 from nodes.check.suspicion.names import SourceNames
+from nodes.check.suspicion.observation import TEST_FOLDERS, ObservationRules, names_of_tests
 from nodes.check.suspicion.other_languages import line_sights
 from nodes.check.suspicion.sight import Sight
 from nodes.check.suspicion.sources import SourceRules
@@ -29,7 +32,6 @@ MOST = 50
 
 _MOST_TOTAL = 4_000_000  # bytes, which take a few seconds to examine
 _MOST_SEARCHED = 2_000
-_TEST_FOLDERS = {"test", "tests", "__tests__", "spec", "specs", "testing"}
 _TEST_NAME = re.compile(r"(?:^|[._-])(?:tests?|spec|check)(?:[._-]|$)|Tests?\.\w+$")
 _UNRELATED = {"docs", "doc", ".github", "changelog.d", "newsfragments"}
 _BUILD_FILES = {"setup.py", "noxfile.py", "fabfile.py", "dodo.py", "tasks.py"}
@@ -94,6 +96,9 @@ class _Scan:
         self._products = {
             PurePosixPath(path).name for path in head_files if _CODE.search(path) and not self._is_test(path)
         }
+        self._test_names = names_of_tests(
+            path for path in head_files if path.endswith(".py") and suite.is_test(path)
+        )
         self._own = {
             path[len(root) :].lstrip("/").partition("/")[0].partition(".")[0]
             for root in self.steering.roots
@@ -150,19 +155,26 @@ class _Scan:
         if unrelated and not test and not self._is_imported(PurePosixPath(parts[0]).stem):
             return
         names = SourceNames(tree)
-        for sight in SourceRules(names, test, self._own, self._known_uses).sights(nodes):
+        by_exit_code = self._suite.grade == "exit code"
+        rules = SourceRules(names, test, self._own, self._known_uses, by_exit_code)
+        for sight in rules.sights(nodes):
             yield replace(sight, key=f"{'test' if test else 'source'}:{sight.key}")
         if test:
             cases = not script and (PytestOptions().is_test(path) or self._suite.is_test(path))
             yield from CaseRules(names, self._products, cases).sights(nodes)
         else:
             yield from special_cases(tree, self._tests)
+            for sight in ObservationRules(names, self._test_names).sights(nodes):
+                yield replace(sight, key=f"source:{sight.key}")
 
     def compared(self, file: FileVersions) -> Iterator[Sight]:
         """Yield what only both versions of a file together show."""
         test = self._is_test(file.path)
         if not file.path.endswith((".py", ".pyw")):
             yield from line_sights(file, test, self._products)
+        elif not test and file.before is not None and file.after is not None:
+            with suppress(UnreadableSource, RecursionError):
+                yield from removed_assertions(parse(file.before), parse(file.after), file.first_change)
         if file.before is not None and self._runs_doctests(file.path):
             yield from edited_examples(
                 "\n".join(file.old_lines), "\n".join(file.new_lines), file.first_change
@@ -188,7 +200,7 @@ class _Scan:
         name = PurePosixPath(path)
         if name.name == "conftest.py" or self._suite.is_test(path) or PytestOptions().is_test(path):
             return True
-        if not _TEST_FOLDERS.isdisjoint(name.parts[:-1]):
+        if not TEST_FOLDERS.isdisjoint(name.parts[:-1]):
             return True
         return not path.endswith(".py") and bool(_TEST_NAME.search(name.name))
 

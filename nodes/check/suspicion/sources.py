@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from nodes.check.suspicion import dangers
 from nodes.check.suspicion.names import SourceNames
 from nodes.check.suspicion.sight import Sight
+from nodes.check.suspicion.truths import always_true
 from nodes.check.suspicion.walk import Function, Surroundings, Walked
 
-_TRUTHS = {"__eq__", "__bool__", "__hash__", "__contains__", "__le__", "__ge__", "__lt__", "__gt__"}
 _METADATA = {"__doc__", "__module__", "__name__", "__qualname__", "__wrapped__", "__signature__"}
 _WRITERS = {"write_text", "write_bytes", "unlink", "rmdir", "touch"}
 _TEST_TOOLS = {"pytest", "_pytest", "pluggy", "unittest", "doctest", "xdist", "nose"}
 _PYTEST = re.compile(r"(?:_?pytest|pluggy)\.")
+_SETTERS = {f"builtins.{type}.__{verb}attr__" for type in ("type", "object") for verb in ("set", "del")}
+_EXITS = {"sys.exit", "builtins.exit", "builtins.quit"}
 _MOST_TEXT = 80
 
 
@@ -23,18 +25,19 @@ class SourceRules:
     """The rules for one source. `test` is true for files beside the tests, which may know pytest.
 
     `own` holds the names of the repository's own modules. `known` tells whether the base's sources already
-    use a name.
+    use a name. `by_exit_code` is true if the exit code of the tests is all that tells of failures.
     """
 
     names: SourceNames
     test: bool
     own: Set[str]
     known: Callable[[str], bool]
+    by_exit_code: bool = False
 
     def sights(self, nodes: Walked) -> Iterator[Sight]:
         """Yield what the rules name, in the order of the source."""
         calls: set[int] = set()
-        quiet = _docstrings(nodes)
+        quiet = docstrings(nodes)
         for node, around in nodes:
             if around.main:
                 continue
@@ -57,10 +60,10 @@ class SourceRules:
             yield from self._raise(node, around)
         elif isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete):
             yield from self._patch(node, around)
-        elif isinstance(node, Function | ast.Dict):
-            yield from _truths(node, around)
         elif isinstance(node, ast.Constant) and id(node) not in quiet:
             yield from self._constant(node)
+        if isinstance(node, Function | ast.Dict | ast.Assign):
+            yield from always_true(node, around)
         if isinstance(node, ast.BinOp | ast.JoinedStr | ast.Call | ast.Subscript) and not self.test:
             yield from self._built(node)
 
@@ -99,6 +102,11 @@ class SourceRules:
     def _raise(self, node: ast.Raise, around: Surroundings) -> Iterator[tuple[str, str]]:
         raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
         name = self.names.dotted(raised) if raised else None
+        hides = (
+            self.by_exit_code and not dangers.ENTRY.search(around.function) and name == "builtins.SystemExit"
+        )
+        if hides and not around.at_import:
+            yield "raise SystemExit", "It ends the process, so that failures after it may not be reported."
         if around.at_import and name in ("builtins.SystemExit", "builtins.KeyboardInterrupt"):
             yield (
                 "raise at import",
@@ -109,6 +117,8 @@ class SourceRules:
         name = self.names.dotted(node.func) or ""
         if around.at_import and (text := dangers.AT_IMPORT.get(name)):
             yield f"{name} at import", f"It calls {name.removeprefix('builtins.')}, which {text}."
+        elif name in _EXITS and self.by_exit_code and not dangers.ENTRY.search(around.function):
+            yield name, "It ends the process, so that failures after it may not be reported."
         if name in dangers.CODE_RUNNERS and node.args:
             yield from self._runs_text(node, around, name)
         if name == "builtins.getattr" and len(node.args) > 1:
@@ -127,8 +137,22 @@ class SourceRules:
             attribute = self.names.text(node.args[1]) if len(node.args) > 1 else None
             if owner:
                 yield from self._patches(owner, attribute or "?", around)
+        yield from self._patches_by_method(node, name, around)
         if around.at_import:
             yield from self._writes(node, name)
+
+    def _patches_by_method(
+        self, node: ast.Call, name: str, around: Surroundings
+    ) -> Iterator[tuple[str, str]]:
+        """Yield calls that replace attributes of modules or types without an assignment."""
+        owner, _, verb = name.rpartition(".")
+        if name in _SETTERS and len(node.args) > 1:
+            if target := self.names.dotted(node.args[0]):
+                yield from self._patches(target, self.names.text(node.args[1]) or "?", around)
+        elif verb in ("update", "setdefault", "__setitem__") and node.args + node.keywords:
+            yield from self._replaces(owner, node)
+        elif name == "operator.setitem" and len(node.args) > 1:
+            yield from self._replaces(self.names.dotted(node.args[0]) or "", node.args[1])
 
     def _writes(self, node: ast.Call, name: str) -> Iterator[tuple[str, str]]:
         """Yield calls that change files at import."""
@@ -147,8 +171,13 @@ class SourceRules:
         inner = {
             self.names.dotted(each.func) for each in ast.walk(node.args[0]) if isinstance(each, ast.Call)
         }
+        reads = {each.attr for each in ast.walk(node.args[0]) if isinstance(each, ast.Attribute)}
         if inner & dangers.DECODERS or self.names.builds(node.args[0]):
             yield name, f"It runs text that is decoded or put together ({short}), which hides what it does."
+        elif reads & {"read", "read_text", "read_bytes"}:
+            yield name, f"It runs the text of a file as code ({short}), which hides what it does."
+        elif len(self.names.text(node.args[0]) or "") > _MOST_TEXT:
+            yield name, f"It runs a long text as code ({short}), which is not examined."
         elif around.at_import and not isinstance(node.args[0], ast.Constant):
             yield name, f"It runs text as code at import ({short}), which hides what it does."
 
@@ -166,7 +195,7 @@ class SourceRules:
             elif isinstance(target, ast.Subscript) and (owner := self.names.dotted(target.value)):
                 yield from self._replaces(owner, target.slice)
 
-    def _replaces(self, owner: str, key: ast.expr) -> Iterator[tuple[str, str]]:
+    def _replaces(self, owner: str, key: ast.AST) -> Iterator[tuple[str, str]]:
         named = any(isinstance(each, ast.Name) and each.id == "__name__" for each in ast.walk(key))
         if owner == "sys.modules" and not named:
             yield owner, "It replaces an entry of sys.modules, so that others import something else."
@@ -239,21 +268,7 @@ def _plain(node: ast.AST) -> bool:
     return isinstance(node, ast.Name)
 
 
-def _truths(node: ast.AST, around: Surroundings) -> Iterator[tuple[str, str]]:
-    """Yield comparisons that are always true, written as a method or in a dictionary of attributes."""
-    if isinstance(node, ast.Dict):
-        for key, value in zip(node.keys, node.values, strict=True):
-            if not (isinstance(key, ast.Constant) and isinstance(value, ast.Lambda)):
-                continue
-            if key.value in _TRUTHS and isinstance(value.body, ast.Constant) and value.body.value is True:
-                yield "truth", f"{key.value} always returns True, so that comparisons in tests succeed."
-    elif isinstance(node, Function) and node.name in _TRUTHS and around.owner:
-        returned = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
-        if returned and all(isinstance(value, ast.Constant) and value.value is True for value in returned):
-            yield "truth", f"{around.owner}.{node.name} always returns True, so comparisons in tests succeed."
-
-
-def _docstrings(nodes: Walked) -> set[int]:
+def docstrings(nodes: Walked) -> set[int]:
     """Return the ids of constants that stand alone as statements, which includes docstrings."""
     return {
         id(node.value)

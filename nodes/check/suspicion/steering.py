@@ -21,6 +21,9 @@ _RUNNERS = {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygm
 _PLUGIN = re.compile(r"pytest_\w+$|xdist$")
 _STARTUP = {"sitecustomize", "usercustomize"}
 _COMPILED = {".so", ".pyd", ".pyc", ".pyo", ".dylib", ".dll"}
+_ARCHIVES = {".zip", ".egg", ".whl", ".pyz"}
+_DEPENDENCIES = {"node_modules", "site-packages", "__pypackages__"}
+_DATA = {"test", "tests", "testdata", "data", "fixtures", "docs", "examples"}
 _METADATA = (".dist-info", ".egg-info")
 _ENTRY_POINTS = {"pyproject.toml", "setup.cfg", "setup.py", "entry_points.txt"}
 _VARIABLES = re.compile(
@@ -112,6 +115,10 @@ class SteeringRules:
             yield line, f"It is imported in place of the module {module} that pytest or Python use."
         if path.suffix in _COMPILED:
             yield 1, "It is a compiled module, which can be imported and cannot be read."
+        if path.suffix in _ARCHIVES and _DATA.isdisjoint(path.parts):
+            yield 1, "It is an archive, from which Python can import code that nobody can read."
+        if not _DEPENDENCIES.isdisjoint(path.parts):
+            yield line, "It belongs to a dependency, which tests may use to judge results."
         if _SETTINGS.match(path.name):
             for number, added in file.added_lines():
                 if variable := _VARIABLES.search(added[:1000]):

@@ -1,0 +1,108 @@
+"""Rules for sources that observe the run that tests them, or read what its tests expect."""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from nodes.check.suspicion.names import SourceNames
+from nodes.check.suspicion.sight import Sight
+from nodes.check.suspicion.sources import docstrings
+from nodes.check.suspicion.walk import Walked
+
+_CALLERS = {"f_back", "findCaller", "get_stack"}
+_STREAMS = {"sys.stdin", "sys.stdout", "sys.stderr"}
+_SEARCHES = {"rglob", "iglob", "glob", "walk", "iterdir", "listdir", "scandir"}
+_WIDE = re.compile(r"(?:\*\*|\*/|^\.\.)")
+_LISTS = {"sys.modules", "os.environ"}
+_READS_ALL = {"builtins.len", "builtins.list", "builtins.set", "builtins.sorted", "builtins.any"}
+_VIEWS = {"keys", "items", "values"}
+_LONGEST = 200
+TEST_FOLDERS = {"test", "tests", "__tests__", "spec", "specs", "testing"}
+
+
+@dataclass(frozen=True)
+class ObservationRules:
+    """The rules for one source of the product. `tests` holds the test files and the folders of tests."""
+
+    names: SourceNames
+    tests: Set[str]
+
+    def sights(self, nodes: Walked) -> Iterator[Sight]:
+        """Yield what the rules name."""
+        quiet = docstrings(nodes)
+        for node, around in nodes:
+            if around.main or id(node) in quiet:
+                continue
+            for text in self._node(node):
+                place = node.iter if isinstance(node, ast.For | ast.comprehension) else node
+                yield Sight(f"observes:{text}:{_code(place)}", getattr(place, "lineno", 1), text)
+
+    def _node(self, node: ast.AST) -> Iterator[str]:
+        match node:
+            case ast.Attribute(attr=attribute, value=value):
+                if attribute in _CALLERS:
+                    yield f"It uses {attribute}, which tells its callers, so it can know a test."
+                elif attribute == "__class__" and self.names.dotted(value) in _STREAMS:
+                    yield "It asks for the type of a standard stream, by which it can recognise a test run."
+            case ast.For(iter=searched) | ast.comprehension(iter=searched):
+                yield from self._searched(searched)
+            case ast.Assign(targets=[ast.Name(id="__test__")]):
+                yield "It sets __test__, which holds examples that run as tests."
+            case ast.Call():
+                yield from self._call(node)
+            case ast.Constant(value=str() as text) if len(text) < _LONGEST:
+                if self._names_test(text):
+                    yield f"It names {text!r}, from which it can read what the tests expect."
+            case ast.Import() | ast.ImportFrom():
+                yield from self._import(node)
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+        aliases = [alias.name for alias in node.names]
+        for module in aliases if isinstance(node, ast.Import) else filter(None, [node.module]):
+            if f"{module.replace('.', '/')}.py" in self.tests:
+                yield f"It imports the test {module}, from which it can learn what is expected."
+            elif module == "__main__":
+                yield "It imports __main__, by which it can recognise a test run."
+            elif module in ("unittest.mock", "mock") or (module == "unittest" and "mock" in aliases):
+                yield "It imports mock, with which it can alter what tests use or expect."
+
+    def _call(self, node: ast.Call) -> Iterator[str]:
+        name = self.names.dotted(node.func) or ""
+        if name == "builtins.type" and node.args and self.names.dotted(node.args[0]) in _STREAMS:
+            yield "It asks for the type of a standard stream, by which it can recognise a test run."
+        elif name in _READS_ALL and node.args:
+            yield from self._searched(node.args[0])
+        elif name == "builtins.getattr" and any(self.names.text(each) in _CALLERS for each in node.args):
+            yield "It asks for its callers, so it can act differently in a test."
+        if isinstance(node.func, ast.Attribute) and node.func.attr in _SEARCHES:
+            place = [each for part in (node.func.value, *node.args) for each in ast.walk(part)]
+            here = any(isinstance(each, ast.Name) and each.id == "__file__" for each in place)
+            texts = [self.names.text(each) or "" for each in node.args]
+            if here and (node.func.attr in ("rglob", "walk") or any(map(_WIDE.search, texts))):
+                yield "It searches the folders around itself, where it can read what the tests expect."
+
+    def _searched(self, node: ast.expr) -> Iterator[str]:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _VIEWS:
+            node = node.func.value
+        if isinstance(node, ast.Attribute | ast.Name) and (name := self.names.dotted(node)) in _LISTS:
+            yield f"It searches {name}, by which it can recognise a test run."
+
+    def _names_test(self, text: str) -> bool:
+        return text in self.tests or any(part in self.tests for part in PurePosixPath(text).parts)
+
+
+def names_of_tests(paths: Iterable[str]) -> frozenset[str]:
+    """Return the texts by which a source can mean one of the test files at `paths`, or their folder."""
+    names = set[str]()
+    for path in map(PurePosixPath, paths):
+        names |= {path.name, str(path), *(part for part in path.parts[:-1] if part in TEST_FOLDERS)}
+    return frozenset(names)
+
+
+def _code(node: ast.AST) -> str:
+    try:
+        return ast.unparse(node)[:500]
+    except RecursionError:
+        return f"line {getattr(node, 'lineno', 1)}"
