@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 
 from nodes.check.suspicion.names import SourceNames
@@ -14,9 +15,11 @@ from nodes.check.suspicion.walk import Walked
 _CALLERS = {"f_back", "findCaller", "get_stack"}
 _STREAMS = {"sys.stdin", "sys.stdout", "sys.stderr"}
 _SEARCHES = {"rglob", "iglob", "glob", "walk", "iterdir", "listdir", "scandir"}
+_ANY = re.compile(r"(?:\./)?\*|\.{1,2}/?$")
 _WIDE = re.compile(r"(?:\*\*|\*/|^\.\.)")
-_LISTS = {"sys.modules", "os.environ"}
-_READS_ALL = {"builtins.len", "builtins.list", "builtins.set", "builtins.sorted", "builtins.any"}
+_ENTRIES = {"get", "pop", "setdefault", "update", "__setitem__", "__contains__"}
+_HERE = {"glob.glob", "glob.iglob", "os.walk", "os.listdir", "os.scandir"}
+_MOST_NODES = 200
 _VIEWS = {"keys", "items", "values"}
 _LONGEST = 200
 TEST_FOLDERS = {"test", "tests", "__tests__", "spec", "specs", "testing"}
@@ -31,7 +34,7 @@ class ObservationRules:
 
     def sights(self, nodes: Walked) -> Iterator[Sight]:
         """Yield what the rules name."""
-        quiet = docstrings(nodes)
+        quiet = docstrings(nodes) | _entries(nodes)
         for node, around in nodes:
             if around.main or id(node) in quiet:
                 continue
@@ -46,6 +49,10 @@ class ObservationRules:
                     yield f"It uses {attribute}, which tells its callers, so it can know a test."
                 elif attribute == "__class__" and self.names.dotted(value) in _STREAMS:
                     yield "It asks for the type of a standard stream, by which it can recognise a test run."
+                elif self.names.dotted(node) == "sys.modules":
+                    yield "It searches sys.modules, by which it can recognise a test run."
+            case ast.Name(ctx=ast.Load()) if self.names.dotted(node) == "sys.modules":
+                yield "It searches sys.modules, by which it can recognise a test run."
             case ast.For(iter=searched) | ast.comprehension(iter=searched):
                 yield from self._searched(searched)
             case ast.Assign(targets=[ast.Name(id="__test__")]):
@@ -53,7 +60,9 @@ class ObservationRules:
             case ast.Call():
                 yield from self._call(node)
             case ast.Constant(value=str() as text) if len(text) < _LONGEST:
-                if self._names_test(text):
+                if text in _CALLERS:
+                    yield f"It names {text}, which tells its callers, so it can know a test."
+                elif self._names_test(text):
                     yield f"It names {text!r}, from which it can read what the tests expect."
             case ast.Import() | ast.ImportFrom():
                 yield from self._import(node)
@@ -72,22 +81,22 @@ class ObservationRules:
         name = self.names.dotted(node.func) or ""
         if name == "builtins.type" and node.args and self.names.dotted(node.args[0]) in _STREAMS:
             yield "It asks for the type of a standard stream, by which it can recognise a test run."
-        elif name in _READS_ALL and node.args:
-            yield from self._searched(node.args[0])
-        elif name == "builtins.getattr" and any(self.names.text(each) in _CALLERS for each in node.args):
-            yield "It asks for its callers, so it can act differently in a test."
+        elif name == "warnings.catch_warnings" and any(each.arg == "record" for each in node.keywords):
+            yield "It records warnings, which tell its callers, so it can know a test."
         if isinstance(node.func, ast.Attribute) and node.func.attr in _SEARCHES:
-            place = [each for part in (node.func.value, *node.args) for each in ast.walk(part)]
-            here = any(isinstance(each, ast.Name) and each.id == "__file__" for each in place)
+            place = islice(ast.walk(node.func.value), _MOST_NODES)
+            parts = [*place, *node.args, *(each for part in node.args for each in islice(ast.walk(part), 20))]
+            anchored = any(isinstance(each, ast.Name) and each.id == "__file__" for each in parts)
             texts = [self.names.text(each) or "" for each in node.args]
-            if here and (node.func.attr in ("rglob", "walk") or any(map(_WIDE.search, texts))):
+            wide = node.func.attr in ("rglob", "walk") or any(map(_WIDE.search, texts))
+            if (anchored and wide) or (name in _HERE and any(map(_ANY.match, texts))):
                 yield "It searches the folders around itself, where it can read what the tests expect."
 
     def _searched(self, node: ast.expr) -> Iterator[str]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _VIEWS:
             node = node.func.value
-        if isinstance(node, ast.Attribute | ast.Name) and (name := self.names.dotted(node)) in _LISTS:
-            yield f"It searches {name}, by which it can recognise a test run."
+        if isinstance(node, ast.Attribute | ast.Name) and self.names.dotted(node) == "os.environ":
+            yield "It searches os.environ, by which it can recognise a test run."
 
     def _names_test(self, text: str) -> bool:
         return text in self.tests or any(part in self.tests for part in PurePosixPath(text).parts)
@@ -99,6 +108,20 @@ def names_of_tests(paths: Iterable[str]) -> frozenset[str]:
     for path in map(PurePosixPath, paths):
         names |= {path.name, str(path), *(part for part in path.parts[:-1] if part in TEST_FOLDERS)}
     return frozenset(names)
+
+
+def _entries(nodes: Walked) -> set[int]:
+    """Return the ids of expressions of which a program takes or tests one entry, or that it names."""
+    entries = set[int]()
+    for node, _ in nodes:
+        match node:
+            case ast.Subscript(value=value) | ast.Assign(value=value) | ast.AnnAssign(value=value):
+                entries.add(id(value))
+            case ast.Attribute(attr=attribute, value=value) if attribute in _ENTRIES:
+                entries.add(id(value))
+            case ast.Compare(comparators=values):
+                entries.update(map(id, values))
+    return entries
 
 
 def _code(node: ast.AST) -> str:

@@ -50,7 +50,8 @@ async def verify(
         console.print(f"  missing: {one_line(missing)}", style="yellow")
     for remark in remarks(recorded, repeated):
         console.print(f"  {one_line(remark)}", style="yellow")
-    weaknesses = results.weaknesses(_signed(recorded, repeated))
+    signed = _signed(recorded, repeated)
+    weaknesses = results.weaknesses(signed)
     for flag in (*map(str, weaknesses), *repeated.gaps):
         console.print(f"  {one_line(flag)}", style="yellow")
     counts = one_line(results.figures(repeated))
@@ -60,6 +61,10 @@ async def verify(
     if recorded.missing or not recorded.proves:
         message = f"{commit[:12]} was delivered without a complete proof, and the result is the same"
         console.print(f"{message} ({counts}).", style="bold red")
+        return ExitCode.UNVERIFIED
+    # A note can leave out what would tell, as if an older version had written it.
+    if repeated.gaps or not signed.proves:
+        console.print(f"{commit[:12]} is not verified by what ran now ({counts}).", style="bold red")
         return ExitCode.UNVERIFIED
     if weaknesses:
         counts += f"; read the {pluralize(len(weaknesses), 'weakness', 'weaknesses')} above"
