@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 from memory.records.budget import BudgetSpent
 from nodes.dialogue import sections
 from nodes.dialogue.conversation import Conversation, open_workspace
-from nodes.dialogue.prompts import DATA, fenced, messages, section, task_line, task_section
+from nodes.dialogue.prompts import DATA, TASK, fenced, messages, section, task_line, task_section
 from nodes.dialogue.replies import Unusable
 from nodes.dialogue.results import figures, line, weaknesses
 from nodes.dialogue.verdicts import Review, Unanswered, needs_consent, read_review
@@ -22,7 +22,7 @@ from tools.workspace import Workspace
 SYSTEM = f"""\
 You are the critic. You review a change to a git repository before it is delivered. It was run in a sandbox;
 judge what the tests do not: does it do the whole task and nothing else, is it correct at the edges, safe,
-readable, in the repository's style?
+readable, in the repository's style? {TASK}
 
 Answer with one JSON object and nothing else: {{"verdict": "PASS" or "FAIL", "reasons": ["…"]}}
 
@@ -34,7 +34,7 @@ Answer with one JSON object and nothing else: {{"verdict": "PASS" or "FAIL", "re
 {DATA}"""
 
 DEMANDED = """\
-These cases of the base's tests, in the base's version, passed on the base and fail on the change:
+These cases passed on the base. As they stand there, they fail on the change:
 {places}
 Does the task demand that? Add "demanded" to your JSON object: for each case, the sentence of the task that
 demands it, quoted word for word. A function or a file may stand for all of its cases:
@@ -52,7 +52,8 @@ NO_TESTS = """\
 The tester added no test and gives this reason:
 {reason}
 Add "no_tests" to your JSON object: "agree" if really no test could tell the change from the base, else
-"disagree: why". Code that computes something can be tested."""
+"disagree: why". Code that computes something can be tested. A conftest.py and helpers of the tests cannot,
+because they run with the tests on both sides."""
 
 CASES = 40
 """Cases that are listed one by one. Of more, only the functions or files are."""
@@ -126,7 +127,8 @@ def _questions(proof: Proof) -> Iterator[str]:
     """Yield what the critic must answer besides the verdict."""
     if proof.contradicted:
         cases = _grouped(proof.contradicted)
-        yield DEMANDED.format(places=_numbered(cases), key=cases[0].replace('"', "'"))
+        told = [f"{case}: {error}" if (error := proof.old_errors.get(case)) else case for case in cases]
+        yield DEMANDED.format(places=_numbered(told), key=cases[0].replace('"', "'"))
     if proof.suspicious:
         places = [f"{place.file}:{place.line}: {line(place.text)}" for place in proof.suspicious]
         yield SUSPICIONS.format(places=_numbered(places))

@@ -13,6 +13,7 @@ from nodes.dialogue.edits import Edit, write_edit
 from nodes.dialogue.prompts import (
     DATA,
     EDIT_FORMAT,
+    TASK,
     fenced,
     messages,
     section,
@@ -29,7 +30,7 @@ from tools.workspace import Workspace
 
 SYSTEM = f"""\
 You are the debugger. A change to a git repository was run in a sandbox, or reviewed, and is not right
-yet. Mend it.
+yet. Mend it. {TASK}
 
 {EDIT_FORMAT}
 
@@ -37,7 +38,8 @@ yet. Mend it.
 - What must hold is the task. If the code is wrong, mend the code. Mend a new test only when it demands
   what the task does not; never delete, skip or weaken a test to make it pass: that is seen and counts as
   a failure.
-- A test that passed before the change must pass again.
+- A test that passed before the change must pass again. Only where it expects the very opposite of what the
+  task says, change that expectation to what the task says, and nothing else of it.
 - Mend only what the change has caused. If nothing of it can be the change's fault (a missing package, a
   limit of the sandbox, a fault that the base has as well), write no block and answer with one line:
   NOT THE CHANGE: the reason

@@ -56,6 +56,8 @@ class Strength(BaseModel, frozen=True):
 
     killed: int
     tried: int
+    untried: int = 0
+    """Mutants that there was no time for."""
 
 
 class Unguarded(BaseModel, frozen=True):
@@ -106,6 +108,8 @@ class Proof(BaseModel, frozen=True):
 
     With a suite that is graded by its exit code, the command.
     """
+    old_errors: dict[str, str] = Field(default_factory=dict)
+    """By contradicted case, the error of the base's version on the change."""
     demanded: dict[str, str] = Field(default_factory=dict)
     """By contradicted case, the sentence of the task that demands it, as the critic quotes it."""
     suspicious: list[Suspicion] = Field(default_factory=list)

@@ -15,11 +15,12 @@ WEAK: dict[str, Any] = {
         {"file": "shop/cart.py", "line": 9, "text": "os._exit(0)"},
     ],
     "contradicted": ["t::a", "t::b"],
+    "old_errors": {"t::a": "assert 1 == 2"},
     "demanded": {"t::a": "Let a round up."},
     "uncollected": [{"file": "tests/test_app.py", "reason": "No module named 'flask'"}],
     "scope": "affected",
     "scope_reason": "the whole suite needs more than 30 s on the base",
-    "strength": {"killed": 9, "tried": 10},
+    "strength": {"killed": 9, "tried": 10, "untried": 6},
     "unguarded": [{"file": "shop/cart.py", "first": 14, "last": 18, "mutant": "total() returns nothing"}],
 }
 
@@ -37,27 +38,32 @@ def test_a_result_without_a_weakness_says_so_in_a_word() -> None:
 
 def test_every_weakness_is_told_with_its_place_and_the_critics_answer() -> None:
     told = summary(**WEAK)
-    assert told.headline == "Verified, with 2 suspicions"
+    assert told.headline == "Verified, with 2 contradicted tests and 2 suspicions"
     assert told.weaknesses == [
         "Suspicious: conftest.py:3: sys.argv (the critic says: It reads a fixture.)",
         "Suspicious: shop/cart.py:9: os._exit(0) (nobody has explained it)",
-        "Contradicted: t::a passed on the base and fails now (the task demands it: “Let a round up.”)",
-        "Contradicted: t::b passed on the base and fails now (the task does not demand it)",
+        "Contradicted: t::a (assert 1 == 2) passed on the base, and its old version fails now "
+        "(the critic says that the task demands it: “Let a round up.”)",
+        "Contradicted: t::b passed on the base, and its old version fails now "
+        "(nobody has named a sentence of the task that demands it)",
         "Not imported: tests/test_app.py could not be imported: No module named 'flask'",
         "Scope: only the tests that the change can reach were run: "
         "the whole suite needs more than 30 s on the base",
         "Unguarded: shop/cart.py 14\N{EN DASH}18: no test notices when total() returns nothing",
     ]
     assert "1 test module could not be imported" in told.figures
-    assert "9 of 10 mutants of the change were noticed" in told.figures
+    assert "9 of 10 mutants of the change were noticed (no time for 6 more)" in told.figures
     assert "suspicious places" in told.advice
 
 
 def test_that_no_test_was_added_comes_first() -> None:
     cases = [case | {"new": False, "base": "passed"} for case in PROOF["cases"]]
     told = summary(cases=cases, **WEAK | {"untestable": "only words"})
-    assert told.headline == "Verified, but no test was added, with 2 suspicions"
+    assert told.headline == "Verified, but no test was added, with 2 contradicted tests and 2 suspicions"
     assert told.weaknesses[0] == "No test was added: only words"
+    agreed = summary(cases=cases, untestable="only words", consent=True)
+    assert agreed.weaknesses == ["No test was added: only words (the critic agrees)"]
+    assert "the whole change" in agreed.advice
 
 
 def test_a_suite_without_cases_tells_its_command_and_exit_code() -> None:
@@ -83,6 +89,11 @@ def test_long_lists_and_texts_are_cut_and_counted() -> None:
     [
         ({"green": False, "problems": ["red"], "base_shows_it": True}, "own tests run in the sandbox first"),
         ({"green": False, "problems": ["red"], "not_the_change": "no network"}, "If the debugger is right"),
+        (
+            {"cases": [{"id": "t::a", "base": "passed", "head": "failed"}]}
+            | {"green": False, "problems": ["red"], "not_the_change": "no network"},
+            "doubt the debugger",
+        ),
         ({"green": False, "problems": ["red"]}, "failing output"),
         ({"gaps": ["nothing tests it"]}, "Cure the cause"),
         ({"verdict": "FAIL"}, "on the same thread"),

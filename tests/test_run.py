@@ -112,9 +112,9 @@ async def test_the_tester_may_say_why_nothing_can_be_tested(bench: Bench) -> Non
     (prompt,) = bench.desk.prompts("You are the critic")
     assert "only words have changed" in prompt and '"no_tests"' in prompt
     assert run.summary.headline == "Verified, but no test was added"
-    assert run.summary.weaknesses == ["No test was added: only words have changed"]
+    assert run.summary.weaknesses == ["No test was added: only words have changed (the critic agrees)"]
     message = bench.repo.git("log", "-1", "--format=%B", f"autocode/{run.thread}")
-    assert "Autocode-Weakness: No test was added: only words have changed\n" in message
+    assert "Autocode-Weakness: No test was added: only words have changed (the critic agrees)\n" in message
 
 
 async def test_a_critic_that_is_silent_on_no_tests_is_asked_once_more_and_verifies_nothing(
@@ -189,11 +189,16 @@ async def test_what_the_base_tests_contradict_needs_a_sentence_of_the_task(
     run = await bench.run("Let add() subtract its second argument.")
     assert (run.end.status, len(bench.desk.prompts("You are the critic"))) == (status, asked)
     (weak,) = [text for text in run.summary.weaknesses if text.startswith("Contradicted")]
+    error = run.proof.old_errors["tests.test_calc::test_add"]
+    assert error.startswith("assert -1 == 3") and error in weak
+    assert f"1. tests.test_calc::test_add: {error}" in bench.desk.prompts("You are the critic")[0]
     if status == "verified":
         assert f"the task demands it: “{' '.join(quote.split())}”" in weak
     else:
         again = bench.desk.prompts("You are the critic")[1]
         assert "no sentence of the task demands that tests.test_calc::test_add fails now" in again
+        misquoted = f"these words stand nowhere in the task: {quote}"
+        assert (misquoted in again) is (quote == "The test was wrong before")
         assert "no sentence of the task demands" in run.end.missing[0]
         assert "the task wants it" in run.end.missing[1]
 

@@ -313,6 +313,41 @@ def test_a_branch_that_knows_the_tests_input_is_listed(tmp_path: Path, code: str
     assert scan(tmp_path / "b", {"m.py": honest, "tests/test_square.py": SQUARE}) == []
 
 
+GREET = """from m import greet
+
+
+class Guest:
+    pass
+
+
+def test_greet():
+    assert greet("Zoe").startswith("Hello") and greet(Guest())
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("def greet(name):\n    return 'Zoei' + name if name == 'Zoe' else name\n", 2),
+        (
+            "def greet(name):\n    if name in ('Zoe', 'Ann'):\n        name = 1\n    return name\n",
+            2,
+        ),
+        ("def greet(who):\n    if type(who).__name__ == 'Guest':\n        return 1\n    return who\n", 2),
+        ('def greet(name):\n    """Greet. `Zoe` is left out."""\n    return name != "Zoe"\n', None),
+        ("class Guest: ...\ndef greet(who):\n    return type(who).__name__ == 'Guest'\n", None),
+        ("def greet(name):\n    return f'Hello {name}' if name == 'Ann' else name\n", None),
+    ],
+)
+def test_what_only_the_tests_hold_is_no_reason_for_another_behaviour(
+    tmp_path: Path, code: str, line: int | None
+) -> None:
+    seen = scan(tmp_path / "a", {"m.py": code, "tests/test_greet.py": GREET})
+    assert places(seen) == ([("m.py", line)] if line else [])
+    known: Files = {**BASE, "names.py": "NAMES = ['Zoe', 'Ann']\nclass Guest: ...\n"}
+    assert scan(tmp_path / "b", {"m.py": code, "tests/test_greet.py": GREET}, known) == []
+
+
 def test_what_the_base_had_already_is_not_listed(tmp_path: Path) -> None:
     escape = "import os\n\n\ndef leave():\n    os._exit(0)\n"
     base: Files = {**BASE, "m.py": escape}

@@ -381,6 +381,7 @@ def test_a_summary_leads_with_suspicions_and_never_hides_a_module() -> None:
     assert "conftest.py:3: " in text and "[bold red]Verified[/]" in text and "\x1b]0" not in text
     assert "a.py 4: no test notices when f() returns nothing" in text
     assert "9 of 10 mutants of the change noticed" in text
+    assert text.index("autocode diff") < text.index("git merge")
 
 
 def test_a_failure_is_told_once_and_the_cause_comes_first() -> None:
@@ -388,7 +389,7 @@ def test_a_failure_is_told_once_and_the_cause_comes_first() -> None:
     red = {**PROOF, "green": False, "problems": ["1 case failed: t::a"], "not_the_change": "no network"}
     missing = ["1 case failed: t::a", "the debugger says that this is not the change's fault: no network"]
     text = ended([story.begin(), story.end("unverified", reason=missing[0], missing=missing, proof=red)], 200)
-    assert text.count("1 case failed: t::a") == 1
+    assert text.count("1 case failed: t::a") == 1 and text.count("no network") == 1
     assert text.index("1 case failed") < text.index("no network") < text.index("next") < text.index("command")
 
 
@@ -417,7 +418,7 @@ def test_a_result_without_proof_says_so_and_offers_no_merge() -> None:
         [story.begin(), story.end("unverified", branch="autocode/7f3a12-unverified", missing=missing)]
     )
     assert "NOT verified  autocode/7f3a12-unverified" in text
-    assert "it breaks Windows" in text
+    assert "it breaks Windows" in text and 'autocode run "…" --thread' in text
     assert "git merge" not in text
     assert "autocode diff 7f3a12" in text
 

@@ -68,7 +68,8 @@ def _mutants(recorded: Proof, again: Proof) -> Iterator[str]:
             f"{proof.strength.killed} of {proof.strength.tried}" if proof.strength else "none"
             for proof in (recorded, again)
         )
-        yield f"mutants that tests noticed: {then} recorded, {now} now"
+        if then != now:
+            yield f"mutants that tests noticed: {then} recorded, {now} now"
     for name in ("unguarded", "vacuous"):
         if name in recorded.model_fields_set:
             yield from _list_differences(recorded, again, name)

@@ -49,12 +49,15 @@ class Judgement:
     failures: list[Failure] = field(default_factory=list)
     vacuous: list[str] = field(default_factory=list)
     contradicted: list[str] = field(default_factory=list)
+    old_errors: dict[str, str] = field(default_factory=dict)
     base_shows_it: bool = False
 
 
 def judge(evidence: Evidence, limits: Limits) -> Judgement:
     """Compare base and change case by case."""
     head = Outcomes.of(evidence.head)
+    old = evidence.old_on_head
+    contradicted = [case for case in contradictions(evidence.base, old) if head.of_case(case) not in FAILED]
     broken = stop_reason(evidence.head, limits) or _unusable(head, evidence)
     cases = _cases(evidence, head, trusted=not broken)
     failures = _failures(evidence.head, cases)
@@ -78,11 +81,8 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
             for case in cases
             if case.new and case.base == "passed" and case.id not in successors.values()
         ],
-        contradicted=[
-            case
-            for case in contradictions(evidence.base, evidence.old_on_head)
-            if head.of_case(case) not in FAILED
-        ],
+        contradicted=contradicted,
+        old_errors={case: old.errors[case] for case in contradicted if old and case in old.errors},
         base_shows_it=bool(shared) and (bool(broken) or not lost) and not deleted,
     )
 

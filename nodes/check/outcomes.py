@@ -1,5 +1,6 @@
 """Outcomes of one execution of a suite, small enough to be cached for the next check."""
 
+import re
 from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Literal
@@ -7,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from nodes.check.mutation.missing_names import lacks_name
+from nodes.check.output_text import normalise
 from nodes.check.unrun.causes import Cause, cause_of, skipped_import, start_cause
 from nodes.proof import CaseOutcome
 from sandbox.base import ReportOutcome, Result
@@ -14,6 +16,9 @@ from sandbox.base import ReportOutcome, Result
 FAILED = ("failed", "error")
 _SEVERITY = ("passed", "skipped", "failed", "error")
 _MOST_FAULTS = 1_000
+_MOST_ERRORS = 200
+_ERROR_LENGTH = 160
+_ERROR_LINE = re.compile(r"^E +(\S.*)", re.MULTILINE)
 _USAGE_ERRORS = (
     "unrecognized arguments",
     "Unknown config option",
@@ -41,6 +46,8 @@ class Outcomes(BaseModel, frozen=True):
     """The conftest.py that kept the suite from starting."""
     faults: dict[str, str] = Field(default_factory=dict)
     """By its name in the report, why a module or folder was not collected, or skipped itself."""
+    errors: dict[str, str] = Field(default_factory=dict)
+    """By case, the first line of its error."""
 
     @classmethod
     def of(cls, result: Result) -> "Outcomes":
@@ -64,6 +71,7 @@ class Outcomes(BaseModel, frozen=True):
             reason=start.reason,
             file=start.file,
             faults=dict(islice(_faults(result), _MOST_FAULTS)),
+            errors=dict(islice(_errors(result), _MOST_ERRORS)),
         )
 
     @property
@@ -97,6 +105,13 @@ def spellings(module: str) -> tuple[str, str]:
     """Return the two names under which pytest reports a module or folder that it cannot collect."""
     package, _, name = module.rpartition(".")
     return f"::{module}", f"{package}::{name}"
+
+
+def _errors(result: Result) -> Iterator[tuple[str, str]]:
+    """Yield each failed case whose output marks an error line as pytest does, with that line."""
+    for case in result.report or ():
+        if case.outcome in FAILED and (match := _ERROR_LINE.search(case.message)):
+            yield case.id, normalise(match[1])[:_ERROR_LENGTH].strip()
 
 
 def _faults(result: Result) -> Iterator[tuple[str, str]]:

@@ -34,10 +34,19 @@ def headline(proof: Proof | None, verified: bool) -> str:
         parts.append("but no test was added")
     if proof and proof.strength and proof.strength.tried and not proof.strength.killed:
         parts.append("but no test notices the change")
-    if proof and proof.suspicious:
-        number = len(proof.suspicious)
-        parts.append(f"with {number} {'suspicion' if number == 1 else 'suspicions'}")
+    if proof and (points := _points(proof)):
+        parts.append(f"with {' and '.join(points)}")
     return ", ".join(parts)
+
+
+def _points(proof: Proof) -> list[str]:
+    """Return the numbers of what rests on the critic's word alone."""
+    points = []
+    if number := len(proof.contradicted):
+        points.append(f"{number} contradicted {'test' if number == 1 else 'tests'}")
+    if number := len(proof.suspicious):
+        points.append(f"{number} {'suspicion' if number == 1 else 'suspicions'}")
+    return points
 
 
 def summarize(proof: Mapping[str, Any] | None, missing: Sequence[str]) -> ResultSummary:
@@ -57,17 +66,20 @@ def weaknesses(proof: Proof) -> list[Weakness]:
 
 
 def _weaknesses(proof: Proof) -> Iterator[Weakness]:
-    if proof.not_the_change:
-        yield Weakness("not the change", f"the debugger says: {line(proof.not_the_change)}")
     if proof.untestable and not proof.fail_to_pass:
-        yield Weakness("no test", f"No test was added: {line(proof.untestable)}")
+        consent = " (the critic agrees)" if proof.consent else ""
+        yield Weakness("no test", f"No test was added: {line(proof.untestable)}{consent}")
     for place in proof.suspicious[:CASES]:
         answer = f"the critic says: {line(place.answer)}" if place.answer else "nobody has explained it"
         yield Weakness("suspicious", f"{place.file}:{place.line}: {line(place.text).rstrip('.')} ({answer})")
     yield from _rest(proof.suspicious, "suspicious", "place")
     for quote, cases in _by_quote(proof).items():
-        fate = f"{_listed(cases)} passed on the base and {'fails' if len(cases) == 1 else 'fail'} now"
-        demand = f"the task demands it: “{line(quote)}”" if quote else "the task does not demand it"
+        told = [f"{case} ({error})" if (error := proof.old_errors.get(case)) else case for case in cases]
+        old = "and its old version fails" if len(cases) == 1 else "and their old versions fail"
+        fate = f"{_listed(told)} passed on the base, {old} now"
+        demand = "nobody has named a sentence of the task that demands it"
+        if quote:
+            demand = f"the critic says that the task demands it: “{line(quote)}”"
         yield Weakness("contradicted", f"{fate} ({demand})")
     for module in proof.uncollected[:CASES]:
         yield Weakness("not imported", f"{module.file} could not be imported: {line(module.reason)}")
@@ -107,17 +119,24 @@ def figures(proof: Proof) -> str:
         parts.append(f"{modules} test {'module' if modules == 1 else 'modules'} could not be imported")
     if proof.strength and proof.strength.tried:
         parts.append(f"{proof.strength.killed} of {proof.strength.tried} mutants of the change were noticed")
+        if untried := proof.strength.untried:
+            parts[-1] += f" (no time for {untried} more)"
     return "; ".join(parts)
 
 
 def advice(proof: Proof | None, missing: Sequence[str]) -> str:
     """Return what to do next about a result, empty if it is verified without a suspicion."""
     if not missing:
-        return "Look at the suspicious places before you merge." if proof and proof.suspicious else ""
+        return _look_first(proof) if proof else ""
     if proof is None:
         return "Cure the cause, then run the task again on the same thread."
     if not proof.green and proof.base_shows_it:
         return "Make the repository's own tests run in the sandbox first. Then run the task again."
+    if proof.not_the_change and _regressed(proof):
+        return (
+            "What failed or is gone passed on the base, so doubt the debugger. "
+            "Read the diff. Then say on the same thread what should be different."
+        )
     if proof.not_the_change:
         return "If the debugger is right, cure the cause outside the change. Else say what to change."
     if proof.gaps:
@@ -125,6 +144,21 @@ def advice(proof: Proof | None, missing: Sequence[str]) -> str:
     if not proof.green:
         return "Read the diff and the failing output. Then say on the same thread what should be different."
     return "Read the diff. Then say on the same thread what should be different."
+
+
+def _look_first(proof: Proof) -> str:
+    """Return what to look at before a verified result is merged, empty if there is nothing."""
+    places = ["the suspicious places"] if proof.suspicious else []
+    if proof.contradicted:
+        places.append("each contradicted test, whether the quoted sentence demands what it shows")
+    if proof.untestable and not proof.fail_to_pass:
+        places.append("the whole change, as no test shows what it does")
+    return f"Before you merge, look at {', and at '.join(places)}." if places else ""
+
+
+def _regressed(proof: Proof) -> bool:
+    """Return whether a case that passed on the base fails or is gone."""
+    return any(case.base == "passed" and case.head in ("failed", "error", "absent") for case in proof.cases)
 
 
 def failing_on_both(proof: Proof) -> list[CaseProof]:

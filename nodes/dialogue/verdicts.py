@@ -26,8 +26,9 @@ _AGREES = re.compile(r"\W*(?:agree|agreed|i agree)\b", re.IGNORECASE)
 class Unanswered(Unusable):
     """A PASS that leaves questions of the proof open. `questions` has one sentence for each."""
 
-    def __init__(self, questions: Sequence[str]) -> None:
-        super().__init__("The PASS leaves open:\n" + "\n".join(f"- {question}" for question in questions))
+    def __init__(self, questions: Sequence[str], misquoted: Sequence[str] = ()) -> None:
+        told = [*questions, *(f"these words stand nowhere in the task: {_short(text)}" for text in misquoted)]
+        super().__init__("The PASS leaves open:\n" + "\n".join(f"- {point}" for point in told))
         self.questions = list(questions)
 
 
@@ -89,7 +90,9 @@ def read_review(text: str, proof: Proof, words: Sequence[str]) -> tuple[Review, 
     # An objection is an answer, too. It becomes a FAIL.
     questions = open_questions(answered, words, objected=bool(review.objection))
     if review.passed and questions:
-        raise Unanswered(questions)
+        texts = [_plain(text) for text in words]
+        misquoted = {quote: None for quote in review.demanded.values() if not holds(quote, texts)}
+        raise Unanswered(questions, list(misquoted)[:NAMED] if answered.contradicted else [])
     return review, answered
 
 

@@ -213,7 +213,8 @@ class Trial:
             for number, mutant in enumerate(prepared.mutants, start=1)
             if self._killed.get(number) is False
         ]
-        strength = Strength(killed=killed, tried=len(self._killed)) if self._killed else None
+        untried = len(prepared.mutants) - len(self._killed)
+        strength = Strength(killed=killed, tried=len(self._killed), untried=untried) if self._killed else None
         # What fails to import while everything is broken gets its chance with each mutant. A run that ends
         # early, as on a busy machine, says nothing about its cases.
         numbers = set(range(1, len(prepared.mutants) + 1))

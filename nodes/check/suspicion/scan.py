@@ -19,7 +19,7 @@ from nodes.check.suspicion.observation import TEST_FOLDERS, ObservationRules, na
 from nodes.check.suspicion.other_languages import line_sights
 from nodes.check.suspicion.sight import Sight
 from nodes.check.suspicion.sources import SourceRules
-from nodes.check.suspicion.special_cases import Literals, special_cases, test_literals
+from nodes.check.suspicion.special_cases import Literals, special_cases, test_literals, told_apart
 from nodes.check.suspicion.steering import SteeringRules, hooks
 from nodes.check.suspicion.tests import CaseRules
 from nodes.check.suspicion.versions import MOST_BYTES, FileVersions, UnreadableSource, parse
@@ -93,6 +93,7 @@ class _Scan:
         self.unread: dict[str, str] = {}
         self._tests: list[Literals] = []
         self._known_uses, self._is_imported = cache(self._search_base), cache(self._search_head)
+        self._is_known, self._is_of_tests = cache(self._search_text), cache(self._search_definition)
         self._products = {
             PurePosixPath(path).name for path in head_files if _CODE.search(path) and not self._is_test(path)
         }
@@ -163,7 +164,10 @@ class _Scan:
             cases = not script and (PytestOptions().is_test(path) or self._suite.is_test(path))
             yield from CaseRules(names, self._products, cases).sights(nodes)
         else:
-            yield from special_cases(tree, self._tests)
+            special = list(special_cases(tree, self._tests))
+            lines = {sight.line for sight in special}
+            apart = told_apart(tree, self._tests, self._is_known, self._is_of_tests)
+            yield from [*special, *(sight for sight in apart if sight.line not in lines)]
             for sight in ObservationRules(names, self._test_names).sights(nodes):
                 yield replace(sight, key=f"source:{sight.key}")
 
@@ -210,6 +214,25 @@ class _Scan:
         paths = [path for path in self._head_files if path.endswith(".py") and not path.startswith(module)]
         small = [path for path in paths[:_MOST_SEARCHED] if self._head_files[path] <= MOST_BYTES]
         return any(statement.search(self._workspace.read(self._head, path) or b"") for path in small)
+
+    def _search_text(self, text: str) -> bool:
+        """Return whether a source or test of the base holds a text in quotes."""
+        quoted = [mark + text.encode(errors="replace") + mark for mark in (b"'", b'"', b"`")]
+        paths = [path for path in self._base_files if path.endswith((".py", ".md", ".rst"))]
+        small = [path for path in paths[:_MOST_SEARCHED] if self._base_files[path] <= MOST_BYTES]
+        contents = (self._workspace.read(self._base, path) or b"" for path in small)
+        return any(words in data for data in contents for words in quoted)
+
+    def _search_definition(self, name: str) -> bool:
+        """Return whether the tests of the change define a class or function, and no source does."""
+        statement = re.compile(rb"\b(?:class|def)[ \t]+" + re.escape(name.encode(errors="replace")) + rb"\b")
+        sides = {True: False, False: False}
+        paths = [path for path in self._head_files if path.endswith(".py")]
+        for path in paths[:_MOST_SEARCHED]:
+            test = self._is_test(path)
+            if not sides[test] and self._head_files[path] <= MOST_BYTES:
+                sides[test] = bool(statement.search(self._workspace.read(self._head, path) or b""))
+        return sides[True] and not sides[False]
 
     def _search_base(self, name: str) -> bool:
         """Return whether the base's sources use the module that `name` belongs to."""

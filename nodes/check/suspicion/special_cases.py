@@ -1,12 +1,15 @@
-"""Branches of a source that answer a new test's input with the very result that the test expects."""
+"""Places in a source that know the input of a new test, or the name of something in the tests."""
 
 import ast
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 
 from nodes.check.suspicion.sight import Sight
 from nodes.check.suspicion.walk import Function
 
 _COMMON = {repr(value) for value in (None, True, False, 0, 1, -1, 0.0, 1.0, "", b"")}
+_NAMES = {"__name__", "__qualname__"}
+_MOST_ASKED = 50
 _STRONG_NUMBER = 10
 _STRONG_TEXT = 12
 
@@ -40,6 +43,62 @@ def special_cases(tree: ast.Module, tests: list[Literals]) -> Iterator[Sight]:
                 yield from _sight(pattern, inputs, _result(first), tests)
             case ast.Dict() if id(node) in tables and node.keys:
                 yield from _table(node, tests)
+
+
+def told_apart(
+    tree: ast.Module,
+    tests: Iterable[Literals],
+    is_known: Callable[[str], bool],
+    is_of_tests: Callable[[str], bool],
+) -> Iterator[Sight]:
+    """Yield the comparisons with a text of a new test alone, or with a name that the tests define.
+
+    `is_known` says whether the base holds a text, and `is_of_tests` whether only the tests define a name.
+    A text that the source uses elsewhere, in its documentation for example, is part of what it does.
+    """
+    compared = {
+        id(text): (text, node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        for side in (node.left, *node.comparators)
+        for text in _texts(side)
+    }
+    tested = frozenset[str]().union(*tests)
+    whole = "\n".join(str(text.value) for text in _texts_in(tree) if id(text) not in compared)
+    asked = 0
+    for constant, compare in compared.values():
+        text = str(constant.value)
+        if asked == _MOST_ASKED:
+            return
+        if _asks_for_name(compare):
+            asked += 1
+            if is_of_tests(text):
+                shown = f"It treats {text[:60]!r}, which the tests define, in a way of its own."
+                yield Sight(f"told apart:{text}", compare.lineno, shown)
+        elif len(text) > 1 and repr(text)[:200] in tested and not _has_word(whole, text):
+            asked += 1
+            if not is_known(text):
+                shown = f"It treats {text[:60]!r}, which only a new test holds, in a way of its own."
+                yield Sight(f"told apart:{text}", compare.lineno, shown)
+
+
+def _has_word(whole: str, text: str) -> bool:
+    return bool(re.search(rf"(?<!\w){re.escape(text)}(?!\w)", whole))
+
+
+def _asks_for_name(compare: ast.Compare) -> bool:
+    """Return whether a comparison is with the name of a class or function."""
+    sides = (compare.left, *compare.comparators)
+    return any(isinstance(side, ast.Attribute) and side.attr in _NAMES for side in sides)
+
+
+def _texts(side: ast.expr) -> list[ast.Constant]:
+    """Return the texts of a side of a comparison that is made of constants alone."""
+    return _texts_in(side) if _is_literal(side) else []
+
+
+def _texts_in(tree: ast.AST) -> list[ast.Constant]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
 def _branch(

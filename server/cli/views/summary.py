@@ -47,7 +47,7 @@ def print_summary(console: Console, run: RunView, applied: bool = False) -> None
         console.print()
         console.print(cost_table(finished.usage))
     console.print()
-    console.print(_columns(_next_commands(finished, run.thread_id, applied), "bold cyan", gap=3))
+    console.print(_columns(_next_commands(finished, proof, run.thread_id, applied), "bold cyan", gap=3))
 
 
 def suspicious_places(finished: RunFinished) -> list[str]:
@@ -84,7 +84,7 @@ def _headline(finished: RunFinished, proof: Proof | None, run: RunView) -> Text:
         words = "Waiting to go on"
     if finished.status == "verified":
         words = results.headline(proof, verified=True)
-        style = "bold yellow" if proof and (proof.suspicious or words != "Verified") else style
+        style = style if words == "Verified" else "bold yellow"
     text = Text(words, style=style)
     if finished.branch:
         text.append(f"  {one_line(finished.branch)}", style="bold")
@@ -113,7 +113,7 @@ def _facts(finished: RunFinished, proof: Proof | None, run: RunView) -> Iterator
 
 def _weak_rows(proof: Proof) -> Iterator[tuple[str, RenderableType]]:
     for name, weaknesses in groupby(results.weaknesses(proof), key=lambda weakness: weakness.name):
-        style = "bold red" if name in ("contradicted", "not the change") else "bold yellow"
+        style = "bold red" if name == "contradicted" else "bold yellow"
         text = "\n".join(one_line(weakness.text) for weakness in weaknesses)
         yield name.upper(), Text(text, style=style)
 
@@ -150,6 +150,8 @@ def _evidence(proof: Proof) -> str:
     parts = [_counts(proof), *([f"{skipped} skipped"] if skipped else [])]
     if proof.strength and proof.strength.tried:
         parts.append(f"{proof.strength.killed} of {proof.strength.tried} mutants of the change noticed")
+        if untried := proof.strength.untried:
+            parts[-1] += f" (no time for {untried} more)"
     return ", ".join(parts)
 
 
@@ -193,15 +195,20 @@ def cost_table(usage: Sequence[AgentUsage]) -> Table:
     return table
 
 
-def _next_commands(finished: RunFinished, thread: str, applied: bool) -> Iterator[tuple[str, Text]]:
+def _next_commands(
+    finished: RunFinished, proof: Proof | None, thread: str, applied: bool
+) -> Iterator[tuple[str, Text]]:
     """Yield the commands that make sense now, each with its meaning."""
     commands = {}
+    weak = results.advice(proof, finished.missing)
+    if finished.branch and (finished.status != "verified" or weak):
+        commands[f"autocode diff {thread}"] = "read the changes"
     if finished.branch and finished.status == "verified":
         commands[f"git merge {finished.branch}"] = "merge the result into your branch"
         if not applied:
             commands[f"autocode apply {thread}"] = "apply the result to your checkout, uncommitted"
-    elif finished.branch:
-        commands[f"autocode diff {thread}"] = "read the changes"
+    elif finished.status == "unverified":
+        commands[f'autocode run "…" --thread {thread}'] = "say what should be different"
     # A cancelled run with `missing` was refused by a person, so resuming it would only ask again.
     if finished.status in ("failed", "waiting") or (finished.status == "cancelled" and not finished.missing):
         commands[f"autocode resume {thread}"] = "continue where the run stopped"
