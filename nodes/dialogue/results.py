@@ -157,8 +157,11 @@ def _look_first(proof: Proof) -> str:
 
 
 def _regressed(proof: Proof) -> bool:
-    """Return whether a case that passed on the base fails or is gone."""
-    return any(case.base == "passed" and case.head in ("failed", "error", "absent") for case in proof.cases)
+    """Return whether a case that passed on the base fails or is gone, in either version of the tests."""
+    lost = ("failed", "error", "absent")
+    return bool(proof.contradicted) or any(
+        case.base == "passed" and case.head in lost for case in proof.cases
+    )
 
 
 def failing_on_both(proof: Proof) -> list[CaseProof]:
