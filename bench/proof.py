@@ -88,9 +88,28 @@ async def prove_one(folder: Path, head: str, backend: Any, mutants: bool) -> dic
         "suspicious": seen.get("suspicious", []),
         "contradicted": seen.get("contradicted", []),
         "strength": seen.get("strength"),
-        "unguarded": sum(each["last"] - each["first"] + 1 for each in seen.get("unguarded", [])),
+        "unguarded": unguarded_lines(workspace, base, head, seen.get("unguarded", [])),
         "lines": sum(change.added for change in changed if "test" not in change.path),
     }
+
+
+def unguarded_lines(workspace: Any, base: str, head: str, places: list[dict[str, Any]]) -> int:
+    """Return how many of the changed lines are within these places."""
+    if not places:
+        return 0
+    from tools.workspace import line_changes
+
+    count = 0
+    for path in {place["file"] for place in places}:
+        hunks = line_changes(workspace.read(base, path) or b"", workspace.read(head, path) or b"")
+        within = {
+            line
+            for place in places
+            for line in range(place["first"], place["last"] + 1)
+            if place["file"] == path
+        }
+        count += len(within & {line for hunk in hunks for line in hunk.added})
+    return count
 
 
 def run(root: Path, folder: Path, head: str, backend: str, mutants: bool) -> dict[str, Any]:

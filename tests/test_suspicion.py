@@ -224,6 +224,7 @@ def test_ordinary_code_is_not_listed(tmp_path: Path, code: str) -> None:
     [
         ("def test_a():\n    add(1, 2)\n", 1),
         ("def test_a():\n    assert True\n", 1),
+        ("class TestA(Harness):\n    def test_a(self):\n        self.setUp()\n        add(1, 2)\n", 2),
         ("def test_a():\n    assert add\n", 1),
         ("def test_a():\n    assert add(1, 2) == add(1, 2)\n", 1),
         ("def test_a():\n    assert (add(1, 2) == 4, 'message')\n", 1),
@@ -285,6 +286,7 @@ def test_tests_that_cannot_fail_or_alter_others_are_listed(tmp_path: Path, test:
         "def test_a():\n    try:\n        add(1, 2)\n    except TypeError as e:\n        assert e.args\n",
         "@pytest.mark.parametrize('a', [1, 2])\ndef test_a(a):\n    assert add(a, a) == 2 * a\n",
         "def test_a():\n    assert isinstance(add(1, 2), int)\n",
+        "class TestA(Harness):\n    def test_a(self):\n        self.flakes(add(1, 2))\n",
         "def test_a():\n    with pytest.raises(Exception, match='price'):\n        add(1, 2)\n",
     ],
 )

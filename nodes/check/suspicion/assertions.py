@@ -1,6 +1,7 @@
 """The assertions that a test function holds."""
 
 import ast
+import unittest
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ _CHECKING = (
 )
 _HOLDING = {"fail", "deprecated_call", "testmod", "testfile", "exit", "does_not_raise", "benchmark"}
 _NO_CHECK = {"assert_type", "assert_never", "checkout", "expectedFailure", "expandvars"}
+_UNITTEST = {name for name in dir(unittest.TestCase) if not name.startswith(("assert", "fail"))}
+"""Methods that every test case of unittest has, and that assert nothing."""
+
 _EXISTENCE = {"exists", "is_file", "is_dir", "isfile", "isdir", "lexists"}
 _TRIVIAL_CALLS = {"builtins.hasattr", "builtins.callable"}
 
@@ -54,11 +58,18 @@ class Assertions:
                 if not isinstance(node, ast.Call):
                     continue
                 name = _last(node.func)
-                if _checks(name, node):
+                if _checks(name, node) or self._is_inherited(node.func):
                     return True
                 if name in self.functions and name not in reached:
                     reached.add(name)
                     ahead.append(self.functions[name])
+        return False
+
+    def _is_inherited(self, called: ast.expr) -> bool:
+        """Return whether a called method of `self` comes from a base class elsewhere, which may assert."""
+        match called:
+            case ast.Attribute(value=ast.Name(id="self"), attr=name):
+                return name not in self.functions and name not in _UNITTEST
         return False
 
     def trivial(self, test: Function) -> str:
