@@ -2,16 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from graph.errors import RunnerError, UnknownThread
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
 from nodes.events import Event, RunFinished
-from nodes.proof import Proof
+from nodes.proof import Proof, Suspicion
 from tools.workspace import Workspace, WorkspaceError
 
 APPLIED = "applied"
@@ -40,6 +40,8 @@ class Delivery:
     thread_id: str = ""
     verified_branch: str | None = None
     """The branch with the verified results of earlier tasks, if this result is another one's."""
+    suspicious: tuple[Suspicion, ...] = ()
+    """The suspicious places of all results in the change, also of the thread's earlier tasks."""
 
     @classmethod
     async def of_thread(cls, journal: Journal[Event], thread_id: str, *, whole: bool = False) -> "Delivery":
@@ -56,7 +58,8 @@ class Delivery:
         if not ends:
             raise RunnerError(f"thread {thread_id} has delivered nothing: none of its runs has made a branch")
         runs = {event.run_id for event in events}
-        return await asyncio.to_thread(cls._of_end, Path(thread.repo), thread_id, ends[-1], runs, whole)
+        delivery = await asyncio.to_thread(cls._of_end, Path(thread.repo), thread_id, ends[-1], runs, whole)
+        return replace(delivery, suspicious=tuple(_suspicious(ends, delivery.base)))
 
     @classmethod
     async def of_run(cls, run: RunRow) -> "Delivery | None":
@@ -173,3 +176,14 @@ def _run_of(workspace: Workspace, commit: str) -> str | None:
         if isinstance(note, dict) and isinstance(note.get("run"), str):
             return str(note["run"])
     return None
+
+
+def _suspicious(ends: Sequence[RunFinished], base: str) -> Iterator[Suspicion]:
+    """Yield the suspicious places of the newest results, back to the one that began at `base`."""
+    for end in reversed(ends):
+        if end.status != "verified" or not end.proof:
+            continue
+        proof = Proof.model_validate(end.proof)
+        yield from proof.suspicious
+        if proof.base == base:
+            return

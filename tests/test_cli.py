@@ -534,6 +534,20 @@ def test_a_result_with_suspicions_is_not_applied_without_asking(doubtful: Bench)
     assert doubtful.repo.fingerprint() == before
 
 
+def test_a_later_task_does_not_apply_an_earlier_ones_suspicions_without_asking(doubtful: Bench) -> None:
+    before = doubtful.repo.fingerprint()
+    assert run(doubtful).exit_code == 0
+    half = block("half.py", "def half(n):\n    return n / 2")
+    test = block("tests/test_half.py", "from half import half\n\n\ndef test_half():\n    assert half(4) == 2")
+    doubtful.desk.rules.insert(0, Rule("You are a coder", half))
+    doubtful.desk.rules.insert(0, Rule("You are the tester", test))
+    done = run(doubtful, "--apply", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "suspicion" not in done.stdout
+    assert "Not applied: look at conftest.py:1, then `autocode apply t1`" in done.stderr
+    assert doubtful.repo.fingerprint() == before
+
+
 @pytest.mark.parametrize(("typed", "applied"), [(b"y\n", True), (b"n\n", False), (b"\x04", False)])
 def test_a_person_decides_whether_a_result_with_suspicions_is_applied(
     doubtful: Bench, typed: bytes, applied: bool

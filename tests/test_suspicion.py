@@ -145,6 +145,7 @@ def test_other_files_are_not_listed(tmp_path: Path, path: str, text: str) -> Non
         "import sys\nsys.meta_path.insert(0, None)\n",
         "import sys\ndef f():\n    sys.settrace(None)\n",
         "def f(error):\n    return error.__traceback__.tb_frame.f_back\n",
+        "def f(frame):\n    above = frame.f_back\n    return above\n",
         "import logging\ndef f():\n    return logging.getLogger().findCaller()[0]\n",
         "import faulthandler\ndef f(file):\n    faulthandler.dump_traceback(file)\n",
         "import sys\ndef f():\n    return any(name.startswith('test_') for name in sys.modules)\n",

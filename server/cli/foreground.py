@@ -14,7 +14,6 @@ from graph.delivery import Delivery
 from graph.run_request import merge_options, run_options
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
-from nodes.events import RunFinished
 from nodes.state import Input, options_of
 from server.cli.exit_codes import STATUSES, ExitCode
 from server.cli.signals import exit_now, on_stop, raise_interrupt
@@ -117,13 +116,12 @@ class ForegroundRun:
         with on_stop(raise_interrupt):
             return approvals.ask(self.console.out, pending)
 
-    async def _apply(self, finished: RunFinished, thread: str) -> None:
-        """Apply a verified result. Suspicious places in it need a person's word."""
-        if (places := suspicious_places(finished)) and not self._trusts(places):
+    async def _apply(self, unapplied: Delivery, thread: str) -> None:
+        """Apply verified results, also of earlier tasks. Suspicious places need a person's word."""
+        if (places := suspicious_places(unapplied.suspicious)) and not self._trusts(places):
             look = f"look at {', '.join(places)}, then `autocode apply {thread}`"
             self.console.notify(f"Not applied: {look}")
             return
-        unapplied = await Delivery.of_thread(self.supervisor.journal, thread)  # earlier tasks among it
         paths = await unapplied.apply()
         self.console.notify("Applied: " + (", ".join(map(one_line, paths)) or "nothing was left to do"))
 
@@ -155,15 +153,18 @@ class ForegroundRun:
             return ExitCode.UNVERIFIED
         run = await self.supervisor.run(progress.run_id) if finished.branch else None
         delivery = await Delivery.of_run(run) if run else None
+        unapplied = None
+        if self.apply and delivery and finished.status == "verified":
+            unapplied = await Delivery.of_thread(self.supervisor.journal, thread)
         if not self.console.json:
             if delivery and self.console.out.is_terminal and (diff := await delivery.diff()):
                 self.console.print(Text(), render_diff(diff, thread))
             with self.console.page() as page:
-                print_summary(page, progress, applied=self.apply and not suspicious_places(finished))
+                print_summary(page, progress, applied=bool(unapplied and not unapplied.suspicious))
         elif finished.status == "cancelled" and not finished.missing:
             self.console.notify(stopped)
-        if self.apply and delivery and finished.status == "verified":
-            await self._apply(finished, thread)
+        if unapplied:
+            await self._apply(unapplied, thread)
         return STATUSES[finished.status]
 
 

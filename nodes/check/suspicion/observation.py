@@ -34,24 +34,24 @@ class ObservationRules:
 
     def sights(self, nodes: Walked) -> Iterator[Sight]:
         """Yield what the rules name."""
-        quiet = docstrings(nodes) | _entries(nodes)
+        quiet, entries = docstrings(nodes), _entries(nodes)
         for node, around in nodes:
             if around.main or id(node) in quiet:
                 continue
-            for text in self._node(node):
+            for text in self._node(node, id(node) in entries):
                 place = node.iter if isinstance(node, ast.For | ast.comprehension) else node
                 yield Sight(f"observes:{text}:{_code(place)}", getattr(place, "lineno", 1), text)
 
-    def _node(self, node: ast.AST) -> Iterator[str]:
+    def _node(self, node: ast.AST, entry: bool) -> Iterator[str]:
         match node:
             case ast.Attribute(attr=attribute, value=value):
                 if attribute in _CALLERS:
                     yield f"It uses {attribute}, which tells its callers, so it can know a test."
                 elif attribute == "__class__" and self.names.dotted(value) in _STREAMS:
                     yield "It asks for the type of a standard stream, by which it can recognise a test run."
-                elif self.names.dotted(node) == "sys.modules":
+                elif not entry and self.names.dotted(node) == "sys.modules":
                     yield "It searches sys.modules, by which it can recognise a test run."
-            case ast.Name(ctx=ast.Load()) if self.names.dotted(node) == "sys.modules":
+            case ast.Name(ctx=ast.Load()) if not entry and self.names.dotted(node) == "sys.modules":
                 yield "It searches sys.modules, by which it can recognise a test run."
             case ast.For(iter=searched) | ast.comprehension(iter=searched):
                 yield from self._searched(searched)

@@ -11,7 +11,7 @@ from rich.text import Text
 from nodes.dialogue import results
 from nodes.event_parts import AgentUsage
 from nodes.events import RunFinished
-from nodes.proof import Proof
+from nodes.proof import Proof, Suspicion
 from server.cli.views.format import format_duration, format_price, format_total, one_line, pluralize, sanitize
 from server.cli.views.run_view import RunView
 
@@ -50,10 +50,9 @@ def print_summary(console: Console, run: RunView, applied: bool = False) -> None
     console.print(_columns(_next_commands(finished, proof, run.thread_id, applied), "bold cyan", gap=3))
 
 
-def suspicious_places(finished: RunFinished) -> list[str]:
-    """Return the suspicious places of a result, each as `file:line`."""
-    proof = Proof.model_validate(finished.proof) if finished.proof else None
-    return [f"{one_line(place.file)}:{place.line}" for place in proof.suspicious] if proof else []
+def suspicious_places(suspicious: Iterable[Suspicion]) -> list[str]:
+    """Return suspicious places, each as `file:line`."""
+    return [f"{one_line(place.file)}:{place.line}" for place in suspicious]
 
 
 def _columns(rows: Iterable[tuple[str, RenderableType]], style: str, gap: int = 2) -> Table:
