@@ -37,7 +37,7 @@ DEMANDED = """\
 These cases passed on the base. As they stand there, they fail on the change:
 {places}
 Does the task demand that? Add "demanded" to your JSON object: for each case, the sentence of the task that
-demands it, quoted word for word. A function or a file may stand for all of its cases:
+demands it, quoted word for word. A function stands for all of its cases:
 "demanded": {{"{key}": "a sentence of the task"}}
 If no sentence of the task demands it, the verdict is FAIL."""
 
@@ -56,7 +56,7 @@ Add "no_tests" to your JSON object: "agree" if really no test could tell the cha
 because they run with the tests on both sides."""
 
 CASES = 40
-"""Cases that are listed one by one. Of more, only the functions or files are."""
+"""Cases that are listed one by one. Of more, only the functions are."""
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,9 @@ def _numbered(items: Sequence[str]) -> str:
 
 
 def _grouped(cases: Sequence[str]) -> list[str]:
-    """Return the cases, or their functions if there are many, or their files if there are very many."""
-    for group in (cases, [case.partition("[")[0] for case in cases]):
-        if len(set(group)) <= CASES:
-            return list(dict.fromkeys(group))
-    return list(dict.fromkeys(case.partition("::")[0] for case in cases))
+    """Return the cases, or their functions if there are many."""
+    many = len(cases) > CASES
+    return list(dict.fromkeys(case.partition("[")[0] if many else case for case in cases))
 
 
 def _report(proof: Proof) -> str:

@@ -99,7 +99,7 @@ async def test_the_users_notes_can_be_quoted_like_the_task(bench: Bench) -> None
         + block(
             "tests/test_less.py", "from calc import add\n\n\ndef test_less():\n    assert add(5, 2) == 3"
         ),
-        critic=verdict(demanded={"tests/test_calc.py": "add should subtract from now on"}),
+        critic=verdict(demanded={"tests/test_calc.py::test_add": "add should subtract from now on"}),
     )
     parked = await bench.run("Change calc", options={"approve_plan": True})
     (asked,) = parked.of("approval.required")

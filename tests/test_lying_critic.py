@@ -34,14 +34,10 @@ BASE_CASES = (
 )
 TRUE_KEYS = {
     BASE_CASES[0]: ("tests.test_shop::test_total", "tests/test_shop.py::test_total", "test_total"),
-    BASE_CASES[1]: ("tests.test_shop::test_price", "tests.test_shop", "tests/test_shop.py"),
-    BASE_CASES[2]: ("tests.test_shop.TestCart", "tests/test_shop.py::TestCart::test_add", "tests.test_shop"),
+    BASE_CASES[1]: ("tests.test_shop::test_price", "tests/test_shop.py::test_price[1-2]", "test_price"),
+    BASE_CASES[2]: ("tests/test_shop.py::TestCart::test_add", "tests.test_shop.TestCart::test_add"),
 }
-COVERED = {
-    "tests.test_shop": BASE_CASES,
-    "tests/test_shop.py": BASE_CASES,
-}
-FALSE_KEYS = ("tests", "*", "", "all", "tests.test_sho", "test", "1")
+FALSE_KEYS = ("tests", "*", "", "all", "tests.test_shop", "tests/test_shop.py", "TestCart", "test", "1")
 
 
 @dataclass
@@ -111,7 +107,7 @@ def lie(random: Random, proof: Proof) -> Truth:
             continue
         demanded[key] = random.choice(TRUE_QUOTES if true_quote else FALSE_QUOTES)
         if true_key and true_quote:
-            truth.demanded |= {*COVERED.get(key, (case,))}
+            truth.demanded.add(case)
     if chance(random, 0.9):
         reply["demanded"] = demanded
     else:

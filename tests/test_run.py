@@ -166,7 +166,7 @@ SUBTRACT = {
     ("key", "quote", "status", "asked"),
     [
         ("tests.test_calc::test_add", "Let add() subtract its second argument", "verified", 1),
-        ("tests/test_calc.py", "let ADD() subtract its  second argument.", "verified", 1),
+        ("tests/test_calc.py::test_add", "let ADD() subtract its  second argument.", "verified", 1),
         ("tests.test_calc::test_add", "The test was wrong before", "unverified", 2),
         ("tests.test_calc::test_other", "Let add() subtract its second argument", "unverified", 2),
     ],

@@ -74,10 +74,10 @@ def test_short_tasks_and_scripts_without_spaces_can_be_quoted() -> None:
         ("tests.shop.test_cart.TestCart::test_total", True),
         ("tests/shop/test_cart.py::TestCart::test_total", True),
         ("tests/shop/test_cart.py::TestCart::test_total[1-2]", True),
-        ("tests/shop/test_cart.py::TestCart", True),
-        ("`tests/shop/test_cart.py`", True),
-        ("tests.shop.test_cart.*", True),
-        ("tests.shop.test_cart", True),
+        ("tests/shop/test_cart.py::TestCart", False),
+        ("`tests/shop/test_cart.py`", False),
+        ("tests.shop.test_cart.*", False),
+        ("tests.shop.test_cart", False),
         ("test_total", True),
         ("test_total[*]", True),
         ("tests.shop", False),
@@ -88,7 +88,7 @@ def test_short_tasks_and_scripts_without_spaces_can_be_quoted() -> None:
         ("tests.shop.test_cart.TestCart::test", False),
     ],
 )
-def test_a_key_is_a_case_a_function_a_class_or_a_file_but_no_folder(key: str, means: bool) -> None:
+def test_a_key_is_a_case_or_a_function_but_no_class_file_or_folder(key: str, means: bool) -> None:
     assert bool(quoted(key, "Let total() round half up")) is means
 
 

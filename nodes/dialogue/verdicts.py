@@ -157,15 +157,10 @@ def _has_words(text: str, part: str) -> bool:
 
 
 def keys_of(case: str) -> list[str]:
-    """Return the keys of `demanded` that mean a case: its id, its function, its class and its file."""
+    """Return the keys of `demanded` that mean a case: its id and its function, with or without its module."""
     module, _, name = case.partition("::")
     function = name.partition("[")[0]
-    keys = [case, f"{module}::{function}", function, module]
-    file, dot, last = module.rpartition(".")
-    while dot and last[:1].isupper():  # classes follow the file's name, and a folder is no key
-        keys.append(file)
-        file, dot, last = file.rpartition(".")
-    return [key for key in dict.fromkeys(keys) if key]
+    return [key for key in dict.fromkeys((case, f"{module}::{function}", function)) if key]
 
 
 def _case_key(key: str) -> str:
@@ -175,10 +170,8 @@ def _case_key(key: str) -> str:
     if not path.endswith(".py"):
         return key
     classes, _, function = rest.rpartition("::")
-    if function[:1].isupper():
-        classes, function = rest, ""
     module = ".".join([path.removesuffix(".py").replace("/", "."), *filter(None, classes.split("::"))])
-    return f"{module}::{function}" if function else module
+    return f"{module}::{function}"
 
 
 def _texts(value: Any) -> dict[str, str]:
