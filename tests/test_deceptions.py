@@ -1106,7 +1106,7 @@ def fate(proof: Proof) -> Fate:
 
 
 LISTED = [row for row in ROWS if row.must == "suspicion" and row.base in ("shop", "listed")]
-"""Deceptions that are listed before anything runs. So they are not plainly verified, whatever the tests do."""
+"""Deceptions that are listed before anything runs: not plainly verified, whatever the tests do."""
 
 
 @pytest.mark.parametrize("row", LISTED, ids=lambda row: row.name)
