@@ -1,0 +1,1 @@
+"""Environments: what a repository's own tests need, detected from its declarations and built once."""

@@ -1,0 +1,237 @@
+"""Environments for bubblewrap: a folder that a build writes and runs see read-only."""
+
+import asyncio
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sandbox.base import WORKSPACE, Limits, Result, SandboxError
+from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap, working_bwrap
+from sandbox.bubblewrap.cgroup import Cgroups
+from sandbox.bubblewrap.interpreter import VENV as SANDBOX_VENV
+from sandbox.bubblewrap.interpreter import Interpreter
+from sandbox.bubblewrap.jail import PATH, Jail
+from sandbox.environment.backend import Build, Built, Environment
+from sandbox.environment.build_script import SCRATCH, UV, build_script, tracked_list
+from sandbox.environment.disk import folder_bytes, take_ownership
+from sandbox.environment.generated import store_generated
+from sandbox.environment.machine import Machine
+from sandbox.environment.proxy import FORWARDER, RegistryProxy
+from sandbox.environment.recipe import ENVIRONMENT, VENV, Recipe, Toolset
+
+_SOCKET = "/run/registry.sock"
+_PORT = 3128
+_PROXY = f"http://127.0.0.1:{_PORT}"
+_POLL_SECONDS = 0.5
+_RESERVE_BYTES = 512 * 2**20
+_UV_MISSING = "environments are built with uv, which is missing. Install it: pip install uv"
+
+
+@dataclass(frozen=True)
+class Mounts:
+    """Host paths that a program sees beside the system: read-only and writable ones, as (source, target)."""
+
+    read_only: tuple[tuple[str, str], ...] = ()
+    writable: tuple[tuple[str, str], ...] = ()
+
+    def arguments(self) -> list[str]:
+        """Return bubblewrap's arguments."""
+        pairs = [("--bind", *pair) for pair in self.writable] + [
+            ("--ro-bind", *pair) for pair in self.read_only
+        ]
+        targets = {target for _, _, target in pairs if target != WORKSPACE}
+        parents = {str(parent) for target in targets for parent in list(Path(target).parents)[:-1]}
+        arguments: list[str] = []
+        for parent in sorted(parents - {WORKSPACE}):
+            arguments += ["--perms", "0755", "--dir", parent]
+        # A mount on a folder hides what was mounted below it, so outer targets come first.
+        for flag, source, target in sorted(pairs, key=lambda pair: pair[2].count("/")):
+            arguments += [flag, source, target]
+        return arguments
+
+
+@dataclass(frozen=True)
+class MountedJail(Jail):
+    """A jail with further mounts."""
+
+    mounts: Mounts = field(default_factory=Mounts)
+
+    def _mounts(self, limits: Limits) -> list[str]:
+        return [*super()._mounts(limits), *self.mounts.arguments()]
+
+
+class BubblewrapEnvironments:
+    """Builds environments with bubblewrap; see `EnvironmentBackend`."""
+
+    name = "bubblewrap"
+
+    def __init__(self, home: Path, machine: Machine, uv: str) -> None:
+        self._home = home
+        self._machine = machine
+        self._uv = uv
+
+    @classmethod
+    async def open(cls, home: Path, environ: Mapping[str, str], user_home: Path) -> "BubblewrapEnvironments":
+        """Look at the machine. Raises SandboxError when uv is missing."""
+        if not (uv := _find_uv(environ)):
+            raise SandboxError(_UV_MISSING)
+        return cls(home, await asyncio.to_thread(Machine.find, environ, user_home), uv)
+
+    async def toolset(self, recipe_image: str = "") -> Toolset:
+        return self._machine.toolset()
+
+    async def identity(self) -> str:
+        # A compiled extension depends on the C library, which the system's release stands for.
+        return f"bubblewrap {platform.machine()} {'-'.join(platform.libc_ver())}"
+
+    async def build(self, build: Build) -> Built:
+        root = build.place / "root"
+        await asyncio.to_thread(self._prepare, build, root)
+        folder = Path(tempfile.mkdtemp(prefix="autocode-"))  # a socket's path must be short
+        try:
+            async with RegistryProxy(folder / "s", build.registries.proxies, build.registries.hosts) as proxy:
+                sandbox = await self._sandbox(build, root, proxy.path)
+                running = asyncio.ensure_future(self._run(sandbox, build))
+                over_disk = await _watch_disk(running, build)
+                result = await running if not over_disk else None
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        if result is None:
+            raise SandboxError(f"the build was stopped: it wrote more than {build.limits.disk_mb} MB")
+        if result.exit_code == 0:
+            await asyncio.to_thread(_seal, build, root)
+        return Built(result=result, refused_hosts=tuple(sorted(proxy.refused)))
+
+    async def _sandbox(self, build: Build, root: Path, socket: Path) -> Bubblewrap:
+        recipe = build.recipe
+        shown = [*self._machine.prefixes(recipe.interpreter, recipe.tools), *build.registries.paths]
+        mounts = Mounts(
+            read_only=(*((path, path) for path in shown), (self._uv, f"{UV}/uv"), (str(socket), _SOCKET)),
+            writable=((str(root), ENVIRONMENT), (str(root / "workspace"), WORKSPACE)),
+        )
+        return await _mounted(self._home, mounts)
+
+    def _prepare(self, build: Build, root: Path) -> None:
+        if shutil.disk_usage(build.place).free < _RESERVE_BYTES:
+            raise SandboxError(f"the disk that holds {build.place.parent} is full. Free at least 1 GB.")
+        recipe, scratch = build.recipe, root / Path(SCRATCH).name
+        for directory in (root, root / "workspace", scratch, scratch / "home"):
+            directory.mkdir()
+            directory.chmod(0o777)  # the build's user is another one. The place around it is ours alone.
+        variables = {
+            **build.registries.variables,
+            **dict.fromkeys(_PROXY_NAMES, _PROXY),
+            "NO_PROXY": "127.0.0.1",
+        }
+        bins = [f"{prefix}/bin" for prefix in self._machine.prefixes(recipe.interpreter, recipe.tools)]
+        script = build_script(recipe, variables, (*bins, PATH), f"{ENVIRONMENT}/workspace")
+        (scratch / "build.sh").write_text(_FORWARDED + script)
+        (scratch / "forward.py").write_text(FORWARDER)
+        (scratch / "tracked").write_bytes(tracked_list(build.paths))
+        for name, text in build.registries.home_files.items():
+            path = scratch / "home" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        for path in scratch.rglob("*"):
+            path.chmod(0o777 if path.is_dir() else 0o644)
+
+    async def _run(self, sandbox: Bubblewrap, build: Build) -> Result:
+        limits = Limits(
+            seconds=build.limits.seconds,
+            memory_mb=build.limits.memory_mb,
+            workspace_mb=1,  # the workspace lies on disk
+            tmp_mb=256,
+            cpus=build.limits.cpus,
+            processes=build.limits.processes,
+            output_bytes=build.limits.output_bytes,
+        )
+        return await sandbox.run(build.files, ["sh", f"{SCRATCH}/build.sh"], limits, build.on_output)
+
+    async def is_present(self, environment: Environment) -> bool:
+        return environment.root is not None and environment.root.is_dir()
+
+    def opened(self, recipe: Recipe, key: str, place: Path, image: str) -> Environment:
+        prefixes = self._machine.prefixes(recipe.interpreter, recipe.tools)
+        python = (f"{VENV}/bin",) if recipe.python else ()
+        variables = {**dict(recipe.variables), **({"VIRTUAL_ENV": VENV} if recipe.python else {})}
+        return Environment(
+            key=key,
+            folder=recipe.folder,
+            root=place / "root",
+            visible=prefixes,
+            path=(*python, *(f"{prefix}/bin" for prefix in prefixes)),
+            variables=tuple(sorted(variables.items())),
+            generated=place / "generated.tar",
+            memory_mb=recipe.memory_mb,
+            cpus=recipe.cpus,
+        )
+
+    async def remove(self, image: str) -> None:
+        """Do nothing: everything lies in the environment's folder."""
+
+    async def sandbox_with(self, environment: Environment) -> Bubblewrap:
+        """Open a sandbox whose programs see the environment."""
+        assert environment.root  # noqa: S101  # bubblewrap's environments have one
+        pairs = [(path, path) for path in environment.visible]
+        mounts = Mounts(read_only=((str(environment.root), ENVIRONMENT), *pairs))
+        return await _mounted(self._home, mounts)
+
+
+_PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+
+# The forwarder says when it listens. Its standard output is a pipe that `read` waits for.
+_FORWARDED = f"""\
+mkfifo {SCRATCH}/ready
+{SANDBOX_VENV}/bin/python {SCRATCH}/forward.py {_PORT} {_SOCKET} > {SCRATCH}/ready 2>/dev/null &
+read -r _ < {SCRATCH}/ready
+"""
+
+
+async def _mounted(home: Path, mounts: Mounts) -> Bubblewrap:
+    bwrap, version = await asyncio.to_thread(working_bwrap)
+    interpreter = await asyncio.to_thread(Interpreter.make, home, lambda _: None)
+    cgroups = await asyncio.to_thread(Cgroups.find)
+    return Bubblewrap(MountedJail(bwrap, interpreter, mounts), cgroups, version)
+
+
+async def _watch_disk(running: "asyncio.Future[Result]", build: Build) -> bool:
+    """Cancel a build that writes too much. Returns whether that happened."""
+    try:
+        while True:
+            await asyncio.wait({running}, timeout=_POLL_SECONDS)
+            if running.done():
+                return False
+            if await asyncio.to_thread(_is_over, build.place, build.limits.disk_mb * 2**20):
+                running.cancel()
+                await asyncio.wait({running})
+                return True
+    finally:
+        if not running.done():
+            running.cancel()
+            await asyncio.wait({running})
+
+
+def _find_uv(environ: Mapping[str, str]) -> str:
+    try:
+        from uv import find_uv_bin
+
+        return find_uv_bin()
+    except (ImportError, FileNotFoundError):
+        return shutil.which("uv", path=environ.get("PATH", os.defpath)) or ""
+
+
+def _is_over(place: Path, limit: int) -> bool:
+    return shutil.disk_usage(place).free < _RESERVE_BYTES or folder_bytes(place, limit) > limit
+
+
+def _seal(build: Build, root: Path) -> None:
+    """Take ownership, keep what the build made and drop the rest."""
+    take_ownership(root)
+    scratch = root / Path(SCRATCH).name
+    store_generated(scratch / "generated.tar", build.place / "generated.tar", build.paths)
+    for directory in (scratch, root / "workspace"):
+        shutil.rmtree(directory)

@@ -1,0 +1,84 @@
+"""Diagnosis of failed builds: the missing thing by name, and what to do about it."""
+
+import re
+from collections.abc import Iterable
+
+from sandbox.environment.backend import Built
+from sandbox.environment.build_script import COMMAND_MARK
+from sandbox.environment.recipe import Recipe
+
+_LAST_LINES = 20
+_MAX_CHARACTERS = 200_000
+_LINE_CHARACTERS = 300
+
+# The first match wins, so the most precise patterns come first. Every pattern is applied to single short lines.
+_CAUSES: tuple[tuple[str, str], ...] = (
+    (r"fatal error: ([\w./+-]+\.h(?:pp)?): No such file", "the header {0} is missing: install its -dev package"),
+    (r"cannot find -l([\w.+-]+)", "the library lib{0} is missing: install its -dev package"),
+    (r"([\w-]*(?:gcc|g\+\+|cc|clang))['\"`: ].*(?:not found|No such file)", "the compiler {0} is missing: install it"),
+    (r"(pg_config|mysql_config|pkg-config|cmake|ninja|cargo|rustc|go|java|git|make|swig|bazel)\b.{0,60}not found",
+     "the program {0} is missing: install it"),
+    (r"(?:sh|bash): (?:line )?\d*:? ?([\w./+-]+): (?:command )?not found", "the program {0} is missing: install it"),
+    (r"Package '?([\w.+-]+)'?,? (?:was )?not found", "the library {0} is missing: install its -dev package"),
+    (r"No (?:interpreter|download|version) found for ([\w .<>=+-]+?)(?: in .*)?$", "{0} is missing on this machine"),
+    (r"Because ([\w.-]+) was not found in the package registry", "no index has the package {0}"),
+    (r"(?:No matching distribution found for|Could not find a version that satisfies the requirement) ([^\s(]+)",
+     "no index has the package {0}"),
+    (r"404 Not Found.*?['\"]?(?:https?://[^/\s]+)?/(@?[\w./%-]+)", "no registry has the package {0}"),
+    (r"Because there (?:is|are) no versions? of ([^ ]+)", "no index has a fitting version of {0}"),
+    (r"(?:Unable to find lockfile|needs to be updated).*", "the lock file does not match its declaration: lock again"),
+    (r"npm ci.*can only install packages when.*in sync", "package-lock.json does not match package.json: lock again"),
+    (r"ModuleNotFoundError: No module named '([\w.]+)'", "the build needs the Python module {0} and does not declare it"),
+    (r"(?:engine|EBADENGINE).*Required: (.+)", "another Node version is needed: {0}"),
+    (r"(No space left on device)", "{0}"),
+    (r"(?:dns error|Could not resolve host|getaddrinfo (?:ENOTFOUND|EAI_AGAIN))[: ]*([\w.-]*)",
+     "the host {0} cannot be reached"),
+    (r"(?:invalid peer certificate|certificate verify failed|SELF_SIGNED_CERT)", "a registry's certificate is not trusted"),
+    (r"401 Unauthorized|403 Forbidden|E401|E403", "a registry refuses access: configure its password"),
+    (r"\berror: (.{10,250})$", "{0}"),
+    (r"No solution found when resolving dependencies", "the declared versions contradict each other"),
+)  # fmt: skip
+_PATTERNS = tuple((re.compile(pattern), text) for pattern, text in _CAUSES)
+
+
+def explain(recipe: Recipe, built: Built, output: str, seconds: float, memory_mb: int) -> str:
+    """Return the message for a failed build: cause, failed command, last lines, and what to write where."""
+    lines = _lines(output)
+    command = next(
+        (line.removeprefix(COMMAND_MARK) for line in reversed(lines) if line.startswith(COMMAND_MARK)), ""
+    )
+    place = f" of {recipe.folder}" if recipe.folder else ""
+    parts = [f"The environment{place} could not be built: {_cause(built, lines, seconds, memory_mb)}."]
+    if command:
+        parts.append(f"The command that failed: {command}")
+    if built.refused_hosts:
+        parts.append(f"These hosts are out of reach for a build: {', '.join(built.refused_hosts)}")
+    origin = f"{recipe.folder}/.autocode.toml" if recipe.folder else ".autocode.toml"
+    parts.append(f'To build it in another way, write in {origin}: [environment] setup = ["…"]')
+    last = [line for line in lines if line][-_LAST_LINES:]
+    return "\n".join([*parts, "Last lines of the output:", *(f"    {line}" for line in last)])
+
+
+def _cause(built: Built, lines: list[str], seconds: float, memory_mb: int) -> str:
+    if built.over_disk:
+        return "it wrote too much to the disk"
+    if built.result.timed_out:
+        return f"it took longer than {seconds:.0f} s. Raise ENVIRONMENT_TIMEOUT"
+    if built.result.out_of_memory:
+        return f"it needed more than {memory_mb} MB of memory. Raise ENVIRONMENT_MEMORY_MB"
+    # Errors come last, so the end is searched first for each pattern.
+    for pattern, text in _PATTERNS:
+        for line in reversed(lines):
+            if not line.startswith(COMMAND_MARK) and (match := pattern.search(line)):
+                return text.format(*(group or "" for group in match.groups()))
+    return f"a command ended with exit code {built.result.exit_code}"
+
+
+def _lines(output: str) -> list[str]:
+    text = output[-_MAX_CHARACTERS:]
+    plain = re.sub(r"\x1b\[[0-9;]{0,20}[A-Za-z]", "", text)
+    return [_printable(line)[:_LINE_CHARACTERS].strip() for line in plain.splitlines()]
+
+
+def _printable(characters: Iterable[str]) -> str:
+    return "".join(character if character.isprintable() else " " for character in characters)

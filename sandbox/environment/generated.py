@@ -1,0 +1,47 @@
+"""The files that a build left in the workspace, checked and stored for later runs."""
+
+import tarfile
+from pathlib import Path
+
+from sandbox.environment.sources import resolve
+
+MAX_MB = 128
+"""The most that generated files may take, since every run copies them."""
+
+_MAX_FILES = 20_000
+
+
+class TooMuchGenerated(Exception):
+    """The build left more in the workspace than runs can copy."""
+
+
+def store_generated(source: Path, target: Path, tracked: frozenset[str]) -> int:
+    """Rewrite the archive that a build made as members without an end, and return their number.
+
+    The archive is untrusted. Only files and links with plain paths are kept, and none that the snapshot has.
+    """
+    if source.is_symlink() or not source.is_file():
+        target.write_bytes(b"")
+        return 0
+    if source.stat().st_size > MAX_MB * 2**20:
+        raise TooMuchGenerated(f"the commands left {source.stat().st_size >> 20} MB in the workspace")
+    folders = {str(above) for path in tracked for above in Path(path).parents}
+    count = 0
+    with tarfile.open(source, "r:") as archive, target.open("wb") as out:
+        for member in archive:
+            path = resolve("", member.name)
+            if not path or path in tracked or path in folders or path.split("/")[0] == ".git":
+                continue
+            if not (member.isreg() or member.issym()):
+                continue
+            if (count := count + 1) > _MAX_FILES:
+                raise TooMuchGenerated(f"the commands left over {_MAX_FILES:,} files in the workspace")
+            kept = tarfile.TarInfo(path)
+            kept.type, kept.linkname = member.type, member.linkname if member.issym() else ""
+            kept.mode, kept.mtime = (0o755 if member.mode & 0o100 else 0o644), member.mtime
+            kept.size = member.size if member.isreg() else 0
+            out.write(kept.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+            if member.isreg() and (content := archive.extractfile(member)):
+                data = content.read()
+                out.write(data + bytes(-len(data) % tarfile.BLOCKSIZE))
+    return count

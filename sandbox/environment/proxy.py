@@ -1,0 +1,207 @@
+"""A proxy through which builds reach package registries, and nothing on this machine.
+
+A build has no network of its own, only a socket that leads here. Local services and the cloud's metadata server, which
+hands out keys, are therefore out of reach.
+"""
+
+import asyncio
+import base64
+import ipaddress
+import socket
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import psutil
+
+_PORTS = (80, 443)
+_HEAD_BYTES = 65_536
+_CHUNK = 65_536
+_HEAD_SECONDS = 30
+_CONNECT_SECONDS = 30
+_MAX_CONNECTIONS = 200
+
+FORWARDER = """\
+import os, socket, sys, threading
+
+def pump(source, target):
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+    except OSError:
+        pass
+    try:
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=200)
+print("ready", flush=True)
+os.close(1)
+while True:
+    near, _ = server.accept()
+    far = socket.socket(socket.AF_UNIX)
+    far.connect(sys.argv[2])
+    threading.Thread(target=pump, args=(near, far), daemon=True).start()
+    threading.Thread(target=pump, args=(far, near), daemon=True).start()
+"""
+"""A program for the inside. It passes a local port on to the proxy's socket."""
+
+
+class RegistryProxy:
+    """Serves HTTP and CONNECT requests on a Unix socket while it is open."""
+
+    def __init__(self, path: Path, proxies: Mapping[str, str], hosts: Collection[tuple[str, int]]) -> None:
+        self.path = path
+        self.refused: set[str] = set()
+        self._proxies = proxies
+        self._hosts = hosts
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> "RegistryProxy":
+        self._server = await asyncio.start_unix_server(self._accept, self.path, limit=_HEAD_BYTES)
+        self.path.chmod(0o666)  # the build runs as another user, and only it sees the socket's folder
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server  # noqa: S101  # set on entry
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.path.unlink(missing_ok=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task  # noqa: S101  # streams run their callback in a task
+        self._tasks.add(task)
+        try:
+            if len(self._tasks) <= _MAX_CONNECTIONS:
+                await self._serve(reader, writer)
+        except (
+            OSError,
+            ValueError,
+            TimeoutError,
+            asyncio.IncompleteReadError,
+            asyncio.LimitOverrunError,
+        ) as error:
+            with suppress(OSError):
+                writer.write(f"HTTP/1.1 502 Bad Gateway\r\n\r\n{type(error).__name__}".encode())
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(_HEAD_SECONDS):
+            head = await reader.readuntil(b"\r\n\r\n")
+        line, _, headers = head.partition(b"\r\n")
+        method, target, _ = line.decode("ascii").split(" ", 2)
+        url = urlsplit(f"//{target}" if method == "CONNECT" else target)
+        host, port = (url.hostname or "").lower(), url.port or (443 if method == "CONNECT" else 80)
+        if not host or (method != "CONNECT" and url.scheme != "http"):
+            raise ValueError(target)
+        if not (addresses := await self._allowed(host, port)):
+            self.refused.add(f"{host}:{port}")
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+            return
+        upstream = self._upstream(host, secure=method == "CONNECT")
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            far_reader, far_writer = await _connect(addresses, port, upstream)
+        try:
+            if upstream:
+                # The upstream's password never enters the sandbox.
+                far_writer.write(line + b"\r\n" + _authorization(upstream) + headers)
+            elif method == "CONNECT":
+                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            else:
+                path = url._replace(scheme="", netloc="").geturl() or "/"
+                far_writer.write(
+                    f"{method} {path} HTTP/1.1\r\nConnection: close\r\n".encode() + _direct(headers)
+                )
+            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        finally:
+            far_writer.close()
+
+    async def _allowed(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a host that builds may reach. Configured registries may be anywhere."""
+        configured = (host, port) in self._hosts
+        if port not in _PORTS and not configured:
+            return []
+        if self._upstream(host, secure=port == 443):
+            return [host]
+        with suppress(OSError):
+            infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = [str(info[4][0]) for info in infos]
+            if configured or not any(map(_is_ours, addresses)):
+                return addresses
+        return []
+
+    def _upstream(self, host: str, secure: bool) -> str:
+        exceptions = [
+            name.strip().lstrip(".").lower() for name in self._proxies.get("NO_PROXY", "").split(",")
+        ]
+        if any(name == "*" or (name and (host == name or host.endswith(f".{name}"))) for name in exceptions):
+            return ""
+        name = "HTTPS_PROXY" if secure else "HTTP_PROXY"
+        found = self._proxies.get(name) or self._proxies.get("ALL_PROXY", "")
+        return found if "://" in found or not found else f"http://{found}"
+
+
+async def _connect(
+    addresses: list[str], port: int, upstream: str
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if upstream:
+        parts = urlsplit(upstream)
+        return await asyncio.open_connection(
+            parts.hostname, parts.port or 3128, ssl=True if parts.scheme == "https" else None
+        )
+    failure: OSError = OSError("no address")
+    for address in addresses:
+        try:
+            return await asyncio.open_connection(address, port)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _is_ours(address: str) -> bool:
+    """Return whether an address leads to this machine or to its cloud's metadata."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if (
+        ip.is_loopback
+        or ip.is_link_local
+        or ip.is_multicast
+        or ip.is_unspecified
+        or str(ip) == "fd00:ec2::254"
+    ):
+        return True
+    return any(
+        str(ip) == own.address.partition("%")[0] for owns in psutil.net_if_addrs().values() for own in owns
+    )
+
+
+def _authorization(upstream: str) -> bytes:
+    parts = urlsplit(upstream)
+    if not parts.username:
+        return b""
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return b"Proxy-Authorization: Basic " + base64.b64encode(pair.encode()) + b"\r\n"
+
+
+def _direct(headers: bytes) -> bytes:
+    """Drop the headers that are between a client and its proxy."""
+    lines = headers.split(b"\r\n")
+    return b"\r\n".join(line for line in lines if not line.lower().startswith((b"proxy-", b"connection:")))
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()

@@ -1,0 +1,152 @@
+"""Recipes: the commands that turn a repository's own declarations into an environment for its tests."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+ENVIRONMENT = "/opt/environment"
+"""Where every backend shows an environment, during the build and afterwards."""
+
+VENV = f"{ENVIRONMENT}/venv"
+"""The Python virtual environment inside ENVIRONMENT."""
+
+FaultName = Literal[
+    "file",
+    "image",
+    "memory",
+    "package",
+    "python",
+    "submodule",
+    "syntax",
+    "too large",
+    "tool",
+    "value",
+    "venv",
+]
+
+_FORMAT = 1  # raise to rebuild every cached environment
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A problem that the user can fix. A fatal fault prevents the build."""
+
+    name: FaultName
+    message: str
+    fatal: bool = True
+
+
+@dataclass(frozen=True)
+class Python:
+    """An interpreter on the machine: its full version, such as `3.12.1`, and its path."""
+
+    version: str
+    path: str
+
+    @property
+    def minor(self) -> str:
+        """Return the version without its patch number, such as `3.12`."""
+        return ".".join(self.version.split(".")[:2])
+
+
+@dataclass(frozen=True)
+class Toolset:
+    """Interpreters and tools that a backend offers. The preferred interpreter comes first."""
+
+    pythons: tuple[Python, ...] = ()
+    tools: frozenset[str] = frozenset()
+    packages: frozenset[str] = frozenset()
+    installs_packages: bool = False
+    chooses_image: bool = False
+    shows_venv: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Commands that build an environment, and the settings of the checks that run in it.
+
+    `commands` are shell lines that run in `/workspace/<folder>`. `sources` are the files that the recipe was made
+    from and `inputs` is the hash of what they say. `python` is the interpreter's version, or the version
+    that uv must fetch when `interpreter` is empty. `variables` apply to checks and builds alike.
+    """
+
+    folder: str = ""
+    commands: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    inputs: str = ""
+    python: str = ""
+    interpreter: str = ""
+    tools: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    image: str = ""
+    files: tuple[str, ...] = ()
+    venv: str = ""
+    variables: tuple[tuple[str, str], ...] = ()
+    build_variables: tuple[tuple[str, str], ...] = ()
+    memory_mb: int | None = None
+    cpus: float | None = None
+    reasons: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Return the hash of everything that the built environment depends on, as 64 hexadecimal digits."""
+        parts = [
+            _FORMAT,
+            self.folder,
+            self.commands,
+            self.inputs,
+            self.python,
+            self.interpreter,
+            self.packages,
+            self.image,
+            self.files,
+            self.venv,
+            self.variables,
+            self.build_variables,
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def needs_build(self) -> bool:
+        """Return whether something must be installed. The bare sandbox is enough otherwise."""
+        return bool(self.commands) and not self.venv
+
+    @property
+    def fatal(self) -> tuple[Fault, ...]:
+        """Return the faults that prevent the build."""
+        return tuple(fault for fault in self.faults if fault.fatal)
+
+    def describe(self) -> str:
+        """Return the text that an approval shows: reasons, commands and faults."""
+        place = f" of {self.folder}" if self.folder else ""
+        lines = [f"The environment{place} is made from {', '.join(self.sources) or 'nothing'}."]
+        lines += [f"- {reason}" for reason in self.reasons]
+        if self.packages:
+            lines.append(f"- System packages: {', '.join(self.packages)}")
+        if self.commands:
+            lines += ["These commands run once, in the sandbox, with network:"]
+            lines += [f"    {command}" for command in self.commands]
+        lines += [f"! {fault.message}" for fault in self.faults]
+        return "\n".join(lines)
+
+    def with_faults(self, faults: Iterable[Fault]) -> "Recipe":
+        """Return a copy with further faults."""
+        return replace(self, faults=tuple(dict.fromkeys((*self.faults, *faults))))
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What one ecosystem adds to a recipe."""
+
+    commands: tuple[str, ...] = ()
+    inputs: Mapping[str, str] | None = None
+    tools: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    build_variables: tuple[tuple[str, str], ...] = ()
+    python: str = ""
+    interpreter: str = ""
+    reasons: tuple[str, ...] = ()
