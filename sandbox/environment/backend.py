@@ -13,7 +13,7 @@ _CHUNK = 262_144
 
 
 class EnvironmentFailure(SandboxError):
-    """An environment could not be built. The message names the cause, the cure and the last lines of the output."""
+    """An environment could not be built. The message names the cause and the cure, and quotes the output."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class BuildLimits:
 class Environment:
     """A finished environment, as a run in a sandbox needs it.
 
-    Bubblewrap shows `root` read-only at ENVIRONMENT and each path of `visible` at its own place. Docker starts
-    containers from `image` instead. `path` comes before the sandbox's own PATH. `generated` holds tar members
-    without an end marker, which must be sent before the snapshot's files, so that the snapshot wins.
+    Bubblewrap shows `root` read-only at ENVIRONMENT and each path of `visible` at its own place. Docker
+    starts containers from `image` instead. `path` comes before the sandbox's own PATH. `generated` holds tar
+    members without an end marker. They must be sent before the snapshot's files, so that the snapshot wins.
     """
 
     key: str
@@ -95,7 +95,7 @@ class EnvironmentBackend(Protocol):
         """Return the interpreters and tools that recipes can count on."""
 
     async def identity(self) -> str:
-        """Return a text that differs whenever an environment must be built again, such as the image's digest."""
+        """Return a text that changes when environments must be built again, such as the image's digest."""
 
     async def build(self, build: Build) -> Built:
         """Run the recipe's commands with network. Raises SandboxError when the sandbox itself fails."""

@@ -15,15 +15,15 @@ UV = "/opt/uv"
 COMMAND_MARK = "$ "
 """Stands before each command in the output."""
 
-# Runs cannot write bytecode beside the modules. What tests hardly import is left out, since compiling takes long.
+# Runs cannot write bytecode beside the modules. What tests hardly import is left out, as compiling is slow.
 _COMPILE = rf"""
 [ ! -x {VENV}/bin/python ] || {VENV}/bin/python -m compileall -q -j 0 \
   -x '/(tests?|pip|setuptools|pygments/(lexers|styles))/' {VENV}/lib >/dev/null 2>&1 || :
 """
 
-# node_modules moves into the environment, since it is large and must not be copied for every run. The workspace
-# gets a folder of links, which tools may write caches into. A link to another package of the repository must
-# lead to the workspace, where its files change.
+# node_modules moves into the environment, since it is large and must not be copied for every run. The
+# workspace gets a folder of links, which tools may write caches into. A link to another package of the
+# repository must lead to the workspace, where its files change.
 _GATHER = r"""
 cd "$1"
 find . -name node_modules -type d -prune > "$2/modules"
@@ -48,7 +48,8 @@ while IFS= read -r dir; do
     ln -s "$4/tree/${dir#./}/$name" "$dir/$name"
   done
 done < "$2/modules"
-find . \( -name .git -o -name __pycache__ -o -name '*.egg-info' -o -name .pytest_cache -o -path './build/temp.*' \
+find . \( -name .git -o -name __pycache__ -o -name '*.egg-info' -o -name .pytest_cache \
+  -o -path './build/temp.*' \
   -o -path './build/lib.*' -o -path './build/bdist.*' \) -prune -o \( -type f -o -type l \) ! -name '*
 *' -print | LC_ALL=C sort > "$2/found"
 LC_ALL=C comm -13 "$2/tracked" "$2/found" > "$2/new"
@@ -57,12 +58,12 @@ tar -cf "$2/generated.tar" -T "$2/new"
 
 
 def build_script(recipe: Recipe, variables: Mapping[str, str], path: Iterable[str], workspace: str) -> str:
-    """Return the script. `workspace` is where the workspace's files lie in the same file system as ENVIRONMENT."""
+    """Return the script. `workspace` is the workspace's folder in the file system that holds ENVIRONMENT."""
     settings = {
         **dict(recipe.variables),
         **variables,
         "HOME": f"{SCRATCH}/home",
-        "TMPDIR": f"{SCRATCH}/tmp",
+        "TMPDIR": f"{SCRATCH}/tmp",  # noqa: S108  # of the sandbox
         "UV_CACHE_DIR": f"{SCRATCH}/uv",
         "UV_TOOL_DIR": f"{SCRATCH}/uv-tools",
         "UV_PYTHON_INSTALL_DIR": f"{ENVIRONMENT}/python",
@@ -79,7 +80,7 @@ def build_script(recipe: Recipe, variables: Mapping[str, str], path: Iterable[st
         **dict(recipe.build_variables),
     }
     settings = {name: value for name, value in settings.items() if value}
-    lines = ["set -eu", "umask 022", f"mkdir -p {SCRATCH}/home {SCRATCH}/tmp"]
+    lines = ["set -eu", "umask 022", f"mkdir -p {SCRATCH}/home {SCRATCH}/tmp"]  # noqa: S108
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(settings.items())]
     folder = shlex.quote(f"{WORKSPACE}/{recipe.folder}".rstrip("/"))
     for command in recipe.commands:

@@ -11,33 +11,36 @@ _LAST_LINES = 20
 _MAX_CHARACTERS = 200_000
 _LINE_CHARACTERS = 300
 
-# The first match wins, so the most precise patterns come first. Every pattern is applied to single short lines.
+# The first match wins, so the most precise patterns come first. They see single lines of limited length.
+_HEADER = "{0} is missing: install the -dev package that brings it"
+_PROGRAM = "the program {0} is missing: install it"
+_PROGRAMS = (
+    "pg_config|mysql_config|pkg-config|cmake|ninja|cargo|rustc|go|java|git|make|swig|gcc|g\\+\\+|cc|clang"
+)
+_NO_PACKAGE = "no registry has the package {0}"
+_NO_HOST = "the host {0} cannot be reached"
 _CAUSES: tuple[tuple[str, str], ...] = (
-    (r"fatal error: ([\w./+-]+\.h(?:pp)?): No such file", "the header {0} is missing: install its -dev package"),
-    (r"cannot find -l([\w.+-]+)", "the library lib{0} is missing: install its -dev package"),
-    (r"([\w-]*(?:gcc|g\+\+|cc|clang))['\"`: ].*(?:not found|No such file)", "the compiler {0} is missing: install it"),
-    (r"(pg_config|mysql_config|pkg-config|cmake|ninja|cargo|rustc|go|java|git|make|swig|bazel)\b.{0,60}not found",
-     "the program {0} is missing: install it"),
-    (r"(?:sh|bash): (?:line )?\d*:? ?([\w./+-]+): (?:command )?not found", "the program {0} is missing: install it"),
-    (r"Package '?([\w.+-]+)'?,? (?:was )?not found", "the library {0} is missing: install its -dev package"),
-    (r"No (?:interpreter|download|version) found for ([\w .<>=+-]+?)(?: in .*)?$", "{0} is missing on this machine"),
-    (r"Because ([\w.-]+) was not found in the package registry", "no index has the package {0}"),
-    (r"(?:No matching distribution found for|Could not find a version that satisfies the requirement) ([^\s(]+)",
-     "no index has the package {0}"),
-    (r"404 Not Found.*?['\"]?(?:https?://[^/\s]+)?/(@?[\w./%-]+)", "no registry has the package {0}"),
-    (r"Because there (?:is|are) no versions? of ([^ ]+)", "no index has a fitting version of {0}"),
-    (r"(?:Unable to find lockfile|needs to be updated).*", "the lock file does not match its declaration: lock again"),
-    (r"npm ci.*can only install packages when.*in sync", "package-lock.json does not match package.json: lock again"),
-    (r"ModuleNotFoundError: No module named '([\w.]+)'", "the build needs the Python module {0} and does not declare it"),
-    (r"(?:engine|EBADENGINE).*Required: (.+)", "another Node version is needed: {0}"),
+    (r"fatal error: ([\w./+-]+\.h(?:pp)?): No such file", f"the header {_HEADER}"),
+    (r"cannot find -l([\w.+-]+)", f"the library {_HEADER}"),
+    (r"Package '?([\w.+-]+)'?,? (?:was )?not found in the pkg-config", f"the library {_HEADER}"),
+    (rf"\b({_PROGRAMS})\b['\"`: ].{{0,60}}(?:not found|No such file)", _PROGRAM),
+    (r"(?:sh|bash): (?:line )?\d*:? ?([\w./+-]+): (?:command )?not found", _PROGRAM),
+    (r"No (?:interpreter|download|version) found for ([\w .<>=+-]+?)(?: in .*)?$", "{0} is missing here"),
+    (r"Because ([\w.-]+) was not found in the package registry", _NO_PACKAGE),
+    (r"No matching distribution found for ([^\s(]+)", _NO_PACKAGE),
+    (r"404 Not Found.*?/(@?[\w.%-]+(?:/[\w.%-]+)?)\b", _NO_PACKAGE),
+    (r"Because there (?:is|are) no versions? of ([^ ]+)", "no registry has a fitting version of {0}"),
+    (r"Unable to find lockfile|lock ?file.*needs to be updated", "the lock file is out of date: lock again"),
+    (r"can only install packages when.*in sync", "package-lock.json is out of date: run npm install"),
+    (r"No module named '([\w.]+)'", "the build needs the Python module {0} and does not declare it"),
+    (r"Required: (\{.*?\})", "another Node version is needed: {0}"),
     (r"(No space left on device)", "{0}"),
-    (r"(?:dns error|Could not resolve host|getaddrinfo (?:ENOTFOUND|EAI_AGAIN))[: ]*([\w.-]*)",
-     "the host {0} cannot be reached"),
-    (r"(?:invalid peer certificate|certificate verify failed|SELF_SIGNED_CERT)", "a registry's certificate is not trusted"),
+    (r"(?:Could not resolve host|getaddrinfo (?:ENOTFOUND|EAI_AGAIN))[: ]*([\w.-]*)", _NO_HOST),
+    (r"invalid peer certificate|certificate verify failed|SELF_SIGNED", "a certificate is not trusted"),
     (r"401 Unauthorized|403 Forbidden|E401|E403", "a registry refuses access: configure its password"),
+    (r"No solution found when resolving", "the declared versions contradict each other"),
     (r"\berror: (.{10,250})$", "{0}"),
-    (r"No solution found when resolving dependencies", "the declared versions contradict each other"),
-)  # fmt: skip
+)
 _PATTERNS = tuple((re.compile(pattern), text) for pattern, text in _CAUSES)
 
 

@@ -21,7 +21,7 @@ def folder_bytes(folder: Path, limit: int = 2**62) -> int:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder whose content may be hostile: closed folders are opened first, links are not followed."""
+    """Remove a folder that may be hostile: closed folders are opened first, links are not followed."""
     for directory, names, _ in os.walk(folder):
         for name in names:
             path = os.path.join(directory, name)
@@ -40,9 +40,13 @@ def take_ownership(root: Path) -> None:
             if owner == 0:
                 os.chown(path, 0, 0, follow_symlinks=False)
             if not os.path.islink(path):
-                # The special bits must go: a program with the set-user-id bit would now be root's.
-                mode = os.lstat(path).st_mode
                 os.chmod(
                     path,
-                    (mode & 0o755) | (0o755 if os.path.isdir(path) else 0o555 if mode & 0o100 else 0o444),
+                    _open_mode(path),
                 )
+
+
+def _open_mode(path: str) -> int:
+    """Return the mode without special bits: a program with the set-user-id bit would now be root's."""
+    mode = os.lstat(path).st_mode
+    return (mode & 0o755) | (0o755 if os.path.isdir(path) else 0o555 if mode & 0o100 else 0o444)

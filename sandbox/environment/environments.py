@@ -39,7 +39,7 @@ _DAY_SECONDS = 86_400
 
 @dataclass(frozen=True)
 class EnvironmentRecord:
-    """One stored environment. `built` is RFC 3339 in UTC, `used` seconds since the epoch, sizes are in MiB."""
+    """One stored environment. `built` is RFC 3339 in UTC, `used` seconds since the epoch, `size_mb` MiB."""
 
     key: str
     backend: str
@@ -97,9 +97,9 @@ class Environments:
     ) -> Environment:
         """Return a recipe's environment, and build it if it is missing.
 
-        `files` is a tar stream of the snapshot with the recipe's `files`, and `paths` are the snapshot's own paths.
-        Parallel calls, also of other processes, build once. Raises EnvironmentFailure when a command fails or the
-        recipe has fatal faults.
+        `files` is a tar stream of the snapshot with the recipe's `files`, and `paths` are the snapshot's own
+        paths. Parallel calls, also of other processes, build once. Raises EnvironmentFailure when a command
+        fails or the recipe has fatal faults.
         """
         if recipe.fatal:
             raise EnvironmentFailure("\n".join(fault.message for fault in recipe.fatal))
@@ -184,7 +184,7 @@ class Environments:
             lock.release()
 
     async def prune(self, days: float) -> tuple[EnvironmentRecord, ...]:
-        """Remove the environments that nobody used for so many days, and what broken builds left. Return them.
+        """Remove environments that nobody used for so many days, and what broken builds left. Return them.
 
         An environment that was used within the last hour may be in use and stays.
         """

@@ -3,7 +3,7 @@
 import tarfile
 from pathlib import Path
 
-from sandbox.environment.sources import resolve
+from sandbox.environment.detection.sources import resolve
 
 MAX_MB = 128
 """The most that generated files may take, since every run copies them."""

@@ -39,7 +39,8 @@ class Machine:
         for name in ("cargo", "rustc"):
             if toolchain := _rust_toolchain(environ, home):
                 tools |= {name: str(toolchain / "bin" / name)}
-        return cls(tuple(found.values()), tools)
+        pythons = list(found.values())
+        return cls(tuple(sorted(pythons, key=lambda python: _distance(python, pythons[0]))), tools)
 
     def toolset(self) -> Toolset:
         """Return what recipes can be made for."""
@@ -61,12 +62,18 @@ def _interpreters(path: str, home: Path) -> Iterator[str]:
     """Yield candidates, the preferred one first: the one that runs us is known to work here."""
     yield os.path.join(sys.base_prefix, "bin", "python3")
     for name in ("python3", *_MINORS):
-        if place := shutil.which(name, path=path):
-            if ".pyenv/shims" not in place:  # a shell script, which leads to one of the versions below
-                yield place
+        place = shutil.which(name, path=path)
+        if place and ".pyenv/shims" not in place:  # a shell script, which leads to one of the versions below
+            yield place
     for store in _STORES:
         for version in sorted((home / store).glob("*/bin/python3"), reverse=True):
             yield str(version)
+
+
+def _distance(python: Python, default: Python) -> tuple[bool, int, int]:
+    """Order interpreters by their distance from the default one: old pins rarely work on a newer Python."""
+    (_, minor, patch), (_, preferred, _) = (map(int, each.version.split(".")) for each in (python, default))
+    return python != default, abs(minor - preferred) * 2 - (minor < preferred), -patch
 
 
 def _version(path: str) -> str:

@@ -1,7 +1,7 @@
 """A proxy through which builds reach package registries, and nothing on this machine.
 
-A build has no network of its own, only a socket that leads here. Local services and the cloud's metadata server, which
-hands out keys, are therefore out of reach.
+A build has no network of its own, only a socket that leads here. Local services and the cloud's metadata
+server, which hands out keys, are therefore out of reach.
 """
 
 import asyncio

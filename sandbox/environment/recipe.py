@@ -67,8 +67,8 @@ class Toolset:
 class Recipe:
     """Commands that build an environment, and the settings of the checks that run in it.
 
-    `commands` are shell lines that run in `/workspace/<folder>`. `sources` are the files that the recipe was made
-    from and `inputs` is the hash of what they say. `python` is the interpreter's version, or the version
+    `commands` are shell lines that run in `/workspace/<folder>`. `sources` are the files that the recipe was
+    made from and `inputs` is the hash of what they say. `python` is the interpreter's version, or the version
     that uv must fetch when `interpreter` is empty. `variables` apply to checks and builds alike.
     """
 

@@ -58,7 +58,7 @@ _MASK = "***"
 
 @dataclass(frozen=True)
 class Registries:
-    """Settings for one build: variables, files for the build's home, readable host paths, the upstream proxy."""
+    """Settings for one build: variables, files for its home, readable host paths, and the upstream proxy."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
     home_files: Mapping[str, str] = field(default_factory=dict)
@@ -84,10 +84,8 @@ class Registries:
         if text := _read(home / ".config/uv/uv.toml") or _read(Path("/etc/uv/uv.toml")):
             home_files[".config/uv/uv.toml"] = text
         proxies = {
-            name: value for name in _PROXIES if (value := environ.get(name) or environ.get(name.lower()))
+            name: environ.get(name) or environ.get(name.lower(), "") for name in (*_PROXIES, "NO_PROXY")
         }
-        if value := environ.get("NO_PROXY") or environ.get("no_proxy"):
-            proxies["NO_PROXY"] = value
         values = [*variables.values(), *(value for _, value in npm), *home_files.values()]
         named = {value for name, value in (*variables.items(), *npm) if _SECRET_NAME.search(name)}
         return cls(

@@ -1,32 +1,15 @@
-"""Python projects: from lock files, requirement files and metadata to uv's commands."""
+"""The commands that install a Python project, and the files that they depend on."""
 
 import json
 import re
 import shlex
-from dataclasses import dataclass
-from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-from sandbox.environment.interpreter import PythonChoice, choose_python, poetry_specifier, python_version_file
-from sandbox.environment.python_files import (
-    RunnerDependencies,
-    SetupMetadata,
-    runner_dependencies,
-    setup_metadata,
-)
+from sandbox.environment.detection.interpreter import PythonChoice, choose_python, python_version_file
+from sandbox.environment.detection.python_project import NAME, PythonProject
+from sandbox.environment.detection.requirements import includes
+from sandbox.environment.detection.sources import Sources, folders_above, join, strings, table
 from sandbox.environment.recipe import VENV, Ingredients, Toolset
-from sandbox.environment.requirements import includes, is_for_tests, requirement_files
-from sandbox.environment.sources import Sources, folders_above, join, strings, table
 
-LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml")
-"""Lock files, the preferred ones first."""
-
-FILES = (*LOCKS, "pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "requirements.in")
-"""Files that make a folder a Python project."""
-
-_GROUPS = ("dev", "test", "tests", "testing")
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 # Only these tables of pyproject.toml say how the project is built and what it needs.
 _TABLES = ("build-system", "project", "dependency-groups")
 _TOOLS = (
@@ -43,16 +26,6 @@ _TOOLS = (
 )
 _COMPILED = (".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".pyx", ".pxd", ".rs", ".f90")
 _COMPILED_FILES = ("meson.build", "CMakeLists.txt", "Cargo.toml", "Cargo.lock", "build.rs")
-_COMPILING_BACKENDS = (
-    "mesonpy",
-    "scikit_build_core",
-    "maturin",
-    "cython",
-    "cffi",
-    "pybind11",
-    "nanobind",
-    "mypyc",
-)
 _SCM = (
     "setuptools-scm",
     "setuptools_scm",
@@ -68,134 +41,13 @@ _MAX_COMPILED = 2000
 _SYNC = "uv sync --frozen"
 
 
-@dataclass(frozen=True)
-class PythonProject:
-    """The declarations of one folder."""
-
-    sources: Sources
-    folder: str
-    pyproject: dict[str, Any]
-    setup: SetupMetadata
-    requirements: tuple[str, ...]
-
-    @classmethod
-    def read(cls, sources: Sources, folder: str) -> "PythonProject":
-        """Read what a folder declares."""
-        path = join(folder, "pyproject.toml")
-        return cls(
-            sources=sources,
-            folder=folder,
-            pyproject=sources.toml(path) if path in sources else {},
-            setup=setup_metadata(sources, folder),
-            requirements=requirement_files(sources, folder),
-        )
-
-    def __contains__(self, name: str) -> bool:
-        return join(self.folder, name) in self.sources
-
-    @property
-    def project(self) -> dict[str, Any]:
-        return table(self.pyproject, "project")
-
-    @property
-    def poetry(self) -> dict[str, Any]:
-        return table(self.pyproject, "tool", "poetry")
-
-    @property
-    def lock(self) -> str:
-        """Return the path of the lock file to use. A uv workspace keeps its lock in the folder above."""
-        for name in LOCKS:
-            if name in self and (name != "uv.lock" or self.project):
-                return join(self.folder, name)
-        for above in folders_above(join(self.folder, "x")):
-            workspace = table(self.sources.toml(join(above, "pyproject.toml")), "tool", "uv").get("workspace")
-            if self.project and workspace is not None and join(above, "uv.lock") in self.sources:
-                return join(above, "uv.lock")
-        return ""
-
-    @property
-    def is_installable(self) -> bool:
-        """Return whether the project itself can be installed, not only its dependencies."""
-        if (
-            self.poetry.get("package-mode") is False
-            or table(self.pyproject, "tool", "uv").get("package") is False
-        ):
-            return False
-        if "setup.py" in self or self.pyproject.get("build-system"):
-            return True
-        sections = self.sources.ini(join(self.folder, "setup.cfg")) if "setup.cfg" in self else {}
-        return "metadata" in sections or "options" in sections
-
-    @property
-    def extras(self) -> tuple[str, ...]:
-        names = [
-            *table(self.project, "optional-dependencies"),
-            *table(self.poetry, "extras"),
-            *self.setup.extras,
-        ]
-        return _wanted(names)
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        return _wanted([*table(self.pyproject, "dependency-groups")])
-
-    @property
-    def poetry_groups(self) -> tuple[str, ...]:
-        names = [*table(self.poetry, "group"), *table(self.pyproject, "dependency-groups")]
-        return _wanted([*names, "dev"] if "dev-dependencies" in self.poetry else names)
-
-    @property
-    def pdm_groups(self) -> tuple[str, ...]:
-        return _wanted([*table(self.pyproject, "tool", "pdm", "dev-dependencies")])
-
-    @property
-    def dynamic_tests(self) -> RunnerDependencies:
-        """Return what tox or nox installs, where nothing else names the tests' dependencies."""
-        if (
-            self.extras
-            or self.groups
-            or self.setup.tests_require
-            or any(map(is_for_tests, self.requirements))
-        ):
-            return RunnerDependencies()
-        return runner_dependencies(self.sources, self.folder)
-
-    @property
-    def is_compiled(self) -> bool:
-        build = table(self.pyproject, "build-system")
-        words = " ".join([*strings(build.get("requires")), str(build.get("build-backend", ""))]).lower()
-        return self.setup.has_extensions or any(
-            name in words.replace("-", "_") for name in _COMPILING_BACKENDS
-        )
-
-    def requires_python(self) -> tuple[str, str]:
-        """Return the specifier set for the interpreter and the file that states it."""
-        poetry = table(self.poetry, "dependencies").get("python")
-        candidates = (
-            (self.project.get("requires-python"), "pyproject.toml"),
-            (poetry_specifier(poetry) if isinstance(poetry, str) else None, "pyproject.toml"),
-            (self.setup.python_requires, "setup.cfg" if "setup.cfg" in self else "setup.py"),
-        )
-        for text, origin in candidates:
-            if not isinstance(text, str) or not text:
-                continue
-            path = join(self.folder, origin)
-            try:
-                SpecifierSet(text)
-                return text, path
-            except InvalidSpecifier:
-                message = f"{path}: the Python version {text[:80]!r} is no valid specifier and is ignored."
-                self.sources.fault("value", message, False)
-        return "", ""
-
-
 def python_ingredients(
     sources: Sources, folder: str, toolset: Toolset, exact: str = "", version: str = ""
 ) -> Ingredients | None:
-    """Return how to install a Python project with what its tests need. None when there is nothing to install.
+    """Return how to install a Python project and what its tests need. None if that is nothing.
 
-    `exact` is the Python version that `.autocode.toml` states. `version` is the project's own version, for projects
-    that take it from git, which the sandbox does not have.
+    `exact` is the Python version that `.autocode.toml` states. `version` is the project's own version, for
+    projects that take it from git, which the sandbox does not have.
     """
     project = PythonProject.read(sources, folder)
     installs, reason = _installs(project)
@@ -310,7 +162,7 @@ def _own(project: PythonProject) -> str:
 def _uv_sync(project: PythonProject, lock: str) -> str:
     words = [_SYNC]
     name = project.project.get("name")
-    if lock != join(project.folder, "uv.lock") and isinstance(name, str) and _NAME.fullmatch(name):
+    if lock != join(project.folder, "uv.lock") and isinstance(name, str) and NAME.fullmatch(name):
         words.append(f"--package {name}")
     words += [f"--extra {extra}" for extra in project.extras]
     words += [f"--group {group}" for group in project.groups]
@@ -329,12 +181,6 @@ def _poetry(project: PythonProject) -> str:
 
 def _below(project: PythonProject, path: str) -> str:
     return path.removeprefix(join(project.folder, ""))
-
-
-def _wanted(names: list[str]) -> tuple[str, ...]:
-    """Return the names for tests and development, in the repository's spelling."""
-    found = {name: None for name in names if isinstance(name, str) and _NAME.fullmatch(name)}
-    return tuple(name for name in found if re.sub(r"[-_.]+", "-", name).lower() in _GROUPS)
 
 
 def _inputs(project: PythonProject) -> dict[str, str]:
@@ -379,7 +225,7 @@ def _compiled_sources(project: PythonProject) -> dict[str, str]:
 
 
 def _versions(project: PythonProject, version: str) -> tuple[tuple[str, str], ...]:
-    """Return the variables that replace git, which the sandbox does not have, as the source of the version."""
+    """Return the variables that stand in for git, which the sandbox does not have, for the version."""
     build = table(project.pyproject, "build-system")
     words = " ".join(strings(build.get("requires"))).lower()
     script = project.sources.text(join(project.folder, "setup.py")) if "setup.py" in project else ""
@@ -395,7 +241,7 @@ def _versions(project: PythonProject, version: str) -> tuple[tuple[str, str], ..
 
 
 def _generated_files(project: PythonProject) -> tuple[str, ...]:
-    """Return Python files that git ignores by name and the snapshot lacks, such as a generated `_version.py`."""
+    """Return Python files that git ignores by name and the snapshot lacks, such as a `_version.py`."""
     ignored = project.sources.text(join(project.folder, ".gitignore"))
     lines = (line.strip().lstrip("/") for line in ignored.splitlines())
     names = (

@@ -2,8 +2,8 @@
 
 import re
 
+from sandbox.environment.detection.sources import Sources, folders_above, join
 from sandbox.environment.recipe import ENVIRONMENT, Ingredients, Toolset
-from sandbox.environment.sources import Sources, folders_above, join
 
 _GO_VARIABLES = (
     ("GOCACHE", "/tmp/go-build"),  # noqa: S108  # of the sandbox
@@ -19,16 +19,16 @@ _RUST_VARIABLES = (
 
 
 def go_ingredients(sources: Sources, folder: str, toolset: Toolset) -> Ingredients | None:
-    """Return how to download a Go module's dependencies. None when it has none, or brings them in `vendor`."""
+    """Return how to download a Go module's dependencies. None when it has none or brings them itself."""
     path = join(folder, "go.mod")
     text = sources.text(path)
     _need(sources, toolset, path, "go")
-    if not re.search(r"(?m)^\s*require\b", text) or join(folder, "vendor/modules.txt") in sources:
+    if not re.search(r"(?m)^[ \t]*require\b", text) or join(folder, "vendor/modules.txt") in sources:
         return None
     inputs = {path: text}
     if join(folder, "go.sum") in sources:
         inputs[join(folder, "go.sum")] = sources.lock(join(folder, "go.sum"))
-    stated = re.search(r"(?m)^go\s+([\d.]+)", text)
+    stated = re.search(r"(?m)^go[ \t]+([\d.]+)", text)
     return Ingredients(
         commands=("go mod download",),
         inputs=inputs,

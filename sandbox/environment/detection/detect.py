@@ -6,18 +6,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from sandbox.environment import node_project, python_project
-from sandbox.environment.declaration import Declaration
-from sandbox.environment.node_project import node_ingredients
-from sandbox.environment.python_project import (
-    PythonProject,
-    interpreter_for,
-    python_ingredients,
-    venv_commands,
-)
+from sandbox.environment.detection import node_project, python_project
+from sandbox.environment.detection.declaration import Declaration
+from sandbox.environment.detection.node_project import node_ingredients
+from sandbox.environment.detection.python_install import interpreter_for, python_ingredients, venv_commands
+from sandbox.environment.detection.python_project import PythonProject
+from sandbox.environment.detection.sources import Sources, folders_above, join
+from sandbox.environment.detection.toolchains import go_ingredients, rust_ingredients
 from sandbox.environment.recipe import Fault, Ingredients, Recipe, Toolset
-from sandbox.environment.sources import Sources, folders_above, join
-from sandbox.environment.toolchains import go_ingredients, rust_ingredients
 
 Language = Literal["python", "node", "go", "rust"]
 
@@ -27,16 +23,13 @@ _FILES: Mapping[Language, tuple[str, ...]] = {
     "go": ("go.mod",),
     "rust": ("Cargo.toml",),
 }
-_SUFFIXES: Mapping[str, Language] = {
-    suffix: language
-    for language, suffixes in {
-        "python": ("py", "pyi", "pyx", "pxd"),
-        "node": ("js", "jsx", "ts", "tsx", "mjs", "cjs", "mts", "cts", "vue", "svelte"),
-        "go": ("go",),
-        "rust": ("rs",),
-    }.items()
-    for suffix in suffixes
-}  # type: ignore[assignment]  # the inner dict's keys are plain str to mypy
+_LANGUAGE_SUFFIXES: Mapping[Language, tuple[str, ...]] = {
+    "python": ("py", "pyi", "pyx", "pxd"),
+    "node": ("js", "jsx", "ts", "tsx", "mjs", "cjs", "mts", "cts", "vue", "svelte"),
+    "go": ("go",),
+    "rust": ("rs",),
+}
+_SUFFIXES = {suffix: language for language, suffixes in _LANGUAGE_SUFFIXES.items() for suffix in suffixes}
 _MAX_PACKAGES = 20
 _SKIPPED = re.compile(
     r"(^|/)(node_modules|vendor|third_party|fixtures|examples?|docs?|site-packages|testdata)/"
@@ -48,9 +41,9 @@ def detect(
 ) -> tuple[Recipe, ...]:
     """Return the recipes for the packages that hold `paths`, or for the whole repository without them.
 
-    `files` maps each path of the snapshot to its text and may be lazy. `version` is the latest tag's version, for
-    projects that take theirs from git. A declaration in `.autocode.toml` applies to everything below its folder.
-    Nothing is executed. Problems are faults of the recipe that they concern.
+    `files` maps each path of the snapshot to its text and may be lazy. `version` is the latest tag's version,
+    for projects that take theirs from git. A declaration in `.autocode.toml` applies to everything below its
+    folder. Nothing is executed. Problems are faults of the recipe that they concern.
     """
     recipes = []
     for folder, languages in _packages(files, list(paths))[:_MAX_PACKAGES]:
@@ -228,11 +221,11 @@ def _check_backend(sources: Sources, declared: Declaration, toolset: Toolset) ->
         sources.fault("image", f"{declared.path}: image = {declared.image!r} needs SANDBOX_BACKEND=docker.")
     if declared.venv and not toolset.shows_venv:
         sources.fault("venv", f"{declared.path}: venv = {declared.venv!r} needs SANDBOX_BACKEND=bubblewrap.")
-    if missing := [name for name in declared.packages if name.partition("=")[0] not in toolset.packages]:
-        if not toolset.installs_packages:
-            names = " ".join(missing)
-            message = f"{declared.path}: this machine lacks {names}. Run: sudo apt-get install {names}"
-            sources.fault("package", message)
+    missing = [name for name in declared.packages if name.partition("=")[0] not in toolset.packages]
+    if missing and not toolset.installs_packages:
+        names = " ".join(missing)
+        message = f"{declared.path}: this machine lacks {names}. Run: sudo apt-get install {names}"
+        sources.fault("package", message)
 
 
 def _check_submodules(sources: Sources) -> None:
@@ -240,7 +233,7 @@ def _check_submodules(sources: Sources) -> None:
     for path in re.findall(r"(?m)^[ \t]*path[ \t]*=[ \t]*(\S.*)$", text)[:100]:
         name = path.strip()
         if not any(other.startswith(f"{name}/") for other in sources.paths):
-            message = f"The submodule {name[:200]} is empty. Tests that need it will fail. Run: git submodule update --init"
+            message = f"The submodule {name[:200]} is empty. Run: git submodule update --init"
             sources.fault("submodule", message, False)
 
 

@@ -5,8 +5,8 @@ import re
 import shlex
 from typing import Any
 
+from sandbox.environment.detection.sources import Sources, folders_above, join, strings, table
 from sandbox.environment.recipe import Ingredients, Toolset
-from sandbox.environment.sources import Sources, folders_above, join, strings, table
 
 FILES = ("package.json",)
 """Files that make a folder a Node project."""

@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePosixPath
 
-from sandbox.environment.sources import Sources, join, resolve
+from sandbox.environment.detection.sources import Sources, join, resolve
 
 _TEST_WORDS = frozenset({"dev", "devel", "develop", "development", "test", "tests", "testing", "pytest"})
 _PLAIN_NAMES = frozenset({"requirements", "base", "common", "main", "default", "install", "runtime", "core"})
@@ -44,7 +44,7 @@ _OTHER_WORDS = frozenset(
         "optional",
     ]
 )
-_INCLUDE = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[ =]*([^\s#]+)", re.MULTILINE)
+_INCLUDE = re.compile(r"^[ \t]*(?:-r|--requirement|-c|--constraint)[ =]*([^\s#]+)", re.MULTILINE)
 _MAX_FILES = 50
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.environment.sources import Sources, join, resolve
+from sandbox.environment.detection.sources import Sources, join, resolve
 
 DECLARATION = ".autocode.toml"
 

@@ -2,13 +2,14 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sandbox.environment.sources import Sources, join
+from sandbox.environment.detection.sources import Sources, join
 
 _TESTING = re.compile(r"(unit[-_]?)?(py)?tests?([-_].*)?|testing|coverage", re.IGNORECASE)
 _FACTORS = re.compile(r"^[!\w.,{}-]+:\s+")
+_EXTENSIONS = {"Extension", "cythonize", "RustExtension", "Pybind11Extension"}
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,\s-]*\])?\s*([<>=!~@;].*)?")
 
 
@@ -42,17 +43,14 @@ def setup_metadata(sources: Sources, folder: str) -> SetupMetadata:
     for keyword in _setup_keywords(tree):
         value = names.get(keyword.value.id) if isinstance(keyword.value, ast.Name) else keyword.value
         if keyword.arg == "extras_require" and isinstance(value, ast.Dict):
-            extras |= dict.fromkeys(key.value for key in value.keys if _is_string(key))
+            extras |= dict.fromkeys(filter(None, map(_string, value.keys)))
         elif keyword.arg == "tests_require" and isinstance(value, ast.List | ast.Tuple):
-            tests += _requirements([item.value for item in value.elts if _is_string(item)])
-        elif keyword.arg == "python_requires" and _is_string(value):
-            requires = requires or value.value
+            tests += _requirements(filter(None, map(_string, value.elts)))
+        elif keyword.arg == "python_requires":
+            requires = requires or _string(value) or ""
     extensions = any(keyword.arg in ("ext_modules", "cffi_modules") for keyword in _setup_keywords(tree))
-    extensions = extensions or any(
-        isinstance(node, ast.Name)
-        and node.id in ("Extension", "cythonize", "RustExtension", "Pybind11Extension")
-        for node in ast.walk(tree)
-    )
+    names_used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    extensions = extensions or bool(names_used & _EXTENSIONS)
     return SetupMetadata(tuple(extras), tuple(tests), requires, extensions)
 
 
@@ -111,8 +109,9 @@ def _installed(function: ast.FunctionDef) -> Iterator[str]:
             or node.func.attr != "install"
         ):
             continue
-        if node.args and all(_is_string(argument) for argument in node.args):
-            yield from (argument.value for argument in node.args)  # type: ignore[attr-defined]  # checked above
+        words = [_string(argument) for argument in node.args]
+        if None not in words:
+            yield from filter(None, words)
 
 
 def _sorted_out(
@@ -153,7 +152,7 @@ def _plain(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[\w.-]+", text))
 
 
-def _requirements(lines: list[str]) -> list[str]:
+def _requirements(lines: Iterable[str]) -> list[str]:
     return [line.strip() for line in lines if _REQUIREMENT.fullmatch(line.strip())]
 
 
@@ -173,5 +172,5 @@ def _setup_keywords(tree: ast.Module) -> Iterator[ast.keyword]:
                 yield from node.keywords
 
 
-def _is_string(node: ast.expr | None) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def _string(node: ast.expr | None) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None

@@ -26,8 +26,8 @@ def choose_python(
 ) -> PythonChoice | None:
     """Choose an interpreter, or a version that uv must fetch. None when no version fits.
 
-    `exact` comes from `.autocode.toml` and is binding. `preferred` comes from `.python-version` and gives way to
-    `requires`, a specifier set that stands in the file `origin`.
+    `exact` comes from `.autocode.toml` and is binding. `preferred` comes from `.python-version` and gives way
+    to `requires`, a specifier set that stands in the file `origin`.
     """
     usable = [python for python in toolset.pythons if _numbers(python.version) >= _OLDEST]
     allowed = _specifiers(requires)

@@ -14,6 +14,9 @@ from sandbox.environment.recipe import Fault, FaultName
 MAX_CHARACTERS = 512_000
 """The longest file that is parsed. Lock files are hashed but not parsed."""
 
+# tomllib's work grows with the square of a dotted key's length.
+_MAX_TOML_CHARACTERS = 256_000
+_MAX_DOTS = 500
 _MAX_LOCK_CHARACTERS = 20_000_000
 _MAX_PYTHON_CHARACTERS = 100_000
 
@@ -53,8 +56,12 @@ class Sources:
 
     def toml(self, path: str) -> dict[str, Any]:
         """Return a parsed TOML file, or an empty table and a fault."""
+        text = self.text(path, _MAX_TOML_CHARACTERS)
+        if any(part.count(".") > _MAX_DOTS for line in text.splitlines() for part in line.split("=")):
+            self.fault("too large", f"{path} has a line with more than {_MAX_DOTS} dots and is not read.")
+            return {}
         try:
-            return tomllib.loads(self.text(path))
+            return tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             place = re.search(r"\(at line (\d+), column \d+\)", str(error))
             line = place[1] if place else "the last"

@@ -1,0 +1,1 @@
+"""Detection: from the files of a repository to the recipe of its environment."""
