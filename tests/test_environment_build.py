@@ -28,7 +28,8 @@ def test_tiny():
     assert sys.prefix == "/opt/environment/venv"
 """
 TINY = {
-    "pyproject.toml": '[project]\nname = "tiny"\nversion = "1.5"\ndependencies = ["iniconfig"]\n'
+    "pyproject.toml": '[project]\nname = "tiny"\nversion = "1.5"\ndescription = "Tiny"\n'
+    'dependencies = ["iniconfig"]\n'
     '[project.scripts]\ntiny = "tiny:two"\n'
     '[build-system]\nrequires = ["flit-core"]\nbuild-backend = "flit_core.buildapi"\n',
     "src/tiny/__init__.py": '"""Tiny."""\nimport iniconfig\n\n\ndef two():\n    return 2\n',

@@ -177,7 +177,7 @@ def test_python_projects(files: dict[str, str], commands: list[str]) -> None:
 DEPENDS = '"dependencies": {"a": "1"}, "scripts": {"test": "x"}'
 OTHERS: dict[str, tuple[dict[str, str], list[str]]] = {
     "npm": (
-        {"package.json": "{" + DEPENDS.replace("dependencies", "devDependencies") + "}", "package-lock.json": ""},
+        {"package.json": "{" + DEPENDS.replace("depen", "devDepen") + "}", "package-lock.json": ""},
         ["npm ci"],
     ),
     "npm without a lock": (
@@ -231,7 +231,8 @@ INTERPRETERS: dict[str, tuple[dict[str, str], str]] = {
     "the default": ({"requirements.txt": "x"}, "3.11.7"),
     "requires-python": ({"pyproject.toml": SHOP + 'requires-python = ">=3.12"\n' + BUILD}, "3.12.1"),
     "poetry": (
-        {"pyproject.toml": "[tool.poetry.dependencies]\npython='~3.10'\n" + BUILD, "poetry.lock": ""}, "3.10.13"),
+        {"pyproject.toml": "[tool.poetry.dependencies]\npython='~3.10'\n" + BUILD, "poetry.lock": ""},
+        "3.10.13"),
     ".python-version": ({"requirements.txt": "x", ".python-version": "3.12\n"}, "3.12.1"),
     ".python-version gives way": (
         {"pyproject.toml": SHOP + 'requires-python = "<3.11"\n' + BUILD, ".python-version": "3.12"},

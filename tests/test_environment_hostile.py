@@ -10,10 +10,11 @@ from sandbox.environment.recipe import Recipe, Toolset
 
 WRONG: dict[str, tuple[dict[str, str], str]] = {
     "TOML": (
-        {"pyproject.toml": "[project]\nname = \n"}, "pyproject.toml, line 2: Invalid value. Correct the TOML."),
+        {"pyproject.toml": "[project]\nname = \n"}, "pyproject.toml, line 2: Invalid value. Correct"),
+    "TOML that ends too early": ({"pyproject.toml": "[a]\n[project"}, "pyproject.toml, line 2: Expected ']'"),
     "JSON": ({"package.json": '{\n"a": }'}, "package.json, line 2: Expecting value. Correct the JSON."),
     "INI": (
-        {"setup.py": "setup()", "setup.cfg": "nonsense"}, "setup.cfg, line 1: not an INI file that can be read."),
+        {"setup.py": "setup()", "setup.cfg": "nonsense"}, "setup.cfg, line 1: not an INI file that can be"),
     "a JSON list": ({"package.json": "[]"}, "package.json holds no JSON object."),
     "deep TOML": ({"pyproject.toml": "a = " + "[" * 100_000}, "pyproject.toml is not usable TOML"),
     "deep JSON": ({"package.json": '{"a":' * 100_000}, "package.json is not usable JSON"),

@@ -9,7 +9,6 @@ from sandbox.environment.masked_output import MaskedOutput
 from sandbox.environment.proxy import RegistryProxy
 from sandbox.environment.registries import Registries
 
-
 NPM = "registry=https://npm.example/\n//npm.example/:_authToken=npm_abcdef\n"
 HOSTS = ["127.0.0.1", "localhost", "169.254.169.254", "0.0.0.0", "[::1]", "2130706433"]
 WRONG = ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "CONNECT x:y HTTP/1.1\r\n\r\n"]

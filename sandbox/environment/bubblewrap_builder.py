@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sandbox.base import WORKSPACE, Limits, Result, SandboxError
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap, working_bwrap
-from sandbox.bubblewrap.cgroup import Cgroups
+from sandbox.bubblewrap.cgroup import Cgroup, Cgroups
 from sandbox.bubblewrap.interpreter import VENV as SANDBOX_VENV
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.jail import PATH, Jail
@@ -64,6 +64,20 @@ class MountedJail(Jail):
         return [*super()._mounts(limits), *self.mounts.arguments()]
 
 
+@dataclass(frozen=True)
+class BuildCgroups(Cgroups):
+    """Groups with an ordinary weight: somebody waits for a build, and a starved one would time out."""
+
+    def make(self, limits: Limits) -> Cgroup:
+        """Make groups as for a run, and undo their low weight."""
+        group = super().make(limits)
+        for directory in group.directories:
+            for name, weight in (("cpu.shares", "1024"), ("cpu.weight", "100")):
+                if (directory / name).exists():
+                    (directory / name).write_text(weight)
+        return group
+
+
 class BubblewrapEnvironments:
     """Builds environments with bubblewrap; see `EnvironmentBackend`."""
 
@@ -113,7 +127,7 @@ class BubblewrapEnvironments:
             read_only=(*((path, path) for path in shown), (self._uv, f"{UV}/uv"), (str(socket), _SOCKET)),
             writable=((str(root), ENVIRONMENT), (str(root / "workspace"), WORKSPACE)),
         )
-        return await _mounted(self._home, mounts)
+        return await _mounted(self._home, mounts, BuildCgroups)
 
     def _prepare(self, build: Build, root: Path) -> None:
         if shutil.disk_usage(build.place).free < _RESERVE_BYTES:
@@ -191,10 +205,10 @@ read -r _ < {SCRATCH}/ready
 """
 
 
-async def _mounted(home: Path, mounts: Mounts) -> Bubblewrap:
+async def _mounted(home: Path, mounts: Mounts, kind: type[Cgroups] = Cgroups) -> Bubblewrap:
     bwrap, version = await asyncio.to_thread(working_bwrap)
     interpreter = await asyncio.to_thread(Interpreter.make, home, lambda _: None)
-    cgroups = await asyncio.to_thread(Cgroups.find)
+    cgroups = await asyncio.to_thread(kind.find)
     return Bubblewrap(MountedJail(bwrap, interpreter, mounts), cgroups, version)
 
 

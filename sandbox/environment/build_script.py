@@ -83,6 +83,8 @@ def build_script(recipe: Recipe, variables: Mapping[str, str], path: Iterable[st
     lines = ["set -eu", "umask 022", f"mkdir -p {SCRATCH}/home {SCRATCH}/tmp"]  # noqa: S108
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(settings.items())]
     folder = shlex.quote(f"{WORKSPACE}/{recipe.folder}".rstrip("/"))
+    # Snapshots have no times. Wheels cannot hold files from before 1980.
+    lines.append(f"find {WORKSPACE} -exec touch -h {{}} +")
     for command in recipe.commands:
         lines.append(f"echo {shlex.quote(COMMAND_MARK + command)}")
         lines.append(f"(cd {folder} && {command}) || exit")

@@ -39,6 +39,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (r"invalid peer certificate|certificate verify failed|SELF_SIGNED", "a certificate is not trusted"),
     (r"401 Unauthorized|403 Forbidden|E401|E403", "a registry refuses access: configure its password"),
     (r"No solution found when resolving", "the declared versions contradict each other"),
+    (r"^((?:\w+\.)*\w*(?:Error|Exception): .{5,250})$", "{0}"),
     (r"\berror: (.{10,250})$", "{0}"),
 )
 _PATTERNS = tuple((re.compile(pattern), text) for pattern, text in _CAUSES)

@@ -64,7 +64,7 @@ class Sources:
             return tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             place = re.search(r"\(at line (\d+), column \d+\)", str(error))
-            line = place[1] if place else "the last"
+            line = place[1] if place else text.count("\n") + 1
             reason = str(error).partition(" (at ")[0]
             self.fault("syntax", f"{path}, line {line}: {reason}. Correct the TOML.")
         except (RecursionError, ValueError) as error:

@@ -1,0 +1,233 @@
+"""One build in one container. All calls block, so they run in a thread."""
+
+import asyncio
+import io
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sandbox.base import WORKSPACE, Result, SandboxError
+from sandbox.environment.backend import Build, Built
+from sandbox.environment.build_script import SCRATCH, UV, build_script, tracked_list
+from sandbox.environment.generated import MAX_MB, TooMuchGenerated, store_generated
+from sandbox.environment.recipe import ENVIRONMENT
+from sandbox.environment.registries import Registries
+from sandbox.script import UID
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+REPOSITORY = "autocode-environment"
+"""The name of the images. The tag is the environment's key."""
+
+LABEL = "autocode.environment"
+"""The label of images and build containers. Its value is the environment's key."""
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_POLL_SECONDS = 2.0
+# Only root's own steps use these. Programs of the repository run as another user and can gain nothing.
+_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID"]
+_CLEAN = (
+    f"rm -rf {SCRATCH} {UV}; find {WORKSPACE} -mindepth 1 -delete; chown -R 0:0 {ENVIRONMENT}; "
+    f"chmod -R u+rwX,go+rX,go-w,u-s,g-s {ENVIRONMENT}"
+)
+
+
+@dataclass
+class ContainerBuild:
+    """One build in one container. All methods block."""
+
+    client: "DockerClient"
+    build: Build
+    uv: str
+    loop: asyncio.AbstractEventLoop
+    id: str = ""
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    stopped: str = ""
+
+    def run(self, base: Callable[[str], str]) -> Built:
+        image = base(self.build.recipe.image)
+        try:
+            self._start(image)
+            self._fill()
+            result = self._execute()
+            if result.exit_code or result.timed_out:
+                return Built(result=result, over_disk=self.stopped == "disk")
+            self._keep_generated()
+            self._root(_CLEAN)
+            return Built(result=result, image=self._commit())
+        finally:
+            self.kill()
+            with suppress(Exception):  # the container may never have been made
+                self.client.api.remove_container(self.id, force=True, v=True)
+
+    def _start(self, image: str) -> None:
+        limits, api = self.build.limits, self.client.api
+        paths = self.build.registries.paths if "local" in str(api.base_url) else ()
+        binds = [f"{path}:{path}:ro" for path in paths if not path.startswith("/etc/")]
+        config = api.create_host_config(
+            network_mode="bridge",
+            cap_drop=["ALL"],
+            cap_add=_CAPABILITIES,
+            security_opt=["no-new-privileges"],
+            mem_limit=limits.memory_mb * 2**20,
+            memswap_limit=limits.memory_mb * 2**20,
+            nano_cpus=int(limits.cpus * 1e9),
+            pids_limit=limits.processes,
+            binds=binds,
+        )
+        # Its first process ends by itself, so that a dead owner leaves no container running.
+        self.id = api.create_container(
+            image,
+            entrypoint=["sleep", str(int(limits.seconds) + 120)],
+            command=[],
+            user="0:0",
+            hostname="sandbox",
+            healthcheck={"test": ["NONE"]},
+            labels={LABEL: self.build.place.name},
+            use_config_proxy=False,
+            host_config=config,
+        )["Id"]
+        api.start(self.id)
+
+    def _fill(self) -> None:
+        build, api = self.build, self.client.api
+        self._root(f"mkdir -p {SCRATCH}/home {UV} {WORKSPACE}")
+        with Path(self.uv).open("rb") as uv:
+            archive = io.BytesIO()
+            with tarfile.open(fileobj=archive, mode="w") as tar:
+                member = tar.gettarinfo(fileobj=uv, arcname="uv")
+                member.mode = 0o755
+                tar.addfile(member, uv)
+        api.put_archive(self.id, UV, archive.getvalue())
+        api.put_archive(self.id, SCRATCH, _archive(self._settings()))
+        with tempfile.TemporaryFile(dir=build.place) as snapshot:  # the engine wants the length first
+            for chunk in build.files:
+                snapshot.write(chunk)
+            snapshot.seek(0)
+            api.put_archive(self.id, WORKSPACE, snapshot)
+        packages = " ".join(build.recipe.packages)
+        if packages:
+            install = "apt-get install -y -qq --no-install-recommends"
+            self._root(f"apt-get update -qq && DEBIAN_FRONTEND=noninteractive {install} {packages}")
+        self._root(f"chown -R {UID}:{UID} {ENVIRONMENT} {WORKSPACE}")
+
+    def _settings(self) -> dict[str, bytes]:
+        """Return the files of the build's own folder. Certificates are copied: the image has other ones."""
+        build = self.build
+        variables, certificates = _certificates(build.registries)
+        variables |= {name: value for name, value in build.registries.proxies.items() if value}
+        script = build_script(build.recipe, variables, (_PATH,), WORKSPACE)
+        files = {"build.sh": script.encode(), "tracked": tracked_list(build.paths), **certificates}
+        return files | {f"home/{name}": text.encode() for name, text in build.registries.home_files.items()}
+
+    def _root(self, command: str) -> None:
+        """Run a shell command as root. Raises SandboxError when it fails."""
+        api = self.client.api
+        execution = api.exec_create(self.id, ["sh", "-c", command], user="0:0")["Id"]
+        output = api.exec_start(execution)
+        if api.exec_inspect(execution)["ExitCode"]:
+            text = output.decode("utf-8", "replace")[-2000:]
+            raise SandboxError(f"the environment's container failed at: {command}\n{text}")
+
+    def _execute(self) -> Result:
+        """Run the build's script as the programs' user, watched for time and disk."""
+        api, limits = self.client.api, self.build.limits
+        command = ["sh", f"{SCRATCH}/build.sh"]
+        execution = api.exec_create(self.id, command, user=f"{UID}:{UID}", workdir=WORKSPACE)["Id"]
+        began = time.monotonic()
+        watching = threading.Thread(target=self._watch, args=(began + limits.seconds,), daemon=True)
+        watching.start()
+        pieces: list[str] = []
+        with suppress(OSError):
+            for piece in api.exec_start(execution, stream=True):
+                text = piece.decode("utf-8", "replace")
+                pieces.append(text)
+                self.loop.call_soon_threadsafe(self.build.on_output, text)
+        finished = self.stopped or "finished"
+        self.cancelled.set()
+        watching.join()
+        code = api.exec_inspect(execution)["ExitCode"]
+        return Result(
+            exit_code=137 if code is None else code,
+            stdout="".join(pieces)[-limits.output_bytes :],
+            stderr="",
+            seconds=time.monotonic() - began,
+            timed_out=finished == "time",
+            out_of_memory=bool(api.inspect_container(self.id)["State"]["OOMKilled"]),
+        )
+
+    def _watch(self, deadline: float) -> None:
+        while not self.cancelled.wait(_POLL_SECONDS):
+            if time.monotonic() > deadline:
+                self.stopped = "time"
+            elif self._used_mb() > self.build.limits.disk_mb:
+                self.stopped = "disk"
+            if self.stopped:
+                self.kill()
+                return
+
+    def _used_mb(self) -> int:
+        api = self.client.api
+        with suppress(Exception):  # the container may just have ended
+            command = ["du", "-sxk", ENVIRONMENT, WORKSPACE, "/tmp", "/var/tmp"]  # noqa: S108  # inside
+            execution = api.exec_create(self.id, command, user="0:0", stderr=False)["Id"]
+            lines = api.exec_start(execution).decode("utf-8", "replace").splitlines()
+            return sum(int(line.split()[0]) for line in lines if line.split()) >> 10
+        return 0
+
+    def _keep_generated(self) -> None:
+        self._root("kill -9 -1; true")  # the first process is spared
+        stream, _ = self.client.api.get_archive(self.id, f"{SCRATCH}/generated.tar")
+        outer = self.build.place / "outer.tar"
+        with outer.open("wb") as file:
+            for chunk in stream:
+                if file.write(chunk) and file.tell() > (MAX_MB + 1) * 2**20:
+                    raise TooMuchGenerated(f"the commands left over {MAX_MB} MB in the workspace")
+        inner = self.build.place / "inner.tar"
+        with tarfile.open(outer) as archive:
+            member = archive.next()
+            content = archive.extractfile(member) if member and member.isreg() else None
+            inner.write_bytes(content.read() if content else b"")
+        store_generated(inner, self.build.place / "generated.tar", self.build.paths)
+        outer.unlink()
+        inner.unlink()
+
+    def _commit(self) -> str:
+        self.kill()
+        key = self.build.place.name.removeprefix("making-").partition("-")[0]
+        labels: dict[str, Any] = {"Labels": {LABEL: key}}
+        return str(self.client.api.commit(self.id, repository=REPOSITORY, tag=key, conf=labels)["Id"])
+
+    def kill(self) -> None:
+        """Kill the container. One that has ended already is fine."""
+        with suppress(Exception):
+            self.client.api.kill(self.id)
+
+
+def _certificates(registries: Registries) -> tuple[dict[str, str], dict[str, bytes]]:
+    variables, files = dict(registries.variables), dict[str, bytes]()
+    for name, value in registries.variables.items():
+        path = Path(value)
+        if value.startswith("/etc/") and path.is_file() and path.stat().st_size < 4 * 2**20:
+            inside = f"certificates/{path.name}"
+            files[inside] = path.read_bytes()
+            variables[name] = f"{SCRATCH}/{inside}"
+    return variables, files
+
+
+def _archive(files: Mapping[str, bytes]) -> bytes:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            member.mode = 0o644
+            tar.addfile(member, io.BytesIO(data))
+    return archive.getvalue()

@@ -1,0 +1,109 @@
+"""Environments for Docker: an image that a build's container is committed to."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sandbox.docker.docker_sandbox import Docker, connect
+from sandbox.docker.image import digest, ready_image
+from sandbox.environment.backend import Build, Built, Environment
+from sandbox.environment.docker_build import ContainerBuild
+from sandbox.environment.recipe import VENV, Python, Recipe, Toolset
+from sandbox.script import UID
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+_TOOLS = ("node", "npm", "pnpm", "yarn", "go", "cargo", "apt-get")
+_LOOK = (
+    "command -v python3 && python3 -c 'import sys; print(\"%d.%d.%d\" % sys.version_info[:3])'; "
+    f"for tool in {' '.join(_TOOLS)}; do command -v $tool >/dev/null && echo tool $tool; done; true"
+)
+
+
+class DockerEnvironments:
+    """Builds environments as images; see `EnvironmentBackend`."""
+
+    name = "docker"
+
+    def __init__(self, client: "DockerClient", image: str, uv: str) -> None:
+        self._client = client
+        self._image = image
+        self._uv = uv
+        self._toolsets: dict[str, Toolset] = {}
+
+    @classmethod
+    async def open(cls, uv: str, image: str | None = None) -> "DockerEnvironments":
+        """Connect to the engine and find the sandbox's image. `uv` is the path of uv's program."""
+
+        def opened() -> "DockerEnvironments":
+            client = connect()
+            return cls(client, ready_image(client, image, lambda _: None), uv)
+
+        return await asyncio.to_thread(opened)
+
+    async def toolset(self, recipe_image: str = "") -> Toolset:
+        image = await asyncio.to_thread(self._base, recipe_image)
+        if image not in self._toolsets:
+            self._toolsets[image] = await asyncio.to_thread(self._look, image)
+        return self._toolsets[image]
+
+    def _base(self, named: str) -> str:
+        return ready_image(self._client, named, lambda _: None) if named else self._image
+
+    def _look(self, image: str) -> Toolset:
+        output = self._client.containers.run(
+            image, ["-c", _LOOK], entrypoint=["sh"], network_mode="none", remove=True, user=f"{UID}:{UID}"
+        )
+        lines = output.decode("utf-8", "replace").splitlines()
+        pythons = (Python(lines[1], lines[0]),) if len(lines) > 1 and lines[0].startswith("/") else ()
+        tools = frozenset(line.removeprefix("tool ") for line in lines if line.startswith("tool "))
+        return Toolset(pythons=pythons, tools=tools, installs_packages="apt-get" in tools, chooses_image=True)
+
+    async def identity(self) -> str:
+        return await asyncio.to_thread(digest, self._client, self._image)
+
+    async def build(self, build: Build) -> Built:
+        """Build in a thread. A cancelled build's container is killed, with which the thread ends."""
+        work = ContainerBuild(self._client, build, self._uv, asyncio.get_running_loop())
+        running = asyncio.ensure_future(asyncio.to_thread(work.run, self._base))
+        try:
+            return await asyncio.shield(running)
+        finally:
+            if not running.done():
+                work.cancelled.set()
+                await asyncio.to_thread(work.kill)
+                await asyncio.wait({running})
+
+    async def is_present(self, environment: Environment) -> bool:
+        from docker.errors import ImageNotFound
+
+        try:
+            await asyncio.to_thread(self._client.images.get, environment.image)
+        except ImageNotFound:
+            return False
+        return True
+
+    def opened(self, recipe: Recipe, key: str, place: Path, image: str) -> Environment:
+        variables = {**dict(recipe.variables), **({"VIRTUAL_ENV": VENV} if recipe.python else {})}
+        return Environment(
+            key=key,
+            folder=recipe.folder,
+            image=image,
+            path=(f"{VENV}/bin",) if recipe.python else (),
+            variables=tuple(sorted(variables.items())),
+            generated=place / "generated.tar",
+            memory_mb=recipe.memory_mb,
+            cpus=recipe.cpus,
+        )
+
+    async def remove(self, image: str) -> None:
+        from docker.errors import APIError
+
+        with suppress(APIError):
+            await asyncio.to_thread(self._client.images.remove, image, force=True)
+
+    async def sandbox_with(self, environment: Environment) -> Docker:
+        """Open a sandbox whose containers start from the environment's image."""
+        return Docker(await asyncio.to_thread(connect), environment.image, environment.image)
