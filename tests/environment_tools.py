@@ -28,6 +28,11 @@ def tar(files: Mapping[str, str]) -> list[bytes]:
     return [out.getvalue()]
 
 
+def commands(*lines: str) -> Recipe:
+    """Return a recipe with these commands alone."""
+    return Recipe(commands=lines)
+
+
 @dataclass
 class EnvironmentBench:
     """Builds environments of small repositories with bubblewrap and runs commands in them."""

@@ -7,13 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from environment_tools import EnvironmentBench
+from environment_tools import EnvironmentBench, commands
 
 from sandbox.base import Sandbox, SandboxError
 from sandbox.environment.backend import BuildLimits, EnvironmentFailure
 from sandbox.environment.bubblewrap_builder import BubblewrapEnvironments
 from sandbox.environment.environments import stored
-from sandbox.environment.recipe import Recipe
 from sandbox.environment.registries import Registries
 
 pytestmark = pytest.mark.bubblewrap
@@ -140,10 +139,6 @@ async def test_node_packages_are_there_and_tools_can_write_caches(bench: Environ
     result = await bench.run(environment, NODE, "node --test && readlink node_modules/is-number")
     assert result.exit_code == 0, result.stdout
     assert result.stdout.endswith("/opt/environment/tree/node_modules/is-number\n")
-
-
-def commands(*lines: str) -> Recipe:
-    return Recipe(commands=lines)
 
 
 async def test_a_build_sees_neither_home_nor_keys_nor_local_services(

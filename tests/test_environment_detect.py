@@ -98,7 +98,10 @@ PYTHON: dict[str, tuple[dict[str, str], list[str]]] = {
             "[tool.poetry.extras]\ntesting=['y']\n[tool.poetry.group.docs.dependencies]\nz='*'\n" + BUILD,
             "poetry.lock": "",
         },
-        ["uv tool run poetry install --no-interaction --no-ansi --extras testing --with test"],
+        [
+            "(uv tool run poetry check --lock --quiet || uv tool run poetry lock) && "
+            "uv tool run poetry install --no-interaction --no-ansi --extras testing --with test"
+        ],
     ),
     "pdm.lock": (
         {"pyproject.toml": SHOP + BUILD + "[tool.pdm.dev-dependencies]\ntest = ['x']\n", "pdm.lock": ""},

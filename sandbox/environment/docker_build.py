@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox.base import WORKSPACE, Result, SandboxError
+from sandbox.docker.container import Execution
 from sandbox.environment.backend import Build, Built
 from sandbox.environment.build_script import SCRATCH, UV, build_script, tracked_list
 from sandbox.environment.generated import MAX_MB, TooMuchGenerated, store_generated
@@ -129,12 +130,19 @@ class ContainerBuild:
 
     def _root(self, command: str) -> None:
         """Run a shell command as root. Raises SandboxError when it fails."""
+        code, text = self._inside(command, "0:0")
+        if code:
+            raise SandboxError(f"the environment's container failed at: {command}\n{text[-2000:]}")
+
+    def _inside(self, command: str, user: str) -> tuple[int, str]:
+        """Run a shell command. Frames are read without the time limit of the client."""
         api = self.client.api
-        execution = api.exec_create(self.id, ["sh", "-c", command], user="0:0")["Id"]
-        output = api.exec_start(execution)
-        if api.exec_inspect(execution)["ExitCode"]:
-            text = output.decode("utf-8", "replace")[-2000:]
-            raise SandboxError(f"the environment's container failed at: {command}\n{text}")
+        running = Execution(api, api.exec_create(self.id, ["sh", "-c", command], user=user)["Id"])
+        try:
+            output = b"".join(data for _, data in running.frames)
+            return running.exit_code(), output.decode("utf-8", "replace")
+        finally:
+            running.close()
 
     def _execute(self) -> Result:
         """Run the build's script as the programs' user, watched for time and disk."""
@@ -145,11 +153,13 @@ class ContainerBuild:
         watching = threading.Thread(target=self._watch, args=(began + limits.seconds,), daemon=True)
         watching.start()
         pieces: list[str] = []
+        running = Execution(api, execution)
         with suppress(OSError):
-            for piece in api.exec_start(execution, stream=True):
+            for _, piece in running.frames:
                 text = piece.decode("utf-8", "replace")
                 pieces.append(text)
                 self.loop.call_soon_threadsafe(self.build.on_output, text)
+        running.close()
         finished = self.stopped or "finished"
         self.cancelled.set()
         watching.join()
@@ -174,16 +184,14 @@ class ContainerBuild:
                 return
 
     def _used_mb(self) -> int:
-        api = self.client.api
         with suppress(Exception):  # the container may just have ended
-            command = ["du", "-sxk", ENVIRONMENT, WORKSPACE, "/tmp", "/var/tmp"]  # noqa: S108  # inside
-            execution = api.exec_create(self.id, command, user="0:0", stderr=False)["Id"]
-            lines = api.exec_start(execution).decode("utf-8", "replace").splitlines()
-            return sum(int(line.split()[0]) for line in lines if line.split()) >> 10
+            places = f"{ENVIRONMENT} {WORKSPACE} /tmp /var/tmp"
+            _, output = self._inside(f"du -sxk {places} 2>/dev/null", "0:0")
+            return sum(int(line.split()[0]) for line in output.splitlines()) >> 10
         return 0
 
     def _keep_generated(self) -> None:
-        self._root("kill -9 -1; true")  # the first process is spared
+        self._inside("kill -9 -1", f"{UID}:{UID}")  # what a command left running
         stream, _ = self.client.api.get_archive(self.id, f"{SCRATCH}/generated.tar")
         outer = self.build.place / "outer.tar"
         with outer.open("wb") as file:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sandbox.docker.docker_sandbox import Docker, connect
 from sandbox.docker.image import digest, ready_image
 from sandbox.environment.backend import Build, Built, Environment
-from sandbox.environment.docker_build import ContainerBuild
+from sandbox.environment.docker_build import LABEL, ContainerBuild
 from sandbox.environment.recipe import VENV, Python, Recipe, Toolset
 from sandbox.script import UID
 
@@ -103,6 +103,16 @@ class DockerEnvironments:
 
         with suppress(APIError):
             await asyncio.to_thread(self._client.images.remove, image, force=True)
+
+    async def aclose(self) -> None:
+        """Close the connection to the engine."""
+        await asyncio.to_thread(self._client.close)
+
+    async def leftovers(self) -> tuple[str, ...]:
+        """Return the containers of builds that are running, or whose process has died."""
+        filters = {"label": LABEL}
+        found = await asyncio.to_thread(self._client.api.containers, all=True, filters=filters)
+        return tuple(str(container["Id"]) for container in found)
 
     async def sandbox_with(self, environment: Environment) -> Docker:
         """Open a sandbox whose containers start from the environment's image."""

@@ -170,7 +170,9 @@ def _uv_sync(project: PythonProject, lock: str) -> str:
 
 
 def _poetry(project: PythonProject) -> str:
-    words = ["uv tool run poetry install --no-interaction --no-ansi"]
+    # Poetry installs nothing from a lock file that is older than pyproject.toml. It keeps what still fits.
+    words = ["(uv tool run poetry check --lock --quiet || uv tool run poetry lock) &&"]
+    words += ["uv tool run poetry install --no-interaction --no-ansi"]
     words += [f"--extras {extra}" for extra in project.extras]
     if project.poetry_groups:
         words.append(f"--with {','.join(project.poetry_groups)}")
