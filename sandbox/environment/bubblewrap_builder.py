@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sandbox.base import WORKSPACE, Limits, Result, SandboxError
+from sandbox.base import WORKSPACE, Limits, Ownership, Result, SandboxError
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap, working_bwrap
-from sandbox.bubblewrap.cgroup import Cgroup, Cgroups
 from sandbox.bubblewrap.interpreter import VENV as SANDBOX_VENV
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.jail import PATH, Jail
+from sandbox.cgroup import Cgroup, Cgroups
 from sandbox.environment.backend import Build, Built, Environment
 from sandbox.environment.build_script import SCRATCH, UV, build_script, tracked_list
 from sandbox.environment.disk import folder_bytes, take_ownership
@@ -68,9 +68,9 @@ class MountedJail(Jail):
 class BuildCgroups(Cgroups):
     """Groups with an ordinary weight: somebody waits for a build, and a starved one would time out."""
 
-    def make(self, limits: Limits) -> Cgroup:
-        """Make groups as for a run, and undo their low weight."""
-        group = super().make(limits)
+    def create(self, limits: Limits, ownership: Ownership) -> Cgroup:
+        """Create groups as for a run, and undo their low weight."""
+        group = super().create(limits, ownership)
         for directory in group.directories:
             for name, weight in (("cpu.shares", "1024"), ("cpu.weight", "100")):
                 if (directory / name).exists():
@@ -83,17 +83,21 @@ class BubblewrapEnvironments:
 
     name = "bubblewrap"
 
-    def __init__(self, home: Path, machine: Machine, uv: str) -> None:
+    def __init__(self, home: Path, machine: Machine, uv: str, ownership: Ownership) -> None:
         self._home = home
         self._machine = machine
         self._uv = uv
+        self._ownership = ownership
 
     @classmethod
-    async def open(cls, home: Path, environ: Mapping[str, str], user_home: Path) -> "BubblewrapEnvironments":
+    async def open(
+        cls, home: Path, environ: Mapping[str, str], user_home: Path, ownership: Ownership | None = None
+    ) -> "BubblewrapEnvironments":
         """Look at the machine. Raises SandboxError when uv is missing."""
         if not (uv := _find_uv(environ)):
             raise SandboxError(_UV_MISSING)
-        return cls(home, await asyncio.to_thread(Machine.find, environ, user_home), uv)
+        machine = await asyncio.to_thread(Machine.find, environ, user_home)
+        return cls(home, machine, uv, ownership or Ownership())
 
     async def toolset(self, recipe_image: str = "") -> Toolset:
         return self._machine.toolset()
@@ -127,7 +131,7 @@ class BubblewrapEnvironments:
             read_only=(*((path, path) for path in shown), (self._uv, f"{UV}/uv"), (str(socket), _SOCKET)),
             writable=((str(root), ENVIRONMENT), (str(root / "workspace"), WORKSPACE)),
         )
-        return await _mounted(self._home, mounts, BuildCgroups)
+        return await self._mounted(mounts, BuildCgroups)
 
     def _prepare(self, build: Build, root: Path) -> None:
         if shutil.disk_usage(build.place).free < _RESERVE_BYTES:
@@ -192,7 +196,15 @@ class BubblewrapEnvironments:
         assert environment.root  # noqa: S101  # bubblewrap's environments have one
         pairs = [(path, path) for path in environment.visible]
         mounts = Mounts(read_only=((str(environment.root), ENVIRONMENT), *pairs))
-        return await _mounted(self._home, mounts)
+        return await self._mounted(mounts)
+
+    async def _mounted(self, mounts: Mounts, kind: type[Cgroups] = Cgroups) -> Bubblewrap:
+        bwrap, version = await asyncio.to_thread(working_bwrap)
+        interpreter = await asyncio.to_thread(Interpreter.make, self._home, lambda _: None)
+        cgroups = await asyncio.to_thread(kind.find)
+        return Bubblewrap(
+            MountedJail(bwrap, interpreter, mounts), kind(cgroups.parents), version, self._ownership
+        )
 
 
 _PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
@@ -203,13 +215,6 @@ mkfifo {SCRATCH}/ready
 {SANDBOX_VENV}/bin/python {SCRATCH}/forward.py {_PORT} {_SOCKET} > {SCRATCH}/ready 2>/dev/null &
 read -r _ < {SCRATCH}/ready
 """
-
-
-async def _mounted(home: Path, mounts: Mounts, kind: type[Cgroups] = Cgroups) -> Bubblewrap:
-    bwrap, version = await asyncio.to_thread(working_bwrap)
-    interpreter = await asyncio.to_thread(Interpreter.make, home, lambda _: None)
-    cgroups = await asyncio.to_thread(kind.find)
-    return Bubblewrap(MountedJail(bwrap, interpreter, mounts), cgroups, version)
 
 
 async def _watch_disk(running: "asyncio.Future[Result]", build: Build) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox.base import WORKSPACE, Result, SandboxError
+from sandbox.docker.container import LABEL as OWNER_LABEL
 from sandbox.docker.container import Execution
 from sandbox.environment.backend import Build, Built
 from sandbox.environment.build_script import SCRATCH, UV, build_script, tracked_list
@@ -47,6 +48,7 @@ class ContainerBuild:
     client: "DockerClient"
     build: Build
     uv: str
+    owner: str
     loop: asyncio.AbstractEventLoop
     id: str = ""
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -91,7 +93,7 @@ class ContainerBuild:
             user="0:0",
             hostname="sandbox",
             healthcheck={"test": ["NONE"]},
-            labels={LABEL: self.build.place.name},
+            labels={LABEL: self.build.place.name, OWNER_LABEL: self.owner},
             use_config_proxy=False,
             host_config=config,
         )["Id"]

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sandbox.base import Ownership
 from sandbox.docker.docker_sandbox import Docker, connect
 from sandbox.docker.image import digest, ready_image
 from sandbox.environment.backend import Build, Built, Environment
@@ -27,19 +28,22 @@ class DockerEnvironments:
 
     name = "docker"
 
-    def __init__(self, client: "DockerClient", image: str, uv: str) -> None:
+    def __init__(self, client: "DockerClient", image: str, uv: str, ownership: Ownership) -> None:
         self._client = client
         self._image = image
         self._uv = uv
+        self._ownership = ownership
         self._toolsets: dict[str, Toolset] = {}
 
     @classmethod
-    async def open(cls, uv: str, image: str | None = None) -> "DockerEnvironments":
+    async def open(
+        cls, uv: str, image: str | None = None, ownership: Ownership | None = None
+    ) -> "DockerEnvironments":
         """Connect to the engine and find the sandbox's image. `uv` is the path of uv's program."""
 
         def opened() -> "DockerEnvironments":
             client = connect()
-            return cls(client, ready_image(client, image, lambda _: None), uv)
+            return cls(client, ready_image(client, image, lambda _: None), uv, ownership or Ownership())
 
         return await asyncio.to_thread(opened)
 
@@ -66,7 +70,9 @@ class DockerEnvironments:
 
     async def build(self, build: Build) -> Built:
         """Build in a thread. A cancelled build's container is killed, with which the thread ends."""
-        work = ContainerBuild(self._client, build, self._uv, asyncio.get_running_loop())
+        work = ContainerBuild(
+            self._client, build, self._uv, self._ownership.label, asyncio.get_running_loop()
+        )
         running = asyncio.ensure_future(asyncio.to_thread(work.run, self._base))
         try:
             return await asyncio.shield(running)
@@ -112,8 +118,10 @@ class DockerEnvironments:
         """Return the containers of builds that are running, or whose process has died."""
         filters = {"label": LABEL}
         found = await asyncio.to_thread(self._client.api.containers, all=True, filters=filters)
-        return tuple(str(container["Id"]) for container in found)
+        # A run's container has the label too, from its image, but with the environment's key.
+        return tuple(str(each["Id"]) for each in found if each["Labels"][LABEL].startswith("making-"))
 
     async def sandbox_with(self, environment: Environment) -> Docker:
         """Open a sandbox whose containers start from the environment's image."""
-        return Docker(await asyncio.to_thread(connect), environment.image, environment.image)
+        client = await asyncio.to_thread(connect)
+        return Docker(client, environment.image, environment.image, self._ownership)
