@@ -2,7 +2,7 @@
 
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sandbox.base import WORKSPACE, Limits
@@ -34,11 +34,34 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Mounts:
+    """Host paths that a program sees beside the system, as pairs of source and target."""
+
+    read_only: tuple[tuple[str, str], ...] = ()
+    writable: tuple[tuple[str, str], ...] = ()
+
+    def arguments(self) -> list[str]:
+        """Return bubblewrap's arguments."""
+        pairs = [("--bind", *pair) for pair in self.writable]
+        pairs += [("--ro-bind", *pair) for pair in self.read_only]
+        targets = {target for _, _, target in pairs if target != WORKSPACE}
+        parents = {str(parent) for target in targets for parent in list(Path(target).parents)[:-1]}
+        arguments: list[str] = []
+        for parent in sorted(parents - {WORKSPACE}):
+            arguments += ["--perms", "0755", "--dir", parent]
+        # A mount on a folder hides what was mounted below it, so outer targets come first.
+        for flag, source, target in sorted(pairs, key=lambda pair: pair[2].count("/")):
+            arguments += [flag, source, target]
+        return arguments
+
+
+@dataclass(frozen=True)
 class Jail:
-    """The paths of bubblewrap and of the interpreter that programs run on."""
+    """The paths of bubblewrap and of the interpreter that programs run on, and further mounts."""
 
     bwrap: str
     interpreter: Interpreter
+    mounts: Mounts = field(default_factory=Mounts)
 
     def arguments(
         self, limits: Limits, info_fd: int, memory_is_counted: bool, stage: Stage
@@ -86,7 +109,7 @@ class Jail:
             del sizes[WORKSPACE]
         for path, mib in sizes.items():
             arguments += ["--size", str(mib * _MIB), "--perms", "1777", "--tmpfs", path]
-        return arguments
+        return [*arguments, *self.mounts.arguments()]
 
 
 def namespaces() -> list[str]:

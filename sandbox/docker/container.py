@@ -83,7 +83,7 @@ class Container:
         execution = Execution(self._api, id)
         self._executions.append(execution)
         if self._removed:  # by another thread, before it could know this execution
-            _close(execution.socket)
+            execution.close()
         return execution
 
     def collect(self, report: str) -> tuple[bytes, bytes]:
@@ -123,7 +123,7 @@ class Container:
                 raise
         finally:
             for execution in self._executions:
-                _close(execution.socket)
+                execution.close()
 
 
 class Execution:
@@ -154,6 +154,10 @@ class Execution:
                 return int(state["ExitCode"])
             time.sleep(0.02)
         return 137
+
+    def close(self) -> None:
+        """Close the connection. The command may go on."""
+        _close(self.socket)
 
 
 def sweep(client: DockerClient, ownership: Ownership) -> None:

@@ -6,14 +6,14 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.base import WORKSPACE, Limits, Ownership, Result, SandboxError
+from sandbox.base import UNKNOWN, WORKSPACE, Limits, Ownership, Result, SandboxError
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap, working_bwrap
 from sandbox.bubblewrap.interpreter import VENV as SANDBOX_VENV
 from sandbox.bubblewrap.interpreter import Interpreter
-from sandbox.bubblewrap.jail import PATH, Jail
+from sandbox.bubblewrap.jail import PATH, Jail, Mounts
 from sandbox.cgroup import Cgroup, Cgroups
 from sandbox.environment.backend import Build, Built, Environment
 from sandbox.environment.build_script import SCRATCH, UV, build_script, tracked_list
@@ -29,39 +29,6 @@ _PROXY = f"http://127.0.0.1:{_PORT}"
 _POLL_SECONDS = 0.5
 _RESERVE_BYTES = 512 * 2**20
 _UV_MISSING = "environments are built with uv, which is missing. Install it: pip install uv"
-
-
-@dataclass(frozen=True)
-class Mounts:
-    """Host paths that a program sees beside the system: read-only and writable ones, as (source, target)."""
-
-    read_only: tuple[tuple[str, str], ...] = ()
-    writable: tuple[tuple[str, str], ...] = ()
-
-    def arguments(self) -> list[str]:
-        """Return bubblewrap's arguments."""
-        pairs = [("--bind", *pair) for pair in self.writable] + [
-            ("--ro-bind", *pair) for pair in self.read_only
-        ]
-        targets = {target for _, _, target in pairs if target != WORKSPACE}
-        parents = {str(parent) for target in targets for parent in list(Path(target).parents)[:-1]}
-        arguments: list[str] = []
-        for parent in sorted(parents - {WORKSPACE}):
-            arguments += ["--perms", "0755", "--dir", parent]
-        # A mount on a folder hides what was mounted below it, so outer targets come first.
-        for flag, source, target in sorted(pairs, key=lambda pair: pair[2].count("/")):
-            arguments += [flag, source, target]
-        return arguments
-
-
-@dataclass(frozen=True)
-class MountedJail(Jail):
-    """A jail with further mounts."""
-
-    mounts: Mounts = field(default_factory=Mounts)
-
-    def _mounts(self, limits: Limits) -> list[str]:
-        return [*super()._mounts(limits), *self.mounts.arguments()]
 
 
 @dataclass(frozen=True)
@@ -91,13 +58,13 @@ class BubblewrapEnvironments:
 
     @classmethod
     async def open(
-        cls, home: Path, environ: Mapping[str, str], user_home: Path, ownership: Ownership | None = None
+        cls, home: Path, environ: Mapping[str, str], user_home: Path, ownership: Ownership = UNKNOWN
     ) -> "BubblewrapEnvironments":
         """Look at the machine. Raises SandboxError when uv is missing."""
         if not (uv := _find_uv(environ)):
             raise SandboxError(_UV_MISSING)
         machine = await asyncio.to_thread(Machine.find, environ, user_home)
-        return cls(home, machine, uv, ownership or Ownership())
+        return cls(home, machine, uv, ownership)
 
     async def toolset(self, recipe_image: str = "") -> Toolset:
         return self._machine.toolset()
@@ -203,7 +170,7 @@ class BubblewrapEnvironments:
         interpreter = await asyncio.to_thread(Interpreter.make, self._home, lambda _: None)
         cgroups = await asyncio.to_thread(kind.find)
         return Bubblewrap(
-            MountedJail(bwrap, interpreter, mounts), kind(cgroups.parents), version, self._ownership
+            Jail(bwrap, interpreter, mounts), kind(cgroups.parents), version, self._ownership
         )
 
 

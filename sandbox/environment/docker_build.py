@@ -137,11 +137,11 @@ class ContainerBuild:
             raise SandboxError(f"the environment's container failed at: {command}\n{text[-2000:]}")
 
     def _inside(self, command: str, user: str) -> tuple[int, str]:
-        """Run a shell command. Frames are read without the time limit of the client."""
+        """Run a shell command. Return its exit code and its output."""
         api = self.client.api
         running = Execution(api, api.exec_create(self.id, ["sh", "-c", command], user=user)["Id"])
         try:
-            output = b"".join(data for _, data in running.frames)
+            output = b"".join(data for _, data in iter(running.read, None))
             return running.exit_code(), output.decode("utf-8", "replace")
         finally:
             running.close()
@@ -156,11 +156,10 @@ class ContainerBuild:
         watching.start()
         pieces: list[str] = []
         running = Execution(api, execution)
-        with suppress(OSError):
-            for _, piece in running.frames:
-                text = piece.decode("utf-8", "replace")
-                pieces.append(text)
-                self.loop.call_soon_threadsafe(self.build.on_output, text)
+        for _, piece in iter(running.read, None):
+            text = piece.decode("utf-8", "replace")
+            pieces.append(text)
+            self.loop.call_soon_threadsafe(self.build.on_output, text)
         running.close()
         finished = self.stopped or "finished"
         self.cancelled.set()

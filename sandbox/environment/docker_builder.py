@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox.base import Ownership
+from sandbox.base import UNKNOWN, Ownership
 from sandbox.docker.docker_sandbox import Docker, connect
 from sandbox.docker.image import digest, ready_image
 from sandbox.environment.backend import Build, Built, Environment
@@ -37,13 +37,13 @@ class DockerEnvironments:
 
     @classmethod
     async def open(
-        cls, uv: str, image: str | None = None, ownership: Ownership | None = None
+        cls, uv: str, image: str | None = None, ownership: Ownership = UNKNOWN
     ) -> "DockerEnvironments":
         """Connect to the engine and find the sandbox's image. `uv` is the path of uv's program."""
 
         def opened() -> "DockerEnvironments":
             client = connect()
-            return cls(client, ready_image(client, image, lambda _: None), uv, ownership or Ownership())
+            return cls(client, ready_image(client, image, lambda _: None), uv, ownership)
 
         return await asyncio.to_thread(opened)
 
