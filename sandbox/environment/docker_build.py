@@ -1,6 +1,5 @@
 """One build in one container. All calls block, so they run in a thread."""
 
-import asyncio
 import io
 import tarfile
 import tempfile
@@ -31,7 +30,6 @@ REPOSITORY = "autocode-environment"
 LABEL = "autocode.environment"
 """The label of images and build containers. Its value is the environment's key."""
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _POLL_SECONDS = 2.0
 # Only root's own steps use these. Programs of the repository run as another user and can gain nothing.
 _CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID"]
@@ -49,13 +47,12 @@ class ContainerBuild:
     build: Build
     uv: str
     owner: str
-    loop: asyncio.AbstractEventLoop
+    notify: Callable[[str], object]
     id: str = ""
     cancelled: threading.Event = field(default_factory=threading.Event)
     stopped: str = ""
 
-    def run(self, base: Callable[[str], str]) -> Built:
-        image = base(self.build.recipe.image)
+    def run(self, image: str) -> Built:
         try:
             self._start(image)
             self._fill()
@@ -126,7 +123,7 @@ class ContainerBuild:
         build = self.build
         variables, certificates = _certificates(build.registries)
         variables |= {name: value for name, value in build.registries.proxies.items() if value}
-        script = build_script(build.recipe, variables, (_PATH,), WORKSPACE)
+        script = build_script(build.recipe, variables, (), WORKSPACE)
         files = {"build.sh": script.encode(), "tracked": tracked_list(build.paths), **certificates}
         return files | {f"home/{name}": text.encode() for name, text in build.registries.home_files.items()}
 
@@ -159,7 +156,7 @@ class ContainerBuild:
         for _, piece in iter(running.read, None):
             text = piece.decode("utf-8", "replace")
             pieces.append(text)
-            self.loop.call_soon_threadsafe(self.build.on_output, text)
+            self.notify(text)
         running.close()
         finished = self.stopped or "finished"
         self.cancelled.set()
