@@ -3,7 +3,6 @@
 import asyncio
 import platform
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,13 +19,11 @@ from sandbox.environment.build_script import SCRATCH, UV, build_script, tracked_
 from sandbox.environment.disk import folder_bytes, take_ownership
 from sandbox.environment.generated import store_generated
 from sandbox.environment.machine import Machine, find_uv
-from sandbox.environment.proxy import FORWARDER, RegistryProxy
+from sandbox.environment.proxy import FORWARDER, PORT, VARIABLES, open_proxy
 from sandbox.environment.recipe import ENVIRONMENT, VENV, Recipe, Toolset
 from sandbox.environment.virtual_environment import import_paths, mounts_of
 
 _SOCKET = "/run/registry.sock"
-_PORT = 3128
-_PROXY = f"http://127.0.0.1:{_PORT}"
 _POLL_SECONDS = 0.5
 _RESERVE_BYTES = 512 * 2**20
 
@@ -71,15 +68,11 @@ class BubblewrapEnvironments:
     async def build(self, build: Build) -> Built:
         root = build.place / "root"
         await asyncio.to_thread(self._prepare, build, root)
-        folder = Path(tempfile.mkdtemp(prefix="autocode-"))  # a socket's path must be short
-        try:
-            async with RegistryProxy(folder / "s", build.registries.proxies, build.registries.hosts) as proxy:
-                sandbox = await self._sandbox(build, root, proxy.path)
-                running = asyncio.ensure_future(self._run(sandbox, build))
-                over_disk = await _watch_disk(running, build)
-                result = await running if not over_disk else None
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        async with open_proxy(build.registries.proxies, build.registries.hosts) as proxy:
+            sandbox = await self._sandbox(build, root, proxy.path)
+            running = asyncio.ensure_future(self._run(sandbox, build))
+            over_disk = await _watch_disk(running, build)
+            result = await running if not over_disk else None
         if result is None:
             raise SandboxError(f"the build was stopped: it wrote more than {build.limits.disk_mb} MB")
         if result.exit_code == 0:
@@ -102,11 +95,7 @@ class BubblewrapEnvironments:
         for directory in (root, root / "workspace", scratch, scratch / "home"):
             directory.mkdir()
             directory.chmod(0o777)  # the build's user is another one. The place around it is ours alone.
-        variables = {
-            **build.registries.variables,
-            **dict.fromkeys(_PROXY_NAMES, _PROXY),
-            "NO_PROXY": "127.0.0.1",
-        }
+        variables = {**build.registries.variables, **VARIABLES}
         bins = [f"{prefix}/bin" for prefix in self._machine.prefixes(recipe.interpreter, recipe.tools)]
         script = build_script(recipe, variables, bins, f"{ENVIRONMENT}/workspace")
         (scratch / "build.sh").write_text(_FORWARDED + script)
@@ -178,12 +167,10 @@ class BubblewrapEnvironments:
         return Bubblewrap(Jail(bwrap, interpreter, mounts), kind(cgroups.parents), version, self._ownership)
 
 
-_PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
-
 # The forwarder says when it listens. Its standard output is a pipe that `read` waits for.
 _FORWARDED = f"""\
 mkfifo {SCRATCH}/ready
-{SANDBOX_VENV}/bin/python {SCRATCH}/forward.py {_PORT} {_SOCKET} > {SCRATCH}/ready 2>/dev/null &
+{SANDBOX_VENV}/bin/python {SCRATCH}/forward.py {PORT} {_SOCKET} > {SCRATCH}/ready 2>/dev/null &
 read -r _ < {SCRATCH}/ready
 """
 

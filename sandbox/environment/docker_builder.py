@@ -1,8 +1,9 @@
 """Environments for Docker: an image that a build's container is committed to."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from sandbox.docker.image import digest, ready_image
 from sandbox.environment.backend import Build, Built, Environment
 from sandbox.environment.docker_build import LABEL, ContainerBuild
 from sandbox.environment.machine import find_uv
+from sandbox.environment.proxy import open_proxy
 from sandbox.environment.recipe import VENV, Python, Recipe, Toolset
 from sandbox.script import UID
 
@@ -82,10 +84,15 @@ class DockerEnvironments:
         def notify(text: str) -> None:
             loop.call_soon_threadsafe(build.on_output, text)
 
-        work = ContainerBuild(self._client, build, uv, self._ownership.label, notify)
+        async with open_proxy(build.registries.proxies, build.registries.hosts) as proxy:
+            label = self._ownership.label
+            work = ContainerBuild(self._client, build, uv, label, notify, proxy.path, self._image)
+            built = await self._run(work, notify)
+        return replace(built, refused_hosts=tuple(sorted(proxy.refused)))
 
+    async def _run(self, work: ContainerBuild, notify: Callable[[str], None]) -> Built:
         def run() -> Built:
-            named = build.recipe.image
+            named = work.build.recipe.image
             image = ready_image(self._client, named, lambda line: notify(f"{line}\n")) if named else ""
             return work.run(image or self._image)
 
