@@ -13,6 +13,7 @@ from sandbox.base import Limits, Result
 from sandbox.environment.backend import BuildLimits, Environment
 from sandbox.environment.environments import Environments, open_environments
 from sandbox.environment.recipe import Recipe
+from sandbox.environment.records import stored
 
 LIMITS = Limits(seconds=60, memory_mb=2000, processes=200, cpus=2)
 
@@ -31,6 +32,11 @@ def tar(files: Mapping[str, str]) -> list[bytes]:
 def commands(*lines: str) -> Recipe:
     """Return a recipe with these commands alone."""
     return Recipe(commands=lines)
+
+
+def images_of(home: Path) -> list[str]:
+    """Return the images that the environments of a home have."""
+    return [record.image for record in stored(home) if record.image]
 
 
 @dataclass

@@ -81,6 +81,7 @@ class Built:
 
     result: Result
     image: str = ""
+    image_mb: int = 0
     over_disk: bool = False
     refused_hosts: tuple[str, ...] = ()
 

@@ -22,7 +22,6 @@ from sandbox.environment.build_script import SCRATCH, UV, build_script, tracked_
 from sandbox.environment.generated import MAX_MB, TooMuchGenerated, store_generated
 from sandbox.environment.proxy import FORWARDER, PORT, VARIABLES
 from sandbox.environment.recipe import ENVIRONMENT
-from sandbox.environment.registries import Registries
 from sandbox.script import UID
 
 if TYPE_CHECKING:
@@ -72,7 +71,9 @@ class ContainerBuild:
                 return Built(result=result, over_disk=self.stopped == "disk")
             self._keep_generated()
             self._root(_CLEAN)
-            return Built(result=result, image=self._commit())
+            image = self._commit()
+            (layer, *_) = self.client.api.history(image)  # type: ignore[no-untyped-call]
+            return Built(result=result, image=image, image_mb=int(layer["Size"]) >> 20)
         finally:
             self.kill()
             for id in filter(None, (self.forwarder, self.id)):
@@ -179,7 +180,7 @@ class ContainerBuild:
     def _settings(self) -> dict[str, bytes]:
         """Return the files of the build's own folder. Certificates are copied: the image has other ones."""
         build = self.build
-        variables, certificates = _certificates(build.registries)
+        variables, certificates = build.registries.with_certificates_in(SCRATCH)
         variables |= self._proxies()
         script = build_script(build.recipe, variables, (), WORKSPACE)
         files = {"build.sh": script.encode(), "tracked": tracked_list(build.paths), **certificates}
@@ -278,17 +279,6 @@ class ContainerBuild:
         """Kill the container. One that has ended already is fine."""
         with suppress(Exception):
             self.client.api.kill(self.id)
-
-
-def _certificates(registries: Registries) -> tuple[dict[str, str], dict[str, bytes]]:
-    variables, files = dict(registries.variables), dict[str, bytes]()
-    for name, value in registries.variables.items():
-        path = Path(value)
-        if value.startswith("/etc/") and path.is_file() and path.stat().st_size < 4 * 2**20:
-            inside = f"certificates/{path.name}"
-            files[inside] = path.read_bytes()
-            variables[name] = f"{SCRATCH}/{inside}"
-    return variables, files
 
 
 def _archive(files: Mapping[str, bytes]) -> bytes:

@@ -15,10 +15,11 @@ from typing import Literal
 
 from filelock import Timeout
 
-from sandbox.base import Limits, Ownership, Sandbox, SandboxError
+from sandbox.base import Limits, Ownership, Result, Sandbox, SandboxError
 from sandbox.environment.backend import (
     Build,
     BuildLimits,
+    Built,
     Environment,
     EnvironmentBackend,
     EnvironmentFailure,
@@ -179,7 +180,7 @@ class Environments:
         build = Build(recipe, files, paths, place, self._registries, self._limits, output.feed)
         began = time.monotonic()
         try:
-            image = await self._image(build, output, key)
+            built = await self._built(build, output, key)
             size = await asyncio.to_thread(folder_bytes, place)
             record = EnvironmentRecord(
                 key=key,
@@ -190,8 +191,8 @@ class Environments:
                 python=recipe.python,
                 built=datetime.now(UTC).isoformat(timespec="seconds"),
                 seconds=round(time.monotonic() - began, 1),
-                size_mb=-(-size // 2**20),
-                image=image,
+                size_mb=-(-size // 2**20) + built.image_mb,
+                image=built.image,
             )
             (place / RECORD).write_text(json.dumps(asdict(record)))
             await asyncio.to_thread(self._publish, place, self._folder / key)
@@ -200,20 +201,20 @@ class Environments:
         finally:
             await asyncio.shield(asyncio.to_thread(remove_tree, place))
 
-    async def _image(self, build: Build, output: MaskedOutput, key: str) -> str:
-        """Make what the build's place holds. Return the image that the backend made, if it did."""
+    async def _built(self, build: Build, output: MaskedOutput, key: str) -> Built:
+        """Run the commands, or store the files where there are no commands."""
         if not build.recipe.needs_approval:
             await asyncio.to_thread(_store_files, build)
             if build.recipe.venv:
                 await self._check_venv(build, key)
-            return ""
+            return Built(Result(0, "", "", 0.0))
         built = await self._backend.build(build)
         output.flush()
         if built.result.exit_code or built.result.timed_out or built.over_disk:
             limits = self._limits
             text = explain(build.recipe, built, output.text, limits.seconds, limits.memory_mb)
             raise EnvironmentFailure(text)
-        return built.image
+        return built
 
     async def _check_venv(self, build: Build, key: str) -> None:
         try:

@@ -55,6 +55,7 @@ _URL_PASSWORD = re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)")
 _SECRET_NAME = re.compile(r"(?i)password|token|_auth$|secret")
 _MASK = "***"
 _MAX_LINE = 8_192
+_MAX_CERTIFICATES = 4 * 2**20
 _MAX_TEXT = 400_000
 
 
@@ -100,6 +101,16 @@ class Registries:
                 _secrets([*values, *proxies.values()]) | {value for value in named if len(value) > 3}
             ),
         )
+
+    def with_certificates_in(self, folder: str) -> tuple[dict[str, str], dict[str, bytes]]:
+        """Return the variables for a place where the system's certificates lie in `folder`, and the files."""
+        variables, files = dict(self.variables), dict[str, bytes]()
+        for name, value in self.variables.items():
+            path = Path(value)
+            if value.startswith("/etc/") and path.is_file() and path.stat().st_size < _MAX_CERTIFICATES:
+                files[f"certificates/{path.name}"] = path.read_bytes()
+                variables[name] = f"{folder}/certificates/{path.name}"
+        return variables, files
 
     def mask(self, text: str) -> str:
         """Replace every known password, and whatever looks like the password of an address."""

@@ -28,7 +28,8 @@ def venvs_at_hand(repo: Path, environ: Mapping[str, str]) -> tuple[Path, ...]:
 def fingerprint(venv: Path) -> str:
     """Return a hash that changes when a package is installed, removed or replaced."""
     entries = [(path.name, path.stat().st_mtime_ns) for path in _installed(venv)]
-    return hashlib.sha256(repr((str(venv), entries)).encode()).hexdigest()
+    interpreter = os.path.realpath(venv / "bin" / "python")
+    return hashlib.sha256(repr((str(venv), interpreter, entries)).encode()).hexdigest()
 
 
 def mounts_of(venv: Path) -> Mounts:
