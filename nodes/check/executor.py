@@ -35,6 +35,7 @@ class Executor:
     """Runs commands on snapshots of the repository at `path`. An empty command finds no tests.
 
     `tree` shares the unpacked files of the base between all runs, those of replaced copies included.
+    `on_base` runs the base's own suite, in the base's environment where the change has another one.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Executor:
     cache: CheckCache
     publish: Publish
     tree: SharedTree
+    on_base: "Executor | None" = None
 
     async def run(
         self, what: str, snapshot: str, command: Sequence[str], publish_output: bool = False
@@ -72,6 +74,8 @@ class Executor:
 
     async def cached(self, tree: str, command: Sequence[str]) -> Outcomes | None:
         """Return the outcomes of an earlier run of `command` on `tree`, in the same image and limits."""
+        if self.on_base:
+            return await self.on_base.cached(tree, command)
         if not command:
             return Outcomes.of(_NO_TESTS)
         text = await self.cache.check(self._key(tree, command))
@@ -81,6 +85,8 @@ class Executor:
 
     async def run_base(self, snapshot: str, tree: str, command: Sequence[str]) -> Outcomes:
         """Run `command` on the base, a snapshot with this tree, and store its outcomes."""
+        if self.on_base:
+            return await self.on_base.run_base(snapshot, tree, command)
         outcomes = Outcomes.of(await self.run("the base", snapshot, command))
         await self.cache.store_check(self._key(tree, command), outcomes.model_dump_json())
         return outcomes

@@ -4,6 +4,7 @@ import asyncio
 import shlex
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,16 @@ from nodes.check.mutation.trial import try_mutants
 from nodes.check.outcomes import Outcomes
 from nodes.check.shared_tree import SharedTree
 from nodes.check.suite_runs import SuiteRuns
+from nodes.check.surroundings import Surroundings
 from nodes.check.unrun.gaps import UnrunTests
+from nodes.environment.need import MISSING
 from nodes.events import Payload
 from nodes.proof import Proof
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
+
+SUITE_SECONDS = 300.0
+"""Time limit of a suite on the base, where nobody says another one."""
 
 _UNREACHED = "no test file imports what the change touches, and only affected tests run: {reason}"
 _DEFINED = (
@@ -33,18 +39,21 @@ _IRREVOCABLE = "not verified: the base's tests cannot run on the change ({reason
 
 async def prove(
     workspace: Workspace,
-    sandbox: Sandbox,
+    surroundings: Surroundings,
     base: str,
     head: str,
     *,
     limits: Limits,
+    seconds: float | None = None,
     cache: CheckCache,
     notify: Callable[[str, Mapping[str, Any]], None],
     untestable: str = "",
 ) -> Proof:
     """Run the suite on the snapshots `base` and `head`, and return the proof.
 
-    `notify` receives the type and data of each event. `untestable` is the tester's reason for no new test.
+    `limits` are those of each program. `seconds` limits the whole suite on the base where
+    `.autocode.toml` does not. `notify` receives the type and data of each event. `untestable` is the
+    tester's reason for no new test.
     Raises NoSuite if the repository does not say how its tests run, and SandboxError if they cannot run.
     """
 
@@ -52,22 +61,32 @@ async def prove(
         notify(payload.type, payload.model_dump())
 
     change = await asyncio.to_thread(CheckedChange.read, workspace.path, base, head)
-    # Tests write beside the files: half as much again, and 128 MB for small repositories.
-    workspace_mb = max(limits.workspace_mb, change.megabytes * 3 // 2 + 128)
-    limits = replace(limits, workspace_mb=workspace_mb, seconds=change.suite.seconds or limits.seconds)
     by_grade = _by_tests if change.suite.grade == "tests" else check_by_exit_code
-    image = await sandbox.identity()
-    async with SharedTree.of(change, workspace.path, sandbox, limits) as tree:
-        executor = Executor(workspace.path, sandbox, image, limits, cache, publish, tree)
-        result = await by_grade(executor, change)
-    result["gaps"] = [*await asyncio.to_thread(_definition_gaps, workspace, change), *result.get("gaps", ())]
+    program_seconds, limits = limits.seconds, suite_limits(change, limits, seconds)
+    async with AsyncExitStack() as stack:
+
+        async def executor_in(sandbox: Sandbox) -> Executor:
+            tree = SharedTree.of(change, workspace.path, sandbox, limits)
+            image = await sandbox.identity()
+            opened = await stack.enter_async_context(tree)
+            return Executor(workspace.path, sandbox, image, limits, cache, publish, opened)
+
+        executor = await executor_in(surroundings.change)
+        if surroundings.base is not surroundings.change:
+            executor = replace(executor, on_base=await executor_in(surroundings.base))
+        result = await by_grade(executor, change, program_seconds)
+    missing = [f"{MISSING}: {_first_line(surroundings.missing)}"] if surroundings.missing else []
+    definition = await asyncio.to_thread(_definition_gaps, workspace, change)
+    result["gaps"] = [*missing, *definition, *result.get("gaps", ())]
     return Proof(
         base=base,
         head=head,
         tree=change.head_tree,
         grade=change.suite.grade,
-        backend=sandbox.name,
-        image=image,
+        backend=executor.sandbox.name,
+        image=executor.image,
+        environments=list(surroundings.environments),
+        missing_environment=surroundings.missing,
         suspicious=list(change.suspicious),
         untestable=untestable,
         green=not result["problems"],
@@ -75,11 +94,22 @@ async def prove(
     )
 
 
-async def _by_tests(executor: Executor, change: CheckedChange) -> dict[str, Any]:
+def suite_limits(change: CheckedChange, limits: Limits, seconds: float | None) -> Limits:
+    """Return the limits of a whole suite on the base."""
+    # Tests write beside the files: half as much again, and 128 MB for small repositories.
+    workspace_mb = max(limits.workspace_mb, change.megabytes * 3 // 2 + 128)
+    return replace(limits, workspace_mb=workspace_mb, seconds=change.suite.seconds or seconds or SUITE_SECONDS)
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0].rstrip(".")
+
+
+async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: float) -> dict[str, Any]:
     """Judge by cases. Green if no case counts against the change and the report can be believed."""
     began = time.monotonic()
-    attempt, evidence = await SuiteRuns(executor, change).run()
-    judgement = judge(evidence, executor.limits)
+    attempt, evidence = await SuiteRuns(executor, change, program_seconds).run()
+    judgement = judge(evidence, attempt.limits)
     unreached = [] if attempt.head_command else [_UNREACHED.format(reason=attempt.scope_reason)]
     unrun = await asyncio.to_thread(_unrun, executor.path, change, evidence)
     judged = (
@@ -89,7 +119,7 @@ async def _by_tests(executor: Executor, change: CheckedChange) -> dict[str, Any]
             "command": list(attempt.head_command),
             "exit_code": evidence.head.exit_code,
             "baseline": "known" if evidence.base.known else "unknown",
-            "baseline_reason": _baseline_reason(evidence.base, executor.limits),
+            "baseline_reason": baseline_reason(evidence.base, executor.limits),
             "scope": attempt.scope,
             "scope_reason": attempt.scope_reason,
             "problems": unreached + judgement.problems,
@@ -110,7 +140,7 @@ def _unrun(path: Path, change: CheckedChange, evidence: Evidence) -> dict[str, A
     return {"uncollected": unrun.modules, "gaps": unrun.gaps()}
 
 
-def _baseline_reason(base: Outcomes, limits: Limits) -> str:
+def baseline_reason(base: Outcomes, limits: Limits) -> str:
     """Return why the base's cases are unknown."""
     if base.known:
         return ""

@@ -99,6 +99,11 @@ class Suite:
     mutants: bool = True
     src: bool = False  # whether there is a folder `src`, which belongs on the import path
 
+    @property
+    def place(self) -> str:
+        """A path that stands for the suite's files where an environment is looked for."""
+        return "_.py" if self.grade == "tests" else "_"
+
     def is_test(self, path: str) -> bool:
         """Return whether the file at `path` holds test cases, judged by its name."""
         return self.grade == "tests" and self.options.is_test(path)

@@ -4,6 +4,7 @@ If the whole suite takes too long, only the tests that the change affects run.
 """
 
 import asyncio
+import math
 from dataclasses import dataclass, replace
 
 from nodes.check.base_tests.old_tests import OldTests
@@ -15,17 +16,21 @@ from nodes.check.report_check import ListingError, parse_listing
 from nodes.check.suite import Suite, listing
 from nodes.check.unrun.shared_causes import ChangedFiles
 from nodes.proof import Scope
-from sandbox.base import ReportOutcome, Result
+from sandbox.base import Limits, ReportOutcome, Result
 from tools.workspace import Workspace
 
 _LISTING_BYTES = 32_000_000  # a cut list would not hold every case
 _MOST_ALONE = 4
+_TIMES_THE_BASE = 3
 _ASKED = 'scope = "affected" under [test] in .autocode.toml asks for it'
 _SLOW = (
     "the whole suite does not end within {seconds:g} s on the base; "
     "a higher `timeout` under [test] in .autocode.toml lets it run"
 )
-_LARGE = "the whole suite does not fit into {memory} MB of memory on the base"
+_LARGE = (
+    "the whole suite does not fit into {memory} MB of memory on the base; "
+    "`memory_mb` under [environment] in .autocode.toml, or SANDBOX_MEMORY_MB, gives it more"
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Attempt:
     base_command: tuple[str, ...]
     head_command: tuple[str, ...]
     scope_reason: str = ""
+    limits: Limits = Limits()
+    """The limits of the runs on the change, once the base's time is known."""
 
     def fails_on(self, base: Outcomes) -> bool:
         """Return whether the base's outcomes ask for another attempt, with fewer options or fewer files."""
@@ -50,29 +57,58 @@ class Attempt:
         return beyond_limits and self.suite.scope == "auto" and self.scope == "all"
 
 
+def change_limits(limits: Limits, program_seconds: float, base: Outcomes) -> Limits:
+    """Return the limits of a suite on the change: three times what the base took."""
+    if base.stopped:
+        return limits
+    return replace(limits, seconds=max(program_seconds, math.ceil(_TIMES_THE_BASE * base.seconds)))
+
+
 @dataclass(frozen=True)
 class SuiteRuns:
     """Runs a pytest suite and collects the evidence for one check."""
 
     executor: Executor
     change: CheckedChange
+    program_seconds: float
+    """Time limit of one program, below which no suite's limit falls."""
 
     async def run(self) -> tuple[Attempt, Evidence]:
         """Try until base and change can be compared."""
-        suite = self.change.suite
-        attempt = await self._attempt(suite, "affected" if suite.scope == "affected" else "all")
-        while isinstance(seen := await self._run_attempt(attempt), Outcomes):
-            if seen.usage:
-                plain = await self._attempt(attempt.suite.plain(), attempt.scope, plain=True)
-                attempt = replace(plain, scope_reason=attempt.scope_reason)
-            else:
-                limits = self.executor.limits
-                reason = (_SLOW if seen.stopped == "timed out" else _LARGE).format(
-                    seconds=limits.seconds, memory=limits.memory_mb
-                )
-                affected = await self._attempt(attempt.suite, "affected", attempt.plain)
-                attempt = replace(affected, scope_reason=reason)
-        return attempt, await self._with_cases_alone(attempt, seen)
+        attempt, base = await self.run_base()
+        while True:
+            limits = change_limits(self.executor.limits, self.program_seconds, base)
+            runs = replace(self, executor=replace(self.executor, limits=limits))
+            if isinstance(seen := await runs._run_attempt(attempt, base), Evidence):
+                attempt = replace(attempt, limits=limits)
+                return attempt, await runs._with_cases_alone(attempt, seen)
+            attempt, base = await self.run_base(await self._next(attempt, seen))
+
+    async def run_base(self, attempt: Attempt | None = None) -> tuple[Attempt, Outcomes]:
+        """Run the suite on the base, with fewer options or fewer files until it runs as it can here."""
+        change = self.change
+        if attempt is None:
+            asked = change.suite.scope == "affected"
+            attempt = await self._attempt(change.suite, "affected" if asked else "all")
+        while True:
+            command = attempt.base_command
+            base = await self.executor.cached(change.base_tree, command)
+            base = base or await self.executor.run_base(change.base, change.base_tree, command)
+            if not attempt.fails_on(base):
+                return attempt, base
+            attempt = await self._next(attempt, base)
+
+    async def _next(self, attempt: Attempt, seen: Outcomes) -> Attempt:
+        """Return the attempt after one that failed on the base."""
+        if seen.usage:
+            plain = await self._attempt(attempt.suite.plain(), attempt.scope, plain=True)
+            return replace(plain, scope_reason=attempt.scope_reason)
+        limits = self.executor.limits
+        reason = (_SLOW if seen.stopped == "timed out" else _LARGE).format(
+            seconds=limits.seconds, memory=limits.memory_mb
+        )
+        affected = await self._attempt(attempt.suite, "affected", attempt.plain)
+        return replace(affected, scope_reason=reason)
 
     async def _attempt(self, suite: Suite, scope: Scope, plain: bool = False) -> Attempt:
         change = self.change
@@ -87,16 +123,12 @@ class SuiteRuns:
         base, head = (suite.only(paths) if paths else () for paths in sides)
         return Attempt(suite, scope, plain, base, head, _ASKED if suite.scope == "affected" else "")
 
-    async def _run_attempt(self, attempt: Attempt) -> Evidence | Outcomes:
-        """Run everything at once. Return only the base's outcomes if the attempt fails."""
+    async def _run_attempt(self, attempt: Attempt, base: Outcomes) -> Evidence | Outcomes:
+        """Run everything beside the base at once. Return only its outcomes if the whole suite is too slow."""
         change, only = self.change, attempt.suite.only
-        known = await self.executor.cached(change.base_tree, attempt.base_command)
-        if known and attempt.fails_on(known):
-            return known
         both = (change.base_with_new_tests, change.head_with_old_tests)
         old_tests = OldTests(self.executor, change, attempt.suite, attempt.base_command)
-        runs = (attempt.head_command, attempt.head_command, *both, known is None)
-        self.executor.sandbox.prepare(sum(map(bool, runs)))
+        self.executor.sandbox.prepare(sum(map(bool, (attempt.head_command, attempt.head_command, *both))))
         async with task_group() as group:
             head = group.create_task(self._head(attempt))
             cases = group.create_task(self._listing(attempt))
@@ -104,11 +136,6 @@ class SuiteRuns:
                 self._outcomes("the change's tests on the base", both[0], only(change.new_tests))
             )
             old_on_head = group.create_task(old_tests.run())
-            base = known or await self.executor.run_base(change.base, change.base_tree, attempt.base_command)
-            if attempt.fails_on(base):
-                for task in (head, cases, new_on_base, old_on_head):
-                    task.cancel()  # they take the sandbox's time for nothing
-                return base
         result = head.result()
         slow = base.known and base.seconds > self.executor.limits.seconds / 2
         if attempt.scope == "all" and result.timed_out and slow:

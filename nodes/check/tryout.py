@@ -1,0 +1,94 @@
+"""The tryout: the base's own suite runs while the planner works, so that its faults are known and named."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from langgraph.runtime import Runtime
+
+from nodes.check.change import CheckedChange
+from nodes.check.executor import CheckCache, Executor
+from nodes.check.outcomes import FAILED, Outcomes, list_cases
+from nodes.check.prove import baseline_reason, suite_limits
+from nodes.check.shared_tree import SharedTree
+from nodes.check.suite_runs import Attempt, SuiteRuns
+from nodes.check.unrun.gaps import UnrunTests
+from nodes.dialogue.conversation import open_workspace
+from nodes.environment.preparation import Preparation
+from nodes.events import ErrorReported
+from nodes.publish import publisher
+from nodes.state import State, options_of
+from sandbox.base import Limits, Sandbox, SandboxError
+from tools.workspace import Workspace
+
+_MOST_MODULES = 5
+
+
+@dataclass(frozen=True)
+class Tryout:
+    """Tells what does not run on the base. Nobody is asked to mend that. The check reuses the outcomes."""
+
+    preparation: Preparation
+    cache: CheckCache
+    limits: Limits
+
+    async def __call__(self, state: State, runtime: Runtime[None]) -> State:
+        """Return nothing: the outcomes are cached, and the faults are events."""
+        publish = publisher(runtime.stream_writer, "tryout")
+        workspace, base = await open_workspace(state), state["base"]
+        change = await asyncio.to_thread(CheckedChange.read, workspace.path, base, base)
+        try:
+            sandbox = await self._sandbox(state, workspace, change.suite.place)
+            if sandbox is None:
+                return {}
+            limits = suite_limits(change, self.limits, options_of(state).sandbox_seconds)
+            async with SharedTree.of(change, workspace.path, sandbox, limits) as tree:
+                image = await sandbox.identity()
+                executor = Executor(workspace.path, sandbox, image, limits, self.cache, publish, tree)
+                for fault in await _faults(executor, change, self.limits.seconds):
+                    publish(ErrorReported(message=fault, kind="warning"))
+        except SandboxError as error:  # the check will report it, if it happens again
+            publish(ErrorReported(message=f"the base could not be tried out: {error}", kind="warning"))
+        return {}
+
+    async def _sandbox(self, state: State, workspace: Workspace, place: str) -> Sandbox | None:
+        if state["without_environment"]:
+            return await self.preparation.sandbox()
+        need = await self.preparation.need(workspace, state["base"], place)
+        ready = await self.preparation.find(need)
+        return ready.sandbox if ready else None
+
+
+async def _faults(executor: Executor, change: CheckedChange, program_seconds: float) -> list[str]:
+    """Run the base's suite, and return a sentence for each thing that does not run there."""
+    suite = change.suite
+    if suite.grade == "exit code":
+        command = suite.whole()
+        base = await executor.cached(change.base_tree, command)
+        base = base or await executor.run_base(change.base, change.base_tree, command)
+        return list(_faults_of_command(base, " ".join(command), executor.limits))
+    attempt, base = await SuiteRuns(executor, change, program_seconds).run_base()
+    workspace = await asyncio.to_thread(Workspace.open, executor.path)
+    modules = await asyncio.to_thread(lambda: UnrunTests(workspace, change, base, base).modules)
+    told = [f"{module.file} cannot be imported on the base: {module.reason}" for module in modules]
+    more = len(told) - _MOST_MODULES
+    rest = [f"and {more} more test modules cannot be imported on the base"] if more > 0 else []
+    return [*_faults_of_suite(attempt, base, executor.limits), *told[:_MOST_MODULES], *rest]
+
+
+def _faults_of_suite(attempt: Attempt, base: Outcomes, limits: Limits) -> Iterator[str]:
+    if attempt.scope_reason:
+        yield attempt.scope_reason
+    if not base.known:
+        yield baseline_reason(base, limits)
+    failing = [case for case, outcome in (base.cases or {}).items() if outcome in FAILED]
+    if failing := [case for case in failing if not case.startswith("::")]:
+        yield f"these cases fail on the base already, and nobody is asked to mend them: {list_cases(failing, 5)}"
+
+
+def _faults_of_command(base: Outcomes, command: str, limits: Limits) -> Iterator[str]:
+    if base.stopped:
+        yield f"`{command}` {base.stopped} on the base ({limits.seconds:g} s, {limits.memory_mb} MB)"
+    elif base.exit_code:
+        reason = f": {base.reason}" if base.reason else ""
+        yield f"`{command}` ends with exit code {base.exit_code} on the base already{reason}"

@@ -1,0 +1,62 @@
+"""The nodes that see to the environment of the base before any model is paid."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.runtime import Runtime
+from langgraph.types import interrupt
+
+from nodes.check.suite import recognise
+from nodes.dialogue.answers import read_answer
+from nodes.dialogue.conversation import open_workspace
+from nodes.dialogue.replies import Unusable
+from nodes.environment.need import MISSING
+from nodes.environment.preparation import Preparation
+from nodes.events import ErrorReported
+from nodes.publish import publisher
+from nodes.state import State, options_of
+
+_QUESTION = "Go on without the environment? The result cannot be verified."
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Finds or builds what the base's tests need, once a human has approved the commands."""
+
+    preparation: Preparation
+
+    async def __call__(self, state: State, runtime: Runtime[None]) -> State:
+        """Return the problem, if there is one."""
+        publish = publisher(runtime.stream_writer, "environment")
+        workspace, base = await open_workspace(state), state["base"]
+        suite = await asyncio.to_thread(recognise, workspace, base)
+        need = await self.preparation.need(workspace, base, suite.place)
+        for fault in need.recipe.faults:
+            if not fault.fatal:
+                publish(ErrorReported(message=fault.message, kind="warning"))
+        yes = options_of(state).auto_approve
+        (ready,) = await self.preparation.ready(workspace, [need], publish, yes)
+        return {"environment_problem": ready.problem}
+
+
+@dataclass(frozen=True)
+class GoOn:
+    """Asks whether a run whose environment is missing goes on, as its result cannot be verified."""
+
+    async def __call__(self, state: State, runtime: Runtime[None]) -> State:
+        """Return that the run goes on without the environment, or a stop."""
+        problem = state["environment_problem"]
+        if options_of(state).auto_approve or self._agreed(problem):
+            return {"without_environment": problem}
+        first = problem.partition("\n")[0].rstrip(".")
+        return {"stops": [{"kind": "cancelled", "reason": f"{MISSING}: {first}"}]}
+
+    def _agreed(self, problem: str) -> bool:
+        question: dict[str, Any] = {"kind": "environment", "commands": []}
+        question |= {"problem": problem, "question": _QUESTION}
+        while True:
+            try:
+                return read_answer(interrupt(question)).decision == "approve"
+            except Unusable as error:
+                question = question | {"problem": f"{error}\n{problem}"}
