@@ -72,7 +72,13 @@ async def prove_one(folder: Path, head: str, backend: Any, mutants: bool) -> dic
     try:
         began = time.monotonic()
         proof = await prove(
-            workspace, sandbox, base, head, limits=Limits(), cache=Forgetful(), notify=lambda type, data: None
+            workspace,
+            Surroundings.bare(sandbox),
+            base,
+            head,
+            limits=Limits(),
+            cache=Forgetful(),
+            notify=lambda type, data: None,
         )
         seconds = time.monotonic() - began
     finally:
