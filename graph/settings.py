@@ -155,9 +155,7 @@ class Settings(BaseSettings):
 
     def sandbox_limits(self) -> Limits:
         """Return the limits of one program in the sandbox."""
-        return Limits(
-            seconds=self.sandbox_timeout, memory_mb=self.sandbox_memory_mb, cpus=self.sandbox_cpus
-        )
+        return Limits(seconds=self.sandbox_timeout, memory_mb=self.sandbox_memory_mb, cpus=self.sandbox_cpus)
 
     @property
     def suite_seconds(self) -> float | None:

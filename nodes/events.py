@@ -137,7 +137,7 @@ class FilesEdited(Payload):
 class EnvironmentReported(Payload):
     """A step in the making of an environment: it is built, or a piece of the build's output, or its end.
 
-    `key` names a finished environment. `text` is masked output, or the problem. `seconds` is the build's time.
+    `key` names a finished environment. `text` is masked output, or the problem. `seconds` are the build's.
     """
 
     type = "environment"

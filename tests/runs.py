@@ -109,7 +109,7 @@ class Run:
 
     def nodes(self) -> list[str | None]:
         """The nodes that finished, in order, routes aside."""
-        skipped = ("snapshot", "recall", "dispatch", "merge")
+        skipped = ("snapshot", "environment", "recall", "tryout", "dispatch", "merge")
         return [e.node for e in self.events if e.type == "node.finished" and e.node not in skipped]
 
 

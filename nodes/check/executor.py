@@ -3,9 +3,10 @@
 import asyncio
 import hashlib
 import json
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from sandbox.base import Limits, Result, Sandbox
 
 _CACHE_VERSION = 2  # of the outcomes' meaning: a higher one discards what is cached
 _FLUSH_SECONDS = 0.1
+_TIMES_THE_BASE = 3
 _NO_TESTS = Result(exit_code=5, stdout="no tests collected", stderr="", seconds=0.0, report=())
 
 
@@ -96,6 +98,18 @@ class Executor:
         bounds = [limits.seconds, limits.memory_mb, limits.tmp_mb, limits.cpus, limits.processes]
         parts = [_CACHE_VERSION, tree, list(command), self.sandbox.name, self.image, bounds]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def change_limits(limits: Limits, program_seconds: float, base: Outcomes) -> Limits:
+    """Return the limits of a suite on the change: thrice the base's time, or a program's."""
+    if base.stopped:
+        return limits
+    return replace(limits, seconds=max(program_seconds, math.ceil(_TIMES_THE_BASE * base.seconds)))
+
+
+def is_tight(limits: Limits, base: Outcomes) -> bool:
+    """Return whether the base's time set the limits of a suite on the change, which load may then exceed."""
+    return base.known and _TIMES_THE_BASE * base.seconds > limits.seconds - 1
 
 
 @asynccontextmanager

@@ -98,7 +98,9 @@ def suite_limits(change: CheckedChange, limits: Limits, seconds: float | None) -
     """Return the limits of a whole suite on the base."""
     # Tests write beside the files: half as much again, and 128 MB for small repositories.
     workspace_mb = max(limits.workspace_mb, change.megabytes * 3 // 2 + 128)
-    return replace(limits, workspace_mb=workspace_mb, seconds=change.suite.seconds or seconds or SUITE_SECONDS)
+    return replace(
+        limits, workspace_mb=workspace_mb, seconds=change.suite.seconds or seconds or SUITE_SECONDS
+    )
 
 
 def _first_line(text: str) -> str:

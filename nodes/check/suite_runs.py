@@ -4,12 +4,11 @@ If the whole suite takes too long, only the tests that the change affects run.
 """
 
 import asyncio
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from nodes.check.base_tests.old_tests import OldTests
 from nodes.check.change import CheckedChange
-from nodes.check.executor import Executor, task_group
+from nodes.check.executor import Executor, change_limits, is_tight, task_group
 from nodes.check.judge import Evidence
 from nodes.check.outcomes import Outcomes
 from nodes.check.report_check import ListingError, parse_listing
@@ -21,7 +20,6 @@ from tools.workspace import Workspace
 
 _LISTING_BYTES = 32_000_000  # a cut list would not hold every case
 _MOST_ALONE = 4
-_TIMES_THE_BASE = 3
 _ASKED = 'scope = "affected" under [test] in .autocode.toml asks for it'
 _SLOW = (
     "the whole suite does not end within {seconds:g} s on the base; "
@@ -46,7 +44,7 @@ class Attempt:
     base_command: tuple[str, ...]
     head_command: tuple[str, ...]
     scope_reason: str = ""
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     """The limits of the runs on the change, once the base's time is known."""
 
     def fails_on(self, base: Outcomes) -> bool:
@@ -55,13 +53,6 @@ class Attempt:
             return not self.plain
         beyond_limits = base.stopped in ("timed out", "out of memory")
         return beyond_limits and self.suite.scope == "auto" and self.scope == "all"
-
-
-def change_limits(limits: Limits, program_seconds: float, base: Outcomes) -> Limits:
-    """Return the limits of a suite on the change: three times what the base took."""
-    if base.stopped:
-        return limits
-    return replace(limits, seconds=max(program_seconds, math.ceil(_TIMES_THE_BASE * base.seconds)))
 
 
 @dataclass(frozen=True)
@@ -137,8 +128,7 @@ class SuiteRuns:
             )
             old_on_head = group.create_task(old_tests.run())
         result = head.result()
-        slow = base.known and base.seconds > self.executor.limits.seconds / 2
-        if attempt.scope == "all" and result.timed_out and slow:
+        if attempt.scope == "all" and result.timed_out and is_tight(self.executor.limits, base):
             # The runs side by side slowed each other down, so the change gets a second try alone.
             result = await self._head(attempt)
             if result.timed_out and attempt.suite.scope == "auto":

@@ -13,7 +13,6 @@ from nodes.publish import Publish
 from sandbox.base import Sandbox
 from tools.workspace import Workspace
 
-
 _NOT_BUILT = "it is not built here. A run on this repository builds it, once you approve"
 
 
@@ -62,7 +61,6 @@ class Surroundings:
         sandbox = before.sandbox if after.problem else after.sandbox
         return cls(before.sandbox, sandbox, named, before.problem or after.problem)
 
-
     @classmethod
     async def find(cls, preparation: Preparation, workspace: Workspace, base: str, head: str) -> Self:
         """Return surroundings from what is built already. What is not there is missing."""
@@ -77,9 +75,7 @@ class Surroundings:
         return cls(before.sandbox, after.sandbox, (*_named(before, "base"), *_named(after, "change")))
 
 
-async def _needs(
-    preparation: Preparation, workspace: Workspace, base: str, head: str
-) -> tuple[Need, Need]:
+async def _needs(preparation: Preparation, workspace: Workspace, base: str, head: str) -> tuple[Need, Need]:
     place = (await asyncio.to_thread(recognise, workspace, base)).place
     return await preparation.need(workspace, base, place), await preparation.need(workspace, head, place)
 

@@ -83,7 +83,8 @@ def _faults_of_suite(attempt: Attempt, base: Outcomes, limits: Limits) -> Iterat
         yield baseline_reason(base, limits)
     failing = [case for case, outcome in (base.cases or {}).items() if outcome in FAILED]
     if failing := [case for case in failing if not case.startswith("::")]:
-        yield f"these cases fail on the base already, and nobody is asked to mend them: {list_cases(failing, 5)}"
+        listed = list_cases(failing, 5)
+        yield f"these cases fail on the base already, and nobody is asked to mend them: {listed}"
 
 
 def _faults_of_command(base: Outcomes, command: str, limits: Limits) -> Iterator[str]:

@@ -27,7 +27,9 @@ class Need:
     files: tuple[CheckoutFile, ...] = ()
 
     @classmethod
-    async def find(cls, workspace: Workspace, environments: Environments, snapshot: str, place: str) -> "Need":
+    async def find(
+        cls, workspace: Workspace, environments: Environments, snapshot: str, place: str
+    ) -> "Need":
         """Return the need of the package that holds `place`, a path whose suffix tells the language.
 
         Raises WorkspaceError when files of the checkout cannot be taken.
@@ -35,6 +37,8 @@ class Need:
         version = await asyncio.to_thread(workspace.version, snapshot)
         recipes = await environments.recipes(Texts(workspace, snapshot), [place], version)
         recipe = recipes[0] if recipes else Recipe()
+        if recipe.venv:  # declared, relative to the repository's root
+            return cls(snapshot, recipe.with_venv(workspace.path / recipe.venv))
         if not recipe.files:
             return cls(snapshot, recipe)
         files = tuple(await asyncio.to_thread(read_checkout, workspace.path, recipe.files))
@@ -43,12 +47,7 @@ class Need:
 
     def with_venv(self, path: Path) -> "Need":
         """Return the need that a virtual environment of the user's meets as it is."""
-        recipe = self.recipe.with_venv(path)
-        # What is installed there may change at any time, and earlier results would then be wrong.
-        places = sorted(path.glob("lib*/python*/site-packages"))
-        times = [recipe.files_content, *(f"{place} {place.stat().st_mtime_ns}" for place in places)]
-        content = hashlib.sha256("\n".join(times).encode()).hexdigest()
-        return Need(self.snapshot, recipe.with_files_content(content), self.files)
+        return Need(self.snapshot, self.recipe.with_venv(path), self.files)
 
     @property
     def is_empty(self) -> bool:

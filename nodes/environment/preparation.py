@@ -63,7 +63,7 @@ class Preparation:
         need = await Need.find(workspace, await self.environments(), snapshot, place)
         for path in await self._venvs(workspace) if need.recipe.needs_approval else ():
             if await self.consents.given(_key(workspace, "venv", str(path))):
-                return await asyncio.to_thread(need.with_venv, path)
+                return need.with_venv(path)
         return need
 
     async def find(self, need: Need) -> Ready | None:
@@ -75,7 +75,12 @@ class Preparation:
         return Ready(need, await environments.open(found), found) if found else None
 
     async def ready(
-        self, workspace: Workspace, needs: Sequence[Need], publish: Publish, yes: bool, base: Need | None = None
+        self,
+        workspace: Workspace,
+        needs: Sequence[Need],
+        publish: Publish,
+        yes: bool,
+        base: Need | None = None,
     ) -> list[Ready]:
         """Return what each need came to. `yes` approves every build.
 
@@ -100,7 +105,7 @@ class Preparation:
             if ready is None and answer.decision == "reject" and need.recipe.needs_approval:
                 ready = await self._failed(need, refusal, publish)
             elif ready is None:
-                chosen = await asyncio.to_thread(need.with_venv, venv) if venv else need
+                chosen = need.with_venv(venv) if venv else need
                 ready = await self._made(workspace, chosen, publish)
             outcomes.append(ready)
         return outcomes
@@ -117,7 +122,9 @@ class Preparation:
                 keys[_key(workspace, recipe.folder, *recipe.shown_commands, inputs)] = need
         return {key: need for key, need in keys.items() if not await self.consents.given(key)}
 
-    async def _question(self, workspace: Workspace, needs: Sequence[Need], base: Need | None) -> dict[str, Any]:
+    async def _question(
+        self, workspace: Workspace, needs: Sequence[Need], base: Need | None
+    ) -> dict[str, Any]:
         recipes = [need.recipe for need in needs]
         question: dict[str, Any] = {"kind": "environment"}
         question["commands"] = [line for recipe in recipes for line in recipe.shown_commands]

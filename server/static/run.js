@@ -2,7 +2,7 @@
 
 import { diffView, h, pill } from "/static/dom.js";
 
-const QUIET = new Set(["snapshot", "recall", "approval", "dispatch", "merge", "commit"]);
+const QUIET = new Set(["snapshot", "environment", "go_on", "recall", "tryout", "approval", "dispatch", "merge", "commit"]);
 const OUTPUT = 200_000;
 const NOTE = "Send a note to the agents…";
 const ANSWER = "Answer: yes, or what should be different…";

@@ -32,7 +32,9 @@ class CheckoutFile:
     @property
     def member(self) -> bytes:
         """The file as a member of a tar archive."""
-        return file_member(self.path, self.data, FileMode.BLOB_EXECUTABLE if self.executable else FileMode.BLOB)
+        return file_member(
+            self.path, self.data, FileMode.BLOB_EXECUTABLE if self.executable else FileMode.BLOB
+        )
 
 
 def read_checkout(root: Path, names: Iterable[str]) -> list[CheckoutFile]:
@@ -47,7 +49,9 @@ def read_checkout(root: Path, names: Iterable[str]) -> list[CheckoutFile]:
             found.append(file)
             size += len(file.data)
             if size > MOST_BYTES or len(found) > _MOST_FILES:
-                raise WorkspaceError(f"{name}: these files of the checkout are too large for every run to copy")
+                raise WorkspaceError(
+                    f"{name}: these files of the checkout are too large for every run to copy"
+                )
     return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nodes.check.change import CheckedChange
-from nodes.check.executor import Executor, task_group
+from nodes.check.executor import Executor, is_tight, task_group
 from nodes.check.outcomes import FAILED, Outcomes
 from nodes.check.suite import Suite
 from sandbox.base import ReportOutcome
@@ -48,7 +48,7 @@ class OldTests:
         """
         if old is None or not base.known or not head.known:
             return None
-        if old.stopped == "timed out" and base.seconds > self.executor.limits.seconds / 2:
+        if old.stopped == "timed out" and is_tight(self.executor.limits, base):
             old = await self.run() or old  # the runs side by side slowed each other down
         if not _is_believable(old):
             return await self._by_files(base)

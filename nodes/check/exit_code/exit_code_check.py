@@ -6,12 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from nodes.check.change import CheckedChange
-from nodes.check.executor import Executor, task_group
+from nodes.check.executor import Executor, change_limits, task_group
 from nodes.check.judge import output_of, stop_reason
 from nodes.check.mutation.trial import MutationResult, try_mutants
 from nodes.check.outcomes import Outcomes
 from nodes.check.output_text import normalise
-from nodes.check.suite_runs import change_limits
 from nodes.check.unrun.causes import is_missing_program
 from nodes.proof import Failure
 from sandbox.base import Result

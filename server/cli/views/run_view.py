@@ -11,7 +11,7 @@ from server.cli.views.format import first_line, format_change, one_line, plurali
 
 RowState = Literal["planned", "running", "done", "failed", "asks", "stopped"]
 
-QUIET = frozenset({"snapshot", "recall", "approval", "dispatch", "merge"})
+QUIET = frozenset({"snapshot", "environment", "go_on", "recall", "tryout", "approval", "dispatch", "merge"})
 """Nodes without work of their own. Their rows show only after a failure or with an outcome."""
 
 TAIL_CHARACTERS = 600
