@@ -1,7 +1,7 @@
 """The graph on one page: nodes, edges, routes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -37,7 +37,7 @@ class Resources:
     models: Models
     preparation: Preparation
     checks: CheckCache
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     memory: Recollection | None = None
 
 
