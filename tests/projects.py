@@ -69,7 +69,7 @@ class Project:
 
     @property
     def started(self) -> list[str]:
-        """What was run, sorted, without the mutants."""
+        """The names of the executions, sorted, without the mutants."""
         runs = [data["what"] for type, data in self.events if type == "sandbox.started"]
         return sorted(what for what in runs if "mutant" not in what)
 

@@ -1,13 +1,12 @@
 """A change beside its base, as a check sees it before anything runs."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nodes.check.base_tests.base_side import BaseSide
 from nodes.check.base_tests.test_side import TestSide
-from nodes.check.exit_code.definition import base_definition
+from nodes.check.exit_code.definition import base_definition, changed_definition
 from nodes.check.selection import ImportGraph
 from nodes.check.suite import Suite, has_src, recognise
 from nodes.check.suspicion import suspicions
@@ -25,7 +24,8 @@ class CheckedChange:
 
     `base_with_new_tests` is the base with the change's test files, None if it has none. `head_with_old_tests`
     is the change with the base's tests and all that they consist of, None if the change touches none of it.
-    `irrevocable` is the reason why they cannot be put back.
+    `irrevocable` is the reason why they cannot be put back. `definition` are the changed files that say what
+    the test command runs.
     """
 
     suite: Suite
@@ -42,11 +42,15 @@ class CheckedChange:
     deleted: tuple[str, ...]
     suspicious: tuple[Suspicion, ...]
     test_side: TestSide
+    definition: tuple[str, ...]
     base_with_new_tests: str | None
     head_with_old_tests: str | None = None
     irrevocable: str = ""
     near_data: tuple[str, ...] = ()
     """Test files beside changed data of tests."""
+
+    _graphs: dict[str, ImportGraph] = field(default_factory=dict, compare=False, repr=False)
+    """By snapshot, the imports that were read. A copy shares them."""
 
     @property
     def new_tests(self) -> tuple[str, ...]:
@@ -61,6 +65,7 @@ class CheckedChange:
         suite = recognise(workspace, base)  # the base's, so that a change cannot weaken its own check
         suite = replace(suite, src=suite.src or has_src(head_files))
         changes = workspace.changes(base, head)
+        changed = tuple(each.path for each in changes)
         side = TestSide(suite, base_files.keys() | head_files.keys())
         added, edited, deleted = (
             tuple(change.path for change in changes if change.status == status and side.is_test(change.path))
@@ -79,14 +84,15 @@ class CheckedChange:
             base_files=frozenset(base_files),
             head_files=frozenset(head_files),
             megabytes=max(sum(base_files.values()), sum(head_files.values())) >> 20,  # sizes are in bytes
-            changed=tuple(each.path for each in changes),
+            changed=changed,
             added=added,
             edited=edited,
             deleted=deleted,
-            suspicious=tuple(suspicions(workspace, base, head, suite, [each.path for each in changes])),
+            suspicious=tuple(suspicions(workspace, base, head, suite, changed)),
             test_side=side,
+            definition=tuple(changed_definition(workspace, suite, base, head, changed)),
             base_with_new_tests=with_new,
-            near_data=tuple(sorted(side.tests_near(each.path for each in changes))),
+            near_data=tuple(sorted(side.tests_near(changed))),
         )
         return change._with_old_tests(
             workspace, side, [each.path for each in changes if each.status == "deleted"]
@@ -102,14 +108,14 @@ class CheckedChange:
             base_files=self.base_files,
             head_files=self.head_files,
             side=side,
-            graph=cache(lambda: self.import_graph(workspace)),
+            graph=lambda: self.import_graph(workspace),
         )
         contents = finder.contents(self.changed, gone)
         helpers = finder.helpers(self.changed) if self.suite.grade == "tests" else []
         taken = tuple(Suspicion(file=path, line=1, text=_HELPER) for path in helpers)
         self = replace(self, suspicious=self.suspicious + taken)
         if self.suite.grade == "exit code":
-            contents |= base_definition(workspace, self.suite, self.base, self.head, self.changed)
+            contents |= base_definition(workspace, self.base, self.head, self.definition)
         try:
             snapshot = workspace.write(self.head, contents, "The change with the base's tests")
         except PathError as error:
@@ -124,9 +130,11 @@ class CheckedChange:
     def import_graph(self, workspace: Workspace, snapshot: str = "") -> ImportGraph:
         """Return the imports in a snapshot, the change without one. Files of the other side have none."""
         snapshot = snapshot or self.head
-        names = (name for name in sorted(self.base_files | self.head_files) if name.endswith(".py"))
-        sources = {name: workspace.text(snapshot, name) or "" for name in names}
-        return ImportGraph(sources, self.suite.options.pythonpath)
+        if snapshot not in self._graphs:
+            names = (name for name in sorted(self.base_files | self.head_files) if name.endswith(".py"))
+            sources = {name: workspace.text(snapshot, name) or "" for name in names}
+            self._graphs[snapshot] = ImportGraph(sources, self.suite.options.pythonpath)
+        return self._graphs[snapshot]
 
     def affected_tests(self, workspace: Workspace, changed: Collection[str]) -> list[str]:
         """Return the test files of either side that import one of the `changed` files."""

@@ -9,12 +9,11 @@ from pathlib import Path
 from langgraph.runtime import Runtime
 
 from nodes.check.executor import CheckCache
-from nodes.check.outcomes import FAILED
 from nodes.check.prove import prove
 from nodes.check.surroundings import Surroundings
 from nodes.environment.preparation import Preparation
 from nodes.events import PAYLOADS, CheckFinished, ErrorReported
-from nodes.proof import Proof
+from nodes.proof import FAILED, Proof
 from nodes.publish import Publish, publisher
 from nodes.state import ProvedState, State, options_of
 from sandbox.base import Limits

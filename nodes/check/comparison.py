@@ -64,10 +64,7 @@ def _older(recorded: Proof) -> Iterator[str]:
 
 def _mutants(recorded: Proof, again: Proof) -> Iterator[str]:
     if "strength" in recorded.model_fields_set and recorded.strength != again.strength:
-        then, now = (
-            f"{proof.strength.killed} of {proof.strength.tried}" if proof.strength else "none"
-            for proof in (recorded, again)
-        )
+        then, now = (proof.strength.share if proof.strength else "none" for proof in (recorded, again))
         if then != now:
             yield f"mutants that tests noticed: {then} recorded, {now} now"
     for name in ("unguarded", "vacuous"):

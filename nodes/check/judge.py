@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from nodes.check.base_tests.old_tests import contradictions
-from nodes.check.outcomes import FAILED, Outcomes, is_case_of, list_cases, stop_of
+from nodes.check.outcomes import Outcomes, is_case_of, list_cases, module_of, stop_of
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS, cut_output, last_lines, normalise
 from nodes.check.report_check import report_fault
 from nodes.check.unrun.shared_causes import ChangedFiles, shared_cause
-from nodes.proof import CaseOutcome, CaseProof, Failure
+from nodes.proof import FAILED, CaseOutcome, CaseProof, Failure
 from sandbox.base import Limits, Result
 
 
@@ -31,6 +32,11 @@ class Evidence:
     added: frozenset[str] = frozenset()
     deleted: tuple[str, ...] = ()
     files: ChangedFiles = field(default_factory=ChangedFiles)
+
+    @cached_property
+    def head_outcomes(self) -> Outcomes:
+        """The outcomes of the change's cases."""
+        return Outcomes.of(self.head)
 
     def is_new(self, case: str) -> bool:
         """Return whether the base's own suite lacks a case of an added or edited test file."""
@@ -55,7 +61,7 @@ class Judgement:
 
 def judge(evidence: Evidence, limits: Limits) -> Judgement:
     """Compare base and change case by case."""
-    head = Outcomes.of(evidence.head)
+    head = evidence.head_outcomes
     old = evidence.old_on_head
     contradicted = [case for case in contradictions(evidence.base, old) if head.of_case(case) not in FAILED]
     broken = stop_reason(evidence.head, limits) or _unusable(head, evidence)
@@ -220,7 +226,7 @@ def _moved(evidence: Evidence, head: Outcomes) -> dict[str, str]:
 
 def _within(case: str, path: str) -> str:
     """Return what is left of a case's id without its file: classes, function and parameters."""
-    return case.removeprefix(path.removesuffix(".py").replace("/", "."))
+    return case.removeprefix(module_of(path))
 
 
 def _is_moved(path: str, base: Outcomes, successors: Collection[str]) -> bool:

@@ -10,10 +10,9 @@ from pydantic import BaseModel, Field
 from nodes.check.mutation.missing_names import lacks_name
 from nodes.check.output_text import normalise
 from nodes.check.unrun.causes import Cause, cause_of, skipped_import, start_cause
-from nodes.proof import CaseOutcome
+from nodes.proof import FAILED, CaseOutcome
 from sandbox.base import ReportOutcome, Result
 
-FAILED = ("failed", "error")
 _SEVERITY = ("passed", "skipped", "failed", "error")
 _MOST_FAULTS = 1_000
 _MOST_ERRORS = 200
@@ -94,11 +93,23 @@ class Outcomes(BaseModel, frozen=True):
         return any((self.cases or {}).get(name) in FAILED for name in _modules(case))
 
 
+def module_of(path: str) -> str:
+    """Return the dotted name under which pytest reports the file at `path`."""
+    return path.removesuffix(".py").replace("/", ".")
+
+
+def owners_of(case: str) -> Iterator[str]:
+    """Yield the dotted names of the classes, the file and the folders of a case, the innermost first."""
+    name = case.rpartition("::")[0]
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
 def _modules(case: str) -> Iterator[str]:
     """Yield the names under which pytest reports a file, folder or class of a case that it cannot collect."""
-    parts = case.rpartition("::")[0].split(".")
-    for count in range(1, len(parts) + 1):
-        yield from spellings(".".join(parts[:count]))
+    for owner in owners_of(case):
+        yield from spellings(owner)
 
 
 def spellings(module: str) -> tuple[str, str]:
@@ -134,7 +145,7 @@ def stop_of(result: Result) -> Literal["", "timed out", "out of memory", "killed
 
 def is_case_of(case: str, path: str) -> bool:
     """Return whether the case with this JUnit id comes from the file at `path`."""
-    module = path.removesuffix(".py").replace("/", ".")
+    module = module_of(path)
     return f"{case.rpartition('::')[0]}.".startswith(f"{module}.") or case == f"::{module}"
 
 

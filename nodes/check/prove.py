@@ -11,7 +11,6 @@ from typing import Any
 
 from nodes.check.change import CheckedChange
 from nodes.check.executor import CheckCache, Executor
-from nodes.check.exit_code.definition import changed_definition
 from nodes.check.exit_code.exit_code_check import check_by_exit_code
 from nodes.check.judge import Evidence, judge
 from nodes.check.mutation.trial import try_mutants
@@ -76,8 +75,7 @@ async def prove(
             executor = replace(executor, on_base=await executor_in(surroundings.base))
         result = await by_grade(executor, change, program_seconds)
     missing = [f"{MISSING}: {_first_line(surroundings.missing)}"] if surroundings.missing else []
-    definition = await asyncio.to_thread(_definition_gaps, workspace, change)
-    result["gaps"] = [*missing, *definition, *result.get("gaps", ())]
+    result["gaps"] = [*missing, *_definition_gaps(change), *result.get("gaps", ())]
     return Proof(
         base=base,
         head=head,
@@ -138,7 +136,7 @@ async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: 
 
 def _unrun(path: Path, change: CheckedChange, evidence: Evidence) -> dict[str, Any]:
     """Return the test modules that do not run, and what remains unverified for that. Blocks."""
-    unrun = UnrunTests(Workspace.open(path), change, evidence.base, Outcomes.of(evidence.head))
+    unrun = UnrunTests(Workspace.open(path), change, evidence.base, evidence.head_outcomes)
     return {"uncollected": unrun.modules, "gaps": unrun.gaps()}
 
 
@@ -159,10 +157,9 @@ def baseline_reason(base: Outcomes, limits: Limits) -> str:
     return f"the tests of the base {what}" + (f" ({where}{base.reason})" if base.reason else "")
 
 
-def _definition_gaps(workspace: Workspace, change: CheckedChange) -> list[str]:
-    """Return why a changed definition of the test command proves nothing. Blocks."""
-    changed = changed_definition(workspace, change.suite, change.base, change.head, change.changed)
+def _definition_gaps(change: CheckedChange) -> list[str]:
+    """Return why a changed definition of the test command proves nothing."""
     command = "pytest" if change.suite.grade == "tests" else shlex.join(change.suite.command)
-    return [_DEFINED.format(path=path, command=command) for path in changed] + (
+    return [_DEFINED.format(path=path, command=command) for path in change.definition] + (
         [_IRREVOCABLE.format(reason=change.irrevocable)] if change.irrevocable else []
     )

@@ -2,8 +2,9 @@
 
 import re
 
-from nodes.check.outcomes import FAILED, Outcomes, list_cases
+from nodes.check.outcomes import Outcomes, list_cases
 from nodes.check.output_text import last_lines
+from nodes.proof import FAILED
 from sandbox.base import Result
 
 # pytest writes these characters of a parameter in JUnit reports as #x and their code.

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from nodes.check.change import CheckedChange
 from nodes.check.executor import Executor, is_tight, task_group
-from nodes.check.outcomes import FAILED, Outcomes
+from nodes.check.outcomes import Outcomes, module_of, owners_of
 from nodes.check.suite import Suite
+from nodes.proof import FAILED
 from sandbox.base import ReportOutcome
 
 OLD_RUN = "the base's tests on the change"
@@ -96,13 +97,11 @@ class OldTests:
 
     def _files(self, cases: Iterable[str]) -> dict[str, list[str]]:
         """Return the cases by test file of the base, those of other files under an empty path."""
-        modules = {path.removesuffix(".py").replace("/", "."): path for path in self.change.base_tests}
+        modules = {module_of(path): path for path in self.change.base_tests}
         files: dict[str, list[str]] = defaultdict(list)
         for case in cases:
-            owner = case.rpartition("::")[0]
-            while owner and owner not in modules:
-                owner = owner.rpartition(".")[0]
-            files[modules.get(owner, "")].append(case)
+            path = next((modules[owner] for owner in owners_of(case) if owner in modules), "")
+            files[path].append(case)
         return files
 
 

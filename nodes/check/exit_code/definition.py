@@ -10,28 +10,19 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from nodes.check.base_tests.test_side import TestSide
+from nodes.check.build_files import BUILD_FILES, MAKE_FILES
 from nodes.check.suite import CONFIG, Suite
 from tools.workspace import Workspace
 
-_MAKE = ("Makefile", "makefile", "GNUmakefile")
 _FILES: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("make", "gmake"), _MAKE),
-    **dict.fromkeys(("npm", "npx", "yarn", "pnpm", "bun", "node"), ("package.json",)),
+    **BUILD_FILES,
     "deno": ("deno.json", "deno.jsonc"),
-    "cargo": ("Cargo.toml",),
-    **dict.fromkeys(("mvn", "mvnw"), ("pom.xml",)),
-    **dict.fromkeys(("gradle", "gradlew"), ("build.gradle", "build.gradle.kts")),
-    **dict.fromkeys(("cmake", "ctest"), ("CMakeLists.txt",)),
     **dict.fromkeys(("rake", "bundle", "rspec"), ("Rakefile", ".rspec")),
-    "composer": ("composer.json",),
     "phpunit": ("phpunit.xml", "phpunit.xml.dist"),
     "tox": ("tox.ini",),
-    "nox": ("noxfile.py",),
     "just": ("justfile", "Justfile"),
     "task": ("Taskfile.yml", "Taskfile.yaml"),
 }
-"""By program, the files at a project's root that say what it runs."""
-
 _DESCRIPTIONS = frozenset(path for paths in _FILES.values() for path in paths)
 _RUNNERS = re.compile(
     r"(?:^|/)(?:jest|vitest|karma|playwright|ava|cypress)\.config\.\w+$|(?:^|/)\.mocharc\.\w+$"
@@ -64,11 +55,11 @@ def changed_definition(
 
 
 def base_definition(
-    workspace: Workspace, suite: Suite, base: str, head: str, changed: Collection[str]
+    workspace: Workspace, base: str, head: str, definition: Collection[str]
 ) -> dict[str, str | bytes | None]:
-    """Return the base's version of the changed definition. Other parts of a package's description stay."""
+    """Return the base's version of a changed definition. Other parts of a package's description stay."""
     contents: dict[str, str | bytes | None] = {}
-    for path in changed_definition(workspace, suite, base, head, changed):
+    for path in definition:
         old, new = workspace.read(base, path), workspace.read(head, path)
         if path != CONFIG and (old is not None or new is not None):
             contents[path] = _mixed(path, old, new)
@@ -114,7 +105,7 @@ def _stale_targets(
     workspace: Workspace, snapshots: tuple[str, str], changed: set[str], descriptions: set[str]
 ) -> set[str]:
     """Return the changed files by which make takes a target of the base for done already."""
-    texts = [workspace.text(snapshots[0], path) or "" for path in _MAKE if path in descriptions]
+    texts = [workspace.text(snapshots[0], path) or "" for path in MAKE_FILES if path in descriptions]
     rules = [match.groups() for text in texts for match in _TARGET.finditer(text[:200_000])]
     phony = {name for target, names in rules if target == ".PHONY" for name in names.split()}
     targets = {name for target, _ in rules for name in target.split()} - phony

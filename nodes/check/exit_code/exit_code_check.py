@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from nodes.check.base_tests.old_tests import OLD_RUN
 from nodes.check.change import CheckedChange
 from nodes.check.executor import Executor, change_limits, task_group
 from nodes.check.judge import output_of, stop_reason
@@ -14,8 +15,6 @@ from nodes.check.output_text import normalise
 from nodes.check.unrun.causes import is_missing_program
 from nodes.proof import Failure
 from sandbox.base import Result
-
-OLD_RUN = "the base's tests on the change"
 
 
 async def check_by_exit_code(

@@ -12,9 +12,9 @@ from nodes.check.executor import Executor, task_group
 from nodes.check.mutation.essence import LONGEST_SOURCE
 from nodes.check.mutation.missing_names import lacks_name
 from nodes.check.mutation.mutants import MOST, ChangedSource, Mutant, choose, is_source, merge
-from nodes.check.outcomes import FAILED, Outcomes
+from nodes.check.outcomes import Outcomes, module_of, owners_of
 from nodes.check.suite import Suite
-from nodes.proof import CaseProof, Strength, Unguarded
+from nodes.proof import FAILED, CaseProof, Strength, Unguarded
 from sandbox.base import Case, Result, SandboxError
 from sandbox.program import MAX_PROGRAMS
 from tools.workspace import Workspace
@@ -147,8 +147,8 @@ class Trial:
         else:
             tests = self.change.affected_tests(workspace, files)
         new = self.change.new_tests
-        modules = {name for case in self.head.report or () for name in _modules(case.id)}
-        return tuple(path for path in (*new, *sorted({*tests} - {*new})) if _module(path) in modules)
+        modules = {name for case in self.head.report or () for name in owners_of(case.id)}
+        return tuple(path for path in (*new, *sorted({*tests} - {*new})) if module_of(path) in modules)
 
     def _runs(self, prepared: Prepared, seconds: float) -> "Iterator[Run]":
         if prepared.hollow:
@@ -172,9 +172,9 @@ class Trial:
 
     def _cases_of(self, tests: tuple[str, ...]) -> list[Case]:
         """Return the cases on the change of these test files, all cases without files."""
-        modules = {_module(path) for path in tests}
+        modules = {module_of(path) for path in tests}
         cases = self.head.report or ()
-        return [case for case in cases if not modules or not modules.isdisjoint(_modules(case.id))]
+        return [case for case in cases if not modules or not modules.isdisjoint(owners_of(case.id))]
 
     def stop_option(self) -> tuple[str, ...]:
         """Return the option that ends a run at its first new failure, unless every case must tell."""
@@ -269,15 +269,3 @@ def _is_document(path: str) -> bool:
 async def _work(runs: "Iterator[Run]") -> None:
     for run in runs:
         await run()
-
-
-def _module(path: str) -> str:
-    return path.removesuffix(".py").replace("/", ".")
-
-
-def _modules(case: str) -> Iterator[str]:
-    """Yield the dotted names that may be the module of a case, which can be in classes."""
-    name = case.rpartition("::")[0]
-    while name:
-        yield name
-        name = name.rpartition(".")[0]

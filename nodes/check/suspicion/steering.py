@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from nodes.check.build_files import BUILD_FILES
 from nodes.check.pytest_config import PytestOptions, is_config, options_table
 from nodes.check.suite import CONFIG, Suite
 from nodes.check.suspicion.sight import Sight
@@ -34,20 +35,11 @@ _SETTINGS = re.compile(
     re.IGNORECASE,
 )
 _DEFINITIONS = {
-    "make": ("Makefile", "makefile", "GNUmakefile"),
-    "gmake": ("Makefile", "makefile", "GNUmakefile"),
-    **dict.fromkeys(
-        ("npm", "npx", "yarn", "pnpm", "bun", "node", "jest", "vitest", "mocha"), ("package.json",)
-    ),
+    **BUILD_FILES,
+    **dict.fromkeys(("jest", "vitest", "mocha"), ("package.json",)),
     "tox": ("tox.ini", "pyproject.toml", "setup.cfg"),
-    "nox": ("noxfile.py",),
     "just": ("justfile", "Justfile", ".justfile"),
     "rake": ("Rakefile",),
-    "cargo": ("Cargo.toml",),
-    **dict.fromkeys(("mvn", "mvnw"), ("pom.xml",)),
-    **dict.fromkeys(("gradle", "gradlew"), ("build.gradle", "build.gradle.kts")),
-    **dict.fromkeys(("ctest", "cmake"), ("CMakeLists.txt",)),
-    "composer": ("composer.json",),
 }
 _TOOL_CONFIGS = re.compile(
     r"(?:(?:jest|vitest|vite|karma|ava|babel|playwright)\.config\.\w+|\.mocharc\.?\w*|\.babelrc|\.rspec"

@@ -5,10 +5,10 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from nodes.check.change import CheckedChange
-from nodes.check.outcomes import FAILED, Outcomes, spellings
+from nodes.check.outcomes import Outcomes, module_of, spellings
 from nodes.check.selection import ImportGraph
 from nodes.check.unrun.causes import shorten
-from nodes.proof import Uncollected
+from nodes.proof import FAILED, Uncollected
 from tools.workspace import Workspace
 
 _MOST = 10
@@ -92,8 +92,8 @@ class UnrunTests:
         ]
 
     def _skips(self, path: str) -> bool:
-        module = path.removesuffix(".py").replace("/", ".")
-        return any((self._base.cases or {}).get(name) == "skipped" for name in spellings(module))
+        names = spellings(module_of(path))
+        return any((self._base.cases or {}).get(name) == "skipped" for name in names)
 
     @staticmethod
     def _fault(outcomes: Outcomes, path: str) -> str:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from nodes import events
 from nodes.events import Event
+from nodes.proof import FAILED
 from nodes.state import Plan
 from server.cli.views.format import first_line, format_change, one_line, pluralize, sanitize, timestamp
 
@@ -275,7 +276,5 @@ def describe_outcome(data: OutcomePayload) -> tuple[str, list[str]]:
 def _problems(data: events.CheckFinished) -> list[str]:
     """Return the problems of a check, and the failed cases that they do not mention."""
     problems = [first_line(problem, 200) for problem in data.problems]
-    ids = [
-        one_line(str(case.get("id", "?"))) for case in data.cases if case.get("head") in ("failed", "error")
-    ]
+    ids = [one_line(str(case.get("id", "?"))) for case in data.cases if case.get("head") in FAILED]
     return problems + [f"failed: {id}" for id in ids if not any(id in problem for problem in problems)]

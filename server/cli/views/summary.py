@@ -148,9 +148,8 @@ def _evidence(proof: Proof) -> str:
     skipped = sum(case.head == "skipped" for case in proof.cases)
     parts = [_counts(proof), *([f"{skipped} skipped"] if skipped else [])]
     if proof.strength and proof.strength.tried:
-        parts.append(f"{proof.strength.killed} of {proof.strength.tried} mutants of the change noticed")
-        if untried := proof.strength.untried:
-            parts[-1] += f" (no time for {untried} more)"
+        strength = proof.strength
+        parts.append(f"{strength.share} mutants of the change noticed{strength.rest}")
     return ", ".join(parts)
 
 
