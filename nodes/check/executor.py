@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from nodes.check.outcomes import Outcomes
+from nodes.check.outcomes import NO_TESTS, Outcomes
 from nodes.check.shared_tree import SharedTree
 from nodes.events import SandboxOutput, SandboxStarted
 from nodes.publish import Publish
@@ -19,7 +19,7 @@ from sandbox.base import Limits, Result, Sandbox
 
 _CACHE_VERSION = 2  # of the outcomes' meaning: a higher one discards what is cached
 _FLUSH_SECONDS = 0.1
-_NO_TESTS = Result(exit_code=5, stdout="no tests collected", stderr="", seconds=0.0, report=())
+_NO_TESTS = Result(exit_code=NO_TESTS, stdout="no tests collected", stderr="", seconds=0.0, report=())
 
 
 class CheckCache(Protocol):
@@ -44,6 +44,12 @@ class Executor:
     cache: CheckCache
     publish: Publish
     tree: SharedTree
+    runner: str = ""
+    """The name of a runner other than pytest."""
+
+    def outcomes(self, result: Result) -> Outcomes:
+        """Read a Result of the suite."""
+        return Outcomes.of(result, self.runner)
 
     async def run(
         self, what: str, snapshot: str, command: Sequence[str], publish_output: bool = False
@@ -73,7 +79,7 @@ class Executor:
     async def cached(self, tree: str, command: Sequence[str]) -> Outcomes | None:
         """Return the outcomes of an earlier run of `command` on `tree`, in the same image and limits."""
         if not command:
-            return Outcomes.of(_NO_TESTS)
+            return self.outcomes(_NO_TESTS)
         text = await self.cache.check(self._key(tree, command))
         with suppress(ValidationError):
             return Outcomes.model_validate_json(text) if text else None
@@ -81,7 +87,7 @@ class Executor:
 
     async def run_base(self, snapshot: str, tree: str, command: Sequence[str]) -> Outcomes:
         """Run `command` on the base, a snapshot with this tree, and store its outcomes."""
-        outcomes = Outcomes.of(await self.run("the base", snapshot, command))
+        outcomes = self.outcomes(await self.run("the base", snapshot, command))
         await self.cache.store_check(self._key(tree, command), outcomes.model_dump_json())
         return outcomes
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from nodes.check.change import CheckedChange
+from nodes.check.evidence import Evidence
 from nodes.check.executor import CheckCache, Executor
 from nodes.check.exit_code.definition import changed_definition
 from nodes.check.exit_code.exit_code_check import check_by_exit_code
-from nodes.check.judge import Evidence, judge
+from nodes.check.judge import judge
 from nodes.check.mutation.trial import try_mutants
 from nodes.check.outcomes import Outcomes
 from nodes.check.shared_tree import SharedTree
@@ -58,7 +59,8 @@ async def prove(
     by_grade = _by_tests if change.suite.grade == "tests" else check_by_exit_code
     image = await sandbox.identity()
     async with SharedTree.of(change, workspace.path, sandbox, limits) as tree:
-        executor = Executor(workspace.path, sandbox, image, limits, cache, publish, tree)
+        runner = change.suite.runner.name if change.suite.runner else ""
+        executor = Executor(workspace.path, sandbox, image, limits, cache, publish, tree, runner)
         result = await by_grade(executor, change)
     result["gaps"] = [*await asyncio.to_thread(_definition_gaps, workspace, change), *result.get("gaps", ())]
     return Proof(
@@ -86,7 +88,7 @@ async def _by_tests(executor: Executor, change: CheckedChange) -> dict[str, Any]
         vars(judgement)
         | unrun
         | {
-            "command": list(attempt.head_command),
+            "command": list(attempt.head_command if change.suite.is_pytest else change.suite.command),
             "exit_code": evidence.head.exit_code,
             "baseline": "known" if evidence.base.known else "unknown",
             "baseline_reason": _baseline_reason(evidence.base, executor.limits),
@@ -106,7 +108,7 @@ async def _by_tests(executor: Executor, change: CheckedChange) -> dict[str, Any]
 
 def _unrun(path: Path, change: CheckedChange, evidence: Evidence) -> dict[str, Any]:
     """Return the test modules that do not run, and what remains unverified for that. Blocks."""
-    unrun = UnrunTests(Workspace.open(path), change, evidence.base, Outcomes.of(evidence.head))
+    unrun = UnrunTests(Workspace.open(path), change, evidence.base, evidence.head_outcomes())
     return {"uncollected": unrun.modules, "gaps": unrun.gaps()}
 
 
@@ -130,7 +132,7 @@ def _baseline_reason(base: Outcomes, limits: Limits) -> str:
 def _definition_gaps(workspace: Workspace, change: CheckedChange) -> list[str]:
     """Return why a changed definition of the test command proves nothing. Blocks."""
     changed = changed_definition(workspace, change.suite, change.base, change.head, change.changed)
-    command = "pytest" if change.suite.grade == "tests" else shlex.join(change.suite.command)
+    command = "pytest" if change.suite.is_pytest else shlex.join(change.suite.command)
     return [_DEFINED.format(path=path, command=command) for path in changed] + (
         [_IRREVOCABLE.format(reason=change.irrevocable)] if change.irrevocable else []
     )
