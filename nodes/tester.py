@@ -145,13 +145,14 @@ class Tester:
     def _prompt(self, workspace: Workspace, suite: Suite, state: State) -> list[BaseMessage]:
         base, head = state["base"], state["head"]
         changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
-        tests = [path for path in workspace.files(head) if suite.is_test(path)]
+        files = workspace.files(head)
+        tests = list(filter(suite.is_test if suite.is_pytest else TestSide(suite, files).is_test, files))
         near = sorted(tests, key=lambda path: _distance(path, changed))[:EXAMPLES]
         examples = [path for path in near if path not in changed]
-        listed = "\n".join(tests[:200]) or "(none yet: tests/test_*.py is a good place)"
+        listed = "\n".join(tests[:200]) or f"(none yet{_place(suite)})"
         parts = [
             sections.agents_md(workspace, head),
-            section("How the tests are run", shlex.join(suite.whole())),
+            section("How the tests are run", _runs(suite)),
             section("The repository's test files", listed),
             sections.files(
                 "Existing tests, as examples of the style", workspace, head, examples, sections.EXAMPLE_TOKENS
@@ -164,6 +165,20 @@ class Tester:
             _again(state),
         ]
         return messages(SYSTEM, parts, task_line(state["task"]))
+
+
+def _runs(suite: Suite) -> str:
+    """Return how the tests are run, in the words that people use."""
+    if suite.is_pytest:
+        return shlex.join(suite.whole())
+    judged = f"with {suite.title}" if suite.runner else "judged by its exit code alone"
+    return f"{shlex.join(suite.command)} ({judged})"
+
+
+def _place(suite: Suite) -> str:
+    """Return where a first test may go."""
+    place = "tests/test_*.py" if suite.is_pytest else suite.runner.place if suite.runner else ""
+    return f": {place} is a good place" if place else ""
 
 
 def _again(state: State) -> str:

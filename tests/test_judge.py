@@ -1,6 +1,7 @@
 import pytest
 
-from nodes.check.judge import Evidence, judge
+from nodes.check.evidence import Evidence
+from nodes.check.judge import judge
 from nodes.check.outcomes import Outcomes
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS
 from nodes.check.unrun.shared_causes import ChangedFiles

@@ -46,10 +46,9 @@ def test_pytest_is_the_default_where_nothing_speaks_against_python(
 @pytest.mark.parametrize(
     ("files", "command"),
     [
-        ({"package.json": "{}", "index.js": ""}, "npm test"),
-        ({"go.mod": "module m\n", "main.go": ""}, "go test ./..."),
-        ({"Cargo.toml": "", "src/main.rs": "", "tools/gen.py": ""}, "cargo test"),
-        ({"main.c": ""}, "make test"),
+        ({"package.json": '{"devDependencies": {"ava": "6"}}', "index.js": ""}, "npm test"),
+        ({"CMakeLists.txt": "", "main.c": ""}, "ctest"),
+        ({"main.c": "", "Makefile": "all:\n\ttrue\n"}, "make test"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

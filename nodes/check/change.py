@@ -111,10 +111,10 @@ class CheckedChange:
             graph=lambda: self.import_graph(workspace),
         )
         contents = finder.contents(self.changed, gone)
-        helpers = finder.helpers(self.changed) if self.suite.grade == "tests" else []
+        helpers = finder.helpers(self.changed) if self.suite.is_pytest else []
         taken = tuple(Suspicion(file=path, line=1, text=_HELPER) for path in helpers)
         self = replace(self, suspicious=self.suspicious + taken)
-        if self.suite.grade == "exit code":
+        if not self.suite.is_pytest:
             contents |= base_definition(workspace, self.base, self.head, self.definition)
         try:
             snapshot = workspace.write(self.head, contents, "The change with the base's tests")
@@ -124,7 +124,7 @@ class CheckedChange:
 
     @property
     def base_tests(self) -> tuple[str, ...]:
-        """The test files of the base, for pytest."""
+        """The test files of the base."""
         return tuple(sorted(path for path in self.base_files if self.suite.is_test(path)))
 
     def import_graph(self, workspace: Workspace, snapshot: str = "") -> ImportGraph:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from nodes.check.outcomes import Outcomes
+from nodes.check.outcomes import NO_TESTS, Outcomes
 from nodes.check.shared_tree import SharedTree
 from nodes.events import SandboxOutput, SandboxStarted
 from nodes.publish import Publish
@@ -21,7 +21,7 @@ from sandbox.base import Limits, Result, Sandbox
 _CACHE_VERSION = 2  # of the outcomes' meaning: a higher one discards what is cached
 _FLUSH_SECONDS = 0.1
 _TIMES_THE_BASE = 3
-_NO_TESTS = Result(exit_code=5, stdout="no tests collected", stderr="", seconds=0.0, report=())
+_NO_TESTS = Result(exit_code=NO_TESTS, stdout="no tests collected", stderr="", seconds=0.0, report=())
 
 
 class CheckCache(Protocol):
@@ -47,7 +47,13 @@ class Executor:
     cache: CheckCache
     publish: Publish
     tree: SharedTree
+    runner: str = ""
+    """The name of a runner other than pytest."""
     on_base: "Executor | None" = None
+
+    def outcomes(self, result: Result) -> Outcomes:
+        """Read a Result of the suite."""
+        return Outcomes.of(result, self.runner)
 
     async def run(
         self, what: str, snapshot: str, command: Sequence[str], publish_output: bool = False
@@ -79,7 +85,7 @@ class Executor:
         if self.on_base:
             return await self.on_base.cached(tree, command)
         if not command:
-            return Outcomes.of(_NO_TESTS)
+            return self.outcomes(_NO_TESTS)
         text = await self.cache.check(self._key(tree, command))
         with suppress(ValidationError):
             return Outcomes.model_validate_json(text) if text else None
@@ -89,7 +95,7 @@ class Executor:
         """Run `command` on the base, a snapshot with this tree, and store its outcomes."""
         if self.on_base:
             return await self.on_base.run_base(snapshot, tree, command)
-        outcomes = Outcomes.of(await self.run("the base", snapshot, command))
+        outcomes = self.outcomes(await self.run("the base", snapshot, command))
         await self.cache.store_check(self._key(tree, command), outcomes.model_dump_json())
         return outcomes
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from nodes.check.change import CheckedChange
+from nodes.check.evidence import Evidence
 from nodes.check.executor import CheckCache, Executor
 from nodes.check.exit_code.exit_code_check import check_by_exit_code
-from nodes.check.judge import Evidence, judge
+from nodes.check.judge import judge
 from nodes.check.mutation.trial import try_mutants
 from nodes.check.outcomes import Outcomes
 from nodes.check.shared_tree import SharedTree
@@ -62,13 +63,14 @@ async def prove(
     change = await asyncio.to_thread(CheckedChange.read, workspace.path, base, head)
     by_grade = _by_tests if change.suite.grade == "tests" else check_by_exit_code
     program_seconds, limits = limits.seconds, suite_limits(change, limits, seconds)
+    runner = change.suite.runner.name if change.suite.runner else ""
     async with AsyncExitStack() as stack:
 
         async def executor_in(sandbox: Sandbox) -> Executor:
             tree = SharedTree.of(change, workspace.path, sandbox, limits)
             image = await sandbox.identity()
             opened = await stack.enter_async_context(tree)
-            return Executor(workspace.path, sandbox, image, limits, cache, publish, opened)
+            return Executor(workspace.path, sandbox, image, limits, cache, publish, opened, runner)
 
         executor = await executor_in(surroundings.change)
         if surroundings.base is not surroundings.change:
@@ -116,7 +118,7 @@ async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: 
         vars(judgement)
         | unrun
         | {
-            "command": list(attempt.head_command),
+            "command": list(attempt.head_command if change.suite.is_pytest else change.suite.command),
             "exit_code": evidence.head.exit_code,
             "baseline": "known" if evidence.base.known else "unknown",
             "baseline_reason": baseline_reason(evidence.base, executor.limits),
@@ -159,7 +161,7 @@ def baseline_reason(base: Outcomes, limits: Limits) -> str:
 
 def _definition_gaps(change: CheckedChange) -> list[str]:
     """Return why a changed definition of the test command proves nothing."""
-    command = "pytest" if change.suite.grade == "tests" else shlex.join(change.suite.command)
+    command = "pytest" if change.suite.is_pytest else shlex.join(change.suite.command)
     return [_DEFINED.format(path=path, command=command) for path in change.definition] + (
         [_IRREVOCABLE.format(reason=change.irrevocable)] if change.irrevocable else []
     )

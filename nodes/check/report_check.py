@@ -54,6 +54,21 @@ def parse_listing(result: Result) -> dict[str, str]:
     return {junit_id(node): node for node in nodes}
 
 
+def foreign_report_fault(outcomes: Outcomes, runner: str) -> str:
+    """Return why the run of another runner cannot be believed. It must agree with its exit code."""
+    code, cases = outcomes.exit_code, outcomes.cases
+    if cases is None:
+        return f"{runner} ended with exit code {code} and left no report that can be read"
+    failed = [case for case, outcome in cases.items() if outcome in FAILED]
+    if code == 0 and failed:
+        return f"report not trusted: exit code 0, but it holds failures: {list_cases(failed)}"
+    if code != 0 and cases and not failed:
+        return f"report not trusted: {runner} ended with exit code {code}, but it holds no failure"
+    if not cases:
+        return "no test was collected" + (f": {runner} ended with exit code {code}" if code else "")
+    return ""
+
+
 def report_fault(outcomes: Outcomes, collection: Result) -> str:
     """Return why the report of a run that ended by itself cannot be believed, empty if it can."""
     if outcomes.cases is None:

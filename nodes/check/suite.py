@@ -13,8 +13,11 @@ from pydantic import BaseModel, Field, PositiveFloat, ValidationError, field_val
 
 from memory.validation import faults_of
 from nodes.check.pytest_config import PytestOptions, read_options
+from nodes.check.runners.runner import Runner, TestCommand
+from nodes.check.runners.usual import Read, named_command, usual_command
 from nodes.proof import Grade
 from sandbox.base import REPORT
+from sandbox.collect import is_pattern
 from tools.workspace import Workspace
 
 CONFIG = ".autocode.toml"
@@ -61,6 +64,7 @@ class _TestTable(BaseModel, extra="forbid"):
     """The table `[test]` of `.autocode.toml`."""
 
     command: list[str] | None = Field(default=None, min_length=1)
+    report: list[str] = Field(default_factory=list)
     scope: Literal["auto", "all", "affected"] = "auto"
     timeout: PositiveFloat | None = None
     mutants: Literal["on", "off"] = "on"
@@ -75,6 +79,18 @@ class _TestTable(BaseModel, extra="forbid"):
             raise ValueError(f'a shell is not used; write ["sh", "-c", {value!r}] if you want one')
         return words
 
+    @field_validator("report", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("report")
+    @classmethod
+    def _inside(cls, patterns: list[str]) -> list[str]:
+        if not all(map(is_pattern, patterns)):
+            raise ValueError("a report is a path or pattern below the repository's root")
+        return patterns
+
 
 class _ConfigFile(BaseModel):
     test: _TestTable = _TestTable()
@@ -86,11 +102,12 @@ class Suite:
     """One way to run a repository's tests.
 
     `command` holds no paths. `paths` are those of the user's own command. `seconds` is the time limit of
-    `.autocode.toml`.
+    `.autocode.toml`. With a `runner`, it runs the tests, and `command` is what people know it by.
     """
 
     command: tuple[str, ...]
     grade: Grade = "tests"
+    runner: Runner | None = None
     scope: Literal["auto", "all", "affected"] = "auto"
     seconds: float | None = None
     options: PytestOptions = field(default_factory=PytestOptions)
@@ -102,14 +119,30 @@ class Suite:
     @property
     def place(self) -> str:
         """A path that stands for the suite's files where an environment is looked for."""
+        if self.runner:
+            return self.runner.place
         return "_.py" if self.grade == "tests" else "_"
+
+    @property
+    def is_pytest(self) -> bool:
+        """True if pytest runs the tests. Any other command is defined by files of the repository."""
+        return self.grade == "tests" and self.runner is None
+
+    @property
+    def title(self) -> str:
+        """What runs the tests, for messages."""
+        return "pytest" if self.is_pytest else self.runner.name if self.runner else shlex.join(self.command)
 
     def is_test(self, path: str) -> bool:
         """Return whether the file at `path` holds test cases, judged by its name."""
+        if self.runner:
+            return self.runner.is_test(path)
         return self.grade == "tests" and self.options.is_test(path)
 
     def whole(self, tests: Iterable[str] = ()) -> tuple[str, ...]:
         """Return the command for the whole suite and those of `tests` that the suite leaves out."""
+        if self.runner:
+            return self.runner.whole(tests)
         beyond = tuple(_argument(path) for path in tests if not self._reaches(path))
         if not beyond or self.paths:
             return (*self._start(), *self.paths, *beyond)
@@ -117,6 +150,8 @@ class Suite:
 
     def only(self, tests: Iterable[str]) -> tuple[str, ...]:
         """Return the command for these test files alone."""
+        if self.runner:
+            return self.runner.only(tests)
         return (*self._start(), *(_argument(path) for path in tests))
 
     def plain(self) -> "Suite":
@@ -148,13 +183,21 @@ def recognise(workspace: Workspace, snapshot: str) -> Suite:
     files = workspace.files(snapshot)
     table = _config(workspace.text(snapshot, CONFIG))
     options = read_options(workspace, snapshot)
-    if table.command is None:
-        if not _is_python(files, options):
-            raise NoSuite(_advice(files))
+
+    def read(path: str) -> str | None:
+        return workspace.text(snapshot, path)
+
+    if table.command is not None:
+        suite = _named(table, files, options, read)
+    elif table.report:
+        raise NoSuite(f"{CONFIG}: test.report needs test.command, which writes the report")
+    elif _is_python(files, options):
         suite = _pytest([], options)
+    elif (usual := usual_command(files, read)) is not None:
+        suite = _foreign(usual)
     else:
-        suite = _named(table.command, files, options)
-    if table.scope == "affected" and suite.grade != "tests":
+        raise NoSuite(_advice(files))
+    if table.scope == "affected" and not suite.is_pytest:
         raise NoSuite(f'{CONFIG}: scope = "affected" works with pytest alone; remove it')
     mutants = table.mutants == "on"
     return replace(suite, scope=table.scope, seconds=table.timeout, src=has_src(files), mutants=mutants)
@@ -177,19 +220,27 @@ def _config(text: str | None) -> _TestTable:
     return config.test if config.mutants == "on" else config.test.model_copy(update={"mutants": "off"})
 
 
-def _named(command: list[str], files: Mapping[str, int], options: PytestOptions) -> Suite:
-    """Return the suite of a command that the user wrote. pytest is recognised and judged by its cases."""
+def _foreign(test: TestCommand) -> Suite:
+    """Return the suite of a command that is not pytest's."""
+    return Suite(command=test.command, grade="tests" if test.runner else "exit code", runner=test.runner)
+
+
+def _named(table: _TestTable, files: Mapping[str, int], options: PytestOptions, read: Read) -> Suite:
+    """Return the suite of a command that the user wrote. Known runners are judged by their cases."""
+    command = table.command or []
     words = command[1:] if command[0] == "env" else command
     count = next((at for at, word in enumerate(words) if not re.match(r"[A-Za-z_]\w*=", word)), len(words))
     env, rest = tuple(words[:count]), words[count:]
     if not rest:
         raise NoSuite(f"{CONFIG}: test.command names no program")
+    if table.report:
+        return _foreign(named_command(("env", *env, *rest) if env else rest, files, read, table.report))
     if PurePosixPath(rest[0]).name in ("pytest", "py.test"):
         arguments = rest[1:]
     elif re.fullmatch(r"python[\d.]*", PurePosixPath(rest[0]).name) and rest[1:3] == ["-m", "pytest"]:
         arguments = rest[3:]
     else:
-        return Suite(command=("env", *env, *rest) if env else tuple(rest), grade="exit code")
+        return _foreign(named_command(("env", *env, *rest) if env else rest, files, read))
     folders = {str(parent) for path in files for parent in PurePosixPath(path).parents}
     paths = tuple(word for word in arguments if _path(word) in folders or _path(word) in files)
     return replace(_pytest([word for word in arguments if word not in paths], options), env=env, paths=paths)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from nodes.check.base_tests.old_tests import OldTests
 from nodes.check.change import CheckedChange
+from nodes.check.evidence import Evidence
 from nodes.check.executor import Executor, change_limits, is_tight, task_group
-from nodes.check.judge import Evidence
 from nodes.check.outcomes import Outcomes
 from nodes.check.report_check import ListingError, parse_listing
 from nodes.check.suite import Suite, listing
@@ -49,6 +49,8 @@ class Attempt:
 
     def fails_on(self, base: Outcomes) -> bool:
         """Return whether the base's outcomes ask for another attempt, with fewer options or fewer files."""
+        if not self.suite.is_pytest:
+            return False
         if base.usage:
             return not self.plain
         beyond_limits = base.stopped in ("timed out", "out of memory")
@@ -57,7 +59,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class SuiteRuns:
-    """Runs a pytest suite and collects the evidence for one check."""
+    """Runs a suite and collects the evidence for one check."""
 
     executor: Executor
     change: CheckedChange
@@ -131,18 +133,21 @@ class SuiteRuns:
         if attempt.scope == "all" and result.timed_out and is_tight(self.executor.limits, base):
             # The runs side by side slowed each other down, so the change gets a second try alone.
             result = await self._head(attempt)
-            if result.timed_out and attempt.suite.scope == "auto":
+            if result.timed_out and attempt.suite.scope == "auto" and attempt.suite.is_pytest:
                 return base.model_copy(update={"stopped": "timed out"})
+        head_outcomes = self.executor.outcomes(result)
         return Evidence(
             base=base,
             head=result,
             listing=cases.result(),
-            new_on_base=new_on_base.result(),
-            old_on_head=await old_tests.settle(old_on_head.result(), base, Outcomes.of(result)),
+            new_on_base=await self._new_by_file(new_on_base.result()),
+            old_on_head=await old_tests.settle(old_on_head.result(), base, head_outcomes),
             new_tests=frozenset(change.new_tests),
             added=frozenset(change.added),
             deleted=change.deleted,
             files=ChangedFiles.of(change.changed, change.base_files | change.head_files),
+            tests=frozenset(filter(attempt.suite.is_test, change.base_files | change.head_files)),
+            runner=attempt.suite.runner,
         )
 
     async def _head(self, attempt: Attempt) -> Result:
@@ -151,12 +156,33 @@ class SuiteRuns:
 
     async def _listing(self, attempt: Attempt) -> Result:
         limits = replace(self.executor.limits, output_bytes=_LISTING_BYTES)
-        command = listing(attempt.head_command) if attempt.head_command else ()
+        lists = attempt.suite.is_pytest and attempt.head_command
+        command = listing(attempt.head_command) if lists else ()
         executor = replace(self.executor, limits=limits)
         return await executor.run("the cases of the change", self.change.head, command)
 
     async def _outcomes(self, what: str, snapshot: str | None, command: tuple[str, ...]) -> Outcomes | None:
-        return Outcomes.of(await self.executor.run(what, snapshot, command)) if snapshot else None
+        return self.executor.outcomes(await self.executor.run(what, snapshot, command)) if snapshot else None
+
+    async def _new_by_file(self, together: Outcomes | None) -> Outcomes | None:
+        """Return what new tests do on the base, file by file if one of them keeps the others from running."""
+        change, runner = self.change, self.change.suite.runner
+        alone = change.new_tests[:_MOST_ALONE]
+        if runner is None or together is None or together.cases or together.exit_code == 0:
+            return together
+        if len(change.new_tests) < 2 or len(alone) < len(change.new_tests) or together.stopped:
+            return together
+        if runner.only(alone) == runner.only(alone[:1]):
+            return together
+        cases: dict[str, ReportOutcome] = {}
+        for path in alone:
+            command = runner.only([path])
+            seen = await self._outcomes("a new test on the base", change.base_with_new_tests, command)
+            if seen and seen.cases is not None and not seen.stopped:
+                cases |= seen.cases
+            else:
+                cases[f"::{path}"] = "error"
+        return Outcomes(exit_code=1, runner=runner.name, cases=cases)
 
     async def _with_cases_alone(self, attempt: Attempt, evidence: Evidence) -> Evidence:
         """Run a few new cases one by one on the base if there, together, they did not come to an end.
@@ -164,7 +190,8 @@ class SuiteRuns:
         A change may mend an endless loop. A case that does not end alone has failed on the base.
         """
         snapshot, together = self.change.base_with_new_tests, evidence.new_on_base
-        if snapshot is None or together is None or not together.stopped:
+        listed_alone = attempt.suite.is_pytest and together and together.stopped
+        if snapshot is None or not listed_alone:
             return evidence
         try:
             listed = parse_listing(evidence.listing)
@@ -183,7 +210,7 @@ class SuiteRuns:
             ]
         cases: dict[str, ReportOutcome] = {}
         for case, task in zip(nodes, tasks, strict=True):
-            outcomes = Outcomes.of(task.result())
+            outcomes = self.executor.outcomes(task.result())
             if outcomes.stopped:
                 cases[case] = "error"
             elif outcomes.cases and case in outcomes.cases:

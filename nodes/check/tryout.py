@@ -8,7 +8,7 @@ from langgraph.runtime import Runtime
 
 from nodes.check.change import CheckedChange
 from nodes.check.executor import CheckCache, Executor
-from nodes.check.outcomes import FAILED, Outcomes, list_cases
+from nodes.check.outcomes import Outcomes, list_cases
 from nodes.check.prove import baseline_reason, suite_limits
 from nodes.check.shared_tree import SharedTree
 from nodes.check.suite_runs import Attempt, SuiteRuns
@@ -16,6 +16,7 @@ from nodes.check.unrun.gaps import UnrunTests
 from nodes.dialogue.conversation import open_workspace
 from nodes.environment.preparation import Preparation
 from nodes.events import ErrorReported
+from nodes.proof import FAILED
 from nodes.publish import publisher
 from nodes.state import State, options_of
 from sandbox.base import Limits, Sandbox, SandboxError

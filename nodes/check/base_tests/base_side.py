@@ -52,7 +52,7 @@ class BaseSide:
     def contents(self, changed: Collection[str], deleted: Collection[str]) -> Contents:
         """Return the base's version of these files. Files that the change added are deleted."""
         paths = {path for path in changed if path in self.side}
-        if self.suite.grade == "tests":
+        if self.suite.is_pytest:
             paths |= {path for path in changed if self._steers(path)}
             paths |= {path for path in changed if path.endswith(".py") and self._is_helper(path)}
         paths |= self._golden([path for path in changed if path not in paths])

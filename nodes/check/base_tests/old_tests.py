@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from nodes.check.change import CheckedChange
 from nodes.check.executor import Executor, is_tight, task_group
 from nodes.check.outcomes import Outcomes, module_of, owners_of
+from nodes.check.runners.runner import Runner
 from nodes.check.suite import Suite
 from nodes.proof import FAILED
 from sandbox.base import ReportOutcome
@@ -39,7 +40,7 @@ class OldTests:
         snapshot = self.change.head_with_old_tests
         if snapshot is None or not self.command:
             return None
-        return Outcomes.of(await self.executor.run(OLD_RUN, snapshot, self.command))
+        return self.executor.outcomes(await self.executor.run(OLD_RUN, snapshot, self.command))
 
     async def settle(self, old: Outcomes | None, base: Outcomes, head: Outcomes) -> Outcomes | None:
         """Return outcomes that can be compared with the base's, None if that is not possible.
@@ -88,7 +89,7 @@ class OldTests:
         # Cases of no test file, such as examples in documents, have no run of their own.
         cases: dict[str, ReportOutcome] = dict.fromkeys(unknown, "passed")
         for batch, run in zip(batches, runs, strict=True):
-            outcomes = Outcomes.of(run.result())
+            outcomes = self.executor.outcomes(run.result())
             if _is_believable(outcomes):
                 cases |= outcomes.cases or {}
             else:
@@ -97,6 +98,8 @@ class OldTests:
 
     def _files(self, cases: Iterable[str]) -> dict[str, list[str]]:
         """Return the cases by test file of the base, those of other files under an empty path."""
+        if self.suite.runner:
+            return _files_of(cases, self.change, self.suite.runner)
         modules = {module_of(path): path for path in self.change.base_tests}
         files: dict[str, list[str]] = defaultdict(list)
         for case in cases:
@@ -105,7 +108,23 @@ class OldTests:
         return files
 
 
+def _files_of(cases: Iterable[str], change: CheckedChange, runner: Runner) -> dict[str, list[str]]:
+    """Return the cases by test file. Where several files may hold a case, a changed one does."""
+    touched = {*change.edited, *change.deleted}
+    paths = sorted(change.base_tests, key=lambda path: (path not in touched, path))
+    owners: dict[str, str] = {}
+    files: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        owner = case.partition("::")[0] or case
+        if owner not in owners:
+            owners[owner] = next((path for path in paths if runner.is_case_of(case, path)), "")
+        files[owners[owner]].append(case)
+    return files
+
+
 def _is_believable(outcomes: Outcomes) -> bool:
     """Return whether a run came to its end and its exit code agrees with its cases."""
+    if outcomes.runner:
+        return outcomes.known and bool(outcomes.cases)
     fails = any(outcome in FAILED for outcome in (outcomes.cases or {}).values())
     return outcomes.known and outcomes.exit_code == (1 if fails else 5 if not outcomes.cases else 0)

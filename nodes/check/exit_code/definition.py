@@ -11,11 +11,13 @@ from typing import Any
 
 from nodes.check.base_tests.test_side import TestSide
 from nodes.check.build_files import BUILD_FILES, MAKE_FILES
+from nodes.check.runners.package_json import Package, split_env
 from nodes.check.suite import CONFIG, Suite
 from tools.workspace import Workspace
 
 _FILES: Mapping[str, tuple[str, ...]] = {
     **BUILD_FILES,
+    **dict.fromkeys(("jest", "vitest", "mocha", "tsx"), ("package.json",)),
     "deno": ("deno.json", "deno.jsonc"),
     **dict.fromkeys(("rake", "bundle", "rspec"), ("Rakefile", ".rspec")),
     "phpunit": ("phpunit.xml", "phpunit.xml.dist"),
@@ -48,9 +50,9 @@ def changed_definition(
 ) -> list[str]:
     """Return the changed files that say what the test command runs."""
     names = {path for path in changed if path == CONFIG and _table_differs(workspace, base, head)}
-    if suite.grade == "exit code":
+    if not suite.is_pytest:
         scope = _definition(workspace, suite, (base, head), set(changed))
-        names |= {path for path in scope if _differs(workspace, base, head, path)}
+        names |= {path for path in scope if _differs(workspace, suite, base, head, path)}
     return sorted(names)
 
 
@@ -77,6 +79,8 @@ def _definition(
     ahead |= _modules(words, changed) | _stale_targets(workspace, snapshots, changed, descriptions)
     if "package.json" in descriptions:
         ahead |= {path for path in changed if _RUNNERS.search(path)}
+    if suite.runner:
+        ahead |= set(filter(suite.runner.defines, changed))
     side, seen = TestSide(suite, ahead), set[str]()
     while ahead and len(seen) < _MOST:
         path = min(ahead)
@@ -130,15 +134,24 @@ def _path(word: str) -> str:
     return str(PurePosixPath(word))
 
 
-def _differs(workspace: Workspace, base: str, head: str, path: str) -> bool:
+def _differs(workspace: Workspace, suite: Suite, base: str, head: str, path: str) -> bool:
     """Return whether the parts of a file that say what a command runs differ."""
     old, new = workspace.read(base, path), workspace.read(head, path)
     keys = _KEYS.get(PurePosixPath(path).name)
     if keys and old is not None and new is not None:
         before, after = _parsed(path, old), _parsed(path, new)
         if before is not None and after is not None:
+            if suite.runner and path == "package.json":
+                before, after = (table | {"scripts": _ran(table, suite)} for table in (before, after))
             return any(before.get(key) != after.get(key) for key in keys)
     return old != new
+
+
+def _ran(table: dict[str, Any], suite: Suite) -> dict[str, str]:
+    """Return the scripts of package.json that the suite's command runs."""
+    package = Package(table)
+    reached = package.chain(split_env(suite.command)[1]).reached
+    return {name: text for name, text in package.scripts.items() if name in reached}
 
 
 def _mixed(path: str, old: bytes | None, new: bytes | None) -> bytes | None:

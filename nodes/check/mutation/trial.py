@@ -147,6 +147,12 @@ class Trial:
         else:
             tests = self.change.affected_tests(workspace, files)
         new = self.change.new_tests
+        if runner := self.suite.runner:
+            owners = {case.id.rpartition("::")[0]: case.id for case in self.head.report or ()}
+            paths = (*new, *sorted({*tests} - {*new}))
+            return tuple(
+                path for path in paths if any(runner.is_case_of(case, path) for case in owners.values())
+            )
         modules = {name for case in self.head.report or () for name in owners_of(case.id)}
         return tuple(path for path in (*new, *sorted({*tests} - {*new})) if module_of(path) in modules)
 
@@ -172,19 +178,21 @@ class Trial:
 
     def _cases_of(self, tests: tuple[str, ...]) -> list[Case]:
         """Return the cases on the change of these test files, all cases without files."""
-        modules = {module_of(path) for path in tests}
         cases = self.head.report or ()
+        if (runner := self.suite.runner) and tests:
+            return [case for case in cases if any(runner.is_case_of(case.id, path) for path in tests)]
+        modules = {module_of(path) for path in tests}
         return [case for case in cases if not modules or not modules.isdisjoint(owners_of(case.id))]
 
     def stop_option(self) -> tuple[str, ...]:
         """Return the option that ends a run at its first new failure, unless every case must tell."""
-        if self.suite.grade != "tests" or self.nameless - self._noticing:
+        if not self.suite.is_pytest or self.nameless - self._noticing:
             return ()
         return (f"--maxfail={len(self._failed) + 1}",)
 
     def record(self, number: int, result: Result) -> None:
         """Record the result of a run. Run 0 broke everything at once, and decides on cases alone."""
-        outcomes = Outcomes.of(result)
+        outcomes = self.executor.outcomes(result)
         for case in result.report or ():
             if case.id not in self.nameless:
                 continue

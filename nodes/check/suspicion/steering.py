@@ -45,6 +45,11 @@ _TOOL_CONFIGS = re.compile(
     r"(?:(?:jest|vitest|vite|karma|ava|babel|playwright)\.config\.\w+|\.mocharc\.?\w*|\.babelrc|\.rspec"
     r"|phpunit\.xml(?:\.dist)?|\.npmrc|.+\.mk)$"
 )
+_SETUP = re.compile(
+    r"(?:jest|vitest|mocha|test)[.-]?(?:setup|env)\.\w+|(?:global)?-?set-?up-?(?:tests?|jest|vitest)?\.[cm]?[jt]sx?"
+    r"|setup(?:Tests?|Files)\w*\.\w+",
+    re.IGNORECASE,
+)
 _PACKAGE_KEYS = ("scripts", "jest", "mocha", "ava", "vitest", "c8", "nyc")
 
 
@@ -87,8 +92,10 @@ class SteeringRules:
                     line,
                     "It defines how the tests are started, so a green check may not mean that they ran.",
                 )
-        elif self.suite.grade == "exit code" and _TOOL_CONFIGS.match(path.name):
+        elif not self.suite.is_pytest and _TOOL_CONFIGS.match(path.name):
             yield line, "It configures the test runner, so tests may be left out."
+        elif self.suite.runner and (self.suite.runner.steers(file.path) or _SETUP.fullmatch(path.name)):
+            yield line, "The test runner may load this file before the tests, so it can alter how they run."
         if is_config(path.name) and options_table(path.name, file.before) != options_table(
             path.name, file.after
         ):
@@ -118,7 +125,7 @@ class SteeringRules:
 
     def _definitions(self) -> set[str]:
         """Return the files that define the suite's own command, if it is not pytest."""
-        if self.suite.grade != "exit code":
+        if self.suite.is_pytest:
             return set()
         files: set[str] = set()
         for word in (part for each in self.suite.command for part in re.split(r"[\s;&|]+", each)):

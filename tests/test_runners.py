@@ -1,0 +1,332 @@
+"""Test commands besides pytest, as a repository's files or its configuration name them."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from nodes.check.base_tests.test_side import TestSide
+from nodes.check.runners.globs import matches
+from nodes.check.runners.golang import GoRunner
+from nodes.check.runners.javascript import TOOLS, JsRunner
+from nodes.check.runners.junit import JUnitRunner
+from nodes.check.runners.node_reporter import NODE_REPORTER
+from nodes.check.runners.package_json import Package, split
+from nodes.check.suite import NoSuite, Suite, recognise
+from sandbox.base import REPORT
+from tools.workspace import Workspace
+
+Recognise = Callable[[Mapping[str, str]], Suite]
+
+START = 'export CI=true NO_COLOR=1 PATH="$PWD/node_modules/.bin:$PATH"; '
+
+
+@pytest.fixture
+def suite_of(tmp_path: Path) -> Recognise:
+    workspace = Workspace.init(tmp_path)
+    empty = workspace.begin().snapshot
+    return lambda files: recognise(workspace, workspace.write(empty, files, "files"))
+
+
+def npm(test: str, **scripts: str) -> dict[str, str]:
+    """A JavaScript project whose `npm test` runs this script."""
+    return {"package.json": json.dumps({"scripts": {"test": test, **scripts}}), "index.js": ""}
+
+
+def line(suite: Suite) -> str:
+    """The shell's command line without what every runner gets."""
+    (shell, flag, text) = suite.whole()
+    assert (shell, flag) == ("sh", "-c") and text.startswith(START)
+    runner = suite.runner
+    assert isinstance(runner, JsRunner)
+    for word in runner.tool.added:
+        for written in (f"'{word}'", word):
+            text = text.replace(f" {written}", "", 1)
+    return text.removeprefix(START)
+
+
+@pytest.mark.parametrize(
+    ("script", "started"),
+    [
+        ("vitest", "vitest run"),
+        ("vitest run --coverage", "vitest run"),
+        ("vitest --watch -u --reporter verbose -t 'a b' src", "vitest run -t 'a b' src"),
+        ("tsc --noEmit && vitest run", "tsc --noEmit && vitest run"),
+        ("vitest run && tsc -p 'a b'", "vitest run && tsc -p 'a b'"),
+        ("jest --config x.js --bail --updateSnapshot", "jest --config x.js"),
+        ("cross-env NODE_ENV=test jest", "NODE_ENV=test jest"),
+        ("NODE_ENV=test npx --no-install jest -w 2", "NODE_ENV=test jest -w 2"),
+        (
+            "node --experimental-vm-modules node_modules/jest/bin/jest.js -i",
+            "node --experimental-vm-modules node_modules/jest/bin/jest.js -i",
+        ),
+        ("react-scripts test --watch", "react-scripts test"),
+        ("nyc --reporter=lcov mocha -R spec 'test/**/*.js'", "mocha 'test/**/*.js'"),
+        ("c8 -r text node --test", "node --test"),
+        ("node --import tsx --test --test-reporter spec test/", "node --import tsx --test test/"),
+        ("yarn jest", "jest"),
+        ("pnpm exec vitest", "vitest run"),
+        ("./node_modules/.bin/mocha --exit", "./node_modules/.bin/mocha --exit"),
+    ],
+)
+def test_a_known_runner_in_the_test_script_is_started_with_a_report(
+    suite_of: Recognise, script: str, started: str
+) -> None:
+    suite = suite_of(npm(script))
+    assert (suite.command, suite.grade) == (("npm", "test"), "tests")
+    assert line(suite) == started
+    assert suite.whole()[2].count(REPORT) == 1
+
+
+def test_scripts_that_run_scripts_are_followed(suite_of: Recognise) -> None:
+    more = {
+        "pretest": "npm run build",
+        "build": "mkdir -p dist; cp a dist || true",
+        "unit": "jest",
+        "posttest": "eslint .",
+    }
+    suite = suite_of(npm("CI=1 npm run -s unit -- --ci src", **more))
+    assert line(suite) == "( mkdir -p dist; cp a dist || true ) && CI=1 jest src && eslint ."
+    assert Package({"scripts": {"test": "npm test"}}).chain(("npm", "test")).reached == {"test"}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "ava",
+        "jest || true",
+        "jest | tee log",
+        "jest > log",
+        "(jest)",
+        "$(echo jest)",
+        "jest && mocha",
+        "node test.js",
+        "vitest bench",
+        "npm run missing",
+        "jest 'unclosed",
+        "grunt",
+    ],
+)
+def test_a_script_that_is_no_known_runner_is_judged_by_its_exit_code(
+    suite_of: Recognise, script: str
+) -> None:
+    suite = suite_of(npm(script))
+    assert (suite.whole(), suite.grade, suite.runner) == (("npm", "test"), "exit code", None)
+
+
+@pytest.mark.parametrize(
+    ("files", "command", "title"),
+    [
+        ({**npm("jest"), "yarn.lock": ""}, ("yarn", "test"), "jest"),
+        ({**npm("jest"), "pnpm-lock.yaml": ""}, ("pnpm", "test"), "jest"),
+        ({"package.json": '{"devDependencies": {"mocha": "1"}}'}, ("npx", "--no-install", "mocha"), "mocha"),
+        ({"package.json": "{}", "index.js": ""}, ("node", "--test"), "node --test"),
+        (npm('echo "Error: no test specified" && exit 1'), ("node", "--test"), "node --test"),
+        ({"go.mod": "module m\n", "main.go": ""}, ("go", "test", "./..."), "go test"),
+        ({"pom.xml": "", "A.java": ""}, ("mvn", "--batch-mode", "test"), "mvn"),
+        ({"build.gradle": "", "gradlew": "", "A.java": ""}, ("sh", "./gradlew", "test"), "sh"),
+        ({"Cargo.toml": "", "src/main.rs": "", "tools/gen.py": ""}, ("cargo", "test"), "cargo test"),
+        ({"Gemfile": "", "spec/a_spec.rb": ""}, ("bundle", "exec", "rspec"), "bundle exec rspec"),
+        ({"composer.json": "{}", "a.php": ""}, ("vendor/bin/phpunit",), "vendor/bin/phpunit"),
+        ({"main.c": "", "Makefile": "test:\n\ttrue\n"}, ("make", "test"), "make test"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_the_usual_command_of_a_project_is_used(
+    suite_of: Recognise, files: dict[str, str], command: tuple[str, ...], title: str
+) -> None:
+    suite = suite_of(files)
+    assert (suite.command, suite.title) == (command, title)
+    assert suite.grade == ("tests" if suite.runner else "exit code")
+
+
+@pytest.mark.parametrize(
+    "files", [{"tests/test_it.py": ""}, {"pyproject.toml": ""}, {"pytest.ini": ""}, {"conftest.py": ""}]
+)
+def test_python_goes_before_a_test_script(suite_of: Recognise, files: dict[str, str]) -> None:
+    assert suite_of({**npm("jest"), **files}).is_pytest
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        ("npm test", JsRunner),
+        ("npm run check", JsRunner),
+        ("A=1 npx vitest run", JsRunner),
+        ("node --test", JsRunner),
+        ("go test -race ./...", GoRunner),
+        ("env A=1 go test", GoRunner),
+        ("go vet", type(None)),
+        ("npm run lint", type(None)),
+        ("cargo nextest run", type(None)),
+    ],
+)
+def test_named_commands_of_known_runners_are_judged_by_their_cases(
+    suite_of: Recognise, command: str, kind: type
+) -> None:
+    files = npm("jest", check="mocha", lint="eslint .") | {"go.mod": "module m\n"}
+    suite = suite_of(files | {".autocode.toml": f'[test]\ncommand = "{command}"\n'})
+    assert isinstance(suite.runner, kind) and suite.grade == ("tests" if suite.runner else "exit code")
+
+
+def test_a_named_report_is_gathered_after_the_command(suite_of: Recognise) -> None:
+    told = '[test]\ncommand = "make check"\nreport = ["out/*.xml", "more.xml"]\n'
+    suite = suite_of({".autocode.toml": told})
+    assert isinstance(suite.runner, JUnitRunner) and suite.grade == "tests"
+    command = suite.whole()
+    assert command[:2] == ("sh", "-c") and command[4:] == (
+        REPORT,
+        "./out|./out/*.xml\n.|./more.xml",
+        "make",
+        "check",
+    )
+    assert suite.only(["tests/a.sh"]) == command
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('report = "a.xml"', "needs test.command"),
+        ('command = "make"\nreport = "../a.xml"', "below the repository's root"),
+        ('command = "make"\nreport = "/tmp/a.xml"', "below the repository's root"),
+        ('command = "make"\nreport = 3', "test.report"),
+        ('command = "npx jest"\nscope = "affected"', "pytest alone"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_named(suite_of: Recognise, text: str, words: str) -> None:
+    with pytest.raises(NoSuite) as raised:
+        suite_of({".autocode.toml": f"[test]\n{text}\n"})
+    assert words in str(raised.value)
+
+
+def test_single_files_take_the_place_of_the_paths(suite_of: Recognise) -> None:
+    jest = suite_of(npm("jest --config x.js src"))
+    assert jest.only(["a b.test.js"])[2].endswith(
+        "--passWithNoTests --config x.js --runTestsByPath 'a b.test.js'"
+    )
+    vitest = suite_of(npm("vitest src"))
+    assert vitest.only(["src/a.test.ts"])[2].endswith("--passWithNoTests src/a.test.ts")
+    mocha = suite_of(npm("mocha -r ./setup.js 'spec/**/*.js'"))
+    assert mocha.only(["spec/a.js"])[2].endswith(" -r ./setup.js spec/a.js")
+    assert mocha.whole(["spec/deep/a.js", "b.test.js"])[2].endswith("'spec/**/*.js' b.test.js")
+    assert suite_of(npm("mocha")).whole(["b.test.js"])[2].endswith("--no-bail")
+    go = suite_of({"go.mod": "module m\n", "a.go": ""})
+    assert go.only(["a_test.go", "sub/b_test.go", "sub/c_test.go"])[5:] == (
+        "go",
+        "test",
+        "-json",
+        ".",
+        "./sub",
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "tests", "others"),
+    [
+        (npm("vitest"), ["a.test.ts", "src/b.spec.jsx"], ["test/a.ts", "a.ts", "node_modules/a.test.js"]),
+        (npm("jest"), ["__tests__/a.ts", "b.spec.mjs"], ["test/a.ts", "a.test.d.ts", "__tests__/a.json"]),
+        (npm("mocha"), ["test/a.js", "test/deep/b.ts", "a.spec.js"], ["lib/a.js", "latest.js"]),
+        (npm("mocha 'specs/*.js'"), ["specs/a.js"], ["specs/deep/a.js", "src/a.js"]),
+        (npm("node --test"), ["test/a.js", "test.mjs", "a-test.cjs", "test-a.js"], ["tests/a.js", "a.js"]),
+        (npm("node --test tests/*.js"), ["tests/a.js"], ["src/a.js"]),
+        (
+            npm("vitest")
+            | {"vitest.config.ts": "test: { include: ['tests/**/*.ts'], coverage: { include: ['src/**'] }}"},
+            ["tests/a/b.ts"],
+            ["src/a.ts"],
+        ),
+        ({"go.mod": "module m\n", "a.go": ""}, ["a_test.go"], ["a.go", "testdata/a.txt"]),
+        (
+            {"pom.xml": "", "a.java": ""},
+            ["src/test/java/m/CartTest.java", "src/test/java/m/Helper.java"],
+            ["src/main/java/m/Cart.java"],
+        ),
+    ],
+    ids=lambda value: "",
+)
+def test_tests_are_known_by_the_patterns_of_the_runner(
+    suite_of: Recognise, files: dict[str, str], tests: list[str], others: list[str]
+) -> None:
+    suite = suite_of(files)
+    assert [path for path in (*tests, *others) if suite.is_test(path)] == tests
+
+
+def test_the_test_side_holds_snapshots_helpers_and_loaded_files(suite_of: Recognise) -> None:
+    files = npm("vitest") | {
+        "vite.config.ts": "export default { test: { setupFiles: ['./src/setup.ts', './src/gone'] } }",
+        "src/setup.ts": "",
+    }
+    suite = suite_of(files)
+    side = TestSide(suite, files)
+    inside = ["src/setup.ts", "src/__snapshots__/a.snap", "__mocks__/fs.js", "tests/helper.ts", "a.test.ts"]
+    assert [path for path in (*inside, "src/a.ts", "vite.config.ts") if path in side] == inside
+    assert (
+        suite.runner and suite.runner.defines("vite.config.ts") and not suite.runner.defines("src/setup.ts")
+    )
+    assert suite.runner.defines("node_modules/vitest/index.js")
+
+
+def test_the_cases_of_a_file_are_known() -> None:
+    go = GoRunner("example.com/m")
+    assert go.is_case_of("example.com/m::TestA/b", "a_test.go")
+    assert go.is_case_of("::example.com/m/sub", "sub/a_test.go")
+    assert not go.is_case_of("example.com/m/sub::TestA", "a_test.go")
+    js = JsRunner(TOOLS["jest"], ("jest",), (), folder="packages/a")
+    assert js.is_case_of("packages/a/x.test.js::a > b::c", "x.test.js")
+    assert js.is_case_of("::packages/a/x.test.js", "x.test.js")
+    assert not js.is_case_of("packages/b/x.test.js::a", "x.test.js")
+    junit = JUnitRunner(("mvn", "test"), ("*.xml",))
+    assert junit.is_case_of("com.acme.CartTest::adds", "src/test/java/com/acme/CartTest.java")
+    assert junit.is_case_of("com.acme.CartTest$Inner::adds", "src/test/java/com/acme/CartTest.java")
+    assert junit.is_case_of("spec/a_spec.rb::adds", "spec/a_spec.rb")
+    assert not junit.is_case_of("com.acme.CartTest::adds", "src/test/java/com/acme/OtherTest.java")
+
+
+@pytest.mark.parametrize(
+    ("path", "glob", "fits"),
+    [
+        ("test/a/b.js", "test/**/*.js", True),
+        ("test/b.js", "./test/**/*.js", True),
+        ("test/a/b.js", "test/*.js", False),
+        ("a/b.spec.tsx", "**/?(*.)+(spec|test).[jt]s?(x)", True),
+        ("b.test.js", "**/*.{test,spec}.?(c|m)[jt]s?(x)", True),
+        ("b.test.js", "<rootDir>/b.test.js", True),
+        ("b.js", "!(b).js", False),
+        ("a" * 3_000, "*a" * 99, False),
+        ("(", "(", True),
+    ],
+)
+def test_globs_are_read_as_in_javascript(path: str, glob: str, fits: bool) -> None:
+    assert matches(path, glob) is fits
+
+
+def test_a_script_is_split_only_where_no_shell_is_needed() -> None:
+    assert split("a 'b && c' \"d\" && e\\ f") == [("a", "'b && c'", '"d"'), ("e\\ f",)]
+    assert [split(text) for text in ("", "a &&", "a & b", 'a "`b`"', "a 'b", 'a "$(b)"')] == [None] * 6
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs node")
+def test_nodes_reporter_tells_files_titles_and_the_error_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.test.js").write_text(
+        "const { test, describe, it } = require('node:test')\n"
+        "test('outer', async (t) => { await t.test('inner', () => { throw new Error('no') }) })\n"
+        "describe('group', () => { it('works', () => {}); it.skip('later', () => {}) })\n"
+    )
+    (tmp_path / "b.test.js").write_text("require('./gone')\n")
+    (tmp_path / "c.test.js").write_text("require('node:assert').equal(1, 1)\n")
+    out = tmp_path / "out"
+    flags = [f"--test-reporter={NODE_REPORTER}", f"--test-reporter-destination={out}"]
+    subprocess.run(["node", "--test", *flags], cwd=tmp_path, check=False)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(Path(each["file"]).name, each["names"], each["outcome"]) for each in lines] == [
+        ("a.test.js", ["outer", "inner"], "failed"),
+        ("a.test.js", ["outer"], "failed"),
+        ("a.test.js", ["group", "works"], "passed"),
+        ("a.test.js", ["group", "later"], "skipped"),
+        ("b.test.js", [], "error"),
+        ("c.test.js", [], "passed"),
+    ]
+    assert "Error: no" in lines[0]["message"] and "Cannot find module './gone'" in lines[4]["message"]
