@@ -73,7 +73,7 @@ async def prove_one(folder: Path, head: str, backend: Any, mutants: bool) -> dic
         began = time.monotonic()
         proof = await prove(
             workspace,
-            Surroundings.bare(sandbox),
+            [Surroundings.bare(sandbox)],
             base,
             head,
             limits=Limits(),

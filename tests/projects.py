@@ -57,7 +57,7 @@ class Project:
     async def prove(self, change: Files, limits: Limits = LIMITS, untestable: str = "") -> Proof:
         return await prove(
             self.workspace,
-            Surroundings.bare(self.sandbox),
+            [Surroundings.bare(self.sandbox)],
             self.base,
             self.workspace.write(self.base, change, "change"),
             limits=limits,

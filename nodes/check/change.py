@@ -12,6 +12,7 @@ from nodes.check.suite import Suite, has_src, recognise
 from nodes.check.suspicion import suspicions
 from nodes.proof import Suspicion
 from tools.workspace import PathError, Workspace
+from tools.workspace.package import open_package
 
 _HELPER = (
     "Only tests import it, so the base's tests ran with the base's version of it and did not judge this."
@@ -46,6 +47,10 @@ class CheckedChange:
     base_with_new_tests: str | None
     head_with_old_tests: str | None = None
     irrevocable: str = ""
+    folder: str = ""
+    """The package that all paths are relative to, empty for the root."""
+    file_count: int = 0
+    """Number of files of the whole base."""
     near_data: tuple[str, ...] = ()
     """Test files beside changed data of tests."""
 
@@ -58,10 +63,15 @@ class CheckedChange:
         return tuple(sorted((*self.added, *self.edited)))
 
     @classmethod
-    def read(cls, path: Path, base: str, head: str) -> "CheckedChange":
-        """Read both snapshots of the repository at `path`. Blocks. Raises NoSuite."""
-        workspace = Workspace.open(path)
+    def read(cls, path: Path, base: str, head: str, folder: str = "") -> "CheckedChange":
+        """Read both snapshots of the repository at `path`, or of a package in it. Blocks. Raises NoSuite."""
+        workspace = open_package(path, folder)
         base_files, head_files = workspace.files(base), workspace.files(head)
+        sizes = (
+            [Workspace.open(path).files(side) for side in (base, head)]
+            if folder
+            else [base_files, head_files]
+        )
         suite = recognise(workspace, base)  # the base's, so that a change cannot weaken its own check
         suite = replace(suite, src=suite.src or has_src(head_files))
         changes = workspace.changes(base, head)
@@ -83,7 +93,9 @@ class CheckedChange:
             head_tree=workspace.tree(head),
             base_files=frozenset(base_files),
             head_files=frozenset(head_files),
-            megabytes=max(sum(base_files.values()), sum(head_files.values())) >> 20,  # sizes are in bytes
+            folder=folder,
+            megabytes=max(sum(files.values()) for files in sizes) >> 20,  # sizes are in bytes
+            file_count=len(sizes[0]),
             changed=changed,
             added=added,
             edited=edited,

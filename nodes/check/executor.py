@@ -12,13 +12,16 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
+from nodes.check.change import CheckedChange
 from nodes.check.outcomes import NO_TESTS, Outcomes
 from nodes.check.shared_tree import SharedTree
 from nodes.events import SandboxOutput, SandboxStarted
 from nodes.publish import Publish
 from sandbox.base import Limits, Result, Sandbox
+from tools.workspace import Workspace
+from tools.workspace.package import open_package
 
-_CACHE_VERSION = 2  # of the outcomes' meaning: a higher one discards what is cached
+_CACHE_VERSION = 3  # of the outcomes' meaning: a higher one discards what is cached
 _FLUSH_SECONDS = 0.1
 _TIMES_THE_BASE = 3
 _NO_TESTS = Result(exit_code=NO_TESTS, stdout="no tests collected", stderr="", seconds=0.0, report=())
@@ -49,7 +52,13 @@ class Executor:
     tree: SharedTree
     runner: str = ""
     """The name of a runner other than pytest."""
+    folder: str = ""
+    """The package that commands run in, and that paths are relative to."""
     on_base: "Executor | None" = None
+
+    def workspace(self) -> Workspace:
+        """Open the package. Blocks."""
+        return open_package(self.path, self.folder)
 
     def outcomes(self, result: Result) -> Outcomes:
         """Read a Result of the suite."""
@@ -76,6 +85,9 @@ class Executor:
         output = _OutputBuffer(self.publish)
         on_output = output.append if publish_output else None
         try:
+            if self.folder:
+                edits = {f"{self.folder}/{path}": text for path, text in edits.items()}
+                command = ("env", f"--chdir={self.folder}", *command)
             return await self.tree.run(snapshot, edits, command, self.limits, on_output)
         finally:
             output.flush()
@@ -102,8 +114,19 @@ class Executor:
     def _key(self, tree: str, command: Sequence[str]) -> str:
         limits = self.limits  # without the size of the workspace, which depends on the change as well
         bounds = [limits.seconds, limits.memory_mb, limits.tmp_mb, limits.cpus, limits.processes]
-        parts = [_CACHE_VERSION, tree, list(command), self.sandbox.name, self.image, bounds]
+        parts = [_CACHE_VERSION, tree, self.folder, list(command), self.sandbox.name, self.image, bounds]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@asynccontextmanager
+async def open_executor(
+    change: CheckedChange, path: Path, sandbox: Sandbox, limits: Limits, cache: CheckCache, publish: Publish
+) -> AsyncIterator[Executor]:
+    """Open what runs the suite of a change, or of a package in it, in one sandbox."""
+    runner = change.suite.runner.name if change.suite.runner else ""
+    image = await sandbox.identity()
+    async with SharedTree.of(change, path, sandbox, limits) as tree:
+        yield Executor(path, sandbox, image, limits, cache, publish, tree, runner, change.folder)
 
 
 def change_limits(limits: Limits, program_seconds: float, base: Outcomes) -> Limits:

@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -11,19 +11,20 @@ from typing import Any
 
 from nodes.check.change import CheckedChange
 from nodes.check.evidence import Evidence
-from nodes.check.executor import CheckCache, Executor
+from nodes.check.executor import CheckCache, Executor, open_executor
 from nodes.check.exit_code.exit_code_check import check_by_exit_code
+from nodes.check.joined import joined
 from nodes.check.judge import judge
 from nodes.check.mutation.trial import try_mutants
 from nodes.check.outcomes import Outcomes
-from nodes.check.shared_tree import SharedTree
 from nodes.check.suite_runs import SuiteRuns
 from nodes.check.surroundings import Surroundings
 from nodes.check.unrun.gaps import UnrunTests
 from nodes.environment.need import MISSING
 from nodes.events import Payload
 from nodes.proof import Proof
-from sandbox.base import Limits, Sandbox
+from nodes.publish import Publish
+from sandbox.base import Limits
 from tools.workspace import Workspace
 
 SUITE_SECONDS = 300.0
@@ -39,7 +40,7 @@ _IRREVOCABLE = "not verified: the base's tests cannot run on the change ({reason
 
 async def prove(
     workspace: Workspace,
-    surroundings: Surroundings,
+    surroundings: Sequence[Surroundings],
     base: str,
     head: str,
     *,
@@ -49,7 +50,7 @@ async def prove(
     notify: Callable[[str, Mapping[str, Any]], None],
     untestable: str = "",
 ) -> Proof:
-    """Run the suite on the snapshots `base` and `head`, and return the proof.
+    """Run the suite on the snapshots `base` and `head`, or that of each package, and return the proof.
 
     `limits` are those of each program. `seconds` limits the whole suite on the base where
     `.autocode.toml` does not. `notify` receives the type and data of each event. `untestable` is the
@@ -60,38 +61,47 @@ async def prove(
     def publish(payload: Payload) -> None:
         notify(payload.type, payload.model_dump())
 
-    change = await asyncio.to_thread(CheckedChange.read, workspace.path, base, head)
+    parts = [
+        await _part(workspace.path, each, base, head, limits, seconds, cache, publish)
+        for each in surroundings
+    ]
+    return Proof(base=base, head=head, tree=workspace.tree(head), untestable=untestable, **joined(parts))
+
+
+async def _part(
+    path: Path,
+    surroundings: Surroundings,
+    base: str,
+    head: str,
+    limits: Limits,
+    seconds: float | None,
+    cache: CheckCache,
+    publish: Publish,
+) -> dict[str, Any]:
+    """Return the parts of the proof that one package gives."""
+    folder = surroundings.folder
+    change = await asyncio.to_thread(CheckedChange.read, path, base, head, folder)
     by_grade = _by_tests if change.suite.grade == "tests" else check_by_exit_code
     program_seconds, limits = limits.seconds, suite_limits(change, limits, seconds)
-    runner = change.suite.runner.name if change.suite.runner else ""
     async with AsyncExitStack() as stack:
-
-        async def executor_in(sandbox: Sandbox) -> Executor:
-            tree = SharedTree.of(change, workspace.path, sandbox, limits)
-            image = await sandbox.identity()
-            opened = await stack.enter_async_context(tree)
-            return Executor(workspace.path, sandbox, image, limits, cache, publish, opened, runner)
-
-        executor = await executor_in(surroundings.change)
-        if surroundings.base is not surroundings.change:
-            executor = replace(executor, on_base=await executor_in(surroundings.base))
+        sides = [
+            await stack.enter_async_context(open_executor(change, path, sandbox, limits, cache, publish))
+            for sandbox in dict.fromkeys((surroundings.change, surroundings.base))
+        ]
+        executor = replace(sides[0], on_base=sides[1] if len(sides) == 2 else None)
         result = await by_grade(executor, change, program_seconds)
     missing = [f"{MISSING}: {_first_line(surroundings.missing)}"] if surroundings.missing else []
-    result["gaps"] = [*missing, *_definition_gaps(change), *result.get("gaps", ())]
-    return Proof(
-        base=base,
-        head=head,
-        tree=change.head_tree,
-        grade=change.suite.grade,
-        backend=executor.sandbox.name,
-        image=executor.image,
-        environments=list(surroundings.environments),
-        missing_environment=surroundings.missing,
-        suspicious=list(change.suspicious),
-        untestable=untestable,
-        green=not result["problems"],
-        **result,
-    )
+    return result | {
+        "folder": folder,
+        "grade": change.suite.grade,
+        "backend": executor.sandbox.name,
+        "image": executor.image,
+        "environments": list(surroundings.environments),
+        "missing_environment": surroundings.missing,
+        "suspicious": list(change.suspicious),
+        "green": not result["problems"],
+        "gaps": [*missing, *_definition_gaps(change), *result.get("gaps", ())],
+    }
 
 
 def suite_limits(change: CheckedChange, limits: Limits, seconds: float | None) -> Limits:
@@ -113,7 +123,7 @@ async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: 
     attempt, evidence = await SuiteRuns(executor, change, program_seconds).run()
     judgement = judge(evidence, attempt.limits)
     unreached = [] if attempt.head_command else [_UNREACHED.format(reason=attempt.scope_reason)]
-    unrun = await asyncio.to_thread(_unrun, executor.path, change, evidence)
+    unrun = await asyncio.to_thread(_unrun, executor, change, evidence)
     judged = (
         vars(judgement)
         | unrun
@@ -136,9 +146,9 @@ async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: 
     return judged | tried.fields(judgement.cases, judgement.vacuous)
 
 
-def _unrun(path: Path, change: CheckedChange, evidence: Evidence) -> dict[str, Any]:
+def _unrun(executor: Executor, change: CheckedChange, evidence: Evidence) -> dict[str, Any]:
     """Return the test modules that do not run, and what remains unverified for that. Blocks."""
-    unrun = UnrunTests(Workspace.open(path), change, evidence.base, evidence.head_outcomes)
+    unrun = UnrunTests(executor.workspace(), change, evidence.base, evidence.head_outcomes)
     return {"uncollected": unrun.modules, "gaps": unrun.gaps()}
 
 

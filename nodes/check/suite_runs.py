@@ -16,7 +16,6 @@ from nodes.check.suite import Suite, listing
 from nodes.check.unrun.shared_causes import ChangedFiles
 from nodes.proof import Scope
 from sandbox.base import Limits, ReportOutcome, Result
-from tools.workspace import Workspace
 
 _LISTING_BYTES = 32_000_000  # a cut list would not hold every case
 _MOST_ALONE = 4
@@ -107,7 +106,7 @@ class SuiteRuns:
         change = self.change
         if scope == "all":
             return Attempt(suite, scope, plain, suite.whole(change.edited), suite.whole(change.new_tests))
-        workspace = await asyncio.to_thread(Workspace.open, self.executor.path)
+        workspace = await asyncio.to_thread(self.executor.workspace)
         affected = await asyncio.to_thread(change.affected_tests, workspace, change.changed)
         tests = sorted({*affected, *change.near_data})
         sides = (

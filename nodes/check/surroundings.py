@@ -1,10 +1,11 @@
 """The surroundings of a check: the sandboxes that base and change run in, each with its environment."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from nodes.check.packages import Packages
 from nodes.check.suite import recognise
 from nodes.environment.need import Need
 from nodes.environment.preparation import Preparation, Ready
@@ -12,27 +13,29 @@ from nodes.proof import EnvironmentProof
 from nodes.publish import Publish
 from sandbox.base import Sandbox
 from tools.workspace import Workspace
+from tools.workspace.package import open_package
 
 _NOT_BUILT = "it is not built here. A run on this repository builds it, once you approve"
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """One sandbox for both sides, unless the change alters what its environment is made from.
+    """One sandbox for both sides of a package, unless the change alters what its environment is made from.
 
     The change's own tests run on the base in the change's environment, so that they fail for the code alone.
-    `missing` says why an environment that the tests need is not there.
+    `folder` is empty for the root. `missing` says why an environment that the tests need is not there.
     """
 
     base: Sandbox
     change: Sandbox
+    folder: str = ""
     environments: tuple[EnvironmentProof, ...] = ()
     missing: str = ""
 
     @classmethod
-    def bare(cls, sandbox: Sandbox, missing: str = "") -> Self:
+    def bare(cls, sandbox: Sandbox, folder: str = "", missing: str = "") -> Self:
         """Return the surroundings without any environment."""
-        return cls(sandbox, sandbox, missing=missing)
+        return cls(sandbox, sandbox, folder, missing=missing)
 
     @classmethod
     async def prepare(
@@ -44,40 +47,70 @@ class Surroundings:
         publish: Publish,
         yes: bool,
         without: str = "",
-    ) -> Self:
-        """Prepare both environments. `without` is the problem that the run goes on with, empty without one.
+    ) -> list[Self]:
+        """Prepare the environments of the packages that a change concerns.
 
-        Raises NoSuite. May interrupt the run for an approval.
+        `without` is the problem that the run goes on with, empty without one. Raises NoSuite. May interrupt
+        the run for an approval.
         """
+        folders = await asyncio.to_thread(packages_of, workspace, base, head)
         if without:
-            return cls.bare(await preparation.sandbox(), without)
-        old, new = await _needs(preparation, workspace, base, head)
-        if new.recipe.digest == old.recipe.digest:
-            (both,) = await preparation.ready(workspace, [old], publish, yes)
-            return cls(both.sandbox, both.sandbox, tuple(_named(both)), both.problem)
-        # One call for both, because a node must not ask twice: a resume tells answers apart by their order.
-        before, after = await preparation.ready(workspace, [old, new], publish, yes, old)
-        named = (*_named(before, "base"), *_named(after, "change"))
-        sandbox = before.sandbox if after.problem else after.sandbox
-        return cls(before.sandbox, sandbox, named, before.problem or after.problem)
+            sandbox = await preparation.sandbox()
+            return [cls.bare(sandbox, folder, without) for folder in folders]
+        sides = [await _needs(preparation, workspace, base, head, folder) for folder in folders]
+        needs = [need for old, new in sides for need in (old, *_other(old, new))]
+        # One call for all, because a node must not ask twice: a resume tells answers apart by their order.
+        ready = iter(await preparation.ready(workspace, needs, publish, yes, [old for old, _ in sides]))
+        return [
+            cls._of(folder, [next(ready) for _ in (old, *_other(old, new))])
+            for folder, (old, new) in zip(folders, sides, strict=True)
+        ]
 
     @classmethod
-    async def find(cls, preparation: Preparation, workspace: Workspace, base: str, head: str) -> Self:
+    async def find(cls, preparation: Preparation, workspace: Workspace, base: str, head: str) -> list[Self]:
         """Return surroundings from what is built already. What is not there is missing."""
-        old, new = await _needs(preparation, workspace, base, head)
-        same = new.recipe.digest == old.recipe.digest
-        before = await preparation.find(old)
-        after = before if same else await preparation.find(new)
-        if before is None or after is None:
-            return cls.bare(await preparation.sandbox(), _NOT_BUILT)
-        if same:
-            return cls(before.sandbox, before.sandbox, tuple(_named(before)))
-        return cls(before.sandbox, after.sandbox, (*_named(before, "base"), *_named(after, "change")))
+        found = []
+        for folder in await asyncio.to_thread(packages_of, workspace, base, head):
+            old, new = await _needs(preparation, workspace, base, head, folder)
+            ready = [await preparation.find(need) for need in (old, *_other(old, new))]
+            there = [each for each in ready if each]
+            if len(there) == len(ready):
+                found.append(cls._of(folder, there))
+            else:
+                found.append(cls.bare(await preparation.sandbox(), folder, _NOT_BUILT))
+        return found
+
+    @classmethod
+    def _of(cls, folder: str, ready: Sequence[Ready]) -> Self:
+        """Return surroundings with one environment for both sides, or with one for each."""
+        base, change = ready[0], ready[-1]
+        if len(ready) == 1:
+            return cls(base.sandbox, base.sandbox, folder, tuple(_named(base)), base.problem)
+        named = (*_named(base, "base"), *_named(change, "change"))
+        sandbox = base.sandbox if change.problem else change.sandbox
+        return cls(base.sandbox, sandbox, folder, named, base.problem or change.problem)
 
 
-async def _needs(preparation: Preparation, workspace: Workspace, base: str, head: str) -> tuple[Need, Need]:
-    place = (await asyncio.to_thread(recognise, workspace, base)).place
+def packages_of(workspace: Workspace, base: str, head: str) -> list[str]:
+    """Return the folders of the packages that a change concerns. Blocks."""
+    return Packages(workspace, base, head).of(change.path for change in workspace.changes(base, head))
+
+
+async def _needs(
+    preparation: Preparation, workspace: Workspace, base: str, head: str, folder: str
+) -> tuple[Need, Need]:
+    place = await asyncio.to_thread(place_of, workspace, base, folder)
     return await preparation.need(workspace, base, place), await preparation.need(workspace, head, place)
+
+
+def place_of(workspace: Workspace, base: str, folder: str) -> str:
+    """Return a path that stands for the files of a package's suite. Blocks. Raises NoSuite."""
+    place = recognise(open_package(workspace.path, folder), base).place
+    return f"{folder}/{place}" if folder else place
+
+
+def _other(old: Need, new: Need) -> tuple[Need, ...]:
+    return () if new.recipe.digest == old.recipe.digest else (new,)
 
 
 def _named(ready: Ready, side: str = "base and change") -> Iterator[EnvironmentProof]:

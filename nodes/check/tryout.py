@@ -1,28 +1,31 @@
 """The tryout: the base's own suite runs while the planner works, so that its faults are known and named."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from langgraph.runtime import Runtime
 
 from nodes.check.change import CheckedChange
-from nodes.check.executor import CheckCache, Executor
+from nodes.check.executor import CheckCache, Executor, open_executor
 from nodes.check.outcomes import Outcomes, list_cases
+from nodes.check.packages import Packages
 from nodes.check.prove import baseline_reason, suite_limits
-from nodes.check.shared_tree import SharedTree
 from nodes.check.suite_runs import Attempt, SuiteRuns
+from nodes.check.surroundings import place_of
 from nodes.check.unrun.gaps import UnrunTests
 from nodes.dialogue.conversation import open_workspace
 from nodes.environment.preparation import Preparation
 from nodes.events import ErrorReported
 from nodes.proof import FAILED
-from nodes.publish import publisher
+from nodes.publish import Publish, publisher
 from nodes.state import State, options_of
-from sandbox.base import Limits, Sandbox, SandboxError
+from sandbox.base import Limits, SandboxError
 from tools.workspace import Workspace
 
 _MOST_MODULES = 5
+_MOST_PACKAGES = 3
 
 
 @dataclass(frozen=True)
@@ -37,27 +40,39 @@ class Tryout:
         """Return nothing: the outcomes are cached, and the faults are events."""
         publish = publisher(runtime.stream_writer, "tryout")
         workspace, base = await open_workspace(state), state["base"]
-        change = await asyncio.to_thread(CheckedChange.read, workspace.path, base, base)
-        try:
-            sandbox = await self._sandbox(state, workspace, change.suite.place)
-            if sandbox is None:
-                return {}
-            limits = suite_limits(change, self.limits, options_of(state).sandbox_seconds)
-            async with SharedTree.of(change, workspace.path, sandbox, limits) as tree:
-                image = await sandbox.identity()
-                executor = Executor(workspace.path, sandbox, image, limits, self.cache, publish, tree)
-                for fault in await _faults(executor, change, self.limits.seconds):
-                    publish(ErrorReported(message=fault, kind="warning"))
-        except SandboxError as error:  # the check will report it, if it happens again
-            publish(ErrorReported(message=f"the base could not be tried out: {error}", kind="warning"))
+        for folder in await asyncio.to_thread(tried_packages, workspace, base):
+            try:
+                async with self._executor(state, workspace, folder, publish) as (executor, change):
+                    faults = await _faults(executor, change, self.limits.seconds)
+            except SandboxError as error:  # the check will report it, if it happens again
+                faults = [f"the base could not be tried out: {error}"]
+            for fault in faults:
+                message = f"{folder}: {fault}" if folder else fault
+                publish(ErrorReported(message=message, kind="warning"))
         return {}
 
-    async def _sandbox(self, state: State, workspace: Workspace, place: str) -> Sandbox | None:
-        if state["without_environment"]:
-            return await self.preparation.sandbox()
-        need = await self.preparation.need(workspace, state["base"], place)
-        ready = await self.preparation.find(need)
-        return ready.sandbox if ready else None
+    @asynccontextmanager
+    async def _executor(
+        self, state: State, workspace: Workspace, folder: str, publish: Publish
+    ) -> AsyncIterator[tuple[Executor, CheckedChange]]:
+        """Open the base of a package. An environment that is not there yet leaves the bare sandbox."""
+        base = state["base"]
+        change = await asyncio.to_thread(CheckedChange.read, workspace.path, base, base, folder)
+        ready = None
+        if not state["without_environment"]:
+            place = await asyncio.to_thread(place_of, workspace, base, folder)
+            ready = await self.preparation.find(await self.preparation.need(workspace, base, place))
+        sandbox = ready.sandbox if ready else await self.preparation.sandbox()
+        limits = suite_limits(change, self.limits, options_of(state).sandbox_seconds)
+        opening = open_executor(change, workspace.path, sandbox, limits, self.cache, publish)
+        async with opening as executor:
+            yield executor, change
+
+
+def tried_packages(workspace: Workspace, base: str) -> list[str]:
+    """Return the packages that are prepared before anything is changed: all if they are few. Blocks."""
+    folders = Packages(workspace, base, base).all()
+    return folders if len(folders) <= _MOST_PACKAGES else []
 
 
 async def _faults(executor: Executor, change: CheckedChange, program_seconds: float) -> list[str]:
@@ -69,7 +84,7 @@ async def _faults(executor: Executor, change: CheckedChange, program_seconds: fl
         base = base or await executor.run_base(change.base, change.base_tree, command)
         return list(_faults_of_command(base, " ".join(command), executor.limits))
     attempt, base = await SuiteRuns(executor, change, program_seconds).run_base()
-    workspace = await asyncio.to_thread(Workspace.open, executor.path)
+    workspace = await asyncio.to_thread(executor.workspace)
     modules = await asyncio.to_thread(lambda: UnrunTests(workspace, change, base, base).modules)
     told = [f"{module.file} cannot be imported on the base: {module.reason}" for module in modules]
     more = len(told) - _MOST_MODULES

@@ -80,19 +80,19 @@ class Preparation:
         needs: Sequence[Need],
         publish: Publish,
         yes: bool,
-        base: Need | None = None,
+        bases: Sequence[Need] = (),
     ) -> list[Ready]:
         """Return what each need came to. `yes` approves every build.
 
-        Interrupts the run once, for all that a human must approve. The needs beside `base` are those of a
-        change. If they are asked for, the question shows how they differ from the base's.
+        Interrupts the run once, for all that a human must approve. With `bases`, the needs beside them are
+        those of a change. If they are asked for, the question shows how they differ from the base's.
         """
         found = [await self.find(need) for need in needs]
         missing = [need for need, ready in zip(needs, found, strict=True) if ready is None]
-        asked = {} if self.always or yes else await self._unapproved(workspace, missing, base)
+        asked = {} if self.always or yes else await self._unapproved(workspace, missing, bases)
         answer = HumanAnswer(decision="approve")
         if asked:
-            answer = _ask(await self._question(workspace, list(asked.values()), base))
+            answer = _ask(await self._question(workspace, list(asked.values()), bases))
         venv = await self._chosen(workspace, answer)
         refusal = f"{_REFUSED}: {answer.reason}" if answer.reason else _REFUSED
         if venv:
@@ -111,19 +111,19 @@ class Preparation:
         return outcomes
 
     async def _unapproved(
-        self, workspace: Workspace, needs: Sequence[Need], base: Need | None
+        self, workspace: Workspace, needs: Sequence[Need], bases: Sequence[Need]
     ) -> dict[str, Need]:
         keys = {}
         for need in needs:
             recipe = need.recipe
             # The commands of a change can be the base's own and yet install what nobody has agreed to.
-            inputs = recipe.inputs if base and need is not base else ""
+            inputs = recipe.inputs if bases and need not in bases else ""
             if recipe.needs_approval and not recipe.fatal:
                 keys[_key(workspace, recipe.folder, *recipe.shown_commands, inputs)] = need
         return {key: need for key, need in keys.items() if not await self.consents.given(key)}
 
     async def _question(
-        self, workspace: Workspace, needs: Sequence[Need], base: Need | None
+        self, workspace: Workspace, needs: Sequence[Need], bases: Sequence[Need]
     ) -> dict[str, Any]:
         recipes = [need.recipe for need in needs]
         question: dict[str, Any] = {"kind": "environment"}
@@ -131,11 +131,11 @@ class Preparation:
         for name in ("sources", "reasons", "packages"):
             values = (value for recipe in recipes for value in getattr(recipe, name))
             question[name] = list(dict.fromkeys(values))
-        venvs = [] if base else await self._venvs(workspace)
+        venvs = [] if bases else await self._venvs(workspace)
         question["at_hand"] = [_shown(path, workspace.path) for path in venvs]
-        if base and (changed := [need for need in needs if need is not base]):
+        if bases and (changed := [need for need in needs if need not in bases]):
             paths = question["sources"]
-            diff = await asyncio.to_thread(workspace.diff, base.snapshot, changed[0].snapshot, paths)
+            diff = await asyncio.to_thread(workspace.diff, bases[0].snapshot, changed[0].snapshot, paths)
             question["difference"] = diff.splitlines()[:_MOST_LINES]
         return question
 

@@ -7,7 +7,8 @@ from typing import Any
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from nodes.check.suite import recognise
+from nodes.check.surroundings import place_of
+from nodes.check.tryout import tried_packages
 from nodes.dialogue.answers import read_answer
 from nodes.dialogue.conversation import open_workspace
 from nodes.dialogue.replies import Unusable
@@ -30,14 +31,16 @@ class Environment:
         """Return the problem, if there is one."""
         publish = publisher(runtime.stream_writer, "environment")
         workspace, base = await open_workspace(state), state["base"]
-        suite = await asyncio.to_thread(recognise, workspace, base)
-        need = await self.preparation.need(workspace, base, suite.place)
-        for fault in need.recipe.faults:
-            if not fault.fatal:
-                publish(ErrorReported(message=fault.message, kind="warning"))
-        yes = options_of(state).auto_approve
-        (ready,) = await self.preparation.ready(workspace, [need], publish, yes)
-        return {"environment_problem": ready.problem}
+        needs = []
+        for folder in await asyncio.to_thread(tried_packages, workspace, base):
+            place = await asyncio.to_thread(place_of, workspace, base, folder)
+            needs.append(await self.preparation.need(workspace, base, place))
+        faults = [fault for need in needs for fault in need.recipe.faults if not fault.fatal]
+        for message in dict.fromkeys(fault.message for fault in faults):
+            publish(ErrorReported(message=message, kind="warning"))
+        ready = await self.preparation.ready(workspace, needs, publish, options_of(state).auto_approve)
+        problems = (each.problem for each in ready if each.problem)
+        return {"environment_problem": next(problems, "")}
 
 
 @dataclass(frozen=True)

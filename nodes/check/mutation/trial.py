@@ -118,7 +118,7 @@ class Trial:
         return self._result(prepared)
 
     def _prepare(self) -> Prepared:
-        workspace = Workspace.open(self.executor.path)
+        workspace = self.executor.workspace()
         sources = changed_sources(workspace, self.change)
         largest = sorted(sources, key=lambda source: (-source.novel, source.path))[:MOST]
         if self.suite.grade == "exit code":
