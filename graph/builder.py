@@ -16,10 +16,10 @@ from nodes.critic import Critic
 from nodes.debugger import Debugger
 from nodes.dispatch import Dispatch, branches
 from nodes.environment.preparation import Preparation
-from nodes.environment.prepare import Environment, GoOn
 from nodes.llm.models import Models
 from nodes.merge import Merge
 from nodes.planner import Approval, Planner
+from nodes.prepare import Environment, GoOn
 from nodes.proof import Proof
 from nodes.recall import Recall
 from nodes.snapshot import Snapshot

@@ -3,14 +3,14 @@
 import asyncio
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from sandbox.environment.environments import Environments
 from sandbox.environment.recipe import Recipe
 from tools.workspace import Workspace
-from tools.workspace.checkout import CheckoutFile, read_checkout
+from tools.workspace.checkout import CheckoutFile, ignored_modules, read_checkout
 
 MISSING = "the environment is missing"
 """The first words of what is said about a run whose environment is not there."""
@@ -34,11 +34,14 @@ class Need:
 
         Raises WorkspaceError when files of the checkout cannot be taken.
         """
-        version = await asyncio.to_thread(workspace.version, snapshot)
-        recipes = await environments.recipes(Texts(workspace, snapshot), [place], version)
+        version, texts = await asyncio.to_thread(workspace.version, snapshot), Texts(workspace, snapshot)
+        recipes = await environments.recipes(texts, [place], version)
         recipe = recipes[0] if recipes else Recipe()
         if recipe.venv:  # declared, relative to the repository's root
             return cls(snapshot, recipe.with_venv(workspace.path / recipe.venv))
+        if place.endswith(".py"):
+            ignored = await asyncio.to_thread(ignored_modules, workspace.path, texts)
+            recipe = replace(recipe, files=tuple(dict.fromkeys((*recipe.files, *ignored))))
         if not recipe.files:
             return cls(snapshot, recipe)
         files = tuple(await asyncio.to_thread(read_checkout, workspace.path, recipe.files))

@@ -1,8 +1,9 @@
 """Files of the user's checkout that a snapshot lacks, because git ignores them: read without any link."""
 
 import os
+import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ MOST_BYTES = 64 * 2**20
 """Bytes of all files together. Every run of a check copies them."""
 
 _MOST_FILES = 5000
+_MOST_FOLDERS = 3000
+_MOST_MODULES = 50
+_PRIVATE = re.compile(r"secret|passw|credential|token|key|local|private", re.IGNORECASE)
+_IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t][^\n]*", re.MULTILINE)
 _PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not stop us
 
 
@@ -53,6 +58,27 @@ def read_checkout(root: Path, names: Iterable[str]) -> list[CheckoutFile]:
                     f"{name}: these files of the checkout are too large for every run to copy"
                 )
     return found
+
+
+def ignored_modules(root: Path, texts: Mapping[str, str]) -> list[str]:
+    """Return Python modules in the checkout that a snapshot lacks, but imports, such as `_version.py`.
+
+    `texts` are the snapshot's files. Names that sound like settings of one machine or like secrets are left
+    out: `files` under `[environment]` in `.autocode.toml` can name them.
+    """
+    sources = [path for path in texts if path.endswith(".py")]
+    found: dict[str, str] = {}
+    for folder in sorted({path.rpartition("/")[0] for path in sources})[:_MOST_FOLDERS]:
+        with suppress(OSError), os.scandir(root / folder) as entries:
+            for entry in entries:
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                stem, dot, suffix = entry.name.partition(".")
+                if dot and suffix == "py" and path not in texts and not _PRIVATE.search(stem):
+                    found[path] = stem
+    if not 0 < len(found) <= _MOST_MODULES:
+        return []
+    imports = "\n".join(line for path in sources for line in _IMPORT.findall(texts[path]))
+    return [path for path, stem in found.items() if re.search(rf"\b{re.escape(stem)}\b", imports)]
 
 
 def _below(root: Path, name: str) -> Iterator[CheckoutFile]:

@@ -21,6 +21,9 @@ from nodes.state import State, options_of
 _QUESTION = "Go on without the environment? The result cannot be verified."
 
 
+_MOST_NAMED = 8
+
+
 @dataclass(frozen=True)
 class Environment:
     """Finds or builds what the base's tests need, once a human has approved the commands."""
@@ -37,6 +40,10 @@ class Environment:
             needs.append(await self.preparation.need(workspace, base, place))
         faults = [fault for need in needs for fault in need.recipe.faults if not fault.fatal]
         for message in dict.fromkeys(fault.message for fault in faults):
+            publish(ErrorReported(message=message, kind="warning"))
+        if taken := [file.path for need in needs for file in need.files]:
+            listed = ", ".join(taken[:_MOST_NAMED]) + (" and more" if len(taken) > _MOST_NAMED else "")
+            message = f"taken from your checkout for the tests, as git ignores or lacks them: {listed}"
             publish(ErrorReported(message=message, kind="warning"))
         ready = await self.preparation.ready(workspace, needs, publish, options_of(state).auto_approve)
         problems = (each.problem for each in ready if each.problem)
