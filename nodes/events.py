@@ -134,6 +134,21 @@ class FilesEdited(Payload):
     snapshot: str
 
 
+class EnvironmentReported(Payload):
+    """A step in the making of an environment: it is built, or a piece of the build's output, or its end.
+
+    `key` names a finished environment. `text` is masked output, or the problem. `seconds` is the build's time.
+    """
+
+    type = "environment"
+    status: Literal["building", "output", "ready", "failed"]
+    folder: str = ""
+    commands: list[str] = Field(default_factory=list)
+    key: str = ""
+    seconds: float = 0.0
+    text: str = ""
+
+
 class SandboxStarted(Payload):
     """A command starts in the sandbox. `what` names the files that it runs on."""
 

@@ -77,6 +77,16 @@ class Unguarded(BaseModel, frozen=True):
         return f"{self.file} {self.first}" + (f"–{self.last}" if self.last > self.first else "")  # noqa: RUF001
 
 
+class EnvironmentProof(BaseModel, frozen=True):
+    """An environment that tests ran in: its key, the package folder it is for, and what it was made from."""
+
+    key: str
+    folder: str = ""
+    side: Literal["base and change", "base", "change"] = "base and change"
+    sources: list[str] = Field(default_factory=list)
+    commands: list[str] = Field(default_factory=list)
+
+
 class Proof(BaseModel, frozen=True):
     """One check of `head` beside `base`. Delivery writes it to refs/notes/autocode."""
 
@@ -88,6 +98,10 @@ class Proof(BaseModel, frozen=True):
     grade: Grade = "tests"
     backend: str
     image: str
+    environments: list[EnvironmentProof] = Field(default_factory=list)
+    """Empty if the tests ran with pytest alone."""
+    missing_environment: str = ""
+    """Why an environment that the tests need was not there."""
     command: list[str]
     exit_code: int
     baseline: Literal["known", "unknown"] = "known"

@@ -63,6 +63,8 @@ class Snapshot:
             "guards_failed": "",
             "fallback": None,
             "not_the_change": "",
+            "environment_problem": "",
+            "without_environment": "",
             "stops": Overwrite([]),  # type: ignore[typeddict-item]  # resets the reducer
             "missing": [],
             "branch": None,

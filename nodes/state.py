@@ -132,7 +132,7 @@ class Options(BaseModel, extra="forbid"):
     max_run_seconds: PositiveFloat | None = None
     max_debug_rounds: int = Field(default=3, ge=0)
     max_review_rounds: int = Field(default=2, ge=0)
-    sandbox_seconds: PositiveFloat = 30.0
+    sandbox_seconds: PositiveFloat | None = None  # None: what `[test] timeout` says, or 300
 
 
 def options_of(state: Mapping[str, object]) -> Options:
@@ -199,6 +199,8 @@ class State(TypedDict, total=False):
     guards_failed: str
     fallback: ProvedState | None
     not_the_change: str
+    environment_problem: str
+    without_environment: str
 
     stops: Annotated[list[Stop], add]
     missing: list[str]

@@ -6,6 +6,7 @@ from typing import Any, Generic
 from memory.records.approvals import Approvals
 from memory.records.checks import Checks
 from memory.records.completions import Completions
+from memory.records.consents import Consents
 from memory.records.database import Database
 from memory.records.episodes import Episodes
 from memory.records.events import E, Events
@@ -25,6 +26,7 @@ class Journal(Generic[E]):
         self.approvals = Approvals(database, self.events)
         self.notes = Notes(database, self.events)
         self.checks = Checks(database)
+        self.consents = Consents(database)
         self.completions = Completions(database, secrets)
         self.episodes = Episodes(database, secrets)
 

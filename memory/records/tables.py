@@ -127,6 +127,13 @@ checks = Table(
     Column("value", Text, nullable=False),
 )
 
+consents = Table(
+    "consents",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("given", Text, nullable=False),
+)
+
 completions = Table(
     "completions",
     metadata,
