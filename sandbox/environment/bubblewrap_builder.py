@@ -169,9 +169,7 @@ class BubblewrapEnvironments:
         bwrap, version = await asyncio.to_thread(working_bwrap)
         interpreter = await asyncio.to_thread(Interpreter.make, self._home, lambda _: None)
         cgroups = await asyncio.to_thread(kind.find)
-        return Bubblewrap(
-            Jail(bwrap, interpreter, mounts), kind(cgroups.parents), version, self._ownership
-        )
+        return Bubblewrap(Jail(bwrap, interpreter, mounts), kind(cgroups.parents), version, self._ownership)
 
 
 _PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
