@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.environment.masked_output import MaskedOutput
 from sandbox.environment.proxy import RegistryProxy
-from sandbox.environment.registries import Registries
+from sandbox.environment.registries import MaskedOutput, Registries
 
 NPM = "registry=https://npm.example/\n//npm.example/:_authToken=npm_abcdef\n"
 HOSTS = ["127.0.0.1", "localhost", "169.254.169.254", "0.0.0.0", "[::1]", "2130706433"]

@@ -35,15 +35,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Mounts:
-    """Host paths that a program sees beside the system, as pairs of source and target."""
+    """Host paths that a program sees beside the system, as pairs of source and target, and links."""
 
     read_only: tuple[tuple[str, str], ...] = ()
     writable: tuple[tuple[str, str], ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
 
     def arguments(self) -> list[str]:
         """Return bubblewrap's arguments."""
         pairs = [("--bind", *pair) for pair in self.writable]
         pairs += [("--ro-bind", *pair) for pair in self.read_only]
+        pairs += [("--symlink", *pair) for pair in self.links]
         targets = {target for _, _, target in pairs if target != WORKSPACE}
         parents = {str(parent) for target in targets for parent in list(Path(target).parents)[:-1]}
         arguments: list[str] = []

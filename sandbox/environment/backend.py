@@ -1,11 +1,12 @@
 """The seam between environments and sandboxes: what a backend builds, and what a run needs to use it."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from sandbox.base import Result, SandboxError
+from sandbox.base import Result, Sandbox, SandboxError
+from sandbox.bubblewrap.jail import Mounts
 from sandbox.environment.recipe import Recipe, Toolset
 from sandbox.environment.registries import Registries
 
@@ -32,16 +33,16 @@ class BuildLimits:
 class Environment:
     """A finished environment, as a run in a sandbox needs it.
 
-    Bubblewrap shows `root` read-only at ENVIRONMENT and each path of `visible` at its own place. Docker
-    starts containers from `image` instead. `path` comes before the sandbox's own PATH. `generated` holds tar
-    members without an end marker. They must be sent before the snapshot's files, so that the snapshot wins.
+    Bubblewrap shows `mounts`. Docker starts containers from `image`. `path` comes before the sandbox's own
+    PATH. `generated` holds tar members without an end marker, which come before the snapshot's files, so that
+    the snapshot wins. `root` holds what a build with bubblewrap made.
     """
 
     key: str
     folder: str = ""
     root: Path | None = None
     image: str = ""
-    visible: tuple[str, ...] = ()
+    mounts: Mounts = field(default_factory=Mounts)
     path: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     generated: Path | None = None
@@ -80,6 +81,7 @@ class Built:
 
     result: Result
     image: str = ""
+    image_mb: int = 0
     over_disk: bool = False
     refused_hosts: tuple[str, ...] = ()
 
@@ -91,7 +93,7 @@ class EnvironmentBackend(Protocol):
     def name(self) -> str:
         """Return `docker` or `bubblewrap`."""
 
-    async def toolset(self, recipe_image: str = "") -> Toolset:
+    async def toolset(self) -> Toolset:
         """Return the interpreters and tools that recipes can count on."""
 
     async def identity(self) -> str:
@@ -104,7 +106,13 @@ class EnvironmentBackend(Protocol):
         """Return whether a finished environment can still be used."""
 
     def opened(self, recipe: Recipe, key: str, place: Path, image: str) -> Environment:
-        """Return the environment that lies in a finished place."""
+        """Return the environment that lies in a finished place. Raises SandboxError if its venv is gone."""
+
+    async def sandbox_with(self, environment: Environment) -> Sandbox:
+        """Open a sandbox whose programs see the environment."""
 
     async def remove(self, image: str) -> None:
         """Remove what lies outside the environment's folder."""
+
+    async def aclose(self) -> None:
+        """Close the connection to the sandbox's engine."""

@@ -1,34 +1,31 @@
 """Environments for bubblewrap: a folder that a build writes and runs see read-only."""
 
 import asyncio
-import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from sandbox.base import UNKNOWN, WORKSPACE, Limits, Ownership, Result, SandboxError
+from sandbox.base import WORKSPACE, Limits, Ownership, Result, SandboxError
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap, working_bwrap
 from sandbox.bubblewrap.interpreter import VENV as SANDBOX_VENV
 from sandbox.bubblewrap.interpreter import Interpreter
-from sandbox.bubblewrap.jail import PATH, Jail, Mounts
+from sandbox.bubblewrap.jail import Jail, Mounts
 from sandbox.cgroup import Cgroup, Cgroups
 from sandbox.environment.backend import Build, Built, Environment
 from sandbox.environment.build_script import SCRATCH, UV, build_script, tracked_list
 from sandbox.environment.disk import folder_bytes, take_ownership
 from sandbox.environment.generated import store_generated
-from sandbox.environment.machine import Machine
-from sandbox.environment.proxy import FORWARDER, RegistryProxy
+from sandbox.environment.machine import Machine, find_uv
+from sandbox.environment.proxy import FORWARDER, PORT, VARIABLES, open_proxy
 from sandbox.environment.recipe import ENVIRONMENT, VENV, Recipe, Toolset
+from sandbox.environment.virtual_environment import import_paths, mounts_of
 
 _SOCKET = "/run/registry.sock"
-_PORT = 3128
-_PROXY = f"http://127.0.0.1:{_PORT}"
 _POLL_SECONDS = 0.5
 _RESERVE_BYTES = 512 * 2**20
-_UV_MISSING = "environments are built with uv, which is missing. Install it: pip install uv"
 
 
 @dataclass(frozen=True)
@@ -50,24 +47,19 @@ class BubblewrapEnvironments:
 
     name = "bubblewrap"
 
-    def __init__(self, home: Path, machine: Machine, uv: str, ownership: Ownership) -> None:
+    def __init__(self, home: Path, environ: Mapping[str, str], user_home: Path, ownership: Ownership) -> None:
         self._home = home
-        self._machine = machine
-        self._uv = uv
+        self._environ = environ
+        self._user_home = user_home
         self._ownership = ownership
 
-    @classmethod
-    async def open(
-        cls, home: Path, environ: Mapping[str, str], user_home: Path, ownership: Ownership = UNKNOWN
-    ) -> "BubblewrapEnvironments":
-        """Look at the machine. Raises SandboxError when uv is missing."""
-        if not (uv := _find_uv(environ)):
-            raise SandboxError(_UV_MISSING)
-        machine = await asyncio.to_thread(Machine.find, environ, user_home)
-        return cls(home, machine, uv, ownership)
+    @cached_property
+    def _machine(self) -> Machine:
+        """Look at the machine, which takes some tenths of a second."""
+        return Machine.find(self._environ, self._user_home)
 
-    async def toolset(self, recipe_image: str = "") -> Toolset:
-        return self._machine.toolset()
+    async def toolset(self) -> Toolset:
+        return await asyncio.to_thread(lambda: self._machine.toolset())
 
     async def identity(self) -> str:
         # A compiled extension depends on the C library, which the system's release stands for.
@@ -76,15 +68,11 @@ class BubblewrapEnvironments:
     async def build(self, build: Build) -> Built:
         root = build.place / "root"
         await asyncio.to_thread(self._prepare, build, root)
-        folder = Path(tempfile.mkdtemp(prefix="autocode-"))  # a socket's path must be short
-        try:
-            async with RegistryProxy(folder / "s", build.registries.proxies, build.registries.hosts) as proxy:
-                sandbox = await self._sandbox(build, root, proxy.path)
-                running = asyncio.ensure_future(self._run(sandbox, build))
-                over_disk = await _watch_disk(running, build)
-                result = await running if not over_disk else None
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        async with open_proxy(build.registries.proxies, build.registries.hosts) as proxy:
+            sandbox = await self._sandbox(build, root, proxy.path)
+            running = asyncio.ensure_future(self._run(sandbox, build))
+            over_disk = await _watch_disk(running, build)
+            result = await running if not over_disk else None
         if result is None:
             raise SandboxError(f"the build was stopped: it wrote more than {build.limits.disk_mb} MB")
         if result.exit_code == 0:
@@ -92,10 +80,10 @@ class BubblewrapEnvironments:
         return Built(result=result, refused_hosts=tuple(sorted(proxy.refused)))
 
     async def _sandbox(self, build: Build, root: Path, socket: Path) -> Bubblewrap:
-        recipe = build.recipe
+        recipe, uv = build.recipe, find_uv(self._environ)
         shown = [*self._machine.prefixes(recipe.interpreter, recipe.tools), *build.registries.paths]
         mounts = Mounts(
-            read_only=(*((path, path) for path in shown), (self._uv, f"{UV}/uv"), (str(socket), _SOCKET)),
+            read_only=(*((path, path) for path in shown), (uv, f"{UV}/uv"), (str(socket), _SOCKET)),
             writable=((str(root), ENVIRONMENT), (str(root / "workspace"), WORKSPACE)),
         )
         return await self._mounted(mounts, BuildCgroups)
@@ -107,13 +95,9 @@ class BubblewrapEnvironments:
         for directory in (root, root / "workspace", scratch, scratch / "home"):
             directory.mkdir()
             directory.chmod(0o777)  # the build's user is another one. The place around it is ours alone.
-        variables = {
-            **build.registries.variables,
-            **dict.fromkeys(_PROXY_NAMES, _PROXY),
-            "NO_PROXY": "127.0.0.1",
-        }
+        variables = {**build.registries.variables, **VARIABLES}
         bins = [f"{prefix}/bin" for prefix in self._machine.prefixes(recipe.interpreter, recipe.tools)]
-        script = build_script(recipe, variables, (*bins, PATH), f"{ENVIRONMENT}/workspace")
+        script = build_script(recipe, variables, bins, f"{ENVIRONMENT}/workspace")
         (scratch / "build.sh").write_text(_FORWARDED + script)
         (scratch / "forward.py").write_text(FORWARDER)
         (scratch / "tracked").write_bytes(tracked_list(build.paths))
@@ -137,19 +121,31 @@ class BubblewrapEnvironments:
         return await sandbox.run(build.files, ["sh", f"{SCRATCH}/build.sh"], limits, build.on_output)
 
     async def is_present(self, environment: Environment) -> bool:
-        return environment.root is not None and environment.root.is_dir()
+        return environment.generated is not None and environment.generated.is_file()
 
     def opened(self, recipe: Recipe, key: str, place: Path, image: str) -> Environment:
-        prefixes = self._machine.prefixes(recipe.interpreter, recipe.tools)
-        python = (f"{VENV}/bin",) if recipe.python else ()
-        variables = {**dict(recipe.variables), **({"VIRTUAL_ENV": VENV} if recipe.python else {})}
+        root, variables = place / "root", dict(recipe.variables)
+        path: tuple[str, ...] = ()
+        mounts = Mounts(((str(root), ENVIRONMENT),) if root.is_dir() else ())
+        if recipe.venv:
+            venv = Path(recipe.venv)
+            mounts, path = mounts_of(venv), (f"{venv}/bin",)
+            python_path = {"PYTHONPATH": ":".join(import_paths(venv))}
+            variables = {"VIRTUAL_ENV": str(venv), **python_path, **variables}
+        elif recipe.commands:
+            prefixes = self._machine.prefixes(recipe.interpreter, recipe.tools)
+            shown = ((prefix, prefix) for prefix in prefixes)
+            mounts = Mounts((*mounts.read_only, *shown))
+            path = tuple(f"{prefix}/bin" for prefix in prefixes)
+            if recipe.python:
+                path, variables = (f"{VENV}/bin", *path), {"VIRTUAL_ENV": VENV, **variables}
         return Environment(
             key=key,
             folder=recipe.folder,
-            root=place / "root",
-            visible=prefixes,
-            path=(*python, *(f"{prefix}/bin" for prefix in prefixes)),
-            variables=tuple(sorted(variables.items())),
+            root=root,
+            mounts=mounts,
+            path=path,
+            variables=tuple(sorted((name, value) for name, value in variables.items() if value)),
             generated=place / "generated.tar",
             memory_mb=recipe.memory_mb,
             cpus=recipe.cpus,
@@ -158,12 +154,11 @@ class BubblewrapEnvironments:
     async def remove(self, image: str) -> None:
         """Do nothing: everything lies in the environment's folder."""
 
+    async def aclose(self) -> None:
+        """Do nothing: there is no connection."""
+
     async def sandbox_with(self, environment: Environment) -> Bubblewrap:
-        """Open a sandbox whose programs see the environment."""
-        assert environment.root  # noqa: S101  # bubblewrap's environments have one
-        pairs = [(path, path) for path in environment.visible]
-        mounts = Mounts(read_only=((str(environment.root), ENVIRONMENT), *pairs))
-        return await self._mounted(mounts)
+        return await self._mounted(environment.mounts)
 
     async def _mounted(self, mounts: Mounts, kind: type[Cgroups] = Cgroups) -> Bubblewrap:
         bwrap, version = await asyncio.to_thread(working_bwrap)
@@ -172,12 +167,10 @@ class BubblewrapEnvironments:
         return Bubblewrap(Jail(bwrap, interpreter, mounts), kind(cgroups.parents), version, self._ownership)
 
 
-_PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
-
 # The forwarder says when it listens. Its standard output is a pipe that `read` waits for.
 _FORWARDED = f"""\
 mkfifo {SCRATCH}/ready
-{SANDBOX_VENV}/bin/python {SCRATCH}/forward.py {_PORT} {_SOCKET} > {SCRATCH}/ready 2>/dev/null &
+{SANDBOX_VENV}/bin/python {SCRATCH}/forward.py {PORT} {_SOCKET} > {SCRATCH}/ready 2>/dev/null &
 read -r _ < {SCRATCH}/ready
 """
 
@@ -197,15 +190,6 @@ async def _watch_disk(running: "asyncio.Future[Result]", build: Build) -> bool:
         if not running.done():
             running.cancel()
             await asyncio.wait({running})
-
-
-def _find_uv(environ: Mapping[str, str]) -> str:
-    try:
-        from uv import find_uv_bin
-
-        return find_uv_bin()
-    except (ImportError, FileNotFoundError):
-        return shutil.which("uv", path=environ.get("PATH", os.defpath)) or ""
 
 
 def _is_over(place: Path, limit: int) -> bool:

@@ -76,12 +76,12 @@ def build_script(recipe: Recipe, variables: Mapping[str, str], path: Iterable[st
         "PIP_NO_INPUT": "1",
         "npm_config_cache": f"{SCRATCH}/npm",
         "GIT_TERMINAL_PROMPT": "0",
-        "PATH": ":".join((f"{VENV}/bin", UV, *path)),
         **dict(recipe.build_variables),
     }
     settings = {name: value for name, value in settings.items() if value}
     lines = ["set -eu", "umask 022", f"mkdir -p {SCRATCH}/home {SCRATCH}/tmp"]  # noqa: S108
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(settings.items())]
+    lines.append(f'export PATH={shlex.quote(":".join((f"{VENV}/bin", UV, *path)))}:"$PATH"')
     folder = shlex.quote(f"{WORKSPACE}/{recipe.folder}".rstrip("/"))
     # Snapshots have no times. Wheels cannot hold files from before 1980.
     lines.append(f"find {WORKSPACE} -exec touch -h {{}} +")

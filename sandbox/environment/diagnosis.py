@@ -10,6 +10,7 @@ from sandbox.environment.recipe import Recipe
 _LAST_LINES = 20
 _MAX_CHARACTERS = 200_000
 _LINE_CHARACTERS = 300
+_FETCH = "uv python install "
 
 # The first match wins, so the most precise patterns come first. They see single lines of limited length.
 _HEADER = "{0} is missing: install the -dev package that brings it"
@@ -52,7 +53,9 @@ def explain(recipe: Recipe, built: Built, output: str, seconds: float, memory_mb
         (line.removeprefix(COMMAND_MARK) for line in reversed(lines) if line.startswith(COMMAND_MARK)), ""
     )
     place = f" of {recipe.folder}" if recipe.folder else ""
-    parts = [f"The environment{place} could not be built: {_cause(built, lines, seconds, memory_mb)}."]
+    parts = [
+        f"The environment{place} could not be built: {_cause(built, lines, command, seconds, memory_mb)}."
+    ]
     if command:
         parts.append(f"The command that failed: {command}")
     if built.refused_hosts:
@@ -63,13 +66,15 @@ def explain(recipe: Recipe, built: Built, output: str, seconds: float, memory_mb
     return "\n".join([*parts, "Last lines of the output:", *(f"    {line}" for line in last)])
 
 
-def _cause(built: Built, lines: list[str], seconds: float, memory_mb: int) -> str:
+def _cause(built: Built, lines: list[str], command: str, seconds: float, memory_mb: int) -> str:
     if built.over_disk:
         return "it wrote too much to the disk"
     if built.result.timed_out:
         return f"it took longer than {seconds:.0f} s. Raise ENVIRONMENT_TIMEOUT"
     if built.result.out_of_memory:
-        return f"it needed more than {memory_mb} MB of memory. Raise ENVIRONMENT_MEMORY_MB"
+        return f"it needed more than {memory_mb} MB of memory"
+    if command.startswith(_FETCH):
+        return f"Python {command.removeprefix(_FETCH)} is missing, and uv could not fetch it: install it"
     # Errors come last, so the end is searched first for each pattern.
     for pattern, text in _PATTERNS:
         for line in reversed(lines):

@@ -1,6 +1,5 @@
 """One build in one container. All calls block, so they run in a thread."""
 
-import asyncio
 import io
 import tarfile
 import tempfile
@@ -12,14 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from docker.errors import APIError
+from docker.types import Mount
+
 from sandbox.base import WORKSPACE, Result, SandboxError
 from sandbox.docker.container import LABEL as OWNER_LABEL
 from sandbox.docker.container import Execution
 from sandbox.environment.backend import Build, Built
 from sandbox.environment.build_script import SCRATCH, UV, build_script, tracked_list
 from sandbox.environment.generated import MAX_MB, TooMuchGenerated, store_generated
+from sandbox.environment.proxy import FORWARDER, PORT, VARIABLES
 from sandbox.environment.recipe import ENVIRONMENT
-from sandbox.environment.registries import Registries
 from sandbox.script import UID
 
 if TYPE_CHECKING:
@@ -31,8 +33,9 @@ REPOSITORY = "autocode-environment"
 LABEL = "autocode.environment"
 """The label of images and build containers. Its value is the environment's key."""
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _POLL_SECONDS = 2.0
+_READY_SECONDS = 15.0
+_SOCKET = "/run/registry.sock"
 # Only root's own steps use these. Programs of the repository run as another user and can gain nothing.
 _CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID"]
 _CLEAN = (
@@ -49,33 +52,62 @@ class ContainerBuild:
     build: Build
     uv: str
     owner: str
-    loop: asyncio.AbstractEventLoop
+    notify: Callable[[str], object]
+    socket: Path
+    helper: str
     id: str = ""
+    forwarder: str = ""
     cancelled: threading.Event = field(default_factory=threading.Event)
     stopped: str = ""
 
-    def run(self, base: Callable[[str], str]) -> Built:
-        image = base(self.build.recipe.image)
+    def run(self, image: str) -> Built:
         try:
             self._start(image)
             self._fill()
+            if self.cancelled.is_set():
+                raise SandboxError("the build was cancelled")
             result = self._execute()
             if result.exit_code or result.timed_out:
                 return Built(result=result, over_disk=self.stopped == "disk")
             self._keep_generated()
             self._root(_CLEAN)
-            return Built(result=result, image=self._commit())
+            image = self._commit()
+            (layer, *_) = self.client.api.history(image)  # type: ignore[no-untyped-call]
+            return Built(result=result, image=image, image_mb=int(layer["Size"]) >> 20)
         finally:
             self.kill()
-            with suppress(Exception):  # the container may never have been made
-                self.client.api.remove_container(self.id, force=True, v=True)
+            for id in filter(None, (self.forwarder, self.id)):
+                with suppress(APIError):
+                    self.client.api.remove_container(id, force=True, v=True)
 
     def _start(self, image: str) -> None:
+        """Start the container without network, and the forwarder that leads to the registries."""
+        self.id = self._container(image, network="none")
+        try:
+            self.forwarder = self._create_forwarder()
+        except APIError as error:
+            self._use_bridge(image, str(error.explanation or error))
+            return
+        deadline = time.monotonic() + _READY_SECONDS
+        while b"ready" not in self.client.api.logs(self.forwarder, stderr=False):
+            running = self.client.api.inspect_container(self.forwarder)["State"]["Running"]
+            if not running or time.monotonic() > deadline:
+                self._use_bridge(image, "the proxy's socket cannot be shown to a container")
+                return
+            time.sleep(0.05)
+
+    def _use_bridge(self, image: str, reason: str) -> None:
+        """Start over with Docker's own network, where the engine runs on another machine than we do."""
+        self.notify(f"This engine cannot use the registries' proxy ({reason}). Using Docker's network.\n")
+        for id in filter(None, (self.forwarder, self.id)):
+            self.client.api.remove_container(id, force=True, v=True)
+        self.forwarder, self.id = "", self._container(image, network="bridge")
+
+    def _container(self, image: str, network: str) -> str:
         limits, api = self.build.limits, self.client.api
         paths = self.build.registries.paths if "local" in str(api.base_url) else ()
-        binds = [f"{path}:{path}:ro" for path in paths if not path.startswith("/etc/")]
         config = api.create_host_config(
-            network_mode="bridge",
+            network_mode=network,
             cap_drop=["ALL"],
             cap_add=_CAPABILITIES,
             security_opt=["no-new-privileges"],
@@ -83,21 +115,44 @@ class ContainerBuild:
             memswap_limit=limits.memory_mb * 2**20,
             nano_cpus=int(limits.cpus * 1e9),
             pids_limit=limits.processes,
-            binds=binds,
+            binds=[f"{path}:{path}:ro" for path in paths if not path.startswith("/etc/")],
         )
         # Its first process ends by itself, so that a dead owner leaves no container running.
-        self.id = api.create_container(
+        seconds = str(int(limits.seconds) + 120)
+        return self._started(image, ["sleep", seconds], "0:0", config)
+
+    def _create_forwarder(self) -> str:
+        """Start the forwarder in the network of the build, which has no other way out."""
+        config = self.client.api.create_host_config(
+            network_mode=f"container:{self.id}",
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            read_only=True,
+            mem_limit=128 * 2**20,
+            pids_limit=512,
+            mounts=[Mount(_SOCKET, str(self.socket), type="bind", read_only=True)],
+        )
+        command = ["python3", "-c", FORWARDER, str(PORT), _SOCKET]
+        return self._started(self.helper, command, f"{UID}:{UID}", config)
+
+    def _started(self, image: str, command: list[str], user: str, config: Any) -> str:
+        api = self.client.api
+        id = api.create_container(
             image,
-            entrypoint=["sleep", str(int(limits.seconds) + 120)],
+            entrypoint=command,
             command=[],
-            user="0:0",
-            hostname="sandbox",
+            user=user,
             healthcheck={"test": ["NONE"]},
             labels={LABEL: self.build.place.name, OWNER_LABEL: self.owner},
             use_config_proxy=False,
             host_config=config,
         )["Id"]
-        api.start(self.id)
+        try:
+            api.start(id)
+        except APIError:
+            api.remove_container(id, force=True, v=True)
+            raise
+        return str(id)
 
     def _fill(self) -> None:
         build, api = self.build, self.client.api
@@ -118,17 +173,23 @@ class ContainerBuild:
         packages = " ".join(build.recipe.packages)
         if packages:
             install = "apt-get install -y -qq --no-install-recommends"
-            self._root(f"apt-get update -qq && DEBIAN_FRONTEND=noninteractive {install} {packages}")
+            proxy = "".join(f"export {name}={value}; " for name, value in self._proxies().items())
+            self._root(f"{proxy}apt-get update -qq && DEBIAN_FRONTEND=noninteractive {install} {packages}")
         self._root(f"chown -R {UID}:{UID} {ENVIRONMENT} {WORKSPACE}")
 
     def _settings(self) -> dict[str, bytes]:
         """Return the files of the build's own folder. Certificates are copied: the image has other ones."""
         build = self.build
-        variables, certificates = _certificates(build.registries)
-        variables |= {name: value for name, value in build.registries.proxies.items() if value}
-        script = build_script(build.recipe, variables, (_PATH,), WORKSPACE)
+        variables, certificates = build.registries.with_certificates_in(SCRATCH)
+        variables |= self._proxies()
+        script = build_script(build.recipe, variables, (), WORKSPACE)
         files = {"build.sh": script.encode(), "tracked": tracked_list(build.paths), **certificates}
         return files | {f"home/{name}": text.encode() for name, text in build.registries.home_files.items()}
+
+    def _proxies(self) -> dict[str, str]:
+        if self.forwarder:
+            return VARIABLES
+        return {name: value for name, value in self.build.registries.proxies.items() if value}
 
     def _root(self, command: str) -> None:
         """Run a shell command as root. Raises SandboxError when it fails."""
@@ -159,7 +220,7 @@ class ContainerBuild:
         for _, piece in iter(running.read, None):
             text = piece.decode("utf-8", "replace")
             pieces.append(text)
-            self.loop.call_soon_threadsafe(self.build.on_output, text)
+            self.notify(text)
         running.close()
         finished = self.stopped or "finished"
         self.cancelled.set()
@@ -218,17 +279,6 @@ class ContainerBuild:
         """Kill the container. One that has ended already is fine."""
         with suppress(Exception):
             self.client.api.kill(self.id)
-
-
-def _certificates(registries: Registries) -> tuple[dict[str, str], dict[str, bytes]]:
-    variables, files = dict(registries.variables), dict[str, bytes]()
-    for name, value in registries.variables.items():
-        path = Path(value)
-        if value.startswith("/etc/") and path.is_file() and path.stat().st_size < 4 * 2**20:
-            inside = f"certificates/{path.name}"
-            files[inside] = path.read_bytes()
-            variables[name] = f"{SCRATCH}/{inside}"
-    return variables, files
 
 
 def _archive(files: Mapping[str, bytes]) -> bytes:

@@ -1,15 +1,21 @@
 """Environments for Docker: an image that a build's container is committed to."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox.base import UNKNOWN, Ownership
+from docker.errors import APIError, ImageNotFound
+
+from sandbox.base import Ownership, SandboxError
 from sandbox.docker.docker_sandbox import Docker, connect
 from sandbox.docker.image import digest, ready_image
 from sandbox.environment.backend import Build, Built, Environment
 from sandbox.environment.docker_build import LABEL, ContainerBuild
+from sandbox.environment.machine import find_uv
+from sandbox.environment.proxy import open_proxy
 from sandbox.environment.recipe import VENV, Python, Recipe, Toolset
 from sandbox.script import UID
 
@@ -28,37 +34,40 @@ class DockerEnvironments:
 
     name = "docker"
 
-    def __init__(self, client: "DockerClient", image: str, uv: str, ownership: Ownership) -> None:
+    def __init__(
+        self, client: "DockerClient", image: str, environ: Mapping[str, str], ownership: Ownership
+    ) -> None:
         self._client = client
         self._image = image
-        self._uv = uv
+        self._environ = environ
         self._ownership = ownership
-        self._toolsets: dict[str, Toolset] = {}
+        self._toolset: Toolset | None = None
 
     @classmethod
     async def open(
-        cls, uv: str, image: str | None = None, ownership: Ownership = UNKNOWN
+        cls, image: str | None, environ: Mapping[str, str], ownership: Ownership
     ) -> "DockerEnvironments":
-        """Connect to the engine and find the sandbox's image. `uv` is the path of uv's program."""
+        """Connect to the engine and find the sandbox's image, which `image` replaces."""
 
         def opened() -> "DockerEnvironments":
             client = connect()
-            return cls(client, ready_image(client, image, lambda _: None), uv, ownership)
+            return cls(client, ready_image(client, image, lambda _: None), environ, ownership)
 
         return await asyncio.to_thread(opened)
 
-    async def toolset(self, recipe_image: str = "") -> Toolset:
-        image = await asyncio.to_thread(self._base, recipe_image)
-        if image not in self._toolsets:
-            self._toolsets[image] = await asyncio.to_thread(self._look, image)
-        return self._toolsets[image]
+    async def toolset(self) -> Toolset:
+        if self._toolset is None:
+            self._toolset = await asyncio.to_thread(self._look)
+        return self._toolset
 
-    def _base(self, named: str) -> str:
-        return ready_image(self._client, named, lambda _: None) if named else self._image
-
-    def _look(self, image: str) -> Toolset:
+    def _look(self) -> Toolset:
         output = self._client.containers.run(
-            image, ["-c", _LOOK], entrypoint=["sh"], network_mode="none", remove=True, user=f"{UID}:{UID}"
+            self._image,
+            ["-c", _LOOK],
+            entrypoint=["sh"],
+            network_mode="none",
+            remove=True,
+            user=f"{UID}:{UID}",
         )
         lines = output.decode("utf-8", "replace").splitlines()
         pythons = (Python(lines[1], lines[0]),) if len(lines) > 1 and lines[0].startswith("/") else ()
@@ -70,10 +79,24 @@ class DockerEnvironments:
 
     async def build(self, build: Build) -> Built:
         """Build in a thread. A cancelled build's container is killed, with which the thread ends."""
-        work = ContainerBuild(
-            self._client, build, self._uv, self._ownership.label, asyncio.get_running_loop()
-        )
-        running = asyncio.ensure_future(asyncio.to_thread(work.run, self._base))
+        uv, loop = find_uv(self._environ), asyncio.get_running_loop()
+
+        def notify(text: str) -> None:
+            loop.call_soon_threadsafe(build.on_output, text)
+
+        async with open_proxy(build.registries.proxies, build.registries.hosts) as proxy:
+            label = self._ownership.label
+            work = ContainerBuild(self._client, build, uv, label, notify, proxy.path, self._image)
+            built = await self._run(work, notify)
+        return replace(built, refused_hosts=tuple(sorted(proxy.refused)))
+
+    async def _run(self, work: ContainerBuild, notify: Callable[[str], None]) -> Built:
+        def run() -> Built:
+            named = work.build.recipe.image
+            image = ready_image(self._client, named, lambda line: notify(f"{line}\n")) if named else ""
+            return work.run(image or self._image)
+
+        running = asyncio.ensure_future(asyncio.to_thread(run))
         try:
             return await asyncio.shield(running)
         finally:
@@ -83,8 +106,6 @@ class DockerEnvironments:
                 await asyncio.wait({running})
 
     async def is_present(self, environment: Environment) -> bool:
-        from docker.errors import ImageNotFound
-
         try:
             await asyncio.to_thread(self._client.images.get, environment.image)
         except ImageNotFound:
@@ -92,11 +113,13 @@ class DockerEnvironments:
         return True
 
     def opened(self, recipe: Recipe, key: str, place: Path, image: str) -> Environment:
-        variables = {**dict(recipe.variables), **({"VIRTUAL_ENV": VENV} if recipe.python else {})}
+        if recipe.venv:
+            raise SandboxError(f"the virtual environment {recipe.venv} needs SANDBOX_BACKEND=bubblewrap")
+        variables = {**({"VIRTUAL_ENV": VENV} if recipe.python else {}), **dict(recipe.variables)}
         return Environment(
             key=key,
             folder=recipe.folder,
-            image=image,
+            image=image or self._image,
             path=(f"{VENV}/bin",) if recipe.python else (),
             variables=tuple(sorted(variables.items())),
             generated=place / "generated.tar",
@@ -105,10 +128,9 @@ class DockerEnvironments:
         )
 
     async def remove(self, image: str) -> None:
-        from docker.errors import APIError
-
         with suppress(APIError):
-            await asyncio.to_thread(self._client.images.remove, image, force=True)
+            if image:
+                await asyncio.to_thread(self._client.images.remove, image, force=True)
 
     async def aclose(self) -> None:
         """Close the connection to the engine."""
@@ -122,6 +144,5 @@ class DockerEnvironments:
         return tuple(str(each["Id"]) for each in found if each["Labels"][LABEL].startswith("making-"))
 
     async def sandbox_with(self, environment: Environment) -> Docker:
-        """Open a sandbox whose containers start from the environment's image."""
         client = await asyncio.to_thread(connect)
         return Docker(client, environment.image, environment.image, self._ownership)

@@ -1,4 +1,4 @@
-"""The store of environments under AUTOCODE_HOME: built once, found again, listed and pruned."""
+"""Environments of repositories: detected, built once, found again, and opened as sandboxes."""
 
 import asyncio
 import hashlib
@@ -6,15 +6,16 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from sandbox.base import SandboxError
+from sandbox.base import Limits, Ownership, Result, Sandbox, SandboxError
 from sandbox.environment.backend import (
     Build,
     BuildLimits,
@@ -23,35 +24,45 @@ from sandbox.environment.backend import (
     EnvironmentBackend,
     EnvironmentFailure,
 )
+from sandbox.environment.bubblewrap_builder import BubblewrapEnvironments
+from sandbox.environment.detection.detect import detect
 from sandbox.environment.diagnosis import explain
 from sandbox.environment.disk import folder_bytes, remove_tree
-from sandbox.environment.generated import TooMuchGenerated
-from sandbox.environment.masked_output import MaskedOutput
+from sandbox.environment.environment_sandbox import EnvironmentSandbox
+from sandbox.environment.generated import TooMuchGenerated, store_generated
 from sandbox.environment.recipe import Recipe
-from sandbox.environment.registries import Registries
+from sandbox.environment.records import MAKING, RECORD, EnvironmentRecord, held, prune, read_record
+from sandbox.environment.registries import MaskedOutput, Registries
+from sandbox.environment.virtual_environment import check_venv, fingerprint
 
-_RECORD = "record.json"
-_MAKING = "making-"
 _WAIT_SECONDS = 0.2
-_IN_USE_SECONDS = 3600
-_DAY_SECONDS = 86_400
 
 
-@dataclass(frozen=True)
-class EnvironmentRecord:
-    """One stored environment. `built` is RFC 3339 in UTC, `used` seconds since the epoch, `size_mb` MiB."""
+async def open_environments(
+    backend: Literal["docker", "bubblewrap"],
+    home: Path,
+    image: str | None,
+    environ: Mapping[str, str],
+    user_home: Path,
+    ownership: Ownership,
+    limits: BuildLimits,
+    maximum: Limits,
+) -> "Environments":
+    """Open the environments of a backend. Raises SandboxError when the backend is not there.
 
-    key: str
-    backend: str
-    folder: str
-    commands: tuple[str, ...]
-    sources: tuple[str, ...]
-    python: str
-    built: str
-    seconds: float
-    size_mb: int
-    image: str = ""
-    used: float = 0.0
+    `home` is AUTOCODE_HOME, and `image` replaces Docker's own. `environ` and `user_home` name the machine's
+    interpreters and registries. `limits` bound a build. `maximum` bounds the memory and the processors that a
+    recipe can ask for.
+    """
+    opened: EnvironmentBackend
+    if backend == "docker":
+        from sandbox.environment.docker_builder import DockerEnvironments
+
+        opened = await DockerEnvironments.open(image, environ, ownership)
+    else:
+        opened = BubblewrapEnvironments(home, environ, user_home, ownership)
+    registries = await asyncio.to_thread(Registries.read, environ, user_home)
+    return Environments(home, opened, registries, limits, maximum)
 
 
 class Environments:
@@ -62,30 +73,52 @@ class Environments:
         home: Path,
         backend: EnvironmentBackend,
         registries: Registries,
-        limits: BuildLimits | None = None,
+        limits: BuildLimits,
+        maximum: Limits,
     ) -> None:
+        self._home = home
         self._folder = home / "environments"
         self._backend = backend
         self._registries = registries
-        self._limits = limits or BuildLimits()
+        self._limits = limits
+        self._maximum = maximum
+        self._opened: dict[str, Sandbox] = {}
+        self._opening = asyncio.Lock()
 
-    async def key(self, recipe: Recipe) -> str:
+    @property
+    def name(self) -> str:
+        """Return `docker` or `bubblewrap`."""
+        return self._backend.name
+
+    async def recipes(
+        self, files: Mapping[str, str], paths: Iterable[str] = (), version: str = ""
+    ) -> tuple[Recipe, ...]:
+        """Detect the recipes of the packages that hold `paths`, or of the whole repository; see `detect`."""
+        toolset = await self._backend.toolset()
+        return await asyncio.to_thread(detect, files, toolset, tuple(paths), version)
+
+    async def _key(self, recipe: Recipe) -> str:
         """Return the name of a recipe's environment on this backend, as 24 hexadecimal digits."""
         parts = [recipe.digest, self._backend.name, await self._backend.identity()]
+        if recipe.venv:
+            parts.append(await asyncio.to_thread(fingerprint, Path(recipe.venv)))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
     async def find(self, recipe: Recipe) -> Environment | None:
         """Return the finished environment of a recipe, if there is one, and note its use."""
-        key = await self.key(recipe)
+        key = await self._key(recipe)
         place = self._folder / key
-        record = await asyncio.to_thread(_read, place)
+        record = await asyncio.to_thread(read_record, place)
         if record is None:
             return None
-        environment = self._backend.opened(recipe, key, place, record.image)
+        try:
+            environment = await asyncio.to_thread(self._backend.opened, recipe, key, place, record.image)
+        except SandboxError:
+            return None
         if not await self._backend.is_present(environment):
             return None
         with suppress(OSError):
-            os.utime(place / _RECORD)
+            os.utime(place / RECORD)
         return environment
 
     async def build(
@@ -98,14 +131,14 @@ class Environments:
         """Return a recipe's environment, and build it if it is missing.
 
         `files` is a tar stream of the snapshot with the recipe's `files`, and `paths` are the snapshot's own
-        paths. Parallel calls, also of other processes, build once. Raises EnvironmentFailure when a command
-        fails or the recipe has fatal faults.
+        paths. Parallel calls, also of other processes, build once. What needs no approval is made without
+        network. Raises EnvironmentFailure when a command fails or the recipe has fatal faults.
         """
         if recipe.fatal:
             raise EnvironmentFailure("\n".join(fault.message for fault in recipe.fatal))
         if found := await self.find(recipe):
             return found
-        key = await self.key(recipe)
+        key = await self._key(recipe)
         self._folder.mkdir(parents=True, exist_ok=True)
         async with self._lock(key, on_output):
             if found := await self.find(recipe):
@@ -115,6 +148,25 @@ class Environments:
             return found
         raise EnvironmentFailure(f"The environment {key} vanished right after it was built. Try again.")
 
+    async def open(self, environment: Environment) -> Sandbox:
+        """Return a sandbox whose programs run in the environment. It stays open until `aclose`."""
+        async with self._opening:
+            if environment.key not in self._opened:
+                inner = await self._backend.sandbox_with(environment)
+                self._opened[environment.key] = EnvironmentSandbox(inner, environment, self._maximum)
+            return self._opened[environment.key]
+
+    async def aclose(self) -> None:
+        """Close every sandbox that was opened here."""
+        opened, self._opened = list(self._opened.values()), {}
+        for sandbox in opened:
+            await sandbox.aclose()
+        await self._backend.aclose()
+
+    async def prune(self, days: float) -> tuple[EnvironmentRecord, ...]:
+        """Remove environments that nobody used for so many days, and what broken builds left. Return them."""
+        return await prune(self._home, self._backend, days)
+
     async def _make(
         self,
         recipe: Recipe,
@@ -123,43 +175,57 @@ class Environments:
         paths: frozenset[str],
         on_output: Callable[[str], None],
     ) -> None:
-        place = Path(tempfile.mkdtemp(prefix=f"{_MAKING}{key}-", dir=self._folder))
+        place = Path(tempfile.mkdtemp(prefix=f"{MAKING}{key}-", dir=self._folder))
         output = MaskedOutput(self._registries.mask, on_output)
         build = Build(recipe, files, paths, place, self._registries, self._limits, output.feed)
         began = time.monotonic()
         try:
-            built = await self._run(build)
-            output.flush()
-            if built.result.exit_code or built.result.timed_out or built.over_disk:
-                limits = self._limits
-                raise EnvironmentFailure(
-                    explain(recipe, built, output.text, limits.seconds, limits.memory_mb)
-                )
+            built = await self._built(build, output, key)
             size = await asyncio.to_thread(folder_bytes, place)
             record = EnvironmentRecord(
                 key=key,
                 backend=self._backend.name,
                 folder=recipe.folder,
-                commands=recipe.commands,
+                commands=recipe.shown_commands,
                 sources=recipe.sources,
                 python=recipe.python,
                 built=datetime.now(UTC).isoformat(timespec="seconds"),
                 seconds=round(time.monotonic() - began, 1),
-                size_mb=-(-size // 2**20),
+                size_mb=-(-size // 2**20) + built.image_mb,
                 image=built.image,
             )
-            (place / _RECORD).write_text(json.dumps(asdict(record)))
+            (place / RECORD).write_text(json.dumps(asdict(record)))
             await asyncio.to_thread(self._publish, place, self._folder / key)
+        except TooMuchGenerated as error:
+            raise EnvironmentFailure(f"The environment could not be stored: {error}.") from error
         finally:
             await asyncio.shield(asyncio.to_thread(remove_tree, place))
 
-    async def _run(self, build: Build) -> Built:
+    async def _built(self, build: Build, output: MaskedOutput, key: str) -> Built:
+        """Run the commands, or store the files where there are no commands."""
+        if not build.recipe.needs_approval:
+            await asyncio.to_thread(_store_files, build)
+            if build.recipe.venv:
+                await self._check_venv(build, key)
+            return Built(Result(0, "", "", 0.0))
+        built = await self._backend.build(build)
+        output.flush()
+        if built.result.exit_code or built.result.timed_out or built.over_disk:
+            limits = self._limits
+            text = explain(build.recipe, built, output.text, limits.seconds, limits.memory_mb)
+            raise EnvironmentFailure(text)
+        return built
+
+    async def _check_venv(self, build: Build, key: str) -> None:
         try:
-            return await self._backend.build(build)
-        except TooMuchGenerated as error:
-            raise EnvironmentFailure(
-                f"The environment could not be stored: {error}. Install it elsewhere."
-            ) from error
+            environment = self._backend.opened(build.recipe, key, build.place, "")
+        except SandboxError as error:
+            raise EnvironmentFailure(str(error)) from error
+        inner = await self._backend.sandbox_with(environment)
+        try:
+            await check_venv(EnvironmentSandbox(inner, environment, self._maximum), build.recipe.venv)
+        finally:
+            await inner.aclose()
 
     def _publish(self, place: Path, target: Path) -> None:
         remove_tree(target)  # only a damaged one can be there, as we hold the lock
@@ -167,72 +233,23 @@ class Environments:
 
     @asynccontextmanager
     async def _lock(self, key: str, on_output: Callable[[str], None]) -> AsyncIterator[None]:
-        lock = FileLock(self._folder / f"{key}.lock", thread_local=False)
         told = False
         while True:
             try:
-                lock.acquire(blocking=False)
-                break
+                with held(self._folder, key):
+                    yield
+                    return
             except Timeout:
                 if not told:
                     on_output("Another run is building this environment. Waiting for it.\n")
                 told = True
                 await asyncio.sleep(_WAIT_SECONDS)
-        try:
-            yield
-        finally:
-            lock.release()
-
-    async def prune(self, days: float) -> tuple[EnvironmentRecord, ...]:
-        """Remove environments that nobody used for so many days, and what broken builds left. Return them.
-
-        An environment that was used within the last hour may be in use and stays.
-        """
-        removed = []
-        for record in await asyncio.to_thread(stored, self._folder.parent):
-            age = time.time() - record.used
-            if record.backend != self._backend.name or age < max(days * _DAY_SECONDS, _IN_USE_SECONDS):
-                continue
-            if await self._removed(record):
-                removed.append(record)
-        await asyncio.to_thread(self._sweep)
-        return tuple(removed)
-
-    async def _removed(self, record: EnvironmentRecord) -> bool:
-        lock = FileLock(self._folder / f"{record.key}.lock", thread_local=False)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            return False
-        try:
-            with suppress(SandboxError):
-                await self._backend.remove(record.image)
-            await asyncio.to_thread(remove_tree, self._folder / record.key)
-            return True
-        finally:
-            lock.release()
-
-    def _sweep(self) -> None:
-        """Remove the scratch folders of builds whose process has died, which nobody holds a lock for."""
-        for place in self._folder.glob(f"{_MAKING}*"):
-            key = place.name.removeprefix(_MAKING).partition("-")[0]
-            lock = FileLock(self._folder / f"{key}.lock", thread_local=False)
-            with suppress(Timeout), lock.acquire(blocking=False):
-                remove_tree(place)
 
 
-def stored(home: Path) -> list[EnvironmentRecord]:
-    """Return all environments of an AUTOCODE_HOME, the most recently used first."""
-    places = (home / "environments").glob("*/" + _RECORD)
-    records = [record for place in places if (record := _read(place.parent))]
-    return sorted(records, key=lambda record: record.used, reverse=True)
-
-
-def _read(place: Path) -> EnvironmentRecord | None:
-    path = place / _RECORD
-    try:
-        values = json.loads(path.read_text())
-        values |= {"used": path.stat().st_mtime, "commands": tuple(values["commands"])}
-        return EnvironmentRecord(**{**values, "sources": tuple(values["sources"])})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+def _store_files(build: Build) -> None:
+    """Keep the files that the snapshot lacks."""
+    snapshot = build.place / "snapshot.tar"
+    with snapshot.open("wb") as file:
+        file.writelines(build.files)
+    store_generated(snapshot, build.place / "generated.tar", build.paths)
+    snapshot.unlink()

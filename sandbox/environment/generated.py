@@ -23,10 +23,8 @@ def store_generated(source: Path, target: Path, tracked: frozenset[str]) -> int:
     if source.is_symlink() or not source.is_file():
         target.write_bytes(b"")
         return 0
-    if source.stat().st_size > MAX_MB * 2**20:
-        raise TooMuchGenerated(f"the commands left {source.stat().st_size >> 20} MB in the workspace")
     folders = {str(above) for path in tracked for above in Path(path).parents}
-    count = 0
+    count = size = 0
     with tarfile.open(source, "r:") as archive, target.open("wb") as out:
         for member in archive:
             path = resolve("", member.name)
@@ -34,8 +32,10 @@ def store_generated(source: Path, target: Path, tracked: frozenset[str]) -> int:
                 continue
             if not (member.isreg() or member.issym()):
                 continue
-            if (count := count + 1) > _MAX_FILES:
-                raise TooMuchGenerated(f"the commands left over {_MAX_FILES:,} files in the workspace")
+            count, size = count + 1, size + member.size
+            if count > _MAX_FILES or size > MAX_MB * 2**20:
+                most = f"{_MAX_FILES:,} files or {MAX_MB} MB"
+                raise TooMuchGenerated(f"more than {most} are generated or ignored in the workspace")
             kept = tarfile.TarInfo(path)
             kept.type, kept.linkname = member.type, member.linkname if member.issym() else ""
             kept.mode, kept.mtime = (0o755 if member.mode & 0o100 else 0o644), member.mtime

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.base import SandboxError
 from sandbox.environment.recipe import Python, Toolset
 
 _TOOLS = ("node", "npm", "pnpm", "yarn", "bun", "go", "cargo", "rustc", "gcc", "make")
@@ -56,6 +58,17 @@ class Machine:
         places = [interpreter, *((self.tools or {}).get(tool, "") for tool in tools)]
         found = dict.fromkeys(prefix for place in places if place and (prefix := _prefix(place)))
         return tuple(found)
+
+
+def find_uv(environ: Mapping[str, str]) -> str:
+    """Return the path of uv. Raises SandboxError when it is missing."""
+    with suppress(ImportError, FileNotFoundError):
+        from uv import find_uv_bin
+
+        return find_uv_bin()
+    if found := shutil.which("uv", path=environ.get("PATH", os.defpath)):
+        return found
+    raise SandboxError("environments are built with uv, which is missing. Install it: pip install uv")
 
 
 def _interpreters(path: str, home: Path) -> Iterator[str]:

@@ -7,9 +7,11 @@ server, which hands out keys, are therefore out of reach.
 import asyncio
 import base64
 import ipaddress
+import shutil
 import socket
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+import tempfile
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -36,6 +38,7 @@ def pump(source, target):
     except OSError:
         pass
 
+socket.socket(socket.AF_UNIX).connect(sys.argv[2])
 server = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=200)
 print("ready", flush=True)
 os.close(1)
@@ -46,7 +49,28 @@ while True:
     threading.Thread(target=pump, args=(near, far), daemon=True).start()
     threading.Thread(target=pump, args=(far, near), daemon=True).start()
 """
-"""A program for the inside. It passes a local port on to the proxy's socket."""
+"""A program for the inside. It passes a local port on to the proxy's socket, and writes `ready`."""
+
+PORT = 3128
+"""The forwarder's port."""
+
+_ADDRESS = f"http://127.0.0.1:{PORT}"
+_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+VARIABLES = {**dict.fromkeys(_NAMES, _ADDRESS), "NO_PROXY": "127.0.0.1"}
+"""The variables of programs that use the forwarder."""
+
+
+@asynccontextmanager
+async def open_proxy(
+    proxies: Mapping[str, str], hosts: Collection[tuple[str, int]]
+) -> AsyncIterator["RegistryProxy"]:
+    """Serve a proxy on a socket in a folder that nobody else can enter."""
+    folder = Path(tempfile.mkdtemp(prefix="autocode-"))  # a socket's path must be short
+    try:
+        async with RegistryProxy(folder / "s", proxies, hosts) as proxy:
+            yield proxy
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class RegistryProxy:

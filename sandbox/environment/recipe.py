@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 ENVIRONMENT = "/opt/environment"
@@ -26,16 +27,18 @@ FaultName = Literal[
     "venv",
 ]
 
+_INSTALLATION_FAULTS = ("image", "package", "python", "tool")
 _FORMAT = 1  # raise to rebuild every cached environment
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A problem that the user can fix. A fatal fault prevents the build."""
+    """A problem that the user can fix. A fatal fault prevents the build. `path` is the empty submodule."""
 
     name: FaultName
     message: str
     fatal: bool = True
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class Recipe:
 
     `commands` are shell lines that run in `/workspace/<folder>`. `sources` are the files that the recipe was
     made from and `inputs` is the hash of what they say. `python` is the interpreter's version, or the version
-    that uv must fetch when `interpreter` is empty. `variables` apply to checks and builds alike.
+    that uv must fetch when `interpreter` is empty. `variables` apply to checks and builds alike. `files` are
+    files and folders that the snapshot lacks, and `venv` is a virtual environment that is used as it is.
     """
 
     folder: str = ""
@@ -82,6 +86,7 @@ class Recipe:
     packages: tuple[str, ...] = ()
     image: str = ""
     files: tuple[str, ...] = ()
+    files_content: str = ""
     venv: str = ""
     variables: tuple[tuple[str, str], ...] = ()
     build_variables: tuple[tuple[str, str], ...] = ()
@@ -103,6 +108,7 @@ class Recipe:
             self.packages,
             self.image,
             self.files,
+            self.files_content,
             self.venv,
             self.variables,
             self.build_variables,
@@ -110,9 +116,22 @@ class Recipe:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
+    def needs_approval(self) -> bool:
+        """Return whether the build uses the network, for commands, system packages or an image."""
+        return bool(self.commands or self.packages or self.image) and not self.venv
+
+    @property
     def needs_build(self) -> bool:
-        """Return whether something must be installed. The bare sandbox is enough otherwise."""
-        return bool(self.commands) and not self.venv
+        """Return whether checks need more than the bare sandbox. Without approval it is made at once."""
+        extras = (self.venv, self.files, self.variables, self.memory_mb, self.cpus)
+        return self.needs_approval or any(extras)
+
+    @property
+    def shown_commands(self) -> tuple[str, ...]:
+        """Return the lines to approve: the commands, and what fetches the image and the packages."""
+        image = (f"docker pull {self.image}",) if self.image else ()
+        packages = (f"apt-get install {' '.join(self.packages)}",) if self.packages else ()
+        return (*image, *packages, *self.commands) if self.needs_approval else ()
 
     @property
     def fatal(self) -> tuple[Fault, ...]:
@@ -124,17 +143,35 @@ class Recipe:
         place = f" of {self.folder}" if self.folder else ""
         lines = [f"The environment{place} is made from {', '.join(self.sources) or 'nothing'}."]
         lines += [f"- {reason}" for reason in self.reasons]
-        if self.packages:
-            lines.append(f"- System packages: {', '.join(self.packages)}")
-        if self.commands:
+        if self.shown_commands:
             lines += ["These commands run once, in the sandbox, with network:"]
-            lines += [f"    {command}" for command in self.commands]
+            lines += [f"    {command}" for command in self.shown_commands]
         lines += [f"! {fault.message}" for fault in self.faults]
         return "\n".join(lines)
 
-    def with_faults(self, faults: Iterable[Fault]) -> "Recipe":
-        """Return a copy with further faults."""
-        return replace(self, faults=tuple(dict.fromkeys((*self.faults, *faults))))
+    def with_files_content(self, content: str, filled: Iterable[str] = ()) -> "Recipe":
+        """Return a copy whose digest covers `content`, a hash of the `files` in the user's checkout.
+
+        Submodules that are among `filled`, the files and folders that were found there, are no fault.
+        """
+        found = set(filled)
+        faults = tuple(fault for fault in self.faults if fault.path not in found or not fault.path)
+        return replace(self, files_content=content, faults=faults)
+
+    def with_venv(self, path: Path) -> "Recipe":
+        """Return a copy that uses the virtual environment at an absolute path and installs nothing."""
+        reason = f"The virtual environment {path} is used as it is"
+        faults = tuple(fault for fault in self.faults if fault.name not in _INSTALLATION_FAULTS)
+        return replace(
+            Recipe(folder=self.folder, sources=self.sources, files=self.files),
+            files_content=self.files_content,
+            venv=str(path),
+            variables=self.variables,
+            memory_mb=self.memory_mb,
+            cpus=self.cpus,
+            reasons=(reason,),
+            faults=faults,
+        )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import configparser
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -54,6 +54,9 @@ _SYSTEM_CERTIFICATES = (
 _URL_PASSWORD = re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)")
 _SECRET_NAME = re.compile(r"(?i)password|token|_auth$|secret")
 _MASK = "***"
+_MAX_LINE = 8_192
+_MAX_CERTIFICATES = 4 * 2**20
+_MAX_TEXT = 400_000
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,64 @@ class Registries:
             ),
         )
 
+    def with_certificates_in(self, folder: str) -> tuple[dict[str, str], dict[str, bytes]]:
+        """Return the variables for a place where the system's certificates lie in `folder`, and the files."""
+        variables, files = dict(self.variables), dict[str, bytes]()
+        for name, value in self.variables.items():
+            path = Path(value)
+            if value.startswith("/etc/") and path.is_file() and path.stat().st_size < _MAX_CERTIFICATES:
+                files[f"certificates/{path.name}"] = path.read_bytes()
+                variables[name] = f"{folder}/certificates/{path.name}"
+        return variables, files
+
     def mask(self, text: str) -> str:
         """Replace every known password, and whatever looks like the password of an address."""
         for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, _MASK)
         return _URL_PASSWORD.sub(_MASK, text)
+
+
+class MaskedOutput:
+    """Passes whole lines on and keeps the last part of the text for the diagnosis.
+
+    A password can come in two pieces, so nothing is passed on before its line ends.
+    """
+
+    def __init__(self, mask: Callable[[str], str], on_output: Callable[[str], None]) -> None:
+        self._mask = mask
+        self._on_output = on_output
+        self._line = ""
+        self._pieces: list[str] = []
+        self._length = 0
+
+    @property
+    def text(self) -> str:
+        """Return the last part of the masked output."""
+        return "".join(self._pieces)[-_MAX_TEXT:]
+
+    def feed(self, text: str) -> None:
+        """Take a piece of output."""
+        whole, newline, rest = (self._line + text).rpartition("\n")
+        self._line = rest
+        if newline:
+            self._pass_on(whole + newline)
+        if len(self._line) > _MAX_LINE:
+            self.flush()  # a program could fill our memory with one endless line
+
+    def flush(self) -> None:
+        """Pass the unfinished line on."""
+        if self._line:
+            self._pass_on(self._line + "\n")
+            self._line = ""
+
+    def _pass_on(self, text: str) -> None:
+        masked = self._mask(text)
+        self._pieces.append(masked)
+        self._length += len(masked)
+        if self._length > 2 * _MAX_TEXT:
+            self._pieces = [self.text]
+            self._length = len(self._pieces[0])
+        self._on_output(masked)
 
 
 def _pip_settings(environ: Mapping[str, str], home: Path) -> dict[str, str]:

@@ -43,7 +43,7 @@ class Declaration:
         values = sources.toml(path).get("environment")
         if values is None:
             return None
-        reader = _Reader(sources, path, values)
+        reader = _DeclarationReader(sources, path, values)
         return cls(
             path=path,
             python=reader.matching("python", _PYTHON, 'a version such as "3.12"'),
@@ -58,7 +58,7 @@ class Declaration:
         )
 
 
-class _Reader:
+class _DeclarationReader:
     def __init__(self, sources: Sources, path: str, values: object) -> None:
         self.sources = sources
         self.path = path

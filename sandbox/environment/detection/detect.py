@@ -11,9 +11,9 @@ from sandbox.environment.detection.declaration import Declaration
 from sandbox.environment.detection.node_project import node_ingredients
 from sandbox.environment.detection.python_install import interpreter_for, python_ingredients, venv_commands
 from sandbox.environment.detection.python_project import PythonProject
-from sandbox.environment.detection.sources import Sources, folders_above, join
+from sandbox.environment.detection.sources import Sources, folders_above, join, resolve
 from sandbox.environment.detection.toolchains import go_ingredients, rust_ingredients
-from sandbox.environment.recipe import Fault, Ingredients, Recipe, Toolset
+from sandbox.environment.recipe import Fault, Ingredients, Python, Recipe, Toolset
 
 Language = Literal["python", "node", "go", "rust"]
 
@@ -31,6 +31,14 @@ _LANGUAGE_SUFFIXES: Mapping[Language, tuple[str, ...]] = {
 }
 _SUFFIXES = {suffix: language for language, suffixes in _LANGUAGE_SUFFIXES.items() for suffix in suffixes}
 _MAX_PACKAGES = 20
+_MAX_SUBMODULES = 100
+# A stated image is not looked at, because nothing may be pulled before somebody has approved it.
+_STATED_IMAGE = Toolset(
+    pythons=(Python("3", "python3"),),
+    tools=frozenset(["node", "npm", "go", "cargo"]),
+    installs_packages=True,
+    chooses_image=True,
+)
 _SKIPPED = re.compile(
     r"(^|/)(node_modules|vendor|third_party|fixtures|examples?|docs?|site-packages|testdata)/"
 )
@@ -128,6 +136,8 @@ def _recipe(
     required: bool,
 ) -> Recipe:
     declared = Declaration.read(sources, folder) or Declaration()
+    if declared.image and toolset.chooses_image:
+        toolset = _STATED_IMAGE
     parts: list[Ingredients] = []
     if declared.venv:
         parts.append(Ingredients(reasons=(f"The virtual environment {declared.venv} is used as it is",)))
@@ -138,7 +148,7 @@ def _recipe(
             part = _detected(sources, folder, language, toolset, declared.python, version, required)
             parts += [part] if part else []
     _check_backend(sources, declared, toolset)
-    _check_submodules(sources)
+    submodules = _submodules(sources)
     inputs = {path: text for part in parts for path, text in (part.inputs or {}).items()}
     origins = [declared.path, *inputs] if declared.path else list(inputs)
     python = next((part for part in parts if part.python), Ingredients())
@@ -150,9 +160,11 @@ def _recipe(
         python=python.python,
         interpreter=python.interpreter,
         tools=tuple(dict.fromkeys(tool for part in parts for tool in part.tools)),
-        packages=declared.packages,
+        packages=declared.packages if toolset.installs_packages else (),
         image=declared.image,
-        files=tuple(dict.fromkeys((*declared.files, *(name for part in parts for name in part.files)))),
+        files=tuple(
+            dict.fromkeys((*declared.files, *(name for part in parts for name in part.files), *submodules))
+        ),
         venv=declared.venv,
         variables=tuple(
             sorted((dict(v for part in parts for v in part.variables) | dict(declared.env)).items())
@@ -228,13 +240,13 @@ def _check_backend(sources: Sources, declared: Declaration, toolset: Toolset) ->
         sources.fault("package", message)
 
 
-def _check_submodules(sources: Sources) -> None:
-    text = sources.text(".gitmodules")
-    for path in re.findall(r"(?m)^[ \t]*path[ \t]*=[ \t]*(\S.*)$", text)[:100]:
-        name = path.strip()
-        if not any(other.startswith(f"{name}/") for other in sources.paths):
+def _submodules(sources: Sources) -> tuple[str, ...]:
+    """Return the folders of submodules that the snapshot lacks. Each is a fault until it is filled."""
+    names = re.findall(r"(?m)^[ \t]*path[ \t]*=[ \t]*(\S.*)$", sources.text(".gitmodules"))[:_MAX_SUBMODULES]
+    found = []
+    for name in dict.fromkeys(filter(None, (resolve("", name.strip()) for name in names))):
+        if not any(path.startswith(f"{name}/") for path in sources.paths):
             message = f"The submodule {name[:200]} is empty. Run: git submodule update --init"
-            sources.fault("submodule", message, False)
-
-
-__all__ = ["Fault", "Language", "detect"]
+            sources.faults.append(Fault("submodule", message, False, path=name))
+            found.append(name)
+    return tuple(found)

@@ -39,6 +39,8 @@ _SCM = (
 _UNKNOWN_VERSION = "9999.0"
 _MAX_COMPILED = 2000
 _SYNC = "uv sync --frozen"
+_REQUIREMENTS = "uv pip install -r requirements.txt"
+_PYTEST = re.compile(r"pytest\s*(?:(?:>=|~=)\s*[0-9][0-9.]*)?")  # every sandbox has a recent one
 
 
 def python_ingredients(
@@ -51,7 +53,12 @@ def python_ingredients(
     """
     project = PythonProject.read(sources, folder)
     installs, reason = _installs(project)
-    if not installs or (choice := interpreter_for(project, toolset, exact)) is None:
+    is_bare = not installs or (installs == (_REQUIREMENTS,) and _only_pytest(project))
+    if is_bare and not exact and not project.requires_python()[0]:
+        return None
+    if (choice := interpreter_for(project, toolset, exact)) is None:
+        return None
+    if is_bare and toolset.pythons and choice.interpreter == toolset.pythons[0].path:
         return None
     # uv would replace the environment where `.python-version` or the lock ask for another interpreter.
     installs = tuple(line.replace(_SYNC, f"{_SYNC} --python {choice.version}") for line in installs)
@@ -64,7 +71,7 @@ def python_ingredients(
         build_variables=_versions(project, version),
         python=choice.version,
         interpreter=choice.interpreter,
-        reasons=(f"Python {choice.version} ({choice.reason})", reason),
+        reasons=(f"Python {choice.version} ({choice.reason})", *filter(None, (reason,))),
     )
 
 
@@ -137,7 +144,7 @@ def _unlocked(project: PythonProject, own: str) -> tuple[tuple[str, ...], str]:
     line = "".join(words)
     if own:
         origins.insert(0, "the project's metadata")
-    return ((f"uv pip install{line}",) if line else ()), f"From {', '.join(origins)}"
+    return ((f"uv pip install{line}",) if line else ()), f"From {', '.join(origins)}" if line else ""
 
 
 def _own(project: PythonProject) -> str:
@@ -179,6 +186,13 @@ def _poetry(project: PythonProject) -> str:
     if not project.is_installable and project.poetry.get("package-mode") is not False:
         words.append("--no-root")
     return " ".join(words)
+
+
+def _only_pytest(project: PythonProject) -> bool:
+    """Return whether requirements.txt asks for pytest alone, which the bare sandbox has."""
+    text = project.sources.text(join(project.folder, "requirements.txt"))
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    return all(_PYTEST.fullmatch(line) for line in lines if line)
 
 
 def _below(project: PythonProject, path: str) -> str:
