@@ -1,6 +1,7 @@
 """Approvals that runs wait for: list the open questions, check answers, and pass them to the graph."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +90,20 @@ def _checked(id: str, answer: Mapping[str, Any], request: Mapping[str, Any]) -> 
         kind = request.get("kind")
         if kind == "tool" and checked.params is None:
             raise InputError(f"the answer to {id} edits nothing; give `params`")
+        if kind == "environment":
+            _check_choice(id, checked.params, request.get("at_hand") or [])
         if kind == "plan":
             try:
                 read_plan(checked.plan)
             except Unusable as error:
                 raise InputError(f"the answer to {id} cannot be used. {error}") from error
     return checked.model_dump(exclude_none=True)
+
+
+def _check_choice(id: str, params: Mapping[str, Any] | None, offered: Sequence[str]) -> None:
+    """Raise InputError unless `params` chooses one of the virtual environments that a question offers."""
+    if not offered:
+        raise InputError(f"the answer to {id} edits what cannot be edited; approve or reject it")
+    if params is None or set(params) != {"venv"} or params["venv"] not in offered:
+        wanted = " or ".join(json.dumps({"venv": path}, ensure_ascii=False) for path in offered)
+        raise InputError(f"the answer to {id} edits the wrong thing; give `params` as {wanted}")

@@ -184,7 +184,7 @@ class Supervisor:
         if run is None or not pending:
             return None
         event = await self.log.say(run, text)
-        answers = {question.id: spoken_answer(text) for question in pending}
+        answers = {question.id: spoken_answer(text, question.request) for question in pending}
         if self.foreground:
             await self.approvals.answer(run, answers)
         else:

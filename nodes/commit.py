@@ -111,7 +111,7 @@ def result_text(state: State, done: State) -> str:
     if any(stop["kind"] == "cancelled" for stop in state["stops"]):
         return f"Nothing was changed: {lacks[0]}."
     proof = Proof.model_validate(done["proof"]) if done["proof"] else None
-    weak = [f"- {weakness}" for weakness in results.weaknesses(proof)] if proof else []
+    weak = [f"- {weakness}" for weakness in results.weaknesses(proof, lacks)] if proof else []
     colon = ":" if weak and not lacks else "."
     parts = [f"**{results.headline(proof, not lacks)}{colon}**"]
     if lacks:

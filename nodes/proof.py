@@ -100,6 +100,16 @@ class EnvironmentProof(BaseModel, frozen=True):
     commands: list[str] = Field(default_factory=list)
 
 
+class EnvironmentProof(BaseModel, frozen=True):
+    """An environment that tests ran in: its key, the package folder it is for, and what it was made from."""
+
+    key: str
+    folder: str = ""
+    side: Literal["base and change", "base", "change"] = "base and change"
+    sources: list[str] = Field(default_factory=list)
+    commands: list[str] = Field(default_factory=list)
+
+
 class Proof(BaseModel, frozen=True):
     """One check of `head` beside `base`. Delivery writes it to refs/notes/autocode."""
 

@@ -13,6 +13,7 @@ from runs import Bench, script
 from graph.builder import Graph, Resources
 from graph.errors import AnsweredApproval, InputError, RunnerError, UnknownApproval
 from graph.supervisor import Supervisor
+from nodes.dialogue.answers import spoken_answer
 from nodes.state import Input, State
 
 QUESTIONS = ("a", "b", "c")
@@ -121,3 +122,22 @@ async def test_what_is_no_answer_is_refused_and_the_question_stands(
         with pytest.raises(InputError, match=says):
             await supervisor.resume("t", {asked.id: answer})
         assert await supervisor.pending("t") == [asked]
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("yes", {"decision": "approve"}),
+        ("Go on!", {"decision": "approve"}),
+        ("build it", {"decision": "approve"}),
+        ("use .venv", {"decision": "edit", "params": {"venv": ".venv"}}),
+        (".venv", {"decision": "edit", "params": {"venv": ".venv"}}),
+        ("Please use /opt/shop.", {"decision": "edit", "params": {"venv": "/opt/shop"}}),
+        ("use /etc", {"decision": "reject", "reason": "use /etc"}),
+        ("never", {"decision": "reject", "reason": "never"}),
+    ],
+)
+def test_words_choose_among_the_environments_that_a_question_offers(
+    words: str, answer: dict[str, Any]
+) -> None:
+    assert spoken_answer(words, {"kind": "environment", "at_hand": [".venv", "/opt/shop"]}) == answer

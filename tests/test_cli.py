@@ -133,6 +133,7 @@ def test_every_command_has_help_and_the_exit_codes_are_told() -> None:
         "memory",
         "demo",
         "doctor",
+        "environments",
         "index",
     ]:
         assert f"  {command} " in shown

@@ -107,3 +107,28 @@ def test_a_result_that_is_not_verified_says_what_to_do_next(more: dict[str, Any]
 def test_a_result_without_a_check_has_advice_too() -> None:
     told = summarize(None, ["no sandbox"])
     assert told.headline == "Not verified" and told.advice and not told.figures
+
+
+def test_the_environment_of_the_tests_is_named_and_a_change_with_its_own_names_two() -> None:
+    one = {"key": "3f2a9c10" * 3, "sources": ["pyproject.toml", "uv.lock"]}
+    assert summary(environments=[one]).figures.endswith(
+        "; in the environment 3f2a9c10… from pyproject.toml, uv.lock"
+    )
+    own = {"key": "9b" * 12, "side": "change", "folder": "api", "sources": [f"r{n}.txt" for n in range(5)]}
+    two = summary(environments=[{**one, "side": "base"}, own]).figures
+    assert "; base in the environment 3f2a9c10… from pyproject.toml, uv.lock, change in the env" in two
+    assert two.endswith("9b9b9b9b… of api from r0.txt, r1.txt, r2.txt and 2 more")
+    exit_code = summary(environments=[one], grade="exit code").figures
+    assert "ended with exit code 0; in the environment 3f2a9c10…" in exit_code
+    assert "environment" not in summary().figures
+
+
+def test_that_the_environment_is_missing_is_said_first_and_once() -> None:
+    problem = "The environment could not be built: ffi.h is missing.\nLast lines of the output:\n    x"
+    told = summary(("the tests of the change are red",), missing_environment=problem, sensitive=["setup.py"])
+    said = "The environment is missing: The environment could not be built: ffi.h is missing"
+    assert told.headline == "Not verified: the environment is missing"
+    assert told.weaknesses[0] == said and "setup.py" in told.weaknesses[1]
+    assert ".autocode.toml" in told.advice
+    again = summary((said[0].lower() + said[1:],), missing_environment=problem)
+    assert again.weaknesses == [] and again.headline == told.headline

@@ -12,11 +12,13 @@ from nodes.dialogue.replies import Unusable
 YES = frozenset((
     "y", "yes", "yep", "yeah", "yes please", "ok", "okay", "k", "sure", "fine", "good", "great", "perfect",
     "approve", "approved", "accept", "accepted", "agreed", "go", "go on", "go ahead", "continue", "proceed",
-    "run", "do it", "looks good", "sounds good", "all good", "lgtm", "ship it", "👍",
+    "yes go on", "go on without it", "build it", "run", "do it", "looks good", "sounds good", "all good",
+    "lgtm", "ship it", "👍",
 ))  # fmt: skip
 NO = frozenset(("n", "no", "nope", "reject", "rejected", "cancel", "stop", "abort", "👎"))
 
 _MARKS = re.compile(r"[\s.,!;:]+")
+_USE = re.compile(r"^(?:please )?use (?:the )?|[.!]$", re.IGNORECASE)
 
 
 class HumanAnswer(BaseModel):
@@ -49,10 +51,16 @@ def read_answer(value: Any) -> HumanAnswer:
         raise Unusable(f"The answer cannot be used: {faults}.") from error
 
 
-def spoken_answer(text: str) -> dict[str, Any]:
-    """Return the answer that a message means: a plain yes approves, all else refuses with its words."""
+def spoken_answer(text: str, request: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the answer that a message means: a plain yes approves, all else refuses with its words.
+
+    Where the question offers virtual environments, `.venv` or `use .venv` chooses that one.
+    """
     if _plain(text) in YES:
         return {"decision": "approve"}
+    wish = _USE.sub("", text.strip())
+    if wish and wish in ((request or {}).get("at_hand") or ()):
+        return {"decision": "edit", "params": {"venv": wish}}
     return {"decision": "reject", "reason": text.strip()}
 
 

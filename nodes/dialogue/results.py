@@ -5,12 +5,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nodes.proof import FAILED, CaseProof, Proof, ResultSummary
+from nodes.proof import FAILED, CaseProof, EnvironmentProof, Proof, ResultSummary
 
 CASES = 12
 """Cases, places or modules that are named one by one."""
 
 TEXT_LENGTH = 200
+
+KEY_LENGTH = 8
+"""Digits of an environment's key that name it for people."""
+
+SOURCES = 3
+"""Files that an environment was made from, as far as they are named."""
 
 
 class Weakness(NamedTuple):
@@ -20,7 +26,7 @@ class Weakness(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        if self.text.lower().startswith(self.name):
+        if self.text.lower().removeprefix("the ").startswith(self.name):
             return self.text
         return f"{self.name.capitalize()}: {self.text}"
 
@@ -28,7 +34,8 @@ class Weakness(NamedTuple):
 def headline(proof: Proof | None, verified: bool) -> str:
     """Return the first words of a result, such as `Verified, with 2 suspicions`."""
     if not verified:
-        return "Not verified"
+        missing = proof and proof.missing_environment
+        return "Not verified: the environment is missing" if missing else "Not verified"
     parts = ["Verified"]
     if proof and proof.untestable and not proof.fail_to_pass:
         parts.append("but no test was added")
@@ -54,18 +61,22 @@ def summarize(proof: Mapping[str, Any] | None, missing: Sequence[str]) -> Result
     checked = Proof.model_validate(proof) if proof else None
     return ResultSummary(
         headline=headline(checked, not missing),
-        weaknesses=[str(weakness) for weakness in weaknesses(checked)] if checked else [],
+        weaknesses=[str(weakness) for weakness in weaknesses(checked, missing)] if checked else [],
         figures=figures(checked) if checked else "",
         advice=advice(checked, missing),
     )
 
 
-def weaknesses(proof: Proof) -> list[Weakness]:
-    """Return what is weak about a proof, the weightiest first."""
-    return list(_weaknesses(proof))
+def weaknesses(proof: Proof, missing: Sequence[str] = ()) -> list[Weakness]:
+    """Return what is weak about a proof, the weightiest first, without what `missing` says already."""
+    said = {text.lower() for text in missing}
+    return [weakness for weakness in _weaknesses(proof) if weakness.text.lower() not in said]
 
 
 def _weaknesses(proof: Proof) -> Iterator[Weakness]:
+    if proof.missing_environment:
+        reason = line(proof.missing_environment.strip().partition("\n")[0]).rstrip(".")
+        yield Weakness("environment", f"The environment is missing: {reason}")
     if proof.untestable and not proof.fail_to_pass:
         consent = " (the critic agrees)" if proof.consent else ""
         yield Weakness("no test", f"No test was added: {line(proof.untestable)}{consent}")
@@ -105,8 +116,10 @@ def _weaknesses(proof: Proof) -> Iterator[Weakness]:
 
 def figures(proof: Proof) -> str:
     """Return the figures of a proof in one line."""
+    places = environments(proof)
     if proof.grade == "exit code":
-        return f"`{line(shlex.join(proof.command))}` ended with exit code {proof.exit_code}"
+        ended = f"`{line(shlex.join(proof.command))}` ended with exit code {proof.exit_code}"
+        return f"{ended}; {places}" if places else ended
     telling = len(proof.fail_to_pass)
     parts = [f"{proof.passed} of {proof.total} test cases pass"]
     sharpened = any(case.sharpened and case.fail_to_pass for case in proof.cases)
@@ -120,7 +133,19 @@ def figures(proof: Proof) -> str:
     if proof.strength and proof.strength.tried:
         strength = proof.strength
         parts.append(f"{strength.share} mutants of the change were noticed{strength.rest}")
-    return "; ".join(parts)
+    return "; ".join([*parts, *([places] if places else [])])
+
+
+def environments(proof: Proof) -> str:
+    """Return the environments that the tests ran in, in one line. Empty if they ran with pytest alone."""
+    sides = len(proof.environments) > 1
+    return ", ".join((f"{each.side} " if sides else "") + _environment(each) for each in proof.environments)
+
+
+def _environment(environment: EnvironmentProof) -> str:
+    folder = f" of {line(environment.folder)}" if environment.folder else ""
+    sources = f" from {_listed(environment.sources, SOURCES)}" if environment.sources else ""
+    return f"in the environment {environment.key[:KEY_LENGTH]}…{folder}{sources}"
 
 
 def advice(proof: Proof | None, missing: Sequence[str]) -> str:
@@ -129,6 +154,11 @@ def advice(proof: Proof | None, missing: Sequence[str]) -> str:
         return _look_first(proof) if proof else ""
     if proof is None:
         return "Cure the cause, then run the task again on the same thread."
+    if proof.missing_environment:
+        return (
+            "Approve the environment, or write in .autocode.toml how it is built ([environment] setup). "
+            "Then run the task again."
+        )
     if not proof.green and proof.base_shows_it:
         return "Make the repository's own tests run in the sandbox first. Then run the task again."
     if proof.not_the_change and _regressed(proof):
@@ -186,6 +216,6 @@ def _rest(items: Sequence[object], name: str, noun: str) -> Iterator[Weakness]:
         yield Weakness(name, f"and {more} more {noun if more == 1 else noun + 's'}")
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:CASES])
-    return shown + (f" and {len(names) - CASES} more" if len(names) > CASES else "")
+def _listed(names: Sequence[str], most: int = CASES) -> str:
+    shown = ", ".join(names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

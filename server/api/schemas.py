@@ -136,7 +136,7 @@ class RunSummary(BaseModel):
 
 
 class AnswerBody(_StrictModel):
-    """A human's answer to one question. An edit contains the new plan, or the new params of a tool."""
+    """A human's answer to one question. An edit contains the new plan or the new params."""
 
     decision: Literal["approve", "edit", "reject"]
     reason: str | None = None

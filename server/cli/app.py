@@ -4,6 +4,7 @@ import typer
 
 from server.cli.commands.demo import demo
 from server.cli.commands.doctor import doctor
+from server.cli.commands.environments import environments
 from server.cli.commands.fork import fork
 from server.cli.commands.index import index
 from server.cli.commands.memory import memory
@@ -22,7 +23,10 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich's help would import rich, which doubles the time that --help takes
 )
 
-COMMANDS = (run, resume, threads, show, diff, apply, verify, cancel, serve, note, fork, demo, doctor, index)
+COMMANDS = (
+    run, resume, threads, show, diff, apply, verify, cancel, serve, note, fork, demo, doctor, environments,
+    index,
+)  # fmt: skip
 
 for command in COMMANDS:
     app.command()(command)

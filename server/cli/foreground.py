@@ -140,8 +140,8 @@ class ForegroundRun:
                     approvals.show_request(page, request)
         self.console.notify(f"\nThread {thread} waits for your answer. Give it with one of:")
         for request in pending:
-            for answer in ("--approve ID", '--reject ID --reason "…"', "--edit ID @FILE"):
-                self.console.notify(f"  autocode resume {thread} {answer.replace('ID', request.id)}")
+            for flags in approvals.answer_flags(request):
+                self.console.notify(f"  autocode resume {thread} {flags}")
         return ExitCode.WAITING
 
     async def _conclude(self, progress: RunView) -> ExitCode:

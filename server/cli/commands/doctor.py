@@ -4,13 +4,14 @@ import asyncio
 import os
 import platform
 import shutil
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from server.cli.entry import command
 from server.cli.exit_codes import ExitCode
-from server.cli.views.format import pluralize, sanitize
+from server.cli.views.format import format_age, format_megabytes, pluralize, sanitize
 
 if TYPE_CHECKING:
     from graph.settings import Settings
@@ -25,6 +26,9 @@ SIGNS = {"found": ("✓", "+", "green"), "weak": ("!", "!", "yellow"), "missing"
 """For each state of a finding: sign, ASCII sign, style."""
 
 PROBE_SECONDS = 20
+
+ENVIRONMENTS = 10
+"""Number of environments that are named."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ async def _examine(settings: "Settings", console: "CliConsole") -> AsyncIterator
     yield _home(settings)
     for finding in _sandboxes(settings.sandbox_backend, await diagnose(settings.home)):
         yield finding
+    yield _environments(settings)
     try:
         journal = await open_journal(settings)
     except JournalError as error:
@@ -103,6 +108,26 @@ def _sandboxes(wanted: str, diagnoses: tuple["Diagnosis", ...]) -> list[Finding]
         state: FindingState = "found" if each.available else "missing" if needed else "weak"
         findings.append(Finding(each.backend, state, text))
     return findings
+
+
+def _environments(settings: "Settings") -> Finding:
+    """List the environments with the size and age of each."""
+    from sandbox.environment.records import stored
+
+    records = stored(settings.home)
+    if not records:
+        return Finding("environments", "found", "none is built yet")
+    total = format_megabytes(sum(record.size_mb for record in records))
+    lines = [f"{len(records)} built, {total} in {settings.home / 'environments'}"]
+    for record in records[:ENVIRONMENTS]:
+        size, age = format_megabytes(record.size_mb), format_age(time.time() - record.used)
+        used = age if age == "just now" else f"{age} ago"
+        lines.append(
+            f"{record.key[:12]}  {size}, used {used}, from {', '.join(record.sources) or 'commands'}"
+        )
+    if (more := len(records) - ENVIRONMENTS) > 0:
+        lines.append(f"and {more} more: autocode environments")
+    return Finding("environments", "found", "\n".join(lines))
 
 
 def _git() -> Finding:

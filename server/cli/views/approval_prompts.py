@@ -16,6 +16,7 @@ from rich.text import Text
 
 from nodes.events import ApprovalRequired
 from server.cli.exit_codes import UsageError
+from server.cli.views import environment_prompts as environments
 from server.cli.views.format import one_line, sanitize
 from server.cli.views.terminal import group_bracket
 
@@ -98,11 +99,17 @@ def show_request(console: Console, approval: ApprovalRequired) -> None:
     """Print a request that waits for an answer."""
     request = approval.request
     kind = one_line(str(request.get("kind", "")))
+    about_environment = kind == "environment"
+    title = environments.environment_title(request) if about_environment else f"YOUR APPROVAL: {kind}"
     console.print()
-    console.print(Text(f" YOUR APPROVAL: {kind} ", style="bold black on yellow"))
-    if problem := request.get("problem"):
+    console.print(Text(f" {title} ", style="bold black on yellow"))
+    # The problem of the question to go on is the question itself.
+    problem = request.get("problem")
+    if problem and (not about_environment or environments.asks_to_build(request)):
         console.print(Text(sanitize(str(problem)), style="red"))
-    if kind == "plan" and isinstance(request.get("plan"), dict):
+    if about_environment:
+        console.print(environments.render_environment(request))
+    elif kind == "plan" and isinstance(request.get("plan"), dict):
         console.print(_plan_table(request["plan"]))
     else:
         rest = {name: value for name, value in request.items() if name not in ("kind", "problem")}
@@ -123,7 +130,17 @@ def _plan_table(plan: Mapping[str, Any]) -> Table:
     return table
 
 
+def answer_flags(approval: ApprovalRequired) -> list[str]:
+    """Return the flags of `resume` that answer a request."""
+    id = approval.id
+    if approval.request.get("kind") == "environment":
+        return environments.environment_flags(id, approval.request)
+    return [f"--approve {id}", f'--reject {id} --reason "…"', f"--edit {id} @FILE"]
+
+
 def _ask(console: Console, request: Mapping[str, Any]) -> ApprovalAnswer:
+    if request.get("kind") == "environment":
+        return environments.ask_environment(console, request)
     while True:
         choice = console.input(Text("[a]pprove, [e]dit, [r]eject? ", style="bold")).strip().lower()
         if choice in ("a", "approve", "y", "yes"):
@@ -160,7 +177,7 @@ def _edit(request: Mapping[str, Any]) -> str:
 
 
 def _editable_key(request: Mapping[str, Any]) -> str:
-    return "params" if request.get("kind") == "tool" else "plan"
+    return "plan" if request.get("kind") == "plan" else "params"
 
 
 def _read_flag(text: str) -> str:

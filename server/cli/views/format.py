@@ -44,6 +44,19 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def format_age(seconds: float) -> str:
+    """Format the time since something happened: `just now`, `5 minutes`, `3 hours`, `12 days`."""
+    for length, noun in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= length:
+            return pluralize(int(seconds / length), noun)
+    return "just now"
+
+
+def format_megabytes(size: float) -> str:
+    """Format a size that is given in MiB: `812 MB`, `1.4 GB`."""
+    return f"{size / 1024:.1f} GB" if size >= 1024 else f"{size:.0f} MB"
+
+
 def pluralize(number: int, noun: str, plural: str = "") -> str:
     """Format a number with its noun: `1 step`, `2 steps`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

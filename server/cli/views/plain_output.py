@@ -5,7 +5,13 @@ from collections.abc import Callable, Iterator
 from nodes import events
 from nodes.events import Event
 from server.cli.views.format import first_line, format_change, format_duration, one_line, pluralize, sanitize
-from server.cli.views.run_view import QUIET, OutcomePayload, RunView, describe_outcome, describe_recall
+from server.cli.views.outcomes import (
+    OutcomePayload,
+    describe_environment,
+    describe_outcome,
+    describe_recall,
+)
+from server.cli.views.run_view import QUIET, RunView
 
 WriteLine = Callable[[str], None]
 
@@ -71,7 +77,7 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
             yield f"recall    {step_id}{describe_recall(data)}{note}"
         case events.ApprovalRequired() as data:
             kind = one_line(str(data.request.get("kind", "step")))
-            yield f"WAITING   for your approval of a {kind}: {one_line(data.id)}"
+            yield f"WAITING   for your approval of {_article(kind)} {kind}: {one_line(data.id)}"
         case events.ApprovalResolved() as data:
             reason = f": {first_line(data.reason)}" if data.reason else ""
             yield f"approval  {one_line(data.decision)}{reason}"
@@ -83,6 +89,14 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
             yield f"{_author(event, run)} failed after {duration}: {first_line(data.error, 300)}"
         case events.NodeFinished() as data if event.node not in QUIET:
             yield f"{_author(event, run)} finished in {format_duration(data.seconds)}"
+        case events.EnvironmentReported(status="building") as data:
+            yield describe_environment(data)
+            yield from (f"            $ {one_line(command)}" for command in data.commands)
+        case events.EnvironmentReported(status="ready") as data:
+            yield describe_environment(data)
+        case events.EnvironmentReported(status="failed") as data:
+            yield describe_environment(data)
+            yield from (f"            {line}" for line in sanitize(data.text).splitlines())
         case events.SandboxStarted() as data:
             command = first_line(" ".join(data.command), 72)
             yield f"sandbox   {one_line(data.what)} ({data.backend}): {command}"
@@ -106,6 +120,10 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
                 outcome = f"{format_change(data.added, data.removed)} {paths}"
             yield f"{_author(event, run)} {outcome}"
             yield from (f"            {detail}" for detail in details[:20])
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[:1] in "aeiou" else "a"
 
 
 def _author(event: Event, run: RunView) -> str:

@@ -6,26 +6,27 @@ from typing import Literal
 
 from nodes import events
 from nodes.events import Event
-from nodes.proof import FAILED
 from nodes.state import Plan
-from server.cli.views.format import first_line, format_change, one_line, pluralize, sanitize, timestamp
+from server.cli.views.format import first_line, one_line, pluralize, sanitize, timestamp
+from server.cli.views.outcomes import (
+    OutcomePayload,
+    describe_environment,
+    describe_outcome,
+    describe_recall,
+)
 
 RowState = Literal["planned", "running", "done", "failed", "asks", "stopped"]
 
 QUIET = frozenset({"snapshot", "environment", "go_on", "recall", "tryout", "approval", "dispatch", "merge"})
 """Nodes without work of their own. Their rows show only after a failure or with an outcome."""
 
+BUILD_STATES: dict[str, RowState] = {"building": "running", "ready": "done", "failed": "failed"}
+
+BUILDER = "environment"
+"""The node that builds the environment of the base. Builds of other nodes have rows of this name too."""
+
 TAIL_CHARACTERS = 600
 """Length of the end of a streamed reply that its row keeps."""
-
-OutcomePayload = (
-    events.FilesEdited
-    | events.SandboxStarted
-    | events.CheckFinished
-    | events.VerdictGiven
-    | events.ToolResult
-)
-"""Events that set the outcome of their row."""
 
 DECISIONS = {"approve": "approved", "edit": "approved with changes", "reject": "refused"}
 
@@ -126,6 +127,8 @@ class RunView:
                 self.row(event).state = "asks"
             case events.ApprovalResolved() as data:
                 self._resolve_approval(data)
+            case events.EnvironmentReported() as data:
+                self._report_environment(event, data)
             case data if isinstance(data, OutcomePayload):
                 self._set_outcome(self.row(event), data)
 
@@ -206,6 +209,22 @@ class RunView:
                 row.state = "failed"
         row.notes += details
 
+    def _report_environment(self, event: Event, data: events.EnvironmentReported) -> None:
+        """Show a build in a row of its own, which the node `environment` shares."""
+        row = next((row for row in reversed(self.rows) if row.node == BUILDER and not row.over), None)
+        if row is None:
+            row = Row(BUILDER, started=self.now)
+            self._insert(row)
+        if data.status == "output":
+            row.tail = (row.tail + data.text)[-TAIL_CHARACTERS:]
+            return
+        row.outcome, row.tail = describe_environment(data), ""
+        row.state = BUILD_STATES[data.status]
+        if data.status == "failed":
+            row.notes.append(first_line(data.text, 300))
+        if data.status != "building":
+            row.seconds = data.seconds or self.now - row.started
+
     def _add_retry(self, row: Row, data: events.Retried) -> None:
         self.retries += 1
         row.tail, row.again = "", self.now + data.wait_seconds
@@ -230,51 +249,3 @@ class RunView:
                 row.state, row.tail, row.seconds = "stopped", "", self.now - row.started
             elif row.state == "planned" and data.status in ("verified", "unverified", "budget"):
                 row.outcome = "not run"
-
-
-def describe_recall(data: events.MemoryRecalled) -> str:
-    """Describe in one line the places and tasks that memory found, and an incomplete index."""
-    places, files = pluralize(len(data.files), "place"), pluralize(len(set(data.files)), "file")
-    parts = [f"{places} in {files}"] if data.files else []
-    if data.episodes:
-        whose = {"repository": " of this repository", "all": " of all repositories", None: ""}[data.scope]
-        parts.append(pluralize(len(data.episodes), "earlier task") + whose)
-    index = data.index
-    if not index.ready:
-        limit = " (index not ready)"
-    elif index.engine == "text":
-        limit = " (full text only)"
-    else:
-        limit = "" if index.embedded >= 1 else f" (index {index.embedded:.0%})"
-    return f"{' and '.join(parts) or 'nothing'}{limit}"
-
-
-def describe_outcome(data: OutcomePayload) -> tuple[str, list[str]]:
-    """Return an outcome in one line, and its details in lines of their own."""
-    match data:
-        case events.FilesEdited():
-            names = [one_line(file.path) for file in data.files]
-            more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-            details = [
-                f"{one_line(file.path)}: {one_line(how)}" for file in data.files for how in file.placed
-            ]
-            return f"{format_change(data.added, data.removed)} {', '.join(names[:2])}{more}", details
-        case events.SandboxStarted():
-            return one_line(data.what), []
-        case events.CheckFinished():
-            if data.grade == "exit code":
-                counts = one_line(data.counts)
-            else:
-                counts = f"{data.passed} passed" + (f", {data.failed} failed" if data.failed else "")
-            return counts, [one_line(gap) for gap in data.gaps] if data.green else _problems(data)
-        case events.VerdictGiven():
-            return data.verdict, [first_line(reason, 300) for reason in data.reasons]
-        case events.ToolResult():
-            return f"{one_line(data.tool)}: exit code {data.returncode}", []
-
-
-def _problems(data: events.CheckFinished) -> list[str]:
-    """Return the problems of a check, and the failed cases that they do not mention."""
-    problems = [first_line(problem, 200) for problem in data.problems]
-    ids = [one_line(str(case.get("id", "?"))) for case in data.cases if case.get("head") in FAILED]
-    return problems + [f"failed: {id}" for id in ids if not any(id in problem for problem in problems)]

@@ -81,6 +81,8 @@ def _headline(finished: RunFinished, proof: Proof | None, run: RunView) -> Text:
     # A run that SIGTERM parks is waiting too, but for a resume, not for a person.
     if finished.status == "waiting" and not run.waiting:
         words = "Waiting to go on"
+    if finished.status == "unverified" and proof and proof.missing_environment:
+        words = f"{words}: the environment is missing"
     if finished.status == "verified":
         words = results.headline(proof, verified=True)
         style = style if words == "Verified" else "bold yellow"
@@ -100,7 +102,7 @@ def _facts(finished: RunFinished, proof: Proof | None, run: RunView) -> Iterator
         if missing != finished.reason:
             yield "missing", Text(one_line(missing), style="red")
     if proof:
-        yield from _weak_rows(proof)
+        yield from _weak_rows(proof, finished.missing)
     over = finished.status in ("verified", "unverified", "budget")
     if over and (advice := results.advice(proof, finished.missing)):
         yield "next", Text(advice)
@@ -110,9 +112,9 @@ def _facts(finished: RunFinished, proof: Proof | None, run: RunView) -> Iterator
         yield from _proof_rows(proof, finished.missing)
 
 
-def _weak_rows(proof: Proof) -> Iterator[tuple[str, RenderableType]]:
-    for name, weaknesses in groupby(results.weaknesses(proof), key=lambda weakness: weakness.name):
-        style = "bold red" if name == "contradicted" else "bold yellow"
+def _weak_rows(proof: Proof, missing: Sequence[str]) -> Iterator[tuple[str, RenderableType]]:
+    for name, weaknesses in groupby(results.weaknesses(proof, missing), key=lambda weakness: weakness.name):
+        style = "bold red" if name in ("contradicted", "environment") else "bold yellow"
         text = "\n".join(one_line(weakness.text) for weakness in weaknesses)
         yield name.upper(), Text(text, style=style)
 
@@ -124,6 +126,8 @@ def _proof_rows(proof: Proof, missing: Sequence[str]) -> Iterator[tuple[str, Ren
     yield "check", Text(f"{state}, exit code {proof.exit_code}, {_evidence(proof)}")
     image, backend = one_line(proof.image), one_line(proof.backend)
     yield "where", Text(image if image.startswith(backend) else f"{backend}, {image}", style="dim")
+    if places := results.environments(proof):
+        yield "", Text(one_line(places), style="dim")
     yield "tree", Text(f"{one_line(proof.tree)} (base {one_line(proof.base)[:12]})", style="dim")
     if cases := proof.fail_to_pass:
         text = Text("\n".join(one_line(case) for case in cases[:CASES]), style="green")

@@ -32,6 +32,9 @@ SIGNS: dict[RowState, tuple[str, str, str]] = {
 }
 """For each state of a row: sign, sign on terminals that are limited to ASCII, style."""
 
+LABELS = {"environment": "build", "go_on": "go on"}
+"""Names of rows whose node has a longer name."""
+
 
 class Terminal:
     """Shows a run on a terminal with a movable cursor. `tick` redraws."""
@@ -169,7 +172,9 @@ def render_row(row: Row, run: RunView, spinner: Spinner | None = None, tail: int
     running = row.state == "running"
     seconds = run.now - row.started if running else row.seconds
     sign: RenderableType = spinner if running and spinner else _Sign(row.state)
-    name = Text(row.node, style="bold" if running else "dim" if row.state == "planned" else "")
+    name = Text(
+        LABELS.get(row.node, row.node), style="bold" if running else "dim" if row.state == "planned" else ""
+    )
     duration = format_duration(seconds) if seconds is not None else ""
     grid.add_row(sign, group_bracket(run.plan, row.step), name, _TitleAndOutcome(row), duration)
     note_style = "red" if row.state == "failed" else "yellow"

@@ -1,0 +1,71 @@
+"""Outcomes of nodes in a line, with details in further lines."""
+
+from nodes import events
+from server.cli.views.format import first_line, format_change, one_line, pluralize
+
+OutcomePayload = (
+    events.FilesEdited
+    | events.SandboxStarted
+    | events.CheckFinished
+    | events.VerdictGiven
+    | events.ToolResult
+)
+"""Events that set the outcome of their row."""
+
+
+def describe_recall(data: events.MemoryRecalled) -> str:
+    """Describe in one line the places and tasks that memory found, and an incomplete index."""
+    places, files = pluralize(len(data.files), "place"), pluralize(len(set(data.files)), "file")
+    parts = [f"{places} in {files}"] if data.files else []
+    if data.episodes:
+        whose = {"repository": " of this repository", "all": " of all repositories", None: ""}[data.scope]
+        parts.append(pluralize(len(data.episodes), "earlier task") + whose)
+    index = data.index
+    if not index.ready:
+        limit = " (index not ready)"
+    elif index.engine == "text":
+        limit = " (full text only)"
+    else:
+        limit = "" if index.embedded >= 1 else f" (index {index.embedded:.0%})"
+    return f"{' and '.join(parts) or 'nothing'}{limit}"
+
+
+def describe_environment(data: events.EnvironmentReported) -> str:
+    """Describe the state of a build in one line."""
+    folder = f" of {one_line(data.folder)}" if data.folder else ""
+    if data.status == "ready":
+        return f"environment{folder} ready, {data.seconds:.1f} s"
+    return f"environment{folder} missing" if data.status == "failed" else f"building the environment{folder}"
+
+
+def describe_outcome(data: OutcomePayload) -> tuple[str, list[str]]:
+    """Return an outcome in one line, and its details in lines of their own."""
+    match data:
+        case events.FilesEdited():
+            names = [one_line(file.path) for file in data.files]
+            more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+            details = [
+                f"{one_line(file.path)}: {one_line(how)}" for file in data.files for how in file.placed
+            ]
+            return f"{format_change(data.added, data.removed)} {', '.join(names[:2])}{more}", details
+        case events.SandboxStarted():
+            return one_line(data.what), []
+        case events.CheckFinished():
+            if data.grade == "exit code":
+                counts = one_line(data.counts)
+            else:
+                counts = f"{data.passed} passed" + (f", {data.failed} failed" if data.failed else "")
+            return counts, [one_line(gap) for gap in data.gaps] if data.green else _problems(data)
+        case events.VerdictGiven():
+            return data.verdict, [first_line(reason, 300) for reason in data.reasons]
+        case events.ToolResult():
+            return f"{one_line(data.tool)}: exit code {data.returncode}", []
+
+
+def _problems(data: events.CheckFinished) -> list[str]:
+    """Return the problems of a check, and the failed cases that they do not mention."""
+    problems = [first_line(problem, 200) for problem in data.problems]
+    ids = [
+        one_line(str(case.get("id", "?"))) for case in data.cases if case.get("head") in ("failed", "error")
+    ]
+    return problems + [f"failed: {id}" for id in ids if not any(id in problem for problem in problems)]
