@@ -101,7 +101,7 @@ class SuiteRuns:
             head = group.create_task(self._head(attempt))
             cases = group.create_task(self._listing(attempt))
             new_on_base = group.create_task(
-                self._outcomes("the change's tests on the base", both[0], only(change.new_tests))
+                self._outcomes("the change's tests on the base", both[0], only(change.proving_tests))
             )
             old_on_head = group.create_task(old_tests.run())
             base = known or await self.executor.run_base(change.base, change.base_tree, attempt.base_command)
@@ -122,7 +122,7 @@ class SuiteRuns:
             listing=cases.result(),
             new_on_base=new_on_base.result(),
             old_on_head=await old_tests.settle(old_on_head.result(), base, Outcomes.of(result)),
-            new_tests=frozenset(change.new_tests),
+            new_tests=frozenset(change.proving_tests),
             added=frozenset(change.added),
             deleted=change.deleted,
             files=ChangedFiles.of(change.changed, change.base_files | change.head_files),

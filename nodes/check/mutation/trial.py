@@ -133,7 +133,7 @@ class Trial:
             mutants,
             hollow,
             self._tests(workspace, {mutant.file for mutant in mutants}),
-            {path for path in self.change.changed if path not in self.change.test_side}
+            {path for path in self.change.changed if not self.change.is_of_tests(path)}
             <= {source.path for source in largest} | set(filter(_is_document, self.change.changed)),
         )
 
@@ -146,13 +146,13 @@ class Trial:
             tests = sorted(path for path in self.change.head_files if self.suite.is_test(path))
         else:
             tests = self.change.affected_tests(workspace, files)
-        new = self.change.new_tests
+        new = self.change.proving_tests
         modules = {name for case in self.head.report or () for name in _modules(case.id)}
         return tuple(path for path in (*new, *sorted({*tests} - {*new})) if _module(path) in modules)
 
     def _runs(self, prepared: Prepared, seconds: float) -> "Iterator[Run]":
         if prepared.hollow:
-            command = self.suite.only(self.change.new_tests)
+            command = self.suite.only(self.change.proving_tests)
             what = "all mutants at once: every changed function returns nothing"
             yield Run(self, 0, what, prepared.hollow, command, self._limit(seconds))
         self._expected = self._passed & {case.id for case in self._cases_of(prepared.tests)}
