@@ -17,7 +17,7 @@ from nodes.events import SandboxOutput, SandboxStarted
 from nodes.publish import Publish
 from sandbox.base import Limits, Result, Sandbox
 
-_CACHE_VERSION = 2  # of the outcomes' meaning: a higher one discards what is cached
+_CACHE_VERSION = 3  # of the outcomes' meaning: a higher one discards what is cached
 _FLUSH_SECONDS = 0.1
 _NO_TESTS = Result(exit_code=5, stdout="no tests collected", stderr="", seconds=0.0, report=())
 

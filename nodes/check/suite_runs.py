@@ -20,6 +20,7 @@ from tools.workspace import Workspace
 
 _LISTING_BYTES = 32_000_000  # a cut list would not hold every case
 _MOST_ALONE = 4
+_MOST_REFUSALS = 6  # attempts with fewer options each, before all are left out
 _ASKED = 'scope = "affected" under [test] in .autocode.toml asks for it'
 _SLOW = (
     "the whole suite does not end within {seconds:g} s on the base; "
@@ -32,7 +33,7 @@ _LARGE = "the whole suite does not fit into {memory} MB of memory on the base"
 class Attempt:
     """The commands of one attempt to run the suite, empty for a side without tests.
 
-    `plain` is true for a suite without its configured plugins.
+    `plain` is true for a suite without any option of its configuration.
     """
 
     suite: Suite
@@ -44,7 +45,7 @@ class Attempt:
 
     def fails_on(self, base: Outcomes) -> bool:
         """Return whether the base's outcomes ask for another attempt, with fewer options or fewer files."""
-        if base.usage:
+        if base.refusal:
             return not self.plain
         beyond_limits = base.stopped in ("timed out", "out of memory")
         return beyond_limits and self.suite.scope == "auto" and self.scope == "all"
@@ -61,10 +62,14 @@ class SuiteRuns:
         """Try until base and change can be compared."""
         suite = self.change.suite
         attempt = await self._attempt(suite, "affected" if suite.scope == "affected" else "all")
+        refusals = 0
         while isinstance(seen := await self._run_attempt(attempt), Outcomes):
-            if seen.usage:
-                plain = await self._attempt(attempt.suite.plain(), attempt.scope, plain=True)
-                attempt = replace(plain, scope_reason=attempt.scope_reason)
+            if seen.refusal:
+                refusals += 1
+                fewer = attempt.suite.without(seen.refusal) if refusals <= _MOST_REFUSALS else None
+                suite = fewer or attempt.suite.plain()
+                next_one = await self._attempt(suite, attempt.scope, plain=fewer is None)
+                attempt = replace(next_one, scope_reason=attempt.scope_reason)
             else:
                 limits = self.executor.limits
                 reason = (_SLOW if seen.stopped == "timed out" else _LARGE).format(
