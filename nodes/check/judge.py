@@ -12,6 +12,9 @@ from nodes.check.unrun.shared_causes import ChangedFiles, shared_cause
 from nodes.proof import CaseOutcome, CaseProof, Failure
 from sandbox.base import Limits, Result
 
+MOST_BY_CHANCE = 20
+"""Failing cases that are run once more."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -30,6 +33,8 @@ class Evidence:
     new_tests: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
     deleted: tuple[str, ...] = ()
+    unsteady: tuple[str, ...] = ()
+    """Cases that failed and then passed alone. `head` has them as passed."""
     files: ChangedFiles = field(default_factory=ChangedFiles)
 
     def is_new(self, case: str) -> bool:
@@ -51,6 +56,7 @@ class Judgement:
     contradicted: list[str] = field(default_factory=list)
     old_errors: dict[str, str] = field(default_factory=dict)
     base_shows_it: bool = False
+    unsteady: list[str] = field(default_factory=list)
 
 
 def judge(evidence: Evidence, limits: Limits) -> Judgement:
@@ -83,6 +89,7 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
         ],
         contradicted=contradicted,
         old_errors={case: old.errors[case] for case in contradicted if old and case in old.errors},
+        unsteady=list(evidence.unsteady),
         base_shows_it=bool(shared) and (bool(broken) or not lost) and not deleted,
     )
 
@@ -109,6 +116,18 @@ def _last_output(result: Result) -> str:
 def output_of(result: Result) -> str:
     """Return a program's output as a prompt may hold it."""
     return cut_output(normalise(f"{result.stdout}\n{result.stderr}"))
+
+
+def chance_failures(evidence: Evidence) -> list[str]:
+    """Return the cases that make the check red, if they are few and may all have failed by chance."""
+    head = Outcomes.of(evidence.head)
+    if head.stopped or head.exit_code != 1 or _unusable(head, evidence):
+        return []
+    cases = _cases(evidence, head, trusted=True)
+    blamed = [case.id for case in cases if _counts_against(case)]
+    # A name that is missing is missing always.
+    certain = any(case.startswith("::") or head.is_nameless(case) for case in blamed)
+    return [] if certain or len(blamed) > MOST_BY_CHANCE else blamed
 
 
 def _unusable(head: Outcomes, evidence: Evidence) -> str:

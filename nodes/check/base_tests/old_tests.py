@@ -50,7 +50,7 @@ class OldTests:
             return None
         if old.stopped == "timed out" and base.seconds > self.executor.limits.seconds / 2:
             old = await self.run() or old  # the runs side by side slowed each other down
-        if not _is_believable(old):
+        if not is_believable(old):
             return await self._by_files(base)
         touched = {*self.change.edited, *self.change.deleted}
         files = self._files(contradictions(base, old))
@@ -61,7 +61,7 @@ class OldTests:
             if path not in touched and head.of_case(case) == "passed"
         ]
         again = await self.run() if surprising else None
-        if again is None or not _is_believable(again):
+        if again is None or not is_believable(again):
             return old
         passed: dict[str, ReportOutcome] = {
             case: "passed" for case in surprising if again.of_case(case) == "passed"
@@ -88,7 +88,7 @@ class OldTests:
         cases: dict[str, ReportOutcome] = dict.fromkeys(unknown, "passed")
         for batch, run in zip(batches, runs, strict=True):
             outcomes = Outcomes.of(run.result())
-            if _is_believable(outcomes):
+            if is_believable(outcomes):
                 cases |= outcomes.cases or {}
             else:
                 cases |= {case: "error" for path in batch for case in files[path]}
@@ -106,7 +106,7 @@ class OldTests:
         return files
 
 
-def _is_believable(outcomes: Outcomes) -> bool:
+def is_believable(outcomes: Outcomes) -> bool:
     """Return whether a run came to its end and its exit code agrees with its cases."""
     fails = any(outcome in FAILED for outcome in (outcomes.cases or {}).values())
     return outcomes.known and outcomes.exit_code == (1 if fails else 5 if not outcomes.cases else 0)
