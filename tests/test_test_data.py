@@ -118,3 +118,31 @@ def test_the_values_of_data_are_literals_of_a_test() -> None:
     assert {"'/a/b'", "418"} <= first and {"'/c'", "2.5"} <= second and "418" not in second
     assert data_literals(yaml, old=yaml) == []
     assert {"'in'", "7"} <= data_literals('[{"in": 7}]')[0]
+
+
+SPECS = (
+    "from pathlib import Path\n\nimport pytest\nfrom marks import html\n\n"
+    "CASES = [line.split('=') for line in Path('{path}').read_text().splitlines()]\n\n\n"
+    "@pytest.mark.parametrize(('text', 'expected'), CASES)\ndef test_cases(text, expected):\n"
+    "    assert html(text) == expected\n"
+)
+MARKS = "from pathlib import Path\n\n\ndef html(text):\n    return f'<{tag}>{{text}}</{tag}>'\n"
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.parametrize("path", ["tests/fixtures/spec.txt", "spec.txt"])
+async def test_an_expectation_in_an_id_may_change_if_the_critic_finds_it_in_the_task(
+    project: Make, path: str
+) -> None:
+    source = MARKS + ("\nSPEC = Path('spec.txt')\n" if path == "spec.txt" else "")
+    base = {
+        "marks.py": source.format(tag="b"),
+        path: "a=<b>a</b>\nb=<b>b</b>\n",
+        "tests/test_marks.py": SPECS.format(path=path),
+    }
+    change = {"marks.py": source.format(tag="i"), path: "a=<i>a</i>\nb=<i>b</i>\nc=<i>c</i>\n"}
+    proof = await project(base).prove(change, untestable="the data has the cases")
+    case = "tests.test_marks::test_cases[{0}-<b>{0}</b>]"
+    assert proof.problems == [] and proof.contradicted == [case.format("a"), case.format("b")]
+    # Where tests alone read the data, its new cases fail without the change.
+    assert len(proof.fail_to_pass) == (3 if path.startswith("tests/") else 0)

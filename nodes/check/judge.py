@@ -33,6 +33,8 @@ class Evidence:
     new_tests: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
     deleted: tuple[str, ...] = ()
+    tests_untouched: bool = False
+    """True if the change touches nothing that the base's tests consist of, so that `head` ran them."""
     unsteady: tuple[str, ...] = ()
     """Cases that failed and then passed alone. `head` has them as passed."""
     files: ChangedFiles = field(default_factory=ChangedFiles)
@@ -63,13 +65,16 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
     """Compare base and change case by case."""
     head = Outcomes.of(evidence.head)
     old = evidence.old_on_head
-    contradicted = [case for case in contradictions(evidence.base, old) if head.of_case(case) not in FAILED]
     broken = stop_reason(evidence.head, limits) or _unusable(head, evidence)
     cases = _cases(evidence, head, trusted=not broken)
     failures = _failures(evidence.head, cases)
     blamed = {case.id for case in cases if _counts_against(case)}
     shared = shared_cause(evidence.base, head, evidence.head, limits, evidence.files, blamed)
-    successors = _successors(evidence, head) | _moved(evidence, head)
+    followed = _successors(evidence, head)
+    successors = followed | _moved(evidence, head)
+    contradicted = [case for case in contradictions(evidence.base, old) if head.of_case(case) not in FAILED]
+    if evidence.tests_untouched:  # ids come from the product's data: what is gone is what the base demanded
+        contradicted = sorted({*contradicted, *followed})
     lost = _lost(cases, successors)
     deleted = [path for path in evidence.deleted if not _is_moved(path, evidence.base, successors)]
     problems = [broken] if broken else _problems(cases, lost)
@@ -198,7 +203,7 @@ def _successors(evidence: Evidence, head: Outcomes) -> dict[str, str]:
     An edited expectation is often a part of the id. The base's tests, which then run on the change, tell
     whether the old case still passes.
     """
-    old_on_head = evidence.old_on_head
+    old_on_head = head if evidence.tests_untouched else evidence.old_on_head
     if old_on_head is None or not old_on_head.known or not head.known:
         return {}
     before, after = evidence.base.cases or {}, head.cases or {}
@@ -212,7 +217,7 @@ def _successors(evidence: Evidence, head: Outcomes) -> dict[str, str]:
             new[case.partition("[")[0]].append(case)
     pairs: dict[str, str] = {}
     for function, old_cases in gone.items():
-        if len(old_cases) == len(new[function]) or (len(old_cases) == 1 and new[function]):
+        if len(old_cases) <= len(new[function]):  # the rest are cases that the change adds
             pairs |= zip(old_cases, new[function], strict=False)
     return pairs
 

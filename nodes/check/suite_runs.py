@@ -130,6 +130,7 @@ class SuiteRuns:
             new_tests=frozenset(change.proving_tests),
             added=frozenset(change.added),
             deleted=change.deleted,
+            tests_untouched=both[1] is None and not change.irrevocable,
             files=ChangedFiles.of(change.changed, change.base_files | change.head_files),
         )
         evidence = await self._with_failures_alone(attempt, evidence)
