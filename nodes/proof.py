@@ -100,16 +100,6 @@ class EnvironmentProof(BaseModel, frozen=True):
     commands: list[str] = Field(default_factory=list)
 
 
-class EnvironmentProof(BaseModel, frozen=True):
-    """An environment that tests ran in: its key, the package folder it is for, and what it was made from."""
-
-    key: str
-    folder: str = ""
-    side: Literal["base and change", "base", "change"] = "base and change"
-    sources: list[str] = Field(default_factory=list)
-    commands: list[str] = Field(default_factory=list)
-
-
 class Proof(BaseModel, frozen=True):
     """One check of `head` beside `base`. Delivery writes it to refs/notes/autocode."""
 
@@ -149,6 +139,8 @@ class Proof(BaseModel, frozen=True):
     """By contradicted case, the error of the base's version on the change."""
     demanded: dict[str, str] = Field(default_factory=dict)
     """By contradicted case, the sentence of the task that demands it, as the critic quotes it."""
+    unsteady: list[str] = Field(default_factory=list)
+    """Cases that failed on the change beside other runs, and passed when they ran again alone."""
     suspicious: list[Suspicion] = Field(default_factory=list)
     """Places in the change that may alter how tests run or report, or that behave differently in tests."""
     sensitive: list[str] = Field(default_factory=list)

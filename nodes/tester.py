@@ -199,11 +199,16 @@ def _read(workspace: Workspace, suite: Suite, head: str, text: str) -> Edit | st
     if reason := no_edit_reason(text, "NO TESTS"):
         return reason
     edit = write_edit(workspace, head, text, "tester")
-    side = TestSide(suite, workspace.files(head))
+    files = workspace.files(head)
+    side = TestSide(suite, files)
+    with_new = TestSide(suite, {*files, *edit.paths})
     for path in edit.paths if suite.grade == "tests" else ():
-        fits = side.is_test(path) or side.is_data(path)
-        if not fits and workspace.read(head, path) is not None:
-            raise Unusable(f"{path} is not a test file. Write tests only, and leave the code as it is.")
+        is_new = path not in files
+        if not (with_new if is_new else side).admits(path, is_new):
+            raise Unusable(
+                f"{path} is no test file and no data of tests. Write tests and their data only, below a "
+                "folder that holds tests, and leave the code as it is."
+            )
     return edit
 
 

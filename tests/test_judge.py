@@ -225,6 +225,7 @@ VANISHED = "1 case passed on the base and vanished"
         ({"a": "failed", "b": "failed"}, {"c": "passed", "d": "passed"}, [], ["a", "b"]),
         ({"a": "passed", "b": "passed"}, {"a": "passed"}, [VANISHED], []),
         ({"a": "passed", "b": "passed"}, {"a": "passed", "c": "passed", "d": "passed"}, [], []),
+        ({"a": "failed", "b": "failed"}, {"c": "passed", "d": "passed", "e": "passed"}, [], ["a", "b"]),
         ({"a": "passed"}, {"a": "passed", "c": "passed"}, [], ["b"]),
         ({"a": "passed", "b": "passed"}, {"c": "passed"}, [VANISHED.replace("1 case", "2 cases")], []),
         ({}, {"a": "passed", "c": "passed"}, [VANISHED], []),

@@ -1,10 +1,12 @@
 """A change beside its base, as a check sees it before anything runs."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from nodes.check.base_tests.base_side import BaseSide
+from nodes.check.base_tests.test_data import TestData
 from nodes.check.base_tests.test_side import TestSide
 from nodes.check.exit_code.definition import base_definition, changed_definition
 from nodes.check.selection import ImportGraph
@@ -23,10 +25,10 @@ _HELPER = (
 class CheckedChange:
     """The snapshots and files of a check. `added`, `edited` and `deleted` are test files.
 
-    `base_with_new_tests` is the base with the change's test files, None if it has none. `head_with_old_tests`
-    is the change with the base's tests and all that they consist of, None if the change touches none of it.
-    `irrevocable` is the reason why they cannot be put back. `definition` are the changed files that say what
-    the test command runs.
+    `base_with_new_tests` is the base with the change's test files and their data, None without new cases.
+    `head_with_old_tests` is the change with the base's tests and all that they consist of, None if the change
+    touches none of it. `irrevocable` is the reason why they cannot be put back. `definition` are the changed
+    files that say what the test command runs.
     """
 
     suite: Suite
@@ -44,7 +46,7 @@ class CheckedChange:
     suspicious: tuple[Suspicion, ...]
     test_side: TestSide
     definition: tuple[str, ...]
-    base_with_new_tests: str | None
+    base_with_new_tests: str | None = None
     head_with_old_tests: str | None = None
     irrevocable: str = ""
     folder: str = ""
@@ -53,6 +55,10 @@ class CheckedChange:
     """Number of files of the whole base."""
     near_data: tuple[str, ...] = ()
     """Test files beside changed data of tests."""
+    readers: tuple[str, ...] = ()
+    """Test files that the change leaves alone, and that read data which it adds or edits."""
+    data_beside_tests: tuple[str, ...] = ()
+    """Data of tests that the change adds to a folder with sources of the product."""
 
     _graphs: dict[str, ImportGraph] = field(default_factory=dict, compare=False, repr=False)
     """By snapshot, the imports that were read. A copy shares them."""
@@ -61,6 +67,15 @@ class CheckedChange:
     def new_tests(self) -> tuple[str, ...]:
         """Test files that the change added or edited."""
         return tuple(sorted((*self.added, *self.edited)))
+
+    @property
+    def proving_tests(self) -> tuple[str, ...]:
+        """Test files that may have new cases: the change's own, and those that read its data."""
+        return (*self.new_tests, *self.readers)
+
+    def is_of_tests(self, path: str) -> bool:
+        """Return whether the file is a test, or lies among the tests, or is data that only tests read."""
+        return path in self.test_side or path in self.data_beside_tests
 
     @classmethod
     def read(cls, path: Path, base: str, head: str, folder: str = "") -> "CheckedChange":
@@ -81,10 +96,6 @@ class CheckedChange:
             tuple(change.path for change in changes if change.status == status and side.is_test(change.path))
             for status in ("added", "modified", "deleted")
         )
-        new_side = [each.path for each in changes if each.status != "deleted" and each.path in side]
-        with_new = None
-        if suite.grade == "tests" and (added or edited):
-            with_new = _with(workspace, base, head, new_side, "The base with the change's tests")
         change = cls(
             suite=suite,
             base=base,
@@ -103,14 +114,36 @@ class CheckedChange:
             suspicious=tuple(suspicions(workspace, base, head, suite, changed)),
             test_side=side,
             definition=tuple(changed_definition(workspace, suite, base, head, changed)),
-            base_with_new_tests=with_new,
             near_data=tuple(sorted(side.tests_near(changed))),
         )
-        return change._with_old_tests(
-            workspace, side, [each.path for each in changes if each.status == "deleted"]
+        graph = cache(lambda: change.import_graph(workspace))
+        return change._with_new_tests(workspace, graph)._with_old_tests(
+            workspace, graph, [each.path for each in changes if each.status == "deleted"]
         )
 
-    def _with_old_tests(self, workspace: Workspace, side: TestSide, gone: Collection[str]) -> "CheckedChange":
+    def _with_new_tests(self, workspace: Workspace, graph: Callable[[], ImportGraph]) -> "CheckedChange":
+        """Return the change with `base_with_new_tests`, which holds all that the new tests consist of."""
+        if self.suite.grade != "tests":
+            return self
+        side = self.test_side
+        found = TestData(workspace, self.head, self.base_files, self.head_files, side, graph)
+        lying = [path for path in self.changed if path in self.head_files and path in side]
+        beside = found.beside(self.changed)
+        readers = found.readers(path for path in lying if not path.endswith(".py")) - {*self.new_tests}
+        self = replace(self, readers=tuple(sorted(readers)), data_beside_tests=tuple(beside))
+        if not self.proving_tests:
+            return self
+        contents = {
+            path: content
+            for path in (*lying, *beside)
+            if (content := workspace.read(self.head, path)) is not None
+        }
+        snapshot = workspace.write(self.base, contents, "The base with the change's tests")
+        return replace(self, base_with_new_tests=snapshot)
+
+    def _with_old_tests(
+        self, workspace: Workspace, graph: Callable[[], ImportGraph], gone: Collection[str]
+    ) -> "CheckedChange":
         """Return the change with `head_with_old_tests`."""
         finder = BaseSide(
             workspace=workspace,
@@ -119,8 +152,8 @@ class CheckedChange:
             head=self.head,
             base_files=self.base_files,
             head_files=self.head_files,
-            side=side,
-            graph=lambda: self.import_graph(workspace),
+            side=self.test_side,
+            graph=graph,
         )
         contents = finder.contents(self.changed, gone)
         helpers = finder.helpers(self.changed) if self.suite.is_pytest else []
@@ -152,9 +185,3 @@ class CheckedChange:
         """Return the test files of either side that import one of the `changed` files."""
         reached = self.import_graph(workspace).importers(changed)
         return sorted(path for path in reached if self.suite.is_test(path))
-
-
-def _with(workspace: Workspace, snapshot: str, source: str, paths: list[str], message: str) -> str:
-    """Return `snapshot` with the contents that `paths` have in `source`."""
-    contents = {path: content for path in paths if (content := workspace.read(source, path)) is not None}
-    return workspace.write(snapshot, contents, message)

@@ -27,6 +27,10 @@ class Evidence:
     new_tests: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
     deleted: tuple[str, ...] = ()
+    tests_untouched: bool = False
+    """True if the change touches nothing that the base's tests consist of, so that `head` ran them."""
+    unsteady: tuple[str, ...] = ()
+    """Cases that failed and then passed alone. `head` has them as passed."""
     files: ChangedFiles = field(default_factory=ChangedFiles)
     tests: frozenset[str] = frozenset()
     runner: Runner | None = None

@@ -7,7 +7,7 @@ from nodes.proof import Strength
 
 _FILES = ("suspicious", "unguarded", "uncollected")
 _SENTENCES = ("problems", "gaps")
-_CASES = ("vacuous", "contradicted", "sensitive")
+_CASES = ("vacuous", "contradicted", "unsteady", "sensitive")
 _BY_CASE = ("old_errors",)
 
 

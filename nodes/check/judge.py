@@ -13,6 +13,9 @@ from nodes.check.unrun.shared_causes import shared_cause
 from nodes.proof import FAILED, CaseOutcome, CaseProof, Failure
 from sandbox.base import Limits, Result
 
+MOST_BY_CHANCE = 20
+"""Failing cases that are run once more."""
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -25,19 +28,23 @@ class Judgement:
     contradicted: list[str] = field(default_factory=list)
     old_errors: dict[str, str] = field(default_factory=dict)
     base_shows_it: bool = False
+    unsteady: list[str] = field(default_factory=list)
 
 
 def judge(evidence: Evidence, limits: Limits) -> Judgement:
     """Compare base and change case by case."""
     head = evidence.head_outcomes
     old = evidence.old_on_head
-    contradicted = [case for case in contradictions(evidence.base, old) if head.of_case(case) not in FAILED]
     broken = stop_reason(evidence.head, limits) or _unusable(head, evidence)
     cases = _cases(evidence, head, trusted=not broken)
     failures = _failures(evidence.head, cases)
     blamed = {case.id for case in cases if _counts_against(case)}
     shared = shared_cause(evidence.base, head, evidence.head, limits, evidence.files, blamed)
-    successors = _successors(evidence, head) | _moved(evidence, head)
+    followed = _successors(evidence, head)
+    successors = followed | _moved(evidence, head)
+    contradicted = [case for case in contradictions(evidence.base, old) if head.of_case(case) not in FAILED]
+    if evidence.tests_untouched:  # ids come from the product's data: what is gone is what the base demanded
+        contradicted = sorted({*contradicted, *followed})
     lost = _lost(cases, successors)
     deleted = [path for path in evidence.deleted if not _is_moved(path, evidence, head, successors)]
     problems = [broken] if broken else _problems(cases, lost)
@@ -58,6 +65,7 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
         ],
         contradicted=contradicted,
         old_errors={case: old.errors[case] for case in contradicted if old and case in old.errors},
+        unsteady=list(evidence.unsteady),
         base_shows_it=bool(shared) and (bool(broken) or not lost) and not deleted,
     )
 
@@ -84,6 +92,18 @@ def _last_output(result: Result) -> str:
 def output_of(result: Result) -> str:
     """Return a program's output as a prompt may hold it."""
     return cut_output(normalise(f"{result.stdout}\n{result.stderr}"))
+
+
+def chance_failures(evidence: Evidence) -> list[str]:
+    """Return the cases that make the check red, if they are few and may all have failed by chance."""
+    head = evidence.head_outcomes
+    if head.stopped or head.exit_code != 1 or _unusable(head, evidence):
+        return []
+    cases = _cases(evidence, head, trusted=True)
+    blamed = [case.id for case in cases if _counts_against(case)]
+    # A name that is missing is missing always.
+    certain = any(case.startswith("::") or head.is_nameless(case) for case in blamed)
+    return [] if certain or len(blamed) > MOST_BY_CHANCE else blamed
 
 
 def _unusable(head: Outcomes, evidence: Evidence) -> str:
@@ -168,7 +188,7 @@ def _successors(evidence: Evidence, head: Outcomes) -> dict[str, str]:
     An edited expectation is often a part of the id. The base's tests, which then run on the change, tell
     whether the old case still passes.
     """
-    old_on_head = evidence.old_on_head
+    old_on_head = head if evidence.tests_untouched else evidence.old_on_head
     if old_on_head is None or not old_on_head.known or not head.known:
         return {}
     before, after = evidence.base.cases or {}, head.cases or {}
@@ -182,7 +202,7 @@ def _successors(evidence: Evidence, head: Outcomes) -> dict[str, str]:
             new[case.partition("[")[0]].append(case)
     pairs: dict[str, str] = {}
     for function, old_cases in gone.items():
-        if len(old_cases) == len(new[function]) or (len(old_cases) == 1 and new[function]):
+        if len(old_cases) <= len(new[function]):  # the rest are cases that the change adds
             pairs |= zip(old_cases, new[function], strict=False)
     return pairs
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from nodes.check.mutation.missing_names import lacks_name
 from nodes.check.output_text import normalise
+from nodes.check.refused_options import refusal_of
 from nodes.check.unrun.causes import Cause, cause_of, skipped_import, start_cause
 from nodes.proof import FAILED, CaseOutcome
 from sandbox.base import ReportOutcome, Result
@@ -23,14 +24,6 @@ _ERROR_LENGTH = 160
 _ERROR_LINE = re.compile(r"^E +(\S.*)", re.MULTILINE)
 _FIRST_LINE = re.compile(r"^\s*(\S.*)", re.MULTILINE)
 _FAULT_LINE = re.compile(r"^\s*((?:\w+ ?)*(?:Error|error)\b.*|Cannot find .*|\S+:\d+:\d+: .*)", re.MULTILINE)
-_USAGE_ERRORS = (
-    "unrecognized arguments",
-    "Unknown config option",
-    "Missing required plugins",
-    "Error importing plugin",
-    "invalid choice",
-    "PytestConfigWarning",
-)
 
 
 class Outcomes(BaseModel, frozen=True):
@@ -44,8 +37,8 @@ class Outcomes(BaseModel, frozen=True):
     cases: dict[str, ReportOutcome] | None = None
     nameless: tuple[str, ...] = ()
     """Cases and modules that failed because a name or module is missing. An empty id is the whole run's."""
-    usage: bool = False
-    """True if pytest refused options of the configuration. It does so if a plugin is not installed."""
+    refusal: str = ""
+    """The lines with which pytest refused options. It does so if a plugin is not installed."""
     reason: str = ""
     """The last error line of an execution without cases, empty with cases."""
     file: str = ""
@@ -74,9 +67,7 @@ class Outcomes(BaseModel, frozen=True):
             stopped=stop_of(result),
             cases=None if result.report is None else cases,
             nameless=tuple(nameless),
-            usage=not runner
-            and result.exit_code in (3, 4)
-            and any(phrase in output for phrase in _USAGE_ERRORS),
+            refusal="" if runner else refusal_of(result),
             reason=start.reason,
             file=start.file,
             faults=dict(islice(_faults(result, runner), _MOST_FAULTS)),

@@ -141,7 +141,14 @@ async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: 
         return judged
     seconds = time.monotonic() - began
     tried = await try_mutants(
-        executor, change, attempt.suite, evidence.head, seconds, judgement.cases, evidence.new_on_base
+        executor,
+        change,
+        attempt.suite,
+        evidence.head,
+        seconds,
+        judgement.cases,
+        evidence.new_on_base,
+        evidence.unsteady,
     )
     return judged | tried.fields(judgement.cases, judgement.vacuous)
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, PositiveFloat, ValidationError, field_val
 
 from memory.validation import faults_of
 from nodes.check.pytest_config import PytestOptions, read_options
+from nodes.check.refused_options import without_refused
 from nodes.check.runners.runner import Runner, TestCommand
 from nodes.check.runners.usual import Read, named_command, usual_command
 from nodes.proof import Grade
@@ -33,6 +34,7 @@ FLAGS = (
 )
 ROOT = "--rootdir=."
 
+_NONE_REQUIRED = "required_plugins="
 _LENIENT = ("-o", "strict_config=false", "-W", "ignore::pytest.PytestConfigWarning")
 """Flags with which pytest accepts options of missing plugins in its configuration."""
 
@@ -114,6 +116,7 @@ class Suite:
     env: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     mutants: bool = True
+    cleared: tuple[str, ...] = ()  # flags that undo what a sandbox without plugins refuses
     src: bool = False  # whether there is a folder `src`, which belongs on the import path
 
     @property
@@ -157,14 +160,29 @@ class Suite:
     def plain(self) -> "Suite":
         """Return the suite without `addopts` and required plugins, for a sandbox that lacks plugins."""
         modes = [word for word in self.options.addopts if word.startswith("--import-mode=")]
-        cleared = ("-o", f"addopts={shlex.join(modes)}", "-o", "required_plugins=", *_LENIENT)
-        return replace(self, command=(*self.command, *cleared), options=replace(self.options, addopts=()))
+        options = replace(self.options, addopts=tuple(modes))
+        return replace(self, cleared=("-o", _NONE_REQUIRED, *_LENIENT), options=options)
+
+    def without(self, refusal: str) -> "Suite | None":
+        """Return the suite without the options that pytest refused, None if nothing is left to leave out."""
+        start = len(PYTEST)
+        end = next(at for at in range(start, len(self.command)) if self.command[at:][: len(FLAGS)] == FLAGS)
+        arguments = without_refused(self.command[start:end], refusal)
+        addopts = without_refused(self.options.addopts, refusal)
+        cleared = self.cleared or _LENIENT
+        if "Missing required plugins" in refusal and _NONE_REQUIRED not in cleared:
+            cleared = (*cleared, "-o", _NONE_REQUIRED)
+        command = (*PYTEST, *arguments, *self.command[end:])
+        options = replace(self.options, addopts=addopts)
+        suite = replace(self, command=command, options=options, cleared=cleared)
+        return None if suite == self else suite
 
     def _start(self) -> tuple[str, ...]:
         env = self.env
         if self.grade == "tests" and self.src and not any(word.startswith("PYTHONPATH=") for word in env):
             env = (*env, "PYTHONPATH=src")
-        return (*(("env", *env) if env else ()), *self.command)
+        kept = ("-o", f"addopts={shlex.join(self.options.addopts)}") if self.cleared else ()
+        return (*(("env", *env) if env else ()), *self.command, *kept, *self.cleared)
 
     def _reaches(self, path: str) -> bool:
         roots = self.paths or self.options.testpaths

@@ -92,6 +92,10 @@ def _weaknesses(proof: Proof) -> Iterator[Weakness]:
         if quote:
             demand = f"the critic says that the task demands it: “{line(quote)}”"
         yield Weakness("contradicted", f"{fate} ({demand})")
+    if proof.unsteady:
+        number = len(proof.unsteady)
+        fate = "1 case passed only when it" if number == 1 else f"{number} cases passed only when they"
+        yield Weakness("unsteady", f"{fate} ran alone, and failed before: {_listed(proof.unsteady)}")
     for module in proof.uncollected[:CASES]:
         yield Weakness("not imported", f"{module.file} could not be imported: {line(module.reason)}")
     yield from _rest(proof.uncollected, "not imported", "module")

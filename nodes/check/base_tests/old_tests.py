@@ -52,7 +52,7 @@ class OldTests:
             return None
         if old.stopped == "timed out" and is_tight(self.executor.limits, base):
             old = await self.run() or old  # the runs side by side slowed each other down
-        if not _is_believable(old):
+        if not is_believable(old):
             return await self._by_files(base)
         touched = {*self.change.edited, *self.change.deleted}
         files = self._files(contradictions(base, old))
@@ -63,7 +63,7 @@ class OldTests:
             if path not in touched and head.of_case(case) == "passed"
         ]
         again = await self.run() if surprising else None
-        if again is None or not _is_believable(again):
+        if again is None or not is_believable(again):
             return old
         passed: dict[str, ReportOutcome] = {
             case: "passed" for case in surprising if again.of_case(case) == "passed"
@@ -90,7 +90,7 @@ class OldTests:
         cases: dict[str, ReportOutcome] = dict.fromkeys(unknown, "passed")
         for batch, run in zip(batches, runs, strict=True):
             outcomes = self.executor.outcomes(run.result())
-            if _is_believable(outcomes):
+            if is_believable(outcomes):
                 cases |= outcomes.cases or {}
             else:
                 cases |= {case: "error" for path in batch for case in files[path]}
@@ -122,7 +122,7 @@ def _files_of(cases: Iterable[str], change: CheckedChange, runner: Runner) -> di
     return files
 
 
-def _is_believable(outcomes: Outcomes) -> bool:
+def is_believable(outcomes: Outcomes) -> bool:
     """Return whether a run came to its end and its exit code agrees with its cases."""
     if outcomes.runner:
         return outcomes.known and bool(outcomes.cases)

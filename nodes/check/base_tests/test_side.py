@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from nodes.check.pytest_config import is_config
 from nodes.check.runners.test_names import CODE, TEST_FOLDERS, is_test_name
 from nodes.check.suite import Suite
 
@@ -29,6 +30,7 @@ class TestSide:
         names = _TEST_FOLDERS if self._by_cases else (*TEST_FOLDERS, *_SPEC_FOLDERS)
         self._folders = {str(folder) for folder in above if folder.name in names}
         self._folders |= self._configured(paths) if self._by_cases else set()
+        self._homes = {str(PurePosixPath(path).parent) for path in self._tests}
 
     def __contains__(self, path: str) -> bool:
         if self.is_test(path) or (self._by_cases and PurePosixPath(path).name == "conftest.py"):
@@ -50,6 +52,23 @@ class TestSide:
     def is_data(self, path: str) -> bool:
         """Return whether the file lies in a test folder and is no code."""
         return path in self and not CODE.search(path)
+
+    def lies_beside_tests(self, path: str) -> bool:
+        """Return whether the file is no code and lies in or below a folder that holds tests and product."""
+        above = {str(folder) for folder in PurePosixPath(path).parents}
+        roots = {*self._homes, *(str(PurePosixPath(root)) for root in self._suite.options.testpaths)}
+        return path not in self and not CODE.search(path) and not above.isdisjoint(roots)
+
+    def admits(self, path: str, is_new: bool) -> bool:
+        """Return whether a tester may write the file. It leaves the product's files as they are.
+
+        An existing conftest.py or configuration steers the tests that exist.
+        """
+        if self.is_test(path):
+            return True
+        if PurePosixPath(path).name == "conftest.py" or is_config(path):
+            return is_new
+        return path in self or (is_new and self.lies_beside_tests(path))
 
     def tests_near(self, paths: Iterable[str]) -> set[str]:
         """Return the tests below the nearest test folder of each data file. No import leads to such files."""

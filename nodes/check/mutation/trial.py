@@ -68,13 +68,16 @@ async def try_mutants(
     seconds: float,
     cases: Iterable[CaseProof] = (),
     new_on_base: Outcomes | None = None,
+    unsteady: Iterable[str] = (),
 ) -> MutationResult:
     """Try the mutants of a change whose check is green and took `seconds`. The base may switch it off."""
     if not change.suite.mutants:
         return MutationResult()
     proving = frozenset(case.id for case in cases if case.fail_to_pass)
     nameless = frozenset(id for id in proving if new_on_base and new_on_base.is_nameless(id))
-    return await Trial(executor, change, suite, head, nameless, proving).run(_TIMES * seconds)
+    return await Trial(executor, change, suite, head, nameless, proving, frozenset(unsteady)).run(
+        _TIMES * seconds
+    )
 
 
 @dataclass
@@ -82,7 +85,8 @@ class Trial:
     """Runs tests on mutants. `head` is the run of the same suite on the change.
 
     `nameless` are the new cases whose failure on the base was only a missing name. The first run breaks
-    everything at once and decides on them. `proving` are all new cases that fail on the base.
+    everything at once and decides on them. `proving` are all new cases that fail on the base. `unsteady`
+    cases fail by chance, and their failure says nothing about a mutant.
     """
 
     executor: Executor
@@ -91,10 +95,12 @@ class Trial:
     head: Result
     nameless: frozenset[str] = frozenset()
     proving: frozenset[str] = frozenset()
+    unsteady: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        self._passed = {case.id for case in self.head.report or () if case.outcome == "passed"}
-        self._failed = {case.id for case in self.head.report or () if case.outcome in FAILED}
+        passed = {case.id for case in self.head.report or () if case.outcome == "passed"}
+        self._passed = passed - self.unsteady
+        self._failed = {case.id for case in self.head.report or () if case.outcome in FAILED} | self.unsteady
         self._noticing: set[str] = set()
         self._unnoticing: set[str] = set()
         self._seen: dict[str, set[int]] = {case: set() for case in self.nameless}
@@ -133,7 +139,7 @@ class Trial:
             mutants,
             hollow,
             self._tests(workspace, {mutant.file for mutant in mutants}),
-            {path for path in self.change.changed if path not in self.change.test_side}
+            {path for path in self.change.changed if not self.change.is_of_tests(path)}
             <= {source.path for source in largest} | set(filter(_is_document, self.change.changed)),
         )
 
@@ -146,7 +152,7 @@ class Trial:
             tests = sorted(path for path in self.change.head_files if self.suite.is_test(path))
         else:
             tests = self.change.affected_tests(workspace, files)
-        new = self.change.new_tests
+        new = self.change.proving_tests
         if runner := self.suite.runner:
             owners = {case.id.rpartition("::")[0]: case.id for case in self.head.report or ()}
             paths = (*new, *sorted({*tests} - {*new}))
@@ -158,7 +164,7 @@ class Trial:
 
     def _runs(self, prepared: Prepared, seconds: float) -> "Iterator[Run]":
         if prepared.hollow:
-            command = self.suite.only(self.change.new_tests)
+            command = self.suite.only(self.change.proving_tests)
             what = "all mutants at once: every changed function returns nothing"
             yield Run(self, 0, what, prepared.hollow, command, self._limit(seconds))
         self._expected = self._passed & {case.id for case in self._cases_of(prepared.tests)}
