@@ -55,6 +55,8 @@ class Executor:
     folder: str = ""
     """The package that commands run in, and that paths are relative to."""
     on_base: "Executor | None" = None
+    has_environment: bool = False
+    """True if the sandbox holds packages, of which one may be the project itself."""
 
     def workspace(self) -> Workspace:
         """Open the package. Blocks."""

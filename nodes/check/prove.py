@@ -16,6 +16,7 @@ from nodes.check.exit_code.exit_code_check import check_by_exit_code
 from nodes.check.joined import joined
 from nodes.check.judge import judge
 from nodes.check.mutation.trial import try_mutants
+from nodes.check.origins import foreign_imports
 from nodes.check.outcomes import Outcomes
 from nodes.check.suite_runs import SuiteRuns
 from nodes.check.surroundings import Surroundings
@@ -34,6 +35,10 @@ _UNREACHED = "no test file imports what the change touches, and only affected te
 _DEFINED = (
     "not verified: the change edits {path}, which says what the test command runs ({command}); "
     "look at the diff, then take it with `autocode apply`"
+)
+_ELSEWHERE = (
+    "not verified: what ran is not the change; install the project editable, with `-e .` in `setup` under "
+    "[environment] in .autocode.toml, or leave it out there"
 )
 _IRREVOCABLE = "not verified: the base's tests cannot run on the change ({reason})"
 
@@ -88,7 +93,11 @@ async def _part(
             await stack.enter_async_context(open_executor(change, path, sandbox, limits, cache, publish))
             for sandbox in dict.fromkeys((surroundings.change, surroundings.base))
         ]
-        executor = replace(sides[0], on_base=sides[1] if len(sides) == 2 else None)
+        executor = replace(
+            sides[0],
+            on_base=sides[1] if len(sides) == 2 else None,
+            has_environment=bool(surroundings.environments),
+        )
         result = await by_grade(executor, change, program_seconds)
     missing = [f"{MISSING}: {_first_line(surroundings.missing)}"] if surroundings.missing else []
     return result | {
@@ -124,6 +133,8 @@ async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: 
     judgement = judge(evidence, attempt.limits)
     unreached = [] if attempt.head_command else [_UNREACHED.format(reason=attempt.scope_reason)]
     unrun = await asyncio.to_thread(_unrun, executor, change, evidence)
+    elsewhere = [fault] if (fault := foreign_imports(evidence.listing)) else []
+    unrun["gaps"] += [_ELSEWHERE] if elsewhere else []
     judged = (
         vars(judgement)
         | unrun
@@ -134,7 +145,7 @@ async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: 
             "baseline_reason": baseline_reason(evidence.base, executor.limits),
             "scope": attempt.scope,
             "scope_reason": attempt.scope_reason,
-            "problems": unreached + judgement.problems,
+            "problems": elsewhere + unreached + judgement.problems,
         }
     )
     if judged["problems"]:
