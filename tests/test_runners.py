@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from nodes.check.base_tests.test_side import TestSide
+from nodes.check.change import CheckedChange
+from nodes.check.exit_code.definition import changed_definition
 from nodes.check.runners.golang import GoRunner
 from nodes.check.runners.javascript import TOOLS, JsRunner
 from nodes.check.runners.junit import JUnitRunner
@@ -195,3 +197,46 @@ def test_the_cases_of_a_file_are_known() -> None:
     assert junit.is_case_of("com.acme.CartTest$Inner::adds", "src/test/java/com/acme/CartTest.java")
     assert junit.is_case_of("spec/a_spec.rb::adds", "spec/a_spec.rb")
     assert not junit.is_case_of("com.acme.CartTest::adds", "src/test/java/com/acme/OtherTest.java")
+
+
+VITE = {**npm("tsc && vitest", build="vite build"), "vite.config.ts": "1\n", "src/a.ts": "1\n"}
+
+
+@pytest.mark.parametrize(
+    ("change", "defined"),
+    [
+        ({"vite.config.ts": "2\n"}, ["vite.config.ts"]),
+        ({"vitest.config.ts": "2\n"}, ["vitest.config.ts"]),
+        ({"packages/a/vitest.workspace.ts": "2\n"}, ["packages/a/vitest.workspace.ts"]),
+        ({"node_modules/vitest/index.js": "2\n"}, ["node_modules/vitest/index.js"]),
+        ({".npmrc": "2\n"}, [".npmrc"]),
+        (npm("tsc && vitest -t one", build="vite build"), ["package.json"]),
+        (npm("tsc && vitest", pretest="true", build="vite build"), ["package.json"]),
+        (npm("tsc && vitest", build="tsc"), []),
+        ({"package.json": VITE["package.json"].replace("{", '{"vitest": {}, ', 1)}, ["package.json"]),
+        ({"package.json": None}, ["package.json"]),
+        ({"src/a.ts": "2\n", "src/a.test.ts": "2\n"}, []),
+    ],
+    ids=lambda value: "",
+)
+def test_what_says_which_tests_run_is_known(
+    tmp_path: Path, change: dict[str, str | None], defined: list[str]
+) -> None:
+    workspace = Workspace.init(tmp_path)
+    base = workspace.write(workspace.begin().snapshot, VITE, "base")
+    checked = CheckedChange.read(tmp_path, base, workspace.write(base, change, "change"))
+    assert (
+        changed_definition(workspace, checked.suite, checked.base, checked.head, checked.changed) == defined
+    )
+    assert {place.file for place in checked.suspicious} >= {path for path in defined if path in change}
+
+
+def test_a_file_that_the_runner_loads_first_is_suspicious(tmp_path: Path) -> None:
+    workspace = Workspace.init(tmp_path)
+    base = npm("mocha -r ./lib/hooks") | {"lib/hooks.js": "1\n"}
+    before = workspace.write(workspace.begin().snapshot, base, "base")
+    after = workspace.write(before, {"lib/hooks.js": "2\n", "vitest.setup.ts": "", "a.js": ""}, "change")
+    checked = CheckedChange.read(tmp_path, before, after)
+    assert {place.file for place in checked.suspicious} == {"lib/hooks.js", "vitest.setup.ts"}
+    assert checked.head_with_old_tests
+    assert workspace.text(checked.head_with_old_tests, "lib/hooks.js") == "1\n"

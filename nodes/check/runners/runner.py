@@ -22,6 +22,10 @@ class Runner(Protocol):
     def names_files(self) -> bool:
         """True if a case's id starts with the path of its file."""
 
+    @property
+    def chooses_files(self) -> bool:
+        """True if single test files can be run."""
+
     def is_test(self, path: str) -> bool:
         """Return whether the runner takes a file for a test by its name."""
 
