@@ -188,3 +188,15 @@ async def test_junit_files_must_be_the_commands_own_and_agree_with_its_exit_code
     assert proof.problems[0].startswith("report not trusted: exit code 0, but it holds failures")
     proof = await here.prove(TWICE | {"report.js": "1\n"})
     assert not proof.green and "edits report.js" in proof.gaps[0]
+
+
+async def test_unittest_and_doctest_suites_run_under_pytest(project: Make) -> None:
+    add = 'def add(a, b):\n    """Add.\n\n    >>> add(1, 2)\n    3\n    """\n    return a + b\n'
+    test = "import unittest\n\nfrom calc import add\n\n\nclass Adds(unittest.TestCase):\n"
+    base = {
+        "calc.py": add,
+        "tests.py": test + "    def test_add(self):\n        self.assertEqual(add(1, 0), 1)\n",
+        "Makefile": "test:\n\tpython -m unittest && python -m doctest calc.py\n",
+    }
+    proof = await project(base).prove({"calc.py": add.replace("a + b", "a * b")})
+    assert set(fates(proof).values()) == {("passed", "failed")} and len(proof.cases) == 2

@@ -1,10 +1,13 @@
 """The interface of a runner that reports its cases."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 Command = tuple[str, ...]
+
+Read = Callable[[str], str | None]
+"""Returns the text of a file in a snapshot, None if there is none."""
 
 
 class Runner(Protocol):
