@@ -182,9 +182,11 @@ class CheckFinished(Payload):
 
     @property
     def counts(self) -> str:
-        """The counts of cases, or the exit code of a command without cases."""
+        """The counts of cases, or the exit code where there are none."""
         if self.grade == "exit code":
             return f"{' '.join(self.command)} ended with exit code {self.exit_code}"
+        if not (self.cases or self.passed or self.failed):
+            return f"no test ran, exit code {self.exit_code}"
         return f"{self.passed} passed, {self.failed} failed"
 
 

@@ -140,6 +140,8 @@ def _line_cases(lines: Sequence[str]) -> Cases:
     """Yield the case of each line. Without names, it is the file itself."""
     for line in filter(None, lines):
         case = json.loads(line)
+        if case == {"names": []}:
+            continue
         if case["outcome"] not in SEVERITY or not isinstance(case["names"], list):
             raise UnreadableReport("a case has no outcome")
         path, name = relative(case["file"]), " > ".join(map(str, case["names"]))

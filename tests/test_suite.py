@@ -156,3 +156,45 @@ def test_options_that_would_spoil_the_report_are_overruled(suite_of: Recognise) 
 def test_the_listing_writes_no_report(suite_of: Recognise) -> None:
     command = listing(suite_of({}).only(["test_a.py"]))
     assert "--collect-only" in command and not any(REPORT in word for word in command)
+
+
+UNITTEST = (
+    "import unittest\n\n\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertTrue(1)\n"
+)
+
+
+@pytest.mark.parametrize("path", ["tests.py", "shop/tests.py", "tests/testshop.py"])
+def test_unittest_files_that_pytest_would_not_find_are_found(suite_of: Recognise, path: str) -> None:
+    suite = suite_of({path: UNITTEST, "shop/__init__.py": ""})
+    assert suite.whole()[3:5] == ("-o", "python_files=test_*.py *_test.py test*.py")
+    assert suite.is_test(path) and not suite.is_test("shop/__init__.py")
+
+
+def test_unittest_files_change_nothing_where_pytest_finds_tests(suite_of: Recognise) -> None:
+    for more in ({"tests/test_it.py": ""}, {"pytest.ini": ""}):
+        assert suite_of({"tests.py": UNITTEST, **more}).whole()[3] == FLAGS[0]
+    assert suite_of({"tests.py": "TESTS = 1\n"}).whole()[3] == FLAGS[0]
+
+
+MODULES = ("--doctest-modules", "--doctest-ignore-import-errors")
+
+
+@pytest.mark.parametrize(
+    ("files", "added"),
+    [
+        ({"tox.ini": "[testenv]\ncommands = pytest --doctest-modules src\n", "tests/test_a.py": ""}, MODULES),
+        ({"Makefile": "test:\n\tpython -m doctest calc.py\n"}, MODULES),
+        ({"README.md": "Run `python3 -m doctest README.md`.\n"}, (*MODULES, "--doctest-glob=README.md")),
+        ({"README.md": "Run `python -m doctest README.md`.\n", "tests/test_a.py": ""}, ()),
+        ({"Makefile": "# pytest --doctest-modules\n"}, ()),
+        (
+            {"tox.ini": "[pytest]\naddopts = --doctest-modules\n[testenv]\ndeps = pytest\n"},
+            (),
+        ),
+    ],
+)
+def test_doctests_run_where_the_project_runs_them(
+    suite_of: Recognise, files: dict[str, str], added: tuple[str, ...]
+) -> None:
+    suite = suite_of({"calc.py": "", **files})
+    assert suite.whole()[3 : 3 + len(added) + 1] == (*added, FLAGS[0])

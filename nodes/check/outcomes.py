@@ -74,6 +74,12 @@ class Outcomes(BaseModel, frozen=True):
             errors=dict(islice(_errors(result, runner), _MOST_ERRORS)),
         )
 
+    @classmethod
+    def joined(cls, cases: Mapping[str, ReportOutcome], runner: str = "") -> "Outcomes":
+        """Join the cases of several runs to those of one that came to its end."""
+        fails = not runner or any(outcome in FAILED for outcome in cases.values())
+        return cls(exit_code=int(fails), runner=runner, cases=dict(cases))
+
     @property
     def known(self) -> bool:
         """True if the suite ran to its end, whatever its cases did."""
@@ -93,6 +99,8 @@ class Outcomes(BaseModel, frozen=True):
         return not {"", case, *_modules(case)}.isdisjoint(self.nameless)
 
     def _uncollected(self, case: str) -> bool:
+        if self.runner:
+            return (self.cases or {}).get(f"::{case.partition('::')[0]}") in FAILED
         return any((self.cases or {}).get(name) in FAILED for name in _modules(case))
 
 

@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field, PositiveFloat, ValidationError, field_val
 from memory.validation import faults_of
 from nodes.check.pytest_config import PytestOptions, read_options
 from nodes.check.refused_options import without_refused
-from nodes.check.runners.runner import Runner, TestCommand
-from nodes.check.runners.usual import Read, named_command, usual_command
+from nodes.check.runners.python_suites import python_suite
+from nodes.check.runners.runner import Read, Runner, TestCommand
+from nodes.check.runners.usual import named_command, usual_command
 from nodes.proof import Grade
 from sandbox.base import REPORT
 from sandbox.collect import is_pattern
@@ -210,7 +211,7 @@ def recognise(workspace: Workspace, snapshot: str) -> Suite:
     elif table.report:
         raise NoSuite(f"{CONFIG}: test.report needs test.command, which writes the report")
     elif _is_python(files, options):
-        suite = _pytest([], options)
+        suite = _pytest(*python_suite(files, options, read))
     elif (usual := usual_command(files, read)) is not None:
         suite = _foreign(usual)
     else:

@@ -210,11 +210,15 @@ class SuiteRuns:
         """Return what new tests do on the base, file by file if one of them keeps the others from running."""
         change, runner = self.change, self.change.suite.runner
         alone = change.new_tests[:_MOST_ALONE]
-        if runner is None or together is None or together.cases or together.exit_code == 0:
+        if (
+            runner is None
+            or not runner.chooses_files
+            or together is None
+            or together.cases
+            or together.exit_code == 0
+        ):
             return together
         if len(change.new_tests) < 2 or len(alone) < len(change.new_tests) or together.stopped:
-            return together
-        if runner.only(alone) == runner.only(alone[:1]):
             return together
         cases: dict[str, ReportOutcome] = {}
         for path in alone:
@@ -224,7 +228,7 @@ class SuiteRuns:
                 cases |= seen.cases
             else:
                 cases[f"::{path}"] = "error"
-        return Outcomes(exit_code=1, runner=runner.name, cases=cases)
+        return Outcomes.joined(cases, runner.name)
 
     async def _with_cases_alone(self, attempt: Attempt, evidence: Evidence) -> Evidence:
         """Run a few new cases one by one on the base if there, together, they did not come to an end.

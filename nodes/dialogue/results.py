@@ -125,6 +125,8 @@ def figures(proof: Proof) -> str:
         ended = f"`{line(shlex.join(proof.command))}` ended with exit code {proof.exit_code}"
         return f"{ended}; {places}" if places else ended
     telling = len(proof.fail_to_pass)
+    if not proof.cases:
+        return f"no test ran: `{line(shlex.join(proof.command))}` ended with exit code {proof.exit_code}"
     parts = [f"{proof.passed} of {proof.total} test cases pass"]
     sharpened = any(case.sharpened and case.fail_to_pass for case in proof.cases)
     kind = "new or edited" if sharpened else "new"

@@ -202,7 +202,9 @@ export class RunView {
   #check(event) {
     const { green, passed, failed, problems, cases, gaps = [], grade, command, exit_code: code } = event.data;
     const row = this.#row(event);
-    const counts = grade === "exit code" ? `${command.join(" ")} ended with exit code ${code}` : `${passed} passed, ${failed} failed`;
+    const counts = grade === "exit code"
+      ? `${command.join(" ")} ended with exit code ${code}`
+      : cases.length || passed || failed ? `${passed} passed, ${failed} failed` : `no test ran, exit code ${code}`;
     row.outcome.textContent = counts;
     const items = cases.map((result) =>
       h("li", { className: result.head === "passed" ? "good" : result.head === "skipped" ? "" : "bad" },

@@ -75,6 +75,12 @@ class OldTests:
         files = self._files(case for case, outcome in (base.cases or {}).items() if outcome == "passed")
         unknown = files.pop("", [])
         touched = [path for path in files if path in (*self.change.edited, *self.change.deleted)]
+        if (runner := self.suite.runner) and not runner.chooses_files:
+            fates = {case: path in touched for path, cases in files.items() for case in cases}
+            held: dict[str, ReportOutcome] = {
+                case: "error" if fails else "passed" for case, fails in fates.items()
+            }
+            return Outcomes.joined(held | dict.fromkeys(unknown, "passed"), runner.name)
         rest = [*touched[_ALONE:], *(path for path in files if path not in touched)]
         batches = [[path] for path in touched[:_ALONE]] + [rest[at::_TOGETHER] for at in range(_TOGETHER)]
         batches = [batch for batch in batches if batch]
@@ -94,7 +100,7 @@ class OldTests:
                 cases |= outcomes.cases or {}
             else:
                 cases |= {case: "error" for path in batch for case in files[path]}
-        return Outcomes(exit_code=1, cases=cases)
+        return Outcomes.joined(cases, self.executor.runner)
 
     def _files(self, cases: Iterable[str]) -> dict[str, list[str]]:
         """Return the cases by test file of the base, those of other files under an empty path."""

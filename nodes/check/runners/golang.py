@@ -33,6 +33,7 @@ class GoRunner:
     packages: Command = ("./...",)
     name: str = "go test"
     names_files: bool = False
+    chooses_files: bool = True
     place: str = "a file *_test.go beside the code"
 
     @classmethod

@@ -126,6 +126,7 @@ class JsRunner:
     loaded: frozenset[str] = frozenset()
     folder: str = ""
     names_files: bool = True
+    chooses_files: bool = True
 
     @classmethod
     def of(cls, chain: Chain) -> "JsRunner | None":

@@ -18,6 +18,7 @@ class JUnitRunner:
     reports: tuple[str, ...]
     folder: str = ""
     names_files: bool = False
+    chooses_files: bool = False
     place: str = "where the project's test command looks for tests"
 
     @property

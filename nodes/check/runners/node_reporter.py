@@ -11,6 +11,7 @@ const LONGEST = 4000;
 export default async function* (events) {
   const names = [];
   const errors = new Map();
+  yield JSON.stringify({ names: [] }) + "\\n"; // a suite without tests leaves a report too
   for await (const { type, data } of events) {
     if (type === "test:start") {
       names.length = data.nesting;

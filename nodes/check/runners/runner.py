@@ -1,10 +1,13 @@
 """The interface of a runner that reports its cases."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 Command = tuple[str, ...]
+
+Read = Callable[[str], str | None]
+"""Returns the text of a file in a snapshot, None if there is none."""
 
 
 class Runner(Protocol):
@@ -21,6 +24,10 @@ class Runner(Protocol):
     @property
     def names_files(self) -> bool:
         """True if a case's id starts with the path of its file."""
+
+    @property
+    def chooses_files(self) -> bool:
+        """True if single test files can be run."""
 
     def is_test(self, path: str) -> bool:
         """Return whether the runner takes a file for a test by its name."""

@@ -9,10 +9,7 @@ from nodes.check.runners.golang import GoRunner
 from nodes.check.runners.javascript import JsRunner
 from nodes.check.runners.junit import JUnitRunner
 from nodes.check.runners.package_json import Package, Words, split_env
-from nodes.check.runners.runner import TestCommand
-
-Read = Callable[[str], str | None]
-"""Returns the text of a file in a snapshot, None if there is none."""
+from nodes.check.runners.runner import Read, TestCommand
 
 SUREFIRE = ("**/target/surefire-reports/*.xml", "**/target/failsafe-reports/*.xml")
 GRADLE = ("**/build/test-results/**/*.xml",)

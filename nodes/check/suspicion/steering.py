@@ -92,7 +92,7 @@ class SteeringRules:
                     line,
                     "It defines how the tests are started, so a green check may not mean that they ran.",
                 )
-        elif not self.suite.is_pytest and _TOOL_CONFIGS.match(path.name):
+        elif not self.suite.is_pytest and self._configures(file.path):
             yield line, "It configures the test runner, so tests may be left out."
         elif self.suite.runner and (self.suite.runner.steers(file.path) or _SETUP.fullmatch(path.name)):
             yield line, "The test runner may load this file before the tests, so it can alter how they run."
@@ -134,6 +134,11 @@ class SteeringRules:
             if (path := _folder(word)) in self.base_files or path in self.head_files:
                 files.add(path)
         return files
+
+    def _configures(self, path: str) -> bool:
+        runner = self.suite.runner
+        defines = runner is not None and runner.defines(path) and _DEPENDENCIES.isdisjoint(path.split("/"))
+        return defines or bool(_TOOL_CONFIGS.match(PurePosixPath(path).name))
 
     def _shadows(self, path: str) -> str:
         """Return the module that a new file hides from those who import it, empty if there is none."""

@@ -161,6 +161,8 @@ def _counts(proof: Proof) -> str:
     """Return the counts of cases, or the exit code of a suite without cases."""
     if proof.grade == "exit code":
         return f"exit code {proof.exit_code}"
+    if not proof.cases:
+        return f"no test ran, exit code {proof.exit_code}"
     counts = f"{proof.passed} of {proof.total} passed"
     return counts + (
         f", {pluralize(len(proof.uncollected), 'module')} not imported" if proof.uncollected else ""
