@@ -10,6 +10,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from memory.search.recollection import Recollection
 from nodes.check import Check, CheckCache, Tryout
+from nodes.check.prepare import GoOn, PrepareEnvironment
 from nodes.coder import Coder
 from nodes.commit import Commit
 from nodes.critic import Critic
@@ -19,7 +20,6 @@ from nodes.environment.preparation import Preparation
 from nodes.llm.models import Models
 from nodes.merge import Merge
 from nodes.planner import Approval, Planner
-from nodes.prepare import Environment, GoOn
 from nodes.proof import Proof
 from nodes.recall import Recall
 from nodes.snapshot import Snapshot
@@ -47,7 +47,7 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph = StateGraph(State, input_schema=Input)
 
     graph.add_node("snapshot", Snapshot())
-    graph.add_node("environment", Environment(preparation))
+    graph.add_node("environment", PrepareEnvironment(preparation))
     graph.add_node("go_on", GoOn())
     graph.add_node("recall", Recall(memory))
     graph.add_node("tryout", Tryout(preparation, resources.checks, resources.limits))

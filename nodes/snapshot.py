@@ -8,8 +8,9 @@ from uuid import uuid4
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
-from nodes.check.packages import Packages
-from nodes.check.suite import NoSuite, recognise
+from nodes.check.suites.config import NoSuite
+from nodes.check.suites.packages import Packages
+from nodes.check.suites.suite import recognise
 from nodes.dialogue.conversation import thread_of
 from nodes.events import ErrorReported
 from nodes.messages import human, task_of

@@ -10,7 +10,7 @@ from langgraph.runtime import Runtime
 
 from memory.records.budget import BudgetSpent
 from nodes.check.base_tests.test_side import TestSide
-from nodes.check.suite import Suite, recognise
+from nodes.check.suites.suite import Suite, recognise
 from nodes.dialogue import sections
 from nodes.dialogue.conversation import Conversation, open_workspace
 from nodes.dialogue.edits import Edit, write_edit

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nodes.check import Surroundings, prove
+from nodes.check import PackageSandboxes, prove
 from nodes.proof import Proof
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
@@ -57,7 +57,7 @@ class Project:
     async def prove(self, change: Files, limits: Limits = LIMITS, untestable: str = "") -> Proof:
         return await prove(
             self.workspace,
-            [Surroundings.bare(self.sandbox)],
+            [PackageSandboxes.bare(self.sandbox)],
             self.base,
             self.workspace.write(self.base, change, "change"),
             limits=limits,

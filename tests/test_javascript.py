@@ -12,7 +12,7 @@ from nodes.check.runners.globs import matches
 from nodes.check.runners.javascript import JsRunner
 from nodes.check.runners.node_reporter import NODE_REPORTER
 from nodes.check.runners.package_json import Package, split
-from nodes.check.suite import Suite, recognise
+from nodes.check.suites.suite import Suite, recognise
 from sandbox.base import REPORT
 from tools.workspace import Workspace
 

@@ -1,6 +1,6 @@
 import pytest
 
-from nodes.check.evidence import Evidence
+from nodes.check.execution.evidence import Evidence
 from nodes.check.judge import judge
 from nodes.check.outcomes import Outcomes
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS

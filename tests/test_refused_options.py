@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from projects import DOUBLE, MATHS, Files, Project, fates
 
-from nodes.check.pytest_config import PytestOptions
-from nodes.check.refused_options import refusal_of, without_refused
-from nodes.check.suite import FLAGS, PYTEST, Suite
+from nodes.check.suites.pytest_config import PytestOptions
+from nodes.check.suites.refused_options import refusal_of, without_refused
+from nodes.check.suites.suite import FLAGS, PYTEST, Suite
 from sandbox.base import Result
 
 Make = Callable[[Files], Project]

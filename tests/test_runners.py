@@ -12,7 +12,8 @@ from nodes.check.exit_code.definition import changed_definition
 from nodes.check.runners.golang import GoRunner
 from nodes.check.runners.javascript import TOOLS, JsRunner
 from nodes.check.runners.junit import JUnitRunner
-from nodes.check.suite import NoSuite, Suite, recognise
+from nodes.check.suites.config import NoSuite
+from nodes.check.suites.suite import Suite, recognise
 from sandbox.base import REPORT
 from tools.workspace import Workspace
 

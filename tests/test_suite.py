@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from nodes.check.suite import FLAGS, ROOT, NoSuite, Suite, listing, recognise
+from nodes.check.suites.config import NoSuite
+from nodes.check.suites.suite import FLAGS, ROOT, Suite, listing, recognise
 from sandbox.base import REPORT
 from tools.workspace import Workspace
 

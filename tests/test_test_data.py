@@ -9,7 +9,7 @@ from runs import Bench, block, script
 
 from nodes.check.base_tests.test_side import TestSide
 from nodes.check.change import CheckedChange
-from nodes.check.suite import Suite
+from nodes.check.suites.suite import Suite
 from nodes.check.suspicion.special_cases import data_literals
 from tools.workspace import Workspace
 

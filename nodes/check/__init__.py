@@ -2,18 +2,19 @@
 
 from nodes.check.check_node import Check
 from nodes.check.comparison import compare, remarks
-from nodes.check.executor import CheckCache
+from nodes.check.execution.executor import CheckCache
+from nodes.check.execution.package_sandboxes import PackageSandboxes
 from nodes.check.prove import prove
-from nodes.check.suite import NoSuite, Suite, recognise
-from nodes.check.surroundings import Surroundings
+from nodes.check.suites.config import NoSuite
+from nodes.check.suites.suite import Suite, recognise
 from nodes.check.tryout import Tryout
 
 __all__ = [
     "Check",
     "CheckCache",
     "NoSuite",
+    "PackageSandboxes",
     "Suite",
-    "Surroundings",
     "Tryout",
     "compare",
     "prove",

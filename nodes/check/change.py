@@ -10,7 +10,7 @@ from nodes.check.base_tests.test_data import TestData
 from nodes.check.base_tests.test_side import TestSide
 from nodes.check.exit_code.definition import base_definition, changed_definition
 from nodes.check.selection import ImportGraph
-from nodes.check.suite import Suite, has_src, recognise
+from nodes.check.suites.suite import Suite, has_src, recognise
 from nodes.check.suspicion import suspicions
 from nodes.proof import Suspicion
 from tools.workspace import PathError, Workspace

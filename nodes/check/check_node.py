@@ -8,9 +8,9 @@ from pathlib import Path
 
 from langgraph.runtime import Runtime
 
-from nodes.check.executor import CheckCache
+from nodes.check.execution.executor import CheckCache
+from nodes.check.execution.package_sandboxes import PackageSandboxes
 from nodes.check.prove import prove
-from nodes.check.surroundings import Surroundings
 from nodes.environment.preparation import Preparation
 from nodes.events import PAYLOADS, CheckFinished, ErrorReported
 from nodes.proof import FAILED, Proof
@@ -36,7 +36,7 @@ class Check:
         publish = publisher(runtime.stream_writer, "sandbox")
         options = options_of(state)
         workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
-        surroundings = await Surroundings.prepare(
+        packages = await PackageSandboxes.prepare(
             self.preparation,
             workspace,
             state["base"],
@@ -47,7 +47,7 @@ class Check:
         )
         proof = await prove(
             workspace,
-            surroundings,
+            packages,
             state["base"],
             state["head"],
             limits=self.limits,

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from nodes.check.base_tests.old_tests import contradictions
-from nodes.check.evidence import Evidence
+from nodes.check.execution.evidence import Evidence
 from nodes.check.outcomes import Outcomes, list_cases, module_of, stop_of
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS, cut_output, last_lines, normalise
 from nodes.check.report_check import foreign_report_fault, report_fault

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from nodes.check.mutation.missing_names import lacks_name
 from nodes.check.output_text import normalise
-from nodes.check.refused_options import refusal_of
+from nodes.check.suites.refused_options import refusal_of
 from nodes.check.unrun.causes import Cause, cause_of, skipped_import, start_cause
 from nodes.proof import FAILED, CaseOutcome
 from sandbox.base import ReportOutcome, Result

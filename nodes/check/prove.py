@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from nodes.check.change import CheckedChange
-from nodes.check.evidence import Evidence
-from nodes.check.executor import CheckCache, Executor, open_executor
+from nodes.check.execution.evidence import Evidence
+from nodes.check.execution.executor import CheckCache, Executor, open_executor
+from nodes.check.execution.origins import foreign_imports
+from nodes.check.execution.package_sandboxes import PackageSandboxes
+from nodes.check.execution.suite_runs import SuiteRuns
 from nodes.check.exit_code.exit_code_check import check_by_exit_code
 from nodes.check.joined import joined
 from nodes.check.judge import judge
 from nodes.check.mutation.trial import try_mutants
-from nodes.check.origins import foreign_imports
 from nodes.check.outcomes import Outcomes
-from nodes.check.suite_runs import SuiteRuns
-from nodes.check.surroundings import Surroundings
 from nodes.check.unrun.gaps import UnrunTests
 from nodes.environment.need import MISSING
 from nodes.events import Payload
@@ -45,7 +45,7 @@ _IRREVOCABLE = "not verified: the base's tests cannot run on the change ({reason
 
 async def prove(
     workspace: Workspace,
-    surroundings: Sequence[Surroundings],
+    packages: Sequence[PackageSandboxes],
     base: str,
     head: str,
     *,
@@ -57,7 +57,7 @@ async def prove(
 ) -> Proof:
     """Run the suite on the snapshots `base` and `head`, or that of each package, and return the proof.
 
-    `limits` are those of each program. `seconds` limits the whole suite on the base where
+    `packages` are those that the change concerns. `limits` are those of each program. `seconds` limits the whole suite on the base where
     `.autocode.toml` does not. `notify` receives the type and data of each event. `untestable` is the
     tester's reason for no new test.
     Raises NoSuite if the repository does not say how its tests run, and SandboxError if they cannot run.
@@ -67,15 +67,14 @@ async def prove(
         notify(payload.type, payload.model_dump())
 
     parts = [
-        await _part(workspace.path, each, base, head, limits, seconds, cache, publish)
-        for each in surroundings
+        await _part(workspace.path, each, base, head, limits, seconds, cache, publish) for each in packages
     ]
     return Proof(base=base, head=head, tree=workspace.tree(head), untestable=untestable, **joined(parts))
 
 
 async def _part(
     path: Path,
-    surroundings: Surroundings,
+    package: PackageSandboxes,
     base: str,
     head: str,
     limits: Limits,
@@ -84,29 +83,29 @@ async def _part(
     publish: Publish,
 ) -> dict[str, Any]:
     """Return the parts of the proof that one package gives."""
-    folder = surroundings.folder
+    folder = package.folder
     change = await asyncio.to_thread(CheckedChange.read, path, base, head, folder)
     by_grade = _by_tests if change.suite.grade == "tests" else check_by_exit_code
     program_seconds, limits = limits.seconds, suite_limits(change, limits, seconds)
     async with AsyncExitStack() as stack:
         sides = [
             await stack.enter_async_context(open_executor(change, path, sandbox, limits, cache, publish))
-            for sandbox in dict.fromkeys((surroundings.change, surroundings.base))
+            for sandbox in dict.fromkeys((package.change, package.base))
         ]
         executor = replace(
             sides[0],
             on_base=sides[1] if len(sides) == 2 else None,
-            has_environment=bool(surroundings.environments),
+            has_environment=bool(package.environments),
         )
         result = await by_grade(executor, change, program_seconds)
-    missing = [f"{MISSING}: {_first_line(surroundings.missing)}"] if surroundings.missing else []
+    missing = [f"{MISSING}: {_first_line(package.missing)}"] if package.missing else []
     return result | {
         "folder": folder,
         "grade": change.suite.grade,
         "backend": executor.sandbox.name,
         "image": executor.image,
-        "environments": list(surroundings.environments),
-        "missing_environment": surroundings.missing,
+        "environments": list(package.environments),
+        "missing_environment": package.missing,
         "suspicious": list(change.suspicious),
         "green": not result["problems"],
         "gaps": [*missing, *_definition_gaps(change), *result.get("gaps", ())],

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from langgraph.runtime import Runtime
 
 from nodes.check.change import CheckedChange
-from nodes.check.executor import CheckCache, Executor, open_executor
+from nodes.check.execution.executor import CheckCache, Executor, open_executor
+from nodes.check.execution.package_sandboxes import place_of
+from nodes.check.execution.suite_runs import Attempt, SuiteRuns
 from nodes.check.outcomes import Outcomes, list_cases
-from nodes.check.packages import Packages
 from nodes.check.prove import baseline_reason, suite_limits
-from nodes.check.suite_runs import Attempt, SuiteRuns
-from nodes.check.surroundings import place_of
+from nodes.check.suites.packages import Packages
 from nodes.check.unrun.gaps import UnrunTests
 from nodes.dialogue.conversation import open_workspace
 from nodes.environment.preparation import Preparation

@@ -31,7 +31,7 @@ _REFUSED = "the environment was not approved"
 _MOST_LINES = 200
 
 
-class Consents(Protocol):
+class ConsentStore(Protocol):
     """Remembers what humans agreed to."""
 
     async def given(self, key: str) -> bool: ...
@@ -40,7 +40,7 @@ class Consents(Protocol):
 
 
 @dataclass(frozen=True)
-class Ready:
+class Prepared:
     """What a need came to: a sandbox for its tests, with the environment in it, or a problem."""
 
     need: Need
@@ -55,7 +55,7 @@ class Preparation:
 
     sandbox: OpenSandbox
     environments: OpenEnvironments
-    consents: Consents
+    consents: ConsentStore
     always: bool = False
 
     async def need(self, workspace: Workspace, snapshot: str, place: str) -> Need:
@@ -66,13 +66,13 @@ class Preparation:
                 return need.with_venv(path)
         return need
 
-    async def find(self, need: Need) -> Ready | None:
+    async def find(self, need: Need) -> Prepared | None:
         """Return what is there without a build: the bare sandbox where nothing is needed."""
         if need.is_empty:
-            return Ready(need, await self.sandbox())
+            return Prepared(need, await self.sandbox())
         environments = await self.environments()
         found = await environments.find(need.recipe)
-        return Ready(need, await environments.open(found), found) if found else None
+        return Prepared(need, await environments.open(found), found) if found else None
 
     async def ready(
         self,
@@ -81,7 +81,7 @@ class Preparation:
         publish: Publish,
         yes: bool,
         bases: Sequence[Need] = (),
-    ) -> list[Ready]:
+    ) -> list[Prepared]:
         """Return what each need came to. `yes` approves every build.
 
         Interrupts the run once, for all that a human must approve. With `bases`, the needs beside them are
@@ -151,7 +151,7 @@ class Preparation:
         venvs = await self._venvs(workspace)
         return next((path for path in venvs if name in (str(path), _shown(path, workspace.path))), None)
 
-    async def _made(self, workspace: Workspace, need: Need, publish: Publish) -> Ready:
+    async def _made(self, workspace: Workspace, need: Need, publish: Publish) -> Prepared:
         """Build and open an environment."""
         environments, recipe = await self.environments(), need.recipe
         commands = list(recipe.shown_commands)
@@ -172,11 +172,11 @@ class Preparation:
         publish(
             EnvironmentReported(status="ready", folder=recipe.folder, key=environment.key, seconds=seconds)
         )
-        return Ready(need, sandbox, environment)
+        return Prepared(need, sandbox, environment)
 
-    async def _failed(self, need: Need, problem: str, publish: Publish) -> Ready:
+    async def _failed(self, need: Need, problem: str, publish: Publish) -> Prepared:
         publish(EnvironmentReported(status="failed", folder=need.recipe.folder, text=problem))
-        return Ready(need, await self.sandbox(), problem=problem)
+        return Prepared(need, await self.sandbox(), problem=problem)
 
 
 def _ask(question: dict[str, Any]) -> HumanAnswer:

@@ -8,7 +8,7 @@ import pygit2
 from tools.workspace.workspace import Workspace
 
 
-class Package(Workspace):
+class PackageView(Workspace):
     """A workspace whose files are those below a folder. Their paths are relative to it.
 
     `tar`, `difference`, and all that concerns refs and the user's checkout, are those of the repository.
@@ -52,4 +52,4 @@ class Package(Workspace):
 def open_package(path: Path, folder: str) -> Workspace:
     """Open the repository at `path`, and in it the package in `folder`, which is empty for the root."""
     whole = Workspace.open(path)
-    return Package(whole, folder) if folder else whole
+    return PackageView(whole, folder) if folder else whole

@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 
 from nodes.check.base_tests.doctests import with_base_examples
 from nodes.check.base_tests.test_side import TestSide
-from nodes.check.pytest_config import is_config, options_table
 from nodes.check.selection import ImportGraph
-from nodes.check.suite import Suite
+from nodes.check.suites.pytest_config import is_config, options_table
+from nodes.check.suites.suite import Suite
 from tools.workspace import Workspace
 
 Contents = dict[str, str | bytes | None]

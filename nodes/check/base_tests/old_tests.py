@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nodes.check.change import CheckedChange
-from nodes.check.executor import Executor, is_tight, task_group
+from nodes.check.execution.executor import Executor, is_tight, task_group
 from nodes.check.outcomes import Outcomes, module_of, owners_of
 from nodes.check.runners.runner import Runner
-from nodes.check.suite import Suite
+from nodes.check.suites.suite import Suite
 from nodes.proof import FAILED
 from sandbox.base import ReportOutcome
 

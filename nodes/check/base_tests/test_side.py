@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from nodes.check.pytest_config import is_config
 from nodes.check.runners.test_names import CODE, TEST_FOLDERS, is_test_name
-from nodes.check.suite import Suite
+from nodes.check.suites.pytest_config import is_config
+from nodes.check.suites.suite import Suite
 
 _TEST_FOLDERS = ("test", "tests")
 _SPEC_FOLDERS = ("spec", "specs")

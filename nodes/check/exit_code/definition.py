@@ -10,9 +10,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from nodes.check.base_tests.test_side import TestSide
-from nodes.check.build_files import BUILD_FILES, MAKE_FILES
 from nodes.check.runners.package_json import Package, split_env
-from nodes.check.suite import CONFIG, Suite
+from nodes.check.suites.build_files import BUILD_FILES, MAKE_FILES
+from nodes.check.suites.config import CONFIG
+from nodes.check.suites.suite import Suite
 from tools.workspace import Workspace
 
 _FILES: Mapping[str, tuple[str, ...]] = {

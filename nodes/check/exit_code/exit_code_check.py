@@ -7,7 +7,7 @@ from typing import Any
 
 from nodes.check.base_tests.old_tests import OLD_RUN
 from nodes.check.change import CheckedChange
-from nodes.check.executor import Executor, change_limits, task_group
+from nodes.check.execution.executor import Executor, change_limits, task_group
 from nodes.check.judge import output_of, stop_reason
 from nodes.check.mutation.trial import MutationResult, try_mutants
 from nodes.check.outcomes import Outcomes

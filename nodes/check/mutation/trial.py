@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nodes.check.change import CheckedChange
-from nodes.check.executor import Executor, task_group
+from nodes.check.execution.executor import Executor, task_group
 from nodes.check.mutation.essence import LONGEST_SOURCE
 from nodes.check.mutation.missing_names import lacks_name
 from nodes.check.mutation.mutants import MOST, ChangedSource, Mutant, choose, is_source, merge
 from nodes.check.outcomes import Outcomes, module_of, owners_of
-from nodes.check.suite import Suite
+from nodes.check.suites.suite import Suite
 from nodes.proof import FAILED, CaseProof, Strength, Unguarded
 from sandbox.base import Case, Result, SandboxError
 from sandbox.program import MAX_PROGRAMS

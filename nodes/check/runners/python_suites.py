@@ -5,8 +5,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from nodes.check.pytest_config import PytestOptions
 from nodes.check.runners.runner import Read
+from nodes.check.suites.pytest_config import PytestOptions
 
 _UNITTEST_NAME = re.compile(r"tests?\w*\.py$")
 _UNITTEST = re.compile(r"^\s*(?:import|from)\s+(?:unittest|django\.test)\b", re.MULTILINE)

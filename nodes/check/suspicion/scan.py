@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import Literal
 
-from nodes.check.pytest_config import PytestOptions
-from nodes.check.suite import Suite
+from nodes.check.suites.pytest_config import PytestOptions
+from nodes.check.suites.suite import Suite
 from nodes.check.suspicion.assertions import removed_assertions
 from nodes.check.suspicion.doctests import edited_examples
 from nodes.check.suspicion.names import SourceNames

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from nodes.check.build_files import BUILD_FILES
-from nodes.check.pytest_config import PytestOptions, is_config, options_table
-from nodes.check.suite import CONFIG, Suite
+from nodes.check.suites.build_files import BUILD_FILES
+from nodes.check.suites.config import CONFIG
+from nodes.check.suites.pytest_config import PytestOptions, is_config, options_table
+from nodes.check.suites.suite import Suite
 from nodes.check.suspicion.sight import Sight
 from nodes.check.suspicion.versions import FileVersions
 from nodes.check.suspicion.walk import Function, Walked

@@ -107,7 +107,7 @@ async def _prove_again(
     """Run the checks of a proof on the commit and on the base that the proof names."""
     from graph.event_log import open_journal
     from graph.resources import open_resources
-    from nodes.check import Surroundings, prove
+    from nodes.check import PackageSandboxes, prove
 
     def notify(type: str, data: Mapping[str, Any]) -> None:
         if type == "sandbox.started":
@@ -117,10 +117,10 @@ async def _prove_again(
         aclosing(await open_journal(settings)) as journal,
         open_resources(settings, journal, console.notify) as resources,
     ):
-        surroundings = await Surroundings.find(resources.preparation, workspace, recorded.base, commit)
+        packages = await PackageSandboxes.find(resources.preparation, workspace, recorded.base, commit)
         return await prove(
             workspace,
-            surroundings,
+            packages,
             recorded.base,
             commit,
             limits=settings.sandbox_limits(),

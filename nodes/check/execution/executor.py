@@ -13,8 +13,8 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from nodes.check.change import CheckedChange
+from nodes.check.execution.shared_tree import SharedTree
 from nodes.check.outcomes import NO_TESTS, Outcomes
-from nodes.check.shared_tree import SharedTree
 from nodes.events import SandboxOutput, SandboxStarted
 from nodes.publish import Publish
 from sandbox.base import Limits, Result, Sandbox

@@ -7,7 +7,7 @@ from typing import Any
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from nodes.check.surroundings import place_of
+from nodes.check.execution.package_sandboxes import place_of
 from nodes.check.tryout import tried_packages
 from nodes.dialogue.answers import read_answer
 from nodes.dialogue.conversation import open_workspace
@@ -25,7 +25,7 @@ _MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
-class Environment:
+class PrepareEnvironment:
     """Finds or builds what the base's tests need, once a human has approved the commands."""
 
     preparation: Preparation

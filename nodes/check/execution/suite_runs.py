@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from nodes.check.base_tests.old_tests import OldTests, is_believable
 from nodes.check.change import CheckedChange
-from nodes.check.evidence import Evidence
-from nodes.check.executor import Executor, change_limits, is_tight, task_group
+from nodes.check.execution.evidence import Evidence
+from nodes.check.execution.executor import Executor, change_limits, is_tight, task_group
+from nodes.check.execution.origins import module_names, watching
 from nodes.check.judge import chance_failures
-from nodes.check.origins import module_names, watching
 from nodes.check.outcomes import Outcomes
 from nodes.check.report_check import ListingError, parse_listing
-from nodes.check.suite import Suite, listing
+from nodes.check.suites.suite import Suite, listing
 from nodes.check.unrun.shared_causes import ChangedFiles
 from nodes.proof import FAILED, Scope
 from sandbox.base import Limits, ReportOutcome, Result

@@ -1,14 +1,14 @@
-"""The surroundings of a check: the sandboxes that base and change run in, each with its environment."""
+"""The sandboxes that both sides of a package run in, each with its environment."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from nodes.check.packages import Packages
-from nodes.check.suite import recognise
+from nodes.check.suites.packages import Packages
+from nodes.check.suites.suite import recognise
 from nodes.environment.need import Need
-from nodes.environment.preparation import Preparation, Ready
+from nodes.environment.preparation import Preparation, Prepared
 from nodes.proof import EnvironmentProof
 from nodes.publish import Publish
 from sandbox.base import Sandbox
@@ -19,7 +19,7 @@ _NOT_BUILT = "it is not built here. A run on this repository builds it, once you
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class PackageSandboxes:
     """One sandbox for both sides of a package, unless the change alters what its environment is made from.
 
     The change's own tests run on the base in the change's environment, so that they fail for the code alone.
@@ -34,7 +34,7 @@ class Surroundings:
 
     @classmethod
     def bare(cls, sandbox: Sandbox, folder: str = "", missing: str = "") -> Self:
-        """Return the surroundings without any environment."""
+        """Return the bare sandbox for both sides."""
         return cls(sandbox, sandbox, folder, missing=missing)
 
     @classmethod
@@ -68,7 +68,7 @@ class Surroundings:
 
     @classmethod
     async def find(cls, preparation: Preparation, workspace: Workspace, base: str, head: str) -> list[Self]:
-        """Return surroundings from what is built already. What is not there is missing."""
+        """Return the sandboxes of what is built already. What is not there is missing."""
         found = []
         for folder in await asyncio.to_thread(packages_of, workspace, base, head):
             old, new = await _needs(preparation, workspace, base, head, folder)
@@ -81,8 +81,8 @@ class Surroundings:
         return found
 
     @classmethod
-    def _of(cls, folder: str, ready: Sequence[Ready]) -> Self:
-        """Return surroundings with one environment for both sides, or with one for each."""
+    def _of(cls, folder: str, ready: Sequence[Prepared]) -> Self:
+        """Return one environment for both sides, or one for each."""
         base, change = ready[0], ready[-1]
         if len(ready) == 1:
             return cls(base.sandbox, base.sandbox, folder, tuple(_named(base)), base.problem)
@@ -113,7 +113,7 @@ def _other(old: Need, new: Need) -> tuple[Need, ...]:
     return () if new.recipe.digest == old.recipe.digest else (new,)
 
 
-def _named(ready: Ready, side: str = "base and change") -> Iterator[EnvironmentProof]:
+def _named(ready: Prepared, side: str = "base and change") -> Iterator[EnvironmentProof]:
     if ready.environment:
         recipe = ready.need.recipe
         values = {"folder": recipe.folder, "sources": recipe.sources, "commands": recipe.shown_commands}

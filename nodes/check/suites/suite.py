@@ -2,27 +2,21 @@
 
 import re
 import shlex
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, ValidationError, field_validator
-
-from memory.validation import faults_of
-from nodes.check.pytest_config import PytestOptions, read_options
-from nodes.check.refused_options import without_refused
 from nodes.check.runners.python_suites import python_suite
 from nodes.check.runners.runner import Read, Runner, TestCommand
 from nodes.check.runners.usual import named_command, usual_command
+from nodes.check.suites.config import CONFIG, NoSuite, TestTable, read_config
+from nodes.check.suites.pytest_config import PytestOptions, read_options
+from nodes.check.suites.refused_options import without_refused
 from nodes.proof import Grade
 from sandbox.base import REPORT
-from sandbox.collect import is_pattern
 from tools.workspace import Workspace
-
-CONFIG = ".autocode.toml"
 
 PYTEST = ("python", "-m", "pytest")  # plain `pytest` does not put the root on the import path
 FLAGS = (
@@ -57,47 +51,6 @@ _OTHER_PROJECTS = {
 
 _SOURCE = re.compile(r"\.(?:[jt]sx?|go|rs|java|kt|c|cc|cpp|rb|php|cs|swift|scala|ex|lua|sh)$")
 _PYTHON_PROJECT = frozenset(("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt"))
-
-
-class NoSuite(Exception):
-    """The repository does not say how its tests run. The message says what to write in `.autocode.toml`."""
-
-
-class _TestTable(BaseModel, extra="forbid"):
-    """The table `[test]` of `.autocode.toml`."""
-
-    command: list[str] | None = Field(default=None, min_length=1)
-    report: list[str] = Field(default_factory=list)
-    scope: Literal["auto", "all", "affected"] = "auto"
-    timeout: PositiveFloat | None = None
-    mutants: Literal["on", "off"] = "on"
-
-    @field_validator("command", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        words = shlex.split(value)
-        if any(word in ("&&", "||", ";", "|", ">", "<") for word in words):
-            raise ValueError(f'a shell is not used; write ["sh", "-c", {value!r}] if you want one')
-        return words
-
-    @field_validator("report", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("report")
-    @classmethod
-    def _inside(cls, patterns: list[str]) -> list[str]:
-        if not all(map(is_pattern, patterns)):
-            raise ValueError("a report is a path or pattern below the repository's root")
-        return patterns
-
-
-class _ConfigFile(BaseModel):
-    test: _TestTable = _TestTable()
-    mutants: Literal["on", "off"] = "on"
 
 
 @dataclass(frozen=True)
@@ -200,7 +153,7 @@ def listing(command: Iterable[str]) -> tuple[str, ...]:
 def recognise(workspace: Workspace, snapshot: str) -> Suite:
     """Return the suite of a snapshot. Raises NoSuite."""
     files = workspace.files(snapshot)
-    table = _config(workspace.text(snapshot, CONFIG))
+    table = read_config(workspace.text(snapshot, CONFIG))
     options = read_options(workspace, snapshot)
 
     def read(path: str) -> str | None:
@@ -227,24 +180,12 @@ def has_src(files: Iterable[str]) -> bool:
     return any(path.startswith("src/") for path in files)
 
 
-def _config(text: str | None) -> _TestTable:
-    if text is None:
-        return _TestTable()
-    try:
-        config = _ConfigFile.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise NoSuite(f"{CONFIG} is not valid TOML: {error}") from error
-    except ValidationError as error:
-        raise NoSuite(f"{CONFIG}: {'; '.join(faults_of(error))}") from error
-    return config.test if config.mutants == "on" else config.test.model_copy(update={"mutants": "off"})
-
-
 def _foreign(test: TestCommand) -> Suite:
     """Return the suite of a command that is not pytest's."""
     return Suite(command=test.command, grade="tests" if test.runner else "exit code", runner=test.runner)
 
 
-def _named(table: _TestTable, files: Mapping[str, int], options: PytestOptions, read: Read) -> Suite:
+def _named(table: TestTable, files: Mapping[str, int], options: PytestOptions, read: Read) -> Suite:
     """Return the suite of a command that the user wrote. Known runners are judged by their cases."""
     command = table.command or []
     words = command[1:] if command[0] == "env" else command

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
 from nodes.check.runners.test_names import CODE
-from nodes.check.suite import CONFIG, NoSuite, recognise
+from nodes.check.suites.config import CONFIG, NoSuite
+from nodes.check.suites.suite import recognise
 from tools.workspace import Workspace
 from tools.workspace.package import open_package
 
