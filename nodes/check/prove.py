@@ -57,9 +57,9 @@ async def prove(
 ) -> Proof:
     """Run the suite on the snapshots `base` and `head`, or that of each package, and return the proof.
 
-    `packages` are those that the change concerns. `limits` are those of each program. `seconds` limits the whole suite on the base where
-    `.autocode.toml` does not. `notify` receives the type and data of each event. `untestable` is the
-    tester's reason for no new test.
+    `packages` are those that the change concerns. `limits` are those of each program. `seconds` limits a
+    whole suite on the base where `.autocode.toml` does not. `notify` receives the type and data of each
+    event. `untestable` is the tester's reason for no new test.
     Raises NoSuite if the repository does not say how its tests run, and SandboxError if they cannot run.
     """
 

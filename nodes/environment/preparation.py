@@ -40,7 +40,7 @@ class ConsentStore(Protocol):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Provided:
     """What a need came to: a sandbox for its tests, with the environment in it, or a problem."""
 
     need: Need
@@ -66,13 +66,13 @@ class Preparation:
                 return need.with_venv(path)
         return need
 
-    async def find(self, need: Need) -> Prepared | None:
+    async def find(self, need: Need) -> Provided | None:
         """Return what is there without a build: the bare sandbox where nothing is needed."""
         if need.is_empty:
-            return Prepared(need, await self.sandbox())
+            return Provided(need, await self.sandbox())
         environments = await self.environments()
         found = await environments.find(need.recipe)
-        return Prepared(need, await environments.open(found), found) if found else None
+        return Provided(need, await environments.open(found), found) if found else None
 
     async def ready(
         self,
@@ -81,7 +81,7 @@ class Preparation:
         publish: Publish,
         yes: bool,
         bases: Sequence[Need] = (),
-    ) -> list[Prepared]:
+    ) -> list[Provided]:
         """Return what each need came to. `yes` approves every build.
 
         Interrupts the run once, for all that a human must approve. With `bases`, the needs beside them are
@@ -151,7 +151,7 @@ class Preparation:
         venvs = await self._venvs(workspace)
         return next((path for path in venvs if name in (str(path), _shown(path, workspace.path))), None)
 
-    async def _made(self, workspace: Workspace, need: Need, publish: Publish) -> Prepared:
+    async def _made(self, workspace: Workspace, need: Need, publish: Publish) -> Provided:
         """Build and open an environment."""
         environments, recipe = await self.environments(), need.recipe
         commands = list(recipe.shown_commands)
@@ -172,11 +172,11 @@ class Preparation:
         publish(
             EnvironmentReported(status="ready", folder=recipe.folder, key=environment.key, seconds=seconds)
         )
-        return Prepared(need, sandbox, environment)
+        return Provided(need, sandbox, environment)
 
-    async def _failed(self, need: Need, problem: str, publish: Publish) -> Prepared:
+    async def _failed(self, need: Need, problem: str, publish: Publish) -> Provided:
         publish(EnvironmentReported(status="failed", folder=need.recipe.folder, text=problem))
-        return Prepared(need, await self.sandbox(), problem=problem)
+        return Provided(need, await self.sandbox(), problem=problem)
 
 
 def _ask(question: dict[str, Any]) -> HumanAnswer:

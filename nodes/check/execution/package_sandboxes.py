@@ -8,7 +8,7 @@ from typing import Self
 from nodes.check.suites.packages import Packages
 from nodes.check.suites.suite import recognise
 from nodes.environment.need import Need
-from nodes.environment.preparation import Preparation, Prepared
+from nodes.environment.preparation import Preparation, Provided
 from nodes.proof import EnvironmentProof
 from nodes.publish import Publish
 from sandbox.base import Sandbox
@@ -81,7 +81,7 @@ class PackageSandboxes:
         return found
 
     @classmethod
-    def _of(cls, folder: str, ready: Sequence[Prepared]) -> Self:
+    def _of(cls, folder: str, ready: Sequence[Provided]) -> Self:
         """Return one environment for both sides, or one for each."""
         base, change = ready[0], ready[-1]
         if len(ready) == 1:
@@ -113,7 +113,7 @@ def _other(old: Need, new: Need) -> tuple[Need, ...]:
     return () if new.recipe.digest == old.recipe.digest else (new,)
 
 
-def _named(ready: Prepared, side: str = "base and change") -> Iterator[EnvironmentProof]:
+def _named(ready: Provided, side: str = "base and change") -> Iterator[EnvironmentProof]:
     if ready.environment:
         recipe = ready.need.recipe
         values = {"folder": recipe.folder, "sources": recipe.sources, "commands": recipe.shown_commands}
