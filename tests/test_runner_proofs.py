@@ -3,9 +3,13 @@
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from desk import Desk
+from gitrepo import GitRepo
 from projects import Files, Project, fates, suspects
+from runs import PLAN, Bench, block, script
 
 pytestmark = [
     pytest.mark.bubblewrap,
@@ -87,8 +91,8 @@ async def test_a_new_case_that_passes_on_the_base_proves_nothing(project: Make) 
 
 async def test_another_test_script_is_never_verified(project: Make) -> None:
     here = project(CALC)
-    for script in ("true", "node --test --test-name-pattern=doubles"):
-        package = json.dumps({"scripts": {"test": script}})
+    for text in ("true", "node --test --test-name-pattern=doubles"):
+        package = json.dumps({"scripts": {"test": text}})
         proof = await here.prove(DOUBLE | {"package.json": package})
         assert proof.green and "edits package.json" in proof.gaps[0] and suspects(proof) == {"package.json"}
     other = json.dumps({"version": "1", "scripts": {"test": "node --test", "build": "false"}})
@@ -200,3 +204,22 @@ async def test_unittest_and_doctest_suites_run_under_pytest(project: Make) -> No
     }
     proof = await project(base).prove({"calc.py": add.replace("a + b", "a * b")})
     assert set(fates(proof).values()) == {("passed", "failed")} and len(proof.cases) == 2
+
+
+async def test_a_whole_run_of_a_javascript_project_is_verified(
+    tmp_path: Path, desk: Desk, home: Path
+) -> None:
+    repo = GitRepo(tmp_path / "shop")
+    repo.commit({**CALC, ".autocode.toml": '[test]\nmutants = "off"\n'})
+    script(
+        desk,
+        planner=PLAN.replace("calc.py", "calc.js"),
+        coder=block("calc.js", DOUBLE["calc.js"].strip()),
+        tester=block("test/double.test.js", DOUBLE["test/double.test.js"].strip()),
+    )
+    run = await Bench(desk, home, repo).run()
+    assert run.end.status == "verified" and run.proof.fail_to_pass == [NEW]
+    assert run.summary.figures.startswith("3 of 3 test cases pass; 1 of them is new")
+    (prompt,) = desk.prompts("You are the tester")
+    assert "npm test (with node --test)" in prompt and "test/calc.test.js" in prompt
+    assert "pytest" not in prompt and "sh -c" not in prompt
