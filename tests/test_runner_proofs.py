@@ -223,3 +223,50 @@ async def test_a_whole_run_of_a_javascript_project_is_verified(
     (prompt,) = desk.prompts("You are the tester")
     assert "npm test (with node --test)" in prompt and "test/calc.test.js" in prompt
     assert "pytest" not in prompt and "sh -c" not in prompt
+
+
+MOCHA = """\
+const fs = require('node:fs')
+const words = process.argv.slice(2)
+const output = words.find((word) => word.startsWith('output=')).slice(7)
+const named = words.filter((word) => word.endsWith('.js'))
+const files = named.length ? named : fs.readdirSync('test').map((name) => 'test/' + name)
+const tests = []
+let file
+global.it = (title, run) => tests.push({ title, fullTitle: title, file, run })
+for (const each of files) require((file = process.cwd() + '/' + each))
+const failures = []
+for (const test of tests) {
+  try { test.run(); test.err = {} } catch (error) { test.err = { stack: error.stack }; failures.push(test) }
+}
+fs.writeFileSync(output, JSON.stringify({ stats: {}, tests, failures, pending: [] }))
+process.exitCode = failures.length
+"""
+"""A small copy of mocha: one file that does not load keeps all from running, and there is no report."""
+
+
+async def test_new_tests_that_do_not_load_on_the_base_run_file_by_file(project: Make) -> None:
+    test = "const assert = require('node:assert')\nconst { add } = require('../calc')\n"
+    base = {
+        "package.json": json.dumps({"scripts": {"test": "node node_modules/mocha/bin/mocha.js"}}),
+        "node_modules/mocha/bin/mocha.js": MOCHA,
+        "calc.js": CALC["calc.js"],
+        "test/calc.js": test + "it('adds', () => assert.equal(add(1, 2), 3))\n",
+        ".autocode.toml": '[test]\nmutants = "on"\n',
+    }
+    change = {
+        "double.js": "exports.double = (a) => 2 * a\n",
+        "calc.js": base["calc.js"].replace("return a + b", "return Number(a) + Number(b)"),
+        "test/double.js": "const { double } = require('../double')\n"
+        "it('doubles', () => require('node:assert').equal(double(4), 8))\n",
+        "test/idle.js": "it('is idle', () => {})\n",
+        "test/words.js": test + "it('adds words', () => assert.equal(add('1', '2'), 3))\n",
+    }
+    here = project(base)
+    proof = await here.prove(change)
+    assert proof.fail_to_pass == ["test/double.js::doubles", "test/words.js::adds words"]
+    assert proof.vacuous == ["test/idle.js::is idle"] and proof.proves
+    assert proof.strength and (proof.strength.killed, proof.strength.tried) == (1, 1)
+    moved = base["test/calc.js"].replace("../calc", "../sum")
+    proof = await here.prove({"calc.js": None, "sum.js": CALC["calc.js"], "test/calc.js": moved})
+    assert proof.green and proof.contradicted == ["test/calc.js::adds"]
