@@ -3,9 +3,13 @@
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from desk import Desk
+from gitrepo import GitRepo
 from projects import Files, Project, fates, suspects
+from runs import PLAN, Bench, block, script
 
 pytestmark = [
     pytest.mark.bubblewrap,
@@ -87,8 +91,8 @@ async def test_a_new_case_that_passes_on_the_base_proves_nothing(project: Make) 
 
 async def test_another_test_script_is_never_verified(project: Make) -> None:
     here = project(CALC)
-    for script in ("true", "node --test --test-name-pattern=doubles"):
-        package = json.dumps({"scripts": {"test": script}})
+    for text in ("true", "node --test --test-name-pattern=doubles"):
+        package = json.dumps({"scripts": {"test": text}})
         proof = await here.prove(DOUBLE | {"package.json": package})
         assert proof.green and "edits package.json" in proof.gaps[0] and suspects(proof) == {"package.json"}
     other = json.dumps({"version": "1", "scripts": {"test": "node --test", "build": "false"}})
@@ -200,3 +204,69 @@ async def test_unittest_and_doctest_suites_run_under_pytest(project: Make) -> No
     }
     proof = await project(base).prove({"calc.py": add.replace("a + b", "a * b")})
     assert set(fates(proof).values()) == {("passed", "failed")} and len(proof.cases) == 2
+
+
+async def test_a_whole_run_of_a_javascript_project_is_verified(
+    tmp_path: Path, desk: Desk, home: Path
+) -> None:
+    repo = GitRepo(tmp_path / "shop")
+    repo.commit({**CALC, ".autocode.toml": '[test]\nmutants = "off"\n'})
+    script(
+        desk,
+        planner=PLAN.replace("calc.py", "calc.js"),
+        coder=block("calc.js", DOUBLE["calc.js"].strip()),
+        tester=block("test/double.test.js", DOUBLE["test/double.test.js"].strip()),
+    )
+    run = await Bench(desk, home, repo).run()
+    assert run.end.status == "verified" and run.proof.fail_to_pass == [NEW]
+    assert run.summary.figures.startswith("3 of 3 test cases pass; 1 of them is new")
+    (prompt,) = desk.prompts("You are the tester")
+    assert "npm test (with node --test)" in prompt and "test/calc.test.js" in prompt
+    assert "pytest" not in prompt and "sh -c" not in prompt
+
+
+MOCHA = """\
+const fs = require('node:fs')
+const words = process.argv.slice(2)
+const output = words.find((word) => word.startsWith('output=')).slice(7)
+const named = words.filter((word) => word.endsWith('.js'))
+const files = named.length ? named : fs.readdirSync('test').map((name) => 'test/' + name)
+const tests = []
+let file
+global.it = (title, run) => tests.push({ title, fullTitle: title, file, run })
+for (const each of files) require((file = process.cwd() + '/' + each))
+const failures = []
+for (const test of tests) {
+  try { test.run(); test.err = {} } catch (error) { test.err = { stack: error.stack }; failures.push(test) }
+}
+fs.writeFileSync(output, JSON.stringify({ stats: {}, tests, failures, pending: [] }))
+process.exitCode = failures.length
+"""
+"""A small copy of mocha: one file that does not load keeps all from running, and there is no report."""
+
+
+async def test_new_tests_that_do_not_load_on_the_base_run_file_by_file(project: Make) -> None:
+    test = "const assert = require('node:assert')\nconst { add } = require('../calc')\n"
+    base = {
+        "package.json": json.dumps({"scripts": {"test": "node node_modules/mocha/bin/mocha.js"}}),
+        "node_modules/mocha/bin/mocha.js": MOCHA,
+        "calc.js": CALC["calc.js"],
+        "test/calc.js": test + "it('adds', () => assert.equal(add(1, 2), 3))\n",
+        ".autocode.toml": '[test]\nmutants = "on"\n',
+    }
+    change = {
+        "double.js": "exports.double = (a) => 2 * a\n",
+        "calc.js": base["calc.js"].replace("return a + b", "return Number(a) + Number(b)"),
+        "test/double.js": "const { double } = require('../double')\n"
+        "it('doubles', () => require('node:assert').equal(double(4), 8))\n",
+        "test/idle.js": "it('is idle', () => {})\n",
+        "test/words.js": test + "it('adds words', () => assert.equal(add('1', '2'), 3))\n",
+    }
+    here = project(base)
+    proof = await here.prove(change)
+    assert proof.fail_to_pass == ["test/double.js::doubles", "test/words.js::adds words"]
+    assert proof.vacuous == ["test/idle.js::is idle"] and proof.proves
+    assert proof.strength and (proof.strength.killed, proof.strength.tried) == (1, 1)
+    moved = base["test/calc.js"].replace("../calc", "../sum")
+    proof = await here.prove({"calc.js": None, "sum.js": CALC["calc.js"], "test/calc.js": moved})
+    assert proof.green and proof.contradicted == ["test/calc.js::adds"]

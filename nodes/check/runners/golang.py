@@ -75,7 +75,7 @@ class GoRunner:
 
     def defines(self, path: str) -> bool:
         """Return whether the file chooses which code is compiled, and from where."""
-        return PurePosixPath(path).name in ("go.work", "vendor/modules.txt") or path.startswith("vendor/")
+        return PurePosixPath(path).name == "go.work" or path.startswith("vendor/")
 
     def _command(self, packages: Iterable[str]) -> Command:
         go = ("go", "test", "-json", *self.options, *dict.fromkeys(packages))
