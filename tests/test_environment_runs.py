@@ -105,24 +105,25 @@ async def test_a_new_dependency_gets_an_environment_of_its_own(
 ) -> None:
     coder = "\n\n".join(
         (
-            block("shop.py", TEN.replace("import iniconfig", "import iniconfig\nimport pluggy")),
-            block("requirements.txt", "iniconfig\npluggy\n"),
+            block("shop.py", TEN.replace("import iniconfig", "import iniconfig\nimport six")),
+            block("requirements.txt", "iniconfig\nsix\n"),
         )
     )
     shop = bench_of(desk, home, tmp_path / "shop", FILES, coder, block("tests/test_ten.py", TEST_TEN))
     async with Supervisor.open(shop.settings()) as supervisor:
-        given: Any = {"task": "Add ten, with pluggy", "repo": str(shop.repo.path)}
+        given: Any = {"task": "Add ten, with six", "repo": str(shop.repo.path)}
         run = await supervisor.submit(given, "t")
         await supervisor.wait(run.id)
         (first,) = await supervisor.pending("t")
         await supervisor.resume("t", {first.id: {"decision": "approve"}})
         await supervisor.wait(run.id)
         (second,) = await supervisor.pending("t")
-        assert "+pluggy" in second.request["difference"]
+        assert "+six" in second.request["difference"]
         await supervisor.resume("t", {second.id: {"decision": "approve"}})
-        assert (await supervisor.wait(run.id)).status == "verified"
-        events = await supervisor.journal.events.read("t")
-    proof = Run(events).proof
+        await supervisor.wait(run.id)
+        done = Run(await supervisor.journal.events.read("t"))
+    assert done.end.status == "verified", done.end.reason
+    proof = done.proof
     assert [environment.side for environment in proof.environments] == ["base", "change"]
 
 
