@@ -16,6 +16,7 @@ class PackageView(Workspace):
 
     def __init__(self, whole: Workspace, folder: str) -> None:
         self.__dict__.update(vars(whole))
+        self.folder = folder
         self._below = f"{folder}/"
 
     def _regular(self, snapshot: str) -> Iterator[tuple[str, pygit2.Oid]]:

@@ -45,8 +45,11 @@ class Base:
 class Workspace(Snapshots, Refs):
     """A git repository, accessed through its object database and our own refs.
 
-    Only `apply` touches the user's files. No git program, hook or filter runs.
+    Only `apply` touches the user's files. No git program, hook or filter runs. `folder` is empty, as the
+    paths are relative to the root.
     """
+
+    folder = ""
 
     def __init__(self, path: Path, repo: pygit2.Repository) -> None:
         self.path = path

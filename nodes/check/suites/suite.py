@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Literal
 
+from nodes.check.runners.javascript import JsRunner
+from nodes.check.runners.junit import JUnitRunner
 from nodes.check.runners.python_suites import python_suite
 from nodes.check.runners.runner import Read, Runner, TestCommand
 from nodes.check.runners.usual import named_command, usual_command
@@ -171,6 +173,10 @@ def recognise(workspace: Workspace, snapshot: str) -> Suite:
         raise NoSuite(_advice(files))
     if table.scope == "affected" and not suite.is_pytest:
         raise NoSuite(f'{CONFIG}: scope = "affected" works with pytest alone; remove it')
+    if isinstance(
+        suite.runner, JsRunner | JUnitRunner
+    ):  # their reports name files from the repository's root
+        suite = replace(suite, runner=replace(suite.runner, folder=workspace.folder))
     mutants = table.mutants == "on"
     return replace(suite, scope=table.scope, seconds=table.timeout, src=has_src(files), mutants=mutants)
 
