@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from nodes.check.runners.test_names import CODE
 from nodes.check.suites.config import CONFIG, NoSuite
-from nodes.check.suites.suite import recognise
+from nodes.check.suites.suite import Suite, recognise
 from tools.workspace import Workspace
 from tools.workspace.package import open_package
 
@@ -43,11 +43,19 @@ class Packages:
         paths = list(paths)
         if self._decided or not self._folders:
             return [""]
-        folders = {self._nearest(path) for path in paths if CODE.search(path)}
-        folders |= {self._nearest(path) for path in paths if PurePosixPath(path).name in DECLARATIONS}
+        folders = {self.nearest(path) for path in paths if CODE.search(path)}
+        folders |= {self.nearest(path) for path in paths if PurePosixPath(path).name in DECLARATIONS}
         if not self.at_root and folders - {""}:
             folders.discard("")  # nothing there says how its tests would run
         return sorted(folders)[:MOST] or [""]
+
+    def suites(self, paths: Iterable[str]) -> dict[str, Suite]:
+        """Return the suite of each package that holds one of `paths`, by folder. Raises NoSuite."""
+        return {folder: self.suite(folder) for folder in self.of(paths)}
+
+    def suite(self, folder: str) -> Suite:
+        """Return the suite of a package. Raises NoSuite."""
+        return recognise(open_package(self._path, folder), self._base)
 
     def all(self) -> list[str]:
         """Return the root if it declares anything or has tests, and every package otherwise."""
@@ -55,7 +63,10 @@ class Packages:
             return [""]
         return [folder for folder in sorted(self._folders) if self._has_tests(folder)] or [""]
 
-    def _nearest(self, path: str) -> str:
+    def nearest(self, path: str) -> str:
+        """Return the folder of the package that holds a path, the root's if no other does."""
+        if self._decided:
+            return ""
         for above in PurePosixPath(path).parents:
             if str(above) in self._folders and self._has_tests(str(above)):
                 return str(above)
@@ -70,7 +81,7 @@ class Packages:
         if f"{folder}/{CONFIG}" in self._files:
             return True
         try:
-            suite = recognise(open_package(self._path, folder), self._base)
+            suite = self.suite(folder)
         except NoSuite:
             return False
         below = _below(folder, self._files)
