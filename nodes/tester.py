@@ -232,6 +232,7 @@ def _read(workspace: Workspace, packages: Packages, head: str, text: str) -> Edi
 def _admits(packages: Packages, path: str, files: Collection[str], is_new: bool) -> bool:
     """Return whether the tester may write a file, judged by the suite of the package that holds it."""
     folder = packages.nearest(path)
+    # The package may be another one than the change's, such as one with tests for all of them.
     try:
         suite = packages.suite(folder)
     except NoSuite:  # nothing at the root says what runs there

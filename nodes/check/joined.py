@@ -16,6 +16,7 @@ def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     parts = [_placed(part) for part in parts]
     if len(parts) == 1:
         return parts[0]
+    # A package that is judged by its cases says more than one that is judged by an exit code.
     first = next((part for part in parts if part["grade"] == "tests"), parts[0])
     lists = ("cases", "failures", "environments", *_FILES, *_SENTENCES, *_CASES)
     red = [part for part in parts if not part["green"]]
@@ -28,6 +29,7 @@ def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         | {name: {k: v for part in parts for k, v in part.get(name, {}).items()} for name in _BY_CASE}
         | {
             "green": not red,
+            # Any code but 0 tells that something failed.
             "exit_code": max((part["exit_code"] for part in parts), key=abs),
             "base_shows_it": bool(red) and all(part.get("base_shows_it") for part in red),
             "missing_environment": next(filter(None, (part["missing_environment"] for part in parts)), ""),

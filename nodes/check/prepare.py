@@ -38,6 +38,7 @@ class PrepareEnvironment:
         for folder in await asyncio.to_thread(tried_packages, workspace, base):
             place = await asyncio.to_thread(place_of, workspace, base, folder)
             needs.append(await self.preparation.need(workspace, base, place))
+        # Fatal faults become the problem of the build, which is said and asked about.
         faults = [fault for need in needs for fault in need.recipe.faults if not fault.fatal]
         for message in dict.fromkeys(fault.message for fault in faults):
             publish(ErrorReported(message=message, kind="warning"))
@@ -65,7 +66,7 @@ class GoOn:
     def _agreed(self, problem: str) -> bool:
         question: dict[str, Any] = {"kind": "environment", "commands": []}
         question |= {"problem": problem, "question": _QUESTION}
-        while True:
+        while True:  # a resume runs the node again, and interrupt() returns the answers so far
             try:
                 return read_answer(interrupt(question)).decision == "approve"
             except Unusable as error:

@@ -90,6 +90,7 @@ async def _part(
     async with AsyncExitStack() as stack:
         sides = [
             await stack.enter_async_context(open_executor(change, path, sandbox, limits, cache, publish))
+            # Both sides share one sandbox, and so one unpacked tree, unless their environments differ.
             for sandbox in dict.fromkeys((package.change, package.base))
         ]
         executor = replace(

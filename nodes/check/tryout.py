@@ -97,6 +97,7 @@ def _faults_of_suite(attempt: Attempt, base: Outcomes, limits: Limits) -> Iterat
         yield attempt.scope_reason
     if not base.known:
         yield baseline_reason(base, limits)
+    # A module that cannot be collected is named by its file elsewhere.
     failing = [case for case, outcome in (base.cases or {}).items() if outcome in FAILED]
     if failing := [case for case in failing if not case.startswith("::")]:
         listed = list_cases(failing, 5)

@@ -101,6 +101,7 @@ class Preparation:
             for key in asked:
                 await self.consents.give(key)
         outcomes = []
+        # One after the other: builds use several processors each, and their output should not mix.
         for need, ready in zip(needs, found, strict=True):
             if ready is None and answer.decision == "reject" and need.recipe.needs_approval:
                 ready = await self._failed(need, refusal, publish)
@@ -193,6 +194,7 @@ def _ask(question: dict[str, Any]) -> HumanAnswer:
 
 def _key(workspace: Workspace, *parts: str) -> str:
     """Return the key of a consent, which holds for one repository."""
+    # A clone elsewhere may hold other code behind the same commands, so it is asked about by itself.
     return hashlib.sha256(json.dumps([os.path.realpath(workspace.path), *parts]).encode()).hexdigest()
 
 
@@ -212,6 +214,7 @@ class _Pieces:
     def add(self, text: str) -> None:
         self._text += text
         now = asyncio.get_running_loop().time()
+        # Installers redraw their progress many times a second, and each event is stored.
         if now - self._last > _EVERY_SECONDS or len(self._text) > _PIECE:
             self._last = now
             self.flush()

@@ -75,6 +75,7 @@ def ignored_modules(root: Path, texts: Mapping[str, str]) -> list[str]:
                 stem, dot, suffix = entry.name.partition(".")
                 if dot and suffix == "py" and path not in texts and not _PRIVATE.search(stem):
                     found[path] = stem
+    # Many ignored modules are a build's output, not what one forgot to track.
     if not 0 < len(found) <= _MOST_MODULES:
         return []
     imports = "\n".join(line for path in sources for line in _IMPORT.findall(texts[path]))
@@ -101,6 +102,7 @@ def _read(folder: int, parts: list[str], path: str) -> Iterator[CheckoutFile]:
             for name in sorted(os.listdir(folder)):
                 yield from _inside(folder, name, f"{path}/{name}")
         elif stat.S_ISREG(status.st_mode) and status.st_size <= MOST_BYTES:
+            # `open` closes what it reads, and the descriptor is closed below in any case.
             with open(os.dup(folder), "rb") as file:
                 yield CheckoutFile(path, file.read(), bool(status.st_mode & 0o100))
     finally:

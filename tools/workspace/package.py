@@ -15,6 +15,7 @@ class PackageView(Workspace):
     """
 
     def __init__(self, whole: Workspace, folder: str) -> None:
+        # The parts of a workspace are its own attributes, and a view shares them all.
         self.__dict__.update(vars(whole))
         self.folder = folder
         self._below = f"{folder}/"

@@ -105,7 +105,7 @@ class Workspace(Snapshots, Refs):
 
     def version(self, snapshot: str) -> str:
         """Return the version in the newest tag before a snapshot, such as `1.4.2`, empty without one."""
-        with suppress(KeyError, pygit2.GitError):
+        with suppress(KeyError, pygit2.GitError):  # no tags, or a shallow clone
             name = self._repo[snapshot].peel(pygit2.Commit)
             tag = self._repo.describe(name, describe_strategy=DescribeStrategy.TAGS, abbreviated_size=0)
             if match := _VERSION.search(tag):

@@ -87,6 +87,7 @@ class Executor:
         output = _OutputBuffer(self.publish)
         on_output = output.append if publish_output else None
         try:
+            # Mutants name files of the package, and the tree is that of the whole repository.
             if self.folder:
                 edits = {f"{self.folder}/{path}": text for path, text in edits.items()}
                 command = ("env", f"--chdir={self.folder}", *command)

@@ -32,7 +32,7 @@ class Origins:
                 module = sys.modules.get(name)
                 spec = None if module else importlib.util.find_spec(name)
                 found[name] = getattr(module, "__file__", None) or (spec.origin if spec else None)
-            except BaseException:
+            except BaseException:  # importing a parent package runs code of the repository
                 pass
 code = pytest.main(sys.argv[2:], plugins=[Origins()])
 for name, origin in found.items():
@@ -74,6 +74,7 @@ def foreign_imports(listing: Result) -> str:
     for line in listing.stdout.splitlines():
         if not line.startswith(MARK):
             continue
+        # The program under test writes to the same output, so nothing about the line is certain.
         try:
             name, origin = json.loads(line.removeprefix(MARK))
         except (ValueError, TypeError, RecursionError):

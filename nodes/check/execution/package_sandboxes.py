@@ -87,6 +87,7 @@ class PackageSandboxes:
         if len(ready) == 1:
             return cls(base.sandbox, base.sandbox, folder, tuple(_named(base)), base.problem)
         named = (*_named(base, "base"), *_named(change, "change"))
+        # Without its own environment the change still runs, to show what can be seen. It is not verified.
         sandbox = base.sandbox if change.problem else change.sandbox
         return cls(base.sandbox, sandbox, folder, named, base.problem or change.problem)
 

@@ -45,6 +45,7 @@ class Packages:
             return [""]
         folders = {self.nearest(path) for path in paths if CODE.search(path)}
         folders |= {self.nearest(path) for path in paths if PurePosixPath(path).name in DECLARATIONS}
+        # A document at the root of a repository of packages belongs to none of them.
         if not self.at_root and folders - {""}:
             folders.discard("")  # nothing there says how its tests would run
         return sorted(folders)[:MOST] or [""]
@@ -78,6 +79,7 @@ class Packages:
         return self._known[folder]
 
     def _find_tests(self, folder: str) -> bool:
+        # Whoever writes a configuration for a folder wants it to count, even before there is a test.
         if f"{folder}/{CONFIG}" in self._files:
             return True
         try:
