@@ -72,7 +72,7 @@ class SuiteRuns:
 
     async def run(self) -> tuple[Attempt, Evidence]:
         """Try until base and change can be compared."""
-        # The base comes first, because its time sets the limits of all else. Mostly it is cached by the tryout.
+        # The base comes first, as its time sets the limits of all else. Mostly the tryout has cached it.
         attempt, base = await self.run_base()
         while True:
             limits = change_limits(self.executor.limits, self.program_seconds, base)
