@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from nodes.check.shared_tree import SharedTree
+from nodes.check.execution.shared_tree import SharedTree
 from sandbox.backends import Backend, open_sandbox
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace

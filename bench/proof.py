@@ -52,7 +52,7 @@ def git(folder: Path, *arguments: str) -> str:
 async def prove_one(folder: Path, head: str, backend: Any, mutants: bool) -> dict[str, Any]:
     """Prove one fix with the checkout that this process imports."""
     from graph.settings import Settings
-    from nodes.check import prove
+    from nodes.check import PackageSandboxes, prove
     from sandbox.backends import open_sandbox
     from sandbox.base import Limits
     from tools.workspace import Workspace
@@ -72,7 +72,13 @@ async def prove_one(folder: Path, head: str, backend: Any, mutants: bool) -> dic
     try:
         began = time.monotonic()
         proof = await prove(
-            workspace, sandbox, base, head, limits=Limits(), cache=Forgetful(), notify=lambda type, data: None
+            workspace,
+            [PackageSandboxes.bare(sandbox)],
+            base,
+            head,
+            limits=Limits(),
+            cache=Forgetful(),
+            notify=lambda type, data: None,
         )
         seconds = time.monotonic() - began
     finally:

@@ -1,7 +1,7 @@
 """The graph on one page: nodes, edges, routes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -9,12 +9,14 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from memory.search.recollection import Recollection
-from nodes.check import Check, CheckCache, OpenSandbox
+from nodes.check import Check, CheckCache, Tryout
+from nodes.check.prepare import GoOn, PrepareEnvironment
 from nodes.coder import Coder
 from nodes.commit import Commit
 from nodes.critic import Critic
 from nodes.debugger import Debugger
 from nodes.dispatch import Dispatch, branches
+from nodes.environment.preparation import Preparation
 from nodes.llm.models import Models
 from nodes.merge import Merge
 from nodes.planner import Approval, Planner
@@ -23,6 +25,7 @@ from nodes.recall import Recall
 from nodes.snapshot import Snapshot
 from nodes.state import BranchInput, Input, State, options_of
 from nodes.tester import Tester, unguarded_lines
+from sandbox.base import Limits
 
 Graph = CompiledStateGraph[State, None, Input, State]
 
@@ -32,32 +35,39 @@ class Resources:
     """Process-wide resources that nodes work with."""
 
     models: Models
-    sandbox: OpenSandbox
+    preparation: Preparation
     checks: CheckCache
+    limits: Limits = field(default_factory=Limits)
     memory: Recollection | None = None
 
 
 def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = None) -> Graph:
     """Compile the graph. A platform such as Studio brings a checkpointer of its own."""
-    models, memory = resources.models, resources.memory
+    models, memory, preparation = resources.models, resources.memory, resources.preparation
     graph = StateGraph(State, input_schema=Input)
 
     graph.add_node("snapshot", Snapshot())
+    graph.add_node("environment", PrepareEnvironment(preparation))
+    graph.add_node("go_on", GoOn())
     graph.add_node("recall", Recall(memory))
+    graph.add_node("tryout", Tryout(preparation, resources.checks, resources.limits))
     graph.add_node("planner", Planner(models))
     graph.add_node("approval", Approval())
     graph.add_node("dispatch", Dispatch(memory))
     graph.add_node("coder", Coder(models), input_schema=BranchInput)
     graph.add_node("merge", Merge())
     graph.add_node("tester", Tester(models))
-    graph.add_node("sandbox", Check(resources.sandbox, resources.checks))
+    graph.add_node("sandbox", Check(preparation, resources.checks, resources.limits))
     graph.add_node("debugger", Debugger(models))
     graph.add_node("critic", Critic(models))
     graph.add_node("commit", Commit(memory))
 
     graph.add_edge(START, "snapshot")
-    graph.add_edge("snapshot", "recall")
+    graph.add_edge("snapshot", "environment")
+    graph.add_conditional_edges("environment", after_environment)
+    graph.add_conditional_edges("go_on", unless_stopped("recall"), ["recall", "commit"])
     graph.add_edge("recall", "planner")
+    graph.add_edge("recall", "tryout")  # beside the planner; nothing follows it
     graph.add_conditional_edges("planner", after_planner)
     graph.add_conditional_edges("approval", after_approval)
     graph.add_conditional_edges("dispatch", branches, ["coder", "tester", "commit"])
@@ -78,6 +88,11 @@ def unless_stopped(onward: str) -> Callable[[State], str]:
         return "commit" if state["stops"] else onward
 
     return route
+
+
+def after_environment(state: State) -> Literal["go_on", "recall"]:
+    """Ask whether the run goes on if its environment could not be had."""
+    return "go_on" if state["environment_problem"] else "recall"
 
 
 def after_planner(state: State) -> Literal["approval", "dispatch", "commit"]:

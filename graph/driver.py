@@ -78,7 +78,8 @@ class Driver:
         started = RunStarted(task=self.run.input["task"], repo=self.run.input["repo"], resumed=resumed)
         await self._write([Draft(started)])
         lease = asyncio.create_task(self._keep_lease())
-        failure, stored = cast(Exception | None, None), False
+        failure: Exception | None = None
+        stored = False
         try:
             if ready:
                 await self._start(ready())

@@ -1,6 +1,7 @@
 """Process-wide resources of the nodes, opened from the settings: models, sandbox, checks and memory."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,10 +15,13 @@ from memory.records.journal import Journal
 from memory.records.owner import Owner, this_process
 from memory.search.recollection import Recollection
 from memory.search.task_similarity import TaskSimilarity
+from nodes.environment.preparation import Preparation
 from nodes.events import Event
 from nodes.llm.models import Models, open_models
 from sandbox.backends import open_sandbox
-from sandbox.base import Ownership, Sandbox
+from sandbox.base import Limits, Ownership, Sandbox
+from sandbox.environment.backend import BuildLimits
+from sandbox.environment.environments import Environments, open_environments
 from tools.workspace import Workspace, WorkspaceError
 
 VECTORS_AFTER_SECONDS = 3.0
@@ -29,7 +33,7 @@ async def open_resources(
     settings: Settings, journal: Journal[Event], say: Callable[[str], None]
 ) -> AsyncIterator[Resources]:
     """Yield the resources. The sandbox opens with its first use and is closed at the end."""
-    lock, opened = asyncio.Lock(), list[Sandbox]()
+    lock, opened, built = asyncio.Lock(), list[Sandbox](), list[Environments]()
 
     async def sandbox() -> Sandbox:
         async with lock:  # parallel branches ask for it at the same time
@@ -39,15 +43,41 @@ async def open_resources(
                 opened.append(await open_sandbox(backend, settings.home, image, say, owner))
             return opened[0]
 
+    async def environments() -> Environments:
+        backend = (await sandbox()).name
+        async with lock:
+            if not built:
+                owner = await asyncio.to_thread(ownership)
+                built.append(await open_environments_of(settings, backend, owner))
+            return built[0]
+
+    always = settings.environment_approval == "auto"
+    preparation = Preparation(sandbox, environments, journal.consents, always)
     try:
         async with (
             open_models(settings.model_settings(), journal.completions, journal.notes) as models,
             open_memory(settings, journal.episodes, say) as memory,
         ):
-            yield Resources(models, sandbox, journal.checks, memory)
+            yield Resources(models, preparation, journal.checks, settings.sandbox_limits(), memory)
     finally:
+        for store in built:
+            await store.aclose()
         for box in opened:
             await box.aclose()
+
+
+async def open_environments_of(settings: Settings, backend: str, owner: Ownership) -> Environments:
+    """Open the home's environments for one backend."""
+    return await open_environments(
+        "docker" if backend == "docker" else "bubblewrap",
+        settings.home,
+        settings.sandbox_image,
+        os.environ,  # registries, proxies and certificates of the user, which builds need
+        Path.home(),
+        owner,
+        BuildLimits(seconds=settings.environment_timeout),
+        Limits(memory_mb=settings.sandbox_max_memory_mb, cpus=settings.sandbox_max_cpus),
+    )
 
 
 def ownership() -> Ownership:
@@ -88,7 +118,7 @@ async def check_ready(resources: Resources, repo: str) -> None:
         with suppress(WorkspaceError):  # the snapshot node reports it
             workspace = await asyncio.to_thread(Workspace.open, Path(repo))
             await resources.memory.prepare(workspace.path)
-    sandbox, _ = await asyncio.gather(resources.sandbox(), _prepare_models(resources.models))
+    sandbox, _ = await asyncio.gather(resources.preparation.sandbox(), _prepare_models(resources.models))
     sandbox.prepare()  # starts in the background, while the planner is asked
 
 

@@ -82,7 +82,7 @@ def run_options(options: Mapping[str, Any], settings: Settings) -> Options:
         "max_cost_usd": settings.max_cost_usd,
         "max_tokens": settings.max_tokens,
         "max_run_seconds": settings.max_run_seconds,
-        "sandbox_seconds": settings.sandbox_timeout,
+        "sandbox_seconds": settings.suite_seconds,
     }
     try:
         chosen = Options.model_validate(limits | {name: v for name, v in options.items() if v is not None})

@@ -20,6 +20,7 @@ from pydantic_settings import (
 from nodes.llm.model_settings import ModelSettings
 from nodes.llm.prices import read_prices
 from nodes.state import Agent
+from sandbox.base import Limits
 
 if TYPE_CHECKING:
     from memory.repo_index import IndexSettings
@@ -72,6 +73,12 @@ class Settings(BaseSettings):
     sandbox_backend: Literal["auto", "docker", "bubblewrap"] = "auto"
     sandbox_image: str | None = None
     sandbox_timeout: float = Field(default=30.0, gt=0)
+    sandbox_memory_mb: int = Field(default=512, ge=16)
+    sandbox_cpus: float = Field(default=0.5, gt=0)
+    sandbox_max_memory_mb: int = Field(default=4096, ge=16)
+    sandbox_max_cpus: float = Field(default=2.0, gt=0)
+    environment_approval: Literal["ask", "auto"] = "ask"
+    environment_timeout: float = Field(default=600.0, gt=0)
 
     enable_parallel_execution: bool = True
     max_parallel_workers: int = Field(default=3, ge=1, le=64)
@@ -145,6 +152,15 @@ class Settings(BaseSettings):
         home = next((home for source in sources if (home := source().get("autocode_home"))), "~/.autocode")
         config = Path(home).expanduser() / "config.toml"
         return (*sources, TomlConfigSettingsSource(settings_cls, toml_file=config))
+
+    def sandbox_limits(self) -> Limits:
+        """Return the limits of one program in the sandbox."""
+        return Limits(seconds=self.sandbox_timeout, memory_mb=self.sandbox_memory_mb, cpus=self.sandbox_cpus)
+
+    @property
+    def suite_seconds(self) -> float | None:
+        """The time limit of a whole suite, where the user has set one for the sandbox."""
+        return self.sandbox_timeout if "sandbox_timeout" in self.model_fields_set else None
 
     def secrets(self) -> list[str]:
         """Return the values to mask: our keys, and variables of the process whose names mark them as keys."""

@@ -43,12 +43,15 @@ def missing(state: State) -> list[str]:
 
 def _lacks_of_check(state: State, proof: Proof) -> list[str]:
     lacks = ["the newest edits were not run in a sandbox"] if proof.head != state["head"] else []
+    gaps = list(proof.gaps)
+    if proof.missing_environment:  # whatever else is wrong may come from it
+        lacks.append(gaps.pop(0))
     lacks += proof.problems
     if not proof.green:
         lacks += [] if proof.problems else ["the check is red"]
         if proof.base_shows_it:
             lacks.append("the base fails in the same way, so no repair of the change was tried")
-    lacks += proof.gaps
+    lacks += gaps
     if proof.green and not proof.proves:
         lacks.append(
             "no new test fails on the base and passes on the change, and the tester gave no reason for that"

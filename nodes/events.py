@@ -137,7 +137,7 @@ class FilesEdited(Payload):
 class EnvironmentReported(Payload):
     """A step in the making of an environment: it is built, or a piece of the build's output, or its end.
 
-    `key` names a finished environment. `text` is masked output, or the problem. `seconds` is the build's time.
+    `key` names a finished environment. `text` is masked output, or the problem. `seconds` are the build's.
     """
 
     type = "environment"
@@ -182,9 +182,11 @@ class CheckFinished(Payload):
 
     @property
     def counts(self) -> str:
-        """The counts of cases, or the exit code of a command without cases."""
+        """The counts of cases, or the exit code where there are none."""
         if self.grade == "exit code":
             return f"{' '.join(self.command)} ended with exit code {self.exit_code}"
+        if not (self.cases or self.passed or self.failed):
+            return f"no test ran, exit code {self.exit_code}"
         return f"{self.passed} passed, {self.failed} failed"
 
 

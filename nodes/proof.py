@@ -8,6 +8,9 @@ CaseOutcome = Literal["passed", "failed", "error", "skipped", "absent", "unknown
 Grade = Literal["tests", "exit code"]
 Scope = Literal["all", "affected"]
 
+FAILED = ("failed", "error")
+"""The outcomes of a case that ran and did not pass."""
+
 
 class CaseProof(BaseModel, frozen=True):
     """One case on base and change. A `new` case is in a changed test file and absent from the base."""
@@ -24,7 +27,7 @@ class CaseProof(BaseModel, frozen=True):
     @property
     def fail_to_pass(self) -> bool:
         """Return True if this is a new or sharpened case that fails without the change and passes with it."""
-        fails = self.sharpened or (self.new and self.base in ("failed", "error"))
+        fails = self.sharpened or (self.new and self.base in FAILED)
         return fails and not self.idle and self.head == "passed"
 
 
@@ -59,6 +62,16 @@ class Strength(BaseModel, frozen=True):
     untried: int = 0
     """Mutants that there was no time for."""
 
+    @property
+    def share(self) -> str:
+        """The mutants that were noticed, such as `9 of 10`."""
+        return f"{self.killed} of {self.tried}"
+
+    @property
+    def rest(self) -> str:
+        """The mutants that were not tried, such as ` (no time for 6 more)`, empty if all were."""
+        return f" (no time for {self.untried} more)" if self.untried else ""
+
 
 class Unguarded(BaseModel, frozen=True):
     """Lines of the change that no test guards. Lines count from 1, `last` is included.
@@ -73,8 +86,8 @@ class Unguarded(BaseModel, frozen=True):
 
     @property
     def place(self) -> str:
-        """The file and its lines, such as `shop/cart.py 14–18`."""  # noqa: RUF002
-        return f"{self.file} {self.first}" + (f"–{self.last}" if self.last > self.first else "")  # noqa: RUF001
+        """The file and its lines, with an en dash between the first and the last."""
+        return f"{self.file} {self.first}" + (f"\u2013{self.last}" if self.last > self.first else "")
 
 
 class EnvironmentProof(BaseModel, frozen=True):
@@ -106,10 +119,10 @@ class Proof(BaseModel, frozen=True):
     exit_code: int
     baseline: Literal["known", "unknown"] = "known"
     baseline_reason: str = ""
-    """Why the base's cases are unknown, empty if they are known."""
+    """The reason why the base's cases are unknown, empty if they are known."""
     scope: Scope = "all"
     scope_reason: str = ""
-    """Why only affected tests ran, and how to run all, empty if all ran."""
+    """The reason why only affected tests ran, and the way to run all. Empty if all ran."""
     cases: list[CaseProof] = Field(default_factory=list)
     green: bool
     problems: list[str] = Field(default_factory=list)
@@ -126,6 +139,8 @@ class Proof(BaseModel, frozen=True):
     """By contradicted case, the error of the base's version on the change."""
     demanded: dict[str, str] = Field(default_factory=dict)
     """By contradicted case, the sentence of the task that demands it, as the critic quotes it."""
+    unsteady: list[str] = Field(default_factory=list)
+    """Cases that failed on the change beside other runs, and passed when they ran again alone."""
     suspicious: list[Suspicion] = Field(default_factory=list)
     """Places in the change that may alter how tests run or report, or that behave differently in tests."""
     sensitive: list[str] = Field(default_factory=list)

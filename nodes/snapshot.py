@@ -8,7 +8,9 @@ from uuid import uuid4
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
-from nodes.check.suite import recognise
+from nodes.check.suites.config import NoSuite
+from nodes.check.suites.packages import Packages
+from nodes.check.suites.suite import recognise
 from nodes.dialogue.conversation import thread_of
 from nodes.events import ErrorReported
 from nodes.messages import human, task_of
@@ -72,6 +74,14 @@ class Snapshot:
         }
         return fresh
 
+    def _check_suite(self, workspace: Workspace, snapshot: str) -> None:
+        """Raise NoSuite, before a model is paid, if neither the root nor a package has tests."""
+        try:
+            recognise(workspace, snapshot)
+        except NoSuite:
+            if Packages(workspace, snapshot, snapshot).all() == [""]:
+                raise
+
     def _begin(self, state: State, thread: str, publish: Publish) -> str:
         options = options_of(state)
         if not state.get("repo"):
@@ -89,7 +99,7 @@ class Snapshot:
                 names = ", ".join(begun.large)
                 message = f"left out, as they are untracked and over 5 MB (`git add` includes them): {names}"
                 publish(ErrorReported(message=message, kind="warning"))
-        recognise(workspace, snapshot)  # only for its NoSuite, before a model is paid
+        self._check_suite(workspace, snapshot)
         context_files = state.get("context_files") or []
         missing = [p for p in context_files if isinstance(p, str) and workspace.read(snapshot, p) is None]
         if missing:

@@ -1,7 +1,7 @@
 """The tester writes tests that fail without the change and pass with it, or says why there can be none."""
 
-import asyncio
 import shlex
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,10 @@ from langgraph.runtime import Runtime
 
 from memory.records.budget import BudgetSpent
 from nodes.check.base_tests.test_side import TestSide
-from nodes.check.suite import Suite, recognise
+from nodes.check.runners.test_names import is_test_name
+from nodes.check.suites.config import NoSuite
+from nodes.check.suites.packages import Packages
+from nodes.check.suites.suite import Suite
 from nodes.dialogue import sections
 from nodes.dialogue.conversation import Conversation, open_workspace
 from nodes.dialogue.edits import Edit, write_edit
@@ -136,22 +139,24 @@ class Tester:
         return asked | {"head": edit.snapshot, "untestable": "", "fallback": before}
 
     async def _ask(self, conversation: Conversation, workspace: Workspace, state: State) -> Edit | str:
-        suite = await asyncio.to_thread(recognise, workspace, state["base"])
+        packages = Packages(workspace, state["base"], state["head"])
         return await conversation.ask(
-            lambda: self._prompt(workspace, suite, state),
-            lambda text: _read(workspace, suite, state["head"], text),
+            lambda: self._prompt(workspace, packages, state),
+            lambda text: _read(workspace, packages, state["head"], text),
         )
 
-    def _prompt(self, workspace: Workspace, suite: Suite, state: State) -> list[BaseMessage]:
+    def _prompt(self, workspace: Workspace, packages: Packages, state: State) -> list[BaseMessage]:
         base, head = state["base"], state["head"]
         changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
-        tests = [path for path in workspace.files(head) if suite.is_test(path)]
+        files = workspace.files(head)
+        suites = packages.suites(changed)
+        tests = [path for folder, suite in suites.items() for path in _tests(folder, suite, files)]
         near = sorted(tests, key=lambda path: _distance(path, changed))[:EXAMPLES]
         examples = [path for path in near if path not in changed]
-        listed = "\n".join(tests[:200]) or "(none yet: tests/test_*.py is a good place)"
+        listed = "\n".join(tests[:200]) or f"(none yet{_place(suites)})"
         parts = [
             sections.agents_md(workspace, head),
-            section("How the tests are run", shlex.join(suite.whole())),
+            section("How the tests are run", _runs(suites)),
             section("The repository's test files", listed),
             sections.files(
                 "Existing tests, as examples of the style", workspace, head, examples, sections.EXAMPLE_TOKENS
@@ -164,6 +169,35 @@ class Tester:
             _again(state),
         ]
         return messages(SYSTEM, parts, task_line(state["task"]))
+
+
+def _tests(folder: str, suite: Suite, files: Iterable[str]) -> list[str]:
+    """Return the test files of a package by their whole paths."""
+    below = [path.removeprefix(f"{folder}/") for path in files if not folder or path.startswith(f"{folder}/")]
+    tests = filter(suite.is_test if suite.is_pytest else TestSide(suite, below).is_test, below)
+    return [f"{folder}/{path}" if folder else path for path in tests]
+
+
+def _runs(suites: Mapping[str, Suite]) -> str:
+    """Return how the tests of each package are run, in the words that people use."""
+    return "\n".join(
+        (f"In {folder}: " if folder else "") + _runs_one(suite) for folder, suite in suites.items()
+    )
+
+
+def _runs_one(suite: Suite) -> str:
+    if suite.is_pytest:
+        return shlex.join(suite.whole())
+    judged = f"with {suite.title}" if suite.runner else "judged by its exit code alone"
+    return f"{shlex.join(suite.command)} ({judged})"
+
+
+def _place(suites: Mapping[str, Suite]) -> str:
+    """Return where a first test may go."""
+    folder, suite = next(iter(suites.items()))
+    place = "tests/test_*.py" if suite.is_pytest else suite.runner.place if suite.runner else ""
+    below = f"{folder}/" if folder else ""
+    return f": {below}{place} is a good place" if place else ""
 
 
 def _again(state: State) -> str:
@@ -179,17 +213,34 @@ def _again(state: State) -> str:
     return section("Your earlier tests", AGAIN.format(cases=cases) if cases else NONE_YET)
 
 
-def _read(workspace: Workspace, suite: Suite, head: str, text: str) -> Edit | str:
+def _read(workspace: Workspace, packages: Packages, head: str, text: str) -> Edit | str:
     """Return the tests, or the tester's reason for none."""
     if reason := no_edit_reason(text, "NO TESTS"):
         return reason
     edit = write_edit(workspace, head, text, "tester")
-    side = TestSide(suite, workspace.files(head))
-    for path in edit.paths if suite.grade == "tests" else ():
-        fits = side.is_test(path) or side.is_data(path)
-        if not fits and workspace.read(head, path) is not None:
-            raise Unusable(f"{path} is not a test file. Write tests only, and leave the code as it is.")
+    files = workspace.files(head)
+    for path in edit.paths:
+        is_new = path not in files
+        if not _admits(packages, path, {*files, *edit.paths} if is_new else {*files}, is_new):
+            raise Unusable(
+                f"{path} is no test file and no data of tests. Write tests and their data only, below a "
+                "folder that holds tests, and leave the code as it is."
+            )
     return edit
+
+
+def _admits(packages: Packages, path: str, files: Collection[str], is_new: bool) -> bool:
+    """Return whether the tester may write a file, judged by the suite of the package that holds it."""
+    folder = packages.nearest(path)
+    try:
+        suite = packages.suite(folder)
+    except NoSuite:  # nothing at the root says what runs there
+        return is_test_name(path)
+    if suite.grade != "tests":
+        return True
+    start = len(folder) + 1 if folder else 0
+    below = [name[start:] for name in files if not folder or name.startswith(f"{folder}/")]
+    return TestSide(suite, below).admits(path[start:], is_new)
 
 
 def _distance(test: str, changed: list[str]) -> tuple[int, str]:

@@ -21,7 +21,7 @@ UID = 10001
 _PIECE_BYTES = 262_144
 
 Stream = Literal["tree", "removed", "files"]
-"""What stdin carries before the program starts: a whole tree, paths to remove, files to add."""
+"""The parts of stdin before the program starts: a whole tree, paths to remove, files to add."""
 
 # A stream arrives in frames: a line with a size, then so many bytes. A frame of size 0 ends it, because
 # not every connection to a Docker engine can close stdin alone. The shell outlives the program, because

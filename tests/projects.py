@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nodes.check import prove
+from nodes.check import PackageSandboxes, prove
 from nodes.proof import Proof
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
@@ -57,10 +57,11 @@ class Project:
     async def prove(self, change: Files, limits: Limits = LIMITS, untestable: str = "") -> Proof:
         return await prove(
             self.workspace,
-            self.sandbox,
+            [PackageSandboxes.bare(self.sandbox)],
             self.base,
             self.workspace.write(self.base, change, "change"),
             limits=limits,
+            seconds=limits.seconds,
             cache=self.cache,
             notify=lambda type, data: self.events.append((type, data)),
             untestable=untestable,
@@ -68,7 +69,7 @@ class Project:
 
     @property
     def started(self) -> list[str]:
-        """What was run, sorted, without the mutants."""
+        """The names of the executions, sorted, without the mutants."""
         runs = [data["what"] for type, data in self.events if type == "sandbox.started"]
         return sorted(what for what in runs if "mutant" not in what)
 

@@ -9,12 +9,14 @@ from typing import Any
 
 from desk import Desk
 from gitrepo import GitRepo
+from typer.testing import CliRunner, Result
 
 from graph.event_log import open_journal
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from nodes.events import Event, RunFinished
 from nodes.proof import Proof, ResultSummary
+from server.cli.app import app
 
 CALC = {
     "calc.py": "def add(a, b):\n    return a + b\n",
@@ -94,7 +96,7 @@ class Run:
 
     @property
     def summary(self) -> ResultSummary:
-        """What people read at its end."""
+        """The result in sentences, as the last event holds it."""
         assert self.end.summary
         return self.end.summary
 
@@ -109,7 +111,7 @@ class Run:
 
     def nodes(self) -> list[str | None]:
         """The nodes that finished, in order, routes aside."""
-        skipped = ("snapshot", "recall", "dispatch", "merge")
+        skipped = ("snapshot", "environment", "recall", "tryout", "dispatch", "merge")
         return [e.node for e in self.events if e.type == "node.finished" and e.node not in skipped]
 
 
@@ -138,6 +140,18 @@ class Bench:
 
         asyncio.run(create())
         return id
+
+    def autocode(self, *arguments: str) -> Result:
+        """Run a command on this installation."""
+        (empty := self.home / "empty.env").touch()
+        env = {
+            "AUTOCODE_HOME": str(self.home),
+            "LLM_MODE": "local",
+            "LOCAL_LLM_URL": self.desk.url,
+            "SANDBOX_BACKEND": "bubblewrap",
+            "AUTOCODE_ENV_FILE": str(empty),
+        }
+        return CliRunner().invoke(app, arguments, env=env)
 
     async def run(
         self,

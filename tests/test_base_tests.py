@@ -1,4 +1,4 @@
-"""What runs in the base's version when the base's tests judge a change."""
+"""The files that run in the base's version when the base's tests judge a change."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1096,7 +1096,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory, bubblewrap: Sandbox) -> d
 
 
 def fate(proof: Proof) -> Fate:
-    """What comes of a change when the critic says PASS and nothing else."""
+    """Return the fate of a change if the critic says PASS and nothing else."""
     if not proof.green:
         return "red"
     undeclared = proof.untestable and not proof.consent and not proof.fail_to_pass

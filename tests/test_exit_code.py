@@ -85,7 +85,7 @@ def test_the_files_that_define_the_command_are_known(
 def test_the_bases_scripts_run_with_the_rest_of_a_changed_package(tmp_path: Path) -> None:
     text = '{"name": "b", "type": "module", "scripts": {"test": "true"}}'
     workspace, checked = read(tmp_path / "repo", NPM, {"app/package.json": text})
-    mixed = base_definition(workspace, checked.suite, checked.base, checked.head, checked.changed)
+    mixed = base_definition(workspace, checked.base, checked.head, checked.definition)
     assert isinstance(written := mixed.pop("app/package.json"), bytes) and not mixed
     assert json.loads(written) == {"name": "b", "type": "module", "scripts": {"test": "node test.js"}}
 

@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 from runs import Bench, script
-from typer.testing import CliRunner, Result
 
 from graph.errors import InputError, RunnerError, UnknownThread
 from graph.supervisor import Supervisor
-from server.cli.app import app
 
 
 def at(history: list[Any], node: str) -> str:
@@ -81,37 +79,22 @@ async def test_a_fork_of_a_finished_thread_takes_further_tasks_from_its_result(b
             await supervisor.history.fork("parent", "nonsense")
 
 
-def test_a_thread_is_forked_and_spoken_to_from_the_command_line(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_thread_is_forked_and_spoken_to_from_the_command_line(bench: Bench) -> None:
     script(bench.desk)
     asyncio.run(bench.run(thread="parent"))
-    (empty := bench.home / "empty.env").touch()
-    for name, value in {
-        "AUTOCODE_HOME": str(bench.home),
-        "LLM_MODE": "local",
-        "LOCAL_LLM_URL": bench.desk.url,
-        "SANDBOX_BACKEND": "bubblewrap",
-        "AUTOCODE_ENV_FILE": str(empty),
-    }.items():
-        monkeypatch.setenv(name, value)
-
-    def autocode(*arguments: str) -> Result:
-        return CliRunner().invoke(app, arguments)
-
-    lines = autocode("fork", "parent", "--list").stdout.splitlines()
+    lines = bench.autocode("fork", "parent", "--list").stdout.splitlines()
     (number,) = [line.split()[0] for line in lines if " tester " in line]
-    made = autocode("fork", "parent", "--at", number)
+    made = bench.autocode("fork", "parent", "--at", number)
     fork = made.stdout.strip()
     assert made.exit_code == 0 and f"autocode resume {fork}" in made.stderr
-    assert autocode("note", fork, "Mind the edges").exit_code == 0
-    resumed = autocode("resume", fork)
+    assert bench.autocode("note", fork, "Mind the edges").exit_code == 0
+    resumed = bench.autocode("resume", fork)
     assert resumed.exit_code == 0 and "verified" in resumed.stdout
     assert "Mind the edges" in bench.desk.prompts("You are the tester")[-1]
     assert len(bench.desk.prompts("You are a coder")) == 1
-    assert autocode("note", fork, "too late").exit_code == 2
-    assert autocode("fork", "parent", "--at", "99").exit_code == 2
-    assert autocode("fork", "nobody").exit_code == 2
+    assert bench.autocode("note", fork, "too late").exit_code == 2
+    assert bench.autocode("fork", "parent", "--at", "99").exit_code == 2
+    assert bench.autocode("fork", "nobody").exit_code == 2
 
 
 async def test_of_a_state_messages_alone_can_be_set_and_only_between_runs(bench: Bench) -> None:

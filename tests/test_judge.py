@@ -1,6 +1,7 @@
 import pytest
 
-from nodes.check.judge import Evidence, judge
+from nodes.check.execution.evidence import Evidence
+from nodes.check.judge import judge
 from nodes.check.outcomes import Outcomes
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS
 from nodes.check.unrun.shared_causes import ChangedFiles
@@ -224,6 +225,7 @@ VANISHED = "1 case passed on the base and vanished"
         ({"a": "failed", "b": "failed"}, {"c": "passed", "d": "passed"}, [], ["a", "b"]),
         ({"a": "passed", "b": "passed"}, {"a": "passed"}, [VANISHED], []),
         ({"a": "passed", "b": "passed"}, {"a": "passed", "c": "passed", "d": "passed"}, [], []),
+        ({"a": "failed", "b": "failed"}, {"c": "passed", "d": "passed", "e": "passed"}, [], ["a", "b"]),
         ({"a": "passed"}, {"a": "passed", "c": "passed"}, [], ["b"]),
         ({"a": "passed", "b": "passed"}, {"c": "passed"}, [VANISHED.replace("1 case", "2 cases")], []),
         ({}, {"a": "passed", "c": "passed"}, [VANISHED], []),

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -427,6 +428,14 @@ async def test_what_is_missing_is_said_before_any_work(
 
 
 async def test_a_server_that_answers_is_enough_to_begin(models: Models) -> None:
+    await models.probe()
+
+
+async def test_a_busy_machine_does_not_hide_a_server_that_answers(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nodes.llm.providers.PROBE_SECONDS", 0.2)
+    asyncio.get_running_loop().call_later(0, time.sleep, 0.5)  # while the server accepts
     await models.probe()
 
 

@@ -42,7 +42,7 @@ FALSE_KEYS = ("tests", "*", "", "all", "tests.test_shop", "tests/test_shop.py", 
 
 @dataclass
 class Truth:
-    """What is so about a run, whatever the code under test makes of it."""
+    """The facts of an invented run. The code under test does not compute them."""
 
     reply: str = ""
     passes: bool = False

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from nodes.check.pytest_config import read_options
+from nodes.check.suites.pytest_config import read_options
 from tools.workspace import Workspace
 
 BASE = {

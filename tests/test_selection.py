@@ -1,6 +1,8 @@
+from collections.abc import Collection, Iterable, Mapping
+
 import pytest
 
-from nodes.check.selection import affected
+from nodes.check.selection import ImportGraph
 
 TREE = {
     "pkg/__init__.py": "",
@@ -33,6 +35,13 @@ TREE = {
     "far/test_far.py": "",
 }
 TESTS = [path for path in TREE if path.rpartition("/")[2].startswith("test_")]
+
+
+def affected(
+    sources: Mapping[str, str], changed: Collection[str], tests: Collection[str], roots: Iterable[str] = ()
+) -> list[str]:
+    """Return the test files that are changed, or import a changed file directly or through others."""
+    return sorted(ImportGraph(sources, roots).importers(changed) & set(tests))
 
 
 @pytest.mark.parametrize(

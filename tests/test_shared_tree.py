@@ -8,7 +8,7 @@ import pytest
 from projects import ADD, DOUBLE, MATHS, SUBTRACT, Files, Project, fates
 from test_sandbox_layers import held
 
-from nodes.check.shared_tree import SharedTree
+from nodes.check.execution.shared_tree import SharedTree
 from sandbox.base import Limits, Sandbox, SandboxError
 from tools.workspace import Workspace
 

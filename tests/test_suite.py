@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from nodes.check.suite import FLAGS, ROOT, NoSuite, Suite, listing, recognise
+from nodes.check.suites.config import NoSuite
+from nodes.check.suites.suite import FLAGS, ROOT, Suite, listing, recognise
 from sandbox.base import REPORT
 from tools.workspace import Workspace
 
@@ -46,10 +47,9 @@ def test_pytest_is_the_default_where_nothing_speaks_against_python(
 @pytest.mark.parametrize(
     ("files", "command"),
     [
-        ({"package.json": "{}", "index.js": ""}, "npm test"),
-        ({"go.mod": "module m\n", "main.go": ""}, "go test ./..."),
-        ({"Cargo.toml": "", "src/main.rs": "", "tools/gen.py": ""}, "cargo test"),
-        ({"main.c": ""}, "make test"),
+        ({"package.json": '{"devDependencies": {"ava": "6"}}', "index.js": ""}, "npm test"),
+        ({"CMakeLists.txt": "", "main.c": ""}, "ctest"),
+        ({"main.c": "", "Makefile": "all:\n\ttrue\n"}, "make test"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -157,3 +157,45 @@ def test_options_that_would_spoil_the_report_are_overruled(suite_of: Recognise) 
 def test_the_listing_writes_no_report(suite_of: Recognise) -> None:
     command = listing(suite_of({}).only(["test_a.py"]))
     assert "--collect-only" in command and not any(REPORT in word for word in command)
+
+
+UNITTEST = (
+    "import unittest\n\n\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertTrue(1)\n"
+)
+
+
+@pytest.mark.parametrize("path", ["tests.py", "shop/tests.py", "tests/testshop.py"])
+def test_unittest_files_that_pytest_would_not_find_are_found(suite_of: Recognise, path: str) -> None:
+    suite = suite_of({path: UNITTEST, "shop/__init__.py": ""})
+    assert suite.whole()[3:5] == ("-o", "python_files=test_*.py *_test.py test*.py")
+    assert suite.is_test(path) and not suite.is_test("shop/__init__.py")
+
+
+def test_unittest_files_change_nothing_where_pytest_finds_tests(suite_of: Recognise) -> None:
+    for more in ({"tests/test_it.py": ""}, {"pytest.ini": ""}):
+        assert suite_of({"tests.py": UNITTEST, **more}).whole()[3] == FLAGS[0]
+    assert suite_of({"tests.py": "TESTS = 1\n"}).whole()[3] == FLAGS[0]
+
+
+MODULES = ("--doctest-modules", "--doctest-ignore-import-errors")
+
+
+@pytest.mark.parametrize(
+    ("files", "added"),
+    [
+        ({"tox.ini": "[testenv]\ncommands = pytest --doctest-modules src\n", "tests/test_a.py": ""}, MODULES),
+        ({"Makefile": "test:\n\tpython -m doctest calc.py\n"}, MODULES),
+        ({"README.md": "Run `python3 -m doctest README.md`.\n"}, (*MODULES, "--doctest-glob=README.md")),
+        ({"README.md": "Run `python -m doctest README.md`.\n", "tests/test_a.py": ""}, ()),
+        ({"Makefile": "# pytest --doctest-modules\n"}, ()),
+        (
+            {"tox.ini": "[pytest]\naddopts = --doctest-modules\n[testenv]\ndeps = pytest\n"},
+            (),
+        ),
+    ],
+)
+def test_doctests_run_where_the_project_runs_them(
+    suite_of: Recognise, files: dict[str, str], added: tuple[str, ...]
+) -> None:
+    suite = suite_of({"calc.py": "", **files})
+    assert suite.whole()[3 : 3 + len(added) + 1] == (*added, FLAGS[0])

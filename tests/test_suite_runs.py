@@ -1,5 +1,6 @@
 """Suites that take too long, use too much, or do not end."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ FEW_SECONDS = Limits(seconds=8)
 async def test_a_change_that_never_ends_is_red_and_says_where(project: Make) -> None:
     proof = await project(MATHS).prove({"maths.py": ENDLESS.replace("loop()", "add(a, b)")}, FEW_SECONDS)
     assert not proof.green
-    assert proof.problems[0].startswith("timed out after 8 s; last output:")
+    assert re.match(r"timed out after \d+ s; last output:", proof.problems[0])
     assert fates(proof) == {ADD: ("passed", "unknown")}
 
 

@@ -3,7 +3,7 @@ from time import process_time
 
 import pytest
 
-from nodes.check.suite import recognise
+from nodes.check.suites.suite import recognise
 from nodes.check.suspicion import suspicions
 from nodes.proof import Suspicion
 from tools.workspace import Workspace

@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 from runs import Bench, script
-from typer.testing import CliRunner, Result
 
 from graph.run_request import merge_options
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
-from server.cli.app import app
 
 LIMITED = {"approve_plan": True, "max_cost_usd": 0.5}
 
@@ -59,40 +57,25 @@ async def test_options_hold_for_the_next_runs_of_a_thread_and_of_its_forks(bench
         assert other.status == "budget"
 
 
-def test_the_command_line_continues_threads_that_exist_and_their_options(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_line_continues_threads_that_exist_and_their_options(bench: Bench) -> None:
     script(bench.desk)
-    (empty := bench.home / "empty.env").touch()
-    for name, value in {
-        "AUTOCODE_HOME": str(bench.home),
-        "LLM_MODE": "local",
-        "LOCAL_LLM_URL": bench.desk.url,
-        "SANDBOX_BACKEND": "bubblewrap",
-        "AUTOCODE_ENV_FILE": str(empty),
-    }.items():
-        monkeypatch.setenv(name, value)
-
-    def autocode(*arguments: str) -> Result:
-        return CliRunner().invoke(app, arguments)
-
-    none_yet = autocode("run", "Add mul", "--repo", str(bench.repo.path), "--thread", "nosuch")
+    none_yet = bench.autocode("run", "Add mul", "--repo", str(bench.repo.path), "--thread", "nosuch")
     assert none_yet.exit_code == 2 and "there are none yet" in none_yet.stderr
-    assert autocode("run", "Add mul", "--repo", str(bench.repo.path), "--approve-plan").exit_code == 3
-    (thread,) = [row["id"] for row in json.loads(autocode("threads", "--json").stdout)]
-    assert autocode("cancel", thread[:6]).exit_code == 0
+    assert bench.autocode("run", "Add mul", "--repo", str(bench.repo.path), "--approve-plan").exit_code == 3
+    (thread,) = [row["id"] for row in json.loads(bench.autocode("threads", "--json").stdout)]
+    assert bench.autocode("cancel", thread[:6]).exit_code == 0
 
-    refused = autocode("run", "Add mul", "--thread", "nosuch")
+    refused = bench.autocode("run", "Add mul", "--thread", "nosuch")
     assert refused.exit_code == 2 and "there is no thread nosuch" in refused.stderr
     assert thread in refused.stderr and "Leave out --thread" in refused.stderr
-    assert len(json.loads(autocode("threads", "--json").stdout)) == 1
+    assert len(json.loads(bench.autocode("threads", "--json").stdout)) == 1
 
-    waiting = autocode("run", "Add mul", "--thread", "last")  # in the thread's repository
+    waiting = bench.autocode("run", "Add mul", "--thread", "last")  # in the thread's repository
     assert waiting.exit_code == 3 and f"autocode resume {thread}" in waiting.stderr
-    assert autocode("cancel", "last").exit_code == 0
-    done = autocode("run", "Add mul", "--thread", thread[:6], "--no-approve-plan")
+    assert bench.autocode("cancel", "last").exit_code == 0
+    done = bench.autocode("run", "Add mul", "--thread", thread[:6], "--no-approve-plan")
     assert done.exit_code == 0, done.output
     bench.name_thread(f"{thread[:6]}zz")
-    ambiguous = autocode("show", thread[:6])
+    ambiguous = bench.autocode("show", thread[:6])
     assert ambiguous.exit_code == 2 and "names 2 threads" in ambiguous.stderr
-    assert autocode("show", "last").exit_code == 0
+    assert bench.autocode("show", "last").exit_code == 0

@@ -20,7 +20,7 @@ def proof(**more: object) -> Proof:
 
 
 def quoted(key: str, quote: str, task: str = TASK) -> dict[str, str]:
-    """What the proof holds after a PASS with one quote; nothing if the quote is refused."""
+    """Return the demands that a proof holds after a PASS with one quote, none if the quote is refused."""
     reply = json.dumps(PASS | {"demanded": {key: quote}})
     try:
         return read_review(reply, proof(contradicted=[CASE]), [task])[1].demanded

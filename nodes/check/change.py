@@ -1,18 +1,20 @@
 """A change beside its base, as a check sees it before anything runs."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from nodes.check.base_tests.base_side import BaseSide
+from nodes.check.base_tests.test_data import TestData
 from nodes.check.base_tests.test_side import TestSide
-from nodes.check.exit_code.definition import base_definition
+from nodes.check.exit_code.definition import base_definition, changed_definition
 from nodes.check.selection import ImportGraph
-from nodes.check.suite import Suite, has_src, recognise
+from nodes.check.suites.suite import Suite, has_src, recognise
 from nodes.check.suspicion import suspicions
 from nodes.proof import Suspicion
 from tools.workspace import PathError, Workspace
+from tools.workspace.package import open_package
 
 _HELPER = (
     "Only tests import it, so the base's tests ran with the base's version of it and did not judge this."
@@ -23,9 +25,10 @@ _HELPER = (
 class CheckedChange:
     """The snapshots and files of a check. `added`, `edited` and `deleted` are test files.
 
-    `base_with_new_tests` is the base with the change's test files, None if it has none. `head_with_old_tests`
-    is the change with the base's tests and all that they consist of, None if the change touches none of it.
-    `irrevocable` is the reason why they cannot be put back.
+    `base_with_new_tests` is the base with the change's test files and their data, None without new cases.
+    `head_with_old_tests` is the change with the base's tests and all that they consist of, None if the change
+    touches none of it. `irrevocable` is the reason why they cannot be put back. `definition` are the changed
+    files that say what the test command runs.
     """
 
     suite: Suite
@@ -42,34 +45,57 @@ class CheckedChange:
     deleted: tuple[str, ...]
     suspicious: tuple[Suspicion, ...]
     test_side: TestSide
-    base_with_new_tests: str | None
+    definition: tuple[str, ...]
+    base_with_new_tests: str | None = None
     head_with_old_tests: str | None = None
     irrevocable: str = ""
+    folder: str = ""
+    """The package that all paths are relative to, empty for the root."""
+    file_count: int = 0
+    """Number of files of the whole base."""
     near_data: tuple[str, ...] = ()
     """Test files beside changed data of tests."""
+    readers: tuple[str, ...] = ()
+    """Test files that the change leaves alone, and that read data which it adds or edits."""
+    data_beside_tests: tuple[str, ...] = ()
+    """Data of tests that the change adds to a folder with sources of the product."""
+
+    _graphs: dict[str, ImportGraph] = field(default_factory=dict, compare=False, repr=False)
+    """By snapshot, the imports that were read. A copy shares them."""
 
     @property
     def new_tests(self) -> tuple[str, ...]:
         """Test files that the change added or edited."""
         return tuple(sorted((*self.added, *self.edited)))
 
+    @property
+    def proving_tests(self) -> tuple[str, ...]:
+        """Test files that may have new cases: the change's own, and those that read its data."""
+        return (*self.new_tests, *self.readers)
+
+    def is_of_tests(self, path: str) -> bool:
+        """Return whether the file is a test, or lies among the tests, or is data that only tests read."""
+        return path in self.test_side or path in self.data_beside_tests
+
     @classmethod
-    def read(cls, path: Path, base: str, head: str) -> "CheckedChange":
-        """Read both snapshots of the repository at `path`. Blocks. Raises NoSuite."""
-        workspace = Workspace.open(path)
+    def read(cls, path: Path, base: str, head: str, folder: str = "") -> "CheckedChange":
+        """Read both snapshots of the repository at `path`, or of a package in it. Blocks. Raises NoSuite."""
+        workspace = open_package(path, folder)
         base_files, head_files = workspace.files(base), workspace.files(head)
+        sizes = (
+            [Workspace.open(path).files(side) for side in (base, head)]
+            if folder
+            else [base_files, head_files]
+        )
         suite = recognise(workspace, base)  # the base's, so that a change cannot weaken its own check
         suite = replace(suite, src=suite.src or has_src(head_files))
         changes = workspace.changes(base, head)
+        changed = tuple(each.path for each in changes)
         side = TestSide(suite, base_files.keys() | head_files.keys())
         added, edited, deleted = (
             tuple(change.path for change in changes if change.status == status and side.is_test(change.path))
             for status in ("added", "modified", "deleted")
         )
-        new_side = [each.path for each in changes if each.status != "deleted" and each.path in side]
-        with_new = None
-        if suite.grade == "tests" and (added or edited):
-            with_new = _with(workspace, base, head, new_side, "The base with the change's tests")
         change = cls(
             suite=suite,
             base=base,
@@ -78,21 +104,46 @@ class CheckedChange:
             head_tree=workspace.tree(head),
             base_files=frozenset(base_files),
             head_files=frozenset(head_files),
-            megabytes=max(sum(base_files.values()), sum(head_files.values())) >> 20,  # sizes are in bytes
-            changed=tuple(each.path for each in changes),
+            folder=folder,
+            megabytes=max(sum(files.values()) for files in sizes) >> 20,  # sizes are in bytes
+            file_count=len(sizes[0]),
+            changed=changed,
             added=added,
             edited=edited,
             deleted=deleted,
-            suspicious=tuple(suspicions(workspace, base, head, suite, [each.path for each in changes])),
+            suspicious=tuple(suspicions(workspace, base, head, suite, changed)),
             test_side=side,
-            base_with_new_tests=with_new,
-            near_data=tuple(sorted(side.tests_near(each.path for each in changes))),
+            definition=tuple(changed_definition(workspace, suite, base, head, changed)),
+            near_data=tuple(sorted(side.tests_near(changed))),
         )
-        return change._with_old_tests(
-            workspace, side, [each.path for each in changes if each.status == "deleted"]
+        graph = cache(lambda: change.import_graph(workspace))
+        return change._with_new_tests(workspace, graph)._with_old_tests(
+            workspace, graph, [each.path for each in changes if each.status == "deleted"]
         )
 
-    def _with_old_tests(self, workspace: Workspace, side: TestSide, gone: Collection[str]) -> "CheckedChange":
+    def _with_new_tests(self, workspace: Workspace, graph: Callable[[], ImportGraph]) -> "CheckedChange":
+        """Return the change with `base_with_new_tests`, which holds all that the new tests consist of."""
+        if self.suite.grade != "tests":
+            return self
+        side = self.test_side
+        found = TestData(workspace, self.head, self.base_files, self.head_files, side, graph)
+        lying = [path for path in self.changed if path in self.head_files and path in side]
+        beside = found.beside(self.changed)
+        readers = found.readers(path for path in lying if not path.endswith(".py")) - {*self.new_tests}
+        self = replace(self, readers=tuple(sorted(readers)), data_beside_tests=tuple(beside))
+        if not self.proving_tests:
+            return self
+        contents = {
+            path: content
+            for path in (*lying, *beside)
+            if (content := workspace.read(self.head, path)) is not None
+        }
+        snapshot = workspace.write(self.base, contents, "The base with the change's tests")
+        return replace(self, base_with_new_tests=snapshot)
+
+    def _with_old_tests(
+        self, workspace: Workspace, graph: Callable[[], ImportGraph], gone: Collection[str]
+    ) -> "CheckedChange":
         """Return the change with `head_with_old_tests`."""
         finder = BaseSide(
             workspace=workspace,
@@ -101,15 +152,15 @@ class CheckedChange:
             head=self.head,
             base_files=self.base_files,
             head_files=self.head_files,
-            side=side,
-            graph=cache(lambda: self.import_graph(workspace)),
+            side=self.test_side,
+            graph=graph,
         )
         contents = finder.contents(self.changed, gone)
-        helpers = finder.helpers(self.changed) if self.suite.grade == "tests" else []
+        helpers = finder.helpers(self.changed) if self.suite.is_pytest else []
         taken = tuple(Suspicion(file=path, line=1, text=_HELPER) for path in helpers)
         self = replace(self, suspicious=self.suspicious + taken)
-        if self.suite.grade == "exit code":
-            contents |= base_definition(workspace, self.suite, self.base, self.head, self.changed)
+        if not self.suite.is_pytest:
+            contents |= base_definition(workspace, self.base, self.head, self.definition)
         try:
             snapshot = workspace.write(self.head, contents, "The change with the base's tests")
         except PathError as error:
@@ -118,23 +169,19 @@ class CheckedChange:
 
     @property
     def base_tests(self) -> tuple[str, ...]:
-        """The test files of the base, for pytest."""
+        """The test files of the base."""
         return tuple(sorted(path for path in self.base_files if self.suite.is_test(path)))
 
     def import_graph(self, workspace: Workspace, snapshot: str = "") -> ImportGraph:
         """Return the imports in a snapshot, the change without one. Files of the other side have none."""
         snapshot = snapshot or self.head
-        names = (name for name in sorted(self.base_files | self.head_files) if name.endswith(".py"))
-        sources = {name: workspace.text(snapshot, name) or "" for name in names}
-        return ImportGraph(sources, self.suite.options.pythonpath)
+        if snapshot not in self._graphs:
+            names = (name for name in sorted(self.base_files | self.head_files) if name.endswith(".py"))
+            sources = {name: workspace.text(snapshot, name) or "" for name in names}
+            self._graphs[snapshot] = ImportGraph(sources, self.suite.options.pythonpath)
+        return self._graphs[snapshot]
 
     def affected_tests(self, workspace: Workspace, changed: Collection[str]) -> list[str]:
         """Return the test files of either side that import one of the `changed` files."""
         reached = self.import_graph(workspace).importers(changed)
         return sorted(path for path in reached if self.suite.is_test(path))
-
-
-def _with(workspace: Workspace, snapshot: str, source: str, paths: list[str], message: str) -> str:
-    """Return `snapshot` with the contents that `paths` have in `source`."""
-    contents = {path: content for path in paths if (content := workspace.read(source, path)) is not None}
-    return workspace.write(snapshot, contents, message)

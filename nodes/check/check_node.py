@@ -2,44 +2,56 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from langgraph.runtime import Runtime
 
-from nodes.check.executor import CheckCache
-from nodes.check.outcomes import FAILED
+from nodes.check.execution.executor import CheckCache
+from nodes.check.execution.package_sandboxes import PackageSandboxes
 from nodes.check.prove import prove
+from nodes.environment.preparation import Preparation
 from nodes.events import PAYLOADS, CheckFinished, ErrorReported
-from nodes.proof import Proof
+from nodes.proof import FAILED, Proof
 from nodes.publish import Publish, publisher
 from nodes.state import ProvedState, State, options_of
-from sandbox.base import Limits, Sandbox
+from sandbox.base import Limits
 from tools.workspace import Workspace
-
-OpenSandbox = Callable[[], Awaitable[Sandbox]]
-"""Return the process's sandbox, which the first call opens."""
 
 
 @dataclass(frozen=True)
 class Check:
     """Checks the head beside the base, and stops the run after a repair that changed nothing."""
 
-    sandbox: OpenSandbox
+    preparation: Preparation
     cache: CheckCache
+    limits: Limits
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Return the check, with a `stop` if the last repair had no effect."""
+        """Return the check, with a `stop` if the last repair had no effect.
+
+        Interrupts the run if the change needs an environment of its own, which a human must approve.
+        """
         publish = publisher(runtime.stream_writer, "sandbox")
         options = options_of(state)
-        proof = await prove(
-            await asyncio.to_thread(Workspace.open, Path(state["repo"])),
-            await self.sandbox(),
+        workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
+        packages = await PackageSandboxes.prepare(
+            self.preparation,
+            workspace,
             state["base"],
             state["head"],
-            limits=Limits(seconds=options.sandbox_seconds),
+            publish,
+            yes=options.auto_approve,
+            without=state.get("without_environment", ""),
+        )
+        proof = await prove(
+            workspace,
+            packages,
+            state["base"],
+            state["head"],
+            limits=self.limits,
+            seconds=options.sandbox_seconds,
             cache=self.cache,
             notify=lambda type, data: publish(PAYLOADS[type].model_validate(data)),
             untestable=state["untestable"],

@@ -43,7 +43,8 @@ def compare(recorded: Proof, again: Proof) -> list[str]:
 def remarks(recorded: Proof, again: Proof) -> list[str]:
     """Return what else a reader must know: another sandbox, an older proof, mutants with another fate.
 
-    Mutants are tried within a time, so that another machine may try others. This refutes no proof.
+    Mutants are tried within a time, so that another machine may try others, and a case that measures time
+    may fail at times. This refutes no proof.
     """
     return [
         *(
@@ -64,13 +65,10 @@ def _older(recorded: Proof) -> Iterator[str]:
 
 def _mutants(recorded: Proof, again: Proof) -> Iterator[str]:
     if "strength" in recorded.model_fields_set and recorded.strength != again.strength:
-        then, now = (
-            f"{proof.strength.killed} of {proof.strength.tried}" if proof.strength else "none"
-            for proof in (recorded, again)
-        )
+        then, now = (proof.strength.share if proof.strength else "none" for proof in (recorded, again))
         if then != now:
             yield f"mutants that tests noticed: {then} recorded, {now} now"
-    for name in ("unguarded", "vacuous"):
+    for name in ("unguarded", "vacuous", "unsteady"):
         if name in recorded.model_fields_set:
             yield from _list_differences(recorded, again, name)
 

@@ -5,39 +5,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from nodes.check.base_tests.old_tests import contradictions
-from nodes.check.outcomes import FAILED, Outcomes, is_case_of, list_cases, stop_of
+from nodes.check.execution.evidence import Evidence
+from nodes.check.outcomes import Outcomes, list_cases, module_of, stop_of
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS, cut_output, last_lines, normalise
-from nodes.check.report_check import report_fault
-from nodes.check.unrun.shared_causes import ChangedFiles, shared_cause
-from nodes.proof import CaseOutcome, CaseProof, Failure
+from nodes.check.report_check import foreign_report_fault, report_fault
+from nodes.check.unrun.shared_causes import shared_cause
+from nodes.proof import FAILED, CaseOutcome, CaseProof, Failure
 from sandbox.base import Limits, Result
 
-
-@dataclass(frozen=True)
-class Evidence:
-    """The executions of one check.
-
-    `new_on_base` ran the change's added and edited test files on the base, None without such files.
-    `old_on_head` ran the base's tests on the change, None if the change touches nothing that they consist of.
-    `listing` lists the change's cases. `files` are all files of the change.
-    """
-
-    base: Outcomes
-    head: Result
-    listing: Result
-    new_on_base: Outcomes | None = None
-    old_on_head: Outcomes | None = None
-    new_tests: frozenset[str] = frozenset()
-    added: frozenset[str] = frozenset()
-    deleted: tuple[str, ...] = ()
-    files: ChangedFiles = field(default_factory=ChangedFiles)
-
-    def is_new(self, case: str) -> bool:
-        """Return whether the base's own suite lacks a case of an added or edited test file."""
-        # If the base's cases are unknown, those of an edited file may be old.
-        if not self.base.known:
-            return any(is_case_of(case, path) for path in self.added)
-        return case not in (self.base.cases or {}) and any(is_case_of(case, path) for path in self.new_tests)
+MOST_BY_CHANCE = 20
+"""Failing cases that are run once more."""
 
 
 @dataclass(frozen=True)
@@ -51,27 +28,32 @@ class Judgement:
     contradicted: list[str] = field(default_factory=list)
     old_errors: dict[str, str] = field(default_factory=dict)
     base_shows_it: bool = False
+    unsteady: list[str] = field(default_factory=list)
 
 
 def judge(evidence: Evidence, limits: Limits) -> Judgement:
     """Compare base and change case by case."""
-    head = Outcomes.of(evidence.head)
+    head = evidence.head_outcomes
     old = evidence.old_on_head
-    contradicted = [case for case in contradictions(evidence.base, old) if head.of_case(case) not in FAILED]
     broken = stop_reason(evidence.head, limits) or _unusable(head, evidence)
     cases = _cases(evidence, head, trusted=not broken)
     failures = _failures(evidence.head, cases)
     blamed = {case.id for case in cases if _counts_against(case)}
     shared = shared_cause(evidence.base, head, evidence.head, limits, evidence.files, blamed)
-    successors = _successors(evidence, head) | _moved(evidence, head)
+    followed = _successors(evidence, head)
+    successors = followed | _moved(evidence, head)
+    contradicted = [case for case in contradictions(evidence.base, old) if head.of_case(case) not in FAILED]
+    if evidence.tests_untouched:  # ids come from the product's data: what is gone is what the base demanded
+        contradicted = sorted({*contradicted, *followed})
     lost = _lost(cases, successors)
-    deleted = [path for path in evidence.deleted if not _is_moved(path, evidence.base, successors)]
+    deleted = [path for path in evidence.deleted if not _is_moved(path, evidence, head, successors)]
     problems = [broken] if broken else _problems(cases, lost)
     if shared:
         problems = [shared, *([] if broken else problems)]
     problems += [f"the test file {path} was deleted" for path in deleted]
     if broken and not failures:
-        failures = [Failure(id="pytest", text=output_of(evidence.head))]
+        title = evidence.runner.name if evidence.runner else "pytest"
+        failures = [Failure(id=title, text=output_of(evidence.head))]
     return Judgement(
         cases=cases,
         problems=problems,
@@ -83,6 +65,7 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
         ],
         contradicted=contradicted,
         old_errors={case: old.errors[case] for case in contradicted if old and case in old.errors},
+        unsteady=list(evidence.unsteady),
         base_shows_it=bool(shared) and (bool(broken) or not lost) and not deleted,
     )
 
@@ -111,7 +94,22 @@ def output_of(result: Result) -> str:
     return cut_output(normalise(f"{result.stdout}\n{result.stderr}"))
 
 
+def chance_failures(evidence: Evidence) -> list[str]:
+    """Return the cases that make the check red, if they are few and may all have failed by chance."""
+    head = evidence.head_outcomes
+    if head.stopped or head.exit_code != 1 or _unusable(head, evidence):
+        return []
+    cases = _cases(evidence, head, trusted=True)
+    blamed = [case.id for case in cases if _counts_against(case)]
+    # A name that is missing is missing always.
+    certain = any(case.startswith("::") or head.is_nameless(case) for case in blamed)
+    return [] if certain or len(blamed) > MOST_BY_CHANCE else blamed
+
+
 def _unusable(head: Outcomes, evidence: Evidence) -> str:
+    if evidence.runner:
+        fault = foreign_report_fault(head, evidence.runner.name)
+        return fault + (_last_output(evidence.head) if fault and not head.known else "")
     if head.exit_code not in (0, 1, 5):
         return f"pytest ended with exit code {head.exit_code}{_last_output(evidence.head)}"
     if head.exit_code == 5 or head.cases == {}:
@@ -130,13 +128,20 @@ def _cases(evidence: Evidence, head: Outcomes, trusted: bool) -> list[CaseProof]
             reported = (head.cases or {}).get(case)
             after = reported if reported == "failed" or reported == "error" else "unknown"
         # A file that could not be collected on the base is a case there, but not once it can be collected.
-        if case.startswith("::") and after == "absent":
+        if case.startswith("::") and after == "absent" and not _has_vanished(evidence, head, case):
             continue
         new = evidence.is_new(case)
         before = _new_case_on_base(evidence, case) if new else evidence.base.of_case(case)
         sharpened = not new and before == "passed" and _is_sharpened(evidence, case)
         cases.append(CaseProof(id=case, base=before, head=after, new=new, sharpened=sharpened))
     return cases
+
+
+def _has_vanished(evidence: Evidence, head: Outcomes, case: str) -> bool:
+    """Return whether a file that was one case, and passed, has no case any more. No file is, with pytest."""
+    if evidence.runner is None or (evidence.base.cases or {}).get(case) != "passed":
+        return False
+    return not any(id.startswith(f"{case[2:]}::") for id in head.cases or {})
 
 
 def _is_sharpened(evidence: Evidence, case: str) -> bool:
@@ -154,8 +159,12 @@ def _new_case_on_base(evidence: Evidence, case: str) -> CaseOutcome:
     run = evidence.new_on_base
     if run is None:
         return "unknown"
-    # These files run on the change. If pytest cannot start with them on the base, each case fails there.
-    return "error" if not run.stopped and run.exit_code in (2, 3, 4) else run.of_case(case)
+    # These files run on the change. If the runner cannot start with them on the base, each case fails there.
+    if evidence.runner:
+        unable = evidence.base.known and run.exit_code != 0 and not run.cases
+    else:
+        unable = run.exit_code in (2, 3, 4)
+    return "error" if not run.stopped and unable else run.of_case(case)
 
 
 def _counts_against(case: CaseProof) -> bool:
@@ -179,7 +188,7 @@ def _successors(evidence: Evidence, head: Outcomes) -> dict[str, str]:
     An edited expectation is often a part of the id. The base's tests, which then run on the change, tell
     whether the old case still passes.
     """
-    old_on_head = evidence.old_on_head
+    old_on_head = head if evidence.tests_untouched else evidence.old_on_head
     if old_on_head is None or not old_on_head.known or not head.known:
         return {}
     before, after = evidence.base.cases or {}, head.cases or {}
@@ -193,7 +202,7 @@ def _successors(evidence: Evidence, head: Outcomes) -> dict[str, str]:
             new[case.partition("[")[0]].append(case)
     pairs: dict[str, str] = {}
     for function, old_cases in gone.items():
-        if len(old_cases) == len(new[function]) or (len(old_cases) == 1 and new[function]):
+        if len(old_cases) <= len(new[function]):  # the rest are cases that the change adds
             pairs |= zip(old_cases, new[function], strict=False)
     return pairs
 
@@ -208,11 +217,11 @@ def _moved(evidence: Evidence, head: Outcomes) -> dict[str, str]:
         return {}
     new: dict[str, list[str]] = defaultdict(list)
     for case in head.cases or {}:
-        if path := next((path for path in evidence.added if is_case_of(case, path)), None):
+        if path := next((path for path in evidence.added if evidence.is_case_of(case, path)), None):
             new[_within(case, path)].append(case)
     moved: dict[str, str] = {}
     for case, outcome in (evidence.base.cases or {}).items():
-        path = next((path for path in evidence.deleted if is_case_of(case, path)), None)
+        path = next((path for path in evidence.deleted if evidence.is_case_of(case, path)), None)
         if path and outcome == "passed" and new[_within(case, path)]:
             moved[case] = new[_within(case, path)].pop()
     return moved
@@ -220,14 +229,22 @@ def _moved(evidence: Evidence, head: Outcomes) -> dict[str, str]:
 
 def _within(case: str, path: str) -> str:
     """Return what is left of a case's id without its file: classes, function and parameters."""
-    return case.removeprefix(path.removesuffix(".py").replace("/", "."))
+    if case.startswith(f"{path}::"):
+        return case[len(path) :]
+    return case.removeprefix(module_of(path))
 
 
-def _is_moved(path: str, base: Outcomes, successors: Collection[str]) -> bool:
+def _is_moved(path: str, evidence: Evidence, head: Outcomes, successors: Collection[str]) -> bool:
     """Return whether each case of a deleted test file that passed on the base goes on elsewhere."""
-    held = [
-        case for case, outcome in (base.cases or {}).items() if outcome == "passed" and is_case_of(case, path)
-    ]
+    base = evidence.base
+    own = {case: outcome for case, outcome in (base.cases or {}).items() if evidence.is_case_of(case, path)}
+    held = [case for case, outcome in own.items() if outcome == "passed"]
+    if evidence.runner and base.known and head.known:
+        if not own and evidence.runner.names_files:
+            return True  # a helper of tests
+        # The ids of some runners do not name the file, so that a case keeps its id.
+        held = [case for case in held if head.of_case(case) == "absent"] if held else [path]
+        return all(case in successors for case in held)
     return base.known and bool(held) and all(case in successors for case in held)
 
 

@@ -3,114 +3,173 @@
 import asyncio
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nodes.check.change import CheckedChange
-from nodes.check.executor import CheckCache, Executor
-from nodes.check.exit_code.definition import changed_definition
+from nodes.check.execution.evidence import Evidence
+from nodes.check.execution.executor import CheckCache, Executor, open_executor
+from nodes.check.execution.origins import foreign_imports
+from nodes.check.execution.package_sandboxes import PackageSandboxes
+from nodes.check.execution.suite_runs import SuiteRuns
 from nodes.check.exit_code.exit_code_check import check_by_exit_code
-from nodes.check.judge import Evidence, judge
+from nodes.check.joined import joined
+from nodes.check.judge import judge
 from nodes.check.mutation.trial import try_mutants
 from nodes.check.outcomes import Outcomes
-from nodes.check.shared_tree import SharedTree
-from nodes.check.suite_runs import SuiteRuns
 from nodes.check.unrun.gaps import UnrunTests
+from nodes.environment.need import MISSING
 from nodes.events import Payload
 from nodes.proof import Proof
-from sandbox.base import Limits, Sandbox
+from nodes.publish import Publish
+from sandbox.base import Limits
 from tools.workspace import Workspace
+
+SUITE_SECONDS = 300.0
+"""Time limit of a suite on the base, where nobody says another one."""
 
 _UNREACHED = "no test file imports what the change touches, and only affected tests run: {reason}"
 _DEFINED = (
     "not verified: the change edits {path}, which says what the test command runs ({command}); "
     "look at the diff, then take it with `autocode apply`"
 )
+_ELSEWHERE = (
+    "not verified: what ran is not the change; install the project editable, with `-e .` in `setup` under "
+    "[environment] in .autocode.toml, or leave it out there"
+)
 _IRREVOCABLE = "not verified: the base's tests cannot run on the change ({reason})"
 
 
 async def prove(
     workspace: Workspace,
-    sandbox: Sandbox,
+    packages: Sequence[PackageSandboxes],
     base: str,
     head: str,
     *,
     limits: Limits,
+    seconds: float | None = None,
     cache: CheckCache,
     notify: Callable[[str, Mapping[str, Any]], None],
     untestable: str = "",
 ) -> Proof:
-    """Run the suite on the snapshots `base` and `head`, and return the proof.
+    """Run the suite on the snapshots `base` and `head`, or that of each package, and return the proof.
 
-    `notify` receives the type and data of each event. `untestable` is the tester's reason for no new test.
+    `packages` are those that the change concerns. `limits` are those of each program. `seconds` limits a
+    whole suite on the base where `.autocode.toml` does not. `notify` receives the type and data of each
+    event. `untestable` is the tester's reason for no new test.
     Raises NoSuite if the repository does not say how its tests run, and SandboxError if they cannot run.
     """
 
     def publish(payload: Payload) -> None:
         notify(payload.type, payload.model_dump())
 
-    change = await asyncio.to_thread(CheckedChange.read, workspace.path, base, head)
+    parts = [
+        await _part(workspace.path, each, base, head, limits, seconds, cache, publish) for each in packages
+    ]
+    return Proof(base=base, head=head, tree=workspace.tree(head), untestable=untestable, **joined(parts))
+
+
+async def _part(
+    path: Path,
+    package: PackageSandboxes,
+    base: str,
+    head: str,
+    limits: Limits,
+    seconds: float | None,
+    cache: CheckCache,
+    publish: Publish,
+) -> dict[str, Any]:
+    """Return the parts of the proof that one package gives."""
+    folder = package.folder
+    change = await asyncio.to_thread(CheckedChange.read, path, base, head, folder)
+    by_grade = _by_tests if change.suite.grade == "tests" else check_by_exit_code
+    program_seconds, limits = limits.seconds, suite_limits(change, limits, seconds)
+    async with AsyncExitStack() as stack:
+        sides = [
+            await stack.enter_async_context(open_executor(change, path, sandbox, limits, cache, publish))
+            for sandbox in dict.fromkeys((package.change, package.base))
+        ]
+        executor = replace(
+            sides[0],
+            on_base=sides[1] if len(sides) == 2 else None,
+            has_environment=bool(package.environments),
+        )
+        result = await by_grade(executor, change, program_seconds)
+    missing = [f"{MISSING}: {_first_line(package.missing)}"] if package.missing else []
+    return result | {
+        "folder": folder,
+        "grade": change.suite.grade,
+        "backend": executor.sandbox.name,
+        "image": executor.image,
+        "environments": list(package.environments),
+        "missing_environment": package.missing,
+        "suspicious": list(change.suspicious),
+        "green": not result["problems"],
+        "gaps": [*missing, *_definition_gaps(change), *result.get("gaps", ())],
+    }
+
+
+def suite_limits(change: CheckedChange, limits: Limits, seconds: float | None) -> Limits:
+    """Return the limits of a whole suite on the base."""
     # Tests write beside the files: half as much again, and 128 MB for small repositories.
     workspace_mb = max(limits.workspace_mb, change.megabytes * 3 // 2 + 128)
-    limits = replace(limits, workspace_mb=workspace_mb, seconds=change.suite.seconds or limits.seconds)
-    by_grade = _by_tests if change.suite.grade == "tests" else check_by_exit_code
-    image = await sandbox.identity()
-    async with SharedTree.of(change, workspace.path, sandbox, limits) as tree:
-        executor = Executor(workspace.path, sandbox, image, limits, cache, publish, tree)
-        result = await by_grade(executor, change)
-    result["gaps"] = [*await asyncio.to_thread(_definition_gaps, workspace, change), *result.get("gaps", ())]
-    return Proof(
-        base=base,
-        head=head,
-        tree=change.head_tree,
-        grade=change.suite.grade,
-        backend=sandbox.name,
-        image=image,
-        suspicious=list(change.suspicious),
-        untestable=untestable,
-        green=not result["problems"],
-        **result,
+    return replace(
+        limits, workspace_mb=workspace_mb, seconds=change.suite.seconds or seconds or SUITE_SECONDS
     )
 
 
-async def _by_tests(executor: Executor, change: CheckedChange) -> dict[str, Any]:
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0].rstrip(".")
+
+
+async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: float) -> dict[str, Any]:
     """Judge by cases. Green if no case counts against the change and the report can be believed."""
     began = time.monotonic()
-    attempt, evidence = await SuiteRuns(executor, change).run()
-    judgement = judge(evidence, executor.limits)
+    attempt, evidence = await SuiteRuns(executor, change, program_seconds).run()
+    judgement = judge(evidence, attempt.limits)
     unreached = [] if attempt.head_command else [_UNREACHED.format(reason=attempt.scope_reason)]
-    unrun = await asyncio.to_thread(_unrun, executor.path, change, evidence)
+    unrun = await asyncio.to_thread(_unrun, executor, change, evidence)
+    elsewhere = [fault] if (fault := foreign_imports(evidence.listing)) else []
+    unrun["gaps"] += [_ELSEWHERE] if elsewhere else []
     judged = (
         vars(judgement)
         | unrun
         | {
-            "command": list(attempt.head_command),
+            "command": list(attempt.head_command if change.suite.is_pytest else change.suite.command),
             "exit_code": evidence.head.exit_code,
             "baseline": "known" if evidence.base.known else "unknown",
-            "baseline_reason": _baseline_reason(evidence.base, executor.limits),
+            "baseline_reason": baseline_reason(evidence.base, executor.limits),
             "scope": attempt.scope,
             "scope_reason": attempt.scope_reason,
-            "problems": unreached + judgement.problems,
+            "problems": elsewhere + unreached + judgement.problems,
         }
     )
     if judged["problems"]:
         return judged
     seconds = time.monotonic() - began
     tried = await try_mutants(
-        executor, change, attempt.suite, evidence.head, seconds, judgement.cases, evidence.new_on_base
+        executor,
+        change,
+        attempt.suite,
+        evidence.head,
+        seconds,
+        judgement.cases,
+        evidence.new_on_base,
+        evidence.unsteady,
     )
     return judged | tried.fields(judgement.cases, judgement.vacuous)
 
 
-def _unrun(path: Path, change: CheckedChange, evidence: Evidence) -> dict[str, Any]:
+def _unrun(executor: Executor, change: CheckedChange, evidence: Evidence) -> dict[str, Any]:
     """Return the test modules that do not run, and what remains unverified for that. Blocks."""
-    unrun = UnrunTests(Workspace.open(path), change, evidence.base, Outcomes.of(evidence.head))
+    unrun = UnrunTests(executor.workspace(), change, evidence.base, evidence.head_outcomes)
     return {"uncollected": unrun.modules, "gaps": unrun.gaps()}
 
 
-def _baseline_reason(base: Outcomes, limits: Limits) -> str:
+def baseline_reason(base: Outcomes, limits: Limits) -> str:
     """Return why the base's cases are unknown."""
     if base.known:
         return ""
@@ -127,10 +186,9 @@ def _baseline_reason(base: Outcomes, limits: Limits) -> str:
     return f"the tests of the base {what}" + (f" ({where}{base.reason})" if base.reason else "")
 
 
-def _definition_gaps(workspace: Workspace, change: CheckedChange) -> list[str]:
-    """Return why a changed definition of the test command proves nothing. Blocks."""
-    changed = changed_definition(workspace, change.suite, change.base, change.head, change.changed)
-    command = "pytest" if change.suite.grade == "tests" else shlex.join(change.suite.command)
-    return [_DEFINED.format(path=path, command=command) for path in changed] + (
+def _definition_gaps(change: CheckedChange) -> list[str]:
+    """Return why a changed definition of the test command proves nothing."""
+    command = "pytest" if change.suite.is_pytest else shlex.join(change.suite.command)
+    return [_DEFINED.format(path=path, command=command) for path in change.definition] + (
         [_IRREVOCABLE.format(reason=change.irrevocable)] if change.irrevocable else []
     )

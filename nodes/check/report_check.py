@@ -2,8 +2,9 @@
 
 import re
 
-from nodes.check.outcomes import FAILED, Outcomes, list_cases
+from nodes.check.outcomes import Outcomes, list_cases
 from nodes.check.output_text import last_lines
+from nodes.proof import FAILED
 from sandbox.base import Result
 
 # pytest writes these characters of a parameter in JUnit reports as #x and their code.
@@ -51,6 +52,21 @@ def parse_listing(result: Result) -> dict[str, str]:
     if nodes is None:
         raise ListingError(f"the list of cases does not hold the {count} that it counts")
     return {junit_id(node): node for node in nodes}
+
+
+def foreign_report_fault(outcomes: Outcomes, runner: str) -> str:
+    """Return why the run of another runner cannot be believed. It must agree with its exit code."""
+    code, cases = outcomes.exit_code, outcomes.cases
+    if cases is None:
+        return f"{runner} ended with exit code {code} and left no report that can be read"
+    failed = [case for case, outcome in cases.items() if outcome in FAILED]
+    if code == 0 and failed:
+        return f"report not trusted: exit code 0, but it holds failures: {list_cases(failed)}"
+    if code != 0 and cases and not failed:
+        return f"report not trusted: {runner} ended with exit code {code}, but it holds no failure"
+    if not cases:
+        return "no test was collected" + (f": {runner} ended with exit code {code}" if code else "")
+    return ""
 
 
 def report_fault(outcomes: Outcomes, collection: Result) -> str:

@@ -9,19 +9,11 @@ _LONGEST_SOURCE = 1_000_000
 _IMPORTERS = {"import_module", "importorskip", "__import__"}
 
 
-def affected(
-    sources: Mapping[str, str], changed: Collection[str], tests: Collection[str], roots: Iterable[str] = ()
-) -> list[str]:
-    """Return the test files that are changed, or import a changed file directly or through others.
-
-    `sources` maps the path of every Python file to its text, empty if the change deleted the file.
-    `roots` are folders on the import path, besides the repository's root and `src`.
-    """
-    return sorted(ImportGraph(sources, roots).importers(changed) & set(tests))
-
-
 class ImportGraph:
     """The files that each Python file imports.
+
+    `sources` maps the path of every Python file to its text, empty if the change deleted the file. `roots`
+    are folders on the import path, besides the repository's root and `src`.
 
     A module name is resolved to a file on the import path if it is there, else to all files that it fits.
     """

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nodes.proof import CaseProof, EnvironmentProof, Proof, ResultSummary
+from nodes.proof import FAILED, CaseProof, EnvironmentProof, Proof, ResultSummary
 
 CASES = 12
 """Cases, places or modules that are named one by one."""
@@ -92,6 +92,10 @@ def _weaknesses(proof: Proof) -> Iterator[Weakness]:
         if quote:
             demand = f"the critic says that the task demands it: “{line(quote)}”"
         yield Weakness("contradicted", f"{fate} ({demand})")
+    if proof.unsteady:
+        number = len(proof.unsteady)
+        fate = "1 case passed only when it" if number == 1 else f"{number} cases passed only when they"
+        yield Weakness("unsteady", f"{fate} ran alone, and failed before: {_listed(proof.unsteady)}")
     for module in proof.uncollected[:CASES]:
         yield Weakness("not imported", f"{module.file} could not be imported: {line(module.reason)}")
     yield from _rest(proof.uncollected, "not imported", "module")
@@ -121,6 +125,8 @@ def figures(proof: Proof) -> str:
         ended = f"`{line(shlex.join(proof.command))}` ended with exit code {proof.exit_code}"
         return f"{ended}; {places}" if places else ended
     telling = len(proof.fail_to_pass)
+    if not proof.cases:
+        return f"no test ran: `{line(shlex.join(proof.command))}` ended with exit code {proof.exit_code}"
     parts = [f"{proof.passed} of {proof.total} test cases pass"]
     sharpened = any(case.sharpened and case.fail_to_pass for case in proof.cases)
     kind = "new or edited" if sharpened else "new"
@@ -131,9 +137,8 @@ def figures(proof: Proof) -> str:
     if modules := len(proof.uncollected):
         parts.append(f"{modules} test {'module' if modules == 1 else 'modules'} could not be imported")
     if proof.strength and proof.strength.tried:
-        parts.append(f"{proof.strength.killed} of {proof.strength.tried} mutants of the change were noticed")
-        if untried := proof.strength.untried:
-            parts[-1] += f" (no time for {untried} more)"
+        strength = proof.strength
+        parts.append(f"{strength.share} mutants of the change were noticed{strength.rest}")
     return "; ".join([*parts, *([places] if places else [])])
 
 
@@ -188,7 +193,7 @@ def _look_first(proof: Proof) -> str:
 
 def _regressed(proof: Proof) -> bool:
     """Return whether a case that passed on the base fails or is gone, in either version of the tests."""
-    lost = ("failed", "error", "absent")
+    lost = (*FAILED, "absent")
     return bool(proof.contradicted) or any(
         case.base == "passed" and case.head in lost for case in proof.cases
     )
@@ -196,14 +201,13 @@ def _regressed(proof: Proof) -> bool:
 
 def failing_on_both(proof: Proof) -> list[CaseProof]:
     """Return the cases that fail on the base and on the change."""
-    failing = ("failed", "error")
-    return [case for case in proof.cases if not case.new and case.base in failing and case.head in failing]
+    return [case for case in proof.cases if not case.new and case.base in FAILED and case.head in FAILED]
 
 
-def line(text: str) -> str:
-    """Return `text` as one line, cut to TEXT_LENGTH."""
+def line(text: str, length: int = TEXT_LENGTH) -> str:
+    """Return `text` as one line, cut to `length` characters."""
     text = " ".join(text.split())
-    return text if len(text) <= TEXT_LENGTH else text[: TEXT_LENGTH - 1] + "…"
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _by_quote(proof: Proof) -> dict[str, list[str]]:

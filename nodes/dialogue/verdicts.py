@@ -5,11 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nodes.dialogue import results
 from nodes.dialogue.replies import Unusable, parse_json
 from nodes.proof import Proof
 
 QUOTED_WORDS = 3
 """Words that a quote needs, unless it is the whole task."""
+
+SHOWN = 160
+"""Characters of a quote or a place that an open question shows."""
 
 ANSWER_LETTERS = 3
 NAMED = 10
@@ -27,7 +31,8 @@ class Unanswered(Unusable):
     """A PASS that leaves questions of the proof open. `questions` has one sentence for each."""
 
     def __init__(self, questions: Sequence[str], misquoted: Sequence[str] = ()) -> None:
-        told = [*questions, *(f"these words stand nowhere in the task: {_short(text)}" for text in misquoted)]
+        refused = (results.line(text, SHOWN) for text in misquoted)
+        told = [*questions, *(f"these words stand nowhere in the task: {text}" for text in refused)]
         super().__init__("The PASS leaves open:\n" + "\n".join(f"- {point}" for point in told))
         self.questions = list(questions)
 
@@ -120,7 +125,7 @@ def open_questions(proof: Proof, words: Sequence[str], objected: bool = False) -
     held = {quote for quote in set(proof.demanded.values()) if holds(quote, texts)}
     cases = [case for case in proof.contradicted if proof.demanded.get(case) not in held]
     places = [
-        f"suspicious and without an answer: {place.file}:{place.line}: {_short(place.text)}"
+        f"suspicious and without an answer: {place.file}:{place.line}: {results.line(place.text, SHOWN)}"
         for place in proof.suspicious
         if not _says_something(place.answer)
     ]
@@ -189,11 +194,6 @@ def _says_something(text: str) -> bool:
 
 def _plain(text: str) -> str:
     return " ".join(text.translate(_MARKS).casefold().split()).strip(" .!?…\"'")
-
-
-def _short(text: str, length: int = 160) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _named(questions: Iterable[str]) -> list[str]:

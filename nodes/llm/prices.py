@@ -39,7 +39,11 @@ class Price:
 
 FREE = Price(0.0, 0.0, 0.0)
 UNLISTED = {"groq/llama-3.3-70b-versatile": Price(0.59 / MILLION, 0.79 / MILLION, 0.59 / MILLION)}
-"""Prices of default models that LiteLLM's map has dropped, from groq.com/pricing."""
+"""Prices of default models that LiteLLM's map has dropped.
+
+Several public price tables of July 2026 list 0.59 and 0.79 USD per million tokens. The provider's own page
+was not read.
+"""
 
 
 @dataclass(frozen=True)

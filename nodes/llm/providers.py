@@ -21,6 +21,7 @@ from nodes.state import Agent
 DEEPSEEK_URL = "https://api.deepseek.com"
 CONNECT_SECONDS = 10.0
 PROBE_SECONDS = 3.0
+PROBES = 3  # a full backlog, or a busy event loop, makes a server that listens look silent
 UNREACHABLE = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -151,7 +152,7 @@ class OpenAIProvider(_LibraryProvider):
     async def _probe_server(self, url: str) -> None:
         """Raise ModelError if no server listens at `url`. A slow answer, or an error, is a server as well."""
         try:
-            await self._http().get(f"{url.rstrip('/')}/models", timeout=PROBE_SECONDS)
+            await self._ask_for_models(url)
         except UNREACHABLE as error:
             raise ModelError(
                 f"no model server answers at {url} ({type(error).__name__}: {error}); start one, such as "
@@ -159,6 +160,15 @@ class OpenAIProvider(_LibraryProvider):
             ) from error
         except httpx.HTTPError:
             pass  # it took the connection: a server with one slot may be busy with another reply
+
+    async def _ask_for_models(self, url: str) -> None:
+        for attempt in range(PROBES):
+            try:
+                await self._http().get(f"{url.rstrip('/')}/models", timeout=PROBE_SECONDS)
+                return
+            except httpx.ConnectTimeout:
+                if attempt == PROBES - 1:
+                    raise
 
     async def aclose(self) -> None:
         if self._client:

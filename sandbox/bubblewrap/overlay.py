@@ -47,7 +47,9 @@ def overlay_works(folder: Path) -> bool:
     stages = (*_UNSHARE, *_script(_HOLD, folder, 1), *_script(_BRANCH, folder, 1), "true")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(stages, capture_output=True, check=False, timeout=_TRY_SECONDS)  # noqa: S603
+        done = subprocess.run(  # noqa: S603  # scripts of ours, the folder is an argument
+            stages, capture_output=True, check=False, timeout=_TRY_SECONDS
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return not done.returncode

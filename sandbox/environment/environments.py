@@ -33,7 +33,7 @@ from sandbox.environment.generated import TooMuchGenerated, store_generated
 from sandbox.environment.recipe import Recipe
 from sandbox.environment.records import MAKING, RECORD, EnvironmentRecord, held, prune, read_record
 from sandbox.environment.registries import MaskedOutput, Registries
-from sandbox.environment.virtual_environment import check_venv, fingerprint
+from sandbox.environment.virtual_environment import check_venv, fingerprint, venvs_at_hand
 
 _WAIT_SECONDS = 0.2
 
@@ -62,7 +62,7 @@ async def open_environments(
     else:
         opened = BubblewrapEnvironments(home, environ, user_home, ownership)
     registries = await asyncio.to_thread(Registries.read, environ, user_home)
-    return Environments(home, opened, registries, limits, maximum)
+    return Environments(home, opened, registries, limits, maximum, environ)
 
 
 class Environments:
@@ -75,8 +75,10 @@ class Environments:
         registries: Registries,
         limits: BuildLimits,
         maximum: Limits,
+        environ: Mapping[str, str],
     ) -> None:
         self._home = home
+        self._environ = environ
         self._folder = home / "environments"
         self._backend = backend
         self._registries = registries
@@ -96,6 +98,10 @@ class Environments:
         """Detect the recipes of the packages that hold `paths`, or of the whole repository; see `detect`."""
         toolset = await self._backend.toolset()
         return await asyncio.to_thread(detect, files, toolset, tuple(paths), version)
+
+    def venvs_at_hand(self, repo: Path) -> tuple[Path, ...]:
+        """Return the virtual environments that could be used as they are; see `Recipe.with_venv`."""
+        return venvs_at_hand(repo, self._environ) if self.name == "bubblewrap" else ()
 
     async def _key(self, recipe: Recipe) -> str:
         """Return the name of a recipe's environment on this backend, as 24 hexadecimal digits."""

@@ -3,7 +3,7 @@
 import { commandList, question } from "/static/approvals.js";
 import { diffView, h, pill } from "/static/dom.js";
 
-const QUIET = new Set(["snapshot", "environment", "go_on", "recall", "approval", "dispatch", "merge", "commit"]);
+const QUIET = new Set(["snapshot", "environment", "go_on", "recall", "tryout", "approval", "dispatch", "merge", "commit"]);
 const OUTPUT = 200_000;
 const NOTE = "Send a note to the agents…";
 const ANSWER = "Answer: yes, or what should be different…";
@@ -225,7 +225,9 @@ export class RunView {
   #check(event) {
     const { green, passed, failed, problems, cases, gaps = [], grade, command, exit_code: code } = event.data;
     const row = this.#row(event);
-    const counts = grade === "exit code" ? `${command.join(" ")} ended with exit code ${code}` : `${passed} passed, ${failed} failed`;
+    const counts = grade === "exit code"
+      ? `${command.join(" ")} ended with exit code ${code}`
+      : cases.length || passed || failed ? `${passed} passed, ${failed} failed` : `no test ran, exit code ${code}`;
     row.outcome.textContent = counts;
     const items = cases.map((result) =>
       h("li", { className: result.head === "passed" ? "good" : result.head === "skipped" ? "" : "bad" },

@@ -1,9 +1,12 @@
 """The repository that agents work on: a start from the user's files, a branch, its application."""
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pygit2
+from pygit2.enums import DescribeStrategy
 
 from tools.workspace.apply import apply
 from tools.workspace.errors import NotARepository, WorkspaceError, git_errors
@@ -13,6 +16,8 @@ from tools.workspace.snapshots import Snapshots
 from tools.workspace.work_in_progress import WorkInProgress, collect
 
 WORK_MESSAGE = "Work in progress (not by AutoCodeAI)"
+
+_VERSION = re.compile(r"(?:^|[^\d.])v?(\d{1,9}(?:\.\d{1,9}){0,5})(?:\D|$)")
 
 _SUPPORTED = "Partial clones, SHA-256 and reftable repositories are not supported; use a full clone"
 _JOIN_INDEX = (
@@ -40,8 +45,11 @@ class Base:
 class Workspace(Snapshots, Refs):
     """A git repository, accessed through its object database and our own refs.
 
-    Only `apply` touches the user's files. No git program, hook or filter runs.
+    Only `apply` touches the user's files. No git program, hook or filter runs. `folder` is empty, as the
+    paths are relative to the root.
     """
+
+    folder = ""
 
     def __init__(self, path: Path, repo: pygit2.Repository) -> None:
         self.path = path
@@ -94,6 +102,15 @@ class Workspace(Snapshots, Refs):
                     snapshot = self._objects.store(grafted, [start], WORK_MESSAGE, self.user())
         left_out = (tuple(sorted(paths)) for paths in (work.secrets, work.filtered, work.large))
         return Base(snapshot, head, snapshot != start, *left_out)
+
+    def version(self, snapshot: str) -> str:
+        """Return the version in the newest tag before a snapshot, such as `1.4.2`, empty without one."""
+        with suppress(KeyError, pygit2.GitError):
+            name = self._repo[snapshot].peel(pygit2.Commit)
+            tag = self._repo.describe(name, describe_strategy=DescribeStrategy.TAGS, abbreviated_size=0)
+            if match := _VERSION.search(tag):
+                return match[1]
+        return ""
 
     def apply(self, base: str, result: str) -> tuple[str, ...]:
         """Apply the difference of two snapshots to the user's checkout, entirely or not at all.

@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 
 from nodes.check.base_tests.doctests import with_base_examples
 from nodes.check.base_tests.test_side import TestSide
-from nodes.check.pytest_config import is_config, options_table
 from nodes.check.selection import ImportGraph
-from nodes.check.suite import Suite
+from nodes.check.suites.pytest_config import is_config, options_table
+from nodes.check.suites.suite import Suite
 from tools.workspace import Workspace
 
 Contents = dict[str, str | bytes | None]
@@ -52,7 +52,7 @@ class BaseSide:
     def contents(self, changed: Collection[str], deleted: Collection[str]) -> Contents:
         """Return the base's version of these files. Files that the change added are deleted."""
         paths = {path for path in changed if path in self.side}
-        if self.suite.grade == "tests":
+        if self.suite.is_pytest:
             paths |= {path for path in changed if self._steers(path)}
             paths |= {path for path in changed if path.endswith(".py") and self._is_helper(path)}
         paths |= self._golden([path for path in changed if path not in paths])

@@ -1,60 +1,74 @@
 """The test side of a repository, judged by names."""
 
-import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from nodes.check.suite import Suite
+from nodes.check.runners.test_names import CODE, TEST_FOLDERS, is_test_name
+from nodes.check.suites.pytest_config import is_config
+from nodes.check.suites.suite import Suite
 
 _TEST_FOLDERS = ("test", "tests")
-_ANY_TEST_FOLDERS = ("test", "tests", "__tests__", "testdata")
 _SPEC_FOLDERS = ("spec", "specs")
-_TEST_NAME = re.compile(
-    r"^(?:tests?|specs?)\.\w+$|^test[_-].*\.\w+$|[._-](?:test|tests|spec|specs)\.\w+$|[a-z]Tests?\.\w+$"
-)
-_CODE = re.compile(
-    r"\.(?:py|[cm]?[jt]sx?|go|rs|java|kt|c|cc|cpp|rb|php|cs|swift|scala|exs?|lua|sh|bats|pl|t)$"
-)
+_RUNNER_FOLDERS = ("__snapshots__", "__mocks__", "__fixtures__")
 
 
 class TestSide:
     """The test files, the conftest.py files, and everything in test folders.
 
     With pytest, a test folder is named `test` or `tests` and holds tests. Without tests, such a folder ships
-    test tools of a library, which are part of the product. With another command, names alone decide.
+    test tools of a library, which are part of the product. With anything else, names alone decide.
     """
 
     __test__ = False  # pytest would take the class for tests
 
     def __init__(self, suite: Suite, files: Iterable[str]) -> None:
         self._suite = suite
-        self._by_cases = suite.grade == "tests"
+        self._by_cases = suite.is_pytest
         paths = list(files)
         self._tests = [path for path in paths if self.is_test(path)]
         above = {parent for path in self._tests for parent in PurePosixPath(path).parents}
-        names = _TEST_FOLDERS if self._by_cases else (*_ANY_TEST_FOLDERS, *_SPEC_FOLDERS)
+        names = _TEST_FOLDERS if self._by_cases else (*TEST_FOLDERS, *_SPEC_FOLDERS)
         self._folders = {str(folder) for folder in above if folder.name in names}
         self._folders |= self._configured(paths) if self._by_cases else set()
+        self._homes = {str(PurePosixPath(path).parent) for path in self._tests}
 
     def __contains__(self, path: str) -> bool:
         if self.is_test(path) or (self._by_cases and PurePosixPath(path).name == "conftest.py"):
             return True
         parents = PurePosixPath(path).parents
-        if not self._by_cases and any(above.name in _ANY_TEST_FOLDERS for above in parents):
+        runner = self._suite.runner
+        if runner and (runner.steers(path) or any(above.name in _RUNNER_FOLDERS for above in parents)):
+            return True
+        if not self._by_cases and any(above.name in TEST_FOLDERS for above in parents):
             return True
         return any(str(above) in self._folders for above in parents)
 
     def is_test(self, path: str) -> bool:
         """Return whether the file holds tests, judged by its name."""
-        if self._by_cases:
+        if self._suite.grade == "tests":
             return self._suite.is_test(path)
-        pure = PurePosixPath(path)
-        in_folder = any(above.name in _ANY_TEST_FOLDERS for above in pure.parents)
-        return bool(_CODE.search(path)) and (in_folder or bool(_TEST_NAME.search(pure.name)))
+        return is_test_name(path)
 
     def is_data(self, path: str) -> bool:
         """Return whether the file lies in a test folder and is no code."""
-        return path in self and not _CODE.search(path)
+        return path in self and not CODE.search(path)
+
+    def lies_beside_tests(self, path: str) -> bool:
+        """Return whether the file is no code and lies in or below a folder that holds tests and product."""
+        above = {str(folder) for folder in PurePosixPath(path).parents}
+        roots = {*self._homes, *(str(PurePosixPath(root)) for root in self._suite.options.testpaths)}
+        return path not in self and not CODE.search(path) and not above.isdisjoint(roots)
+
+    def admits(self, path: str, is_new: bool) -> bool:
+        """Return whether a tester may write the file. It leaves the product's files as they are.
+
+        An existing conftest.py or configuration steers the tests that exist.
+        """
+        if self.is_test(path):
+            return True
+        if PurePosixPath(path).name == "conftest.py" or is_config(path):
+            return is_new
+        return path in self or (is_new and self.lies_beside_tests(path))
 
     def tests_near(self, paths: Iterable[str]) -> set[str]:
         """Return the tests below the nearest test folder of each data file. No import leads to such files."""

@@ -10,28 +10,22 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from nodes.check.base_tests.test_side import TestSide
-from nodes.check.suite import CONFIG, Suite
+from nodes.check.runners.package_json import Package, split_env
+from nodes.check.suites.build_files import BUILD_FILES, MAKE_FILES
+from nodes.check.suites.config import CONFIG
+from nodes.check.suites.suite import Suite
 from tools.workspace import Workspace
 
-_MAKE = ("Makefile", "makefile", "GNUmakefile")
 _FILES: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("make", "gmake"), _MAKE),
-    **dict.fromkeys(("npm", "npx", "yarn", "pnpm", "bun", "node"), ("package.json",)),
+    **BUILD_FILES,
+    **dict.fromkeys(("jest", "vitest", "mocha", "tsx"), ("package.json",)),
     "deno": ("deno.json", "deno.jsonc"),
-    "cargo": ("Cargo.toml",),
-    **dict.fromkeys(("mvn", "mvnw"), ("pom.xml",)),
-    **dict.fromkeys(("gradle", "gradlew"), ("build.gradle", "build.gradle.kts")),
-    **dict.fromkeys(("cmake", "ctest"), ("CMakeLists.txt",)),
     **dict.fromkeys(("rake", "bundle", "rspec"), ("Rakefile", ".rspec")),
-    "composer": ("composer.json",),
     "phpunit": ("phpunit.xml", "phpunit.xml.dist"),
     "tox": ("tox.ini",),
-    "nox": ("noxfile.py",),
     "just": ("justfile", "Justfile"),
     "task": ("Taskfile.yml", "Taskfile.yaml"),
 }
-"""By program, the files at a project's root that say what it runs."""
-
 _DESCRIPTIONS = frozenset(path for paths in _FILES.values() for path in paths)
 _RUNNERS = re.compile(
     r"(?:^|/)(?:jest|vitest|karma|playwright|ava|cypress)\.config\.\w+$|(?:^|/)\.mocharc\.\w+$"
@@ -57,18 +51,18 @@ def changed_definition(
 ) -> list[str]:
     """Return the changed files that say what the test command runs."""
     names = {path for path in changed if path == CONFIG and _table_differs(workspace, base, head)}
-    if suite.grade == "exit code":
+    if not suite.is_pytest:
         scope = _definition(workspace, suite, (base, head), set(changed))
-        names |= {path for path in scope if _differs(workspace, base, head, path)}
+        names |= {path for path in scope if _differs(workspace, suite, base, head, path)}
     return sorted(names)
 
 
 def base_definition(
-    workspace: Workspace, suite: Suite, base: str, head: str, changed: Collection[str]
+    workspace: Workspace, base: str, head: str, definition: Collection[str]
 ) -> dict[str, str | bytes | None]:
-    """Return the base's version of the changed definition. Other parts of a package's description stay."""
+    """Return the base's version of a changed definition. Other parts of a package's description stay."""
     contents: dict[str, str | bytes | None] = {}
-    for path in changed_definition(workspace, suite, base, head, changed):
+    for path in definition:
         old, new = workspace.read(base, path), workspace.read(head, path)
         if path != CONFIG and (old is not None or new is not None):
             contents[path] = _mixed(path, old, new)
@@ -86,6 +80,8 @@ def _definition(
     ahead |= _modules(words, changed) | _stale_targets(workspace, snapshots, changed, descriptions)
     if "package.json" in descriptions:
         ahead |= {path for path in changed if _RUNNERS.search(path)}
+    if suite.runner:
+        ahead |= set(filter(suite.runner.defines, changed))
     side, seen = TestSide(suite, ahead), set[str]()
     while ahead and len(seen) < _MOST:
         path = min(ahead)
@@ -114,7 +110,7 @@ def _stale_targets(
     workspace: Workspace, snapshots: tuple[str, str], changed: set[str], descriptions: set[str]
 ) -> set[str]:
     """Return the changed files by which make takes a target of the base for done already."""
-    texts = [workspace.text(snapshots[0], path) or "" for path in _MAKE if path in descriptions]
+    texts = [workspace.text(snapshots[0], path) or "" for path in MAKE_FILES if path in descriptions]
     rules = [match.groups() for text in texts for match in _TARGET.finditer(text[:200_000])]
     phony = {name for target, names in rules if target == ".PHONY" for name in names.split()}
     targets = {name for target, _ in rules for name in target.split()} - phony
@@ -139,15 +135,24 @@ def _path(word: str) -> str:
     return str(PurePosixPath(word))
 
 
-def _differs(workspace: Workspace, base: str, head: str, path: str) -> bool:
+def _differs(workspace: Workspace, suite: Suite, base: str, head: str, path: str) -> bool:
     """Return whether the parts of a file that say what a command runs differ."""
     old, new = workspace.read(base, path), workspace.read(head, path)
     keys = _KEYS.get(PurePosixPath(path).name)
     if keys and old is not None and new is not None:
         before, after = _parsed(path, old), _parsed(path, new)
         if before is not None and after is not None:
+            if suite.runner and path == "package.json":
+                before, after = (table | {"scripts": _ran(table, suite)} for table in (before, after))
             return any(before.get(key) != after.get(key) for key in keys)
     return old != new
+
+
+def _ran(table: dict[str, Any], suite: Suite) -> dict[str, str]:
+    """Return the scripts of package.json that the suite's command runs."""
+    package = Package(table)
+    reached = package.chain(split_env(suite.command)[1]).reached
+    return {name: text for name, text in package.scripts.items() if name in reached}
 
 
 def _mixed(path: str, old: bytes | None, new: bytes | None) -> bytes | None:

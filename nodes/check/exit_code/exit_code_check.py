@@ -2,10 +2,12 @@
 
 import shlex
 import time
+from dataclasses import replace
 from typing import Any
 
+from nodes.check.base_tests.old_tests import OLD_RUN
 from nodes.check.change import CheckedChange
-from nodes.check.executor import Executor, task_group
+from nodes.check.execution.executor import Executor, change_limits, task_group
 from nodes.check.judge import output_of, stop_reason
 from nodes.check.mutation.trial import MutationResult, try_mutants
 from nodes.check.outcomes import Outcomes
@@ -14,20 +16,21 @@ from nodes.check.unrun.causes import is_missing_program
 from nodes.proof import Failure
 from sandbox.base import Result
 
-OLD_RUN = "the base's tests on the change"
 
-
-async def check_by_exit_code(executor: Executor, change: CheckedChange) -> dict[str, Any]:
+async def check_by_exit_code(
+    executor: Executor, change: CheckedChange, program_seconds: float
+) -> dict[str, Any]:
     """Return the parts of a proof. Green if the command succeeds on the change, whatever the base did."""
     began = time.monotonic()
     command = change.suite.whole()
-    known = await executor.cached(change.base_tree, command)
+    base = await executor.cached(change.base_tree, command)
+    base = base or await executor.run_base(change.base, change.base_tree, command)
+    executor = replace(executor, limits=change_limits(executor.limits, program_seconds, base))
     old_tests = change.head_with_old_tests
-    executor.sandbox.prepare(1 + (known is None) + (old_tests is not None))
+    executor.sandbox.prepare(1 + (old_tests is not None))
     async with task_group() as group:
         running = group.create_task(executor.run("the change", change.head, command, publish_output=True))
         old = group.create_task(executor.run(OLD_RUN, old_tests or "", command if old_tests else ()))
-        base = known or await executor.run_base(change.base, change.base_tree, command)
     result = running.result()
     again = old_tests and base.exit_code == 0 and not base.stopped
     name = shlex.join(command)

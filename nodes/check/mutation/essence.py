@@ -132,8 +132,9 @@ class _Stripper(ast.NodeTransformer):
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
-        if isinstance(getattr(node, "body", None), list) and not node.body:  # type: ignore[attr-defined]  # checked
-            node.body = [ast.Pass()]  # type: ignore[attr-defined]  # every statement with a body has it
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and not body:
+            body.append(ast.Pass())
         return node
 
     def visit_Import(self, node: ast.Import) -> None:
@@ -186,6 +187,7 @@ class _Stripper(ast.NodeTransformer):
         node.returns = None
         self.generic_visit(node)
         match node.body:
+            # Such a function marks what subclasses must define. No test runs it.
             case [ast.Raise(exc=raised)] if name_of(raised) == "NotImplementedError":
                 node.body = [ast.Pass()]
         if any(name_of(decorator) in _UNRUN for decorator in node.decorator_list):

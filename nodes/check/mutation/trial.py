@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nodes.check.change import CheckedChange
-from nodes.check.executor import Executor, task_group
+from nodes.check.execution.executor import Executor, task_group
 from nodes.check.mutation.essence import LONGEST_SOURCE
 from nodes.check.mutation.missing_names import lacks_name
 from nodes.check.mutation.mutants import MOST, ChangedSource, Mutant, choose, is_source, merge
-from nodes.check.outcomes import FAILED, Outcomes
-from nodes.check.suite import Suite
-from nodes.proof import CaseProof, Strength, Unguarded
+from nodes.check.outcomes import Outcomes, module_of, owners_of
+from nodes.check.suites.suite import Suite
+from nodes.proof import FAILED, CaseProof, Strength, Unguarded
 from sandbox.base import Case, Result, SandboxError
 from sandbox.program import MAX_PROGRAMS
 from tools.workspace import Workspace
@@ -68,13 +68,16 @@ async def try_mutants(
     seconds: float,
     cases: Iterable[CaseProof] = (),
     new_on_base: Outcomes | None = None,
+    unsteady: Iterable[str] = (),
 ) -> MutationResult:
     """Try the mutants of a change whose check is green and took `seconds`. The base may switch it off."""
     if not change.suite.mutants:
         return MutationResult()
     proving = frozenset(case.id for case in cases if case.fail_to_pass)
     nameless = frozenset(id for id in proving if new_on_base and new_on_base.is_nameless(id))
-    return await Trial(executor, change, suite, head, nameless, proving).run(_TIMES * seconds)
+    return await Trial(executor, change, suite, head, nameless, proving, frozenset(unsteady)).run(
+        _TIMES * seconds
+    )
 
 
 @dataclass
@@ -82,7 +85,8 @@ class Trial:
     """Runs tests on mutants. `head` is the run of the same suite on the change.
 
     `nameless` are the new cases whose failure on the base was only a missing name. The first run breaks
-    everything at once and decides on them. `proving` are all new cases that fail on the base.
+    everything at once and decides on them. `proving` are all new cases that fail on the base. `unsteady`
+    cases fail by chance, and their failure says nothing about a mutant.
     """
 
     executor: Executor
@@ -91,10 +95,12 @@ class Trial:
     head: Result
     nameless: frozenset[str] = frozenset()
     proving: frozenset[str] = frozenset()
+    unsteady: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        self._passed = {case.id for case in self.head.report or () if case.outcome == "passed"}
-        self._failed = {case.id for case in self.head.report or () if case.outcome in FAILED}
+        passed = {case.id for case in self.head.report or () if case.outcome == "passed"}
+        self._passed = passed - self.unsteady
+        self._failed = {case.id for case in self.head.report or () if case.outcome in FAILED} | self.unsteady
         self._noticing: set[str] = set()
         self._unnoticing: set[str] = set()
         self._seen: dict[str, set[int]] = {case: set() for case in self.nameless}
@@ -118,7 +124,7 @@ class Trial:
         return self._result(prepared)
 
     def _prepare(self) -> Prepared:
-        workspace = Workspace.open(self.executor.path)
+        workspace = self.executor.workspace()
         sources = changed_sources(workspace, self.change)
         largest = sorted(sources, key=lambda source: (-source.novel, source.path))[:MOST]
         if self.suite.grade == "exit code":
@@ -133,7 +139,7 @@ class Trial:
             mutants,
             hollow,
             self._tests(workspace, {mutant.file for mutant in mutants}),
-            {path for path in self.change.changed if path not in self.change.test_side}
+            {path for path in self.change.changed if not self.change.is_of_tests(path)}
             <= {source.path for source in largest} | set(filter(_is_document, self.change.changed)),
         )
 
@@ -146,13 +152,19 @@ class Trial:
             tests = sorted(path for path in self.change.head_files if self.suite.is_test(path))
         else:
             tests = self.change.affected_tests(workspace, files)
-        new = self.change.new_tests
-        modules = {name for case in self.head.report or () for name in _modules(case.id)}
-        return tuple(path for path in (*new, *sorted({*tests} - {*new})) if _module(path) in modules)
+        new = self.change.proving_tests
+        if runner := self.suite.runner:
+            owners = {case.id.rpartition("::")[0]: case.id for case in self.head.report or ()}
+            paths = (*new, *sorted({*tests} - {*new}))
+            return tuple(
+                path for path in paths if any(runner.is_case_of(case, path) for case in owners.values())
+            )
+        modules = {name for case in self.head.report or () for name in owners_of(case.id)}
+        return tuple(path for path in (*new, *sorted({*tests} - {*new})) if module_of(path) in modules)
 
     def _runs(self, prepared: Prepared, seconds: float) -> "Iterator[Run]":
         if prepared.hollow:
-            command = self.suite.only(self.change.new_tests)
+            command = self.suite.only(self.change.proving_tests)
             what = "all mutants at once: every changed function returns nothing"
             yield Run(self, 0, what, prepared.hollow, command, self._limit(seconds))
         self._expected = self._passed & {case.id for case in self._cases_of(prepared.tests)}
@@ -172,19 +184,21 @@ class Trial:
 
     def _cases_of(self, tests: tuple[str, ...]) -> list[Case]:
         """Return the cases on the change of these test files, all cases without files."""
-        modules = {_module(path) for path in tests}
         cases = self.head.report or ()
-        return [case for case in cases if not modules or not modules.isdisjoint(_modules(case.id))]
+        if (runner := self.suite.runner) and tests:
+            return [case for case in cases if any(runner.is_case_of(case.id, path) for path in tests)]
+        modules = {module_of(path) for path in tests}
+        return [case for case in cases if not modules or not modules.isdisjoint(owners_of(case.id))]
 
     def stop_option(self) -> tuple[str, ...]:
         """Return the option that ends a run at its first new failure, unless every case must tell."""
-        if self.suite.grade != "tests" or self.nameless - self._noticing:
+        if not self.suite.is_pytest or self.nameless - self._noticing:
             return ()
         return (f"--maxfail={len(self._failed) + 1}",)
 
     def record(self, number: int, result: Result) -> None:
         """Record the result of a run. Run 0 broke everything at once, and decides on cases alone."""
-        outcomes = Outcomes.of(result)
+        outcomes = self.executor.outcomes(result)
         for case in result.report or ():
             if case.id not in self.nameless:
                 continue
@@ -269,15 +283,3 @@ def _is_document(path: str) -> bool:
 async def _work(runs: "Iterator[Run]") -> None:
     for run in runs:
         await run()
-
-
-def _module(path: str) -> str:
-    return path.removesuffix(".py").replace("/", ".")
-
-
-def _modules(case: str) -> Iterator[str]:
-    """Yield the dotted names that may be the module of a case, which can be in classes."""
-    name = case.rpartition("::")[0]
-    while name:
-        yield name
-        name = name.rpartition(".")[0]

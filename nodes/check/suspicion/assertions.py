@@ -4,11 +4,11 @@ import ast
 import unittest
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nodes.check.suspicion.names import SourceNames
 from nodes.check.suspicion.sight import Sight
-from nodes.check.suspicion.walk import Function, Walked, walk
+from nodes.check.suspicion.walk import Function, Walked, code_of, last_name, walk
 
 _CHECKING = (
     "assert",
@@ -37,7 +37,6 @@ class Assertions:
 
     names: SourceNames
     functions: Mapping[str, Function]
-    _helpers: dict[str, bool] = field(default_factory=dict)
 
     @classmethod
     def read(cls, nodes: Walked, names: SourceNames) -> "Assertions":
@@ -57,7 +56,7 @@ class Assertions:
                     return True
                 if not isinstance(node, ast.Call):
                     continue
-                name = _last(node.func)
+                name = last_name(node.func)
                 if _checks(name, node) or self._is_inherited(node.func):
                     return True
                 if name in self.functions and name not in reached:
@@ -81,7 +80,7 @@ class Assertions:
             elif isinstance(node, ast.Raise) and _raises(node):
                 return ""
             elif isinstance(node, ast.Call):
-                name = _last(node.func)
+                name = last_name(node.func)
                 if name in self.functions and name != test.name:
                     return ""  # a helper may assert more
                 if name.startswith("assert") and isinstance(node.func, ast.Attribute):
@@ -117,7 +116,7 @@ class Assertions:
                     return "checks only that a name exists"
                 return self._same(left, right)
             case ast.Call(func=called):
-                if _last(called) in _EXISTENCE and not _temporary(test):
+                if last_name(called) in _EXISTENCE and not _temporary(test):
                     return "checks only that a file exists"
                 if self.names.dotted(called) in _TRIVIAL_CALLS:
                     return "checks only that a name exists"
@@ -147,7 +146,7 @@ def swallowed(nodes: Walked) -> Iterator[tuple[ast.Try | ast.With, str]]:
                     break
         elif isinstance(node, ast.With) and _asserts(node.body):
             calls = [each.context_expr for each in node.items if isinstance(each.context_expr, ast.Call)]
-            if any(_last(call.func) == "suppress" and any(map(_catches, call.args)) for call in calls):
+            if any(last_name(call.func) == "suppress" and any(map(_catches, call.args)) for call in calls):
                 yield node, "suppresses a failed assertion"
 
 
@@ -173,24 +172,18 @@ def _compared(tree: ast.Module) -> Iterator[tuple[str, str]]:
         if around.function and isinstance(checked, ast.Compare):
             sides = (checked.left, *checked.comparators)
             if all(_names(side) & arguments for side in sides):
-                yield _text(checked), around.function
+                yield code_of(checked, 300), around.function
 
 
 def _names(node: ast.AST) -> set[str]:
     return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
 
 
-def _text(node: ast.AST) -> str:
-    try:
-        return ast.unparse(node)[:300]
-    except RecursionError:
-        return f"line {getattr(node, 'lineno', 1)}"
-
-
 def _asserts(body: list[ast.stmt]) -> bool:
     nodes = (node for statement in body for node in ast.walk(statement))
     return any(
-        isinstance(node, ast.Assert) or (isinstance(node, ast.Call) and _last(node.func).startswith("assert"))
+        isinstance(node, ast.Assert)
+        or (isinstance(node, ast.Call) and last_name(node.func).startswith("assert"))
         for node in nodes
     )
 
@@ -199,13 +192,13 @@ def _catches(caught: ast.expr | None) -> bool:
     if caught is None:
         return True
     types = caught.elts if isinstance(caught, ast.Tuple) else [caught]
-    return any(_last(each) in ("AssertionError", "Exception", "BaseException") for each in types)
+    return any(last_name(each) in ("AssertionError", "Exception", "BaseException") for each in types)
 
 
 def _fails(body: list[ast.stmt]) -> bool:
     nodes = [node for statement in body for node in ast.walk(statement)]
     return _asserts(body) or any(
-        isinstance(node, ast.Raise) or (isinstance(node, ast.Call) and _last(node.func) == "fail")
+        isinstance(node, ast.Raise) or (isinstance(node, ast.Call) and last_name(node.func) == "fail")
         for node in nodes
     )
 
@@ -221,7 +214,7 @@ def _checks(name: str, call: ast.Call) -> bool:
 
 def _raises(node: ast.Raise) -> bool:
     raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-    return raised is not None and _last(raised) in ("AssertionError", "Failed")
+    return raised is not None and last_name(raised) in ("AssertionError", "Failed")
 
 
 def _own_nodes(test: Function) -> Iterator[ast.AST]:
@@ -238,9 +231,3 @@ def _temporary(node: ast.AST) -> bool:
     local = [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
     text = any(isinstance(each, ast.Constant) and isinstance(each.value, str) for each in ast.walk(node))
     return any("tmp" in name or "temp" in name for name in local) or not text
-
-
-def _last(node: ast.expr) -> str:
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""

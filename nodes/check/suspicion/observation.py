@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from nodes.check.suspicion.names import SourceNames
 from nodes.check.suspicion.sight import Sight
 from nodes.check.suspicion.sources import docstrings
-from nodes.check.suspicion.walk import Walked
+from nodes.check.suspicion.walk import Walked, code_of
 
 _CALLERS = {"f_back", "findCaller", "get_stack"}
 _STREAMS = {"sys.stdin", "sys.stdout", "sys.stderr"}
@@ -40,7 +40,7 @@ class ObservationRules:
                 continue
             for text in self._node(node, id(node) in entries):
                 place = node.iter if isinstance(node, ast.For | ast.comprehension) else node
-                yield Sight(f"observes:{text}:{_code(place)}", getattr(place, "lineno", 1), text)
+                yield Sight(f"observes:{text}:{code_of(place)}", getattr(place, "lineno", 1), text)
 
     def _node(self, node: ast.AST, entry: bool) -> Iterator[str]:
         match node:
@@ -122,10 +122,3 @@ def _entries(nodes: Walked) -> set[int]:
             case ast.Compare(comparators=values):
                 entries.update(map(id, values))
     return entries
-
-
-def _code(node: ast.AST) -> str:
-    try:
-        return ast.unparse(node)[:500]
-    except RecursionError:
-        return f"line {getattr(node, 'lineno', 1)}"

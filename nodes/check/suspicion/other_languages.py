@@ -41,8 +41,8 @@ def line_sights(file: FileVersions, test: bool, products: Set[str]) -> Iterator[
     code, script = _CODE.search(file.path), _SCRIPT.search(file.path)
     if not code and not script:
         return
+    program = bool(_PROGRAM.search(file.path))
     for number, line in file.added_lines():
-        program = bool(_PROGRAM.search(file.path))
         text = (
             _of_code(line[:_LONGEST_LINE], test, program)
             if code

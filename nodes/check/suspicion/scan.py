@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import Literal
 
-from nodes.check.pytest_config import PytestOptions
-from nodes.check.suite import Suite
+from nodes.check.suites.pytest_config import PytestOptions
+from nodes.check.suites.suite import Suite
 from nodes.check.suspicion.assertions import removed_assertions
 from nodes.check.suspicion.doctests import edited_examples
 from nodes.check.suspicion.names import SourceNames
@@ -19,7 +19,13 @@ from nodes.check.suspicion.observation import TEST_FOLDERS, ObservationRules, na
 from nodes.check.suspicion.other_languages import line_sights
 from nodes.check.suspicion.sight import Sight
 from nodes.check.suspicion.sources import SourceRules
-from nodes.check.suspicion.special_cases import Literals, special_cases, test_literals, told_apart
+from nodes.check.suspicion.special_cases import (
+    Literals,
+    data_literals,
+    special_cases,
+    test_literals,
+    told_apart,
+)
 from nodes.check.suspicion.steering import SteeringRules, hooks
 from nodes.check.suspicion.tests import CaseRules
 from nodes.check.suspicion.versions import MOST_BYTES, FileVersions, UnreadableSource, parse
@@ -124,6 +130,9 @@ class _Scan:
             )
             if python and self._is_test(path):
                 self._collect_literals(file)
+            elif not _CODE.search(path) and not TEST_FOLDERS.isdisjoint(PurePosixPath(path).parts[:-1]):
+                old, new = ((data or b"").decode(errors="replace") for data in (file.before, file.after))
+                self._tests += data_literals(new, old)
             yield file
 
     def _collect_literals(self, file: FileVersions) -> None:

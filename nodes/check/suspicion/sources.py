@@ -9,7 +9,7 @@ from nodes.check.suspicion import dangers
 from nodes.check.suspicion.names import SourceNames
 from nodes.check.suspicion.sight import Sight
 from nodes.check.suspicion.truths import always_true
-from nodes.check.suspicion.walk import Function, Surroundings, Walked
+from nodes.check.suspicion.walk import Function, Surroundings, Walked, code_of
 
 _METADATA = {"__doc__", "__module__", "__name__", "__qualname__", "__wrapped__", "__signature__"}
 _WRITERS = {"write_text", "write_bytes", "unlink", "rmdir", "touch"}
@@ -42,7 +42,8 @@ class SourceRules:
             if around.main:
                 continue
             for key, text in self._node(node, around, calls, quiet):
-                yield Sight(f"{key}:{_snippet(node)}", getattr(node, "lineno", 1), text)
+                code = node.name if isinstance(node, Function) else code_of(node)
+                yield Sight(f"{key}:{code}", getattr(node, "lineno", 1), text)
 
     def _node(
         self, node: ast.AST, around: Surroundings, calls: set[int], quiet: set[int]
@@ -275,13 +276,3 @@ def docstrings(nodes: Walked) -> set[int]:
         for node, _ in nodes
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-
-
-def _snippet(node: ast.AST) -> str:
-    """Return the node's code, normalised, as the part of a key that survives moves."""
-    if isinstance(node, Function):
-        return node.name
-    try:
-        return ast.unparse(node)[:500]
-    except RecursionError:
-        return f"line {getattr(node, 'lineno', 1)}"

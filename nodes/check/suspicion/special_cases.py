@@ -12,6 +12,12 @@ _NAMES = {"__name__", "__qualname__"}
 _MOST_ASKED = 50
 _STRONG_NUMBER = 10
 _STRONG_TEXT = 12
+_LONGEST_DATA = 200_000
+_LONGEST_LINE = 500
+_RECORD = re.compile(r"\n\s*\n|\n(?=- |  ?[{\[])")
+_VALUE = re.compile(r"\"([^\"\n]*)\"|'([^'\n]*)'|(?<![\w.])(-?\d[\d.]*)(?![\w.])")
+_UNQUOTED = re.compile(r"(?:[:=] |^- )(?!.*[:=] )([^\"'\n]+)$")
+_NUMBER = re.compile(r"-?(?:\d{1,18}|\d{1,18}\.\d{1,18})")
 
 Literals = frozenset[str]
 
@@ -27,6 +33,27 @@ def test_literals(tree: ast.Module, old: Iterable[Literals] = ()) -> list[Litera
             rows = [each for each in ast.walk(decorator) if isinstance(each, ast.Tuple)]
             groups += [_leaves(row, *node.body) for row in rows]
     return [group for group in groups if group and group not in known]
+
+
+def data_literals(text: str, old: str = "") -> list[Literals]:
+    """Return the values of each record in a data file of tests, without those records that `old` has.
+
+    A record is a part between blank lines, or one that begins like an item of a list.
+    """
+    known = {record.strip() for record in _RECORD.split(old[:_LONGEST_DATA])}
+    records = (record for record in _RECORD.split(text[:_LONGEST_DATA]) if record.strip() not in known)
+    return [group for record in records if (group := frozenset(_values(record)))]
+
+
+def _values(record: str) -> Iterator[str]:
+    """Yield the texts and numbers of a record as constants of Python."""
+    for line in (line[:_LONGEST_LINE] for line in record.splitlines()):
+        yield repr(line.strip())[:200]
+        for match in (*_VALUE.finditer(line), *_UNQUOTED.finditer(line)):
+            value = next(group for group in match.groups() if group is not None).strip()
+            yield repr(value)[:200]
+            if _NUMBER.fullmatch(value):
+                yield repr(float(value) if "." in value else int(value))
 
 
 def special_cases(tree: ast.Module, tests: list[Literals]) -> Iterator[Sight]:

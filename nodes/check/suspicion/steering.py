@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from nodes.check.pytest_config import PytestOptions, is_config, options_table
-from nodes.check.suite import CONFIG, Suite
+from nodes.check.suites.build_files import BUILD_FILES
+from nodes.check.suites.config import CONFIG
+from nodes.check.suites.pytest_config import PytestOptions, is_config, options_table
+from nodes.check.suites.suite import Suite
 from nodes.check.suspicion.sight import Sight
 from nodes.check.suspicion.versions import FileVersions
 from nodes.check.suspicion.walk import Function, Walked
@@ -34,24 +36,20 @@ _SETTINGS = re.compile(
     re.IGNORECASE,
 )
 _DEFINITIONS = {
-    "make": ("Makefile", "makefile", "GNUmakefile"),
-    "gmake": ("Makefile", "makefile", "GNUmakefile"),
-    **dict.fromkeys(
-        ("npm", "npx", "yarn", "pnpm", "bun", "node", "jest", "vitest", "mocha"), ("package.json",)
-    ),
+    **BUILD_FILES,
+    **dict.fromkeys(("jest", "vitest", "mocha"), ("package.json",)),
     "tox": ("tox.ini", "pyproject.toml", "setup.cfg"),
-    "nox": ("noxfile.py",),
     "just": ("justfile", "Justfile", ".justfile"),
     "rake": ("Rakefile",),
-    "cargo": ("Cargo.toml",),
-    **dict.fromkeys(("mvn", "mvnw"), ("pom.xml",)),
-    **dict.fromkeys(("gradle", "gradlew"), ("build.gradle", "build.gradle.kts")),
-    **dict.fromkeys(("ctest", "cmake"), ("CMakeLists.txt",)),
-    "composer": ("composer.json",),
 }
 _TOOL_CONFIGS = re.compile(
     r"(?:(?:jest|vitest|vite|karma|ava|babel|playwright)\.config\.\w+|\.mocharc\.?\w*|\.babelrc|\.rspec"
     r"|phpunit\.xml(?:\.dist)?|\.npmrc|.+\.mk)$"
+)
+_SETUP = re.compile(
+    r"(?:jest|vitest|mocha|test)[.-]?(?:setup|env)\.\w+|(?:global)?-?set-?up-?(?:tests?|jest|vitest)?\.[cm]?[jt]sx?"
+    r"|setup(?:Tests?|Files)\w*\.\w+",
+    re.IGNORECASE,
 )
 _PACKAGE_KEYS = ("scripts", "jest", "mocha", "ava", "vitest", "c8", "nyc")
 
@@ -95,8 +93,10 @@ class SteeringRules:
                     line,
                     "It defines how the tests are started, so a green check may not mean that they ran.",
                 )
-        elif self.suite.grade == "exit code" and _TOOL_CONFIGS.match(path.name):
+        elif not self.suite.is_pytest and self._configures(file.path):
             yield line, "It configures the test runner, so tests may be left out."
+        elif self.suite.runner and (self.suite.runner.steers(file.path) or _SETUP.fullmatch(path.name)):
+            yield line, "The test runner may load this file before the tests, so it can alter how they run."
         if is_config(path.name) and options_table(path.name, file.before) != options_table(
             path.name, file.after
         ):
@@ -126,7 +126,7 @@ class SteeringRules:
 
     def _definitions(self) -> set[str]:
         """Return the files that define the suite's own command, if it is not pytest."""
-        if self.suite.grade != "exit code":
+        if self.suite.is_pytest:
             return set()
         files: set[str] = set()
         for word in (part for each in self.suite.command for part in re.split(r"[\s;&|]+", each)):
@@ -135,6 +135,11 @@ class SteeringRules:
             if (path := _folder(word)) in self.base_files or path in self.head_files:
                 files.add(path)
         return files
+
+    def _configures(self, path: str) -> bool:
+        runner = self.suite.runner
+        defines = runner is not None and runner.defines(path) and _DEPENDENCIES.isdisjoint(path.split("/"))
+        return defines or bool(_TOOL_CONFIGS.match(PurePosixPath(path).name))
 
     def _shadows(self, path: str) -> str:
         """Return the module that a new file hides from those who import it, empty if there is none."""

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from nodes.check.suspicion.assertions import Assertions, swallowed
 from nodes.check.suspicion.names import SourceNames
 from nodes.check.suspicion.sight import Sight
-from nodes.check.suspicion.walk import Function, Surroundings, Walked
+from nodes.check.suspicion.walk import Function, Surroundings, Walked, code_of, last_name
 
 _READERS = {"read_text", "read_bytes", "readlines", "getsource", "getsourcelines", "getlines"}
 _SOURCE_READERS = {"inspect.getsource", "inspect.getsourcelines", "linecache.getlines", "linecache.getline"}
@@ -23,7 +23,11 @@ _SKIPS = {
     *("pytest.mark.skip", "pytest.mark.xfail"),
     *("unittest.skip", "unittest.SkipTest", "unittest.expectedFailure"),
 }
+"""Names that skip a test, or excuse its failure, whatever the machine is."""
+
 _CONDITIONAL = {"pytest.mark.skipif", "unittest.skipIf", "unittest.skipUnless"}
+"""Names that skip a test on a condition. They are suspicious with a constant only."""
+
 _HIDING = {"__test__", "collect_ignore", "collect_ignore_glob"}
 _ANY_FAILURE = {"builtins.Exception", "builtins.BaseException"}
 _MOST_NODES = 2_000
@@ -47,12 +51,12 @@ class CaseRules:
         meanings = _assigned(nodes)
         for node, around in nodes:
             for key, text in self._node(node, around, meanings):
-                yield Sight(f"{key}:{around.name}:{_snippet(node)}", getattr(node, "lineno", 1), text)
+                yield Sight(f"{key}:{around.name}:{code_of(node)}", getattr(node, "lineno", 1), text)
             if around.function in shared and isinstance(node, ast.Call) and self._patches(node):
                 text = f"{around.function} patches something for all tests around it, also those of others."
-                yield Sight(f"patches:{_snippet(node)}", node.lineno, text)
+                yield Sight(f"patches:{code_of(node)}", node.lineno, text)
         for block, text in swallowed(nodes):
-            yield Sight(f"swallowed:{_snippet(block)}", block.lineno, f"The test {text}.")
+            yield Sight(f"swallowed:{code_of(block)}", block.lineno, f"The test {text}.")
         if self.cases:
             yield from self._cases(nodes)
 
@@ -111,18 +115,18 @@ class CaseRules:
             yield from self._call(node, around, meanings)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            hidden = {_last(target) for target in targets} & _HIDING
+            hidden = {last_name(target) for target in targets} & _HIDING
             if hidden and not around.function:
                 yield "hides", f"{hidden.pop()} keeps tests from being collected."
         if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Load):
             name = self.names.dotted(node)
-            if name in _SKIPS or name in ("unittest.TestCase.skipTest",) or _last(node) == "skipTest":
+            if name in _SKIPS or name in ("unittest.TestCase.skipTest",) or last_name(node) == "skipTest":
                 yield "skips", f"It uses {name or 'skipTest'}, so tests may not run or may fail unseen."
             elif name in _MACHINE:
                 yield "machine", f"It asks {name}, by which a test can recognise the sandbox."
 
     def _call(self, node: ast.Call, around: Surroundings, meanings: Meanings) -> Iterator[tuple[str, str]]:
-        name, last = self.names.dotted(node.func) or "", _last(node.func)
+        name, last = self.names.dotted(node.func) or "", last_name(node.func)
         any_failure = bool(node.args) and self.names.dotted(node.args[0]) in _ANY_FAILURE
         if any_failure and name == "pytest.raises" and not any(each.arg == "match" for each in node.keywords):
             yield "raises", "It expects any exception, so a failure of another kind passes it."
@@ -148,7 +152,7 @@ class CaseRules:
         """Return whether a call replaces an attribute or starts a mock's patch."""
         if isinstance(node.func, ast.Attribute) and node.func.attr in _PATCHERS:
             return True
-        if _last(node.func) in ("start", "__enter__", "enter_context") and isinstance(
+        if last_name(node.func) in ("start", "__enter__", "enter_context") and isinstance(
             node.func, ast.Attribute
         ):
             return any(self._is_mock(each) for each in (node.func.value, *node.args))
@@ -213,13 +217,6 @@ def _assigned(nodes: Walked) -> Meanings:
     return meanings
 
 
-def _snippet(node: ast.AST) -> str:
-    try:
-        return ast.unparse(node)[:500]
-    except RecursionError:
-        return f"line {getattr(node, 'lineno', 1)}"
-
-
 def _asks(condition: ast.expr) -> bool:
     return any(isinstance(each, ast.Name | ast.Attribute) for each in ast.walk(condition))
 
@@ -229,9 +226,3 @@ def _words(node: ast.Call) -> list[ast.expr]:
     for argument in node.args:
         words += argument.elts if isinstance(argument, ast.List | ast.Tuple) else [argument]
     return words
-
-
-def _last(node: ast.expr) -> str:
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""

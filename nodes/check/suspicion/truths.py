@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from nodes.check.suspicion.walk import Function, Surroundings
 
 _TRUTHS = {"__eq__", "__bool__", "__hash__", "__contains__", "__le__", "__ge__", "__lt__", "__gt__"}
-_BUILT_IN = {"int", "str", "float", "object", "list", "dict", "bytes", "tuple", "set", "bool"}
 
 
 def always_true(node: ast.AST, around: Surroundings) -> Iterator[tuple[str, str]]:

@@ -37,7 +37,7 @@ class FileVersions:
         """The lines of the change."""
         return _text(self.after).splitlines()
 
-    @property
+    @cached_property
     def first_change(self) -> int:
         """The first line of the change that differs from the base, counted from 1."""
         same = 0

@@ -104,9 +104,9 @@ def _called_at_import(nodes: Walked) -> frozenset[str]:
     for node, around in nodes:
         names: list[str] = []
         if isinstance(node, ast.Call):
-            names = [_last_name(node.func)]
+            names = [last_name(node.func)]
         elif isinstance(node, Function | ast.ClassDef):
-            names = [_last_name(each) for each in node.decorator_list]
+            names = [last_name(each) for each in node.decorator_list]  # a call in it is a node of its own
         names = [name for name in names if name]
         if around.at_import:
             ahead += names
@@ -123,9 +123,19 @@ def _called_at_import(nodes: Walked) -> frozenset[str]:
     return frozenset(reached)
 
 
-def _last_name(node: ast.expr) -> str:
-    if isinstance(node, ast.Call):
-        node = node.func
+def last_name(node: ast.expr) -> str:
+    """Return the last name of a dotted expression, empty for any other."""
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def code_of(node: ast.AST, most: int = 500) -> str:
+    """Return the code of a node, normalised and cut to `most` characters.
+
+    It is the part of a sight's key that survives moves.
+    """
+    try:
+        return ast.unparse(node)[:most]
+    except RecursionError:
+        return f"line {getattr(node, 'lineno', 1)}"

@@ -1,14 +1,16 @@
 """The test modules that cannot be collected, and what a change edits that only they test."""
 
+import re
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import PurePosixPath
 
 from nodes.check.change import CheckedChange
-from nodes.check.outcomes import FAILED, Outcomes, spellings
+from nodes.check.outcomes import Outcomes, module_of, spellings
+from nodes.check.runners.test_names import CODE
 from nodes.check.selection import ImportGraph
 from nodes.check.unrun.causes import shorten
-from nodes.proof import Uncollected
+from nodes.proof import FAILED, Uncollected
 from tools.workspace import Workspace
 
 _MOST = 10
@@ -51,7 +53,7 @@ class UnrunTests:
                 continue
             imports = {path for graph in self._graphs for path in graph.imports([module.file])}
             for path in self._sources:
-                if path in imports:
+                if path in imports or self._is_named(path, module.file):
                     yield (
                         path,
                         f"not verified: {module.file} cannot be imported here ({shorten(module.reason)}) "
@@ -59,7 +61,9 @@ class UnrunTests:
                     )
 
     def _untested(self, known: Collection[str]) -> Iterator[str]:
-        """Yield the other changed sources that no collected test module imports."""
+        """Yield the other changed sources that no collected test module imports. Only Python's are known."""
+        if not self._change.suite.is_pytest:
+            return
         unrun = {module.file for module in self.modules}
         for path in (path for path in self._sources if path not in known):
             reached = {test for graph in self._graphs for test in graph.importers([path])} - unrun
@@ -80,8 +84,10 @@ class UnrunTests:
 
     @cached_property
     def _sources(self) -> list[str]:
-        """The changed Python files of the product."""
+        """The changed Python files of the product, with another runner those of any language."""
         change = self._change
+        if change.suite.runner:
+            return [path for path in change.changed if CODE.search(path) and path not in change.test_side]
         return [
             path
             for path in change.changed
@@ -91,13 +97,23 @@ class UnrunTests:
             and PurePosixPath(path).parts[0] not in _NO_PRODUCT
         ]
 
+    def _is_named(self, source: str, test: str) -> bool:
+        """Return whether a test of another language names a source, as its imports do."""
+        if self._change.suite.is_pytest:
+            return False
+        name = re.escape(PurePosixPath(source).name.partition(".")[0])
+        text = self._workspace.text(self._change.base, test) or ""
+        return bool(re.search(rf"(?<![\w-]){name}(?![\w-])", text))
+
     def _skips(self, path: str) -> bool:
-        module = path.removesuffix(".py").replace("/", ".")
-        return any((self._base.cases or {}).get(name) == "skipped" for name in spellings(module))
+        names = spellings(module_of(path))
+        return any((self._base.cases or {}).get(name) == "skipped" for name in names)
 
     @staticmethod
     def _fault(outcomes: Outcomes, path: str) -> str:
         """Return why a test file, or a folder above it, was not collected."""
+        if outcomes.runner:
+            return outcomes.faults.get(f"::{path}", "")
         parts = path.removesuffix(".py").split("/")
         for count in range(len(parts), 0, -1):
             for name in spellings(".".join(parts[:count])):

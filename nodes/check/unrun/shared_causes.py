@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from nodes.check.outcomes import FAILED, Outcomes
+from nodes.check.outcomes import Outcomes
 from nodes.check.unrun.causes import Cause, cause_of, shorten
+from nodes.proof import FAILED
 from sandbox.base import Limits, Result
 
 _PROVIDE = "make it available in the sandbox (SANDBOX_IMAGE names another image), then run the task again"

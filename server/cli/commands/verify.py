@@ -107,8 +107,7 @@ async def _prove_again(
     """Run the checks of a proof on the commit and on the base that the proof names."""
     from graph.event_log import open_journal
     from graph.resources import open_resources
-    from nodes.check import prove
-    from sandbox.base import Limits
+    from nodes.check import PackageSandboxes, prove
 
     def notify(type: str, data: Mapping[str, Any]) -> None:
         if type == "sandbox.started":
@@ -118,12 +117,14 @@ async def _prove_again(
         aclosing(await open_journal(settings)) as journal,
         open_resources(settings, journal, console.notify) as resources,
     ):
+        packages = await PackageSandboxes.find(resources.preparation, workspace, recorded.base, commit)
         return await prove(
             workspace,
-            await resources.sandbox(),
+            packages,
             recorded.base,
             commit,
-            limits=Limits(seconds=settings.sandbox_timeout),
+            limits=settings.sandbox_limits(),
+            seconds=settings.suite_seconds,
             cache=journal.checks,
             notify=notify,
             untestable=recorded.untestable,

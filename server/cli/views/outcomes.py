@@ -51,7 +51,7 @@ def describe_outcome(data: OutcomePayload) -> tuple[str, list[str]]:
         case events.SandboxStarted():
             return one_line(data.what), []
         case events.CheckFinished():
-            if data.grade == "exit code":
+            if data.grade == "exit code" or not (data.cases or data.passed or data.failed):
                 counts = one_line(data.counts)
             else:
                 counts = f"{data.passed} passed" + (f", {data.failed} failed" if data.failed else "")

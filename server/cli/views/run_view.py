@@ -17,7 +17,7 @@ from server.cli.views.outcomes import (
 
 RowState = Literal["planned", "running", "done", "failed", "asks", "stopped"]
 
-QUIET = frozenset({"snapshot", "environment", "go_on", "recall", "approval", "dispatch", "merge"})
+QUIET = frozenset({"snapshot", "environment", "go_on", "recall", "tryout", "approval", "dispatch", "merge"})
 """Nodes without work of their own. Their rows show only after a failure or with an outcome."""
 
 BUILD_STATES: dict[str, RowState] = {"building": "running", "ready": "done", "failed": "failed"}

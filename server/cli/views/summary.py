@@ -152,9 +152,8 @@ def _evidence(proof: Proof) -> str:
     skipped = sum(case.head == "skipped" for case in proof.cases)
     parts = [_counts(proof), *([f"{skipped} skipped"] if skipped else [])]
     if proof.strength and proof.strength.tried:
-        parts.append(f"{proof.strength.killed} of {proof.strength.tried} mutants of the change noticed")
-        if untried := proof.strength.untried:
-            parts[-1] += f" (no time for {untried} more)"
+        strength = proof.strength
+        parts.append(f"{strength.share} mutants of the change noticed{strength.rest}")
     return ", ".join(parts)
 
 
@@ -162,6 +161,8 @@ def _counts(proof: Proof) -> str:
     """Return the counts of cases, or the exit code of a suite without cases."""
     if proof.grade == "exit code":
         return f"exit code {proof.exit_code}"
+    if not proof.cases:
+        return f"no test ran, exit code {proof.exit_code}"
     counts = f"{proof.passed} of {proof.total} passed"
     return counts + (
         f", {pluralize(len(proof.uncollected), 'module')} not imported" if proof.uncollected else ""

@@ -2,22 +2,23 @@
 
 import re
 import shlex
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, ValidationError, field_validator
-
-from memory.validation import faults_of
-from nodes.check.pytest_config import PytestOptions, read_options
+from nodes.check.runners.javascript import JsRunner
+from nodes.check.runners.junit import JUnitRunner
+from nodes.check.runners.python_suites import python_suite
+from nodes.check.runners.runner import Read, Runner, TestCommand
+from nodes.check.runners.usual import named_command, usual_command
+from nodes.check.suites.config import CONFIG, NoSuite, TestTable, read_config
+from nodes.check.suites.pytest_config import PytestOptions, read_options
+from nodes.check.suites.refused_options import without_refused
 from nodes.proof import Grade
 from sandbox.base import REPORT
 from tools.workspace import Workspace
-
-CONFIG = ".autocode.toml"
 
 PYTEST = ("python", "-m", "pytest")  # plain `pytest` does not put the root on the import path
 FLAGS = (
@@ -30,6 +31,7 @@ FLAGS = (
 )
 ROOT = "--rootdir=."
 
+_NONE_REQUIRED = "required_plugins="
 _LENIENT = ("-o", "strict_config=false", "-W", "ignore::pytest.PytestConfigWarning")
 """Flags with which pytest accepts options of missing plugins in its configuration."""
 
@@ -53,58 +55,53 @@ _SOURCE = re.compile(r"\.(?:[jt]sx?|go|rs|java|kt|c|cc|cpp|rb|php|cs|swift|scala
 _PYTHON_PROJECT = frozenset(("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt"))
 
 
-class NoSuite(Exception):
-    """The repository does not say how its tests run. The message says what to write in `.autocode.toml`."""
-
-
-class _TestTable(BaseModel, extra="forbid"):
-    """The table `[test]` of `.autocode.toml`."""
-
-    command: list[str] | None = Field(default=None, min_length=1)
-    scope: Literal["auto", "all", "affected"] = "auto"
-    timeout: PositiveFloat | None = None
-    mutants: Literal["on", "off"] = "on"
-
-    @field_validator("command", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        words = shlex.split(value)
-        if any(word in ("&&", "||", ";", "|", ">", "<") for word in words):
-            raise ValueError(f'a shell is not used; write ["sh", "-c", {value!r}] if you want one')
-        return words
-
-
-class _ConfigFile(BaseModel):
-    test: _TestTable = _TestTable()
-    mutants: Literal["on", "off"] = "on"
-
-
 @dataclass(frozen=True)
 class Suite:
     """One way to run a repository's tests.
 
     `command` holds no paths. `paths` are those of the user's own command. `seconds` is the time limit of
-    `.autocode.toml`.
+    `.autocode.toml`. With a `runner`, it runs the tests, and `command` is what people know it by.
     """
 
     command: tuple[str, ...]
     grade: Grade = "tests"
+    runner: Runner | None = None
     scope: Literal["auto", "all", "affected"] = "auto"
     seconds: float | None = None
     options: PytestOptions = field(default_factory=PytestOptions)
     env: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     mutants: bool = True
+    cleared: tuple[str, ...] = ()  # flags that undo what a sandbox without plugins refuses
     src: bool = False  # whether there is a folder `src`, which belongs on the import path
+
+    @property
+    def place(self) -> str:
+        """A path that stands for the suite's files where an environment is looked for."""
+        if self.runner:
+            return self.runner.place
+        return "_.py" if self.grade == "tests" else "_"
+
+    @property
+    def is_pytest(self) -> bool:
+        """True if pytest runs the tests. Any other command is defined by files of the repository."""
+        return self.grade == "tests" and self.runner is None
+
+    @property
+    def title(self) -> str:
+        """What runs the tests, for messages."""
+        return "pytest" if self.is_pytest else self.runner.name if self.runner else shlex.join(self.command)
 
     def is_test(self, path: str) -> bool:
         """Return whether the file at `path` holds test cases, judged by its name."""
+        if self.runner:
+            return self.runner.is_test(path)
         return self.grade == "tests" and self.options.is_test(path)
 
     def whole(self, tests: Iterable[str] = ()) -> tuple[str, ...]:
         """Return the command for the whole suite and those of `tests` that the suite leaves out."""
+        if self.runner:
+            return self.runner.whole(tests)
         beyond = tuple(_argument(path) for path in tests if not self._reaches(path))
         if not beyond or self.paths:
             return (*self._start(), *self.paths, *beyond)
@@ -112,19 +109,36 @@ class Suite:
 
     def only(self, tests: Iterable[str]) -> tuple[str, ...]:
         """Return the command for these test files alone."""
+        if self.runner:
+            return self.runner.only(tests)
         return (*self._start(), *(_argument(path) for path in tests))
 
     def plain(self) -> "Suite":
         """Return the suite without `addopts` and required plugins, for a sandbox that lacks plugins."""
         modes = [word for word in self.options.addopts if word.startswith("--import-mode=")]
-        cleared = ("-o", f"addopts={shlex.join(modes)}", "-o", "required_plugins=", *_LENIENT)
-        return replace(self, command=(*self.command, *cleared), options=replace(self.options, addopts=()))
+        options = replace(self.options, addopts=tuple(modes))
+        return replace(self, cleared=("-o", _NONE_REQUIRED, *_LENIENT), options=options)
+
+    def without(self, refusal: str) -> "Suite | None":
+        """Return the suite without the options that pytest refused, None if nothing is left to leave out."""
+        start = len(PYTEST)
+        end = next(at for at in range(start, len(self.command)) if self.command[at:][: len(FLAGS)] == FLAGS)
+        arguments = without_refused(self.command[start:end], refusal)
+        addopts = without_refused(self.options.addopts, refusal)
+        cleared = self.cleared or _LENIENT
+        if "Missing required plugins" in refusal and _NONE_REQUIRED not in cleared:
+            cleared = (*cleared, "-o", _NONE_REQUIRED)
+        command = (*PYTEST, *arguments, *self.command[end:])
+        options = replace(self.options, addopts=addopts)
+        suite = replace(self, command=command, options=options, cleared=cleared)
+        return None if suite == self else suite
 
     def _start(self) -> tuple[str, ...]:
         env = self.env
         if self.grade == "tests" and self.src and not any(word.startswith("PYTHONPATH=") for word in env):
             env = (*env, "PYTHONPATH=src")
-        return (*(("env", *env) if env else ()), *self.command)
+        kept = ("-o", f"addopts={shlex.join(self.options.addopts)}") if self.cleared else ()
+        return (*(("env", *env) if env else ()), *self.command, *kept, *self.cleared)
 
     def _reaches(self, path: str) -> bool:
         roots = self.paths or self.options.testpaths
@@ -141,16 +155,28 @@ def listing(command: Iterable[str]) -> tuple[str, ...]:
 def recognise(workspace: Workspace, snapshot: str) -> Suite:
     """Return the suite of a snapshot. Raises NoSuite."""
     files = workspace.files(snapshot)
-    table = _config(workspace.text(snapshot, CONFIG))
+    table = read_config(workspace.text(snapshot, CONFIG))
     options = read_options(workspace, snapshot)
-    if table.command is None:
-        if not _is_python(files, options):
-            raise NoSuite(_advice(files))
-        suite = _pytest([], options)
+
+    def read(path: str) -> str | None:
+        return workspace.text(snapshot, path)
+
+    if table.command is not None:
+        suite = _named(table, files, options, read)
+    elif table.report:
+        raise NoSuite(f"{CONFIG}: test.report needs test.command, which writes the report")
+    elif _is_python(files, options):
+        suite = _pytest(*python_suite(files, options, read))
+    elif (usual := usual_command(files, read)) is not None:
+        suite = _foreign(usual)
     else:
-        suite = _named(table.command, files, options)
-    if table.scope == "affected" and suite.grade != "tests":
+        raise NoSuite(_advice(files))
+    if table.scope == "affected" and not suite.is_pytest:
         raise NoSuite(f'{CONFIG}: scope = "affected" works with pytest alone; remove it')
+    if isinstance(
+        suite.runner, JsRunner | JUnitRunner
+    ):  # their reports name files from the repository's root
+        suite = replace(suite, runner=replace(suite.runner, folder=workspace.folder))
     mutants = table.mutants == "on"
     return replace(suite, scope=table.scope, seconds=table.timeout, src=has_src(files), mutants=mutants)
 
@@ -160,31 +186,27 @@ def has_src(files: Iterable[str]) -> bool:
     return any(path.startswith("src/") for path in files)
 
 
-def _config(text: str | None) -> _TestTable:
-    if text is None:
-        return _TestTable()
-    try:
-        config = _ConfigFile.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise NoSuite(f"{CONFIG} is not valid TOML: {error}") from error
-    except ValidationError as error:
-        raise NoSuite(f"{CONFIG}: {'; '.join(faults_of(error))}") from error
-    return config.test if config.mutants == "on" else config.test.model_copy(update={"mutants": "off"})
+def _foreign(test: TestCommand) -> Suite:
+    """Return the suite of a command that is not pytest's."""
+    return Suite(command=test.command, grade="tests" if test.runner else "exit code", runner=test.runner)
 
 
-def _named(command: list[str], files: Mapping[str, int], options: PytestOptions) -> Suite:
-    """Return the suite of a command that the user wrote. pytest is recognised and judged by its cases."""
+def _named(table: TestTable, files: Mapping[str, int], options: PytestOptions, read: Read) -> Suite:
+    """Return the suite of a command that the user wrote. Known runners are judged by their cases."""
+    command = table.command or []
     words = command[1:] if command[0] == "env" else command
     count = next((at for at, word in enumerate(words) if not re.match(r"[A-Za-z_]\w*=", word)), len(words))
     env, rest = tuple(words[:count]), words[count:]
     if not rest:
         raise NoSuite(f"{CONFIG}: test.command names no program")
+    if table.report:
+        return _foreign(named_command(("env", *env, *rest) if env else rest, files, read, table.report))
     if PurePosixPath(rest[0]).name in ("pytest", "py.test"):
         arguments = rest[1:]
     elif re.fullmatch(r"python[\d.]*", PurePosixPath(rest[0]).name) and rest[1:3] == ["-m", "pytest"]:
         arguments = rest[3:]
     else:
-        return Suite(command=("env", *env, *rest) if env else tuple(rest), grade="exit code")
+        return _foreign(named_command(("env", *env, *rest) if env else rest, files, read))
     folders = {str(parent) for path in files for parent in PurePosixPath(path).parents}
     paths = tuple(word for word in arguments if _path(word) in folders or _path(word) in files)
     return replace(_pytest([word for word in arguments if word not in paths], options), env=env, paths=paths)

@@ -1,0 +1,120 @@
+"""The sandboxes that both sides of a package run in, each with its environment."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from nodes.check.suites.packages import Packages
+from nodes.check.suites.suite import recognise
+from nodes.environment.need import Need
+from nodes.environment.preparation import Preparation, Provided
+from nodes.proof import EnvironmentProof
+from nodes.publish import Publish
+from sandbox.base import Sandbox
+from tools.workspace import Workspace
+from tools.workspace.package import open_package
+
+_NOT_BUILT = "it is not built here. A run on this repository builds it, once you approve"
+
+
+@dataclass(frozen=True)
+class PackageSandboxes:
+    """One sandbox for both sides of a package, unless the change alters what its environment is made from.
+
+    The change's own tests run on the base in the change's environment, so that they fail for the code alone.
+    `folder` is empty for the root. `missing` says why an environment that the tests need is not there.
+    """
+
+    base: Sandbox
+    change: Sandbox
+    folder: str = ""
+    environments: tuple[EnvironmentProof, ...] = ()
+    missing: str = ""
+
+    @classmethod
+    def bare(cls, sandbox: Sandbox, folder: str = "", missing: str = "") -> Self:
+        """Return the bare sandbox for both sides."""
+        return cls(sandbox, sandbox, folder, missing=missing)
+
+    @classmethod
+    async def prepare(
+        cls,
+        preparation: Preparation,
+        workspace: Workspace,
+        base: str,
+        head: str,
+        publish: Publish,
+        yes: bool,
+        without: str = "",
+    ) -> list[Self]:
+        """Prepare the environments of the packages that a change concerns.
+
+        `without` is the problem that the run goes on with, empty without one. Raises NoSuite. May interrupt
+        the run for an approval.
+        """
+        folders = await asyncio.to_thread(packages_of, workspace, base, head)
+        if without:
+            sandbox = await preparation.sandbox()
+            return [cls.bare(sandbox, folder, without) for folder in folders]
+        sides = [await _needs(preparation, workspace, base, head, folder) for folder in folders]
+        needs = [need for old, new in sides for need in (old, *_other(old, new))]
+        # One call for all, because a node must not ask twice: a resume tells answers apart by their order.
+        ready = iter(await preparation.ready(workspace, needs, publish, yes, [old for old, _ in sides]))
+        return [
+            cls._of(folder, [next(ready) for _ in (old, *_other(old, new))])
+            for folder, (old, new) in zip(folders, sides, strict=True)
+        ]
+
+    @classmethod
+    async def find(cls, preparation: Preparation, workspace: Workspace, base: str, head: str) -> list[Self]:
+        """Return the sandboxes of what is built already. What is not there is missing."""
+        found = []
+        for folder in await asyncio.to_thread(packages_of, workspace, base, head):
+            old, new = await _needs(preparation, workspace, base, head, folder)
+            ready = [await preparation.find(need) for need in (old, *_other(old, new))]
+            there = [each for each in ready if each]
+            if len(there) == len(ready):
+                found.append(cls._of(folder, there))
+            else:
+                found.append(cls.bare(await preparation.sandbox(), folder, _NOT_BUILT))
+        return found
+
+    @classmethod
+    def _of(cls, folder: str, ready: Sequence[Provided]) -> Self:
+        """Return one environment for both sides, or one for each."""
+        base, change = ready[0], ready[-1]
+        if len(ready) == 1:
+            return cls(base.sandbox, base.sandbox, folder, tuple(_named(base)), base.problem)
+        named = (*_named(base, "base"), *_named(change, "change"))
+        sandbox = base.sandbox if change.problem else change.sandbox
+        return cls(base.sandbox, sandbox, folder, named, base.problem or change.problem)
+
+
+def packages_of(workspace: Workspace, base: str, head: str) -> list[str]:
+    """Return the folders of the packages that a change concerns. Blocks."""
+    return Packages(workspace, base, head).of(change.path for change in workspace.changes(base, head))
+
+
+async def _needs(
+    preparation: Preparation, workspace: Workspace, base: str, head: str, folder: str
+) -> tuple[Need, Need]:
+    place = await asyncio.to_thread(place_of, workspace, base, folder)
+    return await preparation.need(workspace, base, place), await preparation.need(workspace, head, place)
+
+
+def place_of(workspace: Workspace, base: str, folder: str) -> str:
+    """Return a path that stands for the files of a package's suite. Blocks. Raises NoSuite."""
+    place = recognise(open_package(workspace.path, folder), base).place
+    return f"{folder}/{place}" if folder else place
+
+
+def _other(old: Need, new: Need) -> tuple[Need, ...]:
+    return () if new.recipe.digest == old.recipe.digest else (new,)
+
+
+def _named(ready: Provided, side: str = "base and change") -> Iterator[EnvironmentProof]:
+    if ready.environment:
+        recipe = ready.need.recipe
+        values = {"folder": recipe.folder, "sources": recipe.sources, "commands": recipe.shown_commands}
+        yield EnvironmentProof.model_validate({"key": ready.environment.key, "side": side, **values})

@@ -1,0 +1,72 @@
+"""The nodes that see to the environment of the base before any model is paid."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.runtime import Runtime
+from langgraph.types import interrupt
+
+from nodes.check.execution.package_sandboxes import place_of
+from nodes.check.tryout import tried_packages
+from nodes.dialogue.answers import read_answer
+from nodes.dialogue.conversation import open_workspace
+from nodes.dialogue.replies import Unusable
+from nodes.environment.need import MISSING
+from nodes.environment.preparation import Preparation
+from nodes.events import ErrorReported
+from nodes.publish import publisher
+from nodes.state import State, options_of
+
+_QUESTION = "Go on without the environment? The result cannot be verified."
+
+
+_MOST_NAMED = 8
+
+
+@dataclass(frozen=True)
+class PrepareEnvironment:
+    """Finds or builds what the base's tests need, once a human has approved the commands."""
+
+    preparation: Preparation
+
+    async def __call__(self, state: State, runtime: Runtime[None]) -> State:
+        """Return the problem, if there is one."""
+        publish = publisher(runtime.stream_writer, "environment")
+        workspace, base = await open_workspace(state), state["base"]
+        needs = []
+        for folder in await asyncio.to_thread(tried_packages, workspace, base):
+            place = await asyncio.to_thread(place_of, workspace, base, folder)
+            needs.append(await self.preparation.need(workspace, base, place))
+        faults = [fault for need in needs for fault in need.recipe.faults if not fault.fatal]
+        for message in dict.fromkeys(fault.message for fault in faults):
+            publish(ErrorReported(message=message, kind="warning"))
+        if taken := [file.path for need in needs for file in need.files]:
+            listed = ", ".join(taken[:_MOST_NAMED]) + (" and more" if len(taken) > _MOST_NAMED else "")
+            message = f"taken from your checkout for the tests, as git ignores or lacks them: {listed}"
+            publish(ErrorReported(message=message, kind="warning"))
+        ready = await self.preparation.ready(workspace, needs, publish, options_of(state).auto_approve)
+        problems = (each.problem for each in ready if each.problem)
+        return {"environment_problem": next(problems, "")}
+
+
+@dataclass(frozen=True)
+class GoOn:
+    """Asks whether a run whose environment is missing goes on, as its result cannot be verified."""
+
+    async def __call__(self, state: State, runtime: Runtime[None]) -> State:
+        """Return that the run goes on without the environment, or a stop."""
+        problem = state["environment_problem"]
+        if options_of(state).auto_approve or self._agreed(problem):
+            return {"without_environment": problem}
+        first = problem.partition("\n")[0].rstrip(".")
+        return {"stops": [{"kind": "cancelled", "reason": f"{MISSING}: {first}"}]}
+
+    def _agreed(self, problem: str) -> bool:
+        question: dict[str, Any] = {"kind": "environment", "commands": []}
+        question |= {"problem": problem, "question": _QUESTION}
+        while True:
+            try:
+                return read_answer(interrupt(question)).decision == "approve"
+            except Unusable as error:
+                question = question | {"problem": f"{error}\n{problem}"}

@@ -1,0 +1,226 @@
+"""Preparation: from the needs of snapshots to environments that are approved, built and opened."""
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from langgraph.types import interrupt
+
+from nodes.dialogue.answers import HumanAnswer, read_answer
+from nodes.dialogue.replies import Unusable
+from nodes.environment.need import Need
+from nodes.events import EnvironmentReported
+from nodes.publish import Publish
+from sandbox.base import Sandbox, SandboxError
+from sandbox.environment.backend import Environment
+from sandbox.environment.environments import Environments
+from tools.workspace import Workspace, WorkspaceError
+
+OpenSandbox = Callable[[], Awaitable[Sandbox]]
+"""Return the process's sandbox, which the first call opens."""
+
+OpenEnvironments = Callable[[], Awaitable[Environments]]
+"""Return the process's environments, which the first call opens."""
+
+_REFUSED = "the environment was not approved"
+_MOST_LINES = 200
+
+
+class ConsentStore(Protocol):
+    """Remembers what humans agreed to."""
+
+    async def given(self, key: str) -> bool: ...
+
+    async def give(self, key: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Provided:
+    """What a need came to: a sandbox for its tests, with the environment in it, or a problem."""
+
+    need: Need
+    sandbox: Sandbox
+    environment: Environment | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Finds, asks for, builds and opens environments. `always` builds without asking."""
+
+    sandbox: OpenSandbox
+    environments: OpenEnvironments
+    consents: ConsentStore
+    always: bool = False
+
+    async def need(self, workspace: Workspace, snapshot: str, place: str) -> Need:
+        """Return the need of a snapshot's tests. Raises WorkspaceError, SandboxError."""
+        need = await Need.find(workspace, await self.environments(), snapshot, place)
+        for path in await self._venvs(workspace) if need.recipe.needs_approval else ():
+            if await self.consents.given(_key(workspace, "venv", str(path))):
+                return need.with_venv(path)
+        return need
+
+    async def find(self, need: Need) -> Provided | None:
+        """Return what is there without a build: the bare sandbox where nothing is needed."""
+        if need.is_empty:
+            return Provided(need, await self.sandbox())
+        environments = await self.environments()
+        found = await environments.find(need.recipe)
+        return Provided(need, await environments.open(found), found) if found else None
+
+    async def ready(
+        self,
+        workspace: Workspace,
+        needs: Sequence[Need],
+        publish: Publish,
+        yes: bool,
+        bases: Sequence[Need] = (),
+    ) -> list[Provided]:
+        """Return what each need came to. `yes` approves every build.
+
+        Interrupts the run once, for all that a human must approve. With `bases`, the needs beside them are
+        those of a change. If they are asked for, the question shows how they differ from the base's.
+        """
+        found = [await self.find(need) for need in needs]
+        missing = [need for need, ready in zip(needs, found, strict=True) if ready is None]
+        asked = {} if self.always or yes else await self._unapproved(workspace, missing, bases)
+        answer = HumanAnswer(decision="approve")
+        if asked:
+            answer = _ask(await self._question(workspace, list(asked.values()), bases))
+        venv = await self._chosen(workspace, answer)
+        refusal = f"{_REFUSED}: {answer.reason}" if answer.reason else _REFUSED
+        if venv:
+            await self.consents.give(_key(workspace, "venv", str(venv)))
+        elif answer.decision == "approve":
+            for key in asked:
+                await self.consents.give(key)
+        outcomes = []
+        for need, ready in zip(needs, found, strict=True):
+            if ready is None and answer.decision == "reject" and need.recipe.needs_approval:
+                ready = await self._failed(need, refusal, publish)
+            elif ready is None:
+                chosen = need.with_venv(venv) if venv else need
+                ready = await self._made(workspace, chosen, publish)
+            outcomes.append(ready)
+        return outcomes
+
+    async def _unapproved(
+        self, workspace: Workspace, needs: Sequence[Need], bases: Sequence[Need]
+    ) -> dict[str, Need]:
+        keys = {}
+        for need in needs:
+            recipe = need.recipe
+            # The commands of a change can be the base's own and yet install what nobody has agreed to.
+            inputs = recipe.inputs if bases and need not in bases else ""
+            if recipe.needs_approval and not recipe.fatal:
+                keys[_key(workspace, recipe.folder, *recipe.shown_commands, inputs)] = need
+        return {key: need for key, need in keys.items() if not await self.consents.given(key)}
+
+    async def _question(
+        self, workspace: Workspace, needs: Sequence[Need], bases: Sequence[Need]
+    ) -> dict[str, Any]:
+        recipes = [need.recipe for need in needs]
+        question: dict[str, Any] = {"kind": "environment"}
+        question["commands"] = [line for recipe in recipes for line in recipe.shown_commands]
+        for name in ("sources", "reasons", "packages"):
+            values = (value for recipe in recipes for value in getattr(recipe, name))
+            question[name] = list(dict.fromkeys(values))
+        venvs = [] if bases else await self._venvs(workspace)
+        question["at_hand"] = [_shown(path, workspace.path) for path in venvs]
+        if bases and (changed := [need for need in needs if need not in bases]):
+            paths = question["sources"]
+            diff = await asyncio.to_thread(workspace.diff, bases[0].snapshot, changed[0].snapshot, paths)
+            question["difference"] = diff.splitlines()[:_MOST_LINES]
+        return question
+
+    async def _venvs(self, workspace: Workspace) -> list[Path]:
+        environments = await self.environments()
+        return list(await asyncio.to_thread(environments.venvs_at_hand, workspace.path))
+
+    async def _chosen(self, workspace: Workspace, answer: HumanAnswer) -> Path | None:
+        """Return the virtual environment that an answer chose."""
+        if answer.decision != "edit":
+            return None
+        name = str((answer.params or {}).get("venv", ""))
+        venvs = await self._venvs(workspace)
+        return next((path for path in venvs if name in (str(path), _shown(path, workspace.path))), None)
+
+    async def _made(self, workspace: Workspace, need: Need, publish: Publish) -> Provided:
+        """Build and open an environment."""
+        environments, recipe = await self.environments(), need.recipe
+        commands = list(recipe.shown_commands)
+        publish(EnvironmentReported(status="building", folder=recipe.folder, commands=commands))
+        output = _Pieces(publish, recipe.folder)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            paths = await asyncio.to_thread(workspace.files, need.snapshot)
+            files = need.archive(workspace.path)
+            environment = await environments.build(recipe, files, paths, output.add)
+            sandbox = await environments.open(environment)
+        except (SandboxError, WorkspaceError) as error:
+            return await self._failed(need, str(error), publish)
+        finally:
+            output.flush()
+        seconds = round(loop.time() - began, 1)
+        publish(
+            EnvironmentReported(status="ready", folder=recipe.folder, key=environment.key, seconds=seconds)
+        )
+        return Provided(need, sandbox, environment)
+
+    async def _failed(self, need: Need, problem: str, publish: Publish) -> Provided:
+        publish(EnvironmentReported(status="failed", folder=need.recipe.folder, text=problem))
+        return Provided(need, await self.sandbox(), problem=problem)
+
+
+def _ask(question: dict[str, Any]) -> HumanAnswer:
+    """Interrupt the run for an answer, and again if it cannot be used."""
+    while True:  # a resume runs the node again, and interrupt() returns the answers so far
+        try:
+            answer = read_answer(interrupt(question))
+            if answer.decision == "edit" and (answer.params or {}).get("venv") not in question["at_hand"]:
+                raise Unusable(f'An edit needs params {{"venv": …}}, one of: {question["at_hand"]}.')
+            return answer
+        except Unusable as error:
+            question = question | {"problem": str(error)}
+
+
+def _key(workspace: Workspace, *parts: str) -> str:
+    """Return the key of a consent, which holds for one repository."""
+    return hashlib.sha256(json.dumps([os.path.realpath(workspace.path), *parts]).encode()).hexdigest()
+
+
+def _shown(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+class _Pieces:
+    """A build's output, published in pieces of about a screen."""
+
+    def __init__(self, publish: Publish, folder: str) -> None:
+        self._publish = publish
+        self._folder = folder
+        self._text = ""
+        self._last = 0.0
+
+    def add(self, text: str) -> None:
+        self._text += text
+        now = asyncio.get_running_loop().time()
+        if now - self._last > _EVERY_SECONDS or len(self._text) > _PIECE:
+            self._last = now
+            self.flush()
+
+    def flush(self) -> None:
+        if self._text:
+            self._publish(EnvironmentReported(status="output", folder=self._folder, text=self._text))
+            self._text = ""
+
+
+_EVERY_SECONDS = 0.2
+_PIECE = 8_000

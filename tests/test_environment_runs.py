@@ -1,0 +1,204 @@
+"""Whole runs on repositories that need an environment: asked for, built, refused, missing, changed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desk import Desk
+from gitrepo import GitRepo
+from runs import PASS, Bench, Run, block, script
+
+from graph.supervisor import Supervisor
+
+pytestmark = pytest.mark.bubblewrap
+
+SHOP = "import iniconfig\n\n\ndef one():\n    return 1\n"
+TEN = SHOP + "\n\ndef ten():\n    return 10\n"
+TEST_ONE = "from shop import one\n\n\ndef test_one():\n    assert one() == 1\n"
+TEST_TEN = "from shop import ten\n\n\ndef test_ten():\n    assert ten() == 10\n"
+NO_MUTANTS = '[test]\nmutants = "off"\n'
+FILES = {
+    "shop.py": SHOP,
+    "requirements.txt": "iniconfig\n",
+    "tests/test_shop.py": TEST_ONE,
+    ".autocode.toml": NO_MUTANTS,
+}
+
+
+def plan(path: str) -> str:
+    return (
+        '{"explanation": "One function.", "steps": [{"agent": "coder", "description": "Add ten", '
+        f'"file": "{path}"}}]}}'
+    )
+
+
+def bench_of(desk: Desk, home: Path, path: Path, files: dict[str, str], coder: str, tester: str) -> Bench:
+    script(desk, planner=plan("shop.py"), coder=coder, tester=tester, debugger=coder, critic=PASS)
+    repo = GitRepo(path)
+    repo.commit(dict(files))
+    return Bench(desk, home, repo)
+
+
+@pytest.fixture
+def shop(desk: Desk, home: Path, tmp_path: Path) -> Bench:
+    """A shop whose code needs a package, and agents that add a function to it."""
+    coder, tester = block("shop.py", TEN), block("tests/test_ten.py", TEST_TEN)
+    return bench_of(desk, home, tmp_path / "shop", FILES, coder, tester)
+
+
+def said(run: Run) -> str:
+    return "\n".join(str(event.message) for event in run.of("error"))
+
+
+async def test_a_first_build_asks_and_its_answer_is_remembered(shop: Bench) -> None:
+    async with Supervisor.open(shop.settings()) as supervisor:
+        given: Any = {"task": "Add ten", "repo": str(shop.repo.path)}
+        run = await supervisor.submit(given, "t")
+        assert (await supervisor.wait(run.id)).status == "waiting"
+        (question,) = await supervisor.pending("t")
+        assert question.request["kind"] == "environment"
+        assert "uv pip install -r requirements.txt" in question.request["commands"]
+        assert question.request["sources"] == ["requirements.txt"]
+        assert shop.desk.prompts("You are") == []  # nothing is paid before the answer
+        await supervisor.resume("t", {question.id: {"decision": "approve"}})
+        assert (await supervisor.wait(run.id)).status == "verified"
+    (environment,) = (again := await shop.run("Add ten")).proof.environments
+    assert again.end.status == "verified" and again.of("approval.required") == []
+    assert environment.sources == ["requirements.txt"]
+    assert again.of("environment") == []
+
+
+async def test_a_refused_environment_is_asked_about_and_never_verified(shop: Bench) -> None:
+    async with Supervisor.open(shop.settings()) as supervisor:
+        given: Any = {"task": "Add ten", "repo": str(shop.repo.path)}
+        run = await supervisor.submit(given, "t")
+        await supervisor.wait(run.id)
+        (build,) = await supervisor.pending("t")
+        await supervisor.resume("t", {build.id: {"decision": "reject", "reason": "not today"}})
+        await supervisor.wait(run.id)
+        (on,) = await supervisor.pending("t")
+        assert "not today" in on.request["problem"] and on.request["commands"] == []
+        assert shop.desk.prompts("You are") == []
+        await supervisor.resume("t", {on.id: {"decision": "approve"}})
+        assert (await supervisor.wait(run.id)).status == "unverified"
+        end = (await supervisor.journal.events.read("t"))[-1].data
+    assert "the environment is missing" in str(getattr(end, "reason", ""))
+    assert shop.desk.prompts("You are the debugger") == []
+
+
+async def test_a_run_ends_unpaid_when_nobody_wants_it_without_the_environment(shop: Bench) -> None:
+    (shop.repo.path / "requirements.txt").write_text("no-such-package-for-autocode-tests==1\n")
+    async with Supervisor.open(shop.settings(environment_approval="auto")) as supervisor:
+        given: Any = {"task": "Add ten", "repo": str(shop.repo.path)}
+        run = await supervisor.submit(given, "t")
+        await supervisor.wait(run.id)
+        (on,) = await supervisor.pending("t")
+        assert "no registry has the package no-such-package-for-autocode-tests" in on.request["problem"]
+        assert ".autocode.toml" in on.request["problem"]
+        await supervisor.resume("t", {on.id: {"decision": "reject"}})
+        assert (await supervisor.wait(run.id)).status == "cancelled"
+    assert shop.desk.prompts("You are") == []
+
+
+async def test_a_new_dependency_gets_an_environment_of_its_own(
+    desk: Desk, home: Path, tmp_path: Path
+) -> None:
+    coder = "\n\n".join(
+        (
+            block("shop.py", TEN.replace("import iniconfig", "import iniconfig\nimport six")),
+            block("requirements.txt", "iniconfig\nsix\n"),
+        )
+    )
+    shop = bench_of(desk, home, tmp_path / "shop", FILES, coder, block("tests/test_ten.py", TEST_TEN))
+    async with Supervisor.open(shop.settings()) as supervisor:
+        given: Any = {"task": "Add ten, with six", "repo": str(shop.repo.path)}
+        run = await supervisor.submit(given, "t")
+        await supervisor.wait(run.id)
+        (first,) = await supervisor.pending("t")
+        await supervisor.resume("t", {first.id: {"decision": "approve"}})
+        await supervisor.wait(run.id)
+        (second,) = await supervisor.pending("t")
+        assert "+six" in second.request["difference"]
+        await supervisor.resume("t", {second.id: {"decision": "approve"}})
+        await supervisor.wait(run.id)
+        done = Run(await supervisor.journal.events.read("t"))
+    assert done.end.status == "verified", done.end.reason
+    proof = done.proof
+    assert [environment.side for environment in proof.environments] == ["base", "change"]
+
+
+async def test_a_copy_of_the_project_among_the_packages_makes_the_check_red(
+    desk: Desk, home: Path, tmp_path: Path
+) -> None:
+    files = {
+        "lib/shop/__init__.py": "def one():\n    return 1\n",
+        "tests/test_shop.py": TEST_ONE,
+        "pyproject.toml": "",
+        ".autocode.toml": NO_MUTANTS
+        + '[environment]\nsetup = ["cp -r lib/shop $VIRTUAL_ENV/lib/python3*/site-packages"]\n',
+    }
+    coder = block("lib/shop/__init__.py", "def one():\n    return 1\n\n\ndef ten():\n    return 10\n")
+    test = "import shop\n\n\ndef test_ten():\n    assert shop.one() == 1\n"
+    shop = bench_of(desk, home, tmp_path / "shop", files, coder, block("tests/test_ten.py", test))
+    run = await shop.run("Add ten", options={"auto_approve": True})
+    assert run.end.status == "unverified"
+    assert "the tests imported shop from site-packages" in str(run.end.reason)
+
+
+async def test_each_package_of_a_repository_is_checked_in_its_folder(
+    desk: Desk, home: Path, tmp_path: Path
+) -> None:
+    settings = '[tool.pytest.ini_options]\npythonpath = ["src"]\ntestpaths = ["tests"]\n'
+    files: dict[str, str] = {}
+    for name in ("alpha", "beta"):
+        place = f"packages/{name}"
+        files |= {f"{place}/pyproject.toml": settings, f"{place}/src/{name}.py": "def one():\n    return 1\n"}
+        files |= {f"{place}/tests/test_core.py": TEST_ONE.replace("shop", name)}
+    coder = "\n\n".join(
+        block(f"packages/{name}/src/{name}.py", "def one():\n    return 1\n\n\ndef ten():\n    return 10\n")
+        for name in ("alpha", "beta")
+    )
+    tester = block("packages/alpha/tests/test_ten.py", TEST_TEN.replace("shop", "alpha"))
+    bench = bench_of(desk, home, tmp_path / "mono", files, coder, tester)
+    run = await bench.run("Add ten")
+    assert run.end.status == "verified"
+    ids = {case.id for case in run.proof.cases}
+    assert "packages/alpha: tests.test_ten::test_ten" in ids
+    assert "packages/beta: tests.test_core::test_one" in ids
+
+
+async def test_an_ignored_module_that_the_code_imports_comes_from_the_checkout(
+    desk: Desk, home: Path, tmp_path: Path
+) -> None:
+    files = {
+        ".gitignore": "_version.py\n",
+        ".autocode.toml": NO_MUTANTS,
+        "shop/__init__.py": "from shop._version import version\n\n\ndef one():\n    return 1\n",
+        "tests/test_shop.py": TEST_ONE,
+    }
+    coder = block("shop/__init__.py", files["shop/__init__.py"] + "\n\ndef ten():\n    return 10\n")
+    shop = bench_of(desk, home, tmp_path / "shop", files, coder, block("tests/test_ten.py", TEST_TEN))
+    (shop.repo.path / "shop/_version.py").write_text('version = "1"\n')
+    (shop.repo.path / "shop/secret_keys.py").write_text('key = "1"\n')
+    run = await shop.run("Add ten")
+    assert run.end.status == "verified"
+    assert "taken from your checkout" in said(run) and "shop/_version.py" in said(run)
+    assert "secret_keys" not in said(run)
+
+
+async def test_what_does_not_run_on_the_base_is_said_and_nobody_mends_it(
+    desk: Desk, home: Path, tmp_path: Path
+) -> None:
+    files = {
+        "shop.py": SHOP.replace("import iniconfig\n", "").lstrip(),
+        "tests/test_shop.py": "import nosuchmodule\n" + TEST_ONE,
+        "tests/test_bad.py": "def test_bad():\n    assert 1 == 2\n",
+        ".autocode.toml": NO_MUTANTS,
+    }
+    coder = block("shop.py", TEN.replace("import iniconfig\n", "").lstrip())
+    shop = bench_of(desk, home, tmp_path / "shop", files, coder, block("tests/test_ten.py", TEST_TEN))
+    run = await shop.run("Add ten")
+    assert "tests/test_shop.py cannot be imported on the base: " in said(run)
+    assert "No module named 'nosuchmodule'" in said(run)
+    assert "tests.test_bad::test_bad" in said(run)
+    assert run.end.status == "unverified" and desk.prompts("You are the debugger") == []

@@ -1,0 +1,56 @@
+"""A package of a repository, seen as if its folder were the root."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pygit2
+
+from tools.workspace.workspace import Workspace
+
+
+class PackageView(Workspace):
+    """A workspace whose files are those below a folder. Their paths are relative to it.
+
+    `tar`, `difference`, and all that concerns refs and the user's checkout, are those of the repository.
+    """
+
+    def __init__(self, whole: Workspace, folder: str) -> None:
+        self.__dict__.update(vars(whole))
+        self.folder = folder
+        self._below = f"{folder}/"
+
+    def _regular(self, snapshot: str) -> Iterator[tuple[str, pygit2.Oid]]:
+        for path, id in super()._regular(snapshot):
+            if path.startswith(self._below):
+                yield path.removeprefix(self._below), id
+
+    def read(self, snapshot: str, path: str) -> bytes | None:
+        return super().read(snapshot, self._below + path)
+
+    def is_executable(self, snapshot: str, path: str) -> bool:
+        return super().is_executable(snapshot, self._below + path)
+
+    def write(
+        self,
+        snapshot: str,
+        changes: Mapping[str, str | bytes | None],
+        message: str,
+        modes: Mapping[str, int] | None = None,
+    ) -> str:
+        below = {self._below + path: content for path, content in changes.items()}
+        return super().write(
+            snapshot, below, message, {self._below + path: mode for path, mode in (modes or {}).items()}
+        )
+
+    def _patches(self, base: str, head: str) -> list[tuple[str, pygit2.Patch]]:
+        return [
+            (path.removeprefix(self._below), patch)
+            for path, patch in super()._patches(base, head)
+            if path.startswith(self._below)
+        ]
+
+
+def open_package(path: Path, folder: str) -> Workspace:
+    """Open the repository at `path`, and in it the package in `folder`, which is empty for the root."""
+    whole = Workspace.open(path)
+    return PackageView(whole, folder) if folder else whole
