@@ -56,8 +56,10 @@ async def asking(bench: Bench, heard: list[Any]) -> AsyncIterator[tuple[Supervis
 
     def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
         graph = StateGraph(State, input_schema=Input)
-        for name, node in {"begin": begin, "environment": environment, "go_on": go_on, "end": end}.items():
-            graph.add_node(name, node)  # type: ignore[call-overload]  # nodes with and without a runtime
+        graph.add_node("begin", begin)
+        graph.add_node("environment", environment)
+        graph.add_node("go_on", go_on)
+        graph.add_node("end", end)
         graph.add_edge(START, "begin")
         graph.add_edge("begin", "environment")
         graph.add_conditional_edges(
