@@ -44,3 +44,29 @@ def test_a_run_that_is_stopped_leaves_nothing_unsaid() -> None:
     stopped = ("run.finished", None, None, {"status": "cancelled", "reason": "stopped"})
     text = read(says("s1", "a"), says("s2", "x"), stopped)
     assert text == "── coder ──\na\n\n── coder ──\nx\n\n── end: cancelled ──\n"
+
+
+def test_an_environment_is_told_and_its_question_says_what_is_approved() -> None:
+    request = {"kind": "environment", "commands": ["uv sync"], "sources": ["uv.lock"], "at_hand": [".venv"]}
+    go_on = {"kind": "environment", "commands": [], "problem": "ffi.h is missing", "question": "Go on?"}
+    text = read(
+        ("approval.required", "environment", None, {"id": "i", "request": request}),
+        (
+            "environment",
+            "environment",
+            None,
+            {"status": "building", "folder": "api"} | {"commands": ["uv sync"]},
+        ),
+        ("environment", "environment", None, {"status": "output", "text": "Resolved 9 packages"}),
+        ("environment", "environment", None, {"status": "ready", "key": "3f", "seconds": 12.3}),
+        ("environment", "environment", None, {"status": "failed", "text": "ffi.h is missing"}),
+        ("approval.required", "go_on", None, {"id": "j", "request": go_on}),
+    )
+    assert text == (
+        "── waiting: your approval is needed: i\nBuild the environment from uv.lock? This runs once, "
+        "in the sandbox, with network and without keys:\n    uv sync\nOr say: use .venv ──\n"
+        "\n\n── environment: building that of api\n    uv sync ──\n"
+        "\n\n── environment: ready, 12.3 s ──\n"
+        "\n\n── environment: ffi.h is missing ──\n"
+        "\n\n── waiting: your approval is needed: j\nffi.h is missing\nGo on? ──\n"
+    )

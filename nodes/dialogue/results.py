@@ -69,6 +69,7 @@ def summarize(proof: Mapping[str, Any] | None, missing: Sequence[str]) -> Result
 
 def weaknesses(proof: Proof, missing: Sequence[str] = ()) -> list[Weakness]:
     """Return what is weak about a proof, the weightiest first, without what `missing` says already."""
+    # `missing` begins its texts in lower case, weaknesses are sentences.
     said = {text.lower() for text in missing}
     return [weakness for weakness in _weaknesses(proof) if weakness.text.lower() not in said]
 

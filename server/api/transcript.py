@@ -1,10 +1,13 @@
 """A run as text for people who watch: one agent speaks at a time, the others wait until it has finished."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from nodes.events import (
     ApprovalRequired,
     CheckFinished,
+    EnvironmentReported,
     ErrorReported,
     Event,
     NodeFinished,
@@ -44,7 +47,11 @@ class Transcript:
             case VerdictGiven() as data:
                 return self._note("review", "\n".join([data.verdict, *data.reasons]))
             case ApprovalRequired() as data:
-                return self._note("waiting", f"your approval is needed: {data.id}")
+                asked = [f"your approval is needed: {data.id}", *_about(data.request)]
+                return self._note("waiting", "\n".join(asked))
+            case EnvironmentReported() as data:
+                text = _environment(data)
+                return self._note("environment", text) if text else []
             case Retried() as data:
                 return self._note("retry", data.reason)
             case ErrorReported() as data:
@@ -93,3 +100,32 @@ class Transcript:
     def _separator(self) -> str:
         separator, self._started = ("\n\n" if self._started else ""), True
         return separator
+
+
+def _about(request: Mapping[str, Any]) -> list[str]:
+    """Return the lines that a question about an environment needs, so that it can be answered in words."""
+    if request.get("kind") != "environment":
+        return []
+    commands = [str(command) for command in request.get("commands") or []]
+    if not commands:
+        return [str(request.get("problem", "")), str(request.get("question", ""))]
+    sources = ", ".join(map(str, request.get("sources") or []))
+    made = f" from {sources}" if sources else ""
+    ask = f"Build the environment{made}? This runs once, in the sandbox, with network and without keys:"
+    changed = map(str, request.get("difference") or [])
+    uses = [f"Or say: use {path}" for path in request.get("at_hand") or []]
+    return [ask, *(f"    {command}" for command in commands), *changed, *uses]
+
+
+def _environment(data: EnvironmentReported) -> str:
+    """Return the text about a build, empty for its output."""
+    folder = f" that of {data.folder}" if data.folder else ""
+    match data.status:
+        case "building":
+            return "\n".join([f"building{folder}", *(f"    {command}" for command in data.commands)])
+        case "ready":
+            return f"ready{folder}, {data.seconds:.1f} s"
+        case "failed":
+            return data.text
+        case "output":
+            return ""

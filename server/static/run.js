@@ -1,12 +1,12 @@
 /** One thread, drawn from its events: plan, output, checks, verdict, approvals, diff. */
 
+import { commandList, question } from "/static/approvals.js";
 import { diffView, h, pill } from "/static/dom.js";
 
 const QUIET = new Set(["snapshot", "environment", "go_on", "recall", "tryout", "approval", "dispatch", "merge", "commit"]);
 const OUTPUT = 200_000;
 const NOTE = "Send a note to the agents…";
 const ANSWER = "Answer: yes, or what should be different…";
-const REJECTION = "An edit is what runs. Rejected with a reason, the plan is made again. Without one, the run ends.";
 
 /** Tokens and cost so far. Without some prices the cost is a lower bound, and without all it is unknown. */
 function spending({ total_tokens: tokens, total_cost_usd: cost, unpriced, estimated }) {
@@ -35,6 +35,7 @@ export class RunView {
     else if (type === "node.finished") this.#finish(event);
     else if (type === "token" || type === "sandbox.output") this.#write(this.#row(event), data.text);
     else if (type === "edit") this.#outcome(event, `+${data.added} −${data.removed} ${data.files.map((f) => f.path).join(", ")}`);
+    else if (type === "environment") this.#build(event);
     else if (type === "sandbox.started") this.#outcome(event, data.what);
     else if (type === "check") this.#check(event);
     else if (type === "verdict") this.#verdict(event);
@@ -49,6 +50,8 @@ export class RunView {
   }
 
   #clear() {
+    clearInterval(this.build?.timer);
+    this.build = null;
     this.rows = new Map();
     this.steps = new Map();
     this.title = h("h2", {}, "…");
@@ -85,7 +88,7 @@ export class RunView {
     const running = status === "running";
     this.stop.hidden = !running && status !== "waiting";
     this.tell.hidden = !running && status !== "waiting";
-    this.tell.firstChild.placeholder = this.approvals.size ? ANSWER : NOTE;
+    this.tell.firstChild.placeholder = [...this.approvals.values()].at(-1)?.answer ?? NOTE;
     this.go.hidden = refused || !["cancelled", "failed"].includes(status);
     document.title = `${status === "waiting" ? "(!) " : ""}${status} · AutoCodeAI`;
     this.onChange();
@@ -121,17 +124,37 @@ export class RunView {
     const own = this.steps.has(step) || node === "you";
     const key = own ? `${node} ${step}` : String(node);
     if (this.rows.has(key)) return this.rows.get(key);
-    const row = { output: h("pre"), notes: h("ul", { className: "notes" }), extra: h("div"), step: own ? this.steps.get(step) : null };
-    row.mark = h("span");
-    row.outcome = h("span", { className: "outcome" });
-    const what = row.step ? `${node}: ${row.step.description}` : (node ?? "run");
-    row.box = h("details", { className: "row" },
-      h("summary", {}, row.mark, h("span", { className: "what" }, what), row.outcome),
-      row.notes, row.extra, row.output);
-    row.size = 0;
+    const planned = own ? this.steps.get(step) : null;
+    const row = { ...newRow(planned ? `${node}: ${planned.description}` : (node ?? "run")), step: planned };
     this.rows.set(key, row);
     if (!QUIET.has(node)) this.work.append(row.box);
     return row;
+  }
+
+  /** The build of an environment: a block with its commands, output and seconds, closed when it has ended. */
+  #build({ ts, data }) {
+    const { status, folder, commands = [], seconds, text } = data;
+    const name = `environment${folder ? ` of ${folder}` : ""}`;
+    if (status === "building" || !this.build) {
+      this.build = newRow(name);
+      this.work.append(this.build.box);
+    }
+    const row = this.build;
+    if (status === "output") return this.#write(row, text);
+    clearInterval(row.timer);
+    row.box.open = status === "building";
+    if (status === "building") {
+      const began = Date.parse(ts);
+      const tick = () => (row.outcome.textContent = `building, ${Math.max(0, Math.round((Date.now() - began) / 1000))} s`);
+      row.extra.replaceChildren(commandList(commands));
+      tick();
+      row.timer = setInterval(tick, 1000);
+      return this.#mark(row, "running");
+    }
+    if (status === "failed") row.notes.append(h("li", {}, h("pre", { className: "problem" }, text)));
+    row.outcome.textContent = status === "ready" ? `ready, ${seconds.toFixed(1)} s` : text.split("\n", 1)[0];
+    this.#mark(row, status === "ready" ? "done" : "failed");
+    this.build = null;
   }
 
   #mark(row, look) {
@@ -223,51 +246,8 @@ export class RunView {
 
   #addApproval({ id, request }) {
     this.approvals.get(id)?.remove();
-    const key = request.kind === "tool" ? "params" : "plan";
-    const original = JSON.stringify(withoutIds(request[key] ?? {}), null, 2);
-    const edit = h("textarea", { rows: 14, value: original, hidden: true, ariaLabel: `The ${key} as JSON` });
-    const problem = h("p", { className: "bad", role: "alert", hidden: true });
-    const reason = h("input", { placeholder: "what should be different", ariaLabel: "Reason for a rejection" });
-    const explain = (text) => {
-      problem.textContent = text;
-      problem.hidden = !text;
-    };
-    const send = async (answer) => {
-      const buttons = box.querySelectorAll("button");
-      buttons.forEach((button) => (button.disabled = true));
-      try {
-        await this.post(`${this.at}/approvals`, { answers: { [id]: answer } });
-      } catch (error) {
-        explain(error.message);
-        buttons.forEach((button) => (button.disabled = false));
-      }
-    };
-    const approve = () => {
-      if (edit.hidden || edit.value === original) return send({ decision: "approve" });
-      const fault = jsonFault(edit.value);
-      explain(fault);
-      if (!fault) send({ decision: "edit", [key]: JSON.parse(edit.value) });
-    };
-    const toggle = ({ target }) => {
-      edit.hidden = !edit.hidden;
-      if (edit.hidden) edit.value = original;
-      target.textContent = edit.hidden ? "Edit" : "Undo the edit";
-      explain("");
-      if (!edit.hidden) edit.focus();
-    };
-    const reject = () => send({ decision: "reject", ...(reason.value.trim() ? { reason: reason.value } : {}) });
-    edit.oninput = () => explain(jsonFault(edit.value));
-    if (request.problem) explain(request.problem);
-    const box = h("section", { className: "approval", role: "alert" },
-      h("h2", {}, `Waiting for you: approve this ${request.kind}?`),
-      request.kind === "plan" ? null : h("pre", {}, JSON.stringify(request, null, 2)),
-      edit, problem,
-      h("div", { className: "bar" },
-        h("button", { type: "button", className: "primary", onclick: approve }, "Approve"),
-        h("button", { type: "button", onclick: toggle }, "Edit"),
-        reason,
-        h("button", { type: "button", className: "danger", onclick: reject }, "Reject")),
-      request.kind === "plan" ? h("p", { className: "meta" }, REJECTION) : null);
+    const box = question(request, (answer) => this.post(`${this.at}/approvals`, { answers: { [id]: answer } }));
+    box.answer = request.kind === "environment" ? "Answer: yes or no…" : ANSWER;
     this.approvals.set(id, box);
     this.waiting.append(box);
   }
@@ -279,6 +259,12 @@ export class RunView {
   }
 
   async #end({ status, branch, reason, missing, proof, summary }) {
+    if (this.build) {
+      clearInterval(this.build.timer);
+      this.build.outcome.textContent = "";
+      this.#mark(this.build, "stopped");
+      this.build = null;
+    }
     this.#show(status, status === "cancelled" && missing.length > 0); // a refused plan would only be asked again
     if (status === "waiting" && this.approvals.size) return;
     const weak = summary?.weaknesses ?? [];
@@ -300,22 +286,15 @@ export class RunView {
   }
 }
 
-/** Return why a text is no JSON object, nothing if it is one. */
-function jsonFault(text) {
-  try {
-    const value = JSON.parse(text);
-    if (value !== null && typeof value === "object" && !Array.isArray(value)) return "";
-    return "This is not a JSON object.";
-  } catch (error) {
-    return `This is not JSON: ${error.message}. Nothing was sent.`;
-  }
-}
-
-/** Convert a plan to the format of planners: `parallel_group` for groups, no ids. */
-function withoutIds(value) {
-  if (!Array.isArray(value.steps)) return value;
-  const steps = value.steps.map(({ id, group, ...step }) => ({ ...step, parallel_group: group }));
-  return { explanation: value.explanation, steps };
+/** Create a block of the work: a line that opens, with notes and output. */
+function newRow(what) {
+  const row = { output: h("pre"), notes: h("ul", { className: "notes" }), extra: h("div"), step: null };
+  row.mark = h("span");
+  row.outcome = h("span", { className: "outcome" });
+  row.box = h("details", { className: "row" },
+    h("summary", {}, row.mark, h("span", { className: "what" }, what), row.outcome),
+    row.notes, row.extra, row.output);
+  return row;
 }
 
 function groupBy(steps) {

@@ -1,40 +1,7 @@
-/** The page's view of a thread, on elements that are just enough of a document. Prints what it sends and shows. */
+/** The page's view of a thread that asks about plans. Prints what it sends and shows. */
 
-class Element {
-  constructor(tag) {
-    Object.assign(this, { tag, children: [], hidden: false, disabled: false, value: "", isConnected: true });
-  }
-  append(...children) {
-    for (const child of children) this.children.push(child instanceof Element ? child : String(child));
-    for (const child of children) if (child instanceof Element) child.parent = this;
-  }
-  replaceChildren(...children) {
-    this.children = [];
-    this.append(...children);
-  }
-  remove() {
-    this.parent.children = this.parent.children.filter((child) => child !== this);
-  }
-  get firstChild() {
-    return this.children[0];
-  }
-  get textContent() {
-    return this.children.map((child) => child.textContent ?? child).join("");
-  }
-  set textContent(text) {
-    this.children = [String(text)];
-  }
-  all(match) {
-    const inner = this.children.filter((child) => child instanceof Element);
-    return [...inner.filter(match), ...inner.flatMap((child) => child.all(match))];
-  }
-  querySelectorAll(tag) {
-    return this.all((child) => child.tag === tag);
-  }
-  focus() {}
-}
+import { Element } from "./document.mjs";
 
-globalThis.document = { createElement: (tag) => new Element(tag), createTextNode: (text) => String(text) };
 const { RunView } = await import(process.argv[2]);
 
 const sent = [];

@@ -37,7 +37,7 @@ async def environments(
     """
     from sandbox.environment.records import stored
 
-    if prune is not None:
+    if prune is not None:  # 0 is a number of days, too
         await _prune(settings, console, prune)
     records = stored(settings.home)
     if console.json:

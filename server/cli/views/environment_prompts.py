@@ -41,7 +41,7 @@ def environment_choices(request: Mapping[str, Any]) -> dict[str, dict[str, Any]]
     for number, path in enumerate(offered_venvs(request), 1):
         use: dict[str, Any] = {"decision": "edit", "params": {"venv": path}}
         words |= dict.fromkeys((_key(number), f"use {path}", path), use)
-        words.setdefault("use", use)
+        words.setdefault("use", use)  # the first one, as for its letter
     return words
 
 

@@ -211,6 +211,7 @@ class RunView:
 
     def _report_environment(self, event: Event, data: events.EnvironmentReported) -> None:
         """Show a build in a row of its own, which the node `environment` shares."""
+        # A finished row may be the node's own, whose build this is not.
         row = next((row for row in reversed(self.rows) if row.node == BUILDER and not row.over), None)
         if row is None:
             row = Row(BUILDER, started=self.now)
