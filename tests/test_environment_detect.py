@@ -19,6 +19,7 @@ TOOLSET = Toolset(
 )
 VENV = "/opt/environment/venv"
 BUILD = '[build-system]\nrequires = ["hatchling"]\n'
+POETRY = "uv tool run --with poetry-plugin-export --with poetry-plugin-pypi-mirror poetry"
 SHOP = '[project]\nname = "shop"\nversion = "1"\n'
 
 
@@ -99,8 +100,9 @@ PYTHON: dict[str, tuple[dict[str, str], list[str]]] = {
             "poetry.lock": "",
         },
         [
-            "(uv tool run poetry check --lock --quiet || uv tool run poetry lock) && "
-            "uv tool run poetry install --no-interaction --no-ansi --extras testing --with test"
+            f"({POETRY} check --lock --quiet || {POETRY} lock --no-interaction --no-ansi) && "
+            f"{POETRY} export --without-hashes --output /tmp/requirements.txt --extras testing --with test",
+            "uv pip install -r /tmp/requirements.txt -e .",
         ],
     ),
     "pdm.lock": (

@@ -113,6 +113,8 @@ class RegistryProxy:
         ) as error:
             with suppress(OSError):
                 writer.write(f"HTTP/1.1 502 Bad Gateway\r\n\r\n{type(error).__name__}".encode())
+        except asyncio.CancelledError:
+            pass  # by `__aexit__`, and asyncio would log it
         finally:
             self._tasks.discard(task)
             writer.close()

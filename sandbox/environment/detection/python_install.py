@@ -39,6 +39,8 @@ _SCM = (
 _UNKNOWN_VERSION = "9999.0"
 _MAX_COMPILED = 2000
 _SYNC = "uv sync --frozen"
+# Poetry reads no settings of pip, so uv installs. Where Poetry must lock again, a plugin names it the index.
+_POETRY = "uv tool run --with poetry-plugin-export --with poetry-plugin-pypi-mirror poetry"
 _REQUIREMENTS = "uv pip install -r requirements.txt"
 _PYTEST = re.compile(r"pytest\s*(?:(?:>=|~=)\s*[0-9][0-9.]*)?")  # every sandbox has a recent one
 
@@ -114,7 +116,7 @@ def _installs(project: PythonProject) -> tuple[tuple[str, ...], str]:
     if name == "uv.lock":
         return (_uv_sync(project, lock),), f"Locked in {lock}"
     if name == "poetry.lock":
-        return (_poetry(project),), f"Locked in {lock}"
+        return _poetry(project), f"Locked in {lock}"
     if name == "pdm.lock":
         groups = dict.fromkeys((*project.pdm_groups, *project.groups, *project.extras))
         options = "".join(f" --group {group}" for group in groups)
@@ -176,16 +178,15 @@ def _uv_sync(project: PythonProject, lock: str) -> str:
     return " ".join(words)
 
 
-def _poetry(project: PythonProject) -> str:
-    # Poetry installs nothing from a lock file that is older than pyproject.toml. It keeps what still fits.
-    words = ["(uv tool run poetry check --lock --quiet || uv tool run poetry lock) &&"]
-    words += ["uv tool run poetry install --no-interaction --no-ansi"]
+def _poetry(project: PythonProject) -> tuple[str, ...]:
+    """Return the commands that install what Poetry has locked, from the indexes of this machine."""
+    words = [f"({_POETRY} check --lock --quiet || {_POETRY} lock --no-interaction --no-ansi) &&"]
+    words.append(f"{_POETRY} export --without-hashes --output /tmp/requirements.txt")
     words += [f"--extras {extra}" for extra in project.extras]
     if project.poetry_groups:
         words.append(f"--with {','.join(project.poetry_groups)}")
-    if not project.is_installable and project.poetry.get("package-mode") is not False:
-        words.append("--no-root")
-    return " ".join(words)
+    own = " -e ." if project.is_installable else ""
+    return " ".join(words), f"uv pip install -r /tmp/requirements.txt{own}"
 
 
 def _only_pytest(project: PythonProject) -> bool:
