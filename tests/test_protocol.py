@@ -28,6 +28,7 @@ Client = LangGraphClient
 MODES: Any = ["values", "updates", "messages-tuple", "custom", "events", "checkpoints"]
 NODES = [
     "snapshot",
+    "environment",
     "recall",
     "planner",
     "dispatch",
@@ -39,6 +40,9 @@ NODES = [
     "critic",
     "commit",
 ]
+BESIDE = "tryout"
+"""The node that runs beside the planner, and ends before or after it."""
+
 APPROVE: Any = {"resume": {"decision": "approve"}}
 
 
@@ -51,6 +55,13 @@ async def client(served: Served) -> AsyncIterator[Client]:
 
 def task(repo: GitRepo, text: str = "Add mul", **options: Any) -> dict[str, Any]:
     return {"task": text, "repo": str(repo.path), "options": options}
+
+
+def in_order(parts: list[StreamPart]) -> list[str]:
+    """The nodes that updates tell of, without the one beside the planner, which must be among them."""
+    nodes = [node for update in of(parts, "updates") for node in update]
+    assert nodes.count(BESIDE) == 1
+    return [node for node in nodes if node != BESIDE]
 
 
 async def new(client: Client) -> str:
@@ -126,7 +137,7 @@ async def test_a_stream_tells_the_run_in_every_mode(client: Client, repo: GitRep
     assert parts[0].data == {"run_id": run["run_id"], "attempt": 1}
     assert run["status"] == "success" and run["metadata"]["outcome"] == "verified"  # type: ignore[index]
     assert run["metadata"]["who"] == "me"  # type: ignore[index]
-    assert [node for update in of(parts, "updates") for node in update] == NODES
+    assert in_order(parts) == NODES
     values = of(parts, "values")
     assert len(values) == len(NODES) + 1 == len(of(parts, "checkpoints"))
     state = await client.threads.get_state(thread)
@@ -177,15 +188,14 @@ async def test_an_interrupt_waits_with_its_id_and_is_answered_once(client: Clien
         client.runs.stream(thread, "autocode", command=answer, stream_mode=["updates", "values"])
     )
     assert rest[0].data == {"run_id": run["run_id"], "attempt": 2}
-    assert [node for update in of(rest, "updates") for node in update] == ["approval", *NODES[3:]]
+    assert [node for update in of(rest, "updates") for node in update] == ["approval", *NODES[4:]]
     assert of(rest, "values")[-1]["missing"] == []
     with pytest.raises(ConflictError):
         await client.runs.create(thread, "autocode", command=answer)
     whole = await told(
         client.runs.join_stream(thread, run["run_id"], last_event_id="-1", stream_mode="updates")
     )
-    nodes = [node for update in of(whole, "updates") for node in update]
-    assert nodes == [*NODES[:3], "__interrupt__", "approval", *NODES[3:]]
+    assert in_order(whole) == [*NODES[:4], "__interrupt__", "approval", *NODES[4:]]
 
 
 async def test_a_message_on_a_waiting_thread_is_the_answer(client: Client, repo: GitRepo) -> None:
@@ -249,7 +259,7 @@ async def test_a_killed_server_costs_the_reader_nothing(
         client.runs.join_stream(thread, run["run_id"], stream_mode=["updates", "custom"], last_event_id="-1")
     )
     assert got == whole and [part.data["attempt"] for part in whole if part.event == "metadata"] == [1, 2]
-    assert [node for update in of(whole, "updates") for node in update] == NODES
+    assert in_order(whole) == NODES
 
 
 async def test_a_busy_thread_refuses_queues_or_gives_way(client: Client, repo: GitRepo) -> None:

@@ -16,7 +16,7 @@ from sandbox.environment.recipe import Python, Toolset
 
 _TOOLS = ("node", "npm", "pnpm", "yarn", "bun", "go", "cargo", "rustc", "gcc", "make")
 _MINORS = tuple(f"python3.{minor}" for minor in range(20, 7, -1))
-_STORES = (".pyenv/versions", ".local/share/uv/python")
+_STORES = ((".pyenv", "versions"), (".local/share/uv", "python"))
 _VERSION = "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])"
 _PROBE_SECONDS = 10
 
@@ -78,8 +78,8 @@ def _interpreters(path: str, home: Path) -> Iterator[str]:
         place = shutil.which(name, path=path)
         if place and ".pyenv/shims" not in place:  # a shell script, which leads to one of the versions below
             yield place
-    for store in _STORES:
-        for version in sorted((home / store).glob("*/bin/python3"), reverse=True):
+    for tool, store in _STORES:
+        for version in sorted((home / tool / store).glob("*/bin/python3"), reverse=True):
             yield str(version)
 
 
