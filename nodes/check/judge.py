@@ -9,7 +9,7 @@ from nodes.check.execution.evidence import Evidence
 from nodes.check.outcomes import Outcomes, list_cases, module_of, stop_of
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS, cut_output, last_lines, normalise
 from nodes.check.report_check import foreign_report_fault, report_fault
-from nodes.check.unrun.shared_causes import shared_cause
+from nodes.check.unrun.shared_causes import MORE_MEMORY, shared_cause
 from nodes.proof import FAILED, CaseOutcome, CaseProof, Failure
 from sandbox.base import Limits, Result
 
@@ -78,7 +78,7 @@ def stop_reason(result: Result, limits: Limits) -> str:
     code = result.exit_code  # a shell adds 128 to a signal, Python negates it
     reasons = {
         "timed out": f"timed out after {limits.seconds:g} s",
-        "out of memory": f"ran out of memory ({limits.memory_mb} MB)",
+        "out of memory": f"ran out of memory ({limits.memory_mb} MB; {MORE_MEMORY})",
         "killed": f"killed by signal {code - 128 if code >= 128 else -code}",
     }
     return reasons[stopped] + _last_output(result)

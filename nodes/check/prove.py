@@ -25,7 +25,8 @@ from nodes.environment.need import MISSING
 from nodes.events import Payload
 from nodes.proof import Proof
 from nodes.publish import Publish
-from sandbox.base import Limits
+from sandbox.base import Limits, Sandbox
+from sandbox.environment.environment_sandbox import EnvironmentSandbox
 from tools.workspace import Workspace
 
 SUITE_SECONDS = 300.0
@@ -86,7 +87,7 @@ async def _part(
     folder = package.folder
     change = await asyncio.to_thread(CheckedChange.read, path, base, head, folder)
     by_grade = _by_tests if change.suite.grade == "tests" else check_by_exit_code
-    program_seconds, limits = limits.seconds, suite_limits(change, limits, seconds)
+    program_seconds, limits = limits.seconds, suite_limits(change, limits, seconds, package.base)
     async with AsyncExitStack() as stack:
         sides = [
             await stack.enter_async_context(open_executor(change, path, sandbox, limits, cache, publish))
@@ -113,8 +114,10 @@ async def _part(
     }
 
 
-def suite_limits(change: CheckedChange, limits: Limits, seconds: float | None) -> Limits:
-    """Return the limits of a whole suite on the base."""
+def suite_limits(change: CheckedChange, limits: Limits, seconds: float | None, sandbox: Sandbox) -> Limits:
+    """Return the limits of a whole suite on the base, with what its environment asks for."""
+    if isinstance(sandbox, EnvironmentSandbox):
+        limits = replace(sandbox.limits(limits), workspace_mb=limits.workspace_mb)
     # Tests write beside the files: half as much again, and 128 MB for small repositories.
     workspace_mb = max(limits.workspace_mb, change.megabytes * 3 // 2 + 128)
     return replace(

@@ -63,7 +63,7 @@ class Tryout:
             place = await asyncio.to_thread(place_of, workspace, base, folder)
             ready = await self.preparation.find(await self.preparation.need(workspace, base, place))
         sandbox = ready.sandbox if ready else await self.preparation.sandbox()
-        limits = suite_limits(change, self.limits, options_of(state).sandbox_seconds)
+        limits = suite_limits(change, self.limits, options_of(state).sandbox_seconds, sandbox)
         opening = open_executor(change, workspace.path, sandbox, limits, self.cache, publish)
         async with opening as executor:
             yield executor, change

@@ -15,7 +15,7 @@ from nodes.check.judge import chance_failures
 from nodes.check.outcomes import Outcomes
 from nodes.check.report_check import ListingError, parse_listing
 from nodes.check.suites.suite import Suite, listing
-from nodes.check.unrun.shared_causes import ChangedFiles
+from nodes.check.unrun.shared_causes import MORE_MEMORY, ChangedFiles
 from nodes.proof import FAILED, Scope
 from sandbox.base import Limits, ReportOutcome, Result
 
@@ -28,10 +28,7 @@ _SLOW = (
     "the whole suite does not end within {seconds:g} s on the base; "
     "a higher `timeout` under [test] in .autocode.toml lets it run"
 )
-_LARGE = (
-    "the whole suite does not fit into {memory} MB of memory on the base; "
-    "`memory_mb` under [environment] in .autocode.toml, or SANDBOX_MEMORY_MB, gives it more"
-)
+_LARGE = f"the whole suite does not fit into {{memory}} MB of memory on the base; {MORE_MEMORY}"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from nodes.proof import FAILED
 from sandbox.base import Limits, Result
 
 _PROVIDE = "make it available in the sandbox (SANDBOX_IMAGE names another image), then run the task again"
+MORE_MEMORY = "`memory_mb` under [environment] in .autocode.toml, or SANDBOX_MEMORY_MB, gives it more"
 _TIME = "a higher `timeout` under [test] in .autocode.toml gives the suite more time"
 
 
@@ -63,7 +64,9 @@ def _stopped(head: Outcomes, limits: Limits) -> str:
     if head.stopped == "timed out":
         return f"the suite does not end within {limits.seconds:g} s, on the base either; {_TIME}"
     if head.stopped == "out of memory":
-        return f"the suite does not fit into {limits.memory_mb} MB of memory, on the base either"
+        return (
+            f"the suite does not fit into {limits.memory_mb} MB of memory, on the base either; {MORE_MEMORY}"
+        )
     return "the suite is killed by a signal, on the base either"
 
 
