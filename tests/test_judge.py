@@ -4,7 +4,7 @@ from nodes.check.execution.evidence import Evidence
 from nodes.check.judge import judge
 from nodes.check.outcomes import Outcomes
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS
-from nodes.check.unrun.shared_causes import ChangedFiles
+from nodes.check.unrun.shared_causes import MORE_MEMORY, ChangedFiles
 from nodes.proof import CaseOutcome
 from sandbox.base import Case, Limits, ReportOutcome, Result
 
@@ -40,7 +40,7 @@ def test_each_way_of_not_ending_is_said_in_words() -> None:
     base = Outcomes(exit_code=0, cases={"test_a::test_b": "passed"})
     ends = {
         "timed out after 30 s; last output: busy": Result(137, "busy", "", 30.0, timed_out=True),
-        "ran out of memory (512 MB)": Result(137, "", "", 3.0, out_of_memory=True),
+        f"ran out of memory (512 MB; {MORE_MEMORY})": Result(137, "", "", 3.0, out_of_memory=True),
         "killed by signal 11": Result(139, "", "", 3.0),
         "pytest ended with exit code 2; last output: stopped": Result(2, "stopped", "", 3.0, report=()),
         "pytest ended with exit code 4; last output: no such option": Result(4, "", "no such option", 3.0),
