@@ -1,6 +1,7 @@
 """Detection of environments: from a repository's files to commands."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -359,6 +360,9 @@ def test_sources_of_a_compiled_extension_are_part_of_the_environment() -> None:
     assert only(files).sources == ("setup.py", "src/a.c")
     assert only(files).digest != only({**files, "src/a.c": "2"}).digest
     assert only({**files, "setup.py": "setup()"}).sources == ("setup.py",)
+    image = replace(TOOLSET, installs_packages=True)
+    assert only(files, toolset=image).packages == ("gcc", "g++", "libc6-dev", "python3-dev")
+    assert only(files, toolset=replace(image, tools=frozenset({"gcc", "Python.h"}))).packages == ()
 
 
 def test_a_version_from_git_is_given_to_the_build() -> None:

@@ -22,10 +22,12 @@ from sandbox.script import UID
 if TYPE_CHECKING:
     from docker import DockerClient
 
-_TOOLS = ("node", "npm", "pnpm", "yarn", "go", "cargo", "apt-get")
+_TOOLS = ("node", "npm", "pnpm", "yarn", "go", "cargo", "gcc", "apt-get")
 _LOOK = (
+    "include=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()[\"include\"])'); "
     "command -v python3 && python3 -c 'import sys; print(\"%d.%d.%d\" % sys.version_info[:3])'; "
-    f"for tool in {' '.join(_TOOLS)}; do command -v $tool >/dev/null && echo tool $tool; done; true"
+    f"for tool in {' '.join(_TOOLS)}; do command -v $tool >/dev/null && echo tool $tool; done; "
+    '[ ! -f "$include/Python.h" ] || echo tool Python.h'
 )
 
 

@@ -181,6 +181,7 @@ class Ingredients:
     commands: tuple[str, ...] = ()
     inputs: Mapping[str, str] | None = None
     tools: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     build_variables: tuple[tuple[str, str], ...] = ()

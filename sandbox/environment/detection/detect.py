@@ -35,7 +35,7 @@ _MAX_SUBMODULES = 100
 # A stated image is not looked at, because nothing may be pulled before somebody has approved it.
 _STATED_IMAGE = Toolset(
     pythons=(Python("3", "python3"),),
-    tools=frozenset(["node", "npm", "go", "cargo"]),
+    tools=frozenset(["node", "npm", "go", "cargo", "gcc", "Python.h"]),
     installs_packages=True,
     chooses_image=True,
 )
@@ -160,7 +160,11 @@ def _recipe(
         python=python.python,
         interpreter=python.interpreter,
         tools=tuple(dict.fromkeys(tool for part in parts for tool in part.tools)),
-        packages=declared.packages if toolset.installs_packages else (),
+        packages=tuple(
+            dict.fromkeys((*declared.packages, *(name for part in parts for name in part.packages)))
+        )
+        if toolset.installs_packages
+        else (),
         image=declared.image,
         files=tuple(
             dict.fromkeys((*declared.files, *(name for part in parts for name in part.files), *submodules))
