@@ -18,7 +18,7 @@ COMMAND_MARK = "$ "
 # Runs cannot write bytecode beside the modules. What tests hardly import is left out, as compiling is slow.
 _COMPILE = rf"""
 [ ! -x {VENV}/bin/python ] || {VENV}/bin/python -m compileall -q -j 0 \
-  -x '/(tests?|pip|setuptools|pygments/(lexers|styles))/' {VENV}/lib >/dev/null 2>&1 || :
+  -x '/(tests?|pip|setuptools)/|/pygments/lexers/(?!_|diff|python)' {VENV}/lib >/dev/null 2>&1 || :
 """
 
 # node_modules moves into the environment, since it is large and must not be copied for every run. The

@@ -28,7 +28,7 @@ FaultName = Literal[
 ]
 
 _INSTALLATION_FAULTS = ("image", "package", "python", "tool")
-_FORMAT = 1  # raise to rebuild every cached environment
+_FORMAT = 2  # raise to rebuild every cached environment
 
 
 @dataclass(frozen=True)
