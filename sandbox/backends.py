@@ -1,4 +1,4 @@
-"""The choice of a sandbox on this machine, and what concerns all backends: diagnosis and pruning."""
+"""The choice of a sandbox on this machine, and a diagnosis of every backend for the doctor."""
 
 import asyncio
 import os
@@ -12,8 +12,6 @@ from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap, working_bwrap
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.seccomp import seccomp_filter
 from sandbox.cgroup import Cgroups, Resource
-from sandbox.environment.bubblewrap_builder import BubblewrapEnvironments
-from sandbox.environment.records import EnvironmentRecord, prune, stored
 
 Backend = Literal["auto", "docker", "bubblewrap"]
 
@@ -54,7 +52,7 @@ async def open_sandbox(
     problem = None
     if backend != "bubblewrap":
         try:
-            await asyncio.to_thread(_import_docker)
+            await asyncio.to_thread(import_docker)
             from sandbox.docker.docker_sandbox import Docker
 
             return await Docker.open(image, notify, ownership)
@@ -75,43 +73,12 @@ async def open_sandbox(
         ) from error
 
 
-@dataclass(frozen=True)
-class Pruning:
-    """The environments that were removed. `problem` says why those of Docker could not be."""
-
-    removed: tuple[EnvironmentRecord, ...] = ()
-    problem: str = ""
-
-
-async def prune_environments(home: Path, days: float) -> Pruning:
-    """Remove the environments of all backends that nobody used for so many days, Docker's images included.
-
-    An environment that was used within the last hour may be in use and stays. Docker's stay while no engine
-    answers, because their records alone tell which images belong to them.
-    """
-    removed = await prune(home, BubblewrapEnvironments(home, {}, home, UNKNOWN), days)
-    if all(record.backend != "docker" for record in await asyncio.to_thread(stored, home)):
-        return Pruning(removed)
-    try:
-        await asyncio.to_thread(_import_docker)
-        from sandbox.docker.docker_sandbox import connect
-        from sandbox.environment.docker_builder import DockerEnvironments
-
-        images = DockerEnvironments(await asyncio.to_thread(connect), "", {}, UNKNOWN)
-    except SandboxError as error:
-        return Pruning(removed, str(error))
-    try:
-        return Pruning((*removed, *await prune(home, images, days)))
-    finally:
-        await images.aclose()
-
-
 async def diagnose(home: Path) -> tuple[Diagnosis, ...]:
     """Examine both backends. Nothing is pulled, built or installed."""
     return await asyncio.to_thread(lambda: (_diagnose_docker(), _diagnose_bubblewrap(home)))
 
 
-def _import_docker() -> None:
+def import_docker() -> None:
     """Import docker-py, which takes 0.3 s, if there can be an engine. Raises NoEngine."""
     scheme, _, path = (os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock").partition("://")
     # docker-py would leak a socket where there is no engine.
@@ -122,7 +89,7 @@ def _import_docker() -> None:
 
 def _diagnose_docker() -> Diagnosis:
     try:
-        _import_docker()
+        import_docker()
         from sandbox.docker.docker_sandbox import connect
 
         client = connect()

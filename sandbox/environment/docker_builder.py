@@ -63,14 +63,19 @@ class DockerEnvironments:
         return self._toolset
 
     def _look(self) -> Toolset:
-        output = self._client.containers.run(
+        container = self._client.containers.run(
             self._image,
             ["-c", _LOOK],
             entrypoint=["sh"],
             network_mode="none",
-            remove=True,
             user=f"{UID}:{UID}",
+            detach=True,  # else docker-py reads the output as a stream, whose socket nobody closes
         )
+        try:
+            container.wait()
+            output = container.logs(stderr=False)
+        finally:
+            container.remove(force=True)
         lines = output.decode("utf-8", "replace").splitlines()
         pythons = (Python(lines[1], lines[0]),) if len(lines) > 1 and lines[0].startswith("/") else ()
         tools = frozenset(line.removeprefix("tool ") for line in lines if line.startswith("tool "))
