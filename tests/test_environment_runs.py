@@ -186,6 +186,33 @@ async def test_an_ignored_module_that_the_code_imports_comes_from_the_checkout(
     assert "secret_keys" not in said(run)
 
 
+async def test_a_change_does_not_choose_which_ignored_files_its_tests_see(
+    desk: Desk, home: Path, tmp_path: Path
+) -> None:
+    one = "def one():\n    return 1\n"
+    files = {
+        ".gitignore": "conf/\nprod.py\n",
+        ".autocode.toml": NO_MUTANTS,
+        "shop.py": one,
+        "tests/test_shop.py": TEST_ONE,
+    }
+    coder = "\n\n".join(
+        (
+            block("shop.py", f"import prod\n\n\n{one}\n\ndef ten():\n    return 10\n"),
+            block(".autocode.toml", NO_MUTANTS + '[environment]\nfiles = ["conf"]\n'),
+        )
+    )
+    test = TEST_TEN + "\n\ndef test_conf():\n    assert open('conf/live.yaml').read() == ''\n"
+    shop = bench_of(desk, home, tmp_path / "shop", files, coder, block("tests/test_ten.py", test))
+    shop.repo.put("conf/live.yaml", "hunter2\n")
+    shop.repo.put("prod.py", "hunter2 = 1\n")
+    run = await shop.run("Add ten", options={"auto_approve": True})
+    assert run.end.status == "unverified"
+    assert "does not get them: conf, prod.py" in said(run)
+    assert "hunter2" not in "".join(str(event) for event in run.events)
+    assert "hunter2" not in "".join(shop.desk.prompts("You are"))
+
+
 async def test_what_does_not_run_on_the_base_is_said_and_nobody_mends_it(
     desk: Desk, home: Path, tmp_path: Path
 ) -> None:

@@ -272,3 +272,8 @@ def test_a_red_check_that_the_base_shows_too_is_not_for_repair(
     judgement = judge(Evidence(Outcomes.of(base), head, listing, files=files), Limits())
     assert judgement.base_shows_it is shared
     assert any("on the base either" in problem for problem in judgement.problems) is shared
+
+
+def test_a_root_that_is_a_package_itself_has_modules() -> None:
+    files = ChangedFiles.of(["calc.py"], ["__init__.py", "calc.py", "tests/__init__.py", "tests/test_a.py"])
+    assert {"calc", "tests", "test_a"} <= files.own_modules

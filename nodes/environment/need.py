@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,37 +21,53 @@ _MOST_BYTES = 8 * 2**20  # a lock file can be large
 
 @dataclass(frozen=True)
 class Need:
-    """One recipe at one snapshot. An empty recipe needs nothing beyond the bare sandbox."""
+    """One recipe at one snapshot. An empty recipe needs nothing beyond the bare sandbox.
+
+    `left_out` are files of the checkout that a change asks for and does not get.
+    """
 
     snapshot: str
     recipe: Recipe
     files: tuple[CheckoutFile, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     async def find(
-        cls, workspace: Workspace, environments: Environments, snapshot: str, place: str
+        cls,
+        workspace: Workspace,
+        environments: Environments,
+        snapshot: str,
+        place: str,
+        base: "Need | None" = None,
     ) -> "Need":
         """Return the need of the package that holds `place`, a path whose suffix tells the language.
 
-        Raises WorkspaceError when files of the checkout cannot be taken.
+        With `base`, the need is a change's. A model must not choose which of the user's ignored files it gets
+        to see, so only those of the base are taken. Raises WorkspaceError when they cannot be taken.
         """
         version, texts = await asyncio.to_thread(workspace.version, snapshot), Texts(workspace, snapshot)
         recipes = await environments.recipes(texts, [place], version)
         recipe = recipes[0] if recipes else Recipe()
         if recipe.venv:  # declared, relative to the repository's root
-            return cls(snapshot, recipe.with_venv(workspace.path / recipe.venv))
+            recipe = recipe.with_venv(workspace.path / recipe.venv)
         if place.endswith(".py"):
             ignored = await asyncio.to_thread(ignored_modules, workspace.path, texts)
             recipe = replace(recipe, files=tuple(dict.fromkeys((*recipe.files, *ignored))))
+        left_out: tuple[str, ...] = ()
+        if base:
+            kept = tuple(name for name in recipe.files if name in base.recipe.files)
+            others = (name for name in recipe.files if name not in kept)
+            left_out = tuple(await asyncio.to_thread(_present, workspace.path, others))
+            recipe = replace(recipe, files=kept)
         if not recipe.files:
-            return cls(snapshot, recipe)
+            return cls(snapshot, recipe, left_out=left_out)
         files = tuple(await asyncio.to_thread(read_checkout, workspace.path, recipe.files))
         content = hashlib.sha256(b"".join(file.member for file in files)).hexdigest()
-        return cls(snapshot, recipe.with_files_content(content, _found(recipe.files, files)), files)
+        return cls(snapshot, recipe.with_files_content(content, _found(recipe.files, files)), files, left_out)
 
     def with_venv(self, path: Path) -> "Need":
         """Return the need that a virtual environment of the user's meets as it is."""
-        return Need(self.snapshot, self.recipe.with_venv(path), self.files)
+        return replace(self, recipe=self.recipe.with_venv(path))
 
     @property
     def is_empty(self) -> bool:
@@ -62,6 +79,10 @@ class Need:
         yield from (file.member for file in self.files)
         # libgit2's repositories are not for several threads, and the sandbox reads in a thread of its choice.
         yield from Workspace.open(path).tar(self.snapshot)
+
+
+def _present(root: Path, names: Iterable[str]) -> list[str]:
+    return [name for name in names if os.path.lexists(root / name)]
 
 
 def _found(names: Sequence[str], files: Sequence[CheckoutFile]) -> list[str]:

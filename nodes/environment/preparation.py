@@ -58,9 +58,12 @@ class Preparation:
     consents: ConsentStore
     always: bool = False
 
-    async def need(self, workspace: Workspace, snapshot: str, place: str) -> Need:
-        """Return the need of a snapshot's tests. Raises WorkspaceError, SandboxError."""
-        need = await Need.find(workspace, await self.environments(), snapshot, place)
+    async def need(self, workspace: Workspace, snapshot: str, place: str, base: Need | None = None) -> Need:
+        """Return the need of a snapshot's tests, which is a change's with `base`.
+
+        Raises WorkspaceError, SandboxError.
+        """
+        need = await Need.find(workspace, await self.environments(), snapshot, place, base)
         for path in await self._venvs(workspace) if need.recipe.needs_approval else ():
             if await self.consents.given(_key(workspace, "venv", str(path))):
                 return need.with_venv(path)

@@ -9,12 +9,17 @@ from nodes.check.suites.packages import Packages
 from nodes.check.suites.suite import recognise
 from nodes.environment.need import Need
 from nodes.environment.preparation import Preparation, Provided
+from nodes.events import ErrorReported
 from nodes.proof import EnvironmentProof
 from nodes.publish import Publish
 from sandbox.base import Sandbox
 from tools.workspace import Workspace
 from tools.workspace.package import open_package
 
+_LEFT_OUT = (
+    "the change asks for files of your checkout that git ignores or lacks, and does not get them: {names}. "
+    "Commit `files` under [environment] in .autocode.toml first, if its tests may read them"
+)
 _NOT_BUILT = "it is not built here. A run on this repository builds it, once you approve"
 
 
@@ -59,6 +64,9 @@ class PackageSandboxes:
             return [cls.bare(sandbox, folder, without) for folder in folders]
         sides = [await _needs(preparation, workspace, base, head, folder) for folder in folders]
         needs = [need for old, new in sides for need in (old, *_other(old, new))]
+        if left_out := [name for _, new in sides for name in new.left_out]:
+            message = _LEFT_OUT.format(names=", ".join(dict.fromkeys(left_out)))
+            publish(ErrorReported(message=message, kind="warning"))
         # One call for all, because a node must not ask twice: a resume tells answers apart by their order.
         ready = iter(await preparation.ready(workspace, needs, publish, yes, [old for old, _ in sides]))
         return [
@@ -101,7 +109,8 @@ async def _needs(
     preparation: Preparation, workspace: Workspace, base: str, head: str, folder: str
 ) -> tuple[Need, Need]:
     place = await asyncio.to_thread(place_of, workspace, base, folder)
-    return await preparation.need(workspace, base, place), await preparation.need(workspace, head, place)
+    old = await preparation.need(workspace, base, place)
+    return old, await preparation.need(workspace, head, place, old)
 
 
 def place_of(workspace: Workspace, base: str, folder: str) -> str:

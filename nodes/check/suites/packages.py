@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from nodes.check.runners.test_names import CODE
@@ -11,44 +12,59 @@ from tools.workspace import Workspace
 from tools.workspace.package import open_package
 
 DECLARATIONS = frozenset((
-    CONFIG, "pyproject.toml", "setup.py", "setup.cfg", "pytest.ini", "tox.ini", "requirements.txt",
+    CONFIG, "pyproject.toml", "setup.py", "setup.cfg", "tox.ini", "requirements.txt",
+    "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml",
     "package.json", "go.mod", "Cargo.toml", "pom.xml", "build.gradle", "build.gradle.kts", "Gemfile",
     "composer.json",
 ))  # fmt: skip
 """Files that make a folder a package."""
 
-MOST = 8
-
 _DATA = re.compile(
     r"(?:^|/)(?:tests?|testing|testdata|fixtures|vendor|third_party|node_modules|site-packages)/"
 )
+_PROSE = re.compile(r"\.(?:md|rst|adoc)$|(?:^|/)(?:docs?|\.github)/|(?:^|/)(?:LICEN[CS]E|CHANGE\w*)[^/]*$")
 
 
 class Packages:
-    """The packages of two snapshots. The root is the empty folder."""
+    """The packages of two snapshots. The root is the empty folder.
+
+    A change may declare new packages. The base's own packages count all the same, so that a declaration
+    beside the changed code does not keep the tests from it that judged this code before.
+    """
 
     def __init__(self, workspace: Workspace, base: str, head: str) -> None:
-        self._path = workspace.path
-        self._base = base
-        self._files = {*workspace.files(base), *workspace.files(head)}
-        found = (PurePosixPath(path) for path in self._files if PurePosixPath(path).name in DECLARATIONS)
-        folders = {str(path.parent) for path in found if not _DATA.search(f"{path.parent}/")}
-        self.at_root = "." in folders
-        self._folders = folders - {"."}
-        self._known: dict[str, bool] = {}
+        self._path, self._base = workspace.path, base
+        old = set(workspace.files(base))
+        self._old = _Side(workspace, base, old)
+        self._new = _Side(workspace, base, old | set(workspace.files(head)))
+        self.at_root = "." in self._new.declared
         self._decided = self.at_root and _names_command(workspace, base)
 
     def of(self, paths: Iterable[str]) -> list[str]:
         """Return the folders of the packages that hold `paths`, the root alone where nothing else does."""
-        paths = list(paths)
-        if self._decided or not self._folders:
+        if self._decided or not self._new.folders:
             return [""]
-        folders = {self.nearest(path) for path in paths if CODE.search(path)}
-        folders |= {self.nearest(path) for path in paths if PurePosixPath(path).name in DECLARATIONS}
-        # A document at the root of a repository of packages belongs to none of them.
-        if not self.at_root and folders - {""}:
+        folders: set[str] = set()
+        for path in paths:
+            found = self._new.nearest(path)
+            if CODE.search(path) or PurePosixPath(path).name in DECLARATIONS:
+                folders.add(found)
+            elif _PROSE.search(path):
+                continue
+            old = self._old.nearest(path)  # for data as well, which the tests beside it may read
+            if old != found and self._is_added(found):
+                continue
+            folders |= {old} if self._old.has_own_tests(old) else set()
+        if not self.at_root and folders - {""} and not self._old.has_own_tests(""):
             folders.discard("")  # nothing there says how its tests would run
-        return sorted(folders)[:MOST] or [""]
+        return sorted(folders) or [""]
+
+    def _is_added(self, folder: str) -> bool:
+        """Return whether the change adds a whole package beside those of the base."""
+        beside = {PurePosixPath(old).parent for old in self._old.folders if self._old.has_tests(old)}
+        return PurePosixPath(folder).parent in beside and not any(
+            path.startswith(f"{folder}/") for path in self._old.files
+        )
 
     def suites(self, paths: Iterable[str]) -> dict[str, Suite]:
         """Return the suite of each package that holds one of `paths`, by folder. Raises NoSuite."""
@@ -60,33 +76,61 @@ class Packages:
 
     def all(self) -> list[str]:
         """Return the root if it declares anything or has tests, and every package otherwise."""
-        if self.at_root or not self._folders:
+        if self.at_root or not self._new.folders:
             return [""]
-        return [folder for folder in sorted(self._folders) if self._has_tests(folder)] or [""]
+        return [folder for folder in sorted(self._new.folders) if self._new.has_tests(folder)] or [""]
 
     def nearest(self, path: str) -> str:
         """Return the folder of the package that holds a path, the root's if no other does."""
-        if self._decided:
-            return ""
+        return "" if self._decided else self._new.nearest(path)
+
+
+class _Side:
+    """The packages among some files. `declared` are the folders with a declaration, the root as a dot."""
+
+    def __init__(self, workspace: Workspace, base: str, files: Collection[str]) -> None:
+        self._path = workspace.path
+        self._base = base
+        self.files = files
+        found = (PurePosixPath(path) for path in files if PurePosixPath(path).name in DECLARATIONS)
+        self.declared = {str(path.parent) for path in found if not _DATA.search(f"{path.parent}/")}
+        self.folders = self.declared - {"."}
+        self._known: dict[str, bool] = {}
+
+    def nearest(self, path: str) -> str:
+        """Return the nearest package above a path that has tests, or the root."""
         for above in PurePosixPath(path).parents:
-            if str(above) in self._folders and self._has_tests(str(above)):
+            if str(above) in self.folders and self.has_tests(str(above)):
                 return str(above)
         return ""
 
-    def _has_tests(self, folder: str) -> bool:
+    def has_own_tests(self, folder: str) -> bool:
+        """Return whether a package has tests. The root's must lie outside of the other packages."""
+        return self.has_tests(folder) if folder else self._root_has_tests
+
+    @cached_property
+    def _root_has_tests(self) -> bool:
+        try:
+            suite = recognise(open_package(self._path, ""), self._base)
+        except NoSuite:
+            return False
+        return any(suite.is_test(path) and not self.nearest(path) for path in self.files)
+
+    def has_tests(self, folder: str) -> bool:
+        """Return whether a package has tests."""
         if folder not in self._known:
             self._known[folder] = self._find_tests(folder)
         return self._known[folder]
 
     def _find_tests(self, folder: str) -> bool:
         # Whoever writes a configuration for a folder wants it to count, even before there is a test.
-        if f"{folder}/{CONFIG}" in self._files:
+        if f"{folder}/{CONFIG}" in self.files:
             return True
         try:
-            suite = self.suite(folder)
+            suite = recognise(open_package(self._path, folder), self._base)
         except NoSuite:
             return False
-        below = _below(folder, self._files)
+        below = _below(folder, self.files)
         return suite.grade == "exit code" or any(map(suite.is_test, below))
 
 

@@ -1,11 +1,9 @@
 """Rules for the files by which tests are found, run and reported."""
 
 import ast
-import configparser
 import json
 import re
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -15,6 +13,7 @@ from nodes.check.suites.build_files import BUILD_FILES
 from nodes.check.suites.config import CONFIG
 from nodes.check.suites.pytest_config import PytestOptions, is_config, options_table
 from nodes.check.suites.suite import Suite
+from nodes.check.suspicion.installation import builds_otherwise, registers_plugin
 from nodes.check.suspicion.sight import Sight
 from nodes.check.suspicion.versions import FileVersions
 from nodes.check.suspicion.walk import Function, Walked
@@ -27,7 +26,6 @@ _ARCHIVES = {".zip", ".egg", ".whl", ".pyz"}
 _DEPENDENCIES = {"node_modules", "site-packages", "__pypackages__"}
 _DATA = {"test", "tests", "testdata", "data", "fixtures", "docs", "examples"}
 _METADATA = (".dist-info", ".egg-info")
-_ENTRY_POINTS = {"pyproject.toml", "setup.cfg", "setup.py", "entry_points.txt"}
 _VARIABLES = re.compile(
     r"\b(PYTHONPATH|PYTHONSTARTUP|PYTEST_ADDOPTS|PYTEST_PLUGINS|PYTEST_DISABLE\w{0,40})\b"
 )
@@ -105,10 +103,10 @@ class SteeringRules:
             yield line, "Python runs the import lines of .pth files at its start, before any test."
         if any(part.endswith(_METADATA) for part in path.parts):
             yield line, "It is metadata of a package, by which pytest finds and loads plugins."
-        elif path.name in _ENTRY_POINTS and _plugin_entries(file.path, file.before) != _plugin_entries(
-            file.path, file.after
-        ):
+        elif registers_plugin(file):
             yield _line_of(file, "pytest11"), "It registers a pytest plugin, which can alter how tests run."
+        elif builds_otherwise(file):
+            yield line, "The environment's build runs it or what it names, which can alter how tests run."
         if stem in _STARTUP or any(part in _STARTUP for part in path.parts):
             yield line, "Python imports this module by itself at its start, before any test."
         elif module := self._shadows(file.path):
@@ -198,43 +196,6 @@ def _scripts(data: bytes | None) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return {key: package.get(key) for key in _PACKAGE_KEYS} if isinstance(package, dict) else None
-
-
-def _plugin_entries(path: str, data: bytes | None) -> object:
-    """Return the entry points for pytest in one file, comparable."""
-    text = (data or b"").decode("utf-8", "replace")
-    if "pytest11" not in text:
-        return None
-    if path.endswith(".toml"):
-        try:
-            table = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError):
-            return text
-        return _tables_named(table, "pytest11")
-    if path.endswith(".py"):
-        return text[text.index("pytest11") :][:1000]
-    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
-    try:
-        parser.read_string(text)
-    except configparser.Error:
-        return text
-    return [
-        value if key == "pytest11" else dict(parser[section])
-        for section in parser.sections()
-        for key, value in parser[section].items()
-        if key == "pytest11" or section == "pytest11"
-    ]
-
-
-def _tables_named(table: dict[str, Any], name: str) -> list[object]:
-    tables, ahead = list[object](), [table]
-    while ahead:
-        for key, value in ahead.pop().items():
-            if key == name:
-                tables.append(value)
-            elif isinstance(value, dict):
-                ahead.append(value)
-    return tables
 
 
 def _pytest_line(file: FileVersions) -> int:

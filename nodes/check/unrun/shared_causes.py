@@ -27,7 +27,7 @@ class ChangedFiles:
         own = set()
         for path in (PurePosixPath(path) for path in files if path.endswith(".py")):
             own |= {part.removesuffix(".py") for part in path.parts[:2]}  # also below `src`
-            while str(path.parent / "__init__.py") in files:
+            while path.parents and str(path.parent / "__init__.py") in files:
                 path = path.parent
             own.add(path.stem)
         return cls(frozenset(changed), frozenset(own))
