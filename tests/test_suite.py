@@ -8,7 +8,7 @@ from nodes.check.suites.suite import FLAGS, ROOT, Suite, listing, recognise
 from sandbox.base import REPORT
 from tools.workspace import Workspace
 
-Recognise = Callable[[Mapping[str, str]], Suite]
+Recognise = Callable[[Mapping[str, str | bytes]], Suite]
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def suite_of(tmp_path: Path) -> Recognise:
     workspace = Workspace.init(tmp_path)
     empty = workspace.begin().snapshot
 
-    def suite(files: Mapping[str, str]) -> Suite:
-        return recognise(workspace, workspace.write(empty, files, "files") if files else empty)
+    def suite(files: Mapping[str, str | bytes]) -> Suite:
+        return recognise(workspace, workspace.write(empty, dict(files), "files") if files else empty)
 
     return suite
 
@@ -97,6 +97,9 @@ def test_a_named_pytest_is_still_graded_by_its_cases(suite_of: Recognise, progra
     ("text", "words"),
     [
         ("[test\n", "not valid TOML"),
+        ("x = " + "[" * 20_000, "not usable TOML"),
+        ("x = " + "9" * 5_000, "not usable TOML"),
+        ("[test]\ntimeout = inf\n", "test.timeout"),
         ("[test]\ncommand = 3\n", "test.command"),
         ("[test]\ncommand = []\n", "test.command"),
         ('[test]\ncommand = "A=1"\n', "names no program"),
@@ -114,6 +117,15 @@ def test_a_mistake_in_the_configuration_is_named(suite_of: Recognise, text: str,
     with pytest.raises(NoSuite, match=r"\.autocode\.toml") as raised:
         suite_of({".autocode.toml": text, "maths.py": ""})
     assert words in str(raised.value)
+
+
+def test_a_configuration_that_is_not_utf_8_is_not_ignored(suite_of: Recognise) -> None:
+    with pytest.raises(NoSuite, match="UTF-8"):
+        suite_of({".autocode.toml": b"[test]\ncommand = '\xe9'\n", "maths.py": ""})
+
+
+def test_a_pyproject_with_an_endless_number_is_left_to_pytest(suite_of: Recognise) -> None:
+    assert suite_of({"pyproject.toml": f"x = {'9' * 5_000}\n", "maths.py": ""}).is_pytest
 
 
 TOLD = "python_files = check_*.py spec/*.py\ntestpaths = checks\naddopts = -x\n"

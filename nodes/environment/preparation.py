@@ -212,17 +212,19 @@ class _Pieces:
         self._publish = publish
         self._folder = folder
         self._text = ""
-        self._last = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def add(self, text: str) -> None:
         self._text += text
-        now = asyncio.get_running_loop().time()
-        # Installers redraw their progress many times a second, and each event is stored.
-        if now - self._last > _EVERY_SECONDS or len(self._text) > _PIECE:
-            self._last = now
+        if len(self._text) > _PIECE:
             self.flush()
+        elif self._timer is None:  # the next output may be minutes away
+            self._timer = asyncio.get_running_loop().call_later(_EVERY_SECONDS, self.flush)
 
     def flush(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         if self._text:
             self._publish(EnvironmentReported(status="output", folder=self._folder, text=self._text))
             self._text = ""

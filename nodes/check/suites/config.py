@@ -22,7 +22,7 @@ class TestTable(BaseModel, extra="forbid"):
     command: list[str] | None = Field(default=None, min_length=1)
     report: list[str] = Field(default_factory=list)
     scope: Literal["auto", "all", "affected"] = "auto"
-    timeout: PositiveFloat | None = None
+    timeout: PositiveFloat | None = Field(default=None, le=86_400)
     mutants: Literal["on", "off"] = "on"
 
     @field_validator("command", mode="before")
@@ -63,4 +63,6 @@ def read_config(text: str | None) -> TestTable:
         raise NoSuite(f"{CONFIG} is not valid TOML: {error}") from error
     except ValidationError as error:
         raise NoSuite(f"{CONFIG}: {'; '.join(faults_of(error))}") from error
+    except (RecursionError, ValueError) as error:  # nested without end, or a number of thousands of digits
+        raise NoSuite(f"{CONFIG} is not usable TOML: {str(error)[:200]}") from error
     return config.test if config.mutants == "on" else config.test.model_copy(update={"mutants": "off"})

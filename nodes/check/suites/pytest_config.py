@@ -64,7 +64,7 @@ def _table(text: str | None, path: str, keys: tuple[str, ...]) -> dict[str, Any]
         return None
     try:
         table = _toml(text, keys) if path.endswith(".toml") else _ini(text, keys[0])
-    except (tomllib.TOMLDecodeError, configparser.Error, RecursionError):
+    except (ValueError, configparser.Error, RecursionError):  # of TOML, or a number in it
         table = None  # pytest itself reports a file that does not parse
     return {} if table is None and "pytest." in path else table  # pytest's own file counts even if empty
 

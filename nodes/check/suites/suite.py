@@ -155,7 +155,10 @@ def listing(command: Iterable[str]) -> tuple[str, ...]:
 def recognise(workspace: Workspace, snapshot: str) -> Suite:
     """Return the suite of a snapshot. Raises NoSuite."""
     files = workspace.files(snapshot)
-    table = read_config(workspace.text(snapshot, CONFIG))
+    text = workspace.text(snapshot, CONFIG)
+    if text is None and CONFIG in files:
+        raise NoSuite(f"{CONFIG} is not UTF-8; save it as UTF-8")
+    table = read_config(text)
     options = read_options(workspace, snapshot)
 
     def read(path: str) -> str | None:

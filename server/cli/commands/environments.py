@@ -51,7 +51,7 @@ async def environments(
 
 async def _prune(settings: "Settings", console: "CliConsole", days: float) -> None:
     """Remove unused environments of all backends, and say which."""
-    from sandbox.environment.pruning import prune_environments
+    from sandbox.pruning import prune_environments
 
     pruning = await prune_environments(settings.home, days)
     freed = format_megabytes(sum(record.size_mb for record in pruning.removed))
