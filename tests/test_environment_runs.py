@@ -165,6 +165,21 @@ async def test_each_package_of_a_repository_is_checked_in_its_folder(
     ids = {case.id for case in run.proof.cases}
     assert "packages/alpha: tests.test_ten::test_ten" in ids
     assert "packages/beta: tests.test_core::test_one" in ids
+    assert run.proof.scope == "all"
+
+
+async def test_packages_that_did_not_run_are_said(desk: Desk, home: Path, tmp_path: Path) -> None:
+    settings = '[tool.pytest.ini_options]\npythonpath = ["src"]\n'
+    files: dict[str, str] = {}
+    for name in ("alpha", "beta"):
+        files |= {f"{name}/pyproject.toml": settings, f"{name}/src/{name}.py": "def one():\n    return 1\n"}
+        files |= {f"{name}/tests/test_core.py": TEST_ONE.replace("shop", name)}
+    coder = block("alpha/src/alpha.py", "def one():\n    return 1\n\n\ndef ten():\n    return 10\n")
+    tester = block("alpha/tests/test_ten.py", TEST_TEN.replace("shop", "alpha"))
+    bench = bench_of(desk, home, tmp_path / "mono", files, coder, tester)
+    run = await bench.run("Add ten")
+    assert run.end.status == "verified" and run.proof.scope == "affected"
+    assert "the tests of 1 other packages did not run" in "\n".join(run.summary.weaknesses)
 
 
 async def test_an_ignored_module_that_the_code_imports_comes_from_the_checkout(

@@ -20,6 +20,7 @@ from nodes.check.joined import joined
 from nodes.check.judge import judge
 from nodes.check.mutation.trial import try_mutants
 from nodes.check.outcomes import Outcomes
+from nodes.check.suites.packages import Packages
 from nodes.check.unrun.gaps import UnrunTests
 from nodes.environment.need import MISSING
 from nodes.events import Payload
@@ -36,6 +37,10 @@ _UNREACHED = "no test file imports what the change touches, and only affected te
 _DEFINED = (
     "not verified: the change edits {path}, which says what the test command runs ({command}); "
     "look at the diff, then take it with `autocode apply`"
+)
+_OTHER_PACKAGES = (
+    "the change touches {ran}, and the tests of {number} other packages did not run, "
+    "even if these use what it changes; a `command` under [test] in .autocode.toml at the root can run all"
 )
 _ELSEWHERE = (
     "not verified: what ran is not the change; install the project editable, with `-e .` in `setup` under "
@@ -70,7 +75,22 @@ async def prove(
     parts = [
         await _part(workspace.path, each, base, head, limits, seconds, cache, publish) for each in packages
     ]
-    return Proof(base=base, head=head, tree=workspace.tree(head), untestable=untestable, **joined(parts))
+    fields = joined(parts)
+    if fields.get("scope", "all") == "all" and (
+        rest := await asyncio.to_thread(_others, workspace, base, packages)
+    ):
+        fields |= {"scope": "affected", "scope_reason": rest}
+    return Proof(base=base, head=head, tree=workspace.tree(head), untestable=untestable, **fields)
+
+
+def _others(workspace: Workspace, base: str, packages: Sequence[PackageSandboxes]) -> str:
+    """Return the sentence about packages that did not run, though they may use the changed ones. Blocks."""
+    folders = [package.folder for package in packages]
+    others = {*Packages(workspace, base, base).all()} - {*folders}
+    if folders == [""] or not others:
+        return ""
+    ran = ", ".join(folder or "the root" for folder in folders)
+    return _OTHER_PACKAGES.format(ran=ran, number=len(others))
 
 
 async def _part(
