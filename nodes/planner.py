@@ -7,13 +7,12 @@ from typing import Annotated, Any, Literal, cast
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
-from langgraph.types import interrupt
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator
 
 from memory.records.budget import BudgetSpent
 from memory.validation import faults_of
 from nodes.dialogue import sections
-from nodes.dialogue.answers import HumanAnswer, read_answer
+from nodes.dialogue.answers import HumanAnswer, ask
 from nodes.dialogue.conversation import Conversation, open_workspace
 from nodes.dialogue.prompts import DATA, messages, section
 from nodes.dialogue.replies import Unusable, parse_json
@@ -175,12 +174,7 @@ class Approval:
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Interrupt the run for an answer, and again if it cannot be used."""
         question = {"kind": "plan", "plan": state["plan"]}
-        while True:  # a resume runs the node again, and interrupt() returns the answers so far
-            answer = interrupt(question)
-            try:
-                return self._follow(state, runtime, read_answer(answer))
-            except Unusable as error:
-                question = question | {"problem": str(error)}
+        return ask(question, lambda answer: self._follow(state, runtime, answer))
 
     def _follow(self, state: State, runtime: Runtime[None], answer: HumanAnswer) -> State:
         """Return the state after an answer. Without a plan in it, the planner makes another one."""

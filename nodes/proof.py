@@ -114,7 +114,7 @@ class Proof(BaseModel, frozen=True):
     environments: list[EnvironmentProof] = Field(default_factory=list)
     """Empty if the tests ran with pytest alone."""
     missing_environment: str = ""
-    """Why an environment that the tests need was not there."""
+    """The reason why an environment that the tests need was not there, empty if all was."""
     command: list[str]
     exit_code: int
     baseline: Literal["known", "unknown"] = "known"

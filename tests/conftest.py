@@ -9,13 +9,15 @@ from typing import Literal
 import pytest
 from desk import Desk
 from gitrepo import GitRepo
-from projects import Files, Project
+from projects import Files, Project, Recognise
 from runs import CALC, PLAN, Bench, block, script
 from served import Served
 
 from graph.resources import ownership
+from nodes.check import recognise
 from sandbox.backends import open_sandbox
 from sandbox.base import Sandbox, SandboxError
+from tools.workspace import Workspace
 
 REQUIRED = bool(os.environ.get("AUTOCODE_REQUIRE_SANDBOXES") or os.environ.get("CI"))
 
@@ -118,3 +120,13 @@ def repo(tmp_path: Path) -> GitRepo:
     made = GitRepo(tmp_path / "repo")
     made.commit(dict(CALC))
     return made
+
+
+@pytest.fixture
+def suite_of(tmp_path: Path) -> Recognise:
+    """Recognises the suite of a repository with these files."""
+    workspace = Workspace.init(tmp_path)
+    empty = workspace.begin().snapshot
+    return lambda files: recognise(
+        workspace, workspace.write(empty, dict(files), "files") if files else empty
+    )

@@ -1,15 +1,18 @@
 """A repository with a base on which changes are proved, for the tests of the check."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nodes.check import PackageSandboxes, prove
+from nodes.check import PackageSandboxes, Suite, prove
 from nodes.proof import Proof
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
 
 Files = Mapping[str, str | bytes | None]
+
+Recognise = Callable[[Mapping[str, str | bytes]], Suite]
 
 LIMITS = Limits(seconds=60)
 
@@ -82,3 +85,8 @@ def fates(proof: Proof) -> dict[str, tuple[str, str]]:
 def suspects(proof: Proof) -> set[str]:
     """The files with suspicions."""
     return {suspicion.file for suspicion in proof.suspicious}
+
+
+def npm(test: str, **scripts: str) -> dict[str, str]:
+    """A JavaScript project whose `npm test` runs this script."""
+    return {"package.json": json.dumps({"scripts": {"test": test, **scripts}}), "index.js": ""}

@@ -219,7 +219,7 @@ other, port, gateway = sys.argv[1:]
 attempt("environ", lambda: sorted(os.environ))
 attempt("user", os.getuid)
 attempt("shadow", lambda: open("/etc/shadow").read())
-hidden = glob.glob("/root/.*") + glob.glob("/home/*/.*")
+hidden = [p for home in ("/r*t", "/home/*") for p in glob.glob(home + "/.*")]
 attempt("home", lambda: [path for path in hidden if os.path.isfile(path)])
 attempt("engine", lambda: os.path.exists("/var/run/docker.sock") or os.path.exists("/run/docker.sock"))
 attempt("others", lambda: [p for p in os.listdir("/proc") if p.isdigit() and int(p) > 20_000])
@@ -373,8 +373,7 @@ NODE = {
 @pytest.mark.bubblewrap
 async def test_node_packages_are_there_and_tools_can_write_caches(bubblewrap_bench: EnvironmentBench) -> None:
     recipe = await bubblewrap_bench.recipe(NODE)
-    if recipe.fatal:
-        pytest.skip(recipe.fatal[0].message)
+    assert not recipe.fatal, recipe.fatal[0].message
     environment = await bubblewrap_bench.make(recipe, NODE)
     result = await bubblewrap_bench.run(environment, NODE, "node --test && readlink node_modules/is-number")
     assert result.exit_code == 0, result.stdout

@@ -3,34 +3,19 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from projects import Recognise, npm
 
 from nodes.check.runners.globs import matches
 from nodes.check.runners.javascript import JsRunner
 from nodes.check.runners.node_reporter import NODE_REPORTER
 from nodes.check.runners.package_json import Package, split
-from nodes.check.suites.suite import Suite, recognise
+from nodes.check.suites.suite import Suite
 from sandbox.base import REPORT
-from tools.workspace import Workspace
-
-Recognise = Callable[[Mapping[str, str]], Suite]
 
 START = 'export CI=true NO_COLOR=1 PATH="$PWD/node_modules/.bin:$PATH"; '
-
-
-@pytest.fixture
-def suite_of(tmp_path: Path) -> Recognise:
-    workspace = Workspace.init(tmp_path)
-    empty = workspace.begin().snapshot
-    return lambda files: recognise(workspace, workspace.write(empty, files, "files"))
-
-
-def npm(test: str, **scripts: str) -> dict[str, str]:
-    """A JavaScript project whose `npm test` runs this script."""
-    return {"package.json": json.dumps({"scripts": {"test": test, **scripts}}), "index.js": ""}
 
 
 def line(suite: Suite) -> str:

@@ -1,10 +1,9 @@
 """Test commands besides pytest, as a repository's files or its configuration name them."""
 
-import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from projects import Recognise, npm
 
 from nodes.check.base_tests.test_side import TestSide
 from nodes.check.change import CheckedChange
@@ -13,23 +12,8 @@ from nodes.check.runners.golang import GoRunner
 from nodes.check.runners.javascript import TOOLS, JsRunner
 from nodes.check.runners.junit import JUnitRunner
 from nodes.check.suites.config import NoSuite
-from nodes.check.suites.suite import Suite, recognise
 from sandbox.base import REPORT
 from tools.workspace import Workspace
-
-Recognise = Callable[[Mapping[str, str]], Suite]
-
-
-@pytest.fixture
-def suite_of(tmp_path: Path) -> Recognise:
-    workspace = Workspace.init(tmp_path)
-    empty = workspace.begin().snapshot
-    return lambda files: recognise(workspace, workspace.write(empty, files, "files"))
-
-
-def npm(test: str, **scripts: str) -> dict[str, str]:
-    """A JavaScript project whose `npm test` runs this script."""
-    return {"package.json": json.dumps({"scripts": {"test": test, **scripts}}), "index.js": ""}
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,9 @@
-from collections.abc import Callable, Mapping
-from pathlib import Path
-
 import pytest
+from projects import Recognise
 
 from nodes.check.suites.config import NoSuite
-from nodes.check.suites.suite import FLAGS, ROOT, Suite, listing, recognise
+from nodes.check.suites.suite import FLAGS, ROOT, listing
 from sandbox.base import REPORT
-from tools.workspace import Workspace
-
-Recognise = Callable[[Mapping[str, str | bytes]], Suite]
-
-
-@pytest.fixture
-def suite_of(tmp_path: Path) -> Recognise:
-    workspace = Workspace.init(tmp_path)
-    empty = workspace.begin().snapshot
-
-    def suite(files: Mapping[str, str | bytes]) -> Suite:
-        return recognise(workspace, workspace.write(empty, dict(files), "files") if files else empty)
-
-    return suite
 
 
 @pytest.mark.parametrize(

@@ -2,25 +2,20 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 from langgraph.runtime import Runtime
-from langgraph.types import interrupt
 
 from nodes.check.execution.package_sandboxes import place_of
 from nodes.check.tryout import tried_packages
-from nodes.dialogue.answers import read_answer
+from nodes.dialogue.answers import ask
 from nodes.dialogue.conversation import open_workspace
-from nodes.dialogue.replies import Unusable
-from nodes.environment.need import MISSING
+from nodes.environment.need import missing
 from nodes.environment.preparation import Preparation
 from nodes.events import ErrorReported
 from nodes.publish import publisher
 from nodes.state import State, options_of
 
 _QUESTION = "Go on without the environment? The result cannot be verified."
-
-
 _MOST_NAMED = 8
 
 
@@ -58,16 +53,7 @@ class GoOn:
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return that the run goes on without the environment, or a stop."""
         problem = state["environment_problem"]
-        if options_of(state).auto_approve or self._agreed(problem):
+        question = {"kind": "environment", "commands": [], "problem": problem, "question": _QUESTION}
+        if options_of(state).auto_approve or ask(question, lambda answer: answer.decision == "approve"):
             return {"without_environment": problem}
-        first = problem.partition("\n")[0].rstrip(".")
-        return {"stops": [{"kind": "cancelled", "reason": f"{MISSING}: {first}"}]}
-
-    def _agreed(self, problem: str) -> bool:
-        question: dict[str, Any] = {"kind": "environment", "commands": []}
-        question |= {"problem": problem, "question": _QUESTION}
-        while True:  # a resume runs the node again, and interrupt() returns the answers so far
-            try:
-                return read_answer(interrupt(question)).decision == "approve"
-            except Unusable as error:
-                question = question | {"problem": f"{error}\n{problem}"}
+        return {"stops": [{"kind": "cancelled", "reason": missing(problem)}]}

@@ -22,7 +22,7 @@ from nodes.check.mutation.trial import try_mutants
 from nodes.check.outcomes import Outcomes
 from nodes.check.suites.packages import Packages
 from nodes.check.unrun.gaps import UnrunTests
-from nodes.environment.need import MISSING
+from nodes.environment.need import missing
 from nodes.events import Payload
 from nodes.proof import Proof
 from nodes.publish import Publish
@@ -120,7 +120,7 @@ async def _part(
             has_environment=bool(package.environments),
         )
         result = await by_grade(executor, change, program_seconds)
-    missing = [f"{MISSING}: {_first_line(package.missing)}"] if package.missing else []
+    lacking = [missing(package.missing)] if package.missing else []
     return result | {
         "folder": folder,
         "grade": change.suite.grade,
@@ -130,7 +130,7 @@ async def _part(
         "missing_environment": package.missing,
         "suspicious": list(change.suspicious),
         "green": not result["problems"],
-        "gaps": [*missing, *_definition_gaps(change), *result.get("gaps", ())],
+        "gaps": [*lacking, *_definition_gaps(change), *result.get("gaps", ())],
     }
 
 
@@ -143,10 +143,6 @@ def suite_limits(change: CheckedChange, limits: Limits, seconds: float | None, s
     return replace(
         limits, workspace_mb=workspace_mb, seconds=change.suite.seconds or seconds or SUITE_SECONDS
     )
-
-
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0].rstrip(".")
 
 
 async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: float) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """Answers of humans to the questions of a run: their shape, and the meaning of plain words."""
 
 import re
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar
 
+from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from memory.validation import faults_of, valid_text
 from nodes.dialogue.replies import Unusable
+
+T = TypeVar("T")
 
 YES = frozenset((
     "y", "yes", "yep", "yeah", "yes please", "ok", "okay", "k", "sure", "fine", "good", "great", "perfect",
@@ -49,6 +52,20 @@ def read_answer(value: Any) -> HumanAnswer:
     except ValidationError as error:
         faults = "; ".join(faults_of(error))
         raise Unusable(f"The answer cannot be used: {faults}.") from error
+
+
+def ask(question: Mapping[str, Any], accept: Callable[[HumanAnswer], T]) -> T:
+    """Interrupt the run with a question until `accept`, which raises Unusable, takes the answer.
+
+    A resume runs the node again, and each interrupt then returns its answer. So a node must not ask twice.
+    """
+    asked = dict(question)
+    while True:
+        try:
+            return accept(read_answer(interrupt(asked)))
+        except Unusable as error:
+            told = [str(error), *([question["problem"]] if question.get("problem") else [])]
+            asked = {**question, "problem": "\n".join(told)}
 
 
 def spoken_answer(text: str, request: Mapping[str, Any] | None = None) -> dict[str, Any]:

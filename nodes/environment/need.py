@@ -13,9 +13,6 @@ from sandbox.environment.recipe import Recipe
 from tools.workspace import Workspace
 from tools.workspace.checkout import CheckoutFile, ignored_modules, read_checkout
 
-MISSING = "the environment is missing"
-"""The first words of what is said about a run whose environment is not there."""
-
 _MOST_BYTES = 8 * 2**20  # a lock file can be large
 
 
@@ -113,3 +110,8 @@ class Texts(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._sizes)
+
+
+def missing(problem: str) -> str:
+    """Return what is said about a run whose environment is not there, for the problem's first line."""
+    return f"the environment is missing: {problem.partition(chr(10))[0].rstrip('.')}"

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from langgraph.types import interrupt
-
-from nodes.dialogue.answers import HumanAnswer, read_answer
+from nodes.dialogue.answers import HumanAnswer, ask
 from nodes.dialogue.replies import Unusable
 from nodes.environment.need import Need
 from nodes.events import EnvironmentReported
@@ -29,6 +27,8 @@ OpenEnvironments = Callable[[], Awaitable[Environments]]
 
 _REFUSED = "the environment was not approved"
 _MOST_LINES = 200
+_EVERY_SECONDS = 0.2  # between pieces of a build's output
+_PIECE_CHARACTERS = 8_000
 
 
 class ConsentStore(Protocol):
@@ -41,7 +41,7 @@ class ConsentStore(Protocol):
 
 @dataclass(frozen=True)
 class Provided:
-    """What a need came to: a sandbox for its tests, with the environment in it, or a problem."""
+    """The answer to a need: a sandbox for its tests, with the environment in it, or a problem."""
 
     need: Need
     sandbox: Sandbox
@@ -95,7 +95,8 @@ class Preparation:
         asked = {} if self.always or yes else await self._unapproved(workspace, missing, bases)
         answer = HumanAnswer(decision="approve")
         if asked:
-            answer = _ask(await self._question(workspace, list(asked.values()), bases))
+            question = await self._question(workspace, list(asked.values()), bases)
+            answer = ask(question, lambda answer: _checked(answer, question["at_hand"]))
         venv = await self._chosen(workspace, answer)
         refusal = f"{_REFUSED}: {answer.reason}" if answer.reason else _REFUSED
         if venv:
@@ -183,16 +184,11 @@ class Preparation:
         return Provided(need, await self.sandbox(), problem=problem)
 
 
-def _ask(question: dict[str, Any]) -> HumanAnswer:
-    """Interrupt the run for an answer, and again if it cannot be used."""
-    while True:  # a resume runs the node again, and interrupt() returns the answers so far
-        try:
-            answer = read_answer(interrupt(question))
-            if answer.decision == "edit" and (answer.params or {}).get("venv") not in question["at_hand"]:
-                raise Unusable(f'An edit needs params {{"venv": …}}, one of: {question["at_hand"]}.')
-            return answer
-        except Unusable as error:
-            question = question | {"problem": str(error)}
+def _checked(answer: HumanAnswer, at_hand: Sequence[str]) -> HumanAnswer:
+    """Return an answer that chooses nothing but what is at hand. Raises Unusable."""
+    if answer.decision == "edit" and (answer.params or {}).get("venv") not in at_hand:
+        raise Unusable(f'An edit needs params {{"venv": …}}, one of: {at_hand}.')
+    return answer
 
 
 def _key(workspace: Workspace, *parts: str) -> str:
@@ -216,7 +212,7 @@ class _Pieces:
 
     def add(self, text: str) -> None:
         self._text += text
-        if len(self._text) > _PIECE:
+        if len(self._text) > _PIECE_CHARACTERS:
             self.flush()
         elif self._timer is None:  # the next output may be minutes away
             self._timer = asyncio.get_running_loop().call_later(_EVERY_SECONDS, self.flush)
@@ -228,7 +224,3 @@ class _Pieces:
         if self._text:
             self._publish(EnvironmentReported(status="output", folder=self._folder, text=self._text))
             self._text = ""
-
-
-_EVERY_SECONDS = 0.2
-_PIECE = 8_000

@@ -43,7 +43,7 @@ class BuildCgroups(Cgroups):
 
 
 class BubblewrapEnvironments:
-    """Builds environments with bubblewrap; see `EnvironmentBackend`."""
+    """Builds environments with bubblewrap. Implements `EnvironmentBackend`."""
 
     name = "bubblewrap"
 

@@ -79,7 +79,7 @@ def build_script(recipe: Recipe, variables: Mapping[str, str], path: Iterable[st
         **dict(recipe.build_variables),
     }
     settings = {name: value for name, value in settings.items() if value}
-    lines = ["set -eu", "umask 022", f"mkdir -p {SCRATCH}/home {SCRATCH}/tmp"]  # noqa: S108
+    lines = ["set -eu", "umask 022", f"mkdir -p {SCRATCH}/home {SCRATCH}/tmp"]  # noqa: S108  # of the sandbox
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(settings.items())]
     lines.append(f'export PATH={shlex.quote(":".join((f"{VENV}/bin", UV, *path)))}:"$PATH"')
     folder = shlex.quote(f"{WORKSPACE}/{recipe.folder}".rstrip("/"))

@@ -72,7 +72,7 @@ class ContainerBuild:
             self._keep_generated()
             self._root(_CLEAN)
             image = self._commit()
-            (layer, *_) = self.client.api.history(image)  # type: ignore[no-untyped-call]
+            (layer, *_) = self.client.api.history(image)  # type: ignore[no-untyped-call]  # docker-py has no types
             return Built(result=result, image=image, image_mb=int(layer["Size"]) >> 20)
         finally:
             self.kill()

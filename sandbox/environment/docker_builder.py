@@ -32,7 +32,7 @@ _LOOK = (
 
 
 class DockerEnvironments:
-    """Builds environments as images; see `EnvironmentBackend`."""
+    """Builds environments as images. Implements `EnvironmentBackend`."""
 
     name = "docker"
 

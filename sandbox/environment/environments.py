@@ -95,12 +95,12 @@ class Environments:
     async def recipes(
         self, files: Mapping[str, str], paths: Iterable[str] = (), version: str = ""
     ) -> tuple[Recipe, ...]:
-        """Detect the recipes of the packages that hold `paths`, or of the whole repository; see `detect`."""
+        """Detect the recipes of the packages that hold `paths`, or of all packages, as `detect` does."""
         toolset = await self._backend.toolset()
         return await asyncio.to_thread(detect, files, toolset, tuple(paths), version)
 
     def venvs_at_hand(self, repo: Path) -> tuple[Path, ...]:
-        """Return the virtual environments that could be used as they are; see `Recipe.with_venv`."""
+        """Return the virtual environments that `Recipe.with_venv` could use as they are."""
         return venvs_at_hand(repo, self._environ) if self.name == "bubblewrap" else ()
 
     async def _key(self, recipe: Recipe) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 ENVIRONMENT = "/opt/environment"
-"""Where every backend shows an environment, during the build and afterwards."""
+"""The folder of an environment in every sandbox, during the build and afterwards."""
 
 VENV = f"{ENVIRONMENT}/venv"
 """The Python virtual environment inside ENVIRONMENT."""
@@ -176,7 +176,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What one ecosystem adds to a recipe."""
+    """The part of a recipe that one ecosystem adds."""
 
     commands: tuple[str, ...] = ()
     inputs: Mapping[str, str] | None = None

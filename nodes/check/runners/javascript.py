@@ -19,7 +19,7 @@ from sandbox.base import REPORT
 
 _EXTENSION = r"(?<!\.d)\.[cm]?[jt]sx?$"
 _ENVIRONMENT = 'export CI=true NO_COLOR=1 PATH="$PWD/node_modules/.bin:$PATH"'
-"""What a runner needs besides its flags. In CI, a missing snapshot is a failure and nothing is watched."""
+"""The setting of every runner. With CI, a missing snapshot is a failure and nothing is watched."""
 
 
 @dataclass(frozen=True)

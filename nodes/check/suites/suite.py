@@ -89,7 +89,7 @@ class Suite:
 
     @property
     def title(self) -> str:
-        """What runs the tests, for messages."""
+        """The name of the program that runs the tests, for messages."""
         return "pytest" if self.is_pytest else self.runner.name if self.runner else shlex.join(self.command)
 
     def is_test(self, path: str) -> bool:
