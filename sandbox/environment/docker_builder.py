@@ -13,7 +13,7 @@ from sandbox.base import Ownership, SandboxError
 from sandbox.docker.docker_sandbox import Docker, connect
 from sandbox.docker.image import digest, ready_image
 from sandbox.environment.backend import Build, Built, Environment
-from sandbox.environment.docker_build import LABEL, ContainerBuild
+from sandbox.environment.docker_build import ContainerBuild
 from sandbox.environment.machine import find_uv
 from sandbox.environment.proxy import open_proxy
 from sandbox.environment.recipe import VENV, Python, Recipe, Toolset
@@ -142,13 +142,6 @@ class DockerEnvironments:
     async def aclose(self) -> None:
         """Close the connection to the engine."""
         await asyncio.to_thread(self._client.close)
-
-    async def leftovers(self) -> tuple[str, ...]:
-        """Return the containers of builds that are running, or whose process has died."""
-        filters = {"label": LABEL}
-        found = await asyncio.to_thread(self._client.api.containers, all=True, filters=filters)
-        # A run's container has the label too, from its image, but with the environment's key.
-        return tuple(str(each["Id"]) for each in found if each["Labels"][LABEL].startswith("making-"))
 
     async def sandbox_with(self, environment: Environment) -> Docker:
         client = await asyncio.to_thread(connect)

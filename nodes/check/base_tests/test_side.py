@@ -49,10 +49,6 @@ class TestSide:
             return self._suite.is_test(path)
         return is_test_name(path)
 
-    def is_data(self, path: str) -> bool:
-        """Return whether the file lies in a test folder and is no code."""
-        return path in self and not CODE.search(path)
-
     def lies_beside_tests(self, path: str) -> bool:
         """Return whether the file is no code and lies in or below a folder that holds tests and product."""
         above = {str(folder) for folder in PurePosixPath(path).parents}
