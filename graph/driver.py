@@ -96,6 +96,8 @@ class Driver:
             ending, failure = Ending.of("failed", str(error)), error
         finally:
             await self._end_tasks(lease)
+        if stored and ending.status == "waiting" and self._ending not in (None, STOPPED, PARKED):
+            ending, stored = self._ending, False  # the cancellation came while the run parked
         if stored:
             if ending.status not in ("waiting", "budget"):  # a larger budget lets a run go on
                 await asyncio.to_thread(release_snapshots, Path(self.run.input["repo"]), self.run.thread_id)
@@ -162,8 +164,6 @@ class Driver:
         """Return the run's ending, from the state that the graph left."""
         snapshot = await self.graph.aget_state(self._config())
         if snapshot.interrupts:
-            if self._ending and self._ending is not STOPPED:  # a cancellation that came after the last node
-                return self._ending
             waiting_for = tuple(approval.id for approval in await self.approvals.pending(self.run))
             data = {"status": "waiting", "reason": "a human's approval is needed"}
             return Ending(data, "waiting", waiting_for)

@@ -285,12 +285,12 @@ class Supervisor:
         if self.queue.stop(run.id, ending):
             if wait:
                 await self.queue.wait(run.id)
-            return True
+            return not wait or (await self.run(run.id)).status == ending.status  # its end may have come first
         if run.status not in ("running", "waiting"):
             return False
         if not await self.journal.threads.request_cancel(run.thread_id):
             finished = Draft(RunFinished(**ABANDONED.data))
             await self.journal.runs.end(run.thread_id, run.id, finished, ABANDONED.status)
-        elif wait:
-            await self.wait(run.id)
+        elif wait and (ended := await self.wait(run.id)).status == "waiting":  # it parked before it saw this
+            return await self._cancel(ended, ending, wait)
         return True

@@ -1,5 +1,6 @@
 """Endings of runs: what the graph's last state, a stop and an error make of a run."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -99,3 +100,31 @@ async def test_a_question_parks_the_run_and_holds_no_lease(bench: Bench) -> None
         (asked,) = await supervisor.pending("t")
         await supervisor.resume("t", {asked.id: {"decision": "approve"}})
         assert (await supervisor.wait(run.id)).status == "verified"
+
+
+@pytest.mark.parametrize("by", ["its own process", "another process"])
+async def test_a_cancel_while_a_run_parks_takes_effect(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    build = one_node({}, question={"kind": "tool", "params": {}})
+    settings = bench.settings(enable_memory=False)
+    async with (
+        Supervisor.open(settings, build=build) as supervisor,
+        Supervisor.open(settings, foreground=True, build=build) as other,
+    ):
+        end, cancels = supervisor.journal.runs.end, list[asyncio.Task[bool]]()
+
+        async def end_late(*args: Any) -> Any:
+            if not cancels:
+                canceller = supervisor if by == "its own process" else other
+                cancels.append(asyncio.create_task(canceller.cancel("t")))
+                await asyncio.sleep(0.2)  # the cancel is on its way now
+            return await end(*args)
+
+        monkeypatch.setattr(supervisor.journal.runs, "end", end_late)
+        run = await supervisor.submit({"task": "x", "repo": str(bench.repo.path)}, "t")
+        await supervisor.wait(run.id)
+        assert await cancels[0] is True
+        assert (await supervisor.run(run.id)).status == "cancelled"
+        *_, last = await supervisor.journal.events.read("t")
+    assert isinstance(last.data, RunFinished) and last.data.status == "cancelled"
