@@ -1,7 +1,6 @@
 """The trial of a change's mutants: new and affected tests run on each, in parallel and in little time."""
 
 import asyncio
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from tools.workspace import Workspace
 _TIMES = 2  # what the check has taken: the time for all mutants
 _SLOWER = 3  # than on the change: a mutant whose tests take longer hangs
 _LEAST_SECONDS = 5.0
+_HOLLOW_SECONDS = 30.0  # at least, as this run decides: whoever does not end by then noticed what is broken
 _QUICK_SUITE = 2.0  # seconds
 _QUICK_COMMAND = 10.0  # seconds that a command may take whose exit code is all that it tells
 
@@ -109,18 +109,18 @@ class Trial:
 
     async def run(self, seconds: float) -> MutationResult:
         """Try as many mutants as `seconds` allow, in their order."""
-        end = time.monotonic() + seconds
         prepared = await asyncio.to_thread(self._prepare)
         if not prepared.mutants and not prepared.hollow:
             return MutationResult()
-        programs = min(MAX_PROGRAMS, len(prepared.mutants) + 1)
+        programs = min(MAX_PROGRAMS, max(len(prepared.mutants), 1))
         self.executor.sandbox.prepare(programs)
+        if prepared.hollow:
+            await self._run_hollow(prepared.hollow)
         runs = self._runs(prepared, seconds)
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + end - time.monotonic()):
-                async with task_group() as group:
-                    for _ in range(programs):
-                        group.create_task(_work(runs))
+            async with asyncio.timeout(seconds), task_group() as group:
+                for _ in range(programs):
+                    group.create_task(_work(runs))
         return self._result(prepared)
 
     def _prepare(self) -> Prepared:
@@ -162,11 +162,15 @@ class Trial:
         modules = {name for case in self.head.report or () for name in owners_of(case.id)}
         return tuple(path for path in (*new, *sorted({*tests} - {*new})) if module_of(path) in modules)
 
+    async def _run_hollow(self, texts: Mapping[str, str]) -> None:
+        """Run the new tests where every changed function returns nothing. It must tell, so it has time."""
+        what = "all mutants at once: every changed function returns nothing"
+        limit = max(self._limit(0), _HOLLOW_SECONDS)
+        result = await Run(self, 0, what, texts, self.suite.only(self.change.proving_tests), limit)()
+        if result.timed_out:
+            self._noticing |= self.nameless
+
     def _runs(self, prepared: Prepared, seconds: float) -> "Iterator[Run]":
-        if prepared.hollow:
-            command = self.suite.only(self.change.proving_tests)
-            what = "all mutants at once: every changed function returns nothing"
-            yield Run(self, 0, what, prepared.hollow, command, self._limit(seconds))
         self._expected = self._passed & {case.id for case in self._cases_of(prepared.tests)}
         command = self.suite.only(prepared.tests) if prepared.tests else self.suite.whole()
         limit = self._limit(seconds, prepared.tests)
@@ -251,14 +255,14 @@ class Run:
     command: tuple[str, ...]
     seconds: float
 
-    async def __call__(self) -> None:
-        """Run the tests and record what they did. A sandbox that fails costs no more than this run."""
+    async def __call__(self) -> Result:
+        """Run the tests and record what they did."""
         executor = self.trial.executor
         limited = replace(executor, limits=replace(executor.limits, seconds=self.seconds))
         command = (*self.command, *self.trial.stop_option())
-        with suppress(SandboxError):
-            result = await limited.run_edited(self.what, self.trial.change.head, self.texts, command)
-            self.trial.record(self.number, result)
+        result = await limited.run_edited(self.what, self.trial.change.head, self.texts, command)
+        self.trial.record(self.number, result)
+        return result
 
 
 def changed_sources(workspace: Workspace, change: CheckedChange) -> list[ChangedSource]:
@@ -282,4 +286,5 @@ def _is_document(path: str) -> bool:
 
 async def _work(runs: "Iterator[Run]") -> None:
     for run in runs:
-        await run()
+        with suppress(SandboxError):  # a sandbox that fails costs no more than this run
+            await run()
