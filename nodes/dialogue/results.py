@@ -95,8 +95,9 @@ def _weaknesses(proof: Proof) -> Iterator[Weakness]:
         yield Weakness("contradicted", f"{fate} ({demand})")
     if proof.unsteady:
         number = len(proof.unsteady)
-        fate = "1 case passed only when it" if number == 1 else f"{number} cases passed only when they"
-        yield Weakness("unsteady", f"{fate} ran alone, and failed before: {_listed(proof.unsteady)}")
+        fate = "1 case" if number == 1 else f"{number} cases"
+        then = "then passed alone, or failed on the base as well"
+        yield Weakness("unsteady", f"{fate} failed at first, {then}: {_listed(proof.unsteady)}")
     for module in proof.uncollected[:CASES]:
         yield Weakness("not imported", f"{module.file} could not be imported: {line(module.reason)}")
     yield from _rest(proof.uncollected, "not imported", "module")

@@ -30,7 +30,7 @@ class Evidence:
     tests_untouched: bool = False
     """True if the change touches nothing that the base's tests consist of, so that `head` ran them."""
     unsteady: tuple[str, ...] = ()
-    """Cases that failed and then passed alone. `head` has them as passed."""
+    """Cases that failed, and passed alone, as `head` has it, or failed on the base too, as `base` has it."""
     files: ChangedFiles = field(default_factory=ChangedFiles)
     tests: frozenset[str] = frozenset()
     runner: Runner | None = None

@@ -161,7 +161,8 @@ class SuiteRuns:
         """Run a few cases that fail on the change once more, without other runs beside them.
 
         Tests that measure time fail at times when the machine is busy. A quick suite runs whole, because a
-        case may fail for what the change does in the tests before it.
+        case may fail for what the change does in the tests before it. What fails again in a quick suite runs
+        on the base once more, as the machine may have been quiet when the base was seen.
         """
         head, report = evidence.head, evidence.head.report
         if report is None or not (failing := chance_failures(evidence)):
@@ -175,13 +176,29 @@ class SuiteRuns:
             await self.executor.run("the failed cases alone", self.change.head, command)
         )
         passed = tuple(case for case in failing if again.of_case(case) == "passed")
-        if not passed or not is_believable(again):
+        if passed and is_believable(again):
+            report = tuple(
+                replace(case, outcome="passed", message="") if case.id in passed else case for case in report
+            )
+            exit_code = 1 if any(case.outcome in FAILED for case in report) else 0
+            head = replace(head, report=report, exit_code=exit_code)
+            evidence = replace(evidence, head=head, unsteady=passed)
+        failed = [case for case in failing if again.of_case(case) in FAILED]
+        return await self._with_base_again(attempt, evidence, failed if head.seconds <= _QUICK_SUITE else [])
+
+    async def _with_base_again(self, attempt: Attempt, evidence: Evidence, failing: list[str]) -> Evidence:
+        """Run the base once more if cases fail on the change that passed on it."""
+        base = evidence.base
+        lost = [case for case in failing if base.of_case(case) == "passed"]
+        if not lost:
             return evidence
-        cases = tuple(
-            replace(case, outcome="passed", message="") if case.id in passed else case for case in report
-        )
-        exit_code = 1 if any(case.outcome in FAILED for case in cases) else 0
-        return replace(evidence, head=replace(head, report=cases, exit_code=exit_code), unsteady=passed)
+        side = self.executor.on_base or self.executor
+        command = attempt.base_command
+        again = side.outcomes(await side.run("the failed cases on the base", self.change.base, command))
+        failed = tuple(case for case in lost if again.of_case(case) in FAILED)
+        cases = (base.cases or {}) | dict.fromkeys(failed, "failed")
+        base = base.model_copy(update={"cases": cases})
+        return replace(evidence, base=base, unsteady=(*evidence.unsteady, *failed))
 
     async def _head(self, attempt: Attempt) -> Result:
         command = attempt.head_command
