@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from projects import DOUBLE, Files, Project
+from projects import ADD, DOUBLE, Files, Project
 from projects import MATHS as QUIET_MATHS
 
 from nodes.check import compare
@@ -352,6 +352,19 @@ async def test_a_mutant_that_never_ends_is_noticed_by_its_time(project: Make, pl
     assert proof.strength and (proof.strength.killed, proof.strength.tried) == (5, 5)
     told = " ".join(data["what"] for type, data in here.events if type == "sandbox.started")
     assert "`i += 1` is removed" in told
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.parametrize(
+    ("check", "proves"), [("double(4) == 8", True), ("double(4) is not NotImplemented", False)]
+)
+async def test_an_old_case_that_asks_for_a_new_name_proves_what_it_asserts_of_it(
+    project: Make, plenty: None, check: str, proves: bool
+) -> None:
+    text = MATHS["tests/test_maths.py"].rstrip("\n")
+    edited = f"import maths\n{text}\n    assert maths.{check}\n"
+    proof = await project(MATHS).prove({"maths.py": DOUBLE["maths.py"], "tests/test_maths.py": edited})
+    assert proof.green and proof.fail_to_pass == ([ADD] if proves else [])
 
 
 @pytest.mark.bubblewrap

@@ -147,12 +147,11 @@ def _has_vanished(evidence: Evidence, head: Outcomes, case: str) -> bool:
 def _is_sharpened(evidence: Evidence, case: str) -> bool:
     """Return whether a case of the base fails there with the text that the change gave it.
 
-    It must have run. An edited file that cannot be imported on the base says nothing about its old cases.
+    It must have run. An edited file that cannot be imported on the base says nothing about its old cases. If
+    it failed for want of a name alone, the mutants decide, as they do on new cases.
     """
     run = evidence.new_on_base
-    if run is None or not run.known or run.cases is None or run.is_nameless(case):
-        return False
-    return run.cases.get(case) == "failed"
+    return run is not None and run.known and (run.cases or {}).get(case) == "failed"
 
 
 def _new_case_on_base(evidence: Evidence, case: str) -> CaseOutcome:
