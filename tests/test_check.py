@@ -129,6 +129,23 @@ async def test_a_parameter_with_an_edited_expectation_is_contradicted_not_vanish
     assert proof.contradicted == ["tests.test_maths::test_sum[1-2-3]", "tests.test_maths::test_sum[2-2-4]"]
 
 
+@pytest.mark.parametrize(
+    ("name", "expected", "problems", "contradicted"),
+    [
+        ("test_add_numbers", "3", [], []),
+        ("test_adds", "-1", [], [ADD]),
+        ("test_subtraction", "-1", [f"1 case passed on the base and vanished: {ADD}"], [ADD]),
+    ],
+)
+async def test_a_renamed_test_is_followed_and_its_old_text_judges(
+    project: Make, name: str, expected: str, problems: list[str], contradicted: list[str]
+) -> None:
+    text = MATHS["tests/test_maths.py"].replace("test_add", name).replace("== 3", f"== {expected}")
+    change = {"tests/test_maths.py": text, **(SUBTRACT if contradicted else {})}
+    proof = await project(MATHS).prove(change)
+    assert (proof.problems, proof.contradicted) == (problems, contradicted)
+
+
 async def test_newly_skipped_cases_are_red(project: Make) -> None:
     text = "import pytest\n\n\ndef test_it():\n    pass\n"
     here = project(

@@ -169,6 +169,18 @@ PYTHON: dict[str, tuple[dict[str, str], list[str]]] = {
         },
         ["uv pip install -e . pytest 'trustme>=1'"],
     ),
+    "noxfile.py names extras": (
+        {
+            "pyproject.toml": SHOP
+            + BUILD
+            + "[project.optional-dependencies]\ncolour = []\npages = []\nother = []\n",
+            "noxfile.py": "KINDS = [f'{ROOT}[colour,nothing]']\n\n\n@nox.parametrize('kind', KINDS)\n"
+            "def tests(session, kind):\n    session.install('-e', kind, 'responses')\n"
+            "    session.install('.[pages]')\n\n\n"
+            "def docs(session):\n    session.install('.[other]')\n",
+        },
+        ["uv pip install -e '.[colour,pages]' responses"],
+    ),
 }
 
 

@@ -236,6 +236,11 @@ def test_hostile_sources_are_survived_in_little_time(head: str) -> None:
     assert time.process_time() - began < 20
 
 
+RAISED = (
+    "tests/test_a.py:9: \n_ _ _\n\n>   {line}\nE   AttributeError: 'C' object has no attribute 'm'\n\n{place}"
+)
+
+
 @pytest.mark.parametrize(
     ("message", "lacks"),
     [
@@ -249,6 +254,12 @@ def test_hostile_sources_are_survived_in_little_time(head: str) -> None:
         ("E       assert 3 == 4", False),
         ("E       AssertionError: ImportError: no", False),
         ("E" + "\n" * 100_000, False),
+        (RAISED.format(place="src/calc.py:4: AttributeError", line="self._mul(3)"), False),
+        (RAISED.format(place='  File "/workspace/src/calc.py", line 4, in mul', line="self._mul(3)"), False),
+        (RAISED.format(place="src/calc.py:4: AttributeError", line="def __getattr__(name):"), True),
+        (RAISED.format(place="/opt/venv/lib/model.py:4: AttributeError", line="raise error"), True),
+        (RAISED.format(place="venv/site-packages/model.py:4: AttributeError", line="raise error"), True),
+        (RAISED.format(place="tests/helpers.py:4: AttributeError", line="calc.mul(3)"), True),
     ],
 )
 def test_a_failure_for_want_of_a_name_is_told_from_others(message: str, lacks: bool) -> None:

@@ -56,6 +56,8 @@ async def test_the_tester_writes_data_that_its_tests_read_and_no_product(bench: 
         ("lib/cases.yml", True),  # beside lib/test_lib.py
         ("lib/data/golden.txt", True),
         ("lib/extra.py", False),
+        ("suite/tests/more/cases.yml", True),  # a folder of tests without code
+        ("tools/tests/cases.yml", False),  # beside code that is no test
         ("docs/cases.yml", False),
         ("calc.py", False),
         ("lib/rates.yml", False),  # the product's
@@ -64,6 +66,7 @@ async def test_the_tester_writes_data_that_its_tests_read_and_no_product(bench: 
 )
 def test_a_tester_writes_below_the_folders_of_tests_alone(path: str, fits: bool) -> None:
     files = ["calc.py", "tests/test_calc.py", "tests/conftest.py", "lib/test_lib.py", "lib/rates.yml"]
+    files += ["suite/tests/a.yml", "tools/tests/runner.py"]
     side = TestSide(Suite(("pytest",)), files)
     assert side.admits(path, is_new=path not in files) is fits
 
@@ -88,6 +91,11 @@ def test_new_tests_find_their_data_on_the_base_and_the_products_is_not_there(tmp
         ({"tests/test_a.py": "HERE.glob('*.yml')\n"}, "tests/b.yml", {"tests/test_a.py"}),
         ({"tests/conftest.py": "open('data/a.txt')\n"}, "tests/data/a.txt", {"tests/test_maths.py"}),
         ({"tests/test_a.py": "database = 'a.text'\n"}, "tests/data/a.txt", set()),
+        (
+            {"tests/test_a.py": "ROOT / 'suite'\n", "suite/tests/b.json": ""},
+            "suite/tests/a.json",
+            {"tests/test_a.py"},
+        ),
     ],
 )
 def test_who_reads_changed_data_is_known_by_names(

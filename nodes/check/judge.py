@@ -1,14 +1,14 @@
 """The judgement on a change: each case on base and change, and why a check is red."""
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from nodes.check.base_tests.old_tests import contradictions
 from nodes.check.execution.evidence import Evidence
-from nodes.check.outcomes import Outcomes, list_cases, module_of, stop_of
+from nodes.check.outcomes import Outcomes, list_cases, stop_of
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS, cut_output, last_lines, normalise
 from nodes.check.report_check import foreign_report_fault, report_fault
+from nodes.check.successors import edited_cases, moved_cases, renamed_cases
 from nodes.check.unrun.shared_causes import MORE_MEMORY, shared_cause
 from nodes.proof import FAILED, CaseOutcome, CaseProof, Failure
 from sandbox.base import Limits, Result
@@ -40,8 +40,8 @@ def judge(evidence: Evidence, limits: Limits) -> Judgement:
     failures = _failures(evidence.head, cases)
     blamed = {case.id for case in cases if _counts_against(case)}
     shared = shared_cause(evidence.base, head, evidence.head, limits, evidence.files, blamed)
-    followed = _successors(evidence, head)
-    successors = followed | _moved(evidence, head)
+    followed = edited_cases(evidence, head)
+    successors = followed | moved_cases(evidence, head) | renamed_cases(evidence, head)
     contradicted = [case for case in contradictions(evidence.base, old) if head.of_case(case) not in FAILED]
     if evidence.tests_untouched:  # ids come from the product's data: what is gone is what the base demanded
         contradicted = sorted({*contradicted, *followed})
@@ -179,58 +179,6 @@ def _lost(cases: list[CaseProof], successors: Collection[str]) -> dict[str, list
         "passed on the base and got skipped": [case.id for case in held if case.head == "skipped"],
     }
     return {fate: ids for fate, ids in fates.items() if ids}
-
-
-def _successors(evidence: Evidence, head: Outcomes) -> dict[str, str]:
-    """Return the case that follows each parametrised case whose id is gone, in the order of the listing.
-
-    An edited expectation is often a part of the id. The base's tests, which then run on the change, tell
-    whether the old case still passes.
-    """
-    old_on_head = head if evidence.tests_untouched else evidence.old_on_head
-    if old_on_head is None or not old_on_head.known or not head.known:
-        return {}
-    before, after = evidence.base.cases or {}, head.cases or {}
-    gone: dict[str, list[str]] = defaultdict(list)
-    for case, outcome in before.items():
-        if "[" in case and outcome == "passed" and case not in after:
-            gone[case.partition("[")[0]].append(case)
-    new: dict[str, list[str]] = defaultdict(list)
-    for case in after:
-        if "[" in case and case not in before and case.partition("[")[0] in gone:
-            new[case.partition("[")[0]].append(case)
-    pairs: dict[str, str] = {}
-    for function, old_cases in gone.items():
-        if len(old_cases) <= len(new[function]):  # the rest are cases that the change adds
-            pairs |= zip(old_cases, new[function], strict=False)
-    return pairs
-
-
-def _moved(evidence: Evidence, head: Outcomes) -> dict[str, str]:
-    """Return the case of an added test file that follows each case of a deleted one, by class and function.
-
-    The base's version of the deleted file, which ran on the change, judges what the old case demands.
-    """
-    old_on_head = evidence.old_on_head
-    if not evidence.deleted or old_on_head is None or not old_on_head.known or not head.known:
-        return {}
-    new: dict[str, list[str]] = defaultdict(list)
-    for case in head.cases or {}:
-        if path := next((path for path in evidence.added if evidence.is_case_of(case, path)), None):
-            new[_within(case, path)].append(case)
-    moved: dict[str, str] = {}
-    for case, outcome in (evidence.base.cases or {}).items():
-        path = next((path for path in evidence.deleted if evidence.is_case_of(case, path)), None)
-        if path and outcome == "passed" and new[_within(case, path)]:
-            moved[case] = new[_within(case, path)].pop()
-    return moved
-
-
-def _within(case: str, path: str) -> str:
-    """Return what is left of a case's id without its file: classes, function and parameters."""
-    if case.startswith(f"{path}::"):
-        return case[len(path) :]
-    return case.removeprefix(module_of(path))
 
 
 def _is_moved(path: str, evidence: Evidence, head: Outcomes, successors: Collection[str]) -> bool:

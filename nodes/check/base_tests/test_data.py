@@ -58,9 +58,10 @@ class TestData:
         for path in islice(data, _MOST_FILES):
             near = self.side.tests_near([path])
             tests = {test: text for test, text in self._tests.items() if test in near}
-            if not (named := _matching(_file_name(path), tests)):
+            named = _matching(_file_name(path), tests)
+            if not named or self.side.lies_far_from_tests(path):  # a name such as `hostname` may be chance
                 helpers = _matching(_place(path), self._helpers)
-                named = _matching(_place(path), tests)
+                named |= _matching(_place(path), tests)
                 named |= self.graph().importers(helpers) & near if helpers else set()
             readers |= named
         return readers

@@ -1,6 +1,6 @@
 """The test side of a repository, judged by names."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
 from nodes.check.runners.test_names import CODE, TEST_FOLDERS, is_test_name
@@ -15,8 +15,9 @@ _RUNNER_FOLDERS = ("__snapshots__", "__mocks__", "__fixtures__")
 class TestSide:
     """The test files, the conftest.py files, and everything in test folders.
 
-    With pytest, a test folder is named `test` or `tests` and holds tests. Without tests, such a folder ships
-    test tools of a library, which are part of the product. With anything else, names alone decide.
+    With pytest, a test folder is named `test` or `tests` and holds tests, or data alone. With other code,
+    such a folder ships test tools of a library, which are part of the product. With anything else, names
+    alone decide.
     """
 
     __test__ = False  # pytest would take the class for tests
@@ -29,6 +30,8 @@ class TestSide:
         above = {parent for path in self._tests for parent in PurePosixPath(path).parents}
         names = _TEST_FOLDERS if self._by_cases else (*TEST_FOLDERS, *_SPEC_FOLDERS)
         self._folders = {str(folder) for folder in above if folder.name in names}
+        self._data_folders = _without_code(paths, names)
+        self._folders |= self._data_folders
         self._folders |= self._configured(paths) if self._by_cases else set()
         self._homes = {str(PurePosixPath(path).parent) for path in self._tests}
 
@@ -55,6 +58,10 @@ class TestSide:
         roots = {*self._homes, *(str(PurePosixPath(root)) for root in self._suite.options.testpaths)}
         return path not in self and not CODE.search(path) and not above.isdisjoint(roots)
 
+    def lies_far_from_tests(self, path: str) -> bool:
+        """Return whether the file lies in a test folder that holds data alone."""
+        return any(str(above) in self._data_folders for above in PurePosixPath(path).parents)
+
     def admits(self, path: str, is_new: bool) -> bool:
         """Return whether a tester may write the file. It leaves the product's files as they are.
 
@@ -67,12 +74,17 @@ class TestSide:
         return path in self or (is_new and self.lies_beside_tests(path))
 
     def tests_near(self, paths: Iterable[str]) -> set[str]:
-        """Return the tests below the nearest test folder of each data file. No import leads to such files."""
+        """Return the tests below the nearest test folder of each data file. No import leads to such files.
+
+        These are all tests if that folder holds data alone.
+        """
         data = [path for path in paths if not path.endswith(".py")]
         nearest = {
             next((str(above) for above in PurePosixPath(path).parents if str(above) in self._folders), "")
             for path in data
         }
+        if nearest & self._data_folders:
+            return {*self._tests}
         return {test for test in self._tests for folder in nearest if test.startswith(f"{folder}/")}
 
     def _configured(self, paths: list[str]) -> set[str]:
@@ -83,3 +95,11 @@ class TestSide:
             if 2 * sum(self.is_test(path) for path in code) > len(code):
                 folders.add(folder)
         return folders
+
+
+def _without_code(paths: Iterable[str], names: Collection[str]) -> set[str]:
+    """Return the folders with one of these names that hold files and no code."""
+    folders: dict[bool, set[PurePosixPath]] = {True: set(), False: set()}
+    for path in paths:
+        folders[bool(CODE.search(path))].update(PurePosixPath(path).parents)
+    return {str(folder) for folder in folders[False] - folders[True] if folder.name in names}

@@ -10,6 +10,7 @@ from sandbox.environment.detection.sources import Sources, join
 _TESTING = re.compile(r"(unit[-_]?)?(py)?tests?([-_].*)?|testing|coverage", re.IGNORECASE)
 _FACTORS = re.compile(r"^[!\w.,{}-]+:\s+")
 _EXTENSIONS = {"Extension", "cythonize", "RustExtension", "Pybind11Extension"}
+_EXTRAS = re.compile(r"\.?\[([\w,\s-]+)\]")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,\s-]*\])?\s*([<>=!~@;].*)?")
 
 
@@ -94,14 +95,25 @@ def _nox(sources: Sources, folder: str) -> RunnerDependencies:
     path = join(folder, "noxfile.py")
     tree = sources.python(path) if path in sources else None
     words: list[str] = []
+    extras: dict[str, None] = {}
     for node in tree.body if tree else ():
-        if isinstance(node, ast.FunctionDef) and _TESTING.fullmatch(node.name):
+        if isinstance(node, ast.FunctionDef):
+            if not _TESTING.fullmatch(node.name):
+                continue
             words += _installed(node)
-    return _sorted_out(path, folder, sources, words, (), ())
+        extras |= dict.fromkeys(_named_extras(node))
+    return _sorted_out(path, folder, sources, words, tuple(extras), ())
+
+
+def _named_extras(statement: ast.stmt) -> Iterator[str]:
+    """Yield the extras in texts such as ".[format]", also where the rest of the text is computed."""
+    for node in ast.walk(statement):
+        if match := _EXTRAS.fullmatch(_string(node) or "" if isinstance(node, ast.expr) else ""):
+            yield from _plain(match[1])
 
 
 def _installed(function: ast.FunctionDef) -> Iterator[str]:
-    """Yield the literal arguments of `session.install(…)`, leaving out calls with computed ones."""
+    """Yield the literal arguments of `session.install(…)`, leaving out computed ones with their options."""
     for node in ast.walk(function):
         if (
             not isinstance(node, ast.Call)
@@ -110,8 +122,9 @@ def _installed(function: ast.FunctionDef) -> Iterator[str]:
         ):
             continue
         words = [_string(argument) for argument in node.args]
-        if None not in words:
-            yield from filter(None, words)
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            if word and not (following is None and word.startswith("-")):
+                yield word
 
 
 def _sorted_out(
@@ -138,7 +151,7 @@ def _sorted_out(
                 next(waiting, "")
         elif _REQUIREMENT.fullmatch(word):
             packages.append(word)
-        if match := re.fullmatch(r"\.\[([\w,\s-]+)\]", word):
+        if match := _EXTRAS.fullmatch(word):
             more_extras += _plain(match[1])
     return RunnerDependencies(path, tuple(packages), tuple(files), tuple(more_extras), tuple(more_groups))
 
