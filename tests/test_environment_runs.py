@@ -168,18 +168,53 @@ async def test_each_package_of_a_repository_is_checked_in_its_folder(
     assert run.proof.scope == "all"
 
 
-async def test_packages_that_did_not_run_are_said(desk: Desk, home: Path, tmp_path: Path) -> None:
+async def test_a_package_that_depends_on_the_change_is_built_and_checked(
+    desk: Desk, home: Path, tmp_path: Path
+) -> None:
+    one = "def one():\n    return 1\n"
     settings = '[tool.pytest.ini_options]\npythonpath = ["src"]\n'
-    files: dict[str, str] = {}
-    for name in ("alpha", "beta"):
-        files |= {f"{name}/pyproject.toml": settings, f"{name}/src/{name}.py": "def one():\n    return 1\n"}
-        files |= {f"{name}/tests/test_core.py": TEST_ONE.replace("shop", name)}
-    coder = block("alpha/src/alpha.py", "def one():\n    return 1\n\n\ndef ten():\n    return 10\n")
+    files = {f"{name}/pyproject.toml": settings for name in ("alpha", "beta", "gamma", "lone")}
+    files |= {f"{name}/src/{name}.py": one for name in ("alpha", "lone")}
+    for name in ("beta", "gamma"):
+        files[f"{name}/src/{name}.py"] = "import iniconfig\nfrom alpha import one\n"
+        files[f"{name}/requirements.txt"] = "iniconfig\n"
+        files[f"{name}/pyproject.toml"] = settings.replace('"]', '", "../alpha/src"]')
+    for name in ("alpha", "beta", "gamma", "lone"):
+        files[f"{name}/tests/test_core.py"] = TEST_ONE.replace("shop", name)
+    coder = block("alpha/src/alpha.py", one + "\n\ndef ten():\n    return 10\n")
     tester = block("alpha/tests/test_ten.py", TEST_TEN.replace("shop", "alpha"))
     bench = bench_of(desk, home, tmp_path / "mono", files, coder, tester)
-    run = await bench.run("Add ten")
-    assert run.end.status == "verified" and run.proof.scope == "affected"
-    assert "the tests of 1 other packages did not run" in "\n".join(run.summary.weaknesses)
+    async with Supervisor.open(bench.settings()) as supervisor:
+        given: Any = {"task": "Add ten", "repo": str(bench.repo.path)}
+        run = await supervisor.submit(given, "t")
+        assert (await supervisor.wait(run.id)).status == "waiting"
+        (question,) = await supervisor.pending("t")  # one for both packages
+        assert {"beta/requirements.txt", "gamma/requirements.txt"} <= {*question.request["sources"]}
+        await supervisor.resume("t", {question.id: {"decision": "approve"}})
+        await supervisor.wait(run.id)
+        done = Run(await supervisor.journal.events.read("t"))
+    assert done.end.status == "verified", done.end.reason
+    assert done.proof.scope == "all" and done.summary.weaknesses == []
+    assert {environment.folder for environment in done.proof.environments} == {"beta", "gamma"}
+    assert {case.id.partition(":")[0] for case in done.proof.cases} == {"alpha", "beta", "gamma"}
+
+
+async def test_a_dependent_that_has_a_copy_of_the_changed_package_is_named(
+    desk: Desk, home: Path, tmp_path: Path
+) -> None:
+    one = "def one():\n    return 1\n"
+    setup = '[environment]\nsetup = ["cp ../alpha/alpha.py $VIRTUAL_ENV/lib/python3*/site-packages"]\n'
+    files = {f"{name}/pyproject.toml": "" for name in ("alpha", "beta")}
+    files |= {"alpha/alpha.py": one, "beta/beta.py": "from alpha import one\n"}
+    files |= {f"{name}/tests/test_core.py": TEST_ONE.replace("shop", name) for name in ("alpha", "beta")}
+    files["beta/.autocode.toml"] = NO_MUTANTS + setup
+    coder = block("alpha/alpha.py", one + "\n\ndef ten():\n    return 10\n")
+    tester = block("alpha/tests/test_ten.py", TEST_TEN.replace("shop", "alpha"))
+    bench = bench_of(desk, home, tmp_path / "mono", files, coder, tester)
+    run = await bench.run("Add ten", options={"auto_approve": True})
+    assert run.end.status == "verified", run.end.reason
+    said = "beta: it depends on what the change edits, but the tests imported alpha from site-packages"
+    assert any(said in weakness for weakness in run.summary.weaknesses)
 
 
 async def test_an_ignored_module_that_the_code_imports_comes_from_the_checkout(

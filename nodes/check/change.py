@@ -78,8 +78,13 @@ class CheckedChange:
         return path in self.test_side or path in self.data_beside_tests
 
     @classmethod
-    def read(cls, path: Path, base: str, head: str, folder: str = "") -> "CheckedChange":
-        """Read both snapshots of the repository at `path`, or of a package in it. Blocks. Raises NoSuite."""
+    def read(
+        cls, path: Path, base: str, head: str, folder: str = "", is_dependent: bool = False
+    ) -> "CheckedChange":
+        """Read both snapshots of the repository at `path`, or of a package in it. Blocks. Raises NoSuite.
+
+        A dependent package is not edited itself. Edits below the root are then those of other packages.
+        """
         workspace = open_package(path, folder)
         base_files, head_files = workspace.files(base), workspace.files(head)
         sizes = (
@@ -89,7 +94,7 @@ class CheckedChange:
         )
         suite = recognise(workspace, base)  # the base's, so that a change cannot weaken its own check
         suite = replace(suite, src=suite.src or has_src(head_files))
-        changes = workspace.changes(base, head)
+        changes = () if is_dependent else workspace.changes(base, head)
         changed = tuple(each.path for each in changes)
         side = TestSide(suite, base_files.keys() | head_files.keys())
         added, edited, deleted = (

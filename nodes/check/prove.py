@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from nodes.check.change import CheckedChange
+from nodes.check.dependent import settled
 from nodes.check.execution.evidence import Evidence
 from nodes.check.execution.executor import CheckCache, Executor, open_executor
-from nodes.check.execution.origins import foreign_imports
+from nodes.check.execution.origins import changed_modules, foreign_imports
 from nodes.check.execution.package_sandboxes import PackageSandboxes
 from nodes.check.execution.suite_runs import SuiteRuns
 from nodes.check.exit_code.exit_code_check import check_by_exit_code
 from nodes.check.joined import joined
 from nodes.check.judge import judge
 from nodes.check.mutation.trial import try_mutants
-from nodes.check.outcomes import Outcomes
-from nodes.check.suites.packages import Packages
+from nodes.check.outcomes import Outcomes, list_cases
+from nodes.check.suites.reach import MOST_DEPENDENTS, Reach
 from nodes.check.unrun.gaps import UnrunTests
-from nodes.environment.need import missing
 from nodes.events import Payload
 from nodes.proof import Proof
 from nodes.publish import Publish
@@ -33,15 +33,18 @@ from tools.workspace import Workspace
 SUITE_SECONDS = 300.0
 """Time limit of a suite on the base, where nobody says another one."""
 
+_MOST_NAMED = 8
+
 _UNREACHED = "no test file imports what the change touches, and only affected tests run: {reason}"
 _DEFINED = (
     "not verified: the change edits {path}, which says what the test command runs ({command}); "
     "look at the diff, then take it with `autocode apply`"
 )
-_OTHER_PACKAGES = (
-    "the change touches {ran}, and the tests of {number} other packages did not run, "
-    "even if these use what it changes; a `command` under [test] in .autocode.toml at the root can run all"
+_LEFT_OUT = (
+    "{names} did not run, though they depend on what the change edits, as {most} such packages run at most"
 )
+_UNREAD = "{names} did not run, and their declarations cannot be read, so they may depend on the change"
+_RUN_ALL = "a `command` under [test] in .autocode.toml at the root can run all"
 _ELSEWHERE = (
     "not verified: what ran is not the change; install the project editable, with `-e .` in `setup` under "
     "[environment] in .autocode.toml, or leave it out there"
@@ -72,40 +75,55 @@ async def prove(
     def publish(payload: Payload) -> None:
         notify(payload.type, payload.model_dump())
 
+    folders = [package.folder for package in packages if package.folder]
+    changes = [await asyncio.to_thread(_read, workspace.path, each, base, head, folders) for each in packages]
+    edited = [change for change, package in zip(changes, packages, strict=True) if not package.is_dependent]
+    watched = frozenset(name for change in edited for name in changed_modules(change))
     parts = [
-        await _part(workspace.path, each, base, head, limits, seconds, cache, publish) for each in packages
+        await _part(workspace.path, package, change, watched, limits, seconds, cache, publish)
+        for package, change in zip(packages, changes, strict=True)
     ]
     fields = joined(parts)
-    if fields.get("scope", "all") == "all" and (
-        rest := await asyncio.to_thread(_others, workspace, base, packages)
-    ):
-        fields |= {"scope": "affected", "scope_reason": rest}
+    if rest := await asyncio.to_thread(_left_out, workspace, base, head, packages):
+        reasons = filter(None, (fields.get("scope_reason"), rest))
+        fields |= {"scope": "affected", "scope_reason": "; ".join(reasons)}
     return Proof(base=base, head=head, tree=workspace.tree(head), untestable=untestable, **fields)
 
 
-def _others(workspace: Workspace, base: str, packages: Sequence[PackageSandboxes]) -> str:
+def _read(
+    path: Path, package: PackageSandboxes, base: str, head: str, folders: Sequence[str]
+) -> CheckedChange:
+    """Return the change as a package sees it. `folders` are those that run by themselves. Blocks."""
+    change = CheckedChange.read(path, base, head, package.folder, package.is_dependent)
+    suite = change.suite
+    if package.is_dependent and not package.folder and suite.is_pytest:
+        others = (f"--ignore={folder}" for folder in folders)
+        return replace(change, suite=replace(suite, command=(*suite.command, *others)))
+    return change
+
+
+def _left_out(workspace: Workspace, base: str, head: str, packages: Sequence[PackageSandboxes]) -> str:
     """Return the sentence about packages that did not run, though they may use the changed ones. Blocks."""
-    folders = [package.folder for package in packages]
-    others = {*Packages(workspace, base, base).all()} - {*folders}
-    if folders == [""] or not others:
-        return ""
-    ran = ", ".join(folder or "the root" for folder in folders)
-    return _OTHER_PACKAGES.format(ran=ran, number=len(others))
+    reach = Reach.of(workspace, base, head)
+    sentences = []
+    for text, folders in ((_LEFT_OUT, reach.left_out), (_UNREAD, reach.unread)):
+        if folders:
+            names = list_cases([folder or "the root" for folder in folders], _MOST_NAMED)
+            sentences.append(text.format(names=names, most=MOST_DEPENDENTS))
+    return "; ".join([*sentences, _RUN_ALL] if sentences else [])
 
 
 async def _part(
     path: Path,
     package: PackageSandboxes,
-    base: str,
-    head: str,
+    change: CheckedChange,
+    watched: frozenset[str],
     limits: Limits,
     seconds: float | None,
     cache: CheckCache,
     publish: Publish,
 ) -> dict[str, Any]:
     """Return the parts of the proof that one package gives."""
-    folder = package.folder
-    change = await asyncio.to_thread(CheckedChange.read, path, base, head, folder)
     by_grade = _by_tests if change.suite.grade == "tests" else check_by_exit_code
     program_seconds, limits = limits.seconds, suite_limits(change, limits, seconds, package.base)
     async with AsyncExitStack() as stack:
@@ -118,20 +136,26 @@ async def _part(
             sides[0],
             on_base=sides[1] if len(sides) == 2 else None,
             has_environment=bool(package.environments),
+            watched=watched if package.is_dependent else frozenset(),
         )
         result = await by_grade(executor, change, program_seconds)
-    lacking = [missing(package.missing)] if package.missing else []
-    return result | {
-        "folder": folder,
+    part = result | {
+        "folder": package.folder,
+        "is_dependent": package.is_dependent,
         "grade": change.suite.grade,
         "backend": executor.sandbox.name,
         "image": executor.image,
         "environments": list(package.environments),
         "missing_environment": package.missing,
         "suspicious": list(change.suspicious),
-        "green": not result["problems"],
-        "gaps": [*lacking, *_definition_gaps(change), *result.get("gaps", ())],
+        "gaps": [*_definition_gaps(change), *result.get("gaps", ())],
     }
+    elsewhere = part.pop("elsewhere", "")
+    if package.is_dependent:
+        part = settled(part, elsewhere)
+    elif elsewhere:
+        part["problems"], part["gaps"] = [elsewhere, *part["problems"]], [_ELSEWHERE, *part["gaps"]]
+    return part | {"green": not part["problems"]}
 
 
 def suite_limits(change: CheckedChange, limits: Limits, seconds: float | None, sandbox: Sandbox) -> Limits:
@@ -152,8 +176,7 @@ async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: 
     judgement = judge(evidence, attempt.limits)
     unreached = [] if attempt.head_command else [_UNREACHED.format(reason=attempt.scope_reason)]
     unrun = await asyncio.to_thread(_unrun, executor, change, evidence)
-    elsewhere = [fault] if (fault := foreign_imports(evidence.listing)) else []
-    unrun["gaps"] += [_ELSEWHERE] if elsewhere else []
+    elsewhere = foreign_imports(evidence.listing)
     judged = (
         vars(judgement)
         | unrun
@@ -164,10 +187,12 @@ async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: 
             "baseline_reason": baseline_reason(evidence.base, executor.limits),
             "scope": attempt.scope,
             "scope_reason": attempt.scope_reason,
-            "problems": elsewhere + unreached + judgement.problems,
+            "problems": unreached + judgement.problems,
+            "elsewhere": elsewhere,
+            "base_passed": any(case.base == "passed" for case in judgement.cases),
         }
     )
-    if judged["problems"]:
+    if judged["problems"] or elsewhere:
         return judged
     seconds = time.monotonic() - began
     tried = await try_mutants(

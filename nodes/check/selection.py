@@ -46,7 +46,7 @@ class ImportGraph:
 
     def _targets(self, path: str, text: str) -> set[str]:
         """Return the files that importing `path` executes, for a test with the conftest.py files above."""
-        targets = {target for name in _names(path, text) for target in self._resolve(name, path)}
+        targets = {target for name in imported_names(path, text) for target in self._resolve(name, path)}
         folders = PurePosixPath(path).parents
         if PurePosixPath(path).name.startswith("test") or path.endswith(("_test.py", "conftest.py")):
             targets |= {str(folder / "conftest.py") for folder in folders}
@@ -85,7 +85,7 @@ def _files(root: str, parts: list[str]) -> tuple[str, str]:
     return f"{stem}.py", f"{stem}/__init__.py"
 
 
-def _names(path: str, text: str) -> Iterator[str]:
+def imported_names(path: str, text: str) -> Iterator[str]:
     """Yield all module names that a source may import, relative ones from the repository's root."""
     if len(text) > _LONGEST_SOURCE:
         return

@@ -68,23 +68,28 @@ class Objects:
         with missing_objects():
             return self.repo.odb.read_header(id)[1]
 
-    def entries(self, tree: pygit2.Tree) -> Iterator[tuple[str, TreeEntry]]:
-        """Yield everything but folders, depth first. Rejects trees that git itself would not check out."""
+    def entries(self, tree: pygit2.Tree, below: str = "") -> Iterator[tuple[str, TreeEntry]]:
+        """Yield everything but folders, depth first. Rejects trees that git itself would not check out.
+
+        `below` is a folder with a slash at its end. Folders that do not lead there are not read.
+        """
+        wanted = os.fsencode(below)
         left = MAX_FILES
         folders: list[tuple[bytes, pygit2.Oid]] = [(b"", tree.id)]
         while folders:
             prefix, id = folders.pop()
-            below: list[tuple[bytes, pygit2.Oid]] = []
+            children: list[tuple[bytes, pygit2.Oid]] = []
             for name, entry in self._children(id):
                 path = prefix + name
                 left -= 1
                 if left < 0 or len(path) > 4096:
                     raise WorkspaceError(f"the tree {tree.id} has too many or too deeply nested files")
-                if entry.mode == FileMode.TREE:
-                    below.append((path + b"/", entry.id))
-                else:
+                inner = path + b"/"
+                if entry.mode != FileMode.TREE:
                     yield os.fsdecode(path), entry
-            folders.extend(reversed(below))
+                elif inner.startswith(wanted) or wanted.startswith(inner):
+                    children.append((inner, entry.id))
+            folders.extend(reversed(children))
 
     def _children(self, id: pygit2.Oid) -> list[tuple[bytes, TreeEntry]]:
         with missing_objects():

@@ -20,8 +20,8 @@ class PackageView(Workspace):
         self.folder = folder
         self._below = f"{folder}/"
 
-    def _regular(self, snapshot: str) -> Iterator[tuple[str, pygit2.Oid]]:
-        for path, id in super()._regular(snapshot):
+    def _regular(self, snapshot: str, below: str = "") -> Iterator[tuple[str, pygit2.Oid]]:
+        for path, id in super()._regular(snapshot, self._below + below):
             if path.startswith(self._below):
                 yield path.removeprefix(self._below), id
 

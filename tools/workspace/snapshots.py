@@ -54,8 +54,8 @@ class Snapshots:
         """Map every regular file to the id of its content. Names that are not UTF-8 are left out."""
         return {path: str(id) for path, id in self._regular(snapshot)}
 
-    def _regular(self, snapshot: str) -> Iterator[tuple[str, pygit2.Oid]]:
-        for path, entry in self._objects.entries(self._objects.tree(snapshot)):
+    def _regular(self, snapshot: str, below: str = "") -> Iterator[tuple[str, pygit2.Oid]]:
+        for path, entry in self._objects.entries(self._objects.tree(snapshot), below):
             if entry.is_file and path.encode(errors="ignore").decode() == path:
                 yield path, entry.id
 

@@ -57,6 +57,8 @@ class Executor:
     on_base: "Executor | None" = None
     has_environment: bool = False
     """True if the sandbox holds packages, of which one may be the project itself."""
+    watched: frozenset[str] = frozenset()
+    """The changed modules of other packages, which the sandbox may hold as well."""
 
     def workspace(self) -> Workspace:
         """Open the package. Blocks."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
+from nodes.check.change import CheckedChange
 from sandbox.base import WORKSPACE, Result
 
 MARK = "autocode-origin "
@@ -66,6 +67,12 @@ def module_names(paths: Iterable[str], files: Collection[str], roots: Iterable[s
         if parts and on_path and parts[0] not in sys.stdlib_module_names:
             names.add(".".join(parts))
     return names
+
+
+def changed_modules(change: CheckedChange) -> frozenset[str]:
+    """Return the names of the product's modules that a change edits."""
+    paths = [path for path in change.changed if path.endswith(".py") and not change.is_of_tests(path)]
+    return frozenset(module_names(paths, change.head_files, change.suite.options.pythonpath))
 
 
 def foreign_imports(listing: Result) -> str:

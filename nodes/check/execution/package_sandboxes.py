@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from nodes.check.suites.packages import Packages
+from nodes.check.suites.reach import Reach
 from nodes.check.suites.suite import recognise
 from nodes.environment.need import Need
 from nodes.environment.preparation import Preparation, Provided
@@ -29,6 +29,7 @@ class PackageSandboxes:
 
     The change's own tests run on the base in the change's environment, so that they fail for the code alone.
     `folder` is empty for the root. `missing` says why an environment that the tests need is not there.
+    `is_dependent` is true for a package that the change does not edit, and that depends on one that it edits.
     """
 
     base: Sandbox
@@ -36,11 +37,12 @@ class PackageSandboxes:
     folder: str = ""
     environments: tuple[EnvironmentProof, ...] = ()
     missing: str = ""
+    is_dependent: bool = False
 
     @classmethod
-    def bare(cls, sandbox: Sandbox, folder: str = "", missing: str = "") -> Self:
+    def bare(cls, sandbox: Sandbox, folder: str = "", missing: str = "", is_dependent: bool = False) -> Self:
         """Return the bare sandbox for both sides."""
-        return cls(sandbox, sandbox, folder, missing=missing)
+        return cls(sandbox, sandbox, folder, missing=missing, is_dependent=is_dependent)
 
     @classmethod
     async def prepare(
@@ -58,11 +60,11 @@ class PackageSandboxes:
         `without` is the problem that the run goes on with, empty without one. Raises NoSuite. May interrupt
         the run for an approval.
         """
-        folders = await asyncio.to_thread(packages_of, workspace, base, head)
+        packages = await asyncio.to_thread(packages_of, workspace, base, head)
         if without:
             sandbox = await preparation.sandbox()
-            return [cls.bare(sandbox, folder, without) for folder in folders]
-        sides = [await _needs(preparation, workspace, base, head, folder) for folder in folders]
+            return [cls.bare(sandbox, folder, without, dependent) for folder, dependent in packages.items()]
+        sides = [await _needs(preparation, workspace, base, head, folder) for folder in packages]
         needs = [need for old, new in sides for need in (old, *_other(old, new))]
         if left_out := [name for _, new in sides for name in new.left_out]:
             message = _LEFT_OUT.format(names=", ".join(dict.fromkeys(left_out)))
@@ -70,39 +72,42 @@ class PackageSandboxes:
         # One call for all, because a node must not ask twice: a resume tells answers apart by their order.
         ready = iter(await preparation.ready(workspace, needs, publish, yes, [old for old, _ in sides]))
         return [
-            cls._of(folder, [next(ready) for _ in (old, *_other(old, new))])
-            for folder, (old, new) in zip(folders, sides, strict=True)
+            cls._of(folder, [next(ready) for _ in (old, *_other(old, new))], dependent)
+            for (folder, dependent), (old, new) in zip(packages.items(), sides, strict=True)
         ]
 
     @classmethod
     async def find(cls, preparation: Preparation, workspace: Workspace, base: str, head: str) -> list[Self]:
         """Return the sandboxes of what is built already. What is not there is missing."""
         found = []
-        for folder in await asyncio.to_thread(packages_of, workspace, base, head):
+        packages = await asyncio.to_thread(packages_of, workspace, base, head)
+        for folder, dependent in packages.items():
             old, new = await _needs(preparation, workspace, base, head, folder)
             ready = [await preparation.find(need) for need in (old, *_other(old, new))]
             there = [each for each in ready if each]
             if len(there) == len(ready):
-                found.append(cls._of(folder, there))
+                found.append(cls._of(folder, there, dependent))
             else:
-                found.append(cls.bare(await preparation.sandbox(), folder, _NOT_BUILT))
+                found.append(cls.bare(await preparation.sandbox(), folder, _NOT_BUILT, dependent))
         return found
 
     @classmethod
-    def _of(cls, folder: str, ready: Sequence[Provided]) -> Self:
+    def _of(cls, folder: str, ready: Sequence[Provided], is_dependent: bool) -> Self:
         """Return one environment for both sides, or one for each."""
         base, change = ready[0], ready[-1]
         if len(ready) == 1:
-            return cls(base.sandbox, base.sandbox, folder, tuple(_named(base)), base.problem)
-        named = (*_named(base, "base"), *_named(change, "change"))
+            named = tuple(_named(base))
+            return cls(base.sandbox, base.sandbox, folder, named, base.problem, is_dependent)
+        both = (*_named(base, "base"), *_named(change, "change"))
         # Without its own environment the change still runs, to show what can be seen. It is not verified.
         sandbox = base.sandbox if change.problem else change.sandbox
-        return cls(base.sandbox, sandbox, folder, named, base.problem or change.problem)
+        return cls(base.sandbox, sandbox, folder, both, base.problem or change.problem, is_dependent)
 
 
-def packages_of(workspace: Workspace, base: str, head: str) -> list[str]:
-    """Return the folders of the packages that a change concerns. Blocks."""
-    return Packages(workspace, base, head).of(change.path for change in workspace.changes(base, head))
+def packages_of(workspace: Workspace, base: str, head: str) -> dict[str, bool]:
+    """Return the folders of the packages that a change concerns, and which only depend on it. Blocks."""
+    reach = Reach.of(workspace, base, head)
+    return dict.fromkeys(reach.edited, False) | dict.fromkeys(reach.dependents, True)
 
 
 async def _needs(

@@ -10,7 +10,7 @@ from nodes.check.base_tests.old_tests import OldTests, is_believable
 from nodes.check.change import CheckedChange
 from nodes.check.execution.evidence import Evidence
 from nodes.check.execution.executor import Executor, change_limits, is_tight, task_group
-from nodes.check.execution.origins import module_names, watching
+from nodes.check.execution.origins import changed_modules, watching
 from nodes.check.judge import chance_failures
 from nodes.check.outcomes import Outcomes
 from nodes.check.report_check import ListingError, parse_listing
@@ -209,14 +209,9 @@ class SuiteRuns:
         lists = attempt.suite.is_pytest and attempt.head_command
         command = listing(attempt.head_command) if lists else ()
         if self.executor.has_environment:
-            command = watching(command, self._changed_modules())
+            command = watching(command, changed_modules(self.change) | self.executor.watched)
         executor = replace(self.executor, limits=limits)
         return await executor.run("the cases of the change", self.change.head, command)
-
-    def _changed_modules(self) -> set[str]:
-        change = self.change
-        paths = [path for path in change.changed if path.endswith(".py") and not change.is_of_tests(path)]
-        return module_names(paths, change.head_files, change.suite.options.pythonpath)
 
     async def _outcomes(self, what: str, snapshot: str | None, command: tuple[str, ...]) -> Outcomes | None:
         return self.executor.outcomes(await self.executor.run(what, snapshot, command)) if snapshot else None

@@ -51,6 +51,7 @@ async def check_by_exit_code(
         "failures": [Failure(id=name, text=output_of(result))] if fails else [],
         "contradicted": [name] if weakened else [],
         "base_shows_it": base_shows_it and not change.deleted,
+        "base_passed": base.exit_code == 0 and not base.stopped,
         "strength": tried.strength,
         "unguarded": tried.unguarded,
     }

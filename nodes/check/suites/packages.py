@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from nodes.check.runners.test_names import CODE
+from nodes.check.runners.test_names import CODE, TEST_FOLDERS, is_test_name
 from nodes.check.suites.config import CONFIG, NoSuite
 from nodes.check.suites.suite import Suite, recognise
 from tools.workspace import Workspace
@@ -84,6 +84,21 @@ class Packages:
         """Return the folder of the package that holds a path, the root's if no other does."""
         return "" if self._decided else self._new.nearest(path)
 
+    @property
+    def declared(self) -> Collection[str]:
+        """The folders of the base below the root that declare something, tests or not."""
+        return () if self._decided else self._old.folders
+
+    def runs_tests(self, folder: str) -> bool:
+        """Return whether a package of the base has tests. The root's must lie outside of the others."""
+        return self._old.holds_tests(folder) if folder else self._old.has_own_tests("")
+
+    @staticmethod
+    def reaches_others(path: str) -> bool:
+        """Return whether other packages may notice a change of this file: it is no test and no prose."""
+        among_tests = any(part in TEST_FOLDERS for part in PurePosixPath(path).parts[:-1])
+        return not among_tests and not is_test_name(path) and not _PROSE.search(path)
+
 
 class _Side:
     """The packages among some files. `declared` are the folders with a declaration, the root as a dot."""
@@ -117,15 +132,17 @@ class _Side:
         return any(suite.is_test(path) and not self.nearest(path) for path in self.files)
 
     def has_tests(self, folder: str) -> bool:
-        """Return whether a package has tests."""
+        """Return whether a package counts as one with tests."""
+        # Whoever writes a configuration for a folder wants it to count, even before there is a test.
+        return f"{folder}/{CONFIG}" in self.files or self.holds_tests(folder)
+
+    def holds_tests(self, folder: str) -> bool:
+        """Return whether there is a test in a package, or a command that runs some."""
         if folder not in self._known:
             self._known[folder] = self._find_tests(folder)
         return self._known[folder]
 
     def _find_tests(self, folder: str) -> bool:
-        # Whoever writes a configuration for a folder wants it to count, even before there is a test.
-        if f"{folder}/{CONFIG}" in self.files:
-            return True
         try:
             suite = recognise(open_package(self._path, folder), self._base)
         except NoSuite:

@@ -41,7 +41,7 @@ def setup_metadata(sources: Sources, folder: str) -> SetupMetadata:
     if tree is None:
         return SetupMetadata(tuple(extras), tuple(tests), requires)
     names = _assignments(tree)
-    for keyword in _setup_keywords(tree):
+    for keyword in setup_keywords(tree):
         value = names.get(keyword.value.id) if isinstance(keyword.value, ast.Name) else keyword.value
         if keyword.arg == "extras_require" and isinstance(value, ast.Dict):
             extras |= dict.fromkeys(filter(None, map(_string, value.keys)))
@@ -49,7 +49,7 @@ def setup_metadata(sources: Sources, folder: str) -> SetupMetadata:
             tests += _requirements(filter(None, map(_string, value.elts)))
         elif keyword.arg == "python_requires":
             requires = requires or _string(value) or ""
-    extensions = any(keyword.arg in ("ext_modules", "cffi_modules") for keyword in _setup_keywords(tree))
+    extensions = any(keyword.arg in ("ext_modules", "cffi_modules") for keyword in setup_keywords(tree))
     names_used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     extensions = extensions or bool(names_used & _EXTENSIONS)
     return SetupMetadata(tuple(extras), tuple(tests), requires, extensions)
@@ -177,7 +177,8 @@ def _assignments(tree: ast.Module) -> dict[str, ast.expr]:
     }
 
 
-def _setup_keywords(tree: ast.Module) -> Iterator[ast.keyword]:
+def setup_keywords(tree: ast.Module) -> Iterator[ast.keyword]:
+    """Yield the keywords of each call of `setup`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
