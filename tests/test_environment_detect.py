@@ -395,3 +395,18 @@ def test_the_description_shows_reasons_and_commands() -> None:
         "    uv pip install -r requirements.txt\n"
         "    uv pip install pytest"
     )
+
+
+def test_the_digest_changes_with_the_declaration_of_a_package_beside() -> None:
+    core = {"core/pyproject.toml": SHOP.replace("shop", "core") + BUILD}
+    files = {
+        "app/pyproject.toml": SHOP + BUILD,
+        "app/requirements.txt": "-e ../core\n",
+        "app/test_a.py": "",
+        **core,
+    }
+    found = only(files, "app/test_a.py").digest
+    more = {
+        "core/pyproject.toml": core["core/pyproject.toml"] + "[project.optional-dependencies]\na = ['b']\n"
+    }
+    assert only(files | more, "app/test_a.py").digest != found

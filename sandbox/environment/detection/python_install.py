@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 
+from sandbox.environment.detection.dependencies import DeclaredLinks
 from sandbox.environment.detection.interpreter import PythonChoice, choose_python, python_version_file
 from sandbox.environment.detection.python_project import NAME, PythonProject
 from sandbox.environment.detection.requirements import includes
@@ -11,6 +12,7 @@ from sandbox.environment.detection.sources import Sources, folders_above, join, 
 from sandbox.environment.recipe import VENV, Ingredients, Toolset
 
 # Only these tables of pyproject.toml say how the project is built and what it needs.
+_DECLARATIONS = ("pyproject.toml", "setup.py", "setup.cfg")
 _TABLES = ("build-system", "project", "dependency-groups")
 _TOOLS = (
     "flit",
@@ -232,7 +234,15 @@ def _inputs(project: PythonProject) -> dict[str, str]:
         found[path] = sources.text(path)
     if runner:
         found.setdefault(runner.path, "")  # its dependencies already stand in the commands
-    return found | _compiled_sources(project)
+    return found | _beside(project) | _compiled_sources(project)
+
+
+def _beside(project: PythonProject) -> dict[str, str]:
+    """Return the declarations of the packages that the project installs from folders beside it."""
+    sources = project.sources
+    folders = DeclaredLinks.read(sources, project.folder, sources.paths).folders
+    paths = (join(folder, name) for folder in sorted(folders) for name in _DECLARATIONS)
+    return {path: sources.text(path) for path in paths if path in sources}
 
 
 def _compiled_sources(project: PythonProject) -> dict[str, str]:
