@@ -107,7 +107,8 @@ class Program:
         stdout, stderr = self.output.texts(self.report)
         report = await asyncio.to_thread(read_report, xml) if self.report else None
         cut, late = self.output.truncated, self.timed_out
-        return Result(exit_code, stdout, stderr, self.seconds, late, out_of_memory, cut, report)
+        left, _ = self.output.ending or (0, 0)
+        return Result(exit_code, stdout, stderr, self.seconds, late, out_of_memory, cut, report, left)
 
 
 def retrieve(future: "asyncio.Future[Any]") -> None:
