@@ -25,33 +25,40 @@ Stream = Literal["tree", "removed", "files", "path", "orders", "input"]
 """The parts of stdin: a whole tree, paths to remove, files to add, a value for $path, what stops the program,
 what the program reads."""
 
-# A stream arrives in frames: a line with a size, then so many bytes. A frame of size 0 ends it, because
-# not every connection to a Docker engine can close stdin alone. The shell outlives the program, because
-# the program's own children could keep the output open. The shell's messages about signals are not shown,
-# because they name process ids. A zombie has no `exe`. The kernel takes a moment to end a killed process.
-# The second mark is not on the command line: a program that prints it from there does not end its output.
-_SCRIPT = f"""umask 022
-mark=$1$2 end=$2$1 report=$3 streams=$4 input= tries=0; shift 4
-frames() {{
-  while read -r size && [ "$size" -gt 0 ]; do
-    dd bs="$size" count=1 iflag=fullblock 2>/dev/null
-  done
-}}
-count() {{
+# Counts the processes of the shell's user, and those that ran out of memory, with either version of cgroups.
+# A zombie has no `exe`. The kernel takes a moment to end a process that was killed, which may still write.
+_TALLY = """count() {
   count=0
   for process in /proc/[0-9]*; do
     [ -O "$process" ] && [ -e "$process/exe" ] && count=$((count + 1))
   done
-}}
-count_ooms() {{
+}
+wait_until_left() {
+  tries=0
+  while [ "$count" -gt "$1" ] && [ "$((tries = tries + 1))" -lt 500 ]; do count; done
+}
+count_ooms() {
   ooms=0
   for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
     [ ! -r "$file" ] || while read -r name value; do
       [ "$name" != oom_kill ] || ooms=$((ooms + value))
     done <"$file"
   done
+}
+"""
+
+# A stream arrives in frames: a line with a size, then so many bytes. A frame of size 0 ends it, because
+# not every connection to a Docker engine can close stdin alone. The shell outlives the program, because
+# the program's own children could keep the output open. The shell's messages about signals are not shown,
+# because they name process ids. The second mark is not on the command line: a program that prints it from there does not end its output.
+_SCRIPT = f"""umask 022
+mark=$1$2 end=$2$1 report=$3 streams=$4 input=; shift 4
+frames() {{
+  while read -r size && [ "$size" -gt 0 ]; do
+    dd bs="$size" count=1 iflag=fullblock 2>/dev/null
+  done
 }}
-cd {WORKSPACE} || exit
+{_TALLY}cd {WORKSPACE} || exit
 count
 alone=$count
 for stream in $streams; do
@@ -77,7 +84,7 @@ code=$?
 count
 left=$((count - before))
 kill -9 -1
-while [ "$((count > alone && (tries = tries + 1) < 500))" = 1 ]; do count; done
+wait_until_left "$alone"
 [ -n "$report" ] && [ -f "$report" ] && [ ! -L "$report" ] && head -c {MAX_BYTES + 1} "$report" >&0
 count_ooms
 echo "$end $left $ooms" >&4
@@ -91,6 +98,15 @@ _COLLECT = f"""read -r _
 kill -9 -1
 cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control >&2 2>/dev/null
 [ -n "$1" ] && [ -f "$1" ] && [ ! -L "$1" ] && head -c {MAX_BYTES + 1} "$1"
+"""
+
+# A program may have killed the shell that would end its processes.
+_STOP = f"""read -r _
+{_TALLY}kill -9 -1
+count
+wait_until_left 1
+count_ooms
+[ "$count" = 1 ] && echo "stopped $ooms"
 """
 
 
@@ -119,6 +135,11 @@ def delta_streams(delta: Delta) -> dict[Stream, Iterable[bytes]]:
     if delta.files is not None:
         streams["files"] = delta.files
     return streams
+
+
+def stop_script() -> list[str]:
+    """Return a command that kills all else, and prints `stopped` and how many processes were out of memory."""
+    return ["sh", "-c", _STOP]
 
 
 def collect_script(report: str) -> list[str]:

@@ -29,8 +29,7 @@ _LIST_BYTES = 64 * 2**20
 _ALL = f"find . -path ./{HIDDEN} -prune -o"
 _LIST = f"""
 most=$1
-{_ALL} -type d ! -perm -500 -exec chmod u+rwx -- {{}} \\; 2>/dev/null
-{_ALL} -type f ! -perm -400 -exec chmod u+r -- {{}} +
+{_ALL} -type d ! -perm -500 -exec chmod u+rwx -- {{}} \\; -o -type f ! -perm -400 -exec chmod u+r -- {{}} +
 {{
   {_ALL} \\( -type f -o -type l \\) -printf '%y%m %s %p\\0%l\\0' && printf '=\\0' &&
   {_ALL} -type f -size -"$most"c -print0 | xargs -0 -r sha1sum -z -- && printf end
@@ -89,7 +88,9 @@ class ListedSurvey:
         return before if before and same else file
 
     async def _list(self) -> dict[str, Listed]:
-        program = Program({}, ["sh", "-c", _LIST, "sh", str(self._largest)], replace(self._limits, output_bytes=_LIST_BYTES))
+        program = Program(
+            {}, ["sh", "-c", _LIST, "sh", str(self._largest)], replace(self._limits, output_bytes=_LIST_BYTES)
+        )
         result = await self._run_program(program)
         output = program.output.stdout
         if result.timed_out or output is None or len(output) >= _LIST_BYTES:
@@ -127,7 +128,9 @@ def _folders(paths: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _kept(changed: Mapping[str, Listed], base: Mapping[str, Listed], leave_out: LeaveOut) -> dict[str, Listed]:
+def _kept(
+    changed: Mapping[str, Listed], base: Mapping[str, Listed], leave_out: LeaveOut
+) -> dict[str, Listed]:
     """Return the changed paths that are not left out. Each new folder is asked about once."""
     verdicts = dict.fromkeys(_folders(base), True)
 
