@@ -22,8 +22,8 @@ UID = 10001
 _PIECE_BYTES = 4 * 2**20
 
 Stream = Literal["tree", "removed", "files", "path", "orders", "input"]
-"""The parts of stdin: a whole tree, paths to remove, files to add, a value for $path, what stops the program,
-what the program reads."""
+"""The parts of stdin before the program starts: a whole tree, paths to remove, files to add, and the value of
+$path. `input` is what the program reads. `orders` stays open: a line in it kills every process."""
 
 # Counts the processes of the shell's user, and those that ran out of memory, with either version of cgroups.
 # A zombie has no `exe`. The kernel takes a moment to end a process that was killed, which may still write.
@@ -50,7 +50,8 @@ count_ooms() {
 # A stream arrives in frames: a line with a size, then so many bytes. A frame of size 0 ends it, because
 # not every connection to a Docker engine can close stdin alone. The shell outlives the program, because
 # the program's own children could keep the output open. The shell's messages about signals are not shown,
-# because they name process ids. The second mark is not on the command line: a program that prints it from there does not end its output.
+# because they name process ids. The command line holds the second mark in two parts, so that a program which
+# prints command lines does not end its own output.
 _SCRIPT = f"""umask 022
 mark=$1$2 end=$2$1 report=$3 streams=$4 input=; shift 4
 frames() {{
@@ -138,7 +139,7 @@ def delta_streams(delta: Delta) -> dict[Stream, Iterable[bytes]]:
 
 
 def stop_script() -> list[str]:
-    """Return a command that kills all else, and prints `stopped` and how many processes were out of memory."""
+    """Return a command that kills all else, then prints `stopped` and the number of OOMs."""
     return ["sh", "-c", _STOP]
 
 

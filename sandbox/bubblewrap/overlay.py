@@ -65,7 +65,7 @@ def grow(folder: Path, limits: Limits, holder_pid: int) -> None:
 def visit(folder: Path, uid: int, holder_pid: int, has_branch: bool) -> Stage:
     """Return the stage of a program that changes the files of a holder, those in its `/tmp` included."""
     workspace = f"{folder}/run/workspace" if has_branch else f"{folder}/tree"
-    return Stage(_entering(holder_pid), workspace, uid, _OF_HOLDER, f"{folder}/tmp")
+    return Stage(_entering(holder_pid), workspace, uid, _OF_HOLDER, f"{folder}/tmp")  # noqa: S108  # of the holder
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def overlay_works(folder: Path) -> bool:
     return not done.returncode
 
 
-def _entering(holder_pid: int) -> Sequence[str]:
+def _entering(holder_pid: int) -> tuple[str, ...]:
     spaces = f"/proc/{holder_pid}/ns"
     users = () if as_root() else (f"--user={spaces}/user", "--preserve-credentials")
     return ("nsenter", *users, f"--mount={spaces}/mnt")

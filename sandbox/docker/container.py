@@ -104,9 +104,8 @@ class Container:
         told, problem = self._ask(stop_script())
         word, _, ooms = told.partition(b" ")
         if word != b"stopped":
-            raise SandboxError(
-                f"Docker could not stop the programs: {(told + problem).decode(errors='replace')}"
-            )
+            output = (told + problem).decode("utf-8", "replace").strip()
+            raise SandboxError(f"Docker could not stop the programs: {output or 'no output'}")
         return int(ooms)
 
     def _ask(self, command: Sequence[str]) -> tuple[bytes, bytes]:

@@ -57,7 +57,7 @@ class SessionContainer:
         return await program.result(exit_code, ran_out, b"")
 
     async def _kill(self, execution: Execution) -> None:
-        # The script has a process that waits for a line. It needs no room for another one, unlike an execution.
+        # The script has a process that waits for a line. An execution would need room for a new one.
         with suppress(SandboxError):
             await self._call(execution.send, b"\n")
         with suppress(SandboxError):

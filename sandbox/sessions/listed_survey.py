@@ -29,7 +29,8 @@ _LIST_BYTES = 64 * 2**20
 _ALL = f"find . -path ./{HIDDEN} -prune -o"
 _LIST = f"""
 most=$1
-{_ALL} -type d ! -perm -500 -exec chmod u+rwx -- {{}} \\; -o -type f ! -perm -400 -exec chmod u+r -- {{}} +
+{_ALL} -type d ! -perm -500 -exec chmod u+rwx -- {{}} \\; -o \\
+  -type f ! -perm -400 -exec chmod u+r -- {{}} +
 {{
   {_ALL} \\( -type f -o -type l \\) -printf '%y%m %s %p\\0%l\\0' && printf '=\\0' &&
   {_ALL} -type f -size -"$most"c -print0 | xargs -0 -r sha1sum -z -- && printf end
@@ -55,8 +56,8 @@ class ListedSurvey:
 
     def __init__(self, run_program: RunProgram, limits: Limits) -> None:
         self._run_program = run_program
-        # A larger file is sparse, because the workspace could not hold it. Its size alone is compared.
-        self._largest = limits.workspace_mb * 2**20 + 1
+        # A larger file is sparse and has no hash, because the workspace could not hold it.
+        self._largest = max(limits.workspace_mb * 2**20, MAX_CHANGED_BYTES) + 1
         self._limits = replace(limits, seconds=_SECONDS)
         self._base: Mapping[str, Listed] = {}
         self._contents: dict[str, bytes] = {}
