@@ -44,10 +44,12 @@ class Program:
         command: Sequence[str],
         limits: Limits,
         on_output: OnText | None = None,
+        has_report: bool = True,
     ) -> None:
+        """Set up a program. Without a report, REPORT in its command is text like any other."""
         self.streams = streams
         self.limits = limits
-        self.command, self.report = place_report(command)
+        self.command, self.report = place_report(command) if has_report else (list(command), "")
         self.output = Output(limits.output_bytes, on_output)
         self.seconds = 0.0
         self.timed_out = False

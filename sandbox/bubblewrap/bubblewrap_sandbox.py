@@ -128,7 +128,7 @@ class Bubblewrap:
 
             if has_overlay:
                 await asyncio.to_thread(grow, folder, limits, held.pid)
-                survey = OverlaySurvey(*stack.enter_context(opened_branch(folder, held.pid)))
+                survey = OverlaySurvey(stack.enter_context(opened_branch(folder, held.pid)))
             else:
                 survey = listed = ListedSurvey(run, limits)
                 await listed.begin()

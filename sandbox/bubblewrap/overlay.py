@@ -12,12 +12,14 @@ from pathlib import Path
 
 from sandbox.base import Limits, SandboxError
 from sandbox.bubblewrap.jail import Stage, as_root
+from sandbox.sessions.overlay_survey import OverlayFolders
 
 _TRY_SECONDS = 10
 _MIB = 2**20
 _UNSHARE = ("unshare", "--mount", "--propagation", "slave")
-# Processes that a holder has under the user of its programs.
-_OF_HOLDER = 4
+# Processes that a holder has under the user of its programs: a shell and `sleep`. In the user namespaces of an
+# ordinary user they count apart.
+_OF_HOLDER = 2
 _OF_BRANCHES = 4096
 
 # Relative paths, because a colon or comma in an absolute one would end an option of the mount.
@@ -65,11 +67,12 @@ def grow(folder: Path, limits: Limits, holder_pid: int) -> None:
 def visit(folder: Path, uid: int, holder_pid: int, has_branch: bool) -> Stage:
     """Return the stage of a program that changes the files of a holder, those in its `/tmp` included."""
     workspace = f"{folder}/run/workspace" if has_branch else f"{folder}/tree"
-    return Stage(_entering(holder_pid), workspace, uid, _OF_HOLDER, f"{folder}/tmp")  # noqa: S108  # of the holder
+    strangers = _OF_HOLDER if as_root() else 0
+    return Stage(_entering(holder_pid), workspace, uid, strangers, tmp=f"{folder}/tmp")
 
 
 @contextmanager
-def opened_branch(folder: Path, holder_pid: int) -> Iterator[tuple[int, int, int]]:
+def opened_branch(folder: Path, holder_pid: int) -> Iterator[OverlayFolders]:
     """Open the tree, the folder of what is written and the workspace, before any program has run there."""
     with ExitStack() as stack:
         fds = []
@@ -77,8 +80,7 @@ def opened_branch(folder: Path, holder_pid: int) -> Iterator[tuple[int, int, int
             place = f"/proc/{holder_pid}/root{folder}/{name}"
             fds.append(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             stack.callback(os.close, fds[-1])
-        lower, upper, merged = fds
-        yield lower, upper, merged
+        yield OverlayFolders(*fds)
 
 
 def overlay_works(folder: Path) -> bool:

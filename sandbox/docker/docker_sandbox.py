@@ -90,7 +90,7 @@ class Docker:
         container = await self._take(limits)
         try:
             place = SessionContainer(container, self._execute, self._call)
-            await place.run(Program({"tree": files}, ["true"], limits))
+            await place.run(Program({"tree": files}, ["true"], replace(limits, seconds=_DEFAULT.seconds)))
             survey = ListedSurvey(place.run, limits)
             await survey.begin()
             session = WorkspaceSession(place.run, survey, limits)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -21,39 +21,62 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
+class OverlayFolders:
+    """Descriptors of an overlay's folders."""
+
+    lower: int
+    upper: int
+    merged: int
+
+    def duplicate(self) -> "OverlayFolders":
+        """Return descriptors that live on their own."""
+        return OverlayFolders(os.dup(self.lower), os.dup(self.upper), os.dup(self.merged))
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        for fd in (self.lower, self.upper, self.merged):
+            os.close(fd)
+
+
 class OverlaySurvey:
     """Reads the folders of an overlay from outside, as root. Implements `Survey`.
 
     The upper folder tells which paths programs have touched. Their state is read from the merged folder and
     compared with the lower one. Folders that programs have renamed or made again are compared as a whole.
-    The fields are descriptors, which the holder of the session closes.
     """
 
-    lower: int
-    upper: int
-    merged: int
-    _known: dict[str, SessionFile] = field(default_factory=dict)
+    def __init__(self, folders: OverlayFolders) -> None:
+        """Use folders that the caller closes."""
+        self._folders = folders
+        self._files: Mapping[str, SessionFile] = {}
 
     async def changes(self, leave_out: LeaveOut | None) -> Changes:
-        return await asyncio.to_thread(self._changes, leave_out)
+        # A cancelled thread runs on, when the caller may have closed its descriptors already.
+        work = asyncio.to_thread(_compare, self._folders.duplicate(), leave_out, self._files)
+        changes = await asyncio.shield(asyncio.ensure_future(work))
+        self._files = changes.files
+        return changes
 
-    def _changes(self, leave_out: LeaveOut | None) -> Changes:
-        walk = _Walk(self, leave_out, dict(self._known))
+
+def _compare(
+    folders: OverlayFolders, leave_out: LeaveOut | None, known: Mapping[str, SessionFile]
+) -> Changes:
+    try:
+        walk = _Walk(folders, leave_out, known)
         walk.compare()
-        self._known.clear()
-        self._known.update(walk.files)
-        return Changes(
-            dict(sorted(walk.files.items())), dict(sorted(walk.links.items())), frozenset(walk.removed)
-        )
+    finally:
+        folders.close()
+    files, links = dict(sorted(walk.files.items())), dict(sorted(walk.links.items()))
+    return Changes(files, links, frozenset(walk.removed))
 
 
 @dataclass
 class _Walk:
     """One comparison. Folders are opened again for each visit, so that nesting costs no descriptors."""
 
-    overlay: OverlaySurvey
+    folders: OverlayFolders
     leave_out: LeaveOut | None
-    known: dict[str, SessionFile]
+    known: Mapping[str, SessionFile]
     files: dict[str, SessionFile] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
@@ -67,9 +90,9 @@ class _Walk:
             if path.count("/") > _MAX_DEPTH:
                 raise SessionError(f"folders of the workspace are nested more than {_MAX_DEPTH} deep")
             with (
-                _opened(self.overlay.lower, path) as lower,
-                _opened(self.overlay.upper, path) as upper,
-                _opened(self.overlay.merged, path) as merged,
+                _opened(self.folders.lower, path) as lower,
+                _opened(self.folders.upper, path) as upper,
+                _opened(self.folders.merged, path) as merged,
             ):
                 self._visit(path, whole, lower, upper, merged)
 
@@ -138,7 +161,7 @@ class _Walk:
         todo = [f"{path}/"]
         while todo:
             folder = todo.pop()
-            with _opened(self.overlay.lower, folder) as lower:
+            with _opened(self.folders.lower, folder) as lower:
                 for name in _names(lower):
                     status = _status(lower, name)
                     if _is_folder(status):

@@ -67,7 +67,7 @@ class WorkspaceSession:
         given = limits or self._limits
         merged = replace(self._limits, seconds=given.seconds, output_bytes=given.output_bytes)
         async with self._turn:
-            return await self._run(Program({}, command, merged, on_output))
+            return await self._run(Program({}, command, merged, on_output, has_report=False))
 
     async def read(self, path: str) -> bytes | None:
         program = self._own(path, _READ)
