@@ -226,11 +226,13 @@ async def main():
         move = "mkdir a; echo moved > a/b; mv a c; cat c/b"
         print((await layer.run(Delta(("none",)), ["sh", "-c", move], Limits())).stdout.strip())
     async with sandbox.session([bytes(10240)], Limits()) as session:
-        left = (await session.run(["sh", "-c", "mkdir a; echo x > a/b; mv a c; cp c/b /tmp; sleep 60 &"])).left_running
+        move = "mkdir a; echo x > a/b; mv a c; cp c/b /tmp; sleep 60 &"
+        left = (await session.run(["sh", "-c", move])).left_running
         await session.write("c/d", b"y")
         result = await session.run(["python", "-c", bomb])
         changes = await session.changes()
-        print(left, await session.read("/tmp/b"), result.stdout.strip(), {path: file.content for path, file in changes.files.items()})
+        files = {path: file.content for path, file in changes.files.items()}
+        print(left, await session.read("/tmp/b"), result.stdout.strip(), files)
 asyncio.run(main())
 """
 

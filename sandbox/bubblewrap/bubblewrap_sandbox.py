@@ -123,7 +123,6 @@ class Bubblewrap:
             survey: Survey
 
             async def run(program: Program) -> Result:
-                held.raise_if_gone()
                 return await self.run_program(program, stage)
 
             if has_overlay:
@@ -132,7 +131,7 @@ class Bubblewrap:
             else:
                 survey = listed = ListedSurvey(run, limits)
                 await listed.begin()
-            session = WorkspaceSession(run, survey, limits)
+            session = WorkspaceSession(run, survey, limits, held.raise_if_gone)
             stack.callback(session.close)
             yield session
 

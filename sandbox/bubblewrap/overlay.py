@@ -17,8 +17,8 @@ from sandbox.sessions.overlay_survey import OverlayFolders
 _TRY_SECONDS = 10
 _MIB = 2**20
 _UNSHARE = ("unshare", "--mount", "--propagation", "slave")
-# Processes that a holder has under the user of its programs: a shell and `sleep`. In the user namespaces of an
-# ordinary user they count apart.
+# Processes that a holder has under the user of its programs: a shell and `sleep`. In the user namespaces of
+# an ordinary user they count apart.
 _OF_HOLDER = 2
 _OF_BRANCHES = 4096
 
@@ -66,9 +66,9 @@ def grow(folder: Path, limits: Limits, holder_pid: int) -> None:
 
 def visit(folder: Path, uid: int, holder_pid: int, has_branch: bool) -> Stage:
     """Return the stage of a program that changes the files of a holder, those in its `/tmp` included."""
-    workspace = f"{folder}/run/workspace" if has_branch else f"{folder}/tree"
+    workspace, tmp = f"{folder}/run/workspace" if has_branch else f"{folder}/tree", folder / "tmp"
     strangers = _OF_HOLDER if as_root() else 0
-    return Stage(_entering(holder_pid), workspace, uid, strangers, tmp=f"{folder}/tmp")
+    return Stage(_entering(holder_pid), workspace, uid, strangers, tmp=str(tmp))
 
 
 @contextmanager

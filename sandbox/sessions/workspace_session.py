@@ -54,11 +54,19 @@ _SECONDS = 20.0
 class WorkspaceSession:
     """Runs programs one after another in one place. Implements `Session`."""
 
-    def __init__(self, run_program: RunProgram, survey: Survey, limits: Limits) -> None:
+    def __init__(
+        self,
+        run_program: RunProgram,
+        survey: Survey,
+        limits: Limits,
+        raise_if_gone: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Use a place. `raise_if_gone` raises SandboxError where a program would not notice that it is gone."""
         self._run_program = run_program
         self._survey = survey
         self._limits = limits
         self._turn = asyncio.Lock()
+        self._raise_if_gone = raise_if_gone
         self._is_open = True
 
     async def run(
@@ -91,7 +99,7 @@ class WorkspaceSession:
 
     async def changes(self, leave_out: LeaveOut | None = None) -> Changes:
         async with self._turn:
-            self._raise_if_closed()
+            self._raise_if_ended()
             return await self._survey.changes(leave_out)
 
     def close(self) -> None:
@@ -108,12 +116,13 @@ class WorkspaceSession:
         return Program(streams, ["sh", "-c", script], limits)
 
     async def _run(self, program: Program) -> Result:
-        self._raise_if_closed()
+        self._raise_if_ended()
         return await self._run_program(program)
 
-    def _raise_if_closed(self) -> None:
+    def _raise_if_ended(self) -> None:
         if not self._is_open:
             raise SandboxError("the session was closed")
+        self._raise_if_gone()
 
 
 def _raise_for(result: Result, deed: str, path: str) -> None:
