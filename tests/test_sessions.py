@@ -8,11 +8,10 @@ import signal
 import subprocess
 import tarfile
 import textwrap
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import psutil
@@ -484,9 +483,14 @@ async def test_a_session_that_waits_holds_no_slot(place: Sandbox) -> None:
     assert await asyncio.gather(*(use(barrier) for _ in range(count))) == ["one\n"] * count
 
 
+async def refused(reason: str, *calls: Awaitable[object]) -> None:
+    for call in calls:
+        with pytest.raises(SandboxError, match=reason):
+            await call
+
+
 async def test_a_closed_session_and_one_that_lost_its_place_say_so(place: Sandbox) -> None:
     async with place.session(pack(TREE), LIMITS) as session:
-        calls: Sequence[Coroutine[Any, Any, object]]
         await session.run(["true"])
         if place.name == "docker":
             mine = f"docker ps -q -f label=autocode.owner={ownership().label} | xargs docker kill"
@@ -496,16 +500,11 @@ async def test_a_closed_session_and_one_that_lost_its_place_say_so(place: Sandbo
                 if child.cmdline()[:2] == ["sleep", "infinity"]:
                     child.send_signal(signal.SIGKILL)
         await asyncio.sleep(0.2)
-        calls = (session.run(["true"]), session.write("a.txt", b""), session.changes())
-        for call in calls:
-            with pytest.raises(SandboxError, match="the session has ended"):
-                await call
+        await refused("the session has ended", session.run(["true"]), session.changes())
+        await refused("the session has ended", session.write("a.txt", b""))
     async with place.session(pack(TREE), LIMITS) as session:
         pass
-    calls = (session.run(["true"]), session.read("a.txt"), session.changes())
-    for call in calls:
-        with pytest.raises(SandboxError, match="was closed"):
-            await call
+    await refused("was closed", session.run(["true"]), session.read("a.txt"), session.changes())
 
 
 async def test_an_environment_brings_its_files_variables_and_path(place: Sandbox, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class WorkspaceSession:
         limits: Limits,
         raise_if_gone: Callable[[], None] = lambda: None,
     ) -> None:
-        """Use a place. `raise_if_gone` raises SandboxError where a program would not notice that it is gone."""
+        """Use a place. `raise_if_gone` raises SandboxError when the place was lost without a program."""
         self._run_program = run_program
         self._survey = survey
         self._limits = limits
