@@ -3,9 +3,9 @@
     python bench/sessions.py [--sandbox bubblewrap|docker|bare …] [--rounds 10]
 
 The script prints the milliseconds of a start, of a trivial command, of reading and writing a file, and of the
-changes after a command that changed nothing and after one that changed three files. Then eight sessions at
-once take ten turns each, a turn being a command and its changes. `bare` is bubblewrap without an overlay, as an
-ordinary user has it. Medians are printed, with the worst value behind them.
+changes after a command that changed nothing, after one that changed three files, and after one that read all.
+Then eight sessions at once take ten turns each, a turn being a command and its changes. `bare` is bubblewrap
+without an overlay, as an ordinary user has it. Medians are printed, with the worst value behind them.
 """
 
 import argparse
@@ -74,6 +74,8 @@ async def one(session: Session, rounds: int) -> None:
     await session.run(EDIT)
     show("changes, three files, first time", [await timed(session.changes())])
     show("changes, three files, again", [await timed(session.changes()) for _ in range(rounds)])
+    await session.run(["grep", "-rq", "no such text", "."])
+    show("changes, all files were read", [await timed(session.changes())])
     show("read a file", [await timed(session.read("d1/e1/f1.py")) for _ in range(rounds)])
     show("write a file", [await timed(session.write("d4/w.py", b"x\n")) for _ in range(rounds)])
 

@@ -173,8 +173,8 @@ class Session(Protocol):
     async def changes(self, leave_out: LeaveOut | None = None) -> Changes:
         """Compare the workspace with the files that the session began with.
 
-        The comparison is exact: it trusts no time stamp. A file without a change since the last call is the
-        same object. Raises SessionError for more than MAX_CHANGED_FILES or MAX_CHANGED_BYTES.
+        The comparison trusts no time stamp that a program can set. A file without a change since the last call
+        is the same object. Raises SessionError for more than MAX_CHANGED_FILES or MAX_CHANGED_BYTES.
         """
 
 

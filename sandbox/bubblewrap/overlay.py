@@ -22,11 +22,12 @@ _UNSHARE = ("unshare", "--mount", "--propagation", "slave")
 _OF_HOLDER = 2
 _OF_BRANCHES = 4096
 
-# Relative paths, because a colon or comma in an absolute one would end an option of the mount.
+# Relative paths, because a colon or comma in an absolute one would end an option of the mount. Sessions
+# without an overlay need exact times of access.
 _HOLD = """
-cd "$1" && mount -t tmpfs -o "size=$2,mode=755,nosuid,nodev" layer . && cd "$1" &&
-mkdir -m 1777 tree && mkdir run tmp && mount -t tmpfs -o "size=$3,mode=1777,nosuid,nodev" tmp tmp &&
-shift 3 && exec "$@"
+cd "$1" && mount -t tmpfs -o "size=$2,mode=755,nosuid,nodev,strictatime" layer . &&
+cd "$1" && mkdir -m 1777 tree && mkdir run tmp &&
+mount -t tmpfs -o "size=$3,mode=1777,nosuid,nodev" tmp tmp && shift 3 && exec "$@"
 """
 # redirect_dir lets programs rename folders of the tree, as on other file systems. Without metacopy, what was
 # changed lies in the upper folder.

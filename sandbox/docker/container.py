@@ -214,7 +214,8 @@ def _host_config(client: DockerClient, limits: Limits) -> Any:
         ulimits=[Ulimit(name="core", soft=0, hard=0)],
         log_config=LogConfig(type="none"),
         tmpfs={
-            WORKSPACE: f"{owned},exec,size={limits.workspace_mb}m",
+            # The survey of a session needs exact times of access.
+            WORKSPACE: f"{owned},exec,strictatime,size={limits.workspace_mb}m",
             "/tmp": f"mode=1777,exec,size={limits.tmp_mb}m",  # noqa: S108  # inside
         },
     )

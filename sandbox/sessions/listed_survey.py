@@ -1,14 +1,17 @@
-"""Changes found by hashing every file inside the sandbox, for places without an overlay."""
+"""Changes found by hashing files inside the sandbox, for places without an overlay."""
 
 import asyncio
 import io
 import os
 import tarfile
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from sandbox.base import (
     MAX_CHANGED_BYTES,
+    WORKSPACE,
     Changes,
     LeaveOut,
     Limits,
@@ -23,17 +26,23 @@ from sandbox.sessions.workspace_session import RunProgram
 
 _SECONDS = 30.0
 _LIST_BYTES = 64 * 2**20
+_TICK = Decimal("0.000001")
+_CLOCK_STEP = 0.001
 
-# No time stamp is enough: the kernel changes none when a file on a tmpfs is read and then written through a
-# shared mapping. Folders and files that their owner cannot read become readable, which git does not notice.
+# A program cannot set the time of a file's change, and to set the time of access changes that one. Both are
+# needed: on a tmpfs, a shared mapping that is read before it is written changes only the time of access, when
+# it is made. Where that time is not exact, every file is hashed. What its owner cannot read becomes readable,
+# which git does not notice. The time of a new pipe is the kernel's time of that moment.
 _ALL = f"find . -path ./{HIDDEN} -prune -o"
 _LIST = f"""
-most=$1
+most=$1 touched=${{2:+"( -newerct @$2 -o -newerat @$2 )"}}
+if grep -qE ' {WORKSPACE} [^ ]+ [^ ]*(no|rel)atime' /proc/mounts; then touched=; fi
 {_ALL} -type d ! -perm -500 -exec chmod u+rwx -- {{}} \\; -o \\
   -type f ! -perm -400 -exec chmod u+r -- {{}} +
 {{
-  {_ALL} \\( -type f -o -type l \\) -printf '%y%m %s %p\\0%l\\0' && printf '=\\0' &&
-  {_ALL} -type f -size -"$most"c -print0 | xargs -0 -r sha1sum -z -- && printf end
+  {_ALL} \\( -type f -o -type l \\) -printf '%y%m %i %s %p\\0%l\\0' && printf '=\\0' &&
+  {_ALL} -type f -size -"$most"c $touched -print0 | xargs -0 -r sha1sum -z -- &&
+  : | stat -c '%.9Z end' -
 }} | head -c {_LIST_BYTES}
 """
 _FETCH = f"xargs -0 -r tar -cf - --no-recursion --hard-dereference -- | head -c {2 * MAX_CHANGED_BYTES}"
@@ -51,8 +60,22 @@ class Listed:
     value: str
 
 
+@dataclass(frozen=True)
+class Listing:
+    """One list: its entries, the hashes of files by inode, and the time at its end, in seconds."""
+
+    entries: Mapping[str, Listed]
+    hashes: Mapping[bytes, str]
+    ended: Decimal
+    clock: float
+
+
 class ListedSurvey:
-    """Lists the workspace with hashes, and fetches what has changed. Implements `Survey`."""
+    """Lists the workspace with hashes, and fetches what has changed. Implements `Survey`.
+
+    Only files that were used since the last list are hashed again. A program can hide one kind of write: to a
+    file that it opened with O_NOATIME, through a shared mapping that it had read before.
+    """
 
     def __init__(self, run_program: RunProgram, limits: Limits) -> None:
         self._run_program = run_program
@@ -60,6 +83,7 @@ class ListedSurvey:
         self._largest = max(limits.workspace_mb * 2**20, MAX_CHANGED_BYTES) + 1
         self._limits = replace(limits, seconds=_SECONDS)
         self._base: Mapping[str, Listed] = {}
+        self._last: Listing | None = None
         self._contents: dict[str, bytes] = {}
         self._files: Mapping[str, SessionFile] = {}
 
@@ -88,17 +112,31 @@ class ListedSurvey:
         same = before and before.content is file.content and before.executable == file.executable
         return before if before and same else file
 
-    async def _list(self) -> dict[str, Listed]:
-        program = Program(
-            {}, ["sh", "-c", _LIST, "sh", str(self._largest)], replace(self._limits, output_bytes=_LIST_BYTES)
+    async def _list(self) -> Mapping[str, Listed]:
+        """List the workspace. Files that were not used since the last list keep their hashes."""
+        before, clock = self._last, _clock()
+        listing = None
+        if before and abs(before.clock - clock) < _CLOCK_STEP:
+            output = await self._output(f"{before.ended - _TICK}")
+            listing = await asyncio.to_thread(_parse, output, before.hashes, self._largest, clock)
+        self._last = listing or await asyncio.to_thread(
+            _parse, await self._output(""), {}, self._largest, clock
         )
+        if self._last is None:
+            raise SandboxError("the session's files could not be listed: some have no hash")
+        return self._last.entries
+
+    async def _output(self, since: str) -> bytes:
+        """Return the output of the list, with hashes of the files that were used since then."""
+        command = ["sh", "-c", _LIST, "sh", str(self._largest), since]
+        program = Program({}, command, replace(self._limits, output_bytes=_LIST_BYTES))
         result = await self._run_program(program)
         output = program.output.stdout
         if result.timed_out or output is None or len(output) >= _LIST_BYTES:
             raise SessionError(f"{_TOO_MUCH}; remove what was generated")
-        if not output.endswith(b"end"):
+        if not output.endswith(b" end\n"):
             raise SandboxError(_explain(result))
-        return await asyncio.to_thread(_parse, output)
+        return output
 
     async def _fetch(self, files: Mapping[str, Listed]) -> None:
         """Get the contents that are not known yet, and forget those that no path has any more."""
@@ -147,19 +185,33 @@ def _kept(
     }
 
 
-def _parse(output: bytes) -> dict[str, Listed]:
-    """Read the list. A program names its files as it likes, but no name holds a zero byte."""
+def _clock() -> float:
+    """Return a number that changes only when the time of day is set."""
+    return time.time() - time.monotonic()
+
+
+def _parse(output: bytes, known: Mapping[bytes, str], largest: int, clock: float) -> Listing | None:
+    """Read a list. Returns None when a file has no hash, because it was hidden from the last list.
+
+    A program names its files as it likes, but no name holds a zero byte.
+    """
     fields = output.split(b"\0")
     end = fields.index(b"=")
     digests = {line[42:]: line[:40].decode() for line in fields[end + 1 : -1]}
     entries: dict[str, Listed] = {}
+    hashes: dict[bytes, str] = {}
     for about, target in zip(fields[0:end:2], fields[1:end:2], strict=True):
-        mode, size, path = about.split(b" ", 2)
-        is_link = mode.startswith(b"l")
-        value = os.fsdecode(target) if is_link else digests.get(path, "")
-        executable = not is_link and bool(int(mode[1:], 8) & 0o100)
-        entries[os.fsdecode(path[2:])] = Listed(is_link, executable, 0 if is_link else int(size), value)
-    return entries
+        kind, inode, length, name = about.split(b" ", 3)
+        path, size = os.fsdecode(name[2:]), int(length)
+        if kind.startswith(b"l"):
+            entries[path] = Listed(True, False, 0, os.fsdecode(target))
+            continue
+        digest = digests.get(name) or known.get(inode, "")
+        if not digest and size < largest:
+            return None
+        hashes[inode] = digest
+        entries[path] = Listed(False, bool(int(kind[1:], 8) & 0o100), size, digest)
+    return Listing(entries, hashes, Decimal(fields[-1].split()[0].decode()), clock)
 
 
 def _unpack(archive: bytes) -> dict[str, bytes]:
