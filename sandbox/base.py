@@ -127,7 +127,7 @@ class SessionFile:
 
 
 @dataclass(frozen=True)
-class Changes:
+class SessionChanges:
     """The difference of a session's workspace from the files that it began with.
 
     Paths are relative to the workspace. Names that are not UTF-8 hold surrogates, as from `os.fsdecode`.
@@ -170,11 +170,12 @@ class Session(Protocol):
     async def write(self, path: str, content: bytes) -> None:
         """Write a file and make its folders. An existing file keeps its mode. Raises SessionError."""
 
-    async def changes(self, leave_out: LeaveOut | None = None) -> Changes:
+    async def changes(self, leave_out: LeaveOut | None = None) -> SessionChanges:
         """Compare the workspace with the files that the session began with.
 
-        The comparison trusts no time stamp that a program can set. A file without a change since the last call
-        is the same object. Raises SessionError for more than MAX_CHANGED_FILES or MAX_CHANGED_BYTES.
+        The comparison trusts no time stamp that a program can set. A file without a change since the last
+        call is the same object. `leave_out` may be called in another thread. Raises SessionError for more
+        than MAX_CHANGED_FILES or MAX_CHANGED_BYTES.
         """
 
 

@@ -21,7 +21,7 @@ import test_sandbox
 from graph.resources import ownership
 from sandbox.base import (
     MAX_FILE_BYTES,
-    Changes,
+    SessionChanges,
     Limits,
     OnText,
     Result,
@@ -98,7 +98,7 @@ async def python(session: Session, program: str) -> str:
     return result.stdout
 
 
-def shown(changes: Changes) -> dict[str, Content | None]:
+def shown(changes: SessionChanges) -> dict[str, Content | None]:
     """Return the content of changed files, with a star for executable ones, the targets of links, and None
     for what was removed."""
     entries: dict[str, Content | None] = dict.fromkeys(changes.removed)
@@ -462,6 +462,12 @@ async def test_calls_wait_for_each_other_and_a_cancelled_one_harms_none(session:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not test_sandbox.processes(token)
+    for delay in (0.001, 0.005, 0.01, 0.02, 0.05):
+        task = asyncio.create_task(session.run(["sleep", "60", token]))
+        await asyncio.sleep(delay)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert not test_sandbox.processes(token)
     for delay in (0, 0.001, 0.02):
         survey = asyncio.create_task(session.changes())
         reading = asyncio.create_task(session.read("a.txt"))
@@ -519,7 +525,7 @@ async def test_an_environment_brings_its_files_variables_and_path(place: Sandbox
     )
     sandbox = EnvironmentSandbox(place, environment, Limits(memory_mb=1000))
     async with sandbox.session(pack(TREE), LIMITS) as session:
-        assert await session.changes() == Changes()
+        assert await session.changes() == SessionChanges()
         await session.write("bin/hello", b"#!/bin/sh\necho $COLOUR\n")
         await sh(session, "chmod +x bin/hello; cat a.txt built/lib.so >all")
         assert (await session.run(["hello"])).stdout == "blue\n"
@@ -537,7 +543,7 @@ async def test_nothing_of_a_session_stays_on_the_machine(bubblewrap: Sandbox) ->
 
     async def use() -> None:
         async with bubblewrap.session(pack(TREE), LIMITS) as session:
-            await session.run(["sleep", "60"])
+            await session.run(["sh", "-c", "sleep 60 & sleep 60"])
 
     before = set(os.listdir("/proc/self/fd"))
     tasks = [asyncio.create_task(use()) for _ in range(4)]
@@ -552,3 +558,16 @@ async def test_nothing_of_a_session_stays_on_the_machine(bubblewrap: Sandbox) ->
     assert not left()
     assert "/layer " not in await asyncio.to_thread(Path("/proc/self/mounts").read_text)
     assert len(set(os.listdir("/proc/self/fd")) - before) < 4
+
+
+@pytest.mark.bubblewrap
+async def test_a_home_behind_a_link_serves_as_well(
+    bubblewrap: Sandbox, sandbox_home: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home, with a comma: and more"
+    home.mkdir()
+    (home / "sandbox").symlink_to(sandbox_home / "sandbox")
+    linked = await Bubblewrap.open(home)
+    async with linked.session(pack(TREE), LIMITS) as session:
+        await sh(session, "echo x >new")
+        assert shown(await session.changes()) == {"new": "x\n"}

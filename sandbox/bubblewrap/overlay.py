@@ -22,17 +22,19 @@ _UNSHARE = ("unshare", "--mount", "--propagation", "slave")
 _OF_HOLDER = 2
 _OF_BRANCHES = 4096
 
+# No cgroup counts the names of files that several programs leave on a tmpfs, so their number is limited.
+_OPTIONS = "options=nr_inodes=500000,nosuid,nodev\n"
 # Relative paths, because a colon or comma in an absolute one would end an option of the mount. Sessions
 # without an overlay need exact times of access.
-_HOLD = """
-cd "$1" && mount -t tmpfs -o "size=$2,mode=755,nosuid,nodev,strictatime" layer . &&
+_HOLD = f"""{_OPTIONS}
+cd "$1" && mount -t tmpfs -o "size=$2,$options,mode=755,strictatime" layer . &&
 cd "$1" && mkdir -m 1777 tree && mkdir run tmp &&
-mount -t tmpfs -o "size=$3,mode=1777,nosuid,nodev" tmp tmp && shift 3 && exec "$@"
+mount -t tmpfs -o "size=$3,$options,mode=1777" tmp tmp && shift 3 && exec "$@"
 """
 # redirect_dir lets programs rename folders of the tree, as on other file systems. Without metacopy, what was
 # changed lies in the upper folder.
-_BRANCH = """
-cd "$1" && mount -t tmpfs -o "size=$2,mode=755,nosuid,nodev" run run &&
+_BRANCH = f"""{_OPTIONS}
+cd "$1" && mount -t tmpfs -o "size=$2,$options,mode=755" run run &&
 mkdir -m 1777 run/written && mkdir run/internal run/workspace || exit
 folders=lowerdir=tree,upperdir=run/written,workdir=run/internal
 mount -t overlay -o "$folders,redirect_dir=on,metacopy=off" layer run/workspace && shift 3 && exec "$@"
@@ -58,11 +60,13 @@ def branch(folder: Path, limits: Limits, uid: int, holder_pid: int) -> Stage:
 def grow(folder: Path, limits: Limits, holder_pid: int) -> None:
     """Mount one branch for all programs of a holder. Raises SandboxError."""
     command = (*_entering(holder_pid), *_script(_BRANCH, folder, limits), "true")
-    done = subprocess.run(  # noqa: S603  # a script of ours, the folder is an argument
-        command, capture_output=True, text=True, check=False, timeout=_TRY_SECONDS
-    )
-    if done.returncode:
-        raise SandboxError(f"the session's files could not be mounted: {done.stderr.strip()}")
+    try:
+        subprocess.run(  # noqa: S603  # a script of ours, the folder is an argument
+            command, capture_output=True, text=True, check=True, timeout=_TRY_SECONDS
+        )
+    except subprocess.SubprocessError as error:
+        reason = getattr(error, "stderr", None) or error
+        raise SandboxError(f"the session's files could not be mounted: {reason}") from error
 
 
 def visit(folder: Path, uid: int, holder_pid: int, has_branch: bool) -> Stage:
@@ -77,9 +81,13 @@ def opened_branch(folder: Path, holder_pid: int) -> Iterator[OverlayFolders]:
     """Open the tree, the folder of what is written and the workspace, before any program has run there."""
     with ExitStack() as stack:
         fds = []
+        # A link in the path would lead from the holder's root to ours.
+        root = f"/proc/{holder_pid}/root{os.path.realpath(folder)}"
         for name in ("tree", "run/written", "run/workspace"):
-            place = f"/proc/{holder_pid}/root{folder}/{name}"
-            fds.append(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            try:
+                fds.append(os.open(f"{root}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            except OSError as error:
+                raise SandboxError(f"the session's files could not be opened: {error}") from error
             stack.callback(os.close, fds[-1])
         yield OverlayFolders(*fds)
 

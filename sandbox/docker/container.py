@@ -147,7 +147,7 @@ class Container:
             if "already in progress" not in str(error):
                 raise
         finally:
-            for execution in self._executions:
+            for execution in tuple(self._executions):  # another thread may finish one
                 execution.close()
 
 

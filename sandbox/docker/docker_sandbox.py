@@ -127,7 +127,13 @@ class Docker:
         kill: Callable[[Execution], Awaitable[None]],
     ) -> int:
         """Run a program by the command of its script, and return its exit code."""
-        execution = await self._call(container.execute, command)
+        starting = asyncio.ensure_future(self._call(container.execute, command))
+        try:
+            # A start cannot be interrupted, and its program would run on.
+            execution = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await self._cleanup.run(self._abandon(container, starting, kill))
+            raise
         try:
             loop = asyncio.get_running_loop()
             sending = loop.run_in_executor(self._threads, send_streams, program.streams, execution.send)
@@ -136,6 +142,18 @@ class Docker:
             return KILLED if program.timed_out else await self._call(execution.exit_code)
         finally:
             await self._cleanup.run(self._call(container.finish, execution))
+
+    async def _abandon(
+        self,
+        container: Container,
+        starting: "asyncio.Future[Execution]",
+        kill: Callable[[Execution], Awaitable[None]],
+    ) -> None:
+        """Kill a program as soon as it has been started."""
+        await asyncio.wait({starting})
+        if not starting.exception():
+            await kill(starting.result())
+            await self._call(container.finish, starting.result())
 
     async def _read(self, execution: Execution, output: Output) -> None:
         while frame := await self._call(execution.read):

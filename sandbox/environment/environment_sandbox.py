@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from sandbox.base import Changes, Delta, Layer, LeaveOut, Limits, OnText, Result, Sandbox, Session
+from sandbox.base import SessionChanges, Delta, Layer, LeaveOut, Limits, OnText, Result, Sandbox, Session
 from sandbox.environment.backend import Environment
 
 # The sandbox's own PATH stays behind the environment's.
@@ -104,5 +104,5 @@ class _EnvironmentSession:
     async def write(self, path: str, content: bytes) -> None:
         await self.session.write(path, content)
 
-    async def changes(self, leave_out: LeaveOut | None = None) -> Changes:
+    async def changes(self, leave_out: LeaveOut | None = None) -> SessionChanges:
         return await self.session.changes(leave_out)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from sandbox.base import (
     MAX_CHANGED_BYTES,
     WORKSPACE,
-    Changes,
+    SessionChanges,
     LeaveOut,
     Limits,
     Result,
@@ -91,7 +91,7 @@ class ListedSurvey:
         """Remember the workspace as it is. Raises SandboxError when the tools for it are missing."""
         self._base = await self._list()
 
-    async def changes(self, leave_out: LeaveOut | None) -> Changes:
+    async def changes(self, leave_out: LeaveOut | None) -> SessionChanges:
         now = await self._list()
         changed = {path: entry for path, entry in now.items() if self._base.get(path) != entry}
         if leave_out:
@@ -104,7 +104,7 @@ class ListedSurvey:
             path: self._file(path, entry) for path, entry in sorted(changed.items()) if not entry.is_link
         }
         links = {path: entry.value for path, entry in sorted(changed.items()) if entry.is_link}
-        return Changes(self._files, links, frozenset(self._base.keys() - now.keys()))
+        return SessionChanges(self._files, links, frozenset(self._base.keys() - now.keys()))
 
     def _file(self, path: str, entry: Listed) -> SessionFile:
         file = SessionFile(self._contents[entry.value], entry.executable)

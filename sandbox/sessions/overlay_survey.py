@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from sandbox.base import Changes, LeaveOut, SessionError, SessionFile
+from sandbox.base import SessionChanges, LeaveOut, SessionError, SessionFile
 from sandbox.sessions.survey import HIDDEN, Allowance
 
 _MAX_DEPTH = 100
@@ -50,7 +50,7 @@ class OverlaySurvey:
         self._folders = folders
         self._files: Mapping[str, SessionFile] = {}
 
-    async def changes(self, leave_out: LeaveOut | None) -> Changes:
+    async def changes(self, leave_out: LeaveOut | None) -> SessionChanges:
         # A cancelled thread runs on, when the caller may have closed its descriptors already.
         work = asyncio.to_thread(_compare, self._folders.duplicate(), leave_out, self._files)
         changes = await asyncio.shield(asyncio.ensure_future(work))
@@ -60,18 +60,18 @@ class OverlaySurvey:
 
 def _compare(
     folders: OverlayFolders, leave_out: LeaveOut | None, known: Mapping[str, SessionFile]
-) -> Changes:
+) -> SessionChanges:
     try:
-        walk = _Walk(folders, leave_out, known)
+        walk = _OverlayWalk(folders, leave_out, known)
         walk.compare()
     finally:
         folders.close()
     files, links = dict(sorted(walk.files.items())), dict(sorted(walk.links.items()))
-    return Changes(files, links, frozenset(walk.removed))
+    return SessionChanges(files, links, frozenset(walk.removed))
 
 
 @dataclass
-class _Walk:
+class _OverlayWalk:
     """One comparison. Folders are opened again for each visit, so that nesting costs no descriptors."""
 
     folders: OverlayFolders
@@ -89,6 +89,7 @@ class _Walk:
             path, whole = self._todo.pop()
             if path.count("/") > _MAX_DEPTH:
                 raise SessionError(f"folders of the workspace are nested more than {_MAX_DEPTH} deep")
+            self.allowance.look(path, path.count("/"))  # as many folders are opened on the way
             with (
                 _opened(self.folders.lower, path) as lower,
                 _opened(self.folders.upper, path) as upper,

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from sandbox.base import MAX_CHANGED_BYTES, MAX_CHANGED_FILES, Changes, LeaveOut, SessionError
+from sandbox.base import MAX_CHANGED_BYTES, MAX_CHANGED_FILES, SessionChanges, LeaveOut, SessionError
 
 HIDDEN = ".git"
 """The folder at the top that changes leave out."""
@@ -13,7 +13,7 @@ _MAX_ENTRIES = 300_000
 class Survey(Protocol):
     """Compares a workspace with the files that it began with. No program of the session runs meanwhile."""
 
-    async def changes(self, leave_out: LeaveOut | None) -> Changes:
+    async def changes(self, leave_out: LeaveOut | None) -> SessionChanges:
         """Return the changes. Raises SessionError when they are too large."""
 
 
@@ -25,12 +25,12 @@ class Allowance:
         self._files = MAX_CHANGED_FILES
         self._bytes = MAX_CHANGED_BYTES
 
-    def look(self, path: str) -> None:
-        """Count an entry of a folder."""
-        self._entries -= 1
+    def look(self, path: str, entries: int = 1) -> None:
+        """Count entries of a folder."""
+        self._entries -= entries
         if self._entries < 0:
             raise SessionError(
-                f"the workspace has more than {_MAX_ENTRIES:,} entries, the last one in {_shown(path)}; "
+                f"the workspace has too many changed folders and files, one of them {_shown(path)}; "
                 "remove what was generated"
             )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sandbox.base import (
     MAX_FILE_BYTES,
-    Changes,
+    SessionChanges,
     LeaveOut,
     Limits,
     OnText,
@@ -97,7 +97,7 @@ class WorkspaceSession:
             result = await self._run(program)
         _raise_for(result, "write", path)
 
-    async def changes(self, leave_out: LeaveOut | None = None) -> Changes:
+    async def changes(self, leave_out: LeaveOut | None = None) -> SessionChanges:
         async with self._turn:
             self._raise_if_ended()
             return await self._survey.changes(leave_out)
