@@ -21,13 +21,13 @@ import test_sandbox
 from graph.resources import ownership
 from sandbox.base import (
     MAX_FILE_BYTES,
-    SessionChanges,
     Limits,
     OnText,
     Result,
     Sandbox,
     SandboxError,
     Session,
+    SessionChanges,
     SessionError,
 )
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from sandbox.base import SessionChanges, Delta, Layer, LeaveOut, Limits, OnText, Result, Sandbox, Session
+from sandbox.base import Delta, Layer, LeaveOut, Limits, OnText, Result, Sandbox, Session, SessionChanges
 from sandbox.environment.backend import Environment
 
 # The sandbox's own PATH stays behind the environment's.

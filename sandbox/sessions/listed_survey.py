@@ -12,11 +12,11 @@ from decimal import Decimal
 from sandbox.base import (
     MAX_CHANGED_BYTES,
     WORKSPACE,
-    SessionChanges,
     LeaveOut,
     Limits,
     Result,
     SandboxError,
+    SessionChanges,
     SessionError,
     SessionFile,
 )

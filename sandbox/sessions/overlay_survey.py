@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from sandbox.base import SessionChanges, LeaveOut, SessionError, SessionFile
+from sandbox.base import LeaveOut, SessionChanges, SessionError, SessionFile
 from sandbox.sessions.survey import HIDDEN, Allowance
 
 _MAX_DEPTH = 100

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from sandbox.base import MAX_CHANGED_BYTES, MAX_CHANGED_FILES, SessionChanges, LeaveOut, SessionError
+from sandbox.base import MAX_CHANGED_BYTES, MAX_CHANGED_FILES, LeaveOut, SessionChanges, SessionError
 
 HIDDEN = ".git"
 """The folder at the top that changes leave out."""

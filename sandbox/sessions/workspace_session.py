@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from sandbox.base import (
     MAX_FILE_BYTES,
-    SessionChanges,
     LeaveOut,
     Limits,
     OnText,
     Result,
     SandboxError,
+    SessionChanges,
     SessionError,
 )
 from sandbox.program import Program
