@@ -33,6 +33,7 @@ _ALLOW = (
 _TRY_SECONDS = 10
 _EMPTY_TAR = bytes(10_240)
 _WITHOUT_END = 10 * 365 * 86_400.0
+_UNPACK_CPUS = 2.0
 
 
 _OWN_WORKSPACE = Stage()
@@ -146,7 +147,9 @@ class Bubblewrap:
     async def _held(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator["_HeldTree"]:
         """Unpack a tree in a jail, whose mount namespace holds it until the context ends."""
         uid = new_uid()
-        program = Program({"tree": files}, ["sleep", "infinity"], replace(limits, seconds=_WITHOUT_END))
+        # Only `tar` works here, and somebody waits for it.
+        own = replace(limits, seconds=_WITHOUT_END, cpus=max(limits.cpus, _UNPACK_CPUS))
+        program = Program({"tree": files}, ["sleep", "infinity"], own)
         async with self._started(program, holder(self._mount_point, limits, uid)) as process:
             holding = asyncio.ensure_future(process.run(program, is_trusted=True))
             unpacked = asyncio.ensure_future(program.output.started.wait())

@@ -64,6 +64,8 @@ def _compare(
     try:
         walk = _OverlayWalk(folders, leave_out, known)
         walk.compare()
+    except OSError as error:
+        raise SessionError(f"the workspace cannot be compared: {error}") from error
     finally:
         folders.close()
     files, links = dict(sorted(walk.files.items())), dict(sorted(walk.links.items()))
