@@ -1,8 +1,8 @@
 """The interface of a sandbox: its limits, its results and the protocol that every backend implements."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 ReportOutcome = Literal["passed", "failed", "error", "skipped"]
@@ -20,6 +20,13 @@ OnText = Callable[[str], None]
 
 class SandboxError(Exception):
     """No sandbox is available, or it failed. The message says what to install or start."""
+
+
+class SessionError(SandboxError):
+    """A path of a session, or its changes as a whole, cannot be read or written. The session goes on.
+
+    The message names the path and the reason, for the agent that works there.
+    """
 
 
 class NoEngine(SandboxError):
@@ -77,7 +84,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of one run. `exit_code` is 128 + signal for a killed program. No JUnit, no `report`."""
+    """The result of one run. `exit_code` is 128 + signal for a killed program. No JUnit, no `report`.
+
+    `left_running` counts the processes that the command left behind and that were killed at its end. It is 0
+    for a program that was killed itself, because all of its processes were.
+    """
 
     exit_code: int
     stdout: str
@@ -87,6 +98,7 @@ class Result:
     out_of_memory: bool = False
     truncated: bool = False
     report: tuple[Case, ...] | None = None
+    left_running: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,75 @@ class Layer(Protocol):
         self, delta: Delta, command: Sequence[str], limits: Limits, on_output: OnText | None = None
     ) -> Result:
         """Run `command` as `Sandbox.run` does, on the layer's files with `delta` applied to them."""
+
+
+@dataclass(frozen=True)
+class SessionFile:
+    """A regular file. `executable` says whether its owner may execute it."""
+
+    content: bytes
+    executable: bool
+
+
+@dataclass(frozen=True)
+class SessionChanges:
+    """The difference of a session's workspace from the files that it began with.
+
+    Paths are relative to the workspace. Names that are not UTF-8 hold surrogates, as from `os.fsdecode`.
+    Folders, pipes, sockets and devices are left out, and so is the folder `.git` at the top. `links` maps
+    symlinks to their targets, which may lead anywhere and must not be followed. `removed` holds the paths of
+    files and links that are neither any more. It is applied first: a new file may lie where a folder was.
+    """
+
+    files: Mapping[str, SessionFile] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    removed: frozenset[str] = frozenset()
+
+
+LeaveOut = Callable[[str], bool]
+"""Decides on a path that the session did not begin with. That of a folder ends with a slash."""
+
+
+class Session(Protocol):
+    """A place in which an agent works. Its files stay from one command to the next. Its processes do not.
+
+    /workspace and /tmp are kept until the session ends. Calls wait for each other. Every method raises
+    SandboxError when the session has ended, for example because the process that holds its files was killed.
+    """
+
+    async def run(
+        self, command: Sequence[str], limits: Limits | None = None, on_output: OnText | None = None
+    ) -> Result:
+        """Run `command` in /workspace as `Sandbox.run` does. Whatever it leaves running is killed.
+
+        Of `limits`, only time and output replace those of the session. REPORT has no meaning here.
+        """
+
+    async def read(self, path: str) -> bytes | None:
+        """Return a file's content, or None where there is none. A relative path begins at /workspace.
+
+        Links are followed inside the sandbox. Raises SessionError for a folder, a device, a file that the
+        program's user may not read, and one of more than MAX_FILE_BYTES.
+        """
+
+    async def write(self, path: str, content: bytes) -> None:
+        """Write a file and make its folders. An existing file keeps its mode. Raises SessionError."""
+
+    async def changes(self, leave_out: LeaveOut | None = None) -> SessionChanges:
+        """Compare the workspace with the files that the session began with.
+
+        The comparison trusts no time stamp that a program can set. A file without a change since the last
+        call is the same object. `leave_out` may be called in another thread. Raises SessionError for more
+        than MAX_CHANGED_FILES or MAX_CHANGED_BYTES.
+        """
+
+
+MAX_FILE_BYTES = 16 * 2**20
+"""The size of the largest file that a session reads or writes for its holder."""
+
+MAX_CHANGED_FILES = 20_000
+MAX_CHANGED_BYTES = 64 * 2**20
+"""The most that the changes of a session may hold. They are in memory as a whole."""
 
 
 class Sandbox(Protocol):
@@ -136,6 +217,14 @@ class Sandbox(Protocol):
         """Keep the tree in the tar stream `files` for several runs, until the context ends.
 
         The files must be readable by every user. Raises SandboxError, also when they exceed
+        `limits.workspace_mb`.
+        """
+
+    def session(self, files: Iterable[bytes], limits: Limits) -> AbstractAsyncContextManager[Session]:
+        """Unpack the tar stream `files` into /workspace and keep the place open until the context ends.
+
+        `limits` hold for each command, and their sizes for everything that the session writes. A session
+        holds a slot for a program only while a command runs. Raises SandboxError, also when the files exceed
         `limits.workspace_mb`.
         """
 

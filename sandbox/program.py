@@ -44,10 +44,12 @@ class Program:
         command: Sequence[str],
         limits: Limits,
         on_output: OnText | None = None,
+        has_report: bool = True,
     ) -> None:
+        """Set up a program. Without a report, REPORT in its command is text like any other."""
         self.streams = streams
         self.limits = limits
-        self.command, self.report = place_report(command)
+        self.command, self.report = place_report(command) if has_report else (list(command), "")
         self.output = Output(limits.output_bytes, on_output)
         self.seconds = 0.0
         self.timed_out = False
@@ -107,7 +109,8 @@ class Program:
         stdout, stderr = self.output.texts(self.report)
         report = await asyncio.to_thread(read_report, xml) if self.report else None
         cut, late = self.output.truncated, self.timed_out
-        return Result(exit_code, stdout, stderr, self.seconds, late, out_of_memory, cut, report)
+        left, _ = self.output.ending or (0, 0)
+        return Result(exit_code, stdout, stderr, self.seconds, late, out_of_memory, cut, report, left)
 
 
 def retrieve(future: "asyncio.Future[Any]") -> None:

@@ -18,36 +18,77 @@ ENVIRONMENT = {
 UID = 10001
 """The user that programs run as, if the backend can choose."""
 
-_PIECE_BYTES = 262_144
+# The shell starts a process for each piece.
+_PIECE_BYTES = 4 * 2**20
 
-Stream = Literal["tree", "removed", "files"]
-"""The parts of stdin before the program starts: a whole tree, paths to remove, files to add."""
+Stream = Literal["tree", "removed", "files", "path", "orders", "input"]
+"""The parts of stdin before the program starts: a whole tree, paths to remove, files to add, and the value of
+$path. `input` is what the program reads. `orders` stays open: a line in it kills every process."""
+
+# Counts the processes of the shell's user, and those that ran out of memory, with either version of cgroups.
+# A zombie has no `exe`. The kernel takes a moment to end a process that was killed, which may still write.
+_TALLY = """count() {
+  count=0
+  for process in /proc/[0-9]*; do
+    [ -O "$process" ] && [ -e "$process/exe" ] && count=$((count + 1))
+  done
+}
+wait_until_left() {
+  tries=0
+  while [ "$count" -gt "$1" ] && [ "$((tries = tries + 1))" -lt 500 ]; do count; done
+}
+count_ooms() {
+  ooms=0
+  for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
+    [ ! -r "$file" ] || while read -r name value; do
+      [ "$name" != oom_kill ] || ooms=$((ooms + value))
+    done <"$file"
+  done
+}
+"""
 
 # A stream arrives in frames: a line with a size, then so many bytes. A frame of size 0 ends it, because
 # not every connection to a Docker engine can close stdin alone. The shell outlives the program, because
 # the program's own children could keep the output open. The shell's messages about signals are not shown,
-# because they name process ids.
+# because they name process ids. The command line holds the second mark in two parts, so that a program which
+# prints command lines does not end its own output.
 _SCRIPT = f"""umask 022
-mark=$1 report=$2 streams=$3; shift 3
+mark=$1$2 end=$2$1 report=$3 streams=$4 input=; shift 4
 frames() {{
   while read -r size && [ "$size" -gt 0 ]; do
     dd bs="$size" count=1 iflag=fullblock 2>/dev/null
   done
 }}
-cd {WORKSPACE} || exit
+{_TALLY}cd {WORKSPACE} || exit
+count
+alone=$count
 for stream in $streams; do
   case $stream in
     removed) frames | xargs -0 rm -rf -- || exit;;
+    path) path=$(frames; printf x); export path="${{path%x}}";;
+    orders) exec 3<&0; {{ read -r _ <&3 && kill -9 -1; }} >/dev/null 2>&1 & exec 3<&-;;
+    input) input=1;;
     *) frames | tar -xf - || exit;;
   esac
 done
 echo 1000 >/proc/self/oom_score_adj
+count
+before=$count
 echo "$mark" >&2
 exec 4>&2 2>/dev/null
-(exec "$@" </dev/null 2>&4 4>&-)
+if [ "$input" ]; then
+  frames | (exec "$@" 2>&4 4>&-)
+else
+  (exec "$@" </dev/null 2>&4 4>&-)
+fi
 code=$?
+count
+left=$((count - before))
 kill -9 -1
+wait_until_left "$alone"
 [ -n "$report" ] && [ -f "$report" ] && [ ! -L "$report" ] && head -c {MAX_BYTES + 1} "$report" >&0
+count_ooms
+echo "$end $left $ooms" >&4
 exit "$code"
 """
 
@@ -60,12 +101,31 @@ cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control >&2 2>
 [ -n "$1" ] && [ -f "$1" ] && [ ! -L "$1" ] && head -c {MAX_BYTES + 1} "$1"
 """
 
+# A program may have killed the shell that would end its processes.
+_STOP = f"""read -r _
+{_TALLY}kill -9 -1
+count
+wait_until_left 1
+count_ooms
+[ "$count" = 1 ] && echo "stopped $ooms"
+"""
+
 
 def run_script(
     command: Sequence[str], mark: str, streams: Iterable[Stream] = (), report: str = ""
 ) -> list[str]:
-    """Return a command that reads `streams`, writes `mark` to stderr, runs `command`, and sends `report`."""
-    return ["sh", "-c", _SCRIPT, "sh", mark, report, " ".join(streams), *command]
+    """Return a command that reads `streams`, writes `mark` to stderr, runs `command`, and sends `report`.
+
+    It ends with `end_mark(mark)` and the numbers of processes left running and of those out of memory.
+    """
+    half = len(mark) // 2
+    return ["sh", "-c", _SCRIPT, "sh", mark[:half], mark[half:], report, " ".join(streams), *command]
+
+
+def end_mark(mark: str) -> str:
+    """Return the mark that follows the program's output on stderr."""
+    half = len(mark) // 2
+    return mark[half:] + mark[:half]
 
 
 def delta_streams(delta: Delta) -> dict[Stream, Iterable[bytes]]:
@@ -76,6 +136,11 @@ def delta_streams(delta: Delta) -> dict[Stream, Iterable[bytes]]:
     if delta.files is not None:
         streams["files"] = delta.files
     return streams
+
+
+def stop_script() -> list[str]:
+    """Return a command that kills all else, then prints `stopped` and the number of OOMs."""
+    return ["sh", "-c", _STOP]
 
 
 def collect_script(report: str) -> list[str]:

@@ -225,6 +225,14 @@ async def main():
     async with sandbox.layer([bytes(10240)], Limits()) as layer:
         move = "mkdir a; echo moved > a/b; mv a c; cat c/b"
         print((await layer.run(Delta(("none",)), ["sh", "-c", move], Limits())).stdout.strip())
+    async with sandbox.session([bytes(10240)], Limits()) as session:
+        move = "mkdir a; echo x > a/b; mv a c; cp c/b /tmp; sleep 60 &"
+        left = (await session.run(["sh", "-c", move])).left_running
+        await session.write("c/d", b"y")
+        result = await session.run(["python", "-c", bomb])
+        changes = await session.changes()
+        files = {path: file.content for path, file in changes.files.items()}
+        print(left, await session.read("/tmp/b"), result.stdout.strip(), files)
 asyncio.run(main())
 """
 
@@ -237,7 +245,9 @@ def test_an_ordinary_user_has_a_sandbox_too(bubblewrap: Sandbox, tmp_path: Path)
     if not Path(system).exists() or subprocess.check_output([*asked, *version], text=True) != "True\n":
         pytest.skip("there is no interpreter of our version that any user may read")
     with tempfile.TemporaryDirectory() as folder:
-        assert ordinary_run(Path(folder), system) == "0 ['passed']\n2\nTrue\n137 True\nmoved\n"
+        assert ordinary_run(Path(folder), system) == (
+            "0 ['passed']\n2\nTrue\n137 True\nmoved\n1 b'x\\n' True {'c/b': b'x\\n', 'c/d': b'y'}\n"
+        )
 
 
 def ordinary_run(folder: Path, system: str) -> str:

@@ -60,6 +60,7 @@ class Crowded:
         self.prepare = real.prepare
         self.aclose = real.aclose
         self.layer = real.layer
+        self.session = real.session
 
     async def run(
         self,

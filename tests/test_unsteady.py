@@ -24,7 +24,7 @@ class Busy:
     def __init__(self, real: Sandbox, case: str, always: bool = False) -> None:
         self._real, self._case, self._always, self._runs = real, case, always, 0
         self.name, self.identity, self.prepare = real.name, real.identity, real.prepare
-        self.aclose, self.layer = real.aclose, real.layer
+        self.aclose, self.layer, self.session = real.aclose, real.layer, real.session
 
     async def run(
         self,

@@ -5,19 +5,23 @@ import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sandbox.base import UNKNOWN, Delta, Layer, Limits, OnText, Ownership, Result, SandboxError
+from sandbox.base import UNKNOWN, Delta, Layer, Limits, OnText, Ownership, Result, SandboxError, Session
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.jail import Jail, Stage, as_root, namespaces, new_uid
 from sandbox.bubblewrap.jail_process import JailProcess
-from sandbox.bubblewrap.overlay import branch, holder, overlay_works
+from sandbox.bubblewrap.overlay import branch, grow, holder, opened_branch, overlay_works, visit
 from sandbox.cgroup import Cgroups
 from sandbox.packed_layer import PackedLayer, StoredArchive
 from sandbox.program import KILLED, Cleanup, Program, program_slot, retrieve
 from sandbox.script import delta_streams
+from sandbox.sessions.listed_survey import ListedSurvey
+from sandbox.sessions.overlay_survey import OverlaySurvey
+from sandbox.sessions.survey import Survey
+from sandbox.sessions.workspace_session import WorkspaceSession
 
 _OLDEST = (0, 7)  # the first version that can limit the size of a tmpfs
 _INSTALL = "install bubblewrap 0.7 or newer (apt, dnf, zypper: install bubblewrap; pacman -S bubblewrap)"
@@ -29,6 +33,7 @@ _ALLOW = (
 _TRY_SECONDS = 10
 _EMPTY_TAR = bytes(10_240)
 _WITHOUT_END = 10 * 365 * 86_400.0
+_UNPACK_CPUS = 2.0
 
 
 _OWN_WORKSPACE = Stage()
@@ -99,11 +104,37 @@ class Bubblewrap:
     async def layer(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Layer]:
         """Unpack the tree once if this process may mount it for each run. Otherwise keep its archive."""
         if await self._can_overlay():
-            async with self._mounted(files, limits) as mounted:
-                yield mounted
+            async with self._held(files, limits) as held:
+                yield _MountedLayer(self, self._mount_point, held)
         else:
             archive = await asyncio.to_thread(StoredArchive, files)
             yield PackedLayer(archive, self.run_program)
+
+    @asynccontextmanager
+    async def session(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Session]:
+        """Keep the files in a mount namespace that every command enters.
+
+        An overlay tells what has changed. Without one, the session hashes its files.
+        """
+        folder, has_overlay = self._mount_point, await self._can_overlay()
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        async with AsyncExitStack() as stack:
+            held = await stack.enter_async_context(self._held(files, limits))
+            stage = visit(folder, held.uid, held.pid, has_overlay)
+            survey: Survey
+
+            async def run(program: Program) -> Result:
+                return await self.run_program(program, stage)
+
+            if has_overlay:
+                await asyncio.to_thread(grow, folder, limits, held.pid)
+                survey = OverlaySurvey(stack.enter_context(opened_branch(folder, held.pid)))
+            else:
+                survey = listed = ListedSurvey(run, limits)
+                await listed.begin()
+            session = WorkspaceSession(run, survey, limits, held.raise_if_gone)
+            stack.callback(session.close)
+            yield session
 
     async def _can_overlay(self) -> bool:
         """Return whether trees can be mounted. Programs then share a user, so a cgroup has to count them."""
@@ -113,13 +144,14 @@ class Bubblewrap:
         return self._has_overlay
 
     @asynccontextmanager
-    async def _mounted(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Layer]:
+    async def _held(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator["_HeldTree"]:
         """Unpack a tree in a jail, whose mount namespace holds it until the context ends."""
         uid = new_uid()
-        program = Program({"tree": files}, ["sleep", "infinity"], replace(limits, seconds=_WITHOUT_END))
-        stage = holder(self._mount_point, limits.workspace_mb, uid)
-        async with self._started(program, stage) as process:
-            holding = asyncio.ensure_future(process.run(program))
+        # Only `tar` works here, and somebody waits for it.
+        own = replace(limits, seconds=_WITHOUT_END, cpus=max(limits.cpus, _UNPACK_CPUS))
+        program = Program({"tree": files}, ["sleep", "infinity"], own)
+        async with self._started(program, holder(self._mount_point, limits, uid)) as process:
+            holding = asyncio.ensure_future(process.run(program, is_trusted=True))
             unpacked = asyncio.ensure_future(program.output.started.wait())
             holding.add_done_callback(retrieve)
             try:
@@ -127,7 +159,7 @@ class Bubblewrap:
                 if holding.done():
                     await holding
                     raise SandboxError("the program that holds the unpacked files ended early; try again")
-                yield _MountedLayer(self, self._mount_point, uid, process.pid)
+                yield _HeldTree(uid, process.pid, holding)
             finally:
                 unpacked.cancel()
                 holding.cancel()
@@ -157,19 +189,34 @@ class Bubblewrap:
 
 
 @dataclass(frozen=True)
+class _HeldTree:
+    """An unpacked tree: the user that owns it, and the process whose mount namespace holds it."""
+
+    uid: int
+    pid: int
+    holding: "asyncio.Future[None]"
+
+    def raise_if_gone(self) -> None:
+        """Raise SandboxError when the process has ended, and the files with it."""
+        if self.holding.done():
+            raise SandboxError(
+                "the session has ended, because the process that held its files was killed; start a new one"
+            )
+
+
+@dataclass(frozen=True)
 class _MountedLayer:
     """A tree in the mount namespace of a holder. Implements `Layer`."""
 
     sandbox: Bubblewrap
     folder: Path
-    uid: int
-    holder_pid: int
+    held: _HeldTree
 
     async def run(
         self, delta: Delta, command: Sequence[str], limits: Limits, on_output: OnText | None = None
     ) -> Result:
         program = Program(delta_streams(delta), command, limits, on_output)
-        stage = branch(self.folder, limits.workspace_mb, self.uid, self.holder_pid)
+        stage = branch(self.folder, limits, self.held.uid, self.held.pid)
         return await self.sandbox.run_program(program, stage)
 
 

@@ -17,7 +17,6 @@ _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _LINKER = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/nix/store")
 _HOSTS = "127.0.0.1 localhost sandbox\n::1 localhost\n"
 _UNUSED_UIDS = range(1_879_048_192, 2_147_483_647)  # systemd.io/UIDS-GIDS lists them as unused
-_PROCESSES_OF_A_SHARED_UID = 4096
 
 
 @dataclass(frozen=True)
@@ -25,12 +24,15 @@ class Stage:
     """The surroundings of bubblewrap: a command that prepares mounts, and the folder that they end in.
 
     The folder becomes the workspace. Without one, the workspace is an empty tmpfs. `uid` owns the files
-    of the folder. Other programs may have it too, so that only a cgroup can count their processes.
+    of the folder. Other programs may have it too: they have at most `strangers` processes. With many of
+    them, only a cgroup can count the program's own. `tmp` is the folder that becomes /tmp.
     """
 
     command: tuple[str, ...] = ()
     folder: str = ""
     uid: int | None = None
+    strangers: int = 0
+    tmp: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Jail:
             _file(_HOSTS.encode()),
         ]
         arguments = [*stage.command, self.bwrap, *namespaces(), "--info-fd", str(info_fd)]
-        arguments += self._mounts(limits, stage.folder)
+        arguments += self._mounts(limits, stage)
         for fd, path in zip(fds, ("/etc/passwd", "/etc/group", "/etc/hosts"), strict=True):
             arguments += ["--perms", "0644", "--file", str(fd), path]
         if code := seccomp_filter(memory_is_counted):
@@ -86,10 +88,10 @@ class Jail:
         if as_root():  # root is not bound by RLIMIT_NPROC, so programs become a user that nobody else is
             nothing = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs"]
             arguments += ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *nothing, "--"]
-        processes = limits.processes if stage.uid is None else _PROCESSES_OF_A_SHARED_UID
+        processes = limits.processes + stage.strangers
         return [*arguments, *_rlimits(limits, processes, memory_is_counted)], fds
 
-    def _mounts(self, limits: Limits, folder: str) -> list[str]:
+    def _mounts(self, limits: Limits, stage: Stage) -> list[str]:
         arguments = ["--ro-bind", "/usr", "/usr"]
         for path in _SYSTEM:
             if os.path.islink(path):
@@ -106,9 +108,10 @@ class Jail:
             arguments += ["--ro-bind", source, path]
         arguments += ["--proc", "/proc", "--dev", "/dev"]
         sizes = {"/dev/shm": limits.tmp_mb, "/tmp": limits.tmp_mb, WORKSPACE: limits.workspace_mb}  # noqa: S108
-        if folder:
-            arguments += ["--bind", folder, WORKSPACE]
-            del sizes[WORKSPACE]
+        for folder, path in ((stage.folder, WORKSPACE), (stage.tmp, "/tmp")):  # noqa: S108
+            if folder:
+                arguments += ["--bind", folder, path]
+                del sizes[path]
         for path, mib in sizes.items():
             arguments += ["--size", str(mib * _MIB), "--perms", "1777", "--tmpfs", path]
         return [*arguments, *self.mounts.arguments()]

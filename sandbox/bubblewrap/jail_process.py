@@ -94,14 +94,17 @@ class JailProcess:
         code = self._process.returncode or 0
         return code if code >= 0 else 128 - code
 
-    async def run(self, program: Program) -> None:
-        """Send the files and read output and report until the program has ended. Raises as `watch` does."""
+    async def run(self, program: Program, is_trusted: bool = False) -> None:
+        """Send the files and read output and report until the program has ended. Raises as `watch` does.
+
+        The memory of a trusted program is not watched where there is no cgroup.
+        """
         sending = asyncio.ensure_future(
             asyncio.to_thread(send_streams, program.streams, self._sender.sendall)
         )
         reading = asyncio.ensure_future(self._read(program.output))
         limit = program.limits.memory_mb * 2**20
-        guard = None if self.cgroup.memory else asyncio.ensure_future(self._guard(limit))
+        guard = None if self.cgroup.memory or is_trusted else asyncio.ensure_future(self._guard(limit))
         try:
             await program.watch(sending, reading, self.kill)
         finally:

@@ -1,50 +1,102 @@
-"""Overlay mounts: programs see one unpacked tree, and each writes into a tmpfs of its own.
+"""Mounts for several programs: one unpacked tree, and overlays on it for what programs write.
 
 The mounts exist only in mount namespaces. The kernel removes them when the last process there ends, however
 it ends.
 """
 
+import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sandbox.bubblewrap.jail import Stage
+from sandbox.base import Limits, SandboxError
+from sandbox.bubblewrap.jail import Stage, as_root
+from sandbox.sessions.overlay_survey import OverlayFolders
 
 _TRY_SECONDS = 10
 _MIB = 2**20
 _UNSHARE = ("unshare", "--mount", "--propagation", "slave")
+# Processes that a holder has under the user of its programs: a shell and `sleep`. In the user namespaces of
+# an ordinary user they count apart.
+_OF_HOLDER = 2
+_OF_BRANCHES = 4096
 
-# Relative paths, because a colon or comma in an absolute one would end an option of the mount.
-_HOLD = """
-cd "$1" && mount -t tmpfs -o "size=$2,mode=755,nosuid,nodev" layer . && cd "$1" &&
-mkdir -m 1777 tree && mkdir run && shift 2 && exec "$@"
+# No cgroup counts the names of files that several programs leave on a tmpfs, so their number is limited.
+_OPTIONS = "options=nr_inodes=500000,nosuid,nodev\n"
+# Relative paths, because a colon or comma in an absolute one would end an option of the mount. Sessions
+# without an overlay need exact times of access.
+_HOLD = f"""{_OPTIONS}
+cd "$1" && mount -t tmpfs -o "size=$2,$options,mode=755,strictatime" layer . &&
+cd "$1" && mkdir -m 1777 tree && mkdir run tmp &&
+mount -t tmpfs -o "size=$3,$options,mode=1777" tmp tmp && shift 3 && exec "$@"
 """
-# redirect_dir lets programs rename folders of the tree, as on other file systems.
-_BRANCH = """
-cd "$1" && mount -t tmpfs -o "size=$2,mode=755,nosuid,nodev" run run &&
+# redirect_dir lets programs rename folders of the tree, as on other file systems. Without metacopy, what was
+# changed lies in the upper folder.
+_BRANCH = f"""{_OPTIONS}
+cd "$1" && mount -t tmpfs -o "size=$2,$options,mode=755" run run &&
 mkdir -m 1777 run/written && mkdir run/internal run/workspace || exit
 folders=lowerdir=tree,upperdir=run/written,workdir=run/internal
-mount -t overlay -o "$folders,redirect_dir=on" layer run/workspace && shift 2 && exec "$@"
+mount -t overlay -o "$folders,redirect_dir=on,metacopy=off" layer run/workspace && shift 3 && exec "$@"
 """
 
 
-def holder(folder: Path, workspace_mb: int, uid: int) -> Stage:
-    """Return the stage of the program that unpacks a tree and holds it. It mounts a tmpfs on `folder`."""
-    command = (*_UNSHARE, *_script(_HOLD, folder, workspace_mb))
+def holder(folder: Path, limits: Limits, uid: int) -> Stage:
+    """Return the stage of the program that unpacks a tree and holds it. It mounts a tmpfs on `folder`.
+
+    An ordinary user may mount in a user namespace only.
+    """
+    users = () if as_root() else ("--user", "--map-root-user")
+    command = (*_UNSHARE, *users, *_script(_HOLD, folder, limits))
     return Stage(command, f"{folder}/tree", uid)
 
 
-def branch(folder: Path, workspace_mb: int, uid: int, holder_pid: int) -> Stage:
+def branch(folder: Path, limits: Limits, uid: int, holder_pid: int) -> Stage:
     """Return the stage of a program that sees the tree of a running holder, and can write beside it."""
-    enter = ("nsenter", f"--mount=/proc/{holder_pid}/ns/mnt")
-    command = (*enter, *_UNSHARE, *_script(_BRANCH, folder, workspace_mb))
-    return Stage(command, f"{folder}/run/workspace", uid)
+    command = (*_entering(holder_pid), *_UNSHARE, *_script(_BRANCH, folder, limits))
+    return Stage(command, f"{folder}/run/workspace", uid, _OF_BRANCHES)
+
+
+def grow(folder: Path, limits: Limits, holder_pid: int) -> None:
+    """Mount one branch for all programs of a holder. Raises SandboxError."""
+    command = (*_entering(holder_pid), *_script(_BRANCH, folder, limits), "true")
+    try:
+        subprocess.run(  # noqa: S603  # a script of ours, the folder is an argument
+            command, capture_output=True, text=True, check=True, timeout=_TRY_SECONDS
+        )
+    except subprocess.SubprocessError as error:
+        reason = getattr(error, "stderr", None) or error
+        raise SandboxError(f"the session's files could not be mounted: {reason}") from error
+
+
+def visit(folder: Path, uid: int, holder_pid: int, has_branch: bool) -> Stage:
+    """Return the stage of a program that changes the files of a holder, those in its `/tmp` included."""
+    workspace, tmp = f"{folder}/run/workspace" if has_branch else f"{folder}/tree", folder / "tmp"
+    strangers = _OF_HOLDER if as_root() else 0
+    return Stage(_entering(holder_pid), workspace, uid, strangers, tmp=str(tmp))
+
+
+@contextmanager
+def opened_branch(folder: Path, holder_pid: int) -> Iterator[OverlayFolders]:
+    """Open the tree, the folder of what is written and the workspace, before any program has run there."""
+    with ExitStack() as stack:
+        fds = []
+        # A link in the path would lead from the holder's root to ours.
+        root = f"/proc/{holder_pid}/root{os.path.realpath(folder)}"
+        for name in ("tree", "run/written", "run/workspace"):
+            try:
+                fds.append(os.open(f"{root}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            except OSError as error:
+                raise SandboxError(f"the session's files could not be opened: {error}") from error
+            stack.callback(os.close, fds[-1])
+        yield OverlayFolders(*fds)
 
 
 def overlay_works(folder: Path) -> bool:
     """Create `folder` and try both mounts. An ordinary user, and root in some containers, may not."""
     # A user namespace would let ordinary users mount, but without redirect_dir.
-    stages = (*_UNSHARE, *_script(_HOLD, folder, 1), *_script(_BRANCH, folder, 1), "true")
+    small = Limits(workspace_mb=1, tmp_mb=1)
+    stages = (*_UNSHARE, *_script(_HOLD, folder, small), *_script(_BRANCH, folder, small), "true")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(  # noqa: S603  # scripts of ours, the folder is an argument
@@ -55,5 +107,12 @@ def overlay_works(folder: Path) -> bool:
     return not done.returncode
 
 
-def _script(script: str, folder: Path, mib: int) -> Sequence[str]:
-    return ("sh", "-c", script, "sh", str(folder), str(mib * _MIB))
+def _entering(holder_pid: int) -> tuple[str, ...]:
+    spaces = f"/proc/{holder_pid}/ns"
+    users = () if as_root() else (f"--user={spaces}/user", "--preserve-credentials")
+    return ("nsenter", *users, f"--mount={spaces}/mnt")
+
+
+def _script(script: str, folder: Path, limits: Limits) -> Sequence[str]:
+    sizes = (str(mib * _MIB) for mib in (limits.workspace_mb, limits.tmp_mb))
+    return ("sh", "-c", script, "sh", str(folder), *sizes)

@@ -1,4 +1,4 @@
-"""One container, which is used once. Its methods block, so `Docker` calls them in threads."""
+"""One container, for a run or a session. Its methods block, so `Docker` calls them in threads."""
 
 import time
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from docker.types import LogConfig, Ulimit
 from docker.utils.socket import frames_iter
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
-from sandbox.base import WORKSPACE, Limits, Ownership
+from sandbox.base import WORKSPACE, Limits, Ownership, SandboxError
 from sandbox.cgroup import CPU_SHARES
 from sandbox.report import MAX_BYTES
-from sandbox.script import ENVIRONMENT, UID, collect_script
+from sandbox.script import ENVIRONMENT, UID, collect_script, stop_script
 
 _IDLER = 65534
 _STOPPED = ("exited", "dead")
@@ -71,7 +71,7 @@ class Container:
         return cls(client, id, stdin)
 
     def execute(self, command: Sequence[str]) -> "Execution":
-        """Start a command as the user of programs. Its connection stays open until `remove`."""
+        """Start a command as the user of programs. Its connection stays open until `finish` or `remove`."""
         id = self._api.exec_create(
             self.id,
             list(command),
@@ -86,14 +86,39 @@ class Container:
             execution.close()
         return execution
 
+    def finish(self, execution: "Execution") -> None:
+        """Close the connection of a command that has ended."""
+        execution.close()
+        if execution in self._executions:
+            self._executions.remove(execution)
+
     def collect(self, report: str) -> tuple[bytes, bytes]:
         """Kill every program. Return the report and the counters that `collect_script` reads."""
-        execution = self.execute(collect_script(report))
-        execution.send(b"\n")
+        return self._ask(collect_script(report))
+
+    def stop_programs(self) -> int:
+        """Kill every program, and return how many processes in total ran out of memory.
+
+        Raises SandboxError when some may go on, as when a program leaves no room for another process.
+        """
+        told, problem = self._ask(stop_script())
+        word, _, ooms = told.partition(b" ")
+        if word != b"stopped":
+            output = (told + problem).decode("utf-8", "replace").strip()
+            raise SandboxError(f"Docker could not stop the programs: {output or 'no output'}")
+        return int(ooms)
+
+    def _ask(self, command: Sequence[str]) -> tuple[bytes, bytes]:
+        """Run a command of ours that waits for a line, and return its output."""
+        execution = self.execute(command)
         streams = {1: bytearray(), 2: bytearray()}
-        while frame := execution.read():
-            if len(streams[frame[0]]) <= MAX_BYTES:
-                streams[frame[0]] += frame[1]
+        try:
+            execution.send(b"\n")
+            while frame := execution.read():
+                if len(streams[frame[0]]) <= MAX_BYTES:
+                    streams[frame[0]] += frame[1]
+        finally:
+            self.finish(execution)
         return bytes(streams[1]), bytes(streams[2])
 
     def state(self, name: str) -> bool:
@@ -122,7 +147,7 @@ class Container:
             if "already in progress" not in str(error):
                 raise
         finally:
-            for execution in self._executions:
+            for execution in tuple(self._executions):  # another thread may finish one
                 execution.close()
 
 
@@ -189,7 +214,8 @@ def _host_config(client: DockerClient, limits: Limits) -> Any:
         ulimits=[Ulimit(name="core", soft=0, hard=0)],
         log_config=LogConfig(type="none"),
         tmpfs={
-            WORKSPACE: f"{owned},exec,size={limits.workspace_mb}m",
+            # The survey of a session needs exact times of access.
+            WORKSPACE: f"{owned},exec,strictatime,size={limits.workspace_mb}m",
             "/tmp": f"mode=1777,exec,size={limits.tmp_mb}m",  # noqa: S108  # inside
         },
     )

@@ -1,7 +1,7 @@
 """The Docker backend: a container for each program, created ahead of time if possible."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -12,15 +12,18 @@ import docker
 from docker import DockerClient
 from docker.errors import DockerException
 
-from sandbox.base import UNKNOWN, Layer, Limits, NoEngine, OnText, Ownership, Result, SandboxError
+from sandbox.base import UNKNOWN, Layer, Limits, NoEngine, OnText, Ownership, Result, SandboxError, Session
 from sandbox.cgroup import sum_of_ooms
 from sandbox.docker.container import Container, Execution, sweep
 from sandbox.docker.image import digest, ready_image
 from sandbox.docker.pool import ContainerPool
+from sandbox.docker.session_container import SessionContainer
 from sandbox.output import Output
 from sandbox.packed_layer import PackedLayer, StoredArchive
 from sandbox.program import KILLED, MAX_PROGRAMS, Cleanup, Program, program_slot
 from sandbox.script import run_script, send_streams
+from sandbox.sessions.listed_survey import ListedSurvey
+from sandbox.sessions.workspace_session import WorkspaceSession
 
 _PING_SECONDS = 5
 _CALL_SECONDS = 60
@@ -81,29 +84,76 @@ class Docker:
         archive = await asyncio.to_thread(StoredArchive, files)
         yield PackedLayer(archive, self._run_program)
 
-    async def _run_program(self, program: Program) -> Result:
-        limits = program.limits
-        async with program_slot():
-            # We enforce time and output, not Docker, so a waiting container serves whatever these limits are.
-            self._limits = replace(limits, seconds=_DEFAULT.seconds, output_bytes=_DEFAULT.output_bytes)
-            container = await self._pool.take(self._limits)
+    @asynccontextmanager
+    async def session(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Session]:
+        """Keep a container, in which every command is an execution of its own."""
+        container = await self._take(limits)
+        try:
+            place = SessionContainer(container, self._execute, self._call)
+            await place.run(Program({"tree": files}, ["true"], replace(limits, seconds=_DEFAULT.seconds)))
+            survey = ListedSurvey(place.run, limits)
+            await survey.begin()
+            session = WorkspaceSession(place.run, survey, limits)
             try:
-                exit_code = await self._run(container, program)
+                yield session
+            finally:
+                session.close()
+        finally:
+            await self._cleanup.run(self._call(container.remove))
+
+    async def _take(self, limits: Limits) -> Container:
+        # We enforce time and output, not Docker, so a waiting container serves whatever these limits are.
+        self._limits = replace(limits, seconds=_DEFAULT.seconds, output_bytes=_DEFAULT.output_bytes)
+        return await self._pool.take(self._limits)
+
+    async def _run_program(self, program: Program) -> Result:
+        async with program_slot():
+            container = await self._take(program.limits)
+            try:
+                command = run_script(program.command, program.output.mark, program.streams)
+                exit_code = await self._execute(
+                    container, program, command, lambda _: self._call(container.kill)
+                )
                 out_of_memory, xml = await self._collect(container, program)
             finally:
                 await self._cleanup.run(self._call(container.remove))
         return await program.result(exit_code, out_of_memory, xml)
 
-    async def _run(self, container: Container, program: Program) -> int:
-        """Run the program and return its exit code."""
-        execution = await self._call(
-            container.execute, run_script(program.command, program.output.mark, program.streams)
-        )
-        loop = asyncio.get_running_loop()
-        sending = loop.run_in_executor(self._threads, send_streams, program.streams, execution.send)
-        reading = asyncio.ensure_future(self._read(execution, program.output))
-        await program.watch(sending, reading, lambda: self._call(container.kill))
-        return KILLED if program.timed_out else await self._call(execution.exit_code)
+    async def _execute(
+        self,
+        container: Container,
+        program: Program,
+        command: Sequence[str],
+        kill: Callable[[Execution], Awaitable[None]],
+    ) -> int:
+        """Run a program by the command of its script, and return its exit code."""
+        starting = asyncio.ensure_future(self._call(container.execute, command))
+        try:
+            # A start cannot be interrupted, and its program would run on.
+            execution = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await self._cleanup.run(self._abandon(container, starting, kill))
+            raise
+        try:
+            loop = asyncio.get_running_loop()
+            sending = loop.run_in_executor(self._threads, send_streams, program.streams, execution.send)
+            reading = asyncio.ensure_future(self._read(execution, program.output))
+            await program.watch(sending, reading, lambda: kill(execution))
+            return KILLED if program.timed_out else await self._call(execution.exit_code)
+        finally:
+            await self._cleanup.run(self._call(container.finish, execution))
+
+    async def _abandon(
+        self,
+        container: Container,
+        starting: "asyncio.Future[Execution]",
+        kill: Callable[[Execution], Awaitable[None]],
+    ) -> None:
+        """Kill a program as soon as it has been started."""
+        await asyncio.wait({starting})
+        if not starting.exception():
+            await kill(starting.result())
+            await self._call(container.finish, starting.result())
 
     async def _read(self, execution: Execution, output: Output) -> None:
         while frame := await self._call(execution.read):

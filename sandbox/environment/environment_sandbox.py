@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from sandbox.base import Delta, Layer, Limits, OnText, Result, Sandbox
+from sandbox.base import Delta, Layer, LeaveOut, Limits, OnText, Result, Sandbox, Session, SessionChanges
 from sandbox.environment.backend import Environment
 
 # The sandbox's own PATH stays behind the environment's.
@@ -44,6 +44,13 @@ class EnvironmentSandbox:
         async with self._sandbox.layer(tree, self.limits(limits)) as layer:
             yield _EnvironmentLayer(self, layer)
 
+    @asynccontextmanager
+    async def session(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Session]:
+        """Begin with the environment's generated files and the tree: neither counts as a change."""
+        tree = chain(self._environment.members(), files)
+        async with self._sandbox.session(tree, self.limits(limits)) as session:
+            yield _EnvironmentSession(self, session)
+
     async def aclose(self) -> None:
         await self._sandbox.aclose()
 
@@ -77,3 +84,25 @@ class _EnvironmentLayer:
         return await self.layer.run(
             delta, self.sandbox.command(command), self.sandbox.limits(limits), on_output
         )
+
+
+@dataclass(frozen=True)
+class _EnvironmentSession:
+    """A session in a sandbox with an environment. Implements `Session`."""
+
+    sandbox: EnvironmentSandbox
+    session: Session
+
+    async def run(
+        self, command: Sequence[str], limits: Limits | None = None, on_output: OnText | None = None
+    ) -> Result:
+        return await self.session.run(self.sandbox.command(command), limits, on_output)
+
+    async def read(self, path: str) -> bytes | None:
+        return await self.session.read(path)
+
+    async def write(self, path: str, content: bytes) -> None:
+        await self.session.write(path, content)
+
+    async def changes(self, leave_out: LeaveOut | None = None) -> SessionChanges:
+        return await self.session.changes(leave_out)

@@ -1,0 +1,1 @@
+"""Sessions: places in a sandbox in which an agent works."""
