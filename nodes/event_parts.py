@@ -10,7 +10,8 @@ class Part(BaseModel, extra="forbid"):
 class AgentUsage(Part):
     """Usage of one model by one agent. `cost_usd` is None if a price is unknown.
 
-    `estimated` is true if the tokens of a call are an estimate.
+    `estimated` is true if the tokens of a call are an estimate. `cached_tokens` are input tokens
+    that the provider had in its cache.
     """
 
     agent: str
@@ -21,6 +22,7 @@ class AgentUsage(Part):
     cost_usd: float | None
     seconds: float
     estimated: bool = False
+    cached_tokens: int = 0
 
 
 class RecalledEpisode(Part):

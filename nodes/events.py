@@ -203,6 +203,8 @@ class BudgetUpdated(Payload):
     """A completion's usage and the run's totals. `unpriced` is true if the total lacks an unknown price.
 
     `estimated` is true if a count of the total is an estimate, because a server did not report it.
+    `cached` is true if an earlier call paid for the reply. `cached_tokens` are input tokens that the provider
+    had in its cache.
     """
 
     type = "budget"
@@ -216,6 +218,7 @@ class BudgetUpdated(Payload):
     unpriced: bool = False
     estimated: bool = False
     cached: bool = False
+    cached_tokens: int = 0
 
 
 class Retried(Payload):

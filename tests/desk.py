@@ -6,12 +6,15 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 PIECE = re.compile(r"\s*\S+|\s+$")
+
+Said = str | Sequence[str | tuple[str, Any]]
+"""What a rule replies."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,15 @@ class Request:
 class Rule:
     """An answer to prompts that `match` finds. Prompts read 'model: NAME', then 'ROLE: content' lines.
 
-    `reply` is a text, or makes one of the request; `times` is how often the rule applies; `status` answers
-    with an error; `drop` closes the connection halfway through the reply; `usage` replaces what was counted
-    (an empty one is left out, as is a `finish` of None, and `[DONE]` without `done`). `raw` is a content
-    type with a body, which is sent as it is.
+    A tool's result reads 'tool: content', and a call of a tool 'ROLE calls NAME(ARGUMENTS)'. `reply` is a
+    text, or a list of texts and calls (name, arguments), or makes one of the request; `times` is how often
+    the rule applies; `status` answers with an error; `drop` closes the connection halfway through the reply;
+    `usage` replaces what was counted (an empty one is left out, as is a `finish` of None, and `[DONE]`
+    without `done`). `raw` is a content type with a body, which is sent as it is.
     """
 
     match: str
-    reply: str | Callable[[Request], str] = ""
+    reply: Said | Callable[[Request], Said] = ""
     times: int | None = None
     delay: float = 0.0
     status: int | None = None
@@ -58,8 +62,14 @@ class Rule:
     raw: tuple[str, bytes] | None = None
     error: dict[str, Any] = field(default_factory=dict)
 
-    def text(self, request: Request) -> str:
-        return self.reply if isinstance(self.reply, str) else self.reply(request)
+    def parts(self, request: Request) -> tuple[str, list[dict[str, Any]]]:
+        """Text and tool calls of the reply."""
+        said = self.reply(request) if callable(self.reply) else self.reply
+        parts = [said] if isinstance(said, str) else said
+        made = [part for part in parts if not isinstance(part, str)]
+        place = len(request.messages)
+        calls = [_call(f"call_{place}_{number}", *each) for number, each in enumerate(made)]
+        return "".join(part for part in parts if isinstance(part, str)), calls
 
 
 class Desk:
@@ -84,7 +94,7 @@ class Desk:
         """What LOCAL_LLM_URL is set to."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
-    def on(self, match: str, reply: str | Callable[[Request], str] = "", **rule: Any) -> "Desk":
+    def on(self, match: str, reply: Said | Callable[[Request], Said] = "", **rule: Any) -> "Desk":
         """Add a rule."""
         self.rules.append(Rule(match, reply, **rule))
         return self
@@ -192,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(400, {"error": {"message": f"no rule matches this prompt:\n{request.prompt}"}})
             return False
         time.sleep(self.server.desk.ttft + rule.delay)
-        text = rule.text(request)
+        text, calls = rule.parts(request)
         if rule.raw:
             self._raw(*rule.raw)
             return True
@@ -200,11 +210,13 @@ class _Handler(BaseHTTPRequestHandler):
             error = {"message": text or f"the desk says {rule.status}", **rule.error}
             self._json(rule.status, {"error": error}, rule.headers)
             return False
-        pieces = PIECE.findall(text)
-        usage = _counted(request, pieces) if rule.usage is None else rule.usage
+        deltas = list(_deltas(text, calls))
+        usage = _counted(request, deltas) if rule.usage is None else rule.usage
+        finish = "tool_calls" if calls and rule.finish == "stop" else rule.finish
         if request.body.get("stream"):
-            return self._stream(rule, request, pieces, usage)
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": rule.finish}
+            return self._stream(rule, request, deltas, finish, usage)
+        message = {"role": "assistant", "content": text, **({"tool_calls": calls} if calls else {})}
+        choice = {"index": 0, "message": message, "finish_reason": finish}
         self._json(200, _head(request, "chat.completion") | {"choices": [choice], "usage": usage})
         return True
 
@@ -218,7 +230,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n" % len(piece) + piece + b"\r\n")
         self.wfile.write(b"0\r\n\r\n")
 
-    def _stream(self, rule: Rule, request: Request, pieces: list[str], usage: dict[str, Any]) -> bool:
+    def _stream(
+        self, rule: Rule, request: Request, deltas: list[Any], finish: str | None, usage: dict[str, Any]
+    ) -> bool:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
@@ -226,16 +240,16 @@ class _Handler(BaseHTTPRequestHandler):
         chunk = _head(request, "chat.completion.chunk")
         pace = self.server.desk.tokens_per_second
         due = time.perf_counter()
-        for number, piece in enumerate(pieces):
-            if rule.drop and number >= len(pieces) // 2:
+        for number, delta in enumerate(deltas):
+            if rule.drop and number >= len(deltas) // 2:
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return False
             if pace:
                 due += 1 / pace
                 time.sleep(max(0.0, due - time.perf_counter()))
-            self._put(chunk | {"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
-        self._put(chunk | {"choices": [{"index": 0, "delta": {}, "finish_reason": rule.finish}]})
+            self._put(chunk | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+        self._put(chunk | {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
         if usage and (request.body.get("stream_options") or {}).get("include_usage"):
             self._put(chunk | {"choices": [], "usage": usage})
         if rule.done:
@@ -269,12 +283,32 @@ def _prompt(body: dict[str, Any]) -> str:
         if isinstance(content, list):
             content = "\n".join(part.get("text", "") for part in content)
         lines.append(f"{message.get('role')}: {content}")
+        for call in message.get("tool_calls") or []:
+            made = call["function"]
+            lines.append(f"{message.get('role')} calls {made['name']}({made['arguments']})")
     return "\n".join(lines)
 
 
-def _counted(request: Request, pieces: list[str]) -> dict[str, Any]:
+def _call(id: str, name: str, arguments: Any) -> dict[str, Any]:
+    """A call as OpenAI writes it. Arguments that are a text are sent as they are."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": text}}
+
+
+def _deltas(text: str, calls: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pieces of a stream: words, then each call's name and the words of its arguments."""
+    for piece in PIECE.findall(text):
+        yield {"content": piece}
+    for index, call in enumerate(calls):
+        function = call["function"]
+        yield {"tool_calls": [{"index": index, **call, "function": {**function, "arguments": ""}}]}
+        for piece in PIECE.findall(function["arguments"]):
+            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+
+
+def _counted(request: Request, deltas: list[Any]) -> dict[str, Any]:
     asked = len(PIECE.findall(request.prompt))
-    return {"prompt_tokens": asked, "completion_tokens": len(pieces), "total_tokens": asked + len(pieces)}
+    return {"prompt_tokens": asked, "completion_tokens": len(deltas), "total_tokens": asked + len(deltas)}
 
 
 def _head(request: Request, kind: str) -> dict[str, Any]:

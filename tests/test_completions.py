@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory.records.budget import BudgetLimits, BudgetSpent, Estimate, Sums, allowed_output
-from memory.records.completions import CallKey, Completions, Grant, ModelUsage, Spent
+from memory.records.completions import CallKey, Completions, Grant, ModelUsage
 from memory.records.journal import Journal
+from memory.records.reply import Answer, Spent
 from nodes.events import EVENT, Event
 
 MESSAGES = [{"role": "user", "content": "my key is sk-very-secret"}]
@@ -43,7 +44,7 @@ async def test_a_reply_is_found_again_for_its_own_call_and_prompt_alone(journal:
     ledger = journal.completions
     grant = await reserve(ledger, key(), BudgetLimits())
     assert await ledger.lookup(key()) is None
-    await ledger.settle(grant, "said", Spent(12, 3, 0.5, 1.0))
+    await ledger.settle(grant, Answer("said"), Spent(12, 3, 0.5, 1.0))
     stored = await ledger.lookup(key())
     assert stored and (stored.text, stored.model, stored.cost_usd) == ("said", "m", 0.5)
     for other in (key(step="s2"), key(ordinal=1), key(prompt="changed"), replace(key(), run_id="r2")):
@@ -64,7 +65,9 @@ async def test_parallel_calls_of_two_processes_never_spend_more_than_the_limit(
             assert (spent.kind, spent.limit) == ("cost", 3.5)
             return "refused"
         await asyncio.sleep(0.02)
-        await ledger.settle(grant, "said", Spent(10, grant.output_tokens, grant.output_tokens * 0.001, 0.1))
+        await ledger.settle(
+            grant, Answer("said"), Spent(10, grant.output_tokens, grant.output_tokens * 0.001, 0.1)
+        )
         return "said"
 
     said = await asyncio.gather(*(call(number) for number in range(8)))
@@ -80,7 +83,7 @@ async def test_a_call_waits_for_what_others_hold_and_mostly_do_not_use(journal: 
     async def call(number: int) -> None:
         grant = await reserve(ledger, key(f"s{number}"), limits)
         await asyncio.sleep(0.01)
-        await ledger.settle(grant, "said", Spent(10, 50, 0.05, 0.1))
+        await ledger.settle(grant, Answer("said"), Spent(10, 50, 0.05, 0.1))
 
     await asyncio.wait_for(asyncio.gather(*(call(number) for number in range(8))), 30)
     assert (await ledger.sums("r")).cost_usd == pytest.approx(0.4)
@@ -96,7 +99,7 @@ async def test_what_is_left_caps_the_reply_and_too_little_is_refused(journal: Jo
         await reserve(ledger, key("s1"), BudgetLimits(cost_usd=0.2))
     capped = await reserve(ledger, key("s1"), BudgetLimits(cost_usd=5, tokens=500))
     assert (capped.output_tokens, capped.capped) == (490, "tokens")
-    await ledger.settle(capped, "said", Spent(300, 100, 0.1, 1.0))
+    await ledger.settle(capped, Answer("said"), Spent(300, 100, 0.1, 1.0))
     with pytest.raises(BudgetSpent, match="400 of 500 tokens") as spent:
         await reserve(ledger, key("s2"), BudgetLimits(tokens=500))
     assert (spent.value.kind, spent.value.spent, spent.value.limit) == ("tokens", 400, 500)
@@ -114,7 +117,7 @@ async def test_time_at_work_is_a_limit_too(journal: Journal[Event]) -> None:
 async def test_an_unknown_price_counts_tokens_alone(journal: Journal[Event]) -> None:
     ledger, unpriced = journal.completions, Estimate(10, 1000, None, None)
     grant = await ledger.reserve(key(), "odd", MESSAGES, unpriced, BudgetLimits(cost_usd=0.01))
-    await ledger.settle(grant, "said", Spent(10, 600, None, 2.0))
+    await ledger.settle(grant, Answer("said"), Spent(10, 600, None, 2.0))
     assert await ledger.sums("r") == Sums(610, 0.0, unpriced=True)
     assert await ledger.usage("r") == [ModelUsage("coder", "odd", 1, 10, 600, None, 2.0)]
     with pytest.raises(BudgetSpent):
@@ -156,7 +159,7 @@ async def test_a_settled_call_becomes_a_line_of_a_cassette_without_secrets(journ
     ledger = journal.completions
     await ledger.abandon(await reserve(ledger, key(), BudgetLimits()), Spent(10, 5, 0.25, 1.0))
     grant = await reserve(ledger, key(), BudgetLimits())
-    await ledger.settle(grant, "sk-very-secret!", Spent(10, 3, 0.5, 1.0))
+    await ledger.settle(grant, Answer("sk-very-secret!"), Spent(10, 3, 0.5, 1.0))
     assert await ledger.exchange(grant) == {
         "agent": "coder",
         "step": "s1",
@@ -165,7 +168,13 @@ async def test_a_settled_call_becomes_a_line_of_a_cassette_without_secrets(journ
         "model": "m",
         "messages": [{"role": "user", "content": "my key is ***"}],
         "reply": "***!",
-        "usage": {"input_tokens": 10, "output_tokens": 3, "cost_usd": 0.5, "seconds": 1.0},
+        "usage": {
+            "input_tokens": 10,
+            "output_tokens": 3,
+            "cost_usd": 0.5,
+            "seconds": 1.0,
+            "cached_tokens": 0,
+        },
     }
     assert await ledger.usage("r") == [ModelUsage("coder", "m", 2, 20, 8, 0.75, 2.0)]
 

@@ -97,7 +97,8 @@ async def test_a_reply_carries_what_the_provider_counted_and_the_budget_says_so(
     desk.on("Hello", "Hi there", usage=usage)
     reply = await ask(models, "Hello", notes)
     cost = 400 * 2.5e-6 + 600 * 1.25e-6 + 100 * 1e-5
-    assert replace(reply, cost_usd=None) == Reply("Hi there", "gpt-4o", 1000, 100, None, cached=False)
+    counted = Reply("Hi there", model="gpt-4o", input_tokens=1000, output_tokens=100, cost_usd=None)
+    assert replace(reply, cost_usd=None) == replace(counted, cached_tokens=600)
     assert reply.cost_usd == pytest.approx(cost)
     (budget,) = notes.of("budget")
     assert (budget["total_tokens"], budget["total_cost_usd"]) == (1100, pytest.approx(cost))
@@ -449,12 +450,19 @@ def test_prices_are_found_with_and_without_their_provider_and_unknown_ones_are_n
 
 LITELLM = """
 import asyncio, json, os, sys, tempfile
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import HumanMessage, ToolMessage
+from pydantic import BaseModel
 from memory.records.journal import Journal
 from nodes.events import EVENT
 from nodes.llm.models import Call, open_models
 from nodes.llm.model_settings import ModelError, ModelSettings
+from nodes.llm.tool_calls import define_tool
 from nodes.state import Options
+class Execute(BaseModel):
+    command: str
+TOOLS = [define_tool("execute", Execute)]
+def print_nothing(payload):
+    pass
 async def main():
     journal = await Journal.open(sys.argv[1], EVENT.validate_python)
     agents, notes = {"planner": "groq/llama-3.3-70b-versatile", "coder": "openai/gpt-4o"}, []
@@ -472,14 +480,26 @@ async def main():
         call = Call("r", "coder", "s1", 0)
         publish = lambda payload: notes.append((payload.type, payload.model_dump()))
         reply = await models.complete(call, [HumanMessage("Hello")], Options(), publish)
+        look, takes = Call("r2", "coder", "s1", 0), await models.calls_tools("coder")
+        called = await models.complete(look, [HumanMessage("Look")], Options(), print_nothing, TOOLS)
+        (made,) = called.tool_calls
+        more = [HumanMessage("Look"), called.message, ToolMessage("a.py", tool_call_id=made.id)]
+        answer = await models.complete(Call("r2", "coder", "s1", 1), more, Options(), print_nothing, TOOLS)
+    toolless = ModelSettings(model="perplexity/sonar", agents={"coder": ""})
+    async with open_models(toolless, journal.completions) as models:
+        takes = [takes, await models.calls_tools("coder")]
+    looked = [made.name, dict(made.arguments), answer.text, called.cached_tokens, *takes]
     (usage,) = await journal.completions.usage("r")
     await journal.aclose()
-    json.dump({"reply": vars(reply), "notes": notes, "calls": usage.calls}, sys.stdout)
+    json.dump({"reply": vars(reply), "notes": notes, "calls": usage.calls, "looked": looked}, sys.stdout)
 asyncio.run(main())
 """
 
 
 def test_litellm_serves_any_provider_and_leaves_stdout_alone(desk: Desk, tmp_path: Path) -> None:
+    counts = {"prompt_tokens": 900, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 600}}
+    desk.on("assistant calls execute.*tool: a.py", "seen")
+    desk.on("Look", [("execute", {"command": "ls"})], usage=counts)
     desk.on("", "no", status=500, times=1).on("", "one two three four", drop=True, times=1)
     desk.on("", "", status=503, times=1).on("", "nothing", drop=True, times=1).on("", "yes")
     env = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
@@ -492,7 +512,8 @@ def test_litellm_serves_any_provider_and_leaves_stdout_alone(desk: Desk, tmp_pat
         pytest.approx(3 * 2.5e-6 + 1e-5, rel=1),
     )
     kinds = [note[0] for note in said["notes"]]
-    assert kinds == ["error", "error", *["retry"] * 4, "budget"] and len(desk.requests) == 5
+    assert kinds == ["error", "error", *["retry"] * 4, "budget"] and len(desk.requests) == 7
+    assert said["looked"] == ["execute", {"command": "ls"}, "seen", 600, True, False]
     assert said["calls"] == 3, "both dropped streams are billed, refusals are not"
     assert "GROQ_API_KEY for planner (groq/llama-3.3-70b-versatile)" in said["notes"][0][1]
     assert "OPENAI_API_KEY" not in said["notes"][0][1] and "unheard-of" in said["notes"][1][1]

@@ -4,9 +4,9 @@ from contextlib import suppress
 
 import pytest
 
-from nodes.dialogue.reasoning import without_reasoning
 from nodes.dialogue.replies import Unusable, join_cut, no_edit_reason, parse_edits, parse_json
 from nodes.dialogue.verdicts import parse_verdict
+from nodes.llm.reasoning import without_reasoning
 from tools.patch import apply_patch
 
 

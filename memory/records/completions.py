@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, select, update
 
 from memory.records.budget import (
     LEAST_OUTPUT,
@@ -19,6 +19,7 @@ from memory.records.budget import (
     allowed_output,
 )
 from memory.records.database import Database, read_only, transaction
+from memory.records.reply import Answer, Spent, StoredReply, dump_calls, load_calls
 from memory.records.tables import completions, runs
 from memory.secrets import masked
 
@@ -48,33 +49,6 @@ class Grant:
 
 
 @dataclass(frozen=True)
-class Spent:
-    """Usage of one call. `cost_usd` is None if the price is unknown.
-
-    `estimated` is true if the provider did not count the tokens, or not believably.
-    """
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float | None = None
-    seconds: float = 0.0
-    estimated: bool = False
-
-
-@dataclass(frozen=True)
-class StoredReply:
-    """A reply that was paid for before. `cut` is true if it ended at the limit of tokens."""
-
-    text: str
-    model: str
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float | None
-    cut: bool = False
-    estimated: bool = False
-
-
-@dataclass(frozen=True)
 class ModelUsage:
     """Usage of one model by one agent in a run. `cost_usd` is None if a price is unknown.
 
@@ -89,10 +63,11 @@ class ModelUsage:
     cost_usd: float | None
     seconds: float
     estimated: bool = False
+    cached_tokens: int = 0
 
 
-REPLY_COLUMNS = ("reply", "model", "input_tokens", "output_tokens", "cost_usd", "cut", "estimated")
-"""The fields of a StoredReply, in their order."""
+USAGE = ("input_tokens", "output_tokens", "cost_usd", "seconds", "cached_tokens")
+"""The columns of a call's usage in a cassette."""
 
 
 class Completions:
@@ -108,22 +83,19 @@ class Completions:
         """Return the stored reply of exactly this call, or None."""
         same = (completions.c[name] == value for name, value in vars(key).items())
         table = completions.c
-        query = (
-            select(*(table[name] for name in REPLY_COLUMNS))
-            .where(*same, table.state == "settled")
-            .order_by(table.number.desc())
-        )
+        query = select(completions).where(*same, table.state == "settled").order_by(table.number.desc())
         # Two processes that ran the same run after a lost lease may both have settled the call.
         row = connection.execute(query.limit(1)).one_or_none()
-        return StoredReply(*row) if row else None
+        return _reply(row) if row else None
 
     async def reserve(
         self,
         key: CallKey,
         model: str,
-        messages: Sequence[Mapping[str, str]],
+        messages: Sequence[Mapping[str, Any]],
         estimate: Estimate,
         limits: BudgetLimits,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> Grant:
         """Reserve budget for a call. Raises BudgetSpent.
 
@@ -131,7 +103,7 @@ class Completions:
         they have settled, because most calls take less than they reserve.
         """
         texts = {"model": model, "messages": json.dumps(list(messages)), "state": "reserved"}
-        row = {**vars(key), **texts}
+        row = {**vars(key), **texts, "tools": json.dumps(list(tools)) if tools else None}
         while True:
             freed = self._freed  # before the attempt, to notice a call that settles during it
             attempt = asyncio.ensure_future(self._reserve(row, estimate, limits))
@@ -149,11 +121,13 @@ class Completions:
                     await freed.wait()
 
     @transaction
-    def settle(
-        self, connection: Connection, grant: Grant, reply: str, spent: Spent, cut: bool = False
-    ) -> Sums:
-        """Store the reply and its usage. Return the run's totals. `cut` marks a reply that is not whole."""
-        values = {**vars(spent), "state": "settled", "reply": reply, "cut": cut}
+    def settle(self, connection: Connection, grant: Grant, answer: Answer, spent: Spent) -> Sums:
+        """Store the reply and its usage. Return the run's totals."""
+        values = {**vars(spent), "state": "settled", "reply": answer.text, "cut": answer.cut}
+        if answer.tool_calls:
+            values["tool_calls"] = json.dumps(dump_calls(answer.tool_calls))
+        if answer.reasoning:
+            values["reasoning"] = json.dumps(dict(answer.reasoning))
         return self._close(connection, grant, values)
 
     @transaction
@@ -198,7 +172,7 @@ class Completions:
     def usage(self, connection: Connection, run_id: str) -> list[ModelUsage]:
         """Return the usage of each model by each agent, in the order of their first calls."""
         table = completions.c
-        sums = [func.sum(table[name]).label(name) for name in ("input_tokens", "output_tokens", "seconds")]
+        sums = [func.sum(table[name]).label(name) for name in USAGE if name != "cost_usd"]
         # A plain sum would pass over the calls without a price.
         all_priced = func.count(table.cost_usd) == func.count()
         cost = case((all_priced, func.sum(table.cost_usd))).label("cost_usd")
@@ -216,7 +190,6 @@ class Completions:
     def exchange(self, connection: Connection, grant: Grant) -> dict[str, Any]:
         """Return a settled call as a line of a cassette, secrets masked."""
         row = connection.execute(select(completions).where(completions.c.number == grant.number)).one()
-        usage = ("input_tokens", "output_tokens", "cost_usd", "seconds")
         line = {
             "agent": row.agent,
             "step": row.step_id,
@@ -225,8 +198,11 @@ class Completions:
             "model": row.model,
             "messages": json.loads(row.messages),
             "reply": row.reply,
-            "usage": {name: getattr(row, name) for name in usage},
+            "usage": {name: getattr(row, name) for name in USAGE},
         }
+        # Absent rather than null, so that the line of a call without tools is as short as ever.
+        parts = {name: getattr(row, name) for name in ("tools", "tool_calls", "reasoning")}
+        line |= {name: json.loads(text) for name, text in parts.items() if text}
         return dict(masked(line, self._secrets))
 
     @transaction
@@ -266,6 +242,16 @@ class Completions:
         """Let the calls that wait for budget try again."""
         self._freed.set()
         self._freed = asyncio.Event()
+
+
+def _reply(row: Row[Any]) -> StoredReply:
+    return StoredReply(
+        row.reply,
+        cut=row.cut,
+        tool_calls=load_calls(row.tool_calls),
+        reasoning=json.loads(row.reasoning or "{}"),
+        **{name: getattr(row, name) for name in ("model", "estimated", *USAGE) if name != "seconds"},
+    )
 
 
 def _sums(connection: Connection, run_id: str, *, in_flight: bool) -> Sums:

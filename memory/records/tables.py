@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, Table, Text, false
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the tables. A database with a smaller number gets the columns that it lacks.
 
 A new column must be nullable or have a `server_default`.
@@ -150,6 +150,11 @@ completions = Table(
     Column("seconds", Float, nullable=False, default=0.0),
     Column("cut", Boolean, nullable=False, server_default=false()),
     Column("estimated", Boolean, nullable=False, server_default=false()),
+    Column("cached_tokens", Integer, nullable=False, server_default="0"),
+    # JSON texts, null in a call without tools.
+    Column("tools", Text),
+    Column("tool_calls", Text),
+    Column("reasoning", Text),
     # Not unique: a call that was abandoned is made again under the same key.
     Index("completions_by_call", "run_id", "agent", "step_id", "ordinal"),
 )

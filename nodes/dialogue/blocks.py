@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-FENCE = re.compile(r"^(?P<indent>[ \t]{0,16})(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`\n]*)$")
+from nodes.llm.fences import FENCE
+
 _DIFF = re.compile(r"\s*(?:diff --git |index |---[ \t]+\S)")
 _DIFF_INFO = ("diff", "patch", "udiff")
 

@@ -11,11 +11,11 @@ from langgraph.runtime import Runtime
 
 from nodes.dialogue.edits import Edit
 from nodes.dialogue.prompts import add_notes, fenced, indent_steps
-from nodes.dialogue.reasoning import without_reasoning
 from nodes.dialogue.replies import Unusable, join_cut
 from nodes.event_parts import FileEdit
 from nodes.events import FilesEdited, Payload, Retried
 from nodes.llm.models import Call, Models, Reply
+from nodes.llm.reasoning import without_reasoning
 from nodes.publish import publisher
 from nodes.state import Agent, State, options_of
 from tools.workspace import Workspace

@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nodes.dialogue.blocks import FENCE, Blocks, UnclosedBlock, has_inner_fences, split_blocks
-from nodes.dialogue.reasoning import without_reasoning
+from nodes.dialogue.blocks import Blocks, UnclosedBlock, has_inner_fences, split_blocks
+from nodes.llm.fences import FENCE
+from nodes.llm.reasoning import without_reasoning
 
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(?P<title>\S.*)$")
 _DELETE = re.compile(

@@ -4,20 +4,27 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.chat_models import generate_from_stream
-from langchain_core.messages import AIMessageChunk
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ValidationError
 
-from memory.records.completions import CallKey, Spent
+from memory.records.completions import CallKey
+from memory.records.reply import Spent, ToolCall
 from memory.validation import faults_of
 from nodes.llm.model_settings import ModelError
+from nodes.llm.prices import FREE, ModelLimits
+from nodes.llm.providers import PricedModel, Provider
+from nodes.llm.tool_calls import ToolDefinition
+from nodes.state import Agent
 
 PIECE = re.compile(r"\s*\S+|\s+$")  # a word with the space before it, as models stream
 
@@ -30,9 +37,12 @@ class Exchange(BaseModel):
     ordinal: int
     prompt_hash: str
     model: str
-    messages: list[dict[str, str]]
+    messages: list[dict[str, Any]]
     reply: str
     usage: Spent = Spent()
+    tools: list[ToolDefinition] = []
+    tool_calls: list[ToolCall] = []
+    reasoning: dict[str, Any] = {}
 
 
 class Cassette:
@@ -52,6 +62,10 @@ class Cassette:
             except ValidationError as error:
                 fault = faults_of(error)[0]
                 raise ModelError(f"the cassette {path}, line {number}: {fault}") from error
+
+    def has_tools(self, agent: str) -> bool:
+        """Return whether the agent was given tools. Tapes from before there were tools hold other prompts."""
+        return any(each.tools or each.tool_calls for each in self._exchanges if each.agent == agent)
 
     def find(self, key: CallKey) -> Exchange | None:
         """Return the call's last exchange with the same prompt, else its last one. None if there is none."""
@@ -86,15 +100,32 @@ class ReplayModel(BaseChatModel):
     def _chunks(self) -> Iterator[ChatGenerationChunk]:
         for piece in PIECE.findall(self.exchange.reply):
             yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+        for index, call in enumerate(self.exchange.tool_calls):
+            written = call.unread
+            if written is None:
+                written = json.dumps(dict(call.arguments), ensure_ascii=False)
+            first = tool_call_chunk(name=call.name, args="", id=call.id, index=index)
+            rest = [tool_call_chunk(args=piece, index=index) for piece in PIECE.findall(written)]
+            for piece in [first, *rest]:
+                yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[piece]))
         used = self.exchange.usage
         usage = UsageMetadata(
             input_tokens=used.input_tokens,
             output_tokens=used.output_tokens,
             total_tokens=used.input_tokens + used.output_tokens,
+            input_token_details=InputTokenDetails(cache_read=used.cached_tokens),
         )
-        metadata = {"finish_reason": "stop", "recorded_cost_usd": used.cost_usd or 0.0}
-        last = AIMessageChunk(content="", usage_metadata=usage, response_metadata=metadata)
+        end = "tool_calls" if self.exchange.tool_calls else "stop"
+        metadata = {"finish_reason": end, "recorded_cost_usd": used.cost_usd or 0.0}
+        kept = self.exchange.reasoning
+        last = AIMessageChunk(
+            content="", usage_metadata=usage, response_metadata=metadata, additional_kwargs=kept
+        )
         yield ChatGenerationChunk(message=last)
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """Return the model as it is bound to tools. It answers the same with and without them."""
+        return self.bind(tools=list(tools), **kwargs)
 
     async def _astream(self, *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
         for chunk in self._chunks():
@@ -104,3 +135,35 @@ class ReplayModel(BaseChatModel):
 
     def _generate(self, *_: Any, **__: Any) -> ChatResult:
         return generate_from_stream(self._chunks())
+
+
+class CassetteProvider(Provider):
+    """Recorded replies. They are free, except where the cassette records a cost."""
+
+    _cassette: Cassette | None = None
+
+    async def model(self, name: str, key: CallKey) -> PricedModel:
+        cassette = await self._loaded()
+        exchange = cassette.find(key)
+        call = f"{key.agent}'s call {key.ordinal} of step {key.step_id or '-'}"
+        if exchange is None:
+            raise ModelError(f"the cassette {cassette.path} ends before {call}; record the task again")
+        warning = ""
+        if exchange.prompt_hash != key.prompt_hash:
+            warning = f"the prompt of {call} is not the one that {cassette.path} recorded"
+        pace = self._settings.replay_pieces_per_second
+        replay = ReplayModel(exchange=exchange, streaming=True, pieces_per_second=pace, cache=False)
+        return PricedModel(replay, exchange.model, FREE, ModelLimits(), warning)
+
+    async def calls_tools(self, name: str, agent: str) -> bool:
+        return (await self._loaded()).has_tools(agent)
+
+    async def probe(self, models: Mapping[Agent, str]) -> None:
+        await self._loaded()
+
+    async def _loaded(self) -> Cassette:
+        if self._cassette is None:
+            if self._settings.cassette is None:
+                raise ModelError("LLM_MODE=replay needs a recording: set LLM_CASSETTE to its file")
+            self._cassette = await asyncio.to_thread(Cassette, self._settings.cassette)
+        return self._cassette

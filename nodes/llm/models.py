@@ -4,35 +4,37 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 
 from memory.records.budget import BudgetLimits, BudgetSpent, Estimate, Sums
-from memory.records.completions import CallKey, Completions, Grant, Spent, StoredReply
+from memory.records.completions import CallKey, Completions, Grant
 from memory.records.notes import Notes
-from memory.validation import valid_text
+from memory.records.reply import Answer, StoredReply
 from nodes.events import BudgetUpdated, ErrorReported, Event, Retried
-from nodes.llm.cassette import record
+from nodes.llm.answer import check_end, is_cut, read_answer
+from nodes.llm.cassette import CassetteProvider, record
 from nodes.llm.context import output_limit
 from nodes.llm.model_settings import ModelError, ModelSettings, price_advice
 from nodes.llm.prices import ModelLimits
 from nodes.llm.prompt import Prompt, ReplyListener
-from nodes.llm.provider_errors import PromptTooLong, ProviderError, classify
-from nodes.llm.providers import CassetteProvider, LiteLLMProvider, OpenAIProvider, PricedModel, Provider
+from nodes.llm.provider_errors import PromptTooLong, ProviderError, ToolsRefused, classify, refuses_tools
+from nodes.llm.providers import LiteLLMProvider, OpenAIProvider, PricedModel, Provider
+from nodes.llm.reasoning import without_reasoning
 from nodes.llm.retries import RateGates, Retries
-from nodes.llm.wire import UNKNOWN_END
+from nodes.llm.tool_calls import ToolDefinition
+from nodes.llm.wire import THOUGHTS
 from nodes.publish import Publish
 from nodes.state import Agent, Options
 
 TOTAL_TIMEOUTS = 10
 """A reply may take so many times LLM_TIMEOUT in all, which itself counts only silence."""
 
-CUT = {"length", "max_tokens", "model_length"}
-BROKEN = {"content_filter", "error", "abort", "cancelled", "canceled"}
-"""Reasons of the end of a reply that is not the answer, in lower case."""
+ANSWER = {each.name for each in fields(Answer)}
+"""Fields of a reply that are no usage."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,21 @@ class Call:
     ordinal: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reply(StoredReply):
-    """A model's text and usage. `cached` is true if an earlier call paid for it."""
+    """A model's text, tool calls and usage. `cached` is true if an earlier call paid for it."""
 
     cached: bool = False
+
+    @property
+    def message(self) -> AIMessage:
+        """The reply as a message of the next prompt. Each of its calls must be followed by its result."""
+        calls = [
+            {"type": "tool_call", "id": call.id, "name": call.name, "args": dict(call.arguments)}
+            for call in self.tool_calls
+        ]
+        kept = dict(self.reasoning)
+        return AIMessage(without_reasoning(self.text), tool_calls=calls, additional_kwargs=kept)
 
 
 @asynccontextmanager
@@ -86,6 +98,7 @@ class Models:
     warned: set[str] = field(default_factory=set)
     gates: RateGates = field(default_factory=RateGates)
     learned: dict[str, ModelLimits] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
     def preload(self) -> None:
         """Import the client library ahead of the first call. Blocks for seconds."""
@@ -105,14 +118,25 @@ class Models:
             return []
         return await self.user_notes.for_call(call.run, call.agent, call.step, call.ordinal)
 
+    async def calls_tools(self, agent: Agent) -> bool:
+        """Return False if the agent's model is known to call no tools, which a refusal may teach."""
+        name = self.settings.model_of(agent)
+        return name not in self.refused and await self.provider.calls_tools(name, agent)
+
     async def complete(
-        self, call: Call, messages: Sequence[BaseMessage], options: Options, publish: Publish
+        self,
+        call: Call,
+        messages: Sequence[BaseMessage],
+        options: Options,
+        publish: Publish,
+        tools: Sequence[ToolDefinition] = (),
     ) -> Reply:
         """Return the reply, the stored one if the call was paid for before.
 
-        Raises BudgetSpent, and ModelError once all retries and the fallback have failed.
+        Raises BudgetSpent, ToolsRefused if the model or the fallback takes no tools, and ModelError once all
+        retries and the fallback have failed.
         """
-        prompt = Prompt(messages)
+        prompt = Prompt(messages, tools)
         key = CallKey(call.run, call.agent, call.step, call.ordinal, prompt.hash)
         if stored := await self.completions.lookup(key):
             reply = Reply(**{**vars(stored), "cost_usd": 0.0}, cached=True)  # it was paid for before
@@ -143,6 +167,10 @@ class Models:
 
     async def _attempt(self, request: _Request, name: str) -> Reply:
         """Send one request. A server that names its smaller context is asked again with a shorter limit."""
+        if request.prompt.tools and not await self.provider.calls_tools(name, request.key.agent):
+            self.refused.setdefault(name, "its profile says so")
+        if request.prompt.tools and name in self.refused:
+            raise ToolsRefused(name, self.refused[name])
         model = await self.provider.model(name, request.key)
         if request.limits.cost_usd is not None and model.price is None:
             raise ModelError(price_advice({name: [request.key.agent]}))
@@ -171,15 +199,19 @@ class Models:
     async def _send(self, request: _Request, model: PricedModel, longest: int) -> Reply:
         """Reserve, send and settle one request."""
         prompt, price = request.prompt, model.price
-        estimate = Estimate(prompt.tokens, longest, *((price.input, price.output) if price else (None, None)))
-        grant = await self.completions.reserve(request.key, model.name, prompt.wire, estimate, request.limits)
+        estimate = Estimate(
+            prompt.tokens, longest, *((price.most_input, price.output) if price else (None, None))
+        )
+        grant = await self.completions.reserve(
+            request.key, model.name, prompt.wire, estimate, request.limits, prompt.tools
+        )
         window = self.learned.get(model.name, model.limits).window
         listener = ReplyListener(prompt, price, window, grant.output_tokens)
         labels = {"agent": request.key.agent, "step_id": request.key.step_id}
         # A copy, because calls of one model run in parallel. LangGraph listens to its callbacks as well.
         chat = model.chat.model_copy(update={"callbacks": [listener], "metadata": labels})
         try:
-            message = await self._message(chat, prompt, grant)
+            message = await self._message(chat, model.name, prompt, grant, listener)
         except asyncio.CancelledError:
             # The provider bills a cancelled call for the prompt and for what it had written.
             await self.completions.abandon(grant, listener.spent())
@@ -191,44 +223,45 @@ class Models:
                 await self.completions.abandon(grant, listener.spent())
             else:
                 await self.completions.release(grant)
+                if prompt.tools and refuses_tools(failure):
+                    self.refused[model.name] = str(failure)
+                    raise ToolsRefused(model.name, str(failure)) from error
             raise failure from error
-        return await self._settle(request, model.name, grant, message, listener.spent(message))
+        return await self._settle(request, model.name, grant, message, listener)
 
-    async def _message(self, chat: BaseChatModel, prompt: Prompt, grant: Grant) -> AIMessage:
+    async def _message(
+        self, chat: BaseChatModel, name: str, prompt: Prompt, grant: Grant, listener: ReplyListener
+    ) -> AIMessage:
         """Return the whole message of a reply. Raises ProviderError for one that is not the answer."""
         longest = TOTAL_TIMEOUTS * self.settings.timeout
+        THOUGHTS.set(listener.thoughts)
         try:
             async with asyncio.timeout(longest) as clock:
-                messages, limit = list(prompt.messages), self.provider.limit(grant.output_tokens)
-                message = await chat.ainvoke(messages, **limit)
+                asked = chat.bind_tools(prompt.tools) if prompt.tools else chat
+                arguments = self.provider.arguments(prompt, grant.output_tokens)
+                message = await asked.ainvoke(self.provider.messages(prompt, name), **arguments)
         except TimeoutError as error:
             if not clock.expired():
                 raise
             reason = f"the reply took over {longest:g} s in all, {TOTAL_TIMEOUTS} times LLM_TIMEOUT"
             raise ProviderError(reason, retries=0) from error
-        end = _end_of(message)
-        if not end and not message.usage_metadata:
-            raise ProviderError("the stream broke off")
-        if end == "content_filter":
-            raise ProviderError("the provider's content filter stopped the reply", retries=1)
-        if end in BROKEN:
-            raise ProviderError(f"the server ended the reply early (finish_reason {end})")
+        check_end(message)
         return message
 
     async def _settle(
-        self, request: _Request, model: str, grant: Grant, message: AIMessage, spent: Spent
+        self, request: _Request, model: str, grant: Grant, message: AIMessage, listener: ReplyListener
     ) -> Reply:
         """Store the reply before anything else uses it."""
-        text = valid_text(str(message.text))
-        end = _end_of(message)
-        # A server that gives no reason may have stopped at the limit as well.
-        cut = end in CUT or (end == UNKNOWN_END and spent.output_tokens >= grant.output_tokens)
+        spent = listener.spent(message)
+        cut = is_cut(message, spent.output_tokens >= grant.output_tokens)
         if cut and grant.capped:  # by the budget, so a longer reply would not be paid for either
             sums, limits = await self.completions.abandon(grant, spent), request.limits
             if grant.capped == "cost":
                 raise BudgetSpent("cost", sums.cost_usd, limits.cost_usd or 0.0)
             raise BudgetSpent("tokens", sums.tokens, limits.tokens or 0)
-        sums = await self.completions.settle(grant, text, spent, cut)
+        place = f"{request.key.agent} {request.key.step_id} {request.key.ordinal}"
+        answer = read_answer(message, listener, request.prompt, place, cut)
+        sums = await self.completions.settle(grant, answer, spent)
         if tape := self.settings.record:
             exchange = await self.completions.exchange(grant)
             try:
@@ -240,19 +273,14 @@ class Models:
             if grant.output_tokens < self.settings.max_output_tokens:
                 advice = f"was cut at {grant.output_tokens} tokens, the most that the model has room for"
             request.publish(ErrorReported(message=f"a reply of {model} {advice}", kind="warning"))
-        usage = (spent.input_tokens, spent.output_tokens, spent.cost_usd)
-        reply = Reply(text, model, *usage, cut=cut, estimated=spent.estimated, cached=False)
+        usage = {name: value for name, value in vars(spent).items() if name != "seconds"}
+        reply = Reply(**vars(answer), **usage, model=model)
         _publish_usage(request.publish, request.key.agent, reply, sums)
         return reply
 
 
-def _end_of(message: AIMessage) -> str:
-    """Return the reason of the end of a reply, in lower case."""
-    return str(message.response_metadata.get("finish_reason") or "").lower()
-
-
 def _publish_usage(publish: Publish, agent: str, reply: Reply, sums: Sums) -> None:
-    usage = {name: value for name, value in vars(reply).items() if name not in ("text", "cut")}
+    usage = {name: value for name, value in vars(reply).items() if name not in ANSWER}
     totals = {"total_tokens": sums.tokens, "total_cost_usd": sums.cost_usd}
     unpriced = reply.cost_usd is None or sums.unpriced
     usage["estimated"] = reply.estimated or sums.estimated

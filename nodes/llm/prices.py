@@ -25,16 +25,29 @@ Dollars = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Price:
-    """USD per token. `cached_input` is for prompt tokens that the provider had in its cache."""
+    """USD per token. `cached_input` is for prompt tokens that the provider had in its cache.
+
+    `written_input` is for those that it puts there, which cost as much as others if it is None.
+    """
 
     input: float
     output: float
     cached_input: float
+    written_input: float | None = None
 
-    def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
-        """Return the price of one call. `cached_tokens` are among the input tokens."""
-        fresh = max(0, input_tokens - cached_tokens)
-        return fresh * self.input + cached_tokens * self.cached_input + output_tokens * self.output
+    @property
+    def most_input(self) -> float:
+        """The most that a token of a prompt costs."""
+        return max(self.input, self.written_input or 0.0)
+
+    def cost(
+        self, input_tokens: int, output_tokens: int, cached_tokens: int = 0, written_tokens: int = 0
+    ) -> float:
+        """Return the price of one call. Cached and written tokens are among the input tokens."""
+        fresh = max(0, input_tokens - cached_tokens - written_tokens)
+        written = self.input if self.written_input is None else self.written_input
+        cost = fresh * self.input + cached_tokens * self.cached_input + output_tokens * self.output
+        return cost + written_tokens * written
 
 
 FREE = Price(0.0, 0.0, 0.0)
@@ -99,7 +112,8 @@ def price_of(model: str, listed: Mapping[str, Price] | None = None) -> Price | N
     if input is None:
         return None
     cached = _number(entry, "cache_read_input_token_cost")
-    return Price(input, output or 0.0, input if cached is None else cached)
+    written = _number(entry, "cache_creation_input_token_cost") or None  # 0 means that it is not billed apart
+    return Price(input, output or 0.0, input if cached is None else cached, written)
 
 
 def limits_of(model: str) -> ModelLimits:
@@ -107,6 +121,11 @@ def limits_of(model: str) -> ModelLimits:
     entry = _entry(model)
     window, output = _number(entry, "max_input_tokens"), _number(entry, "max_output_tokens")
     return ModelLimits(int(window) if window else None, int(output) if output else None)
+
+
+def supports_tools(model: str) -> bool:
+    """Return False if the map says that a model calls no tools. Blocks to read the map."""
+    return _entry(model).get("supports_function_calling") is not False
 
 
 def _entry(model: str) -> Mapping[str, Any]:

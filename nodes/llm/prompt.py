@@ -6,15 +6,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
 
-from memory.records.completions import Spent
+from memory.records.reply import Spent
 from nodes.llm.prices import Price
 from nodes.llm.provider_errors import ProviderError
+from nodes.llm.tool_calls import CallPiece, CallPieces, ToolDefinition
 from nodes.llm.usage import TokenCounts, checked, estimate, total
+
+REASONING = ("thinking_blocks", "reasoning_content")
+"""Fields of a model's message that some providers demand back, in LangChain's `additional_kwargs`."""
 
 CHARACTERS_PER_TOKEN, SPARE_CHARACTERS = 32, 10_000
 """The most characters of a reply: so many for each token of its limit, and so many besides."""
@@ -22,28 +26,44 @@ CHARACTERS_PER_TOKEN, SPARE_CHARACTERS = 32, 10_000
 
 @dataclass(frozen=True)
 class Prompt:
-    """The messages of one call."""
+    """The messages of one call, and the tools that the model may call."""
 
     messages: Sequence[BaseMessage]
+    tools: Sequence[ToolDefinition] = ()
 
     @cached_property
-    def wire(self) -> list[dict[str, str]]:
-        """Roles and contents in OpenAI's protocol."""
-        return cast("list[dict[str, str]]", convert_to_openai_messages(list(self.messages)))
+    def wire(self) -> list[dict[str, Any]]:
+        """The messages in OpenAI's protocol."""
+        wire: list[dict[str, Any]] = convert_to_openai_messages(list(self.messages))
+        for message, sent in zip(self.messages, wire, strict=True):
+            kept = message.additional_kwargs if isinstance(message, AIMessage) else {}
+            sent |= {name: kept[name] for name in REASONING if kept.get(name)}
+        return wire
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the wire. The model is left out, so a paid reply outlives a change of model."""
-        return hashlib.sha256(json.dumps(self.wire, ensure_ascii=False).encode()).hexdigest()
+        """SHA-256 of wire and tools. The model is left out, so a paid reply outlives a change of model."""
+        value = [self.wire, list(self.tools)] if self.tools else self.wire
+        return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()
 
     @cached_property
     def tokens(self) -> int:
         """An estimate of the prompt's length."""
-        return sum(estimate(message["content"]) + 4 for message in self.wire)  # 4 for the frame of a message
+        texts = sum(estimate(message["content"]) + 4 for message in self.wire)  # 4 for the frame of a message
+        parts = [{name: part[name] for name in part.keys() - {"role", "content"}} for part in self.wire]
+        return texts + sum(estimate(json.dumps(part)) for part in [*parts, *self.tools] if part)
+
+
+def without_field(message: BaseMessage, name: str) -> BaseMessage:
+    """Return a message without a field of its `additional_kwargs`."""
+    if name not in message.additional_kwargs:
+        return message
+    kept = {key: value for key, value in message.additional_kwargs.items() if key != name}
+    return message.model_copy(update={"additional_kwargs": kept})
 
 
 class ReplyListener(BaseCallbackHandler):
-    """Collects the text and the token counts of one reply while it streams, so that a broken one counts."""
+    """Collects text, tool calls and token counts of a reply while it streams, so that a broken one counts."""
 
     run_inline = True  # else LangChain runs callbacks in a thread, and the last pieces may come too late
     raise_error = True  # else LangChain logs the error of a reply that does not stop, and reads on
@@ -52,20 +72,26 @@ class ReplyListener(BaseCallbackHandler):
         self._pieces: list[str] = []
         self._size = 0
         self._reports: list[TokenCounts] = []
+        self.calls = CallPieces()
+        self.thoughts: list[str] = []  # filled by the wire
         self._prompt, self._price, self._window, self._limit = prompt, price, window, limit
         self._start = time.monotonic()
 
     @property
     def text(self) -> str:
-        """The text so far."""
+        """All that the model wrote so far, with the arguments of tool calls."""
         return "".join(self._pieces)
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, **_: Any) -> None:
         """Receive a piece of text, or of content blocks, from LangChain. Raises ProviderError."""
-        piece = token if isinstance(token, str) else json.dumps(token)
-        self._pieces.append(piece)
-        self._size += len(piece)
         message = getattr(chunk, "message", None)
+        pieces = [token if isinstance(token, str) else json.dumps(token)]
+        for part in getattr(message, "tool_call_chunks", ()):
+            call = CallPiece.of(part["index"], part["id"], part["name"], part["args"])
+            self.calls.add(call)
+            pieces += [call.name, call.arguments]
+        self._pieces += pieces
+        self._size += sum(map(len, pieces))
         if counts := TokenCounts.of(getattr(message, "usage_metadata", None)):
             self._reports.append(counts)
         if self._size > SPARE_CHARACTERS + CHARACTERS_PER_TOKEN * self._limit:
@@ -77,5 +103,6 @@ class ReplyListener(BaseCallbackHandler):
         used = checked(total(self._reports), self._prompt.tokens, self.text, self._window)
         cost = message.response_metadata.get("recorded_cost_usd") if message else None
         if cost is None and self._price:
-            cost = self._price.cost(used.input, used.output, used.cached)
-        return Spent(used.input, used.output, cost, time.monotonic() - self._start, used.estimated)
+            cost = self._price.cost(used.input, used.output, used.cached, used.written)
+        seconds = time.monotonic() - self._start
+        return Spent(used.input, used.output, cost, seconds, used.estimated, used.cached)

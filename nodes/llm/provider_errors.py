@@ -27,6 +27,19 @@ TOO_LONG = re.compile(
     r"context.{0,10}(length|window|size)|maximum context|prompt is too long|too many tokens", re.I
 )
 
+NO_TOOLS = re.compile(
+    r"support (?:tools\b|tool[ _-]?(?:use|call)|function[ _-]?call|the provided 'tool_choice'"
+    r"|parameters: \[[^\]]{0,40}'tools')"
+    r"|(?<!parallel )(?:tools|tool[ _-]?(?:use|calls?|calling)|function[ _-]?calls?|function calling)"
+    r"['\"`]{0,2} (?:is|are) (?:unsupported|not (?:supported|enabled|available))"
+    r"|tool choice requires|tools param requires",
+    re.I,
+)
+"""Refusals of tools by Ollama ("does not support tools"), DeepSeek, xAI and Bedrock, OpenRouter ("No
+endpoints found that support tool use"), Groq and DeepInfra ("tool calling is not supported with this model"),
+Gemini ("Function calling is not enabled for"), vLLM ("tool choice requires --enable-auto-tool-choice") and
+llama.cpp ("tools param requires --jinja flag", with the status 500).
+"""
 
 TIMEOUTS = {"TimeoutException", "APITimeoutError", "Timeout", "TimeoutError"}
 """Time-outs of httpx, openai, LiteLLM and asyncio."""
@@ -70,6 +83,14 @@ class ProviderError(Exception):
         super().__init__(reason)
         self.reason, self.retry_after, self.billed = reason, retry_after, billed
         self.retries, self.limited = retries, limited
+
+
+class ToolsRefused(Exception):
+    """A model takes no tools, and nothing was spent. The call can be made again without tools."""
+
+    def __init__(self, model: str, cause: str) -> None:
+        super().__init__(f"{model} calls no tools: {cause}")
+        self.model = model
 
 
 class StreamedError(Exception):
@@ -135,6 +156,11 @@ def classify(
     ):
         return ProviderError(f"{type(error).__name__}: {cause}", billed=_was_sent(error))
     return ModelError(f"{agent}: the reply of {model} cannot be read ({type(error).__name__}: {cause})")
+
+
+def refuses_tools(failure: ProviderError | ModelError) -> bool:
+    """Return whether a provider refused a call because of its tools. The status differs between providers."""
+    return bool(NO_TOOLS.search(str(failure)))
 
 
 def _refusal(status: int, cause: str, agent: str, model: str) -> str:

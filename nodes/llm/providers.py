@@ -9,16 +9,20 @@ from typing import Any
 
 import httpx
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
 from pydantic import SecretStr
 
 from memory.records.completions import CallKey
-from nodes.llm.cassette import Cassette, ReplayModel
 from nodes.llm.model_settings import ModelError, ModelSettings
-from nodes.llm.prices import FREE, ModelLimits, Price, limits_of
+from nodes.llm.prices import ModelLimits, Price, limits_of, supports_tools
+from nodes.llm.prompt import Prompt, without_field
 from nodes.llm.wire import regularize
 from nodes.state import Agent
 
 DEEPSEEK_URL = "https://api.deepseek.com"
+REASONING_PROVIDERS = ("deepseek", "moonshot", "zai")
+"""LiteLLM's providers that demand their `reasoning_content` back. Others, such as Groq, refuse the field."""
+
 CONNECT_SECONDS = 10.0
 PROBE_SECONDS = 3.0
 PROBES = 3  # a full backlog, or a busy event loop, makes a server that listens look silent
@@ -52,8 +56,16 @@ class Provider(ABC):
     async def model(self, name: str, key: CallKey) -> PricedModel:
         """Return the chat model for one call. Raises ModelError if there is none."""
 
-    def limit(self, tokens: int) -> dict[str, Any]:
-        """Return the arguments that limit a reply to `tokens`."""
+    async def calls_tools(self, name: str, agent: str) -> bool:
+        """Return False if it is known that a model calls no tools."""
+        return await asyncio.to_thread(supports_tools, name)  # the first reads a large file
+
+    def messages(self, prompt: Prompt, model: str) -> list[BaseMessage]:
+        """Return the messages as the model's provider accepts them."""
+        return list(prompt.messages)
+
+    def arguments(self, prompt: Prompt, tokens: int) -> dict[str, Any]:
+        """Return the further arguments of a call, which limit its reply to `tokens`."""
         return {"max_tokens": tokens}
 
     def preload(self) -> None:  # noqa: B027  # optional
@@ -130,11 +142,23 @@ class OpenAIProvider(_LibraryProvider):
             cache=False,
         )
 
-    def limit(self, tokens: int) -> dict[str, Any]:
-        """Return the arguments that limit a reply to `tokens`."""
-        limit = {"max_tokens": tokens}
+    async def calls_tools(self, name: str, agent: str) -> bool:
+        # The names of local models are anything, so the map may mean another one.
+        return self._settings.mode == "local" or await super().calls_tools(name, agent)
+
+    def arguments(self, prompt: Prompt, tokens: int) -> dict[str, Any]:
+        limit: dict[str, Any] = {"max_tokens": tokens}
+        if self._settings.mode == "openai":
+            return limit
         # ChatOpenAI renames max_tokens for OpenAI's newer models, but other servers know only the old name.
-        return limit if self._settings.mode == "openai" else {"extra_body": limit}
+        # It also leaves out reasoning, without which DeepSeek and Kimi refuse the calls that it led to. They
+        # want the field in every message of theirs. Only servers that sent it get it back.
+        if any("reasoning_content" in message for message in prompt.wire):
+            blank = {"reasoning_content": ""}
+            limit["messages"] = [
+                {**blank, **message} if message["role"] == "assistant" else message for message in prompt.wire
+            ]
+        return {"extra_body": limit}
 
     def preload(self) -> None:
         """Import the client library ahead of the first call. Blocks for seconds."""
@@ -182,15 +206,26 @@ class LiteLLMProvider(_LibraryProvider):
         provider = _litellm_provider(name)
         from langchain_litellm import ChatLiteLLM
 
+        # Anthropic caches what is marked alone. These marks cover tools, system prompt and conversation.
+        marks = [{"location": "message", "role": "system"}, {"location": "message", "index": -1}]
+        caching = {"cache_control_injection_points": marks} if "claude" in name else {}
         return ChatLiteLLM(
             model=name,
             api_key=self._settings.keys.get(f"{provider.upper()}_API_KEY"),
             request_timeout=self._settings.timeout,
             max_retries=1,  # the wrapper counts attempts, the client below it counts retries
-            model_kwargs={"max_retries": 0},
+            model_kwargs={"max_retries": 0, **caching},
             streaming=True,
             cache=False,
         )
+
+    async def calls_tools(self, name: str, agent: str) -> bool:
+        return await super().calls_tools(name, agent) and await asyncio.to_thread(_litellm_sends_tools, name)
+
+    def messages(self, prompt: Prompt, model: str) -> list[BaseMessage]:
+        if model.partition("/")[0] in REASONING_PROVIDERS:
+            return list(prompt.messages)
+        return [without_field(message, "reasoning_content") for message in prompt.messages]
 
     def preload(self) -> None:
         """Import the client library ahead of the first call. Blocks for seconds."""
@@ -229,38 +264,16 @@ def _litellm() -> Any:
     return litellm
 
 
+def _litellm_sends_tools(model: str) -> bool:
+    litellm = _litellm()
+    _litellm_provider(model)
+    # LiteLLM drops what a provider does not know, tools too, and then the model would never see them.
+    return "tools" in (litellm.get_supported_openai_params(model) or ())
+
+
 def _litellm_provider(model: str) -> str:
     litellm = _litellm()
     try:
         return str(litellm.get_llm_provider(model)[1])
     except litellm.exceptions.BadRequestError as error:
         raise ModelError(f"LiteLLM knows no provider of {model}; name it provider/model") from error
-
-
-class CassetteProvider(Provider):
-    """Recorded replies. They are free, except where the cassette records a cost."""
-
-    _cassette: Cassette | None = None
-
-    async def model(self, name: str, key: CallKey) -> PricedModel:
-        cassette = await self._loaded()
-        exchange = cassette.find(key)
-        call = f"{key.agent}'s call {key.ordinal} of step {key.step_id or '-'}"
-        if exchange is None:
-            raise ModelError(f"the cassette {cassette.path} ends before {call}; record the task again")
-        warning = ""
-        if exchange.prompt_hash != key.prompt_hash:
-            warning = f"the prompt of {call} is not the one that {cassette.path} recorded"
-        pace = self._settings.replay_pieces_per_second
-        replay = ReplayModel(exchange=exchange, streaming=True, pieces_per_second=pace, cache=False)
-        return PricedModel(replay, exchange.model, FREE, ModelLimits(), warning)
-
-    async def probe(self, models: Mapping[Agent, str]) -> None:
-        await self._loaded()
-
-    async def _loaded(self) -> Cassette:
-        if self._cassette is None:
-            if self._settings.cassette is None:
-                raise ModelError("LLM_MODE=replay needs a recording: set LLM_CASSETTE to its file")
-            self._cassette = await asyncio.to_thread(Cassette, self._settings.cassette)
-        return self._cassette

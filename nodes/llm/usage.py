@@ -17,23 +17,30 @@ CHARACTERS_A_TOKEN = 200
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """Tokens of one call as a server reported them. None if it did not, or not as a number."""
+    """Tokens of one call as a server reported them. None if it did not, or not as a number.
+
+    `cached` are input tokens that the provider had in its cache, and `written` those that it put there.
+    """
 
     input: int | None = None
     output: int | None = None
     cached: int = 0
+    written: int = 0
 
     @classmethod
     def of(cls, usage: Any) -> "TokenCounts | None":
-        """Read a usage object of OpenAI's protocol or of LangChain. None if it holds no count."""
+        """Read a usage object of OpenAI's protocol, DeepSeek or LangChain. None if it holds no count."""
         if not isinstance(usage, Mapping):
             return None
         details = usage.get("prompt_tokens_details") or usage.get("input_token_details")
         details = details if isinstance(details, Mapping) else {}
+        read = (details.get("cached_tokens"), details.get("cache_read"), usage.get("prompt_cache_hit_tokens"))
+        written = (details.get("cache_write_tokens"), details.get("cache_creation"))
         counts = cls(
             _number(usage.get("prompt_tokens", usage.get("input_tokens"))),
             _number(usage.get("completion_tokens", usage.get("output_tokens"))),
-            _number(details.get("cached_tokens", details.get("cache_read"))) or 0,
+            max(_number(count) or 0 for count in read),
+            max(_number(count) or 0 for count in written),
         )
         return counts if (counts.input, counts.output) != (None, None) else None
 
@@ -46,6 +53,7 @@ class CallUsage:
     output: int
     cached: int
     estimated: bool
+    written: int = 0
 
 
 def total(reports: Sequence[TokenCounts]) -> TokenCounts | None:
@@ -60,7 +68,8 @@ def total(reports: Sequence[TokenCounts]) -> TokenCounts | None:
     outputs = [report.output for report in reports if report.output is not None]
     grows = all(before <= after for before, after in pairwise(outputs))
     output = (outputs[-1] if grows else sum(outputs)) if outputs else None
-    return TokenCounts(max(inputs, default=None), output, max(report.cached for report in reports))
+    cached, written = max(report.cached for report in reports), max(report.written for report in reports)
+    return TokenCounts(max(inputs, default=None), output, cached, written)
 
 
 def checked(reported: TokenCounts | None, prompt_tokens: int, text: str, window: int | None) -> CallUsage:
@@ -69,16 +78,19 @@ def checked(reported: TokenCounts | None, prompt_tokens: int, text: str, window:
     `prompt_tokens` is the estimate of the prompt, and `window` the model's context, if it is known.
     """
     counts, most = reported or TokenCounts(), 4 * window if window else MOST_TOKENS
-    input, output, cached = counts.input, counts.output, counts.cached
+    input, output = counts.input, counts.output
     if input is None or not 0 < input <= most:
-        input, cached = None, 0
+        input = None
+    cached = counts.cached if 0 <= counts.cached <= (input or 0) else 0
+    written = counts.written if 0 <= counts.written <= (input or 0) - cached else 0
     if output is None or not len(text) / CHARACTERS_A_TOKEN <= output <= most or (text and not output):
         output = None
     return CallUsage(
         prompt_tokens if input is None else input,
         estimate(text) if output is None else output,
-        cached if input is not None and 0 <= cached <= input else 0,
+        cached,
         estimated=input is None or output is None,
+        written=written,
     )
 
 

@@ -1,13 +1,15 @@
 """Event streams of servers that speak OpenAI's protocol loosely, made regular for the client library."""
 
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 from nodes.llm.provider_errors import ProviderError, StreamedError
+from nodes.llm.tool_calls import CallPiece, CallPieces
 from nodes.llm.usage import TokenCounts, total
 
 UNKNOWN_END = "unknown"
@@ -20,6 +22,9 @@ FRAME_BYTES, SPARE_BYTES = 2_000, 2_000_000
 """The most bytes of a stream: so many for each token of the output limit, and so many besides."""
 
 DEFAULT_OUTPUT = 8192
+
+THOUGHTS: ContextVar[list[str]] = ContextVar("thoughts")
+"""Receives the pieces of `reasoning_content`, which ChatOpenAI drops. Some servers demand it back."""
 
 
 async def regularize(response: httpx.Response) -> None:
@@ -75,7 +80,7 @@ class _RegularStream(httpx.AsyncByteStream):
         )
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        reply = _LooseReply(self._response)
+        reply = _LooseReply(self._response, thoughts=THOUGHTS.get([]))
         try:
             async for value in self._values():
                 if chunk := reply.read(value):
@@ -196,6 +201,8 @@ class _LooseReply:
     answered: bool = False
     model: str = ""
     reports: list[TokenCounts] = field(default_factory=list)
+    calls: CallPieces = field(default_factory=CallPieces)
+    thoughts: list[str] = field(default_factory=list)
 
     def read(self, value: Any) -> dict[str, Any] | None:
         """Return a regular chunk for one value of the stream, None if it adds nothing to the answer."""
@@ -225,7 +232,7 @@ class _LooseReply:
         yield self._chunk([{"index": 0, "delta": {}, "finish_reason": self.finish or UNKNOWN_END}])
         if usage:
             counts = {"prompt_tokens": usage.input or 0, "completion_tokens": usage.output or 0}
-            details = {"cached_tokens": usage.cached}
+            details = {"cached_tokens": usage.cached, "cache_write_tokens": usage.written}
             totals = {"total_tokens": sum(counts.values()), "prompt_tokens_details": details}
             yield self._chunk([]) | {"usage": counts | totals}
 
@@ -234,7 +241,9 @@ class _LooseReply:
         self.finish = str(choice.get("finish_reason") or self.finish)
         delta = next((part for key in ("delta", "message") if isinstance(part := choice.get(key), dict)), {})
         text = _text(delta.get("content")) or _text(delta.get("refusal")) or _text(choice.get("text"))
-        calls = list(_tool_calls(_dicts(delta.get("tool_calls"))))
+        self.thoughts.append(_text(delta.get("reasoning_content")))
+        pieces = [self.calls.add(piece) for piece in _call_pieces(delta)]
+        calls = [_tool_call(piece) for piece in pieces if piece]
         if not text and not calls:
             return None
         content = {"role": "assistant", "content": text, **({"tool_calls": calls} if calls else {})}
@@ -263,18 +272,20 @@ def _text(content: Any) -> str:
     return "".join(part for part in parts if isinstance(part, str))
 
 
-def _tool_calls(calls: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for number, call in enumerate(calls):
-        function = call.get("function")
-        if isinstance(function, dict):
-            index = call.get("index")
-            texts = {name: str(function[name]) for name in ("name", "arguments") if function.get(name)}
-            yield {
-                "index": index if isinstance(index, int) else number,
-                "id": str(call["id"]) if call.get("id") else None,
-                "type": "function",
-                "function": texts,
-            }
+def _call_pieces(delta: dict[str, Any]) -> Iterator[CallPiece]:
+    """Yield the pieces of tool calls in a delta or a whole message."""
+    calls = _dicts(delta.get("tool_calls"))
+    if isinstance(old := delta.get("function_call"), dict):  # OpenAI's form before there were several calls
+        calls.append({"index": 0, "function": old})
+    whole = [call for call in calls if isinstance(call.get("function"), dict)]
+    for call in whole:
+        function = call["function"]
+        yield CallPiece.of(call.get("index"), call.get("id"), function.get("name"), function.get("arguments"))
+
+
+def _tool_call(piece: CallPiece) -> dict[str, Any]:
+    texts = {"name": piece.name or None, "arguments": piece.arguments}
+    return {"index": piece.index, "id": piece.id or None, "type": "function", "function": texts}
 
 
 def _dicts(values: Any) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import re
 
-from nodes.dialogue.blocks import FENCE
+from nodes.llm.fences import FENCE
 
 _NAMES = "think|thinking|thought|reasoning|reflection|seed:think"
 # A tag in backticks is named, not used.
