@@ -9,6 +9,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from memory.search.recollection import Recollection
+from nodes.agent.agents import Agents
 from nodes.check import Check, CheckCache, Tryout
 from nodes.check.prepare import GoOn, PrepareEnvironment
 from nodes.coder import Coder
@@ -17,7 +18,6 @@ from nodes.critic import Critic
 from nodes.debugger import Debugger
 from nodes.dispatch import Dispatch, branches
 from nodes.environment.preparation import Preparation
-from nodes.llm.models import Models
 from nodes.merge import Merge
 from nodes.planner import Approval, Planner
 from nodes.proof import Proof
@@ -34,7 +34,7 @@ Graph = CompiledStateGraph[State, None, Input, State]
 class Resources:
     """Process-wide resources that nodes work with."""
 
-    models: Models
+    agents: Agents
     preparation: Preparation
     checks: CheckCache
     limits: Limits = field(default_factory=Limits)
@@ -43,7 +43,7 @@ class Resources:
 
 def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = None) -> Graph:
     """Compile the graph. A platform such as Studio brings a checkpointer of its own."""
-    models, memory, preparation = resources.models, resources.memory, resources.preparation
+    agents, memory, preparation = resources.agents, resources.memory, resources.preparation
     graph = StateGraph(State, input_schema=Input)
 
     graph.add_node("snapshot", Snapshot())
@@ -51,15 +51,15 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph.add_node("go_on", GoOn())
     graph.add_node("recall", Recall(memory))
     graph.add_node("tryout", Tryout(preparation, resources.checks, resources.limits))
-    graph.add_node("planner", Planner(models))
+    graph.add_node("planner", Planner(agents))
     graph.add_node("approval", Approval())
     graph.add_node("dispatch", Dispatch(memory))
-    graph.add_node("coder", Coder(models), input_schema=BranchInput)
+    graph.add_node("coder", Coder(agents), input_schema=BranchInput)
     graph.add_node("merge", Merge())
-    graph.add_node("tester", Tester(models))
+    graph.add_node("tester", Tester(agents))
     graph.add_node("sandbox", Check(preparation, resources.checks, resources.limits))
-    graph.add_node("debugger", Debugger(models))
-    graph.add_node("critic", Critic(models))
+    graph.add_node("debugger", Debugger(agents))
+    graph.add_node("critic", Critic(agents))
     graph.add_node("commit", Commit(memory))
 
     graph.add_edge(START, "snapshot")

@@ -15,6 +15,7 @@ from memory.records.journal import Journal
 from memory.records.owner import Owner, this_process
 from memory.search.recollection import Recollection
 from memory.search.task_similarity import TaskSimilarity
+from nodes.agent.agents import Agents
 from nodes.environment.preparation import Preparation
 from nodes.events import Event
 from nodes.llm.models import Models, open_models
@@ -58,7 +59,10 @@ async def open_resources(
             open_models(settings.model_settings(), journal.completions, journal.notes) as models,
             open_memory(settings, journal.episodes, say) as memory,
         ):
-            yield Resources(models, preparation, journal.checks, settings.sandbox_limits(), memory)
+            limits = settings.sandbox_limits()
+            steps = settings.max_agent_steps
+            agents = Agents(models, preparation, journal.tool_calls, limits, memory, steps)
+            yield Resources(agents, preparation, journal.checks, limits, memory)
     finally:
         for store in built:
             await store.aclose()
@@ -118,7 +122,9 @@ async def check_ready(resources: Resources, repo: str) -> None:
         with suppress(WorkspaceError):  # the snapshot node reports it
             workspace = await asyncio.to_thread(Workspace.open, Path(repo))
             await resources.memory.prepare(workspace.path)
-    sandbox, _ = await asyncio.gather(resources.preparation.sandbox(), _prepare_models(resources.models))
+    sandbox, _ = await asyncio.gather(
+        resources.preparation.sandbox(), _prepare_models(resources.agents.models)
+    )
     sandbox.prepare()  # starts in the background, while the planner is asked
 
 

@@ -13,10 +13,10 @@ from graph.settings import Settings
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
 from memory.validation import ForeignModel, faults_of
+from nodes.dialogue.messages import task_of
 from nodes.dialogue.replies import Unusable
 from nodes.events import Event
 from nodes.llm.model_settings import price_advice
-from nodes.messages import task_of
 from nodes.planner import read_plan
 from nodes.state import ContextFile, Input, Options
 from tools.workspace import NotARepository, Workspace, WorkspaceError

@@ -82,6 +82,7 @@ class Settings(BaseSettings):
 
     enable_parallel_execution: bool = True
     max_parallel_workers: int = Field(default=3, ge=1, le=64)
+    max_agent_steps: int = Field(default=25, ge=0, le=500)
     max_debug_rounds: int = Field(default=3, ge=0)
     max_review_rounds: int = Field(default=2, ge=0)
     max_cost_usd: float | None = Field(default=None, gt=0)

@@ -19,8 +19,8 @@ from graph.errors import BudgetNotRaised, InputError, RunnerError, UnknownCheckp
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
 from memory.records.threads import ThreadRow
+from nodes.dialogue.messages import as_taken
 from nodes.events import ApprovalRequired, Event, PlanMade, RunFinished, RunStarted
-from nodes.messages import as_taken
 from nodes.publish import Draft
 from tools.workspace import Workspace, WorkspaceError
 

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
-from memory.records.budget import BudgetSpent
+from memory.calls.budget import BudgetSpent
+from nodes.agent.agents import Agents
+from nodes.agent.conversation import Conversation
 from nodes.dialogue import sections
-from nodes.dialogue.conversation import Conversation, open_workspace
-from nodes.dialogue.edits import Edit, write_edit
-from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section
+from nodes.dialogue.edits import Edit, finish_edit
+from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section, with_tools
 from nodes.dialogue.replies import Unusable, no_edit_reason
 from nodes.events import ErrorReported
 from nodes.llm.model_settings import ModelError
-from nodes.llm.models import Models
+from nodes.repository import open_workspace
 from nodes.state import BranchInput, State, Step, StepResult, Stop
 from tools.workspace import Workspace
 
@@ -32,21 +33,15 @@ You are a coder. You carry out one step of a plan in a git repository, completel
   keep to yours.
 - Only if the files already are as the step wants them, write no block and answer with one line:
   NO CHANGE: the reason
+- Only if the step cannot be done before another step of the plan is, write no block and answer with one
+  line; you get the step again once the others' work is merged:
+  BLOCKED: the reason
 - Write no tests; a tester does that next. Nothing can be installed: use what the repository already uses.
 
 {DATA}"""
 
 LESSONS = 2
 """Earlier tasks in a prompt. The planner has read them all, so a coder needs few."""
-
-CONFLICT = """\
-Your first edit of this step did not merge with the other coders' work, which is now in the files above.
-Do the step again on these files, so that both purposes hold. This is where the edits met:
-{text}"""
-
-
-AFTER_CONFLICT = 2
-"""Ordinal of the call after a conflict. 0 and 1 are the first call and its repair."""
 
 
 @dataclass
@@ -84,7 +79,7 @@ class Coder:
     The failure of a provider is raised, so that the run parks, and a resume repeats this branch alone.
     """
 
-    models: Models
+    agents: Agents
     siblings: Siblings = field(default_factory=Siblings)
 
     async def __call__(self, state: BranchInput, runtime: Runtime[None]) -> State:
@@ -93,15 +88,19 @@ class Coder:
             return await self._carry_out(state, runtime)
 
     async def _carry_out(self, state: BranchInput, runtime: Runtime[None]) -> State:
+        step, workspace = state["step"], await open_workspace(state)
+        about = (workspace, state["head"], step.get("file", ""))
+        async with self.agents.conversation(runtime, state, "coder", step["id"], *about) as conversation:
+            return await self._answer(conversation, workspace, state)
+
+    async def _answer(self, conversation: Conversation, workspace: Workspace, state: BranchInput) -> State:
         step, head = state["step"], state["head"]
-        conversation = Conversation(self.models, runtime, state, "coder", step["id"])
         result = StepResult(step_id=step["id"], base=head)
-        workspace = await open_workspace(state)
         try:
-            edit = await conversation.ask(
-                lambda: self._prompt(workspace, state),
-                lambda text: _read(workspace, head, step, text),
-                ordinal=AFTER_CONFLICT if state["conflict"] else 0,
+            answer = await conversation.ask(
+                lambda: self._prompt(workspace, state, conversation.offers_tools),
+                lambda text: _read(workspace, head, conversation.snapshot, step, text),
+                question=1 if state["conflict"] else 0,
             )
         except BudgetSpent as spent:
             stop = Stop(kind="budget", reason=str(spent))
@@ -109,30 +108,41 @@ class Coder:
         except Unusable as error:  # later groups go on without this step
             conversation.publish(ErrorReported(message=f"step {step['id']} failed: {error}", kind="step"))
             return {"results": [result | {"error": str(error)}]}
-        if edit.snapshot != edit.base:
-            await conversation.hold(workspace, edit, f"{step['id']}-edit")  # the merge takes the step's name
-        return {"results": [result | {"snapshot": edit.snapshot}]}
+        if isinstance(answer, str):
+            if state["conflict"]:  # it was done again, and once is enough
+                return {"results": [result | {"error": f"blocked: {answer}"}]}
+            return {"results": [result | {"blocked": answer}]}
+        if answer.snapshot != answer.base:
+            await conversation.hold(workspace, answer, f"{step['id']}-edit")
+        return {"results": [result | {"snapshot": answer.snapshot}]}
 
-    def _prompt(self, workspace: Workspace, branch: BranchInput) -> list[BaseMessage]:
+    def _prompt(self, workspace: Workspace, branch: BranchInput, tools: bool) -> list[BaseMessage]:
         step, head = branch["step"], branch["head"]
         step_files = [step["file"]] if "file" in step else []
-        conflict = CONFLICT.format(text=branch["conflict"]) if branch["conflict"] else ""
+        query = f"{step['description']} {branch['task']}"
+        texts = {path: workspace.text(head, path) or "" for path in step_files}
+        places = {path: sections.named_places(text, query) for path, text in texts.items()}
+        map_tokens = sections.FIRST_MAP_TOKENS if tools else sections.MAP_TOKENS
+        file_tokens = sections.FIRST_TOKENS if tools else sections.FILE_TOKENS
+        task = branch["task"] if branch["task"].strip() != step["description"].strip() else ""
         parts = [
             sections.agents_md(workspace, head),
-            sections.outline(workspace, head, f"{step['description']} {branch['task']}"),
+            sections.outline(workspace, head, query, map_tokens),
             sections.places(branch.get("places", [])),
             sections.context(workspace, head, branch["context_files"]),
             sections.lessons(branch.get("lessons", [])[:LESSONS]),
-            section("The whole task, for your orientation", branch["task"]),
-            sections.plan(branch["plan"]),
-            sections.files("The file of your step", workspace, head, step_files),
-            section("Conflict", conflict),
+            section("The whole task, for your orientation", task),
+            sections.plan(branch["plan"], step["id"]),
+            sections.files("The file of your step", workspace, head, step_files, file_tokens, places),
+            section("Do the step again", branch["conflict"]),
         ]
-        return messages(SYSTEM, parts, step["description"])
+        return messages(with_tools(SYSTEM, tools), parts, step["description"])
 
 
-def _read(workspace: Workspace, head: str, step: Step, text: str) -> Edit:
-    """Return the step's edit, an empty one if the coder says that there is nothing to change."""
+def _read(workspace: Workspace, head: str, worked: str, step: Step, text: str) -> Edit | str:
+    """Return the step's edit, an empty one if there is nothing to change, or what must come first."""
+    if reason := no_edit_reason(text, "BLOCKED"):
+        return reason
     if no_edit_reason(text, "NO CHANGE"):
         return Edit(head, head, digest="")
-    return write_edit(workspace, head, text, f"coder {step['id']}", step.get("file"))
+    return finish_edit(workspace, head, worked, text, f"coder {step['id']}", step.get("file"))

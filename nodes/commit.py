@@ -8,13 +8,13 @@ from langgraph.runtime import Runtime
 
 from memory.search.recollection import Recollection
 from nodes.dialogue import results
-from nodes.dialogue.conversation import open_workspace, thread_of
 from nodes.dialogue.episodes import episode_of
+from nodes.dialogue.messages import ai
 from nodes.dialogue.verdicts import open_questions
 from nodes.events import ErrorReported
-from nodes.messages import ai
 from nodes.proof import Proof
 from nodes.publish import publisher
+from nodes.repository import open_workspace, thread_of
 from nodes.state import State, latest, steps_of
 from tools.workspace import Workspace, WorkspaceError
 

@@ -6,16 +6,28 @@ from dataclasses import dataclass
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
-from memory.records.budget import BudgetSpent
+from memory.calls.budget import BudgetSpent
+from nodes.agent.agents import Agents
+from nodes.agent.conversation import Conversation
 from nodes.dialogue import sections
-from nodes.dialogue.conversation import Conversation, open_workspace
-from nodes.dialogue.prompts import DATA, TASK, fenced, messages, section, task_line, task_section
+from nodes.dialogue.prompts import (
+    DATA,
+    DISCARDED,
+    TASK,
+    fenced,
+    messages,
+    section,
+    task_line,
+    task_section,
+    with_tools,
+)
 from nodes.dialogue.replies import Unusable
 from nodes.dialogue.results import figures, line, weaknesses
 from nodes.dialogue.verdicts import Review, Unanswered, needs_consent, read_review
 from nodes.events import VerdictGiven
-from nodes.llm.models import Call, Models
+from nodes.llm.models import Call
 from nodes.proof import Proof
+from nodes.repository import open_workspace
 from nodes.state import State, Stop, Verdict
 from tools.workspace import Workspace
 
@@ -63,18 +75,23 @@ CASES = 40
 class Critic:
     """Reviews the tree that was checked. Its verdict counts for no other tree."""
 
-    models: Models
+    agents: Agents
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return a verdict on the checked tree, FAIL if the reply is unusable."""
         step = f"critic-{state['review_rounds'] + 1}"
-        conversation = Conversation(self.models, runtime, state, "critic", step)
-        workspace, checked = await open_workspace(state), Proof.model_validate(state["check"])
-        notes = await self.models.notes(Call(state["run"], "critic", step, 0))
+        workspace = await open_workspace(state)
+        asking = self.agents.conversation(runtime, state, "critic", step, workspace, state["head"])
+        async with asking as conversation:
+            return await self._review(conversation, workspace, state)
+
+    async def _review(self, conversation: Conversation, workspace: Workspace, state: State) -> State:
+        checked = Proof.model_validate(state["check"])
+        notes = await self.agents.models.notes(Call(state["run"], "critic", conversation.step, 0))
         words = [state["task"], *notes]
         try:
             review, proof = await conversation.ask(
-                lambda: self._prompt(workspace, state, checked),
+                lambda: self._prompt(workspace, state, checked, conversation.offers_tools),
                 lambda text: read_review(text, checked, words),
             )
             reviewed = verdict_of(review, proof)
@@ -86,7 +103,7 @@ class Critic:
             conversation.publish(VerdictGiven(**verdict))
         return reviewed | {"notes": notes}
 
-    def _prompt(self, workspace: Workspace, state: State, proof: Proof) -> list[BaseMessage]:
+    def _prompt(self, workspace: Workspace, state: State, proof: Proof, tools: bool) -> list[BaseMessage]:
         left_out = state.get("guards_failed", "")
         parts = [
             sections.agents_md(workspace, state["head"]),
@@ -99,7 +116,7 @@ class Critic:
             task_section(state["task"]),
             section("Answer this too", "\n\n".join(_questions(proof))),
         ]
-        return messages(SYSTEM, parts, task_line(state["task"]))
+        return messages(with_tools(SYSTEM, tools, DISCARDED), parts, task_line(state["task"]))
 
 
 def verdict_of(review: Review, proof: Proof) -> State:

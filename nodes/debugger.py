@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
-from memory.records.budget import BudgetSpent
+from memory.calls.budget import BudgetSpent
+from nodes.agent.agents import Agents
+from nodes.agent.conversation import Conversation
 from nodes.dialogue import sections
-from nodes.dialogue.conversation import Conversation, open_workspace
-from nodes.dialogue.edits import Edit, write_edit
+from nodes.dialogue.edits import Edit, finish_edit
 from nodes.dialogue.prompts import (
     DATA,
     EDIT_FORMAT,
@@ -19,12 +20,13 @@ from nodes.dialogue.prompts import (
     section,
     task_line,
     task_section,
+    with_tools,
 )
 from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
 from nodes.dialogue.results import failing_on_both
 from nodes.events import ErrorReported
-from nodes.llm.models import Models
 from nodes.proof import Proof
+from nodes.repository import open_workspace
 from nodes.state import Repair, State
 from tools.workspace import Workspace
 
@@ -61,7 +63,7 @@ FAULTS, FAULT_LENGTH, EXPLANATION_LENGTH = 4, 240, 600
 class Debugger:
     """Asks for a repair of the head. An unusable reply costs the round and changes nothing."""
 
-    models: Models
+    agents: Agents
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return the repaired head and the number of rounds."""
@@ -70,11 +72,19 @@ class Debugger:
         step = f"review-{rounds + 1}" if reviewed else f"debug-{rounds + 1}"
         counted: State = {"review_rounds": rounds + 1} if reviewed else {"debug_rounds": rounds + 1}
         counted["verdict"] = None  # it was on a tree that the repair replaces
-        conversation = Conversation(self.models, runtime, state, "debugger", step)
         workspace, head = await open_workspace(state), state["head"]
+        asking = self.agents.conversation(runtime, state, "debugger", step, workspace, head)
+        async with asking as conversation:
+            return await self._mend(conversation, workspace, state, counted)
+
+    async def _mend(
+        self, conversation: Conversation, workspace: Workspace, state: State, counted: State
+    ) -> State:
+        head, step, reviewed = state["head"], conversation.step, "review_rounds" in counted
         try:
             edit, how = await conversation.ask(
-                lambda: self._prompt(workspace, state), lambda text: _read(workspace, head, text, step)
+                lambda: self._prompt(workspace, state, conversation.offers_tools),
+                lambda text: _read(workspace, head, conversation.snapshot, text, step),
             )
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
@@ -94,7 +104,7 @@ class Debugger:
             "mends": [*state.get("mends", []), repair],
         }
 
-    def _prompt(self, workspace: Workspace, state: State) -> list[BaseMessage]:
+    def _prompt(self, workspace: Workspace, state: State, tools: bool) -> list[BaseMessage]:
         base, head = state["base"], state["head"]
         proof = Proof.model_validate(state["check"])
         output = "\n\n".join(f"{failure.id}\n{fenced(failure.text)}" for failure in proof.failures)
@@ -118,14 +128,14 @@ class Debugger:
             section("What the base shows as well", _on_the_base(proof)),
             section("What the critic wants mended", "\n".join(f"- {reason}" for reason in reasons)),
         ]
-        return messages(SYSTEM, parts, task_line(state["task"]))
+        return messages(with_tools(SYSTEM, tools), parts, task_line(state["task"]))
 
 
-def _read(workspace: Workspace, head: str, text: str, step: str) -> tuple[Edit | None, str]:
+def _read(workspace: Workspace, head: str, worked: str, text: str, step: str) -> tuple[Edit | None, str]:
     """Return the repair and its explanation, or the reason why the change needs none."""
     if reason := no_edit_reason(text, "NOT THE CHANGE"):
         return None, reason.strip(" *_`")
-    return write_edit(workspace, head, text, step), explanation(text)
+    return finish_edit(workspace, head, worked, text, step), explanation(text)
 
 
 def _on_the_base(proof: Proof) -> str:

@@ -11,7 +11,10 @@ from memory.search.recollection import Recollection
 from nodes.recall import search_steps
 from nodes.state import State, Step, StepResult, latest, options_of, steps_of
 
-SHARED_KEYS = {"task", "repo", "run", "head", "options", "context_files", "plan", "lessons"}
+SHARED_KEYS = {
+    "task", "repo", "run", "base", "head", "options", "context_files", "plan", "lessons",
+    "without_environment",
+}  # fmt: skip
 """The parts of the state that every coder branch gets."""
 
 

@@ -114,6 +114,18 @@ class ApprovalResolved(Payload):
     reason: str | None = None
 
 
+class ToolCalled(Payload):
+    """An agent called a tool. `exit_code` is a command's, `bytes` the result's, `summary` a short form."""
+
+    type = "tool.call"
+    name: str
+    arguments: dict[str, Any]
+    seconds: float
+    bytes: int
+    exit_code: int | None = None
+    summary: str = ""
+
+
 class ToolResult(Payload):
     """A tool step ran."""
 

@@ -9,17 +9,18 @@ from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator
 
-from memory.records.budget import BudgetSpent
+from memory.calls.budget import BudgetSpent
 from memory.validation import faults_of
+from nodes.agent.agents import Agents
+from nodes.agent.conversation import Conversation
 from nodes.dialogue import sections
 from nodes.dialogue.answers import HumanAnswer, ask
-from nodes.dialogue.conversation import Conversation, open_workspace
-from nodes.dialogue.prompts import DATA, messages, section
+from nodes.dialogue.messages import ai, human
+from nodes.dialogue.prompts import DATA, DISCARDED, messages, section, with_tools
 from nodes.dialogue.replies import Unusable, parse_json
 from nodes.events import PlanMade
-from nodes.llm.models import Models
-from nodes.messages import ai, human
 from nodes.publish import publisher
+from nodes.repository import open_workspace
 from nodes.state import Plan, RefusedPlan, State, Step
 from tools.workspace import Workspace
 
@@ -115,22 +116,27 @@ class Planner:
     A plan that does not validate goes back once. After that, one coder step gets the whole task.
     """
 
-    models: Models
+    agents: Agents
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return the plan, or a stop if the budget is spent."""
-        conversation = Conversation(self.models, runtime, state, "planner", "planner")
+        publish = publisher(runtime.stream_writer, "planner")
         if given := state.get("steps"):
             plan = read_plan({"explanation": "These steps came with the task.", "steps": given})
-            conversation.publish(PlanMade(plan=plan))
+            publish(PlanMade(plan=plan))
             return {"plan": plan, "steps": None}
         workspace = await open_workspace(state)
+        asking = self.agents.conversation(runtime, state, "planner", "planner", workspace, state["base"])
+        async with asking as conversation:
+            return await self._plan(conversation, workspace, state)
+
+    async def _plan(self, conversation: Conversation, workspace: Workspace, state: State) -> State:
         refusals, fallback = state.get("refusals") or [], False
         try:
             plan = await conversation.ask(
-                lambda: self._prompt(workspace, state),
+                lambda: self._prompt(workspace, state, conversation.offers_tools),
                 lambda text: read_plan(parse_json(text)),
-                2 * len(refusals),  # a conversation has two calls at most
+                question=len(refusals),
             )
         except Unusable:
             fallback = True
@@ -142,18 +148,19 @@ class Planner:
         name = f"plan-{len(refusals) + 1}" if refusals else "plan"
         return {"plan": plan, "messages": [ai(state["run"], name, plan["explanation"])]}
 
-    def _prompt(self, workspace: Workspace, state: State) -> list[BaseMessage]:
+    def _prompt(self, workspace: Workspace, state: State, tools: bool) -> list[BaseMessage]:
         base = state["base"]
+        map_tokens = sections.FIRST_MAP_TOKENS if tools else sections.MAP_TOKENS
         parts = [
             sections.agents_md(workspace, base),
-            sections.outline(workspace, base, state["task"]),
+            sections.outline(workspace, base, state["task"], map_tokens),
             sections.places(state.get("places", [])),
             sections.context(workspace, base, state["context_files"]),
             sections.lessons(state.get("lessons", [])),
             section("The task", state["task"]),
             *map(_refusal, state.get("refusals") or []),
         ]
-        return messages(SYSTEM, parts)
+        return messages(with_tools(SYSTEM, tools, DISCARDED), parts)
 
 
 def _refusal(refusal: RefusedPlan) -> str:

@@ -11,12 +11,12 @@ from langgraph.runtime import Runtime
 
 from memory.repo_index import SnapshotView
 from memory.search.recollection import Readiness, Recollection
-from nodes.dialogue.conversation import open_workspace
 from nodes.dialogue.episodes import lesson_text
 from nodes.dialogue.sections import cut
 from nodes.event_parts import IndexState, RecalledEpisode
 from nodes.events import MemoryRecalled
 from nodes.publish import Publish, publisher
+from nodes.repository import open_workspace
 from nodes.state import ContextFile, Lesson, Place, State, steps_of
 from tools.workspace import Workspace
 

@@ -11,10 +11,10 @@ from langgraph.types import Overwrite
 from nodes.check.suites.config import NoSuite
 from nodes.check.suites.packages import Packages
 from nodes.check.suites.suite import recognise
-from nodes.dialogue.conversation import thread_of
+from nodes.dialogue.messages import human, task_of
 from nodes.events import ErrorReported
-from nodes.messages import human, task_of
 from nodes.publish import Publish, publisher
+from nodes.repository import thread_of
 from nodes.state import State, options_of
 from tools.workspace import Workspace, WorkspaceError
 

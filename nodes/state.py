@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 from typing_extensions import TypedDict
 
-from nodes.messages import Message, add_messages
+from nodes.dialogue.messages import Message, add_messages
 
 Agent = Literal["planner", "coder", "tester", "debugger", "critic"]
 
@@ -44,12 +44,13 @@ class Plan(TypedDict):
 
 
 class StepResult(TypedDict):
-    """The result of a step: the snapshot with its edit, or its error."""
+    """The result of a step: the snapshot with its edit, its error, or what must come before it."""
 
     step_id: str
     base: str
     snapshot: NotRequired[str]
     error: NotRequired[str]
+    blocked: NotRequired[str]
 
 
 def latest(results: Iterable[StepResult]) -> dict[str, StepResult]:
@@ -63,7 +64,7 @@ def steps_of(plan: Plan | None) -> list[Step]:
 
 
 class Conflict(TypedDict):
-    """A step whose edit did not merge. `text` has both sides marked."""
+    """A step that is done again. `text` tells the coder why."""
 
     step_id: str
     text: str
@@ -126,7 +127,7 @@ class Options(BaseModel, extra="forbid"):
     auto_approve: bool = False
     from_head: bool = False
     parallel: bool = True
-    # The next three are checked in memory/records/completions.py before each model call.
+    # The next three are checked in memory/calls/completions.py before each model call.
     max_cost_usd: PositiveFloat | None = None
     max_tokens: PositiveInt | None = None
     max_run_seconds: PositiveFloat | None = None

@@ -8,15 +8,16 @@ from pathlib import Path
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
 
-from memory.records.budget import BudgetSpent
+from memory.calls.budget import BudgetSpent
+from nodes.agent.agents import Agents
+from nodes.agent.conversation import Conversation
 from nodes.check.base_tests.test_side import TestSide
 from nodes.check.runners.test_names import is_test_name
 from nodes.check.suites.config import NoSuite
 from nodes.check.suites.packages import Packages
 from nodes.check.suites.suite import Suite
 from nodes.dialogue import sections
-from nodes.dialogue.conversation import Conversation, open_workspace
-from nodes.dialogue.edits import Edit, write_edit
+from nodes.dialogue.edits import Edit, finish_edit
 from nodes.dialogue.prompts import (
     DATA,
     EDIT_FORMAT,
@@ -26,12 +27,13 @@ from nodes.dialogue.prompts import (
     section,
     task_line,
     task_section,
+    with_tools,
 )
 from nodes.dialogue.replies import Unusable, no_edit_reason
 from nodes.events import ErrorReported
 from nodes.llm.model_settings import ModelError
-from nodes.llm.models import Models
 from nodes.proof import Proof, Unguarded
+from nodes.repository import open_workspace
 from nodes.state import ProvedState, State, StepResult
 from tools.workspace import Workspace
 
@@ -92,7 +94,7 @@ def unguarded_lines(state: State) -> list[Unguarded]:
 class Tester:
     """Asks for tests, and asks once more if the first ones prove nothing."""
 
-    models: Models
+    agents: Agents
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return the head with the tests, or the reason for none."""
@@ -103,8 +105,15 @@ class Tester:
         counted: State = {"tests_asked": asked + 1}
         if wanted:  # the critic reviews the same tree again, if the tester has no test for it
             counted |= {"tests_wanted": "", "verdict": None, "review_rounds": state["review_rounds"] + 1}
-        conversation = Conversation(self.models, runtime, state, "tester", step)
         workspace = await open_workspace(state)
+        asking = self.agents.conversation(runtime, state, "tester", step, workspace, state["head"])
+        async with asking as conversation:
+            return await self._test(conversation, workspace, state, counted)
+
+    async def _test(
+        self, conversation: Conversation, workspace: Workspace, state: State, counted: State
+    ) -> State:
+        step, wanted = conversation.step, state.get("tests_wanted", "")
         try:
             edit = await self._ask(conversation, workspace, state)
         except BudgetSpent as spent:
@@ -123,17 +132,18 @@ class Tester:
 
     async def _guard(self, state: State, runtime: Runtime[None]) -> State:
         """Return the head with tests for unguarded lines. Whatever goes wrong, the checked head remains."""
-        conversation = Conversation(self.models, runtime, state, "tester", "tester-guards")
         workspace, asked = await open_workspace(state), State(guards_asked=True)
-        try:
-            edit = await self._ask(conversation, workspace, state)
-        except (BudgetSpent, Unusable, ModelError) as error:
-            warning = f"no tests for the unguarded lines: {error}"
-            conversation.publish(ErrorReported(message=warning, kind="warning"))
-            return asked
-        if isinstance(edit, str) or workspace.tree(edit.snapshot) == workspace.tree(state["head"]):
-            return asked
-        await conversation.hold(workspace, edit)
+        asking = self.agents.conversation(runtime, state, "tester", "tester-guards", workspace, state["head"])
+        async with asking as conversation:
+            try:
+                edit = await self._ask(conversation, workspace, state)
+            except (BudgetSpent, Unusable, ModelError) as error:
+                warning = f"no tests for the unguarded lines: {error}"
+                conversation.publish(ErrorReported(message=warning, kind="warning"))
+                return asked
+            if isinstance(edit, str) or workspace.tree(edit.snapshot) == workspace.tree(state["head"]):
+                return asked
+            await conversation.hold(workspace, edit)
         proof = Proof.model_validate(state["check"])
         before = ProvedState(head=state["head"], check=proof.model_dump(), untestable=proof.untestable)
         return asked | {"head": edit.snapshot, "untestable": "", "fallback": before}
@@ -141,11 +151,13 @@ class Tester:
     async def _ask(self, conversation: Conversation, workspace: Workspace, state: State) -> Edit | str:
         packages = Packages(workspace, state["base"], state["head"])
         return await conversation.ask(
-            lambda: self._prompt(workspace, packages, state),
-            lambda text: _read(workspace, packages, state["head"], text),
+            lambda: self._prompt(workspace, packages, state, conversation.offers_tools),
+            lambda text: _read(workspace, packages, state["head"], conversation.snapshot, text),
         )
 
-    def _prompt(self, workspace: Workspace, packages: Packages, state: State) -> list[BaseMessage]:
+    def _prompt(
+        self, workspace: Workspace, packages: Packages, state: State, tools: bool
+    ) -> list[BaseMessage]:
         base, head = state["base"], state["head"]
         changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
         files = workspace.files(head)
@@ -168,7 +180,7 @@ class Tester:
             task_section(state["task"]),
             _again(state),
         ]
-        return messages(SYSTEM, parts, task_line(state["task"]))
+        return messages(with_tools(SYSTEM, tools), parts, task_line(state["task"]))
 
 
 def _tests(folder: str, suite: Suite, files: Iterable[str]) -> list[str]:
@@ -213,20 +225,32 @@ def _again(state: State) -> str:
     return section("Your earlier tests", AGAIN.format(cases=cases) if cases else NONE_YET)
 
 
-def _read(workspace: Workspace, packages: Packages, head: str, text: str) -> Edit | str:
+def _read(workspace: Workspace, packages: Packages, head: str, worked: str, text: str) -> Edit | str:
     """Return the tests, or the tester's reason for none."""
     if reason := no_edit_reason(text, "NO TESTS"):
         return reason
-    edit = write_edit(workspace, head, text, "tester")
-    files = workspace.files(head)
+    # Testers break the code to see their tests fail. What the tools did to it is left out.
+    admitted = _admitted(workspace, packages, head, [c.path for c in workspace.changes(head, worked)])
+    kept = workspace.write(head, {path: workspace.read(worked, path) for path in admitted}, "tester: tools")
+    edit = finish_edit(workspace, head, kept, text, "tester")
+    admitted = _admitted(workspace, packages, head, edit.paths)
     for path in edit.paths:
-        is_new = path not in files
-        if not _admits(packages, path, {*files, *edit.paths} if is_new else {*files}, is_new):
+        if path not in admitted:
             raise Unusable(
                 f"{path} is no test file and no data of tests. Write tests and their data only, below a "
                 "folder that holds tests, and leave the code as it is."
             )
     return edit
+
+
+def _admitted(workspace: Workspace, packages: Packages, head: str, paths: Collection[str]) -> list[str]:
+    """Return the paths that a tester may write, among those that it wants to write."""
+    files = workspace.files(head).keys()
+    return [
+        path
+        for path in paths
+        if _admits(packages, path, {*files, *paths} if path not in files else {*files}, path not in files)
+    ]
 
 
 def _admits(packages: Packages, path: str, files: Collection[str], is_new: bool) -> bool:

@@ -123,7 +123,7 @@ class _Server(uvicorn.Server):
 def _import_ahead(supervisor: Supervisor) -> None:
     """Import the libraries of a run, so that the first one starts without a delay of seconds."""
     resources = supervisor.resources
-    resources.models.preload()
+    resources.agents.models.preload()
     if resources.memory:
         with suppress(VectorsUnavailable):  # the first search reports it
             load()

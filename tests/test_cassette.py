@@ -11,8 +11,8 @@ import pytest
 from desk import Desk
 from langchain_core.messages import HumanMessage
 
-from memory.records.budget import BudgetSpent
-from memory.records.completions import Completions
+from memory.calls.budget import BudgetSpent
+from memory.calls.completions import Completions
 from memory.records.database import Database
 from nodes.events import ErrorReported, Payload
 from nodes.llm.cassette import Exchange, ReplayModel, record

@@ -19,7 +19,7 @@ from story import PENDING, PLAN, PROOF, Story, episode, verified, waiting
 from typer.testing import CliRunner, Result
 
 from graph.errors import RunnerError, UnknownThread
-from memory.records.budget import BudgetSpent
+from memory.calls.budget import BudgetSpent
 from memory.records.database import Database, JournalError
 from memory.records.episodes import Episodes
 from memory.records.journal import Journal

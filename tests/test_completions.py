@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.records.budget import BudgetLimits, BudgetSpent, Estimate, Sums, allowed_output
-from memory.records.completions import CallKey, Completions, Grant, ModelUsage
+from memory.calls.budget import BudgetLimits, BudgetSpent, Estimate, Sums, allowed_output
+from memory.calls.completions import CallKey, Completions, Grant, ModelUsage
+from memory.calls.reply import Answer, Spent
 from memory.records.journal import Journal
-from memory.records.reply import Answer, Spent
 from nodes.events import EVENT, Event
 
 MESSAGES = [{"role": "user", "content": "my key is sk-very-secret"}]

@@ -19,7 +19,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send
 
-from memory.records.budget import BudgetSpent
+from memory.calls.budget import BudgetSpent
 from memory.records.journal import Journal
 from nodes.events import EVENT, Event, Payload
 from nodes.llm.model_settings import ModelError, ModelSettings

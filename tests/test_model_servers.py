@@ -12,7 +12,7 @@ import pytest
 from desk import Desk
 from langchain_core.messages import HumanMessage
 
-from memory.records.budget import BudgetSpent
+from memory.calls.budget import BudgetSpent
 from memory.records.journal import Journal
 from nodes.events import EVENT, Event, Payload
 from nodes.llm.model_settings import ModelError, ModelSettings

@@ -158,15 +158,15 @@ async def test_an_outage_in_a_branch_parks_the_run_at_that_step_and_nothing_is_p
 
 
 async def test_a_spent_budget_is_followed_by_a_larger_one_at_the_step_that_it_stopped(bench: Bench) -> None:
-    used = {"prompt_tokens": 1000, "completion_tokens": 100}
+    used = {"prompt_tokens": 5000, "completion_tokens": 100}
     bench.desk.on("You are a coder", MUL, usage=used)
     script(bench.desk)
-    first = await bench.run(thread="poor", options={"max_tokens": 1200})
+    first = await bench.run(thread="poor", options={"max_tokens": 6000})
     assert first.end.status == "budget" and not bench.desk.prompts("You are the tester")
     with pytest.raises(BudgetNotRaised, match="has spent its budget"):
         await bench.resume("poor")
-    with pytest.raises(InputError, match="max_tokens is 900, and the run has used"):
-        await bench.resume("poor", limits={"max_tokens": 900})
+    with pytest.raises(InputError, match="max_tokens is 3000, and the run has used"):
+        await bench.resume("poor", limits={"max_tokens": 3000})
     asked = len(bench.desk.requests)
     run = await bench.resume("poor", limits={"max_tokens": 100_000})
     assert run.end.status == "verified"

@@ -121,7 +121,7 @@ def test_an_edited_plan_is_what_runs_and_a_bad_one_loses_nothing(served: Served,
 
 def test_a_spent_budget_is_raised_over_http(served: Served, repo: GitRepo) -> None:
     with served.client() as client:
-        body = {"task": "Add mul", "repo": str(repo.path), "options": {"max_tokens": 1000}}
+        body = {"task": "Add mul", "repo": str(repo.path), "options": {"max_tokens": 2500}}
         thread = client.post("/api/threads", json=body).json()["thread_id"]
         reader, at = Reader(served.url, thread), f"/api/threads/{thread}/resume"
         assert reader.until("run.finished")[-1]["data"]["status"] == "budget"

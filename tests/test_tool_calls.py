@@ -14,9 +14,9 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, To
 from pydantic import BaseModel
 from test_model_servers import SSE, STOP, chunk, message, sse
 
-from memory.records.budget import BudgetSpent
+from memory.calls.budget import BudgetSpent
+from memory.calls.reply import ToolCall
 from memory.records.journal import Journal
-from memory.records.reply import ToolCall
 from nodes.events import EVENT, Event
 from nodes.llm.cassette import Exchange, ReplayModel
 from nodes.llm.model_settings import ModelError, ModelSettings

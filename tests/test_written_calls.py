@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from memory.records.reply import ToolCall
+from memory.calls.reply import ToolCall
 from nodes.llm.tool_calls import define_tool
 from nodes.llm.written_calls import written_calls
 

@@ -117,7 +117,7 @@ class Watcher(FileSystemEventHandler):
 def _folders_to_watch(root: str) -> list[_WatchedFolder]:
     """Return as few folders as keep large foreign ones out."""
     folders: list[_WatchedFolder] = []
-    clean = _survey(root, "", Ignore(Path(root)), folders)
+    clean = _survey(root, "", Ignore.of_folder(Path(root)), folders)
     inode = os.stat(root).st_ino
     if clean or len(folders) >= WATCHES:
         return [_WatchedFolder(root, True, inode)]

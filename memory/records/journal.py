@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
+from memory.calls.completions import Completions
+from memory.calls.tool_calls import ToolCalls
 from memory.records.approvals import Approvals
 from memory.records.checks import Checks
-from memory.records.completions import Completions
 from memory.records.consents import Consents
 from memory.records.database import Database
 from memory.records.episodes import Episodes
@@ -28,6 +29,7 @@ class Journal(Generic[E]):
         self.checks = Checks(database)
         self.consents = Consents(database)
         self.completions = Completions(database, secrets)
+        self.tool_calls = ToolCalls(database)
         self.episodes = Episodes(database, secrets)
 
     @classmethod

@@ -18,6 +18,7 @@ from memory.records.tables import (
     notes_seen,
     runs,
     threads,
+    tool_calls,
 )
 from memory.records.threads import ThreadBusy, add_thread, lease, live_owner, touch
 
@@ -213,7 +214,7 @@ class Runs(Generic[E]):
         if connection.execute(delete(runs).where(ended)).rowcount == 0:
             return False
         # The log is append-only, so events and the notes in it stay.
-        for of_runs in (completions, notes_seen, approvals):
+        for of_runs in (completions, tool_calls, notes_seen, approvals):
             connection.execute(delete(of_runs).where(of_runs.c.run_id == run_id))
         return True
 

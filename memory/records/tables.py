@@ -159,6 +159,19 @@ completions = Table(
     Index("completions_by_call", "run_id", "agent", "step_id", "ordinal"),
 )
 
+tool_calls = Table(
+    "tool_calls",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    *_texts("run_id", "agent", "step_id"),
+    Column("ordinal", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
+    *_texts("name", "arguments", "result", "snapshot"),
+    Column("exit_code", Integer),
+    Column("seconds", Float, nullable=False),
+    Index("tool_calls_by_call", "run_id", "agent", "step_id", "ordinal", "position"),
+)
+
 episodes = Table(
     "episodes",
     metadata,

@@ -1,9 +1,11 @@
-"""The rules of all `.gitignore` files of a folder, read as text that may be hostile."""
+"""The rules of all `.gitignore` files of a repository, read as text that may be hostile."""
 
 import os
 import re
 import stat
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from pathspec import GitIgnoreSpec
@@ -15,12 +17,20 @@ _STARS = 5
 
 
 class Ignore:
-    """The rules of one folder and all below it. Each file is read on first use."""
+    """The rules of one tree of files. Each file of rules is read on first use.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    `read` returns the content of the file at a relative path, None without one.
+    """
+
+    def __init__(self, read: Callable[[str], bytes | None]) -> None:
+        self._read = read
         self._rules: dict[str, GitIgnoreSpec | None] = {}
-        self._own = _spec(root / ".git" / "info" / "exclude")
+        self._own = _spec(read(".git/info/exclude"))
+
+    @classmethod
+    def of_folder(cls, root: Path) -> "Ignore":
+        """Return the rules of a folder on disk."""
+        return cls(partial(_read_below, root))
 
     def leaves_out(self, path: str) -> bool:
         """Return True if a file or any of its folders is ignored."""
@@ -42,18 +52,25 @@ class Ignore:
 
     def _rules_of(self, folder: str) -> GitIgnoreSpec | None:
         if folder not in self._rules:
-            self._rules[folder] = _spec(self._root / folder / ".gitignore")
+            self._rules[folder] = _spec(self._read(f"{folder}/.gitignore" if folder else ".gitignore"))
         return self._rules[folder]
 
 
-def _spec(file: Path) -> GitIgnoreSpec | None:
+def _read_below(root: Path, path: str) -> bytes | None:
     with suppress(OSError, ValueError):
         # A FIFO named .gitignore must not block, and a link must not lead out of the repository.
-        place = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        place = os.open(root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(place, "rb") as opened:
-            if not stat.S_ISREG(os.fstat(place).st_mode):
-                return None
-            lines = opened.read(_LONGEST).decode("utf-8", "replace").splitlines()[:_LINES]
+            if stat.S_ISREG(os.fstat(place).st_mode):
+                return opened.read(_LONGEST)
+    return None
+
+
+def _spec(rules: bytes | None) -> GitIgnoreSpec | None:
+    if rules is None:
+        return None
+    lines = rules[:_LONGEST].decode("utf-8", "replace").splitlines()[:_LINES]
+    with suppress(ValueError):
         return GitIgnoreSpec.from_lines([line for line in lines if _is_sane(line)])
     return None
 

@@ -31,7 +31,7 @@ class TextSync:
         if paths is not None and any(path.rpartition("/")[2] == ".gitignore" for path in paths):
             paths = None
         known = self.store.files(paths)
-        ignore = Ignore(self.root)
+        ignore = Ignore.of_folder(self.root)
         present: dict[str, FileStat] = {}
         for path in [""] if paths is None else paths:
             present.update(files.walk(self.root, path, ignore, self.leave_out))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from nodes.check.base_tests.old_tests import contradictions
 from nodes.check.execution.evidence import Evidence
+from nodes.check.mutation.missing_names import misses_name
 from nodes.check.outcomes import Outcomes, list_cases, stop_of
 from nodes.check.output_text import CASE_CHARACTERS, TOTAL_CHARACTERS, cut_output, last_lines, normalise
 from nodes.check.report_check import foreign_report_fault, report_fault
@@ -102,7 +103,8 @@ def chance_failures(evidence: Evidence) -> list[str]:
     cases = _cases(evidence, head, trusted=True)
     blamed = [case.id for case in cases if _counts_against(case)]
     # A name that is missing is missing always.
-    certain = any(case.startswith("::") or head.is_nameless(case) for case in blamed)
+    nameless = {case.id for case in evidence.head.report or () if misses_name(case.message)}
+    certain = any(case.startswith("::") or case in nameless or head.is_nameless(case) for case in blamed)
     return [] if certain or len(blamed) > MOST_BY_CHANCE else blamed
 
 

@@ -8,11 +8,11 @@ from langgraph.runtime import Runtime
 from nodes.check.execution.package_sandboxes import place_of
 from nodes.check.tryout import tried_packages
 from nodes.dialogue.answers import ask
-from nodes.dialogue.conversation import open_workspace
 from nodes.environment.need import missing
 from nodes.environment.preparation import Preparation
 from nodes.events import ErrorReported
 from nodes.publish import publisher
+from nodes.repository import open_workspace
 from nodes.state import State, options_of
 
 _QUESTION = "Go on without the environment? The result cannot be verified."

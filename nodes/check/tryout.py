@@ -15,11 +15,11 @@ from nodes.check.outcomes import Outcomes, list_cases
 from nodes.check.prove import baseline_reason, suite_limits
 from nodes.check.suites.packages import Packages
 from nodes.check.unrun.gaps import UnrunTests
-from nodes.dialogue.conversation import open_workspace
 from nodes.environment.preparation import Preparation
 from nodes.events import ErrorReported
 from nodes.proof import FAILED
 from nodes.publish import Publish, publisher
+from nodes.repository import open_workspace
 from nodes.state import State, options_of
 from sandbox.base import Limits, SandboxError
 from tools.workspace import Workspace

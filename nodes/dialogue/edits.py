@@ -1,7 +1,7 @@
 """Edits: an agent's reply applied to a snapshot, wholly or not at all."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from nodes.dialogue.elisions import elision
@@ -52,6 +52,31 @@ def write_edit(workspace: Workspace, base: str, text: str, author: str, file: st
     return Edit(base, snapshot, sha256(repr(reply).encode()).hexdigest(), contents.placed, paths)
 
 
+def finish_edit(
+    workspace: Workspace, base: str, worked: str, text: str, author: str, file: str | None = None
+) -> Edit:
+    """Return what the tools did, which is the snapshot `worked`, with the blocks of the answer `text` on top.
+
+    Raises Unusable if neither changes anything, and for unusable blocks.
+    """
+    if worked == base:
+        return write_edit(workspace, base, text, author, file)
+    edit = Edit(worked, worked, digest="")
+    if not parse_edits(text).is_empty:
+        edit = write_edit(workspace, worked, text, author, file)
+    paths = {change.path for change in workspace.changes(base, edit.snapshot)}
+    return replace(edit, base=base, digest=workspace.tree(edit.snapshot), paths=paths)
+
+
+def check_whole(path: str, text: str, old: str | None) -> None:
+    """Raise Unusable if a file leaves parts of it out, or holds search-and-replace markers."""
+    if line := elision(text, old):
+        raise Unusable(
+            f"{path} is not whole: `{line}` stands for other lines. Write the whole file, or a ```diff block "
+            "with the lines that change."
+        )
+
+
 def _whole_files(workspace: Workspace, base: str, reply: EditReply, file: str | None) -> _Contents:
     """Return the files that the reply writes or deletes as a whole."""
     texts: dict[str, str | None] = dict(reply.files)
@@ -71,7 +96,7 @@ def _whole_files(workspace: Workspace, base: str, reply: EditReply, file: str | 
                 f"as `./{word}` in the heading. If it is not, leave the block out."
             )
     for path, text in texts.items():
-        _check_whole(path, text or "", workspace.text(base, path))
+        check_whole(path, text or "", workspace.text(base, path))
     for path in reply.deleted:
         if workspace.read(base, path) is None:
             raise Unusable(f"There is no file {path} to delete.")
@@ -88,7 +113,7 @@ def _patch(workspace: Workspace, base: str, contents: _Contents, diff: str) -> N
         raise Unusable(f"A diff does not apply; no part of the reply was kept.\n{error}") from error
     changed = {path: text for path, text in result.files.items() if files.get(path) != text}
     for path, text in changed.items():
-        _check_whole(path, text, files.get(path))
+        check_whole(path, text, files.get(path))
     contents.texts.update(changed)
     contents.texts.update({path: None for path in files if path not in result.files})
     executable = {new: workspace.is_executable(base, old) for new, old in result.moved.items()}
@@ -105,15 +130,6 @@ def _without_path(block: str) -> str:
         "the line above it. If it belongs to a file that has fences of its own, put that whole file into a "
         "fence of four backticks. If it is an example, leave it out."
     )
-
-
-def _check_whole(path: str, text: str, old: str | None) -> None:
-    """Raise Unusable if a file leaves parts of it out, or holds search-and-replace markers."""
-    if line := elision(text, old):
-        raise Unusable(
-            f"{path} is not whole: `{line}` stands for other lines. Write the whole file, or a ```diff block "
-            "with the lines that change."
-        )
 
 
 def _mentioned(workspace: Workspace, base: str, diff: str) -> dict[str, str | None]:

@@ -36,6 +36,7 @@ _QUOTED_PATH = re.compile(
 _HEADER = re.compile(r" {0,3}(?:---|\+\+\+) (?:[ab]/)?(?P<path>\S+)")
 _BARE_DIFF = re.compile(r"^--- \S.*\n\+\+\+ \S(?s:.*)", re.MULTILINE)
 _NO_EDIT = {
+    "BLOCKED": re.compile(r"^[^\w\n]{0,20}BLOCKED\b[^\w\n]{0,20}(?P<reason>\S.*)$", re.MULTILINE),
     "NO CHANGE": re.compile(r"^[^\w\n]{0,20}NO[ _-]?CHANGES?\b[^\w\n]{0,20}(?P<reason>\S.*)$", re.MULTILINE),
     "NO TESTS": re.compile(
         r"^[^\w\n]{0,20}NO[ _-]?TESTS?\b[^\w\n]{0,20}(?P<reason>\S.*)$", re.MULTILINE | re.IGNORECASE
@@ -53,6 +54,9 @@ _MOST_REPEATED, _FEWEST_REPEATED = 40, 12
 
 _MOST_BRACES = 200
 """The number of braces at which a JSON object is looked for."""
+
+
+NoEdit = Literal["NO CHANGE", "NO TESTS", "NOT THE CHANGE", "BLOCKED"]
 
 
 class Unusable(Exception):
@@ -195,7 +199,7 @@ def _is_open(text: str) -> bool:
     return False
 
 
-def no_edit_reason(text: str, words: Literal["NO CHANGE", "NO TESTS", "NOT THE CHANGE"]) -> str:
+def no_edit_reason(text: str, words: NoEdit) -> str:
     """Return the reason in a line `NO CHANGE: reason`, empty if the reply has no such line or holds edits."""
     match = _NO_EDIT[words].search(text)
     return match["reason"].strip() if match and parse_edits(text).is_empty else ""

@@ -13,6 +13,10 @@ from tools.outline import repository_map
 from tools.workspace import Workspace
 
 FILE_TOKENS = 24_000
+FIRST_TOKENS = 4_000
+"""A file in the first prompt of an agent that can look at the rest itself."""
+
+FIRST_MAP_TOKENS = 1_200
 FILES_TOKENS = 48_000
 CHANGED_TOKENS = 6_000
 EXAMPLE_TOKENS = 2_000
@@ -20,6 +24,12 @@ MAP_TOKENS = 4_000
 DIFF_TOKENS = 16_000
 CHARS_A_TOKEN = 4
 _SYMBOL = re.compile(r"[\w.:$~<>-]{1,80}")
+
+_NAME = re.compile(r"(?<![\w/.])[A-Za-z_][\w.]{2,60}\b")
+_QUOTED = re.compile(r"`([A-Za-z_][\w.]{1,60})(?:\(\))?`")
+_DEFINES = "def|class|func|function|fn|type|interface|struct|enum|trait|const|let|var"
+_LONG_LINE = 300
+_MOST_USES = 4  # of a name that a file does not define
 
 MARGIN = 60
 """Lines shown on either side of a change in a file that is too long to be shown whole."""
@@ -111,10 +121,31 @@ def changed(title: str, workspace: Workspace, base: str, head: str) -> str:
     return files(title, workspace, head, changed, CHANGED_TOKENS, places)
 
 
-def outline(workspace: Workspace, snapshot: str, query: str) -> str:
+def named_places(text: str, query: str) -> list[range]:
+    """Return the lines of a file that define what `query` names, else lines that use it."""
+    named = {name for name in _NAME.findall(query) if _is_symbol(name)} | set(_QUOTED.findall(query))
+    lines = list(enumerate(text.splitlines(), 1))
+    places: list[range] = []
+    for name in sorted({name.rpartition(".")[2] for name in named}):
+        near = [(number, line[:_LONG_LINE]) for number, line in lines if name in line]
+        word = rf"(?<![\w.]){re.escape(name)}\b"
+        assigned = rf"^\s*{word}\s*(?::[^=]*)?=(?!=)"
+        defines = re.compile(rf"^\s*(?:[\w@]+\s+){{0,4}}(?:{_DEFINES})\s+{word}|{assigned}")
+        found = [number for number, line in near if defines.search(line)]
+        found = found or [number for number, line in near if re.search(word, line)][:_MOST_USES]
+        places += [range(number, number + 1) for number in found]
+    return places
+
+
+def _is_symbol(name: str) -> bool:
+    """Return whether a word looks like a name in code rather than one of a language."""
+    return "_" in name.strip("_") or "." in name or any(map(str.isupper, name[1:])) or name.isupper()
+
+
+def outline(workspace: Workspace, snapshot: str, query: str, tokens: int = MAP_TOKENS) -> str:
     """Return a map of the repository's definitions, most relevant to `query` first."""
     files = workspace.files(snapshot)
-    text = repository_map(files, lambda path: workspace.text(snapshot, path), query, MAP_TOKENS)
+    text = repository_map(files, lambda path: workspace.text(snapshot, path), query, tokens)
     return section("Map of the repository", text or "(the repository is empty)")
 
 
@@ -153,14 +184,17 @@ def lessons(lessons: Sequence[Lesson]) -> str:
     return section(title, "\n\n".join(fenced(lesson["text"]) for lesson in lessons))
 
 
-def plan(plan: Plan | None) -> str:
-    """Return the whole plan, so that an agent knows what the others do."""
+def plan(plan: Plan | None, own: str = "") -> str:
+    """Return the plan, so that an agent knows what the others do. Its own step has a place of its own."""
     if plan is None:
         return ""
     lines = [
-        f"- {step['id']}{' on ' + step['file'] if 'file' in step else ''}: {step['description']}"
+        f"- {step['id']}{' on ' + step['file'] if 'file' in step else ''}: "
+        + ("yours" if step["id"] == own else step["description"])
         for step in plan["steps"]
     ]
+    if own and len(lines) == 1:
+        return ""
     return section("The plan", "\n".join([plan["explanation"], *lines]))
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from memory.records.reply import Answer
+from memory.calls.reply import Answer
 from memory.validation import valid_text
 from nodes.llm.prompt import REASONING, Prompt, ReplyListener
 from nodes.llm.provider_errors import ProviderError

@@ -17,8 +17,8 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ValidationError
 
-from memory.records.completions import CallKey
-from memory.records.reply import Spent, ToolCall
+from memory.calls.completions import CallKey
+from memory.calls.reply import Spent, ToolCall
 from memory.validation import faults_of
 from nodes.llm.model_settings import ModelError
 from nodes.llm.prices import FREE, ModelLimits

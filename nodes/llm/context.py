@@ -1,6 +1,6 @@
 """The room that a model's context leaves for a reply."""
 
-from memory.records.budget import LEAST_OUTPUT
+from memory.calls.budget import LEAST_OUTPUT
 from nodes.llm.model_settings import ModelError
 
 PROMPT_MARGIN, FRAME_TOKENS = 1.25, 64

@@ -10,16 +10,16 @@ from functools import partial
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 
-from memory.records.budget import BudgetLimits, BudgetSpent, Estimate, Sums
-from memory.records.completions import CallKey, Completions, Grant
+from memory.calls.budget import BudgetLimits, BudgetSpent, Estimate, Sums
+from memory.calls.completions import CallKey, Completions, Grant
+from memory.calls.reply import Answer, StoredReply
 from memory.records.notes import Notes
-from memory.records.reply import Answer, StoredReply
 from nodes.events import BudgetUpdated, ErrorReported, Event, Retried
 from nodes.llm.answer import check_end, is_cut, read_answer
 from nodes.llm.cassette import CassetteProvider, record
 from nodes.llm.context import output_limit
 from nodes.llm.model_settings import ModelError, ModelSettings, price_advice
-from nodes.llm.prices import ModelLimits
+from nodes.llm.prices import ModelLimits, limits_of
 from nodes.llm.prompt import Prompt, ReplyListener
 from nodes.llm.provider_errors import PromptTooLong, ProviderError, ToolsRefused, classify, refuses_tools
 from nodes.llm.providers import LiteLLMProvider, OpenAIProvider, PricedModel, Provider
@@ -122,6 +122,12 @@ class Models:
         """Return False if the agent's model is known to call no tools, which a refusal may teach."""
         name = self.settings.model_of(agent)
         return name not in self.refused and await self.provider.calls_tools(name, agent)
+
+    async def window(self, agent: Agent) -> int | None:
+        """Return the tokens that the agent's model takes at once, None if nobody knows."""
+        name = self.settings.model_of(agent)
+        known = self.learned.get(name) or await asyncio.to_thread(limits_of, name)
+        return self.settings.context_tokens or (known.window if known else None)
 
     async def complete(
         self,

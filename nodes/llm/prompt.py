@@ -11,7 +11,7 @@ from typing import Any
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
 
-from memory.records.reply import Spent
+from memory.calls.reply import Spent
 from nodes.llm.prices import Price
 from nodes.llm.provider_errors import ProviderError
 from nodes.llm.tool_calls import CallPiece, CallPieces, ToolDefinition

@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from pydantic import SecretStr
 
-from memory.records.completions import CallKey
+from memory.calls.completions import CallKey
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.prices import ModelLimits, Price, limits_of, supports_tools
 from nodes.llm.prompt import Prompt, without_field

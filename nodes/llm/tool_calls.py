@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
-from memory.records.reply import ToolCall
+from memory.calls.reply import ToolCall
 from memory.validation import valid_text
 
 ToolDefinition = dict[str, Any]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from memory.records.reply import ToolCall
+from memory.calls.reply import ToolCall
 from nodes.llm.tool_calls import ToolDefinition, clean_name, read_call, tool_name
 
 _WORD, _GAP = r"[\w.-]{1,64}", r"[ \t\r\n]{0,40}"

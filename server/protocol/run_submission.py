@@ -10,7 +10,7 @@ from graph.errors import UnknownThread
 from graph.supervisor import Strategy, Supervisor
 from memory.records.runs import RunRow
 from memory.records.threads import ThreadRow
-from nodes.messages import task_of
+from nodes.dialogue.messages import task_of
 from nodes.state import Input
 from server.api.problems import Problem
 from server.api.task_submission import SubmittedRun, choose_repository, last_seq

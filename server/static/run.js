@@ -15,6 +15,12 @@ function spending({ total_tokens: tokens, total_cost_usd: cost, unpriced, estima
   return `${about}${tokens.toLocaleString()} tokens, ${price}`;
 }
 
+/** A tool call and its result in one line, as `$ pytest -k json → 1 failed, 0.8 s`. */
+function toolCall({ name, arguments: given, summary, seconds }) {
+  const about = String(given.command ?? given.file_path ?? given.query ?? "").split("\n")[0].slice(0, 100);
+  return `${name === "execute" ? "$" : name} ${about} → ${summary}, ${seconds.toFixed(1)} s`;
+}
+
 export class RunView {
   onChange = () => {};
   loadDiff = async () => "";
@@ -38,6 +44,7 @@ export class RunView {
     else if (type === "environment") this.#build(event);
     else if (type === "sandbox.started") this.#outcome(event, data.what);
     else if (type === "check") this.#check(event);
+    else if (type === "tool.call") this.#write(this.#row(event), `${toolCall(data)}\n`);
     else if (type === "verdict") this.#verdict(event);
     else if (type === "tool.result") this.#write(this.#row(event), data.stdout + data.stderr);
     else if (type === "message") this.#note(this.#row({ node: "you", step_id: `note ${event.seq}` }), data.text);

@@ -23,7 +23,12 @@ def lacks_name(message: str) -> bool:
     A test that asks with `hasattr` counts too. An attribute of a builtin type is a fault, not a missing name,
     and so is a name that the product itself misses while a test runs it.
     """
-    return bool(_MISSING.search(message)) and not _is_raised_by_product(message)
+    return misses_name(message) and not _is_raised_by_product(message)
+
+
+def misses_name(message: str) -> bool:
+    """Return whether the failure with this message is about a missing name, in tests or in the product."""
+    return bool(_MISSING.search(message))
 
 
 def _is_raised_by_product(message: str) -> bool:

@@ -173,7 +173,7 @@ async def _models(settings: "Settings", journal: "Journal[Event]", console: "Cli
             open_resources(settings, journal, console.notify) as resources,
             asyncio.timeout(PROBE_SECONDS),
         ):
-            await resources.models.probe()
+            await resources.agents.models.probe()
     except ModelError as error:
         return Finding("models", "missing", f"{mode}: {error}")
     except TimeoutError:

@@ -10,7 +10,7 @@ ThreadArgument = Annotated[
 ]
 YesOption = Annotated[bool, Option("--yes", help="Approve every request, plans included.")]
 JsonOption = Annotated[bool, Option("--json", help="Print only events, one JSON object a line.")]
-# These limits hold across parallel steps: memory/records/completions.py checks them before each model call.
+# These limits hold across parallel steps: memory/calls/completions.py checks them before each model call.
 BudgetOption = Annotated[float | None, Option("--budget", metavar="USD", help="Limit of the cost.")]
 MaxTokensOption = Annotated[int | None, Option("--max-tokens", metavar="N", help="Limit of the tokens.")]
 MaxSecondsOption = Annotated[

@@ -8,6 +8,7 @@ OutcomePayload = (
     | events.SandboxStarted
     | events.CheckFinished
     | events.VerdictGiven
+    | events.ToolCalled
     | events.ToolResult
 )
 """Events that set the outcome of their row."""
@@ -38,6 +39,17 @@ def describe_environment(data: events.EnvironmentReported) -> str:
     return f"environment{folder} missing" if data.status == "failed" else f"building the environment{folder}"
 
 
+def describe_tool_call(data: events.ToolCalled) -> str:
+    """Describe a call and its result in one line, as `$ pytest -k json → 1 failed, 0.8 s`."""
+    given = data.arguments
+    if data.name == "execute":
+        call = f"$ {first_line(str(given.get('command', '')), 72)}"
+    else:
+        about = given.get("file_path") or given.get("query") or ""
+        call = f"{one_line(data.name)} {first_line(str(about), 60)}".rstrip()
+    return f"{call} → {first_line(data.summary, 100)}, {data.seconds:.1f} s"
+
+
 def describe_outcome(data: OutcomePayload) -> tuple[str, list[str]]:
     """Return an outcome in one line, and its details in lines of their own."""
     match data:
@@ -58,6 +70,8 @@ def describe_outcome(data: OutcomePayload) -> tuple[str, list[str]]:
             return counts, [one_line(gap) for gap in data.gaps] if data.green else _problems(data)
         case events.VerdictGiven():
             return data.verdict, [first_line(reason, 300) for reason in data.reasons]
+        case events.ToolCalled():
+            return describe_tool_call(data), []
         case events.ToolResult():
             return f"{one_line(data.tool)}: exit code {data.returncode}", []
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, select, update
 
-from memory.records.budget import (
+from memory.calls.budget import (
     LEAST_OUTPUT,
     BudgetKind,
     BudgetLimits,
@@ -18,8 +18,8 @@ from memory.records.budget import (
     Sums,
     allowed_output,
 )
+from memory.calls.reply import Answer, Spent, StoredReply, dump_calls, load_calls
 from memory.records.database import Database, read_only, transaction
-from memory.records.reply import Answer, Spent, StoredReply, dump_calls, load_calls
 from memory.records.tables import completions, runs
 from memory.secrets import masked
 

@@ -1,0 +1,127 @@
+"""All that agents share: models, sandboxes, the index, and the store of their tool calls."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+
+from langgraph.runtime import Runtime
+
+from memory.repo_index import SnapshotView
+from memory.search.recollection import Recollection
+from nodes.agent.conversation import Conversation
+from nodes.agent.tool_runs import ToolRuns, ToolStore
+from nodes.agent.toolbox import definitions
+from nodes.agent.workbench import Workbench
+from nodes.check.execution.package_sandboxes import PackageSandboxes, place_of
+from nodes.check.suites.config import NoSuite
+from nodes.check.suites.packages import Packages
+from nodes.dialogue.prompts import fenced
+from nodes.environment.preparation import Preparation
+from nodes.llm.models import Models
+from nodes.state import Agent, State
+from sandbox.base import Limits, Sandbox
+from tools.workspace import Workspace
+
+COMMAND_SECONDS = 120.0
+"""The most that an agent's command may take: enough for most suites, and too little to wait for nothing."""
+
+WINDOW = 32_000
+"""Tokens that a model takes at once, where nobody knows."""
+
+LONGEST = 0.6
+"""The share of them at which a conversation is shortened. The rest is for the reply, and for what is next."""
+
+FOUND = 6
+FOUND_LINES = 40
+"""Places that a search shows, and lines of each."""
+
+
+@dataclass(frozen=True)
+class Agents:
+    """Opens the conversations of agents. `most_steps` of an agent's replies in one step may call tools."""
+
+    models: Models
+    preparation: Preparation
+    store: ToolStore
+    limits: Limits = field(default_factory=Limits)
+    memory: Recollection | None = None
+    most_steps: int = 25
+
+    @asynccontextmanager
+    async def conversation(
+        self,
+        runtime: Runtime[None],
+        state: State,
+        agent: Agent,
+        step: str,
+        workspace: Workspace,
+        snapshot: str,
+        file: str = "",
+    ) -> AsyncIterator[Conversation]:
+        """Open the conversation of one step on a snapshot. `file` is what the step is mainly about."""
+        bench = Workbench(
+            workspace,
+            state["base"],
+            snapshot,
+            f"{agent} {step}",
+            lambda: self._place(workspace, state, snapshot, file),
+            (lambda query: self._search(workspace, snapshot, query)) if self.memory else None,
+        )
+        tools = None
+        if self.most_steps and await self.models.calls_tools(agent):
+            tools = ToolRuns(
+                bench,
+                self.store,
+                definitions(search=self.memory is not None),
+                state["run"],
+                agent,
+                step,
+                self.most_steps,
+                int(LONGEST * (await self.models.window(agent) or WINDOW)),
+            )
+        try:
+            yield Conversation(self.models, runtime, state, agent, step, bench, tools)
+        finally:
+            await bench.aclose()
+
+    async def _place(
+        self, workspace: Workspace, state: State, snapshot: str, file: str
+    ) -> tuple[Sandbox, Limits]:
+        """Return the sandbox for a snapshot, with the environment of the package that it is about."""
+        sandbox = await self._sandbox(workspace, state, snapshot, file)
+        size = await asyncio.to_thread(lambda: sum(workspace.files(snapshot).values()))
+        room = max(self.limits.workspace_mb, (size >> 20) * 2 + 128)
+        seconds = max(self.limits.seconds, COMMAND_SECONDS)
+        return sandbox, replace(self.limits, seconds=seconds, workspace_mb=room)
+
+    async def _sandbox(self, workspace: Workspace, state: State, snapshot: str, file: str) -> Sandbox:
+        base = state["base"]
+        if not state.get("without_environment"):
+            with suppress(NoSuite):
+                if await asyncio.to_thread(workspace.changes, base, snapshot):
+                    found = await PackageSandboxes.find(self.preparation, workspace, base, snapshot)
+                    return found[0].change
+                packages = await asyncio.to_thread(Packages, workspace, base, base)
+                folder = await asyncio.to_thread(packages.nearest, file)
+                place = await asyncio.to_thread(place_of, workspace, base, folder)
+                if ready := await self.preparation.find(await self.preparation.need(workspace, base, place)):
+                    return ready.sandbox
+        return await self.preparation.sandbox()
+
+    async def _search(self, workspace: Workspace, snapshot: str, query: str) -> str:
+        assert self.memory  # noqa: S101  # else there is no search
+        memory = self.memory
+
+        def search() -> str:
+            view = SnapshotView(workspace.blobs(snapshot), lambda path: workspace.read(snapshot, path))
+            parts = []
+            for found in memory.search(workspace.path, view, query, FOUND):
+                lines = found.text.splitlines()
+                text = "\n".join(lines[:FOUND_LINES])
+                more = f"\n[{len(lines) - FOUND_LINES} more lines]" if len(lines) > FOUND_LINES else ""
+                symbol = f" {found.symbol}" if found.symbol else ""
+                parts.append(f"{found.path}:{found.first}-{found.last}{symbol}\n{fenced(text + more)}")
+            return "\n\n".join(parts)
+
+        return await asyncio.to_thread(search)

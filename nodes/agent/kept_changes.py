@@ -1,0 +1,53 @@
+"""What an agent did to the files in its session, as a snapshot."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from memory.repo_index.ignore import Ignore
+from sandbox.base import SessionChanges
+from tools.workspace import PathError, Workspace
+
+_DROPPING = re.compile(
+    r"(?:^|/)(?:__pycache__|\.pytest_cache|\.mypy_cache|\.ruff_cache|\.hypothesis|\.tox|\.nox|\.venv|venv"
+    r"|node_modules|\.cache|htmlcov|\.eggs|[^/]+\.egg-info)(?:/|$)"
+    r"|\.py[co]$|(?:^|/)\.coverage(?:\.[^/]*)?$|(?:^|/)\.DS_Store$|\.(?:orig|rej|swp)$"
+)
+"""Files that programs leave behind, and that nobody wants in a commit."""
+
+
+@dataclass(frozen=True)
+class KeptChanges:
+    """A snapshot with the changes of a session. `left_out` says why some files are not in it."""
+
+    snapshot: str
+    left_out: tuple[str, ...] = ()
+
+
+def leaves_out(workspace: Workspace, base: str) -> Callable[[str], bool]:
+    """Return what decides on new files: git ignores them, or builds and tests leave them behind. Blocks."""
+    ignore = Ignore(partial(workspace.read, base))
+    return lambda path: bool(_DROPPING.search(path)) or ignore.leaves_out(path)
+
+
+def keep_changes(workspace: Workspace, base: str, changes: SessionChanges, message: str) -> KeptChanges:
+    """Write the changes of a session, which began with `base`, on top of it. Blocks."""
+    left_out = [f"{path}: links cannot be written" for path in changes.links]
+    contents: dict[str, bytes | None] = {path: file.content for path, file in changes.files.items()}
+    contents |= dict.fromkeys(changes.removed & workspace.files(base).keys())
+    modes = {path: 0o755 if file.executable else 0o644 for path, file in changes.files.items()}
+    while True:
+        try:
+            return KeptChanges(workspace.write(base, contents, message, modes), tuple(left_out))
+        except PathError as error:
+            left_out.append(str(error))
+            for path in _refused(str(error), contents):
+                contents.pop(path)
+                modes.pop(path, None)
+
+
+def _refused(problem: str, contents: Mapping[str, bytes | None]) -> Collection[str]:
+    """Return the paths that a problem names, all paths if it names none."""
+    named = [path for path in contents if problem.startswith((f"{path}:", f"{path[:200]!r}:", f"{path} "))]
+    return named or list(contents)

@@ -1,0 +1,82 @@
+"""Results as a model sees them: raw text, cut in the middle where it is long."""
+
+import re
+
+from sandbox.base import Limits, Result
+
+CHARACTERS = 10_000
+"""The most characters of one result."""
+
+_COUNTS = re.compile(r"\b\d+ (?:failed|passed|errors?|skipped|xfailed|xpassed|deselected)\b")
+"""The counts in the last line of pytest, and of runners that imitate it."""
+
+
+def cut_middle(text: str, limit: int = CHARACTERS) -> str:
+    """Return `text` within `limit`, cut at line ends. A line in its place says which lines are missing."""
+    if len(text) <= limit:
+        return text
+    lines = text.splitlines(keepends=True)
+    first, last = 0, len(lines)
+    head = tail = 0
+    while first < last:
+        at_head = head <= tail
+        size = len(lines[first if at_head else last - 1])
+        if head + tail + size > limit:
+            break
+        if at_head:
+            head, first = head + size, first + 1
+        else:
+            tail, last = tail + size, last - 1
+    missing = sum(map(len, lines[first:last]))
+    if first == 0 or last == len(lines):  # one line is longer than everything that may be shown
+        half = limit // 2
+        left = len(text) - 2 * half
+        return f"{text[:half]}\n[… {left:,} characters left out …]\n{text[-half:]}"
+    note = f"[… lines {first + 1} to {last} of {len(lines)} left out, {missing:,} characters …]\n"
+    return "".join([*lines[:first], note, *lines[last:]])
+
+
+def numbered(text: str, offset: int, limit: int) -> str:
+    """Return the lines of a file from `offset` on, each behind its number, and say what is left out."""
+    lines = text.splitlines(keepends=True)
+    if not lines:
+        return "(the file is empty)"
+    shown = lines[offset : offset + limit]
+    if not shown:
+        return f"(the file has {len(lines)} lines)"
+    body = "".join(f"{number:>6}\t{line}" for number, line in enumerate(shown, offset + 1))
+    rest = len(lines) - offset - len(shown)
+    end = "" if body.endswith("\n") else "\n"
+    return f"{body}{end}[{rest} more lines; go on with offset {offset + len(shown)}]" if rest else body
+
+
+def of_command(result: Result, limits: Limits) -> str:
+    """Return the output of a command, and how it ended unless it ended well."""
+    notes = []
+    if result.timed_out:
+        notes.append(f"[ended after {limits.seconds:g} s, the most that a command may take]")
+    elif result.out_of_memory:
+        notes.append(f"[ended for want of memory: {limits.memory_mb} MB is the most]")
+    elif result.exit_code:
+        notes.append(f"[exit code {result.exit_code}]")
+    if result.truncated:
+        notes.append("[the output was too long, and its rest was dropped]")
+    if result.left_running:
+        notes.append(f"[{result.left_running} processes that it left running were ended]")
+    output = cut_middle(result.stdout + result.stderr)
+    if output and not output.endswith("\n"):
+        output += "\n"
+    return (output + "\n".join(notes)).rstrip("\n") or "(no output)"
+
+
+def brief(text: str, exit_code: int | None) -> str:
+    """Return a result in some words, for people who watch: the counts of tests, the error, or its length."""
+    if text.startswith("Error: "):
+        return text.removeprefix("Error: ").partition("\n")[0][:100]
+    lines = text.splitlines()
+    for line in reversed(lines[-5:]):
+        if counts := _COUNTS.findall(line):
+            return ", ".join(counts)
+    if exit_code:
+        return f"exit code {exit_code}"
+    return f"{len(lines)} lines" if len(lines) != 1 else lines[0][:80]

@@ -1,0 +1,127 @@
+"""The tool calls of one step: each is run once, stored, published, and told to the model."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from langchain_core.messages import BaseMessage, ToolMessage
+
+from memory.calls.reply import ToolCall
+from memory.calls.tool_calls import StoredResult, ToolCallKey
+from memory.validation import valid_text
+from nodes.agent.shown import brief
+from nodes.agent.workbench import ToolOutcome, Workbench, arguments_json
+from nodes.dialogue.prompts import indent_steps
+from nodes.events import ToolCalled
+from nodes.llm.models import Reply
+from nodes.llm.tool_calls import ToolDefinition
+from nodes.publish import Publish
+
+ANNOUNCED = 3
+"""Steps before the last one at which the model is told how many are left."""
+
+MOST_AT_ONCE = 16
+"""Calls of one reply that are run."""
+
+WARM_AFTER = 0.2
+"""Seconds of a model's silence after which a session is opened ahead of the first call."""
+
+_AGAIN = "[You have made this call before, with the same result. Do something else, or answer.]"
+_LEFT = "[{left} more times you can call tools. Then answer.]"
+
+
+class ToolStore(Protocol):
+    """Keeps the results of tool calls."""
+
+    async def lookup(self, key: ToolCallKey) -> StoredResult | None: ...
+
+    async def store(self, key: ToolCallKey, result: StoredResult) -> None: ...
+
+
+@dataclass
+class ToolRuns:
+    """Runs the calls of an agent's replies on its workbench. `most` replies may hold calls."""
+
+    bench: Workbench
+    store: ToolStore
+    definitions: Sequence[ToolDefinition]
+    run_id: str
+    agent: str
+    step: str
+    most: int
+    context_tokens: int | None = None
+    steps: int = 0
+    _seen: Counter[tuple[str, str, str]] = field(default_factory=Counter, init=False)
+    _repeats: bool = field(default=False, init=False)
+
+    @property
+    def is_over(self) -> bool:
+        """True if no reply may call a tool any more."""
+        return self._repeats or self.steps >= self.most
+
+    async def run(self, reply: Reply, ordinal: int, publish: Publish) -> list[BaseMessage]:
+        """Run the calls of the `ordinal`th reply. Return the messages that tell the model of them."""
+        self.steps += 1
+        told: list[BaseMessage] = [reply.message]
+        for position, call in enumerate(reply.tool_calls):
+            key = ToolCallKey(
+                self.run_id,
+                self.agent,
+                self.step,
+                ordinal,
+                position,
+                call.name,
+                arguments_json(call.unread if call.unread is not None else dict(call.arguments)),
+            )
+            text = self._remarked(key, (await self._result(key, call, publish)).result)
+            told.append(ToolMessage(content=indent_steps(text), tool_call_id=call.id, name=call.name))
+        left = self.most - self.steps
+        if 0 < left <= ANNOUNCED and not self._repeats:
+            last = told[-1]
+            told[-1] = last.model_copy(update={"content": f"{last.text}\n{_LEFT.format(left=left)}"})
+        return told
+
+    async def _result(self, key: ToolCallKey, call: ToolCall, publish: Publish) -> StoredResult:
+        """Return the stored result of a call, or make it. A stored one also says what the files became."""
+        if stored := await self.store.lookup(key):
+            self.bench.snapshot = stored.snapshot
+            return stored
+        began = time.monotonic()
+        outcome = await self._call(call, key.position)
+        seconds = round(time.monotonic() - began, 3)
+        text = valid_text(outcome.text)
+        result = StoredResult(text, self.bench.snapshot, outcome.exit_code, seconds)
+        await self.store.store(key, result)
+        publish(
+            ToolCalled(
+                name=call.name,
+                arguments=dict(call.arguments),
+                seconds=seconds,
+                exit_code=outcome.exit_code,
+                bytes=len(text.encode()),
+                summary=brief(text, outcome.exit_code),
+            )
+        )
+        return result
+
+    async def _call(self, call: ToolCall, position: int) -> ToolOutcome:
+        if call.unread is not None:
+            return ToolOutcome("Error: the arguments are no JSON object, or were cut off. Call it again")
+        if position >= MOST_AT_ONCE:
+            return ToolOutcome(f"Error: {MOST_AT_ONCE} calls at once are the most. Call it again")
+        return await self.bench.call(call.name, call.arguments)
+
+    def _remarked(self, key: ToolCallKey, result: str) -> str:
+        """Return a result with a remark if the model repeats itself. The third time ends its calls."""
+        seen = (key.name, key.arguments, result)
+        self._seen[seen] += 1
+        self._repeats = self._repeats or self._seen[seen] > 2
+        return f"{result}\n{_AGAIN}" if self._seen[seen] > 1 else result
+
+    async def warm(self) -> None:
+        """Open the session while the model thinks. A model that answers at once needs none."""
+        await asyncio.sleep(WARM_AFTER)
+        self.bench.warm()

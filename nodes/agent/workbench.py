@@ -1,0 +1,207 @@
+"""The workbench of an agent: one sandbox session, and the tools that act in it."""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from memory.validation import faults_of
+from nodes.agent.kept_changes import keep_changes, leaves_out
+from nodes.agent.shown import cut_middle, numbered, of_command
+from nodes.agent.text_edit import replaced
+from nodes.agent.tool_error import ToolError
+from nodes.agent.toolbox import TOOLS, EditFile, Parameters, ReadFile, Search, ShellCommand, WriteFile
+from nodes.dialogue.edits import check_whole
+from nodes.dialogue.replies import Unusable
+from sandbox.base import MAX_FILE_BYTES, WORKSPACE, Limits, Sandbox, Session, SessionError
+from tools.workspace import Workspace
+from tools.workspace.history import history
+
+OpenPlace = Callable[[], Awaitable[tuple[Sandbox, Limits]]]
+"""Returns the sandbox of a package, with its environment, and the limits of a command in it."""
+
+SearchCode = Callable[[str], Awaitable[str]]
+"""Returns what the repository's index finds, as text."""
+
+# Models write bash, and an image may have only sh. Output and errors come in their own order.
+# The folder is another user's than the files in it, which git takes for a trap.
+_TRUST = ("env", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
+_GIT = re.compile(r"\bgit\b")
+_SHELL = 'exec 2>&1; if command -v bash >/dev/null; then exec bash -c "$0"; else exec sh -c "$0"; fi'
+
+
+@dataclass(frozen=True)
+class ToolOutcome:
+    """The result of a call. `exit_code` is that of a command, None for every other tool."""
+
+    text: str
+    exit_code: int | None = None
+
+
+@dataclass
+class Workbench:
+    """The place of one agent. `snapshot` has its files as they are after the last call.
+
+    git has the files that the agent began with as HEAD, and those of the run's start as the tag `base`.
+
+    The session opens with the first call, or with `warm`. It begins with the snapshot of that moment, so that
+    a resumed run goes on with the files that the stored calls had led to.
+    """
+
+    workspace: Workspace
+    base: str
+    snapshot: str
+    author: str
+    place: OpenPlace
+    search: SearchCode | None = None
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
+    _opening: "asyncio.Task[Session] | None" = field(default=None, init=False)
+    _has_history: bool = field(default=False, init=False)
+    _first: str = field(default="", init=False)
+    _begun: str = field(default="", init=False)
+    _limits: Limits = field(default_factory=Limits, init=False)
+    _leave_out: Callable[[str], bool] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._first = self.snapshot
+
+    async def aclose(self) -> None:
+        """End the session, also one that is about to open."""
+        if self._opening:
+            await asyncio.wait((self._opening,))
+        await self._stack.aclose()
+
+    async def reset(self) -> None:
+        """Go back to the files that the agent began with."""
+        await self.aclose()
+        self._opening, self._has_history, self.snapshot = None, False, self._first
+
+    def warm(self) -> None:
+        """Start to open the session in the background."""
+        if self._opening is None:
+            self._begun = self.snapshot
+            self._opening = asyncio.create_task(self._open())
+
+    async def _open(self) -> Session:
+        sandbox, self._limits = await self.place()
+        self._leave_out = await asyncio.to_thread(leaves_out, self.workspace, self._begun)
+        # libgit2's repositories are not for several threads, and the sandbox reads in a thread of its choice.
+        files = Workspace.open(self.workspace.path).tar(self._begun)
+        return await self._stack.enter_async_context(sandbox.session(files, self._limits))
+
+    async def _session(self) -> Session:
+        self.warm()
+        assert self._opening  # noqa: S101  # warm has set it
+        return await asyncio.shield(self._opening)
+
+    async def call(self, name: str, arguments: Any) -> ToolOutcome:
+        """Carry out a call. What is wrong with it is its result. Raises SandboxError without a session."""
+        try:
+            parameters = _parsed(name, arguments)
+            if isinstance(parameters, Search):
+                return ToolOutcome(await self._find(parameters))
+            outcome = await self._act(parameters)
+            notes = [] if isinstance(parameters, ReadFile) else await self._keep()
+        except (ToolError, SessionError) as error:
+            return ToolOutcome(f"Error: {error}")
+        return ToolOutcome("\n".join([outcome.text, *notes]), outcome.exit_code)
+
+    async def _act(self, parameters: Parameters) -> ToolOutcome:
+        match parameters:
+            case ShellCommand():
+                return await self._execute(parameters)
+            case ReadFile():
+                text = await self._text(parameters.file_path)
+                return ToolOutcome(cut_middle(numbered(text, parameters.offset, parameters.limit)))
+            case EditFile():
+                return await self._edit(parameters)
+            case WriteFile():
+                return await self._write(parameters.file_path, parameters.content)
+        raise ToolError(f"{type(parameters).__name__} is no tool of this place")
+
+    async def _execute(self, asked: ShellCommand) -> ToolOutcome:
+        session = await self._session()
+        if not self._has_history and _GIT.search(asked.command):
+            await self._add_history(session)
+        result = await session.run([*_TRUST, "sh", "-c", _SHELL, asked.command])
+        return ToolOutcome(of_command(result, self._limits), result.exit_code)
+
+    async def _add_history(self, session: Session) -> None:
+        """Give git the last commits before the run, once a command asks for it: that takes some time."""
+        self._has_history = True
+        path = self.workspace.path
+        files = await asyncio.to_thread(history, path, self.base, self._begun, MAX_FILE_BYTES)
+        for name, content in (files or {}).items():
+            await session.write(f".git/{name}", content)
+
+    async def _edit(self, asked: EditFile) -> ToolOutcome:
+        before = await self._text(asked.file_path)
+        path = below_root(asked.file_path)
+        after = replaced(path, before, asked.old_string, asked.new_string, asked.replace_all)
+        return await self._write(asked.file_path, after)
+
+    async def _write(self, file_path: str, content: str) -> ToolOutcome:
+        path = below_root(file_path)
+        try:
+            check_whole(path, content, await self._old(path))
+        except Unusable as problem:
+            raise ToolError(str(problem)) from problem
+        await (await self._session()).write(path, content.encode())
+        return ToolOutcome(f"{path} has {len(content.splitlines())} lines now")
+
+    async def _old(self, path: str) -> str | None:
+        """Return the text of a file that is about to be written, None without one."""
+        content = await (await self._session()).read(path)
+        return content.decode(errors="replace") if content is not None else None
+
+    async def _text(self, file_path: str) -> str:
+        content = await (await self._session()).read(file_path)
+        if content is None:
+            raise ToolError(f"there is no file {file_path}; `execute` with `rg --files` lists the files")
+        try:
+            return content.decode()
+        except UnicodeDecodeError:
+            raise ToolError(f"{file_path} is no text in UTF-8 ({len(content):,} bytes)") from None
+
+    async def _find(self, asked: Search) -> str:
+        if self.search is None:
+            raise ToolError("the repository has no index; use `execute` with rg")
+        return cut_middle(await self.search(asked.query)) or "(nothing was found)"
+
+    async def _keep(self) -> list[str]:
+        """Store the files as they are now. Return what is not kept, for the model to read."""
+        changes = await (await self._session()).changes(self._leave_out)
+        keep = partial(keep_changes, self.workspace, self._begun, changes, f"{self.author}: tools")
+        kept = await asyncio.to_thread(keep)
+        self.snapshot = kept.snapshot
+        return [f"[not kept: {reason}]" for reason in kept.left_out]
+
+
+def _parsed(name: str, arguments: Any) -> Parameters:
+    """Return the parameters of a call. Raises ToolError."""
+    if name not in TOOLS:
+        raise ToolError(f"there is no tool {name}. The tools are {', '.join(TOOLS)}")
+    try:
+        return TOOLS[name].model_validate(arguments)
+    except ValidationError as error:
+        faults = "; ".join(faults_of(error))
+        raise ToolError(f"{name} was called wrongly: {faults}. Call it again") from error
+
+
+def below_root(path: str) -> str:
+    """Return a path as it is below the root of the repository. Raises ToolError for one outside."""
+    relative = path.removeprefix(f"{WORKSPACE}/").removeprefix("./")
+    if relative.startswith("/") or ".." in relative.split("/"):
+        raise ToolError(f"{path} lies outside of the repository; only files below {WORKSPACE} can be edited")
+    return relative
+
+
+def arguments_json(arguments: Any) -> str:
+    """Return the arguments of a call as they are stored."""
+    return json.dumps(arguments, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,141 @@
+"""Runs whose agents look, run and edit before they answer."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from runs import MUL, MULTIPLY, PLAN, TESTS, Bench, block, script
+
+pytestmark = [pytest.mark.bubblewrap]
+
+Call = tuple[str, dict[str, Any]]
+
+
+def execute(command: str) -> Call:
+    return ("execute", {"command": command})
+
+
+def acts(bench: Bench, agent: str, *turns: list[Call]) -> None:
+    """Let an agent call tools before the answer that `script` gives it."""
+    for turn in turns:
+        bench.desk.on(f"system: You are (the|a) {agent}", turn, times=1)
+
+
+EDIT = (
+    "edit_file",
+    {"file_path": "calc.py", "old_string": "a + b\n", "new_string": f"a + b\n\n\n{MULTIPLY}\n"},
+)
+
+
+async def test_what_a_coders_tools_did_is_its_edit(bench: Bench) -> None:
+    acts(
+        bench,
+        "coder",
+        [execute("python -m pytest -q")],
+        [EDIT, execute("python -m pytest -q; git diff --stat")],
+    )
+    script(bench.desk, coder="`mul` is there now.")
+    run = await bench.run()
+    assert run.end.status == "verified"
+    calls = run.of("tool.call")
+    assert [(call.name, call.exit_code) for call in calls] == [
+        ("execute", 0),
+        ("edit_file", None),
+        ("execute", 0),
+    ]
+    assert calls[0].summary == "1 passed" and "calc.py" in bench.desk.requests[-4].prompt
+    assert [file.path for file in run.of("edit")[0].files] == ["calc.py"]
+
+
+async def test_blocks_of_the_answer_come_on_top_of_what_the_tools_did(bench: Bench) -> None:
+    acts(bench, "coder", [EDIT])
+    script(bench.desk, coder=f"Notes too.\n{block('NOTES.md', 'mul multiplies')}")
+    run = await bench.run()
+    assert run.end.status == "verified"
+    assert [file.path for file in run.of("edit")[0].files] == ["NOTES.md", "calc.py"]
+
+
+async def test_what_a_planner_or_critic_changes_is_thrown_away(bench: Bench) -> None:
+    acts(bench, "planner", [execute("echo x > planner.txt")])
+    acts(bench, "critic", [execute("echo x > critic.txt; python -m pytest -q")])
+    script(bench.desk)
+    run = await bench.run()
+    assert run.end.status == "verified"
+    assert {file.path for edit in run.of("edit") for file in edit.files} == {"calc.py", "tests/test_mul.py"}
+    assert run.of("tool.call")[-1].summary == "2 passed"
+
+
+async def test_a_tester_tries_its_tests_out_and_what_it_did_to_the_code_is_left_out(bench: Bench) -> None:
+    test = TESTS.partition("```python\n")[2].removesuffix("```")
+    write = ("write_file", {"file_path": "tests/test_mul.py", "content": test})
+    acts(
+        bench,
+        "tester",
+        [write, execute("python -m pytest -q")],
+        [execute("git diff base; echo '1/0' >> calc.py")],
+    )
+    script(bench.desk, tester="The tests are written.")
+    run = await bench.run()
+    assert run.end.status == "verified" and run.of("retry") == []
+    assert run.of("tool.call")[1].summary == "2 passed"
+    tester = [request.prompt for request in bench.desk.requests if "You are the tester" in request.prompt]
+    assert "+def mul(a, b):" in tester[-1].rpartition("tool: ")[2]
+
+
+async def test_a_loop_ends_and_says_so_before(bench: Bench) -> None:
+    acts(bench, "coder", *[[execute(f"echo {number}")] for number in range(4)])
+    script(bench.desk)
+    run = await bench.run(settings={"max_agent_steps": 4})
+    assert run.end.status == "verified" and len(run.of("tool.call")) == 4
+    coder = [request.prompt for request in bench.desk.requests if "You are a coder" in request.prompt]
+    assert "[3 more times you can call tools" in coder[1] and "Answer now" in coder[-1]
+
+
+async def test_who_repeats_a_call_is_told_and_then_has_to_answer(bench: Bench) -> None:
+    acts(bench, "coder", *[[execute("echo again")] for _ in range(3)])
+    script(bench.desk)
+    run = await bench.run()
+    assert run.end.status == "verified"
+    coder = [request.prompt for request in bench.desk.requests if "You are a coder" in request.prompt]
+    assert "You have made this call before" in coder[2] and "Answer now" in coder[-1]
+
+
+async def test_a_conversation_only_grows_at_its_end(bench: Bench) -> None:
+    acts(bench, "coder", [execute("ls")], [execute("cat calc.py")])
+    script(bench.desk)
+    await bench.run()
+    coder = [request.messages for request in bench.desk.requests if "You are a coder" in request.prompt]
+    for before, after in pairwise(coder):
+        assert after[: len(before)] == before and len(after) > len(before)
+
+
+async def test_a_coder_that_is_blocked_gets_its_step_again_after_the_merge(bench: Bench) -> None:
+    plan = PLAN.replace(
+        '"file": "calc.py"}',
+        '"file": "calc.py", "parallel_group": 1},'
+        ' {"agent": "coder", "description": "Use mul in area.py", "file": "area.py", "parallel_group": 1}',
+    )
+    bench.desk.on("Step: Use mul in area.py", "BLOCKED: there is no mul yet", times=1)
+    area = block("area.py", "from calc import mul\n\n\ndef area(a, b):\n    return mul(a, b)")
+    bench.desk.on("def mul.*You answered that another step must come first.*Step: Use mul", area)
+    bench.desk.on("You are a coder.*Step: Add mul", MUL)
+    script(bench.desk, planner=plan)
+    run = await bench.run()
+    assert run.end.status == "verified"
+    assert {file.path for edit in run.of("edit") for file in edit.files} >= {"area.py", "calc.py"}
+
+
+async def test_a_model_that_refuses_tools_is_asked_without_them(bench: Bench) -> None:
+    bench.desk.on(
+        r"(?s)You can call tools", status=400, error={"message": "this model does not support tools"}
+    )
+    script(bench.desk)
+    run = await bench.run()
+    assert run.end.status == "verified" and run.of("tool.call") == []
+
+
+async def test_without_steps_no_tools_are_offered(bench: Bench) -> None:
+    script(bench.desk)
+    run = await bench.run(settings={"max_agent_steps": 0})
+    assert run.end.status == "verified"
+    assert not any("tools" in request.body for request in bench.desk.requests)
