@@ -410,3 +410,25 @@ def test_the_digest_changes_with_the_declaration_of_a_package_beside() -> None:
         "core/pyproject.toml": core["core/pyproject.toml"] + "[project.optional-dependencies]\na = ['b']\n"
     }
     assert only(files | more, "app/test_a.py").digest != found
+
+
+LINKER = ("gcc", "libc6-dev")
+
+
+@pytest.mark.parametrize(
+    ("files", "packages", "commands"),
+    [
+        ({"go.mod": "module x\n"}, ("golang-go", *LINKER), ()),
+        ({"go.mod": "module x\nrequire a.b/c v1\n"}, ("golang-go", *LINKER), ("go mod download",)),
+        ({"Cargo.toml": "[package]\n"}, ("cargo", *LINKER), ()),
+        ({"package.json": '{"scripts": {"test": "node --test"}}'}, ("nodejs", "npm"), ()),
+        ({"package.json": '{"devDependencies": {"a": "1"}, "scripts": {"test": "x"}}'},
+         ("nodejs", "npm"), ("npm install --no-package-lock",)),
+        ({"go.mod": "module x\n", ".autocode.toml": '[environment]\nsetup = ["./go"]\n'}, (), ("./go",)),
+    ],
+)  # fmt: skip
+def test_an_image_gets_the_tools_that_it_lacks(
+    files: dict[str, str], packages: tuple[str, ...], commands: tuple[str, ...]
+) -> None:
+    recipe = only(files, toolset=Toolset(installs_packages=True))
+    assert (recipe.packages, recipe.commands, recipe.fatal) == (packages, commands, ())

@@ -54,6 +54,18 @@ class Python:
         return ".".join(self.version.split(".")[:2])
 
 
+_LINKER = ("gcc", "libc6-dev")
+_PACKAGES = {
+    "Python.h": ("python3-dev",),
+    "cargo": ("cargo", *_LINKER),
+    "gcc": ("gcc", "g++", "libc6-dev"),
+    "go": ("golang-go", *_LINKER),
+    "node": ("nodejs",),
+    "npm": ("npm",),
+}
+"""The packages that bring a tool, by their names in Debian. Only images install packages."""
+
+
 @dataclass(frozen=True)
 class Toolset:
     """Interpreters and tools that a backend offers. The preferred interpreter comes first."""
@@ -64,6 +76,16 @@ class Toolset:
     installs_packages: bool = False
     chooses_image: bool = False
     shows_venv: bool = False
+
+    def packages_for(self, tools: Iterable[str]) -> tuple[str, ...]:
+        """Return the system packages that bring the tools which are lacking, if any can be installed."""
+        lacking = [tool for tool in tools if tool not in self.tools] if self.installs_packages else ()
+        return tuple(dict.fromkeys(name for tool in lacking for name in _PACKAGES.get(tool, ())))
+
+    def lacks(self, tools: Iterable[str]) -> tuple[str, ...]:
+        """Return the tools that are neither there nor can be installed."""
+        brought = _PACKAGES if self.installs_packages else {}
+        return tuple(tool for tool in tools if tool not in self.tools and tool not in brought)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from sandbox.environment.detection import node_project, python_project
@@ -189,8 +190,10 @@ def _declared(sources: Sources, folder: str, declared: Declaration, toolset: Too
     before = venv_commands(choice, seed=True) if choice and setup else ()
     after = ("uv pip install pytest",) if choice and setup else ()
     python = (f"Python {choice.version} ({choice.reason})",) if choice else ()
+    # Nothing that the stated commands may install themselves is missing.
+    equipped = replace(toolset, tools=toolset.tools | _STATED_IMAGE.tools)
     detected = (
-        _detected(sources, folder, name, toolset, declared.python, "", True)
+        _detected(sources, folder, name, equipped, declared.python, "", True)
         for name in _FILES
         if _has(sources, folder, name)
     )

@@ -50,23 +50,24 @@ def node_ingredients(
     package = sources.json(path)
     script = table(package, "scripts").get("test")
     has_tests = isinstance(script, str) and _NO_TESTS not in script
-    if not any(package.get(key) for key in _KEYS if "ependencies" in key or key == "workspaces"):
-        return None
     if not required and not has_tests:
         return None
+    if not any(package.get(key) for key in _KEYS if "ependencies" in key or key == "workspaces"):
+        brought = toolset.packages_for(("node", "npm")) if has_tests else ()
+        return Ingredients(packages=brought, reasons=(f"Node ({path})",)) if brought else None
     root, lock = _lock(sources, folder)
     manager, version = _manager(sources.json(join(root, "package.json")), lock)
     command, tools = _install(manager, version, lock, toolset, modern=join(root, ".yarnrc.yml") in sources)
     if root != folder:
         up = "/".join(".." for _ in folder.removeprefix(join(root, "")).split("/"))
         command = f"cd {shlex.quote(up)} && {command}"
-    for tool in tools:
-        if tool not in toolset.tools:
-            sources.fault("tool", f"{path} needs {tool}, which this machine does not have. Install {tool}.")
+    for tool in toolset.lacks(tools):
+        sources.fault("tool", f"{path} needs {tool}, which this machine does not have. Install {tool}.")
     return Ingredients(
         commands=(command,),
         inputs=_inputs(sources, root, folder, lock),
         tools=tools,
+        packages=toolset.packages_for(tools),
         build_variables=(("CI", "1"), *((name, "false") for name in _NPM)),
         reasons=(f"Node with {manager} ({join(root, lock) if lock else path + ', no lock file'})",),
     )

@@ -40,8 +40,7 @@ _SCM = (
 # Without tags any version is a guess. A high one meets the lower bounds that plugins put on the project.
 _UNKNOWN_VERSION = "9999.0"
 _MAX_COMPILED = 2000
-# What a tool's absence asks for, in Debian's names. Only images install packages.
-_COMPILER = {"gcc": ("gcc", "g++", "libc6-dev"), "Python.h": ("python3-dev",)}
+_COMPILER = ("gcc", "Python.h")
 _SYNC = "uv sync --frozen"
 # Poetry reads no settings of pip, so uv installs. Where Poetry must lock again, a plugin names it the index.
 _POETRY = "uv tool run --with poetry-plugin-export --with poetry-plugin-pypi-mirror poetry"
@@ -73,7 +72,7 @@ def python_ingredients(
         commands=commands,
         inputs=_inputs(project),
         tools=("uv",),
-        packages=_compiler(toolset) if project.is_compiled else (),
+        packages=toolset.packages_for(_COMPILER) if project.is_compiled else (),
         files=_generated_files(project),
         build_variables=_versions(project, version),
         python=choice.version,
@@ -192,10 +191,6 @@ def _poetry(project: PythonProject) -> tuple[str, ...]:
         words.append(f"--with {','.join(project.poetry_groups)}")
     own = " -e ." if project.is_installable else ""
     return " ".join(words), f"uv pip install -r /tmp/requirements.txt{own}"
-
-
-def _compiler(toolset: Toolset) -> tuple[str, ...]:
-    return tuple(name for tool, names in _COMPILER.items() if tool not in toolset.tools for name in names)
 
 
 def _only_pytest(project: PythonProject) -> bool:

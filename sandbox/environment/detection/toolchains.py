@@ -22,9 +22,9 @@ def go_ingredients(sources: Sources, folder: str, toolset: Toolset) -> Ingredien
     """Return how to download a Go module's dependencies. None when it has none or brings them itself."""
     path = join(folder, "go.mod")
     text = sources.text(path)
-    _need(sources, toolset, path, "go")
+    packages = _packages(sources, toolset, path, "go")
     if not re.search(r"(?m)^[ \t]*require\b", text) or join(folder, "vendor/modules.txt") in sources:
-        return None
+        return _only(packages, f"Go ({path})")
     inputs = {path: text}
     if join(folder, "go.sum") in sources:
         inputs[join(folder, "go.sum")] = sources.lock(join(folder, "go.sum"))
@@ -33,6 +33,7 @@ def go_ingredients(sources: Sources, folder: str, toolset: Toolset) -> Ingredien
         commands=("go mod download",),
         inputs=inputs,
         tools=("go",),
+        packages=packages,
         variables=tuple(sorted(dict((*_GO_VARIABLES, *_GO_OFFLINE)).items())),
         build_variables=tuple(sorted((dict(_GO_VARIABLES) | {"GOPROXY": ""}).items())),
         reasons=(f"Go {stated[1] if stated else 'module'} ({path})",),
@@ -42,11 +43,11 @@ def go_ingredients(sources: Sources, folder: str, toolset: Toolset) -> Ingredien
 def rust_ingredients(sources: Sources, folder: str, toolset: Toolset) -> Ingredients | None:
     """Return how to download a Rust crate's dependencies. A workspace keeps its lock in the folder above."""
     path = join(folder, "Cargo.toml")
-    _need(sources, toolset, path, "cargo")
+    packages = _packages(sources, toolset, path, "cargo")
     manifest = sources.toml(path)
     kinds = ("dependencies", "dev-dependencies", "build-dependencies", "workspace")
     if not any(manifest.get(kind) for kind in kinds):
-        return None
+        return _only(packages, f"Rust ({path})")
     inputs = {path: sources.text(path)}
     lock = next((join(a, "Cargo.lock") for a in folders_above(path) if join(a, "Cargo.lock") in sources), "")
     if lock:
@@ -55,12 +56,19 @@ def rust_ingredients(sources: Sources, folder: str, toolset: Toolset) -> Ingredi
         commands=("cargo fetch --locked" if lock else "cargo fetch",),
         inputs=inputs,
         tools=("cargo",),
+        packages=packages,
         variables=(*_RUST_VARIABLES, ("CARGO_NET_OFFLINE", "true")),
         build_variables=_RUST_VARIABLES,
         reasons=(f"Rust ({lock or path})",),
     )
 
 
-def _need(sources: Sources, toolset: Toolset, path: str, tool: str) -> None:
-    if tool not in toolset.tools:
-        sources.fault("tool", f"{path} needs {tool}, which this machine does not have. Install {tool}.")
+def _packages(sources: Sources, toolset: Toolset, path: str, tool: str) -> tuple[str, ...]:
+    """Return the packages that bring a tool. Without any its absence is a fault."""
+    for missing in toolset.lacks([tool]):
+        sources.fault("tool", f"{path} needs {missing}, which this machine does not have. Install {missing}.")
+    return toolset.packages_for([tool])
+
+
+def _only(packages: tuple[str, ...], reason: str) -> Ingredients | None:
+    return Ingredients(packages=packages, reasons=(reason,)) if packages else None
