@@ -1,10 +1,14 @@
 """Runs whose agents look, run and edit before they answer."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from runs import MUL, MULTIPLY, PLAN, TESTS, Bench, block, script
+
+from memory.calls.tool_calls import StoredResult, ToolCallKey, ToolCalls
+from sandbox.base import SandboxError
 
 pytestmark = [pytest.mark.bubblewrap]
 
@@ -123,6 +127,47 @@ async def test_a_coder_that_is_blocked_gets_its_step_again_after_the_merge(bench
     run = await bench.run()
     assert run.end.status == "verified"
     assert {file.path for edit in run.of("edit") for file in edit.files} >= {"area.py", "calc.py"}
+
+
+@pytest.mark.parametrize("kill", [0, 1, 2])
+async def test_after_a_crash_no_call_is_made_again_and_the_files_are_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, kill: int
+) -> None:
+    acts(bench, "coder", [EDIT, execute("echo '# one' >> calc.py")], [execute("echo '# two' >> calc.py")])
+    script(bench.desk, coder="It is done.")
+    store, stored = ToolCalls.store, list[str]()
+
+    async def crash(self: ToolCalls, key: ToolCallKey, result: StoredResult) -> None:
+        await store(self, key, result)
+        stored.append(key.name)
+        if len(stored) == kill + 1:
+            raise SandboxError("killed")  # after the result was stored, and before the model saw it
+
+    monkeypatch.setattr(ToolCalls, "store", crash)
+    with pytest.raises(SandboxError, match="killed"):
+        await bench.run(thread="crashed")
+    run = await bench.resume("crashed")
+    assert run.end.status == "verified" and stored == ["edit_file", "execute", "execute"]
+    assert (
+        len(bench.desk.prompts("You are a coder")) == 3
+        and len(bench.desk.prompts("You are the planner")) == 1
+    )
+    text = bench.repo.git("show", f"{run.end.branch}:calc.py")
+    assert text.endswith("return a * b\n# one\n# two")
+
+
+async def test_a_replay_tells_the_model_what_it_was_told_and_makes_the_edit_again(
+    bench: Bench, tmp_path: Path
+) -> None:
+    acts(bench, "coder", [EDIT, execute("date +%N")])
+    script(bench.desk, coder="It is done.")
+    tape = tmp_path / "tape.jsonl"
+    alone = {"enable_memory": False}  # else the second run is told of the first
+    first = await bench.run(settings={"llm_record": tape, **alone})
+    again = await bench.run(settings={"llm_mode": "replay", "llm_cassette": tape, **alone})
+    assert (first.end.status, again.end.status) == ("verified", "verified")
+    assert not [data.message for data in again.of("error")] and len(again.of("tool.call")) == 2
+    assert again.proof.tree == first.proof.tree
 
 
 async def test_a_model_that_refuses_tools_is_asked_without_them(bench: Bench) -> None:

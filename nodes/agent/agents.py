@@ -71,6 +71,7 @@ class Agents:
         tools = None
         if self.most_steps and await self.models.calls_tools(agent):
             tools = ToolRuns(
+                self.models,
                 bench,
                 self.store,
                 definitions(search=self.memory is not None),

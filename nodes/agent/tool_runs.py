@@ -16,9 +16,10 @@ from nodes.agent.shown import brief
 from nodes.agent.workbench import ToolOutcome, Workbench, arguments_json
 from nodes.dialogue.prompts import indent_steps
 from nodes.events import ToolCalled
-from nodes.llm.models import Reply
+from nodes.llm.models import Call, Models, Reply
 from nodes.llm.tool_calls import ToolDefinition
 from nodes.publish import Publish
+from nodes.state import Agent
 
 ANNOUNCED = 3
 """Steps before the last one at which the model is told how many are left."""
@@ -45,11 +46,12 @@ class ToolStore(Protocol):
 class ToolRuns:
     """Runs the calls of an agent's replies on its workbench. `most` replies may hold calls."""
 
+    models: Models
     bench: Workbench
     store: ToolStore
     definitions: Sequence[ToolDefinition]
     run_id: str
-    agent: str
+    agent: Agent
     step: str
     most: int
     context_tokens: int | None = None
@@ -82,7 +84,15 @@ class ToolRuns:
         if 0 < left <= ANNOUNCED and not self._repeats:
             last = told[-1]
             told[-1] = last.model_copy(update={"content": f"{last.text}\n{_LEFT.format(left=left)}"})
-        return told
+        return [await self._as_recorded(message, ordinal) for message in told]
+
+    async def _as_recorded(self, message: BaseMessage, ordinal: int) -> BaseMessage:
+        """Return a result as a replayed model saw it. The call ran all the same, for the files."""
+        if not isinstance(message, ToolMessage):
+            return message
+        call = Call(self.run_id, self.agent, self.step, ordinal)
+        text = await self.models.recorded_result(call, message.tool_call_id)
+        return message if text is None else message.model_copy(update={"content": text})
 
     async def _result(self, key: ToolCallKey, call: ToolCall, publish: Publish) -> StoredResult:
         """Return the stored result of a call, or make it. A stored one also says what the files became."""

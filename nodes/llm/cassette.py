@@ -74,6 +74,15 @@ class Cassette:
         same = [exchange for exchange in recorded if exchange.prompt_hash == key.prompt_hash]
         return next(reversed(same or recorded), None)
 
+    def result(self, key: CallKey, call_id: str) -> str | None:
+        """Return what a tool answered to a call, as the step's later exchanges hold it."""
+        for exchange in self._exchanges:
+            if (exchange.agent, exchange.step) == (key.agent, key.step_id) and exchange.ordinal > key.ordinal:
+                for message in exchange.messages:
+                    if message.get("role") == "tool" and message.get("tool_call_id") == call_id:
+                        return str(message.get("content") or "")
+        return None
+
 
 def record(path: Path, exchange: Mapping[str, Any]) -> None:
     """Append one exchange. Blocks. Raises OSError."""
@@ -157,6 +166,9 @@ class CassetteProvider(Provider):
 
     async def calls_tools(self, name: str, agent: str) -> bool:
         return (await self._loaded()).has_tools(agent)
+
+    async def recorded_result(self, key: CallKey, call_id: str) -> str | None:
+        return (await self._loaded()).result(key, call_id)
 
     async def probe(self, models: Mapping[Agent, str]) -> None:
         await self._loaded()

@@ -123,6 +123,11 @@ class Models:
         name = self.settings.model_of(agent)
         return name not in self.refused and await self.provider.calls_tools(name, agent)
 
+    async def recorded_result(self, call: Call, call_id: str) -> str | None:
+        """Return what a tool answered when a call was recorded, None where nothing is replayed."""
+        key = CallKey(call.run, call.agent, call.step, call.ordinal, "")
+        return await self.provider.recorded_result(key, call_id)
+
     async def window(self, agent: Agent) -> int | None:
         """Return the tokens that the agent's model takes at once, None if nobody knows."""
         name = self.settings.model_of(agent)

@@ -60,6 +60,10 @@ class Provider(ABC):
         """Return False if it is known that a model calls no tools."""
         return await asyncio.to_thread(supports_tools, name)  # the first reads a large file
 
+    async def recorded_result(self, key: CallKey, call_id: str) -> str | None:
+        """Return what a tool answered when the call was recorded, None where nothing is replayed."""
+        return None
+
     def messages(self, prompt: Prompt, model: str) -> list[BaseMessage]:
         """Return the messages as the model's provider accepts them."""
         return list(prompt.messages)
