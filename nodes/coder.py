@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
@@ -15,7 +15,7 @@ from nodes.agent.conversation import Conversation
 from nodes.dialogue import sections
 from nodes.dialogue.edits import Edit, finish_edit
 from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section, with_tools
-from nodes.dialogue.replies import Unusable, no_edit_reason
+from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
 from nodes.events import ErrorReported
 from nodes.llm.model_settings import ModelError
 from nodes.repository import open_workspace
@@ -40,6 +40,7 @@ You are a coder. You carry out one step of a plan in a git repository, completel
 
 {DATA}"""
 
+REMARK_LENGTH = 600
 LESSONS = 2
 """Earlier tasks in a prompt. The planner has read them all, so a coder needs few."""
 
@@ -114,7 +115,7 @@ class Coder:
             return {"results": [result | {"blocked": answer}]}
         if answer.snapshot != answer.base:
             await conversation.hold(workspace, answer, f"{step['id']}-edit")
-        return {"results": [result | {"snapshot": answer.snapshot}]}
+        return {"results": [result | {"snapshot": answer.snapshot, "remark": answer.remark}]}
 
     def _prompt(self, workspace: Workspace, branch: BranchInput, tools: bool) -> list[BaseMessage]:
         step, head = branch["step"], branch["head"]
@@ -126,7 +127,7 @@ class Coder:
         file_tokens = sections.FIRST_TOKENS if tools else sections.FILE_TOKENS
         task = branch["task"] if branch["task"].strip() != step["description"].strip() else ""
         parts = [
-            sections.agents_md(workspace, head),
+            sections.agents_md(workspace, head, step_files),
             sections.outline(workspace, head, query, map_tokens),
             sections.places(branch.get("places", [])),
             sections.context(workspace, head, branch["context_files"]),
@@ -143,6 +144,7 @@ def _read(workspace: Workspace, head: str, worked: str, step: Step, text: str) -
     """Return the step's edit, an empty one if there is nothing to change, or what must come first."""
     if reason := no_edit_reason(text, "BLOCKED"):
         return reason
-    if no_edit_reason(text, "NO CHANGE"):
-        return Edit(head, head, digest="")
-    return finish_edit(workspace, head, worked, text, f"coder {step['id']}", step.get("file"))
+    if reason := no_edit_reason(text, "NO CHANGE"):
+        return Edit(head, head, digest="", remark=reason[:REMARK_LENGTH])
+    edit = finish_edit(workspace, head, worked, text, f"coder {step['id']}", step.get("file"))
+    return replace(edit, remark=explanation(text)[:REMARK_LENGTH])

@@ -113,6 +113,7 @@ class Critic:
             section("What the sandbox saw", _report(proof)),
             section("Further tests were left out, because they failed", left_out and fenced(left_out)),
             sections.failed_steps(state["results"]),
+            sections.remarks(state["results"]),
             task_section(state["task"]),
             section("Answer this too", "\n\n".join(_questions(proof))),
         ]

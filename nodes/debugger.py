@@ -114,7 +114,7 @@ class Debugger:
         verdict = state["verdict"]
         reasons = verdict["reasons"] if verdict and verdict["verdict"] == "FAIL" else []
         parts = [
-            sections.agents_md(workspace, head),
+            sections.agents_md(workspace, head, changed),
             sections.context(workspace, head, state["context_files"]),
             sections.lessons(state.get("lessons", [])[:LESSONS]),
             sections.plan(state["plan"]),
@@ -123,6 +123,7 @@ class Debugger:
             sections.files("Files that the output names", workspace, head, named[:NAMED], NAMED_TOKENS),
             sections.diff(workspace, base, head),
             sections.failed_steps(state["results"]),
+            sections.earlier_repairs(state.get("mends", [])),
             section("What the sandbox found", "\n".join(f"- {problem}" for problem in proof.problems)),
             section("Output of the failing cases", output),
             section("What the base shows as well", _on_the_base(proof)),

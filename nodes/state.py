@@ -44,13 +44,17 @@ class Plan(TypedDict):
 
 
 class StepResult(TypedDict):
-    """The result of a step: the snapshot with its edit, its error, or what must come before it."""
+    """The result of a step: the snapshot with its edit, its error, or what must come before it.
+
+    `remark` is what the coder said beside its edit.
+    """
 
     step_id: str
     base: str
     snapshot: NotRequired[str]
     error: NotRequired[str]
     blocked: NotRequired[str]
+    remark: NotRequired[str]
 
 
 def latest(results: Iterable[StepResult]) -> dict[str, StepResult]:

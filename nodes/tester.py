@@ -167,7 +167,7 @@ class Tester:
         examples = [path for path in near if path not in changed]
         listed = "\n".join(tests[:200]) or f"(none yet{_place(suites)})"
         parts = [
-            sections.agents_md(workspace, head),
+            sections.agents_md(workspace, head, changed),
             section("How the tests are run", _runs(suites)),
             section("The repository's test files", listed),
             sections.files(
@@ -177,6 +177,7 @@ class Tester:
             sections.plan(state["plan"]),
             sections.changed("The changed files as they are now", workspace, base, head),
             sections.diff(workspace, base, head, "The change that your tests are to prove"),
+            sections.remarks(state["results"]),
             task_section(state["task"]),
             _again(state),
         ]

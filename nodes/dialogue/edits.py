@@ -14,7 +14,7 @@ from tools.workspace import PathError, Workspace
 class Edit:
     """An applied reply. `digest` identifies it, `placed` describes hunks that did not match exactly.
 
-    `paths` are the files that the reply writes or deletes.
+    `paths` are the files that the reply writes or deletes, `remark` is what its author says beside it.
     """
 
     base: str
@@ -22,6 +22,7 @@ class Edit:
     digest: str
     placed: Mapping[str, list[str]] = field(default_factory=dict)
     paths: Collection[str] = ()
+    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import PurePosixPath
 
 from unidiff.errors import UnidiffParseError
 from unidiff.patch import PatchedFile, PatchSet
 
 from nodes.dialogue.prompts import fenced, section
-from nodes.state import ContextFile, Lesson, Place, Plan, StepResult
+from nodes.state import ContextFile, Lesson, Place, Plan, Repair, StepResult, latest
 from tools.outline import repository_map
 from tools.workspace import Workspace
 
@@ -17,6 +18,7 @@ FIRST_TOKENS = 4_000
 """A file in the first prompt of an agent that can look at the rest itself."""
 
 FIRST_MAP_TOKENS = 1_200
+AGENTS_TOKENS = 6_000
 FILES_TOKENS = 48_000
 CHANGED_TOKENS = 6_000
 EXAMPLE_TOKENS = 2_000
@@ -149,10 +151,21 @@ def outline(workspace: Workspace, snapshot: str, query: str, tokens: int = MAP_T
     return section("Map of the repository", text or "(the repository is empty)")
 
 
-def agents_md(workspace: Workspace, snapshot: str) -> str:
-    """Return the repository's AGENTS.md. Agents follow its instructions."""
-    text = workspace.text(snapshot, "AGENTS.md") or ""
-    return section("AGENTS.md of this repository (follow it)", cut(text, 6_000))
+def agents_md(workspace: Workspace, snapshot: str, paths: Iterable[str] = ()) -> str:
+    """Return the AGENTS.md of the root and of the folders above `paths`. Agents follow their instructions.
+
+    Where a folder has none, its CLAUDE.md stands in.
+    """
+    above = {str(folder) for path in paths for folder in PurePosixPath(path).parents}
+    parts = []
+    for folder in sorted({".", *above}):
+        for name in ("AGENTS.md", "CLAUDE.md"):
+            path = name if folder == "." else f"{folder}/{name}"
+            if text := workspace.text(snapshot, path):
+                where = "this repository" if folder == "." else folder
+                parts.append(section(f"{name} of {where} (follow it)", cut(text, AGENTS_TOKENS)))
+                break
+    return "\n\n".join(parts)
 
 
 def context(workspace: Workspace, snapshot: str, given: Sequence[str | ContextFile]) -> str:
@@ -202,6 +215,22 @@ def diff(workspace: Workspace, base: str, head: str, title: str = "The change so
     """Return the change as a unified diff, cut in the middle if it is long."""
     diff = workspace.diff(base, head)
     return section(title, fenced(cut(diff, DIFF_TOKENS), "diff") if diff else "(nothing has changed)")
+
+
+def remarks(results: Sequence[StepResult]) -> str:
+    """Return what the coders said beside their edits."""
+    last = latest(results).values()
+    said = [f"{result['step_id']}: {result['remark']}" for result in last if result.get("remark")]
+    return section("Remarks of the coders", fenced("\n".join(said)) if said else "")
+
+
+def earlier_repairs(repairs: Sequence[Repair]) -> str:
+    """Return what was tried before and did not mend the change."""
+    tried = [
+        f"{number}. {repair['how']} ({', '.join(repair['files'])})"
+        for number, repair in enumerate(repairs, 1)
+    ]
+    return section("What you tried before, and it was not enough", fenced("\n".join(tried)) if tried else "")
 
 
 def failed_steps(results: Sequence[StepResult]) -> str:
