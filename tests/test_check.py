@@ -129,6 +129,19 @@ async def test_a_parameter_with_an_edited_expectation_is_contradicted_not_vanish
     assert proof.contradicted == ["tests.test_maths::test_sum[1-2-3]", "tests.test_maths::test_sum[2-2-4]"]
 
 
+async def test_ids_that_hold_the_time_may_differ_in_every_run(project: Make) -> None:
+    text = (
+        "import time\nimport pytest\nfrom maths import add\n\n\n"
+        "@pytest.mark.parametrize('now', [str(time.time_ns()), 'never'])\ndef test_add(now):\n"
+        "    assert add(1, 2) == {}\n"
+    )
+    here = project(MATHS | {"tests/test_maths.py": text.format(3)})
+    proof = await here.prove(DOUBLE | {"tests/test_maths.py": text.format("2 + 1")})
+    assert proof.proves and proof.contradicted == []
+    proof = await here.prove(SUBTRACT | {"tests/test_maths.py": text.format("-1")})
+    assert proof.green and len(proof.contradicted) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "expected", "problems", "contradicted"),
     [

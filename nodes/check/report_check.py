@@ -4,6 +4,7 @@ import re
 
 from nodes.check.outcomes import Outcomes, list_cases
 from nodes.check.output_text import last_lines
+from nodes.check.parameters import paired_ids
 from nodes.proof import FAILED
 from sandbox.base import Result
 
@@ -82,10 +83,11 @@ def report_fault(outcomes: Outcomes, collection: Result) -> str:
         cases = parse_listing(collection).keys()
     except ListingError as error:
         return str(error)
-    if missing := cases - outcomes.cases.keys():
+    varying = paired_ids(cases - outcomes.cases.keys(), outcomes.cases.keys() - cases)
+    if missing := cases - outcomes.cases.keys() - varying.keys():
         return f"it lacks cases that were collected: {list_cases(missing)}"
     # A module that cannot be collected, or skips itself, is reported under a name that no case has.
     ran = {case for case, outcome in outcomes.cases.items() if outcome in ("passed", "failed")}
-    if invented := ran - cases:
+    if invented := ran - cases - {*varying.values()}:
         return f"it holds cases that were not collected: {list_cases(invented)}"
     return ""

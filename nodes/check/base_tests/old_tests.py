@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from nodes.check.change import CheckedChange
 from nodes.check.execution.executor import Executor, is_tight, task_group
 from nodes.check.outcomes import Outcomes, module_of, owners_of
+from nodes.check.parameters import paired_ids
 from nodes.check.runners.runner import Runner
 from nodes.check.suites.suite import Suite
 from nodes.proof import FAILED
@@ -22,8 +23,12 @@ def contradictions(base: Outcomes, old: Outcomes | None) -> list[str]:
     """Return the cases that passed on the base and do not pass with the base's tests on the change."""
     if old is None or not old.known or not base.known:
         return []
-    passed = (case for case, outcome in (base.cases or {}).items() if outcome == "passed")
-    return sorted(case for case in passed if old.of_case(case) in (*FAILED, "absent", "skipped"))
+    before, after = base.cases or {}, old.cases or {}
+    varying = paired_ids(before.keys() - after.keys(), after.keys() - before.keys())
+    passed = (case for case, outcome in before.items() if outcome == "passed")
+    return sorted(
+        case for case in passed if old.of_case(varying.get(case, case)) in (*FAILED, "absent", "skipped")
+    )
 
 
 @dataclass(frozen=True)
