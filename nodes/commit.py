@@ -165,7 +165,9 @@ def _message(state: State, proof: Proof | None, tree: str, lacks: list[str]) -> 
     first, _, rest = state["task"].strip().partition("\n")
     subject = textwrap.shorten(first, 72, placeholder="…") or "AutoCodeAI"
     whole = f"{first}\n{rest}" if subject != first else rest
-    body = [subject, *(textwrap.fill(part, 72) for part in whole.strip().splitlines() if part)]
+    # The user's own line breaks stay, as a list or a table would be torn apart.
+    lines = [textwrap.fill(line, 72) for line in whole.strip().splitlines()]
+    body = [subject, *filter(None, ["\n".join(lines)])]
     trailers = [f"Autocode-Run: {state['run']}", f"Autocode-Tree: {tree}"]
     if lacks:
         trailers.append(f"Autocode-Unverified: {results.line(lacks[0])}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from langgraph.runtime import Runtime
 
-from memory.repo_index import SnapshotView
+from memory.repo_index import SnapshotView, Snippet
 from memory.search.recollection import Readiness, Recollection
 from nodes.dialogue.episodes import lesson_text
 from nodes.dialogue.sections import cut
@@ -101,7 +101,13 @@ async def _search(
         view = SnapshotView(workspace.blobs(snapshot), lambda path: workspace.read(snapshot, path))
         snippets = memory.search(root, view, query, most + len(shown))  # shown files may be among them
         places = [
-            Place(path=s.path, symbol=s.symbol, first=s.first, last=s.last, text=cut(s.text, PLACE_TOKENS))
+            Place(
+                path=s.path,
+                symbol=s.symbol,
+                first=s.first,
+                last=s.last,
+                text=cut(whole_lines(workspace, snapshot, s), PLACE_TOKENS),
+            )
             for s in snippets
             if s.path not in shown
         ]
@@ -112,6 +118,16 @@ async def _search(
             return await asyncio.to_thread(search)  # after a timeout it goes on, to no effect
     except Exception as error:  # as above
         return [], Readiness("none", 0.0, f"the repository cannot be searched: {_reason(error)}", False)
+
+
+def whole_lines(workspace: Workspace, snapshot: str, found: Snippet) -> str:
+    """Return the lines of a snippet with the blank ones, which the index leaves out. Blocks.
+
+    An outline stands for a whole file, and has a text of its own.
+    """
+    lines = (workspace.text(snapshot, found.path) or "").splitlines()[found.first - 1 : found.last]
+    filled = sum(bool(line.strip()) for line in lines)
+    return "\n".join(lines) if filled == len(found.text.splitlines()) else found.text
 
 
 def _shown(given: Collection[str | ContextFile], file: str | None = None) -> set[str]:

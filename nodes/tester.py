@@ -35,6 +35,7 @@ from nodes.llm.model_settings import ModelError
 from nodes.proof import Proof, Unguarded
 from nodes.repository import open_workspace
 from nodes.state import ProvedState, State, StepResult
+from sandbox.base import REPORT
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -200,7 +201,8 @@ def _runs(suites: Mapping[str, Suite]) -> str:
 
 def _runs_one(suite: Suite) -> str:
     if suite.is_pytest:
-        return shlex.join(suite.whole())
+        command = [word for word in suite.whole() if REPORT not in word]
+        return shlex.join(command).replace("-o junit_family=xunit2 ", "")
     judged = f"with {suite.title}" if suite.runner else "judged by its exit code alone"
     return f"{shlex.join(suite.command)} ({judged})"
 

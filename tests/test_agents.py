@@ -104,6 +104,26 @@ async def test_who_repeats_a_call_is_told_and_then_has_to_answer(bench: Bench) -
     assert "You have made this call before" in coder[2] and "Answer now" in coder[-1]
 
 
+async def test_a_call_after_an_edit_is_no_repetition(bench: Bench) -> None:
+    edits = [execute(f"echo '# {number}' >> calc.py") for number in range(3)]
+    acts(bench, "coder", *[[edit, execute("true")] for edit in edits])
+    script(bench.desk, coder=f"It is there.\n{block('more.py', 'x = 1')}\nIt prints:\n```\n3\n```")
+    run = await bench.run()
+    assert len(run.of("tool.call")) == 6 and not bench.desk.prompts(
+        "You have made this call before|Answer now"
+    )
+    assert [file.path for file in run.of("edit")[0].files] == ["calc.py", "more.py"]
+
+
+async def test_results_that_the_model_has_not_seen_are_never_shortened(bench: Bench) -> None:
+    acts(bench, "coder", [execute(f"seq {number} 1000") for number in range(1, 9)], [execute("echo last")])
+    script(bench.desk)
+    run = await bench.run(settings={"context_tokens": 12_000})
+    assert run.end.status in ("verified", "unverified")
+    first, second = bench.desk.prompts("You are a coder.*seq")[:2]
+    assert "(shortened:" not in first and "(shortened:" in second
+
+
 async def test_a_conversation_only_grows_at_its_end(bench: Bench) -> None:
     acts(bench, "coder", [execute("ls")], [execute("cat calc.py")])
     script(bench.desk)

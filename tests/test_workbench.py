@@ -58,6 +58,8 @@ async def test_commands_keep_their_files_and_tell_how_they_ended(bench: Workbenc
     assert bench.workspace.is_executable(bench.snapshot, "long.txt")
     text = await says(bench, "execute", command="sleep 60 & sleep 9")
     assert "ended after 5 s" in text
+    text = await says(bench, "execute", command="head -c 5000 /dev/urandom; sleep 60 &")
+    assert "of binary output" in text and "[1 process that it left running, now ended]" in text
 
 
 async def test_a_long_output_is_cut_in_the_middle_and_says_what_is_missing(bench: Workbench) -> None:
@@ -117,6 +119,16 @@ async def test_edits_tolerate_white_space_and_nothing_else(bench: Workbench) -> 
     assert changed(bench) == {"calc.py": "modified", "docs/a.md": "added"}
 
 
+async def test_an_edit_shows_what_it_changed_and_doubles_no_blank_line(bench: Workbench) -> None:
+    without_blanks = "    return a + b\ndef sub(a, b):\n    return a - b"
+    new = without_blanks.replace("\ndef", "\n\n\ndef").replace("a - b", "b - a")
+    text = await says(bench, "edit_file", file_path="calc.py", old_string=without_blanks, new_string=new)
+    assert (
+        text.startswith("calc.py: +1 -1\n@@ -4,3 +4,3 @@") and "-    return a - b\n+    return b - a" in text
+    )
+    assert bench.workspace.text(bench.snapshot, "calc.py") == FILES["calc.py"].replace("a - b", "b - a")
+
+
 async def test_git_shows_the_base_and_the_change_so_far_and_nothing_of_the_user(bench: Workbench) -> None:
     await says(bench, "execute", command="echo new >> calc.py")
     assert "First" in await says(bench, "execute", command="git log --oneline")
@@ -124,6 +136,7 @@ async def test_git_shows_the_base_and_the_change_so_far_and_nothing_of_the_user(
     assert "First" not in await says(bench, "execute", command="git blame -s calc.py | tail -1")
     assert await says(bench, "execute", command="git remote -v; git branch | cat") == "* main"
     await says(bench, "execute", command="rm -rf .git")
+    assert "First" in await says(bench, "execute", command="git log --oneline")
     assert changed(bench) == {"calc.py": "modified"}
 
 
@@ -135,7 +148,9 @@ async def test_what_cannot_be_kept_is_told(bench: Workbench) -> None:
 
 async def test_a_later_workbench_goes_on_with_the_files_of_the_snapshot(bench: Workbench) -> None:
     await says(bench, "write_file", file_path="one.py", content="x = 1\n")
-    after = Workbench(bench.workspace, bench.base, bench.snapshot, "coder s1", bench.place)
+    after = Workbench(bench.workspace, bench.base, bench.base, "coder s1", bench.place)
+    after.snapshot = bench.snapshot  # as the stored results of a resumed run leave it
     await says(after, "execute", command="echo 'y = 2' >> one.py")
+    assert "+x = 1" in await says(after, "execute", command="git add -AN; git diff")
     assert bench.workspace.text(after.snapshot, "one.py") == "x = 1\ny = 2\n"
     await after.aclose()

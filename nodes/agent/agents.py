@@ -19,6 +19,7 @@ from nodes.check.suites.packages import Packages
 from nodes.dialogue.prompts import fenced
 from nodes.environment.preparation import Preparation
 from nodes.llm.models import Models
+from nodes.recall import whole_lines
 from nodes.state import Agent, State
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
@@ -94,7 +95,8 @@ class Agents:
         size = await asyncio.to_thread(lambda: sum(workspace.files(snapshot).values()))
         room = max(self.limits.workspace_mb, (size >> 20) * 2 + 128)
         seconds = max(self.limits.seconds, COMMAND_SECONDS)
-        return sandbox, replace(self.limits, seconds=seconds, workspace_mb=room)
+        cpus = max(self.limits.cpus, 1.0)  # a model waits for each command
+        return sandbox, replace(self.limits, seconds=seconds, workspace_mb=room, cpus=cpus)
 
     async def _sandbox(self, workspace: Workspace, state: State, snapshot: str, file: str) -> Sandbox:
         base = state["base"]
@@ -118,7 +120,7 @@ class Agents:
             view = SnapshotView(workspace.blobs(snapshot), lambda path: workspace.read(snapshot, path))
             parts = []
             for found in memory.search(workspace.path, view, query, FOUND):
-                lines = found.text.splitlines()
+                lines = whole_lines(workspace, snapshot, found).splitlines()
                 text = "\n".join(lines[:FOUND_LINES])
                 more = f"\n[{len(lines) - FOUND_LINES} more lines]" if len(lines) > FOUND_LINES else ""
                 symbol = f" {found.symbol}" if found.symbol else ""

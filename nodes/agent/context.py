@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from nodes.llm.usage import estimate
 
@@ -22,7 +22,11 @@ def shortened(messages: Sequence[BaseMessage], most: int | None) -> list[BaseMes
     if most is None or sum(estimate(str(message.text)) for message in messages) <= most:
         return list(messages)
     results = [place for place, message in enumerate(messages) if isinstance(message, ToolMessage)]
-    old = set(results[:-KEPT])
+    # The model has not seen the results of its last reply yet.
+    unseen = max(
+        (place for place, message in enumerate(messages) if isinstance(message, AIMessage)), default=0
+    )
+    old = {place for place in results[:-KEPT] if place < unseen}
     return [_short(message) if place in old else message for place, message in enumerate(messages)]
 
 

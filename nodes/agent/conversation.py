@@ -44,7 +44,9 @@ REPAIR = """Your reply could not be used:
 
 Nothing of it was kept. Answer again, whole, in the format that was asked for."""
 
-NO_STEPS = "You have called tools {steps} times, which is all there is. Answer now, without a tool call."
+KEPT_EDIT = " What your tools changed is kept: repeat none of it."
+
+OVER = "{reason}, so no call is run any more. Answer now, without a tool call."
 
 
 @dataclass
@@ -103,7 +105,10 @@ class Conversation:
                 is_second = True
                 self.publish(Retried(reason=f"unusable reply: {problem}", attempt=1, model=reply.model))
                 answer = indent_steps(reply.text) or "(empty)"  # some providers refuse an empty message
-                self._say(AIMessage(answer), HumanMessage(indent_steps(REPAIR.format(problem=problem))))
+                self._say(AIMessage(answer), HumanMessage(indent_steps(self._repair(problem))))
+
+    def _repair(self, problem: Unusable) -> str:
+        return REPAIR.format(problem=problem) + (KEPT_EDIT if self.bench.has_changed else "")
 
     async def _begin(
         self, make_prompt: Callable[[], Sequence[BaseMessage]], question: int, first: int = 0
@@ -121,7 +126,7 @@ class Conversation:
                 return reply
             self._say(*await self.tools.run(reply, self._ordinal - 1, self.publish))
             if self.tools.is_over:
-                self._say(HumanMessage(NO_STEPS.format(steps=self.tools.steps)))
+                self._say(HumanMessage(OVER.format(reason=self.tools.end)))
 
     async def _continued(self, reply: Reply) -> Reply:
         """Return the whole reply. If it was cut, the model is asked once for the rest."""
@@ -142,7 +147,10 @@ class Conversation:
             text = section("The user's notes", "\n\n".join([NOTES, *(note.strip() for note in fresh)]))
             self._say(HumanMessage(indent_steps(text)))
         self._ordinal += 1
-        self._messages = shortened(self._messages, self.tools.context_tokens if self.tools else None)
+        if self.tools:
+            before, self._messages = self._messages, shortened(self._messages, self.tools.context_tokens)
+            if self._messages != before:
+                self.tools.forget()
         options, definitions = options_of(self.state), self.tools.definitions if self.tools else ()
         warming = asyncio.create_task(self.tools.warm()) if self.tools else None
         try:

@@ -7,6 +7,7 @@ from sandbox.base import Limits, Result
 CHARACTERS = 10_000
 """The most characters of one result."""
 
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\ufffd]")
 _COUNTS = re.compile(r"\b\d+ (?:failed|passed|errors?|skipped|xfailed|xpassed|deselected)\b")
 """The counts in the last line of pytest, and of runners that imitate it."""
 
@@ -62,8 +63,12 @@ def of_command(result: Result, limits: Limits) -> str:
     if result.truncated:
         notes.append("[the output was too long, and its rest was dropped]")
     if result.left_running:
-        notes.append(f"[{result.left_running} processes that it left running were ended]")
-    output = cut_middle(result.stdout + result.stderr)
+        many = "1 process" if result.left_running == 1 else f"{result.left_running} processes"
+        notes.append(f"[{many} that it left running, now ended]")
+    output = result.stdout + result.stderr
+    if len(_CONTROL.findall(output)) > len(output) // 20:
+        output = f"({len(output):,} characters of binary output)"
+    output = cut_middle(output)
     if output and not output.endswith("\n"):
         output += "\n"
     return (output + "\n".join(notes)).rstrip("\n") or "(no output)"

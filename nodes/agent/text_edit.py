@@ -5,6 +5,7 @@ from difflib import unified_diff
 from nodes.agent.tool_error import ToolError
 from tools.patch import PatchError, place_patch
 
+_SHOWN = 60  # lines of a change
 _PLACES = 8  # that are named if a text occurs more often than once
 
 
@@ -20,10 +21,40 @@ def replaced(path: str, text: str, old: str, new: str, every: bool) -> str:
             f"old_string occurs {times} times in {path} (lines {_lines(text, old)}). Copy more of the lines "
             "around the one you mean, or set replace_all"
         )
+    if (span := _ignoring_blanks(text, old)) is not None:
+        lines = text.splitlines(keepends=True)
+        end = "\n" if new and not new.endswith("\n") else ""
+        return "".join([*lines[: span.start], new, end, *lines[span.stop :]])
     try:
         return place_patch({path: text}, _diff(path, old, new)).files[path]
     except PatchError as error:
         raise ToolError(f"old_string is not in {path}. {error}") from error
+
+
+def _ignoring_blanks(text: str, old: str) -> range | None:
+    """Return the lines of the only place that differs from `old` in blank lines and ends of lines alone."""
+    wanted = [line.rstrip() for line in old.splitlines() if line.strip()]
+    filled = [(number, line.rstrip()) for number, line in enumerate(text.splitlines()) if line.strip()]
+    found = (
+        [
+            at
+            for at in range(len(filled) - len(wanted) + 1)
+            if filled[at][1] == wanted[0] and [line for _, line in filled[at : at + len(wanted)]] == wanted
+        ]
+        if wanted
+        else []
+    )
+    if len(found) != 1:
+        return None
+    return range(filled[found[0]][0], filled[found[0] + len(wanted) - 1][0] + 1)
+
+
+def shown_change(path: str, before: str, after: str) -> str:
+    """Return the lines that an edit changed, with two lines around them."""
+    diff = list(unified_diff(before.splitlines(), after.splitlines(), n=2, lineterm=""))[2:]
+    added, removed = (sum(line.startswith(sign) for line in diff) for sign in "+-")
+    more = [f"[{len(diff) - _SHOWN} more lines]"] if len(diff) > _SHOWN else []
+    return "\n".join([f"{path}: +{added} -{removed}", *diff[:_SHOWN], *more])
 
 
 def _lines(text: str, old: str) -> str:

@@ -30,7 +30,7 @@ MOST_AT_ONCE = 16
 WARM_AFTER = 0.2
 """Seconds of a model's silence after which a session is opened ahead of the first call."""
 
-_AGAIN = "[You have made this call before, with the same result. Do something else, or answer.]"
+_AGAIN = "(the same result as before)\n[You have made this call before. Do something else, or answer.]"
 _LEFT = "[{left} more times you can call tools. Then answer.]"
 
 
@@ -56,13 +56,24 @@ class ToolRuns:
     most: int
     context_tokens: int | None = None
     steps: int = 0
-    _seen: Counter[tuple[str, str, str]] = field(default_factory=Counter, init=False)
+    _seen: Counter[tuple[str, str, str, str]] = field(default_factory=Counter, init=False)
     _repeats: bool = field(default=False, init=False)
 
     @property
     def is_over(self) -> bool:
         """True if no reply may call a tool any more."""
-        return self._repeats or self.steps >= self.most
+        return bool(self.end)
+
+    @property
+    def end(self) -> str:
+        """The reason why no reply may call a tool any more, empty if one may."""
+        if self._repeats:
+            return "You have made the same call three times, with the same result"
+        return f"You have called tools {self.steps} times" if self.steps >= self.most else ""
+
+    def forget(self) -> None:
+        """Let calls be repeated whose results the model does not see any more."""
+        self._seen.clear()
 
     async def run(self, reply: Reply, ordinal: int, publish: Publish) -> list[BaseMessage]:
         """Run the calls of the `ordinal`th reply. Return the messages that tell the model of them."""
@@ -126,10 +137,10 @@ class ToolRuns:
 
     def _remarked(self, key: ToolCallKey, result: str) -> str:
         """Return a result with a remark if the model repeats itself. The third time ends its calls."""
-        seen = (key.name, key.arguments, result)
+        seen = (key.name, key.arguments, result, self.bench.snapshot)  # after an edit it is another call
         self._seen[seen] += 1
         self._repeats = self._repeats or self._seen[seen] > 2
-        return f"{result}\n{_AGAIN}" if self._seen[seen] > 1 else result
+        return _AGAIN if self._seen[seen] > 1 else result
 
     async def warm(self) -> None:
         """Open the session while the model thinks. A model that answers at once needs none."""

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from memory.validation import faults_of
 from nodes.agent.kept_changes import keep_changes, leaves_out
 from nodes.agent.shown import cut_middle, numbered, of_command
-from nodes.agent.text_edit import replaced
+from nodes.agent.text_edit import replaced, shown_change
 from nodes.agent.tool_error import ToolError
 from nodes.agent.toolbox import TOOLS, EditFile, Parameters, ReadFile, Search, ShellCommand, WriteFile
 from nodes.dialogue.edits import check_whole
@@ -62,11 +62,15 @@ class Workbench:
     search: SearchCode | None = None
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
     _opening: "asyncio.Task[Session] | None" = field(default=None, init=False)
-    _has_history: bool = field(default=False, init=False)
     _first: str = field(default="", init=False)
     _begun: str = field(default="", init=False)
     _limits: Limits = field(default_factory=Limits, init=False)
     _leave_out: Callable[[str], bool] | None = field(default=None, init=False)
+
+    @property
+    def has_changed(self) -> bool:
+        """True if the tools have changed a file."""
+        return self.snapshot != self._first
 
     def __post_init__(self) -> None:
         self._first = self.snapshot
@@ -80,7 +84,7 @@ class Workbench:
     async def reset(self) -> None:
         """Go back to the files that the agent began with."""
         await self.aclose()
-        self._opening, self._has_history, self.snapshot = None, False, self._first
+        self._opening, self.snapshot = None, self._first
 
     def warm(self) -> None:
         """Start to open the session in the background."""
@@ -127,16 +131,16 @@ class Workbench:
 
     async def _execute(self, asked: ShellCommand) -> ToolOutcome:
         session = await self._session()
-        if not self._has_history and _GIT.search(asked.command):
+        if _GIT.search(asked.command) and await session.read(".git/HEAD") is None:
             await self._add_history(session)
         result = await session.run([*_TRUST, "sh", "-c", _SHELL, asked.command])
         return ToolOutcome(of_command(result, self._limits), result.exit_code)
 
     async def _add_history(self, session: Session) -> None:
         """Give git the last commits before the run, once a command asks for it: that takes some time."""
-        self._has_history = True
         path = self.workspace.path
-        files = await asyncio.to_thread(history, path, self.base, self._begun, MAX_FILE_BYTES)
+        # After a resume the session begins with the stored files, which stay changes.
+        files = await asyncio.to_thread(history, path, self.base, self._first, MAX_FILE_BYTES)
         for name, content in (files or {}).items():
             await session.write(f".git/{name}", content)
 
@@ -144,7 +148,8 @@ class Workbench:
         before = await self._text(asked.file_path)
         path = below_root(asked.file_path)
         after = replaced(path, before, asked.old_string, asked.new_string, asked.replace_all)
-        return await self._write(asked.file_path, after)
+        await self._write(asked.file_path, after)
+        return ToolOutcome(shown_change(path, before, after))
 
     async def _write(self, file_path: str, content: str) -> ToolOutcome:
         path = below_root(file_path)
@@ -153,7 +158,8 @@ class Workbench:
         except Unusable as problem:
             raise ToolError(str(problem)) from problem
         await (await self._session()).write(path, content.encode())
-        return ToolOutcome(f"{path} has {len(content.splitlines())} lines now")
+        lines = len(content.splitlines())
+        return ToolOutcome(f"{path} has {lines} line{'' if lines == 1 else 's'} now")
 
     async def _old(self, path: str) -> str | None:
         """Return the text of a file that is about to be written, None without one."""

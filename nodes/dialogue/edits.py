@@ -34,13 +34,18 @@ class _Contents:
     placed: dict[str, list[str]] = field(default_factory=dict)
 
 
-def write_edit(workspace: Workspace, base: str, text: str, author: str, file: str | None = None) -> Edit:
+def write_edit(
+    workspace: Workspace, base: str, text: str, author: str, file: str | None = None, lenient: bool = False
+) -> Edit:
     """Apply the reply `text` to the snapshot `base`.
 
-    `file` is the path of a single block without one. Raises Unusable if there is no edit, a block has no
+    `file` is the path of a single block without one. With `lenient` further blocks without a path are taken
+    for examples. Raises Unusable if there is no edit, a block has no
     path, a diff does not apply, or a path is forbidden.
     """
     reply = parse_edits(text)
+    if lenient and not reply.is_empty:
+        reply = replace(reply, loose=())
     contents = _whole_files(workspace, base, reply, file)
     for diff in reply.diffs:
         _patch(workspace, base, contents, diff)
@@ -64,7 +69,7 @@ def finish_edit(
         return write_edit(workspace, base, text, author, file)
     edit = Edit(worked, worked, digest="")
     if not parse_edits(text).is_empty:
-        edit = write_edit(workspace, worked, text, author, file)
+        edit = write_edit(workspace, worked, text, author, file, lenient=True)
     paths = {change.path for change in workspace.changes(base, edit.snapshot)}
     return replace(edit, base=base, digest=workspace.tree(edit.snapshot), paths=paths)
 

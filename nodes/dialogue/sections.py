@@ -33,8 +33,8 @@ _DEFINES = "def|class|func|function|fn|type|interface|struct|enum|trait|const|le
 _LONG_LINE = 300
 _MOST_USES = 4  # of a name that a file does not define
 
-MARGIN = 60
-"""Lines shown on either side of a change in a file that is too long to be shown whole."""
+MARGINS = (60, 30, 12)
+"""Lines shown on either side of a place in a file that is too long to be shown whole, the most that fit."""
 
 
 def cut(text: str, tokens: int) -> str:
@@ -58,11 +58,11 @@ def cut(text: str, tokens: int) -> str:
 
 
 def around(text: str, places: Sequence[range], tokens: int) -> str:
-    """Return `text` whole if it fits, else the lines within MARGIN of `places` (line numbers from 1)."""
+    """Return `text` whole if it fits, else the lines near `places` (line numbers from 1)."""
     if len(text) <= tokens * CHARS_A_TOKEN or not places:
         return cut(text, tokens)
     lines = text.splitlines(keepends=True)
-    near = {n for place in places for n in range(place.start - MARGIN, place.stop + MARGIN)}
+    near = _near(lines, places, tokens * CHARS_A_TOKEN)
     shown = [n for n in range(1, len(lines) + 1) if n in near]
     parts: list[str] = []
     for before, number in pairwise([0, *shown, len(lines) + 1]):
@@ -70,7 +70,27 @@ def around(text: str, places: Sequence[range], tokens: int) -> str:
             parts.append(f"[… lines {before + 1} to {number - 1} left out …]\n")
         if number <= len(lines):
             parts.append(lines[number - 1])
-    return cut("".join(parts), tokens)
+    return cut("".join(parts), tokens + 100)
+
+
+def _near(lines: Sequence[str], places: Sequence[range], room: int) -> set[int]:
+    """Return the numbers of lines around the places: around all of them if they fit, else the first ones."""
+    near: set[int] = set()
+    for margin in MARGINS:
+        near = {n for place in places for n in range(place.start - margin, place.stop + margin)}
+        if _size(lines, near) <= room:
+            return near
+    near = set()
+    for place in places:
+        more = near | {*range(place.start - MARGINS[-1], place.stop + MARGINS[-1])}
+        if near and _size(lines, more) > room:
+            break
+        near = more
+    return near
+
+
+def _size(lines: Sequence[str], numbers: Iterable[int]) -> int:
+    return sum(len(lines[number - 1]) for number in numbers if 1 <= number <= len(lines))
 
 
 def parse_diff(diff: str) -> Sequence[PatchedFile]:
@@ -124,11 +144,16 @@ def changed(title: str, workspace: Workspace, base: str, head: str) -> str:
 
 
 def named_places(text: str, query: str) -> list[range]:
-    """Return the lines of a file that define what `query` names, else lines that use it."""
-    named = {name for name in _NAME.findall(query) if _is_symbol(name)} | set(_QUOTED.findall(query))
+    """Return the lines of a file that define what `query` names, or use it. What is named first comes first.
+
+    `Class.method` names the class. Names such as `__call__` are in every class, and name nothing.
+    """
+    quoted = set(_QUOTED.findall(query))
+    named = [name for name in _NAME.findall(query) if _is_symbol(name) or name in quoted]
+    parts = [part for name in named for part in name.split(".") if not part.startswith("__")]
     lines = list(enumerate(text.splitlines(), 1))
     places: list[range] = []
-    for name in sorted({name.rpartition(".")[2] for name in named}):
+    for name in dict.fromkeys(part for part in parts if len(part) > 2):
         near = [(number, line[:_LONG_LINE]) for number, line in lines if name in line]
         word = rf"(?<![\w.]){re.escape(name)}\b"
         assigned = rf"^\s*{word}\s*(?::[^=]*)?=(?!=)"
