@@ -133,7 +133,6 @@ EXAMPLE = f"You would write\n```\n<tool_call>{JSON}</tool_call>\n```\nand get th
         '{"name": "execute", "arguments": {"command": "ls", "more": 1}}',
         '{"name": "delete", "arguments": {"command": "ls"}}',
         '{"verdict": "PASS", "name": "execute", "arguments": {"command": "ls"}}',
-        '<tool_call>{"name": "delete", "arguments": {}}</tool_call>',
         '<invoke name="delete"><parameter name="command">ls</parameter></invoke>',
         "<function=delete>{}</function>",
         "<function=execute> is the tag of a call",
@@ -186,3 +185,8 @@ def test_hostile_sizes_take_linear_time(piece: str) -> None:
         return time.process_time() - began
 
     assert seconds(2_000_000) < max(16 * seconds(250_000), 2.0)
+
+
+def test_a_marked_call_of_a_tool_that_is_not_there_is_one_that_can_be_answered() -> None:
+    rest, (call,) = written_calls('<tool_call>{"name": "delete", "arguments": {}}</tool_call>', TOOLS)
+    assert (rest, call.name, call.arguments) == ("", "delete", {})

@@ -245,7 +245,7 @@ class _CallReader:
                 return _Calls(head.start(), broken.end, (*calls, *broken.calls), True, whole=False)
             items, end = value
             for item in items if isinstance(items, list) else [items]:
-                if call := self._call_of(item):
+                if call := self._call_of(item, any_name=head[0].startswith("<tool_call>")):
                     calls.append(call)
             between = _BETWEEN.match(self.text, end)
             position = between.end() if between else end
@@ -258,14 +258,14 @@ class _CallReader:
         calls = (read_call(name, self.text[head.end() : stop]),) if name else ()
         return _Calls(head.start(), stop, calls, marked, whole=False)
 
-    def _call_of(self, value: Any) -> ToolCall | None:
-        """Return the call in an object with name and arguments."""
+    def _call_of(self, value: Any, any_name: bool = False) -> ToolCall | None:
+        """Return the call in an object with name and arguments, also of a tool that is not there."""
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
             return None
         name = clean_name(value["name"])
         arguments = value.get("arguments", value.get("parameters", {}))
         text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-        return read_call(name, text) if name in self.tools else None
+        return read_call(name, text) if name in self.tools or any_name else None
 
     def _is_exact(self, value: Any) -> bool:
         """Return whether an object is a call and nothing else, with arguments that its tool has."""
