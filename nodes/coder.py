@@ -12,6 +12,7 @@ from langgraph.runtime import Runtime
 from memory.calls.budget import BudgetSpent
 from nodes.agent.agents import Agents
 from nodes.agent.conversation import Conversation
+from nodes.agent.suite_command import commands_near
 from nodes.dialogue import sections
 from nodes.dialogue.edits import Edit, finish_edit
 from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section, with_tools
@@ -128,6 +129,7 @@ class Coder:
         task = branch["task"] if branch["task"].strip() != step["description"].strip() else ""
         parts = [
             sections.agents_md(workspace, head, step_files),
+            commands_near(workspace, branch["base"], head, step_files) if tools else "",
             sections.outline(workspace, head, query, map_tokens),
             sections.places(branch.get("places", [])),
             sections.context(workspace, head, branch["context_files"]),

@@ -9,6 +9,7 @@ from langgraph.runtime import Runtime
 from memory.calls.budget import BudgetSpent
 from nodes.agent.agents import Agents
 from nodes.agent.conversation import Conversation
+from nodes.agent.suite_command import commands_near
 from nodes.dialogue import sections
 from nodes.dialogue.edits import Edit, finish_edit
 from nodes.dialogue.prompts import (
@@ -119,6 +120,7 @@ class Debugger:
             sections.lessons(state.get("lessons", [])[:LESSONS]),
             sections.plan(state["plan"]),
             task_section(state["task"]),
+            commands_near(workspace, base, head, changed) if tools else "",
             sections.changed("The changed files as they are now", workspace, base, head),
             sections.files("Files that the output names", workspace, head, named[:NAMED], NAMED_TOKENS),
             sections.diff(workspace, base, head),

@@ -1,6 +1,5 @@
 """The tester writes tests that fail without the change and pass with it, or says why there can be none."""
 
-import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from langgraph.runtime import Runtime
 from memory.calls.budget import BudgetSpent
 from nodes.agent.agents import Agents
 from nodes.agent.conversation import Conversation
+from nodes.agent.suite_command import suite_commands
 from nodes.check.base_tests.test_side import TestSide
 from nodes.check.runners.test_names import is_test_name
 from nodes.check.suites.config import NoSuite
@@ -35,7 +35,6 @@ from nodes.llm.model_settings import ModelError
 from nodes.proof import Proof, Unguarded
 from nodes.repository import open_workspace
 from nodes.state import ProvedState, State, StepResult
-from sandbox.base import REPORT
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -169,7 +168,7 @@ class Tester:
         listed = "\n".join(tests[:200]) or f"(none yet{_place(suites)})"
         parts = [
             sections.agents_md(workspace, head, changed),
-            section("How the tests are run", _runs(suites)),
+            suite_commands(suites),
             section("The repository's test files", listed),
             sections.files(
                 "Existing tests, as examples of the style", workspace, head, examples, sections.EXAMPLE_TOKENS
@@ -190,21 +189,6 @@ def _tests(folder: str, suite: Suite, files: Iterable[str]) -> list[str]:
     below = [path.removeprefix(f"{folder}/") for path in files if not folder or path.startswith(f"{folder}/")]
     tests = filter(suite.is_test if suite.is_pytest else TestSide(suite, below).is_test, below)
     return [f"{folder}/{path}" if folder else path for path in tests]
-
-
-def _runs(suites: Mapping[str, Suite]) -> str:
-    """Return how the tests of each package are run, in the words that people use."""
-    return "\n".join(
-        (f"In {folder}: " if folder else "") + _runs_one(suite) for folder, suite in suites.items()
-    )
-
-
-def _runs_one(suite: Suite) -> str:
-    if suite.is_pytest:
-        command = [word for word in suite.whole() if REPORT not in word]
-        return shlex.join(command).replace("-o junit_family=xunit2 ", "")
-    judged = f"with {suite.title}" if suite.runner else "judged by its exit code alone"
-    return f"{shlex.join(suite.command)} ({judged})"
 
 
 def _place(suites: Mapping[str, Suite]) -> str:

@@ -75,7 +75,7 @@ class Agents:
                 self.models,
                 bench,
                 self.store,
-                definitions(search=self.memory is not None),
+                definitions(self._command_limits, search=self.memory is not None),
                 state["run"],
                 agent,
                 step,
@@ -94,9 +94,13 @@ class Agents:
         sandbox = await self._sandbox(workspace, state, snapshot, file)
         size = await asyncio.to_thread(lambda: sum(workspace.files(snapshot).values()))
         room = max(self.limits.workspace_mb, (size >> 20) * 2 + 128)
-        seconds = max(self.limits.seconds, COMMAND_SECONDS)
-        cpus = max(self.limits.cpus, 1.0)  # a model waits for each command
-        return sandbox, replace(self.limits, seconds=seconds, workspace_mb=room, cpus=cpus)
+        return sandbox, replace(self._command_limits, workspace_mb=room)
+
+    @property
+    def _command_limits(self) -> Limits:
+        """The limits of a command. It gets a whole processor, as a model waits for it."""
+        seconds, cpus = max(self.limits.seconds, COMMAND_SECONDS), max(self.limits.cpus, 1.0)
+        return replace(self.limits, seconds=seconds, cpus=cpus)
 
     async def _sandbox(self, workspace: Workspace, state: State, snapshot: str, file: str) -> Sandbox:
         base = state["base"]

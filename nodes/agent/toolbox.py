@@ -6,6 +6,7 @@ Names and parameters are those of deepagents, because models and users of LangCh
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from nodes.llm.tool_calls import ToolDefinition, define_tool
+from sandbox.base import Limits
 
 LINES = 500
 """Lines of a file that are shown at once."""
@@ -67,6 +68,9 @@ TOOLS: dict[str, type[Parameters]] = {
 }
 
 
-def definitions(*, search: bool = True) -> list[ToolDefinition]:
+def definitions(limits: Limits, *, search: bool = True) -> list[ToolDefinition]:
     """Return the tools as models take them, without the search where there is nothing to search."""
-    return [define_tool(name, tool) for name, tool in TOOLS.items() if search or name != "search"]
+    tools = [define_tool(name, tool) for name, tool in TOOLS.items() if search or name != "search"]
+    most = f" A command may take {limits.seconds:g} s and {limits.memory_mb} MB of memory."
+    tools[0]["function"]["description"] += most
+    return tools
