@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 from runs import BROKEN_MUL, CALC, MUL, TESTS, Bench, block, script
 
-from graph.supervisor import Supervisor
-
 FLASK = "import flask\n\n\ndef test_app():\n    assert flask\n"
 SORTING = block("conftest.py", "def pytest_collection_modifyitems(items):\n    items.sort(key=str)")
 
@@ -103,7 +101,7 @@ async def test_the_users_notes_can_be_quoted_like_the_task(bench: Bench) -> None
     )
     parked = await bench.run("Change calc", options={"approve_plan": True})
     (asked,) = parked.of("approval.required")
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         await supervisor.log.note(parked.thread, "add should subtract from now on, please")
     run = await bench.resume(parked.thread, {asked.id: {"decision": "approve"}})
     assert run.end.status == "verified"

@@ -7,7 +7,6 @@ from desk import Request, Rule
 from runs import BROKEN_MUL, CALC, MEND, MUL, MULTIPLY, PLAN, TESTS, Bench, block, script
 
 from graph.errors import RunnerError
-from graph.supervisor import Supervisor
 from nodes.check import NoSuite
 from nodes.events import FilesEdited, Retried
 from tools.workspace import WorkspaceError
@@ -490,7 +489,7 @@ async def test_pruning_forgets_old_threads_and_keeps_their_branches(bench: Bench
     script(bench.desk)
     run = await bench.run()
     parked = await bench.run(options={"approve_plan": True})
-    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+    async with bench.supervisor(foreground=True) as supervisor:
         assert await supervisor.history.prune(days=1) == []
         assert await supervisor.history.prune(days=0) == [run.thread]
         assert [row.id for row in await supervisor.journal.threads.all()] == [parked.thread]
