@@ -10,7 +10,7 @@ FLASK = "import flask\n\n\ndef test_app():\n    assert flask\n"
 SORTING = block("conftest.py", "def pytest_collection_modifyitems(items):\n    items.sort(key=str)")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def mutants(bench: Bench) -> None:
     """Switch on what the small project switches off."""
     bench.repo.commit({".autocode.toml": ""})
@@ -116,6 +116,7 @@ GUARD = block(
 )
 
 
+@pytest.mark.usefixtures("mutants")
 async def test_lines_that_no_test_guards_go_to_the_tester_once(bench: Bench) -> None:
     bench.desk.on("You are the tester.*No test notices", GUARD)
     script(bench.desk, coder=UNGUARDED)
@@ -129,6 +130,7 @@ async def test_lines_that_no_test_guards_go_to_the_tester_once(bench: Bench) -> 
     assert "calc.py 10" in prompt and "power()" in prompt
 
 
+@pytest.mark.usefixtures("mutants")
 @pytest.mark.parametrize(
     ("reply", "calls", "check"),
     [
