@@ -8,8 +8,10 @@ from typing import Literal
 
 import pytest
 from desk import Desk
+from filelock import FileLock
 from gitrepo import GitRepo
 from projects import Files, Project, Recognise
+from recordings import RecordedSandbox, Recordings
 from runs import CALC, PLAN, Bench, block, script
 from served import Served
 
@@ -30,15 +32,26 @@ def desk() -> Iterator[Desk]:
 
 
 @pytest.fixture(scope="session")
-def sandbox_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An AUTOCODE_HOME whose Python environment is made once."""
-    return tmp_path_factory.mktemp("home")
+def shared_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this session, which all workers share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if hasattr(request.config, "workerinput") else own
+
+
+@pytest.fixture(scope="session")
+def sandbox_home(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An AUTOCODE_HOME of this worker. The sandbox's Python environment is that of all workers."""
+    home = tmp_path_factory.mktemp("home")
+    (shared := shared_folder / "sandbox").mkdir(exist_ok=True)
+    (home / "sandbox").symlink_to(shared)
+    return home
 
 
 def opened(backend: Literal["docker", "bubblewrap"], home: Path) -> Iterator[Sandbox]:
     """A backend for the session; where it is missing, a failure if it is required, else a skip."""
     try:
-        found = asyncio.run(open_sandbox(backend, home, ownership=ownership()))
+        with FileLock(f"{(home / 'sandbox').resolve()}.lock"):  # one worker makes what all use
+            found = asyncio.run(open_sandbox(backend, home, ownership=ownership()))
     except SandboxError as error:
         if REQUIRED:
             raise
@@ -72,9 +85,18 @@ def sandbox(request: pytest.FixtureRequest) -> Sandbox:
 
 
 @pytest.fixture
-def project(tmp_path: Path, bubblewrap: Sandbox) -> Callable[[Files], Project]:
+def recordings(shared_folder: Path) -> Recordings:
+    """What sandboxed programs came to in earlier tests of this session."""
+    folder = shared_folder / "recordings"
+    folder.mkdir(exist_ok=True)
+    return Recordings(folder)
+
+
+@pytest.fixture
+def project(tmp_path: Path, bubblewrap: Sandbox, recordings: Recordings) -> Callable[[Files], Project]:
     """Makes a repository with these files, on which changes are proved."""
-    return lambda files: Project(tmp_path / "repo", bubblewrap, files)
+    sandbox = RecordedSandbox(bubblewrap, recordings)
+    return lambda files: Project(tmp_path / "repo", sandbox, files)
 
 
 @pytest.fixture
@@ -87,11 +109,11 @@ def home(tmp_path: Path, bubblewrap: Sandbox, sandbox_home: Path) -> Path:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, desk: Desk, home: Path) -> Bench:
+def bench(tmp_path: Path, desk: Desk, home: Path, recordings: Recordings) -> Bench:
     """A small project, a scripted model and an installation of its own."""
     repo = GitRepo(tmp_path / "repo")
     repo.commit(dict(CALC))
-    return Bench(desk, home, repo)
+    return Bench(desk, home, repo, recordings)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ Files = Mapping[str, str | bytes | None]
 
 Recognise = Callable[[Mapping[str, str | bytes]], Suite]
 
-LIMITS = Limits(seconds=60)
+LIMITS = Limits(seconds=60, cpus=2)  # cpus as the settings have it: on half a processor all waits
 
 NO_MUTANTS = {".autocode.toml": '[test]\nmutants = "off"\n'}
 """Configuration that keeps checks quick. Every base has it, unless it has a configuration of its own."""

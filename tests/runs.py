@@ -2,20 +2,24 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from desk import Desk
 from gitrepo import GitRepo
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from recordings import RecordedSandbox, Recordings
 from typer.testing import CliRunner, Result
 
+from graph.builder import Graph, Resources, build
 from graph.event_log import open_journal
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from nodes.events import Event, RunFinished
 from nodes.proof import Proof, ResultSummary
+from sandbox.base import Sandbox
 from server.cli.app import app
 
 CALC = {
@@ -118,8 +122,10 @@ class Run:
 class Bench:
     """One installation, one repository, one scripted model."""
 
-    def __init__(self, desk: Desk, home: Path, repo: GitRepo) -> None:
+    def __init__(self, desk: Desk, home: Path, repo: GitRepo, recordings: Recordings | None = None) -> None:
+        """Without `recordings`, the sandbox runs every program."""
         self.desk, self.home, self.repo = desk, home, repo
+        self.recordings = recordings
 
     def settings(self, **more: Any) -> Settings:
         """Settings for the scripted model and the daemonless sandbox."""
@@ -130,6 +136,23 @@ class Bench:
             "sandbox_backend": "bubblewrap",
         }
         return Settings.load(**(fixed | more))
+
+    def supervisor(
+        self, *, foreground: bool = False, **settings: Any
+    ) -> AbstractAsyncContextManager[Supervisor]:
+        """Open a supervisor whose sandbox replays what earlier tests have run."""
+        return Supervisor.open(self.settings(**settings), foreground=foreground, build=self.build)
+
+    def build(self, resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = None) -> Graph:
+        """Compile the graph, with a sandbox that replays."""
+        preparation, recordings = resources.preparation, self.recordings
+
+        async def sandbox() -> Sandbox:
+            real = await preparation.sandbox()
+            return RecordedSandbox(real, recordings) if recordings else real
+
+        with_recordings = replace(resources, preparation=replace(preparation, sandbox=sandbox))
+        return build(with_recordings, checkpointer)
 
     def name_thread(self, id: str) -> str:
         """Create a thread of this id, so that a command can be told to run on it."""
@@ -161,7 +184,7 @@ class Bench:
         **input: Any,
     ) -> Run:
         """Run a task to its end."""
-        async with Supervisor.open(self.settings(**(settings or {})), foreground=True) as supervisor:
+        async with self.supervisor(foreground=True, **(settings or {})) as supervisor:
             given: Any = {"task": task, "repo": str(self.repo.path), **input}
             run = await supervisor.submit(given, thread)
             return Run([event async for event in supervisor.watch(run)])
@@ -173,7 +196,7 @@ class Bench:
         limits: Mapping[str, Any] | None = None,
     ) -> Run:
         """Go on with a thread."""
-        async with Supervisor.open(self.settings(), foreground=True) as supervisor:
+        async with self.supervisor(foreground=True) as supervisor:
             seen = await supervisor.journal.events.read(thread)
             run = await supervisor.resume(thread, answers, limits)
             return Run([event async for event in supervisor.watch(run, len(seen))])

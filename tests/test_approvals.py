@@ -87,7 +87,7 @@ async def test_of_several_questions_one_some_or_all_are_answered_and_the_rest_wa
 
 async def test_of_two_answers_at_once_exactly_one_wins(bench: Bench) -> None:
     script(bench.desk)
-    async with Supervisor.open(bench.settings()) as first, Supervisor.open(bench.settings()) as second:
+    async with bench.supervisor() as first, bench.supervisor() as second:
         given: Any = {"task": "Add mul", "repo": str(bench.repo.path), "options": {"approve_plan": True}}
         run = await first.submit(given, "t")
         await first.wait(run.id)
@@ -114,7 +114,7 @@ async def test_what_is_no_answer_is_refused_and_the_question_stands(
     bench: Bench, answer: dict[str, Any], says: str
 ) -> None:
     script(bench.desk)
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         given: Any = {"task": "Add mul", "repo": str(bench.repo.path), "options": {"approve_plan": True}}
         run = await supervisor.submit(given, "t")
         await supervisor.wait(run.id)

@@ -412,8 +412,6 @@ def on_a_terminal(code: str, typed: bytes) -> str:
 
 
 ASK = """
-from desk import Rule
-from runs import MUL, Bench, block, script
 from story import PENDING
 from server.cli.views import approval_prompts as approvals
 from server.cli.views.console import CliConsole
@@ -549,7 +547,20 @@ def test_a_later_task_does_not_apply_an_earlier_ones_suspicions_without_asking(d
     assert doubtful.repo.fingerprint() == before
 
 
-@pytest.mark.parametrize(("typed", "applied"), [(b"y\n", True), (b"n\n", False), (b"\x04", False)])
+CONFIRM = """
+from server.cli.views import approval_prompts as approvals
+from server.cli.views.console import CliConsole
+print("ANSWERS", [approvals.confirm(CliConsole.open().out, "Apply it?") for _ in range(5)])
+"""
+
+
+def test_only_a_clear_yes_confirms() -> None:
+    shown = on_a_terminal(CONFIRM, b"y\n YES \nn\n\n\x04")
+    assert "Apply it? [y]es, [n]o?" in shown
+    assert "ANSWERS [True, True, False, False, False]" in shown
+
+
+@pytest.mark.parametrize(("typed", "applied"), [(b"y\n", True), (b"\x04", False)])
 def test_a_person_decides_whether_a_result_with_suspicions_is_applied(
     doubtful: Bench, typed: bytes, applied: bool
 ) -> None:
@@ -676,7 +687,8 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on(ready: Bench, how: str) -> 
     assert autocode("resume", "t1").exit_code == 0
 
 
-def test_the_demo_is_red_then_green_with_a_current_tape(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_is_red_then_green_with_a_current_tape(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOCODE_HOME", str(home))
     monkeypatch.setenv("SANDBOX_BACKEND", "bubblewrap")
     shown = autocode("demo")
     assert shown.exit_code == 0

@@ -10,6 +10,7 @@ from typing import Literal
 
 import pytest
 from projects import Files, Project
+from recordings import RecordedSandbox, Recordings
 
 from nodes.check.change import CheckedChange
 from nodes.proof import Proof
@@ -1088,11 +1089,19 @@ HONEST = [
 
 
 @pytest.fixture(scope="session")
-def projects(tmp_path_factory: pytest.TempPathFactory, bubblewrap: Sandbox) -> dict[str, Project]:
+def bases(tmp_path_factory: pytest.TempPathFactory, bubblewrap: Sandbox) -> dict[str, Project]:
     """One repository for each base. It remembers how the base's own tests end."""
     home: Path = tmp_path_factory.mktemp("bases")
     mutants = {".autocode.toml": ""}
     return {name: Project(home / name, bubblewrap, mutants | dict(files)) for name, files in BASES.items()}
+
+
+@pytest.fixture
+def projects(bases: dict[str, Project], bubblewrap: Sandbox, recordings: Recordings) -> dict[str, Project]:
+    """The repositories, in a sandbox that replays what another row has run: many have the same tests."""
+    for base in bases.values():
+        base.sandbox = RecordedSandbox(bubblewrap, recordings)
+    return bases
 
 
 def fate(proof: Proof) -> Fate:

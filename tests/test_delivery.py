@@ -3,7 +3,6 @@
 from runs import Bench, Run, block, script
 
 from graph.delivery import Delivery
-from graph.supervisor import Supervisor
 from tools.workspace import Workspace
 
 
@@ -32,7 +31,7 @@ def whole_file(bench: Bench, name: str, formula: str, thread: str | None) -> str
 
 
 async def delivery(bench: Bench, thread: str, whole: bool = False) -> Delivery:
-    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+    async with bench.supervisor(foreground=True) as supervisor:
         return await Delivery.of_thread(supervisor.journal, thread, whole=whole)
 
 
@@ -80,7 +79,7 @@ async def test_an_unverified_result_is_no_part_of_what_follows_and_a_merge_count
 
 async def test_a_fork_covers_what_its_parent_delivered(bench: Bench) -> None:
     thread = (await power(bench, "square", "a * a")).thread
-    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+    async with bench.supervisor(foreground=True) as supervisor:
         fork = await supervisor.history.fork(thread)
     bench.repo.git("branch", f"autocode/{fork}", f"autocode/{thread}")
     await power(bench, "cube", "a * a * a", fork)
@@ -114,6 +113,6 @@ async def test_after_a_run_only_what_was_delivered_is_kept_of_it(bench: Bench) -
     script(bench.desk, coder="NO CHANGE: it is there")
     nothing = await bench.run("Add nothing")
     assert nothing.end.branch is None and not any(nothing.thread in ref for ref in refs())
-    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+    async with bench.supervisor(foreground=True) as supervisor:
         assert thread in await supervisor.history.prune(0)
     assert refs() == []

@@ -184,7 +184,7 @@ async def test_a_package_that_depends_on_the_change_is_built_and_checked(
     coder = block("alpha/src/alpha.py", one + "\n\ndef ten():\n    return 10\n")
     tester = block("alpha/tests/test_ten.py", TEST_TEN.replace("shop", "alpha"))
     bench = bench_of(desk, home, tmp_path / "mono", files, coder, tester)
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         given: Any = {"task": "Add ten", "repo": str(bench.repo.path)}
         run = await supervisor.submit(given, "t")
         assert (await supervisor.wait(run.id)).status == "waiting"

@@ -8,7 +8,6 @@ import pytest
 from runs import Bench, script
 
 from graph.errors import InputError, RunnerError, UnknownThread
-from graph.supervisor import Supervisor
 
 
 def at(history: list[Any], node: str) -> str:
@@ -20,7 +19,7 @@ def at(history: list[Any], node: str) -> str:
 @pytest.mark.parametrize("node", ["snapshot", "coder"])
 async def test_a_fork_goes_on_from_its_checkpoint_and_survives_its_parent(bench: Bench, node: str) -> None:
     script(bench.desk)
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         given: Any = {"task": "Add mul", "repo": str(bench.repo.path)}
         run = await supervisor.submit(given, "parent")
         await supervisor.wait(run.id)
@@ -44,7 +43,7 @@ async def test_a_fork_goes_on_from_its_checkpoint_and_survives_its_parent(bench:
 
 async def test_a_waiting_run_is_forked_with_its_question_and_each_gets_its_own_answer(bench: Bench) -> None:
     script(bench.desk)
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         options = {"approve_plan": True}
         given: Any = {"task": "Add mul", "repo": str(bench.repo.path), "options": options}
         run = await supervisor.submit(given, "parent")
@@ -62,7 +61,7 @@ async def test_a_waiting_run_is_forked_with_its_question_and_each_gets_its_own_a
 
 async def test_a_fork_of_a_finished_thread_takes_further_tasks_from_its_result(bench: Bench) -> None:
     script(bench.desk)
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         given: Any = {"task": "Add mul", "repo": str(bench.repo.path)}
         await supervisor.wait((await supervisor.submit(given, "parent")).id)
         fork = await supervisor.history.fork("parent")
@@ -99,7 +98,7 @@ def test_a_thread_is_forked_and_spoken_to_from_the_command_line(bench: Bench) ->
 
 async def test_of_a_state_messages_alone_can_be_set_and_only_between_runs(bench: Bench) -> None:
     script(bench.desk)
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         await supervisor.journal.threads.create("t", {"graph_id": "autocode"})
         said = {"messages": [{"role": "user", "content": "Earlier words", "id": "1"}]}
         state = await supervisor.history.update("t", said)

@@ -6,13 +6,11 @@ from typing import Any
 import pytest
 from runs import BROKEN_MUL, CALC, MUL, TESTS, Bench, block, script
 
-from graph.supervisor import Supervisor
-
 FLASK = "import flask\n\n\ndef test_app():\n    assert flask\n"
 SORTING = block("conftest.py", "def pytest_collection_modifyitems(items):\n    items.sort(key=str)")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def mutants(bench: Bench) -> None:
     """Switch on what the small project switches off."""
     bench.repo.commit({".autocode.toml": ""})
@@ -103,7 +101,7 @@ async def test_the_users_notes_can_be_quoted_like_the_task(bench: Bench) -> None
     )
     parked = await bench.run("Change calc", options={"approve_plan": True})
     (asked,) = parked.of("approval.required")
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         await supervisor.log.note(parked.thread, "add should subtract from now on, please")
     run = await bench.resume(parked.thread, {asked.id: {"decision": "approve"}})
     assert run.end.status == "verified"
@@ -118,6 +116,7 @@ GUARD = block(
 )
 
 
+@pytest.mark.usefixtures("mutants")
 async def test_lines_that_no_test_guards_go_to_the_tester_once(bench: Bench) -> None:
     bench.desk.on("You are the tester.*No test notices", GUARD)
     script(bench.desk, coder=UNGUARDED)
@@ -131,6 +130,7 @@ async def test_lines_that_no_test_guards_go_to_the_tester_once(bench: Bench) -> 
     assert "calc.py 10" in prompt and "power()" in prompt
 
 
+@pytest.mark.usefixtures("mutants")
 @pytest.mark.parametrize(
     ("reply", "calls", "check"),
     [

@@ -8,7 +8,6 @@ import pytest
 from runs import Bench, script
 
 from graph.errors import InputError, RunnerError, UnknownThread
-from graph.supervisor import Supervisor
 from memory.records.journal import Journal
 from nodes.events import EVENT, NoteAdded
 from nodes.publish import Draft
@@ -17,7 +16,7 @@ from nodes.publish import Draft
 async def test_the_next_call_sees_a_note_before_its_step_and_the_log_tells_it(bench: Bench) -> None:
     bench.desk.on("You are the planner", "no plan at all", delay=1, times=1)
     script(bench.desk)
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         given: Any = {"task": "Add mul", "repo": str(bench.repo.path)}
         run = await supervisor.submit(given, "t")
         await asyncio.to_thread(bench.desk.wait)

@@ -7,7 +7,6 @@ from contextlib import closing
 import pytest
 from runs import BROKEN_MUL, CALC, Bench, Run, block, script
 
-from graph.supervisor import Supervisor
 from memory.records.database import Database
 from memory.records.episodes import Episodes
 from memory.repo_index import RepoIndex
@@ -87,14 +86,14 @@ async def test_what_is_not_verified_is_not_remembered_and_what_is_survives_pruni
     bench.desk.rules.clear()
     script(bench.desk)
     await bench.run()
-    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+    async with bench.supervisor(foreground=True) as supervisor:
         assert len(await supervisor.history.prune(days=0)) == 2
     assert await remembered(bench) == ["Add mul"]
 
 
 async def test_memory_that_fails_is_said_and_the_run_stands(bench: Bench) -> None:
     script(bench.desk)
-    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+    async with bench.supervisor(foreground=True) as supervisor:
         with closing(sqlite3.connect(bench.home / "autocode.db")) as database:
             database.execute("DROP TABLE episodes")
         given = Input(task="Add mul", repo=str(bench.repo.path))

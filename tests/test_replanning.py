@@ -11,7 +11,6 @@ from graph.builder import build
 from graph.errors import RunnerError
 from graph.event_log import open_journal
 from graph.resources import open_resources
-from graph.supervisor import Supervisor
 from nodes.dialogue.answers import read_answer
 from nodes.dialogue.replies import Unusable
 from nodes.planner import MAX_REPLANS
@@ -46,7 +45,7 @@ def test_what_is_no_answer_says_so(value: Any) -> None:
 
 async def test_a_reason_has_the_plan_made_again_and_the_planner_sees_both(bench: Bench) -> None:
     script(bench.desk)
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         given: Any = {"task": "Add mul", "repo": str(bench.repo.path), "options": {"approve_plan": True}}
         run = await supervisor.submit(given, "t")
         await supervisor.wait(run.id)
@@ -70,7 +69,7 @@ async def test_a_reason_has_the_plan_made_again_and_the_planner_sees_both(bench:
 
 async def test_refusals_come_to_an_end_and_nothing_is_left_to_resume(bench: Bench) -> None:
     script(bench.desk)
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         given: Any = {"task": "Add mul", "repo": str(bench.repo.path), "options": {"approve_plan": True}}
         run = await supervisor.submit(given, "t")
         for number in range(MAX_REPLANS + 1):

@@ -16,7 +16,6 @@ import pytest
 from runs import BROKEN_MUL, MUL, Bench, script
 
 from graph.errors import BudgetNotRaised, InputError
-from graph.supervisor import Supervisor
 from memory.records.threads import ThreadBusy
 from nodes.llm.model_settings import ModelError
 
@@ -123,7 +122,7 @@ async def test_a_live_run_is_neither_resumed_nor_started_twice_but_can_be_cancel
     await asyncio.to_thread(wait_for, bench, "You are a coder")
     with pytest.raises(ThreadBusy, match=f"process {os.getpid()}"):
         await bench.resume("busy")
-    async with Supervisor.open(bench.settings(), foreground=True) as other:
+    async with bench.supervisor(foreground=True) as other:
         assert await other.cancel("busy")
     began = time.monotonic()
     assert (await running).end.status == "cancelled"

@@ -7,7 +7,6 @@ from desk import Request, Rule
 from runs import BROKEN_MUL, CALC, MEND, MUL, MULTIPLY, PLAN, TESTS, Bench, block, script
 
 from graph.errors import RunnerError
-from graph.supervisor import Supervisor
 from nodes.check import NoSuite
 from nodes.events import FilesEdited, Retried
 from tools.workspace import WorkspaceError
@@ -297,7 +296,7 @@ async def test_of_a_long_file_the_tester_sees_what_is_around_the_change(bench: B
     filler = "".join(f"def unrelated_{n}():\n    return {n}\n\n\n" for n in range(1500))
     bench.repo.commit({"calc.py": filler + CALC["calc.py"]})
     script(bench.desk)
-    run = await bench.run()
+    run = await bench.run(settings={"enable_memory": False})  # an index of so many functions takes long
     assert run.end.status == "verified"
     (prompt,) = bench.desk.prompts("You are the tester")
     assert "def unrelated_1499" in prompt and "def unrelated_700" not in prompt
@@ -490,7 +489,7 @@ async def test_pruning_forgets_old_threads_and_keeps_their_branches(bench: Bench
     script(bench.desk)
     run = await bench.run()
     parked = await bench.run(options={"approve_plan": True})
-    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+    async with bench.supervisor(foreground=True) as supervisor:
         assert await supervisor.history.prune(days=1) == []
         assert await supervisor.history.prune(days=0) == [run.thread]
         assert [row.id for row in await supervisor.journal.threads.all()] == [parked.thread]

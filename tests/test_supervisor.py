@@ -30,7 +30,7 @@ async def told(supervisor: Supervisor, thread: str, run: str, after: int = 0) ->
 
 async def test_a_run_goes_on_while_nobody_listens_and_late_readers_get_it_all(bench: Bench) -> None:
     script(bench.desk)
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         run = await supervisor.submit(task(bench), "t")
         assert run.status == "running"
         async with aclosing(supervisor.log.follow("t")) as early:
@@ -46,7 +46,7 @@ async def test_a_run_goes_on_while_nobody_listens_and_late_readers_get_it_all(be
 async def test_a_second_run_is_refused_queued_or_takes_the_first_ones_place(bench: Bench) -> None:
     bench.desk.on("You are a coder", "", delay=30, times=1)
     script(bench.desk)
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         first = await supervisor.submit(task(bench), "t")
         await asyncio.to_thread(bench.desk.wait, 2)
         with pytest.raises(ThreadBusy, match="unfinished run"):
@@ -62,7 +62,7 @@ async def test_a_second_run_is_refused_queued_or_takes_the_first_ones_place(benc
 
 
 async def test_what_cannot_be_used_is_refused_before_anything_is_written(bench: Bench) -> None:
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         for bad, says in (
             ({"task": " "}, "empty"),
             ({"task": "x", "options": {"nonsense": 1}}, "nonsense"),
@@ -117,7 +117,7 @@ async def test_after_kill_9_another_process_finishes_every_run_and_readers_miss_
     await asyncio.to_thread(bench.desk.wait, 5)
     process.kill()
     process.communicate()
-    async with Supervisor.open(bench.settings(resume_on_start=False)) as supervisor:
+    async with bench.supervisor(resume_on_start=False) as supervisor:
         assert {row.id: row.status for row in await supervisor.journal.threads.all()} == {
             "parked": "waiting", "one": "running", "two": "running", "queued": "queued"
         }  # fmt: skip
@@ -145,20 +145,20 @@ async def read_all(supervisor: Supervisor, thread: str, after: int) -> list[Even
 async def test_a_stop_parks_what_runs_and_the_next_start_goes_on_with_it(bench: Bench) -> None:
     bench.desk.on("You are a coder", "", delay=30, times=1)
     script(bench.desk)
-    async with Supervisor.open(bench.settings(max_concurrent_runs=1)) as supervisor:
+    async with bench.supervisor(max_concurrent_runs=1) as supervisor:
         run = await supervisor.submit(task(bench), "t")
         second = await supervisor.submit(task(bench), "queued")
         assert second.status == "queued"
         assert await supervisor.cancel("queued", second.id)
         await asyncio.to_thread(bench.desk.wait, 2)
-    async with Supervisor.open(bench.settings(resume_on_start=False)) as supervisor:
+    async with bench.supervisor(resume_on_start=False) as supervisor:
         (*_, parked) = await supervisor.journal.events.read("t")
         assert (await supervisor.run(run.id)).status == "queued"
         assert isinstance(parked.data, RunFinished) and parked.data.status == "waiting"
         assert "goes on when it starts" in str(parked.data.reason)
         (withdrawn,) = await supervisor.journal.events.read("queued")
         assert isinstance(withdrawn.data, RunFinished) and withdrawn.data.status == "cancelled"
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         assert (await supervisor.wait(run.id)).status == "verified"
     assert len(bench.desk.prompts("You are the planner")) == 1
 
@@ -166,7 +166,7 @@ async def test_a_stop_parks_what_runs_and_the_next_start_goes_on_with_it(bench: 
 async def test_a_cancelled_run_stops_at_once_and_can_be_resumed(bench: Bench) -> None:
     bench.desk.on("You are a coder", "", delay=30, times=1)
     script(bench.desk)
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         run = await supervisor.submit(task(bench), "t")
         await asyncio.to_thread(bench.desk.wait, 2)
         with pytest.raises(ThreadBusy):
@@ -181,7 +181,7 @@ async def test_a_cancelled_run_stops_at_once_and_can_be_resumed(bench: Bench) ->
 async def test_without_a_repository_a_task_gets_one_and_its_files_come_back(bench: Bench) -> None:
     made = block("mul.py", MULTIPLY)
     script(bench.desk, coder=made, tester=TESTS.replace("from calc", "from mul"))
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
         run = await supervisor.submit({"task": "Write mul"})
         assert run.input["repo"] == str(bench.home / "scratch" / run.thread_id)
         assert (await supervisor.wait(run.id)).status == "verified"
@@ -231,7 +231,7 @@ async def test_a_resume_is_refused_with_its_reason(
 async def test_a_run_that_ends_while_a_resume_checks_the_tools_is_not_opened_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Supervisor.open(bench.settings(enable_memory=False), foreground=True) as supervisor:
+    async with bench.supervisor(foreground=True, enable_memory=False) as supervisor:
         await keep(supervisor, "t", "running")
 
         async def end(*_: object) -> None:
@@ -262,7 +262,7 @@ async def test_a_run_that_ends_while_a_resume_checks_the_tools_is_not_opened_aga
 async def test_a_run_that_nobody_runs_is_cancelled_unless_it_has_ended(
     bench: Bench, status: str, cancelled: bool, reason: str | None
 ) -> None:
-    async with Supervisor.open(bench.settings(enable_memory=False), foreground=True) as supervisor:
+    async with bench.supervisor(foreground=True, enable_memory=False) as supervisor:
         await keep(supervisor, "t", status)
         assert await supervisor.cancel("t") is cancelled
         assert (await supervisor.run("run-t")).status == ("cancelled" if cancelled else status)
@@ -291,10 +291,10 @@ async def test_an_unfinished_run_refuses_a_second_one_and_lets_it_queue(bench: B
 
 async def test_the_foreground_runs_its_own_run_and_nothing_else(bench: Bench) -> None:
     script(bench.desk)
-    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+    async with bench.supervisor(foreground=True) as supervisor:
         await keep(supervisor, "queued", "queued")
         await keep(supervisor, "orphan", "running")
-    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+    async with bench.supervisor(foreground=True) as supervisor:
         run = await supervisor.submit(task(bench), "mine")
         events = [event async for event in supervisor.watch(run)]
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
@@ -313,10 +313,10 @@ async def test_the_foreground_stores_nothing_where_no_model_answers(bench: Bench
 async def test_a_run_of_the_foreground_that_is_left_is_cancelled_and_resumable(bench: Bench) -> None:
     bench.desk.on("You are a coder", "", delay=30, times=1)
     script(bench.desk)
-    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+    async with bench.supervisor(foreground=True) as supervisor:
         await supervisor.submit(task(bench), "t")
         await asyncio.to_thread(bench.desk.wait, 2)
-    async with Supervisor.open(bench.settings(), foreground=True) as supervisor:
+    async with bench.supervisor(foreground=True) as supervisor:
         run = await supervisor.journal.runs.current("t")
         assert run and run.status == "cancelled"
         again = await supervisor.resume("t")

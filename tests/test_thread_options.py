@@ -7,7 +7,6 @@ import pytest
 from runs import Bench, script
 
 from graph.run_request import merge_options
-from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
 
 LIMITED = {"approve_plan": True, "max_cost_usd": 0.5}
@@ -35,7 +34,7 @@ def test_who_asks_for_the_plan_is_not_answered_by_an_earlier_yes() -> None:
 
 async def test_options_hold_for_the_next_runs_of_a_thread_and_of_its_forks(bench: Bench) -> None:
     script(bench.desk)
-    async with Supervisor.open(bench.settings()) as supervisor:
+    async with bench.supervisor() as supervisor:
 
         async def planned(thread: str, **options: Any) -> RunRow:
             given: Any = {"task": "Add mul", "repo": str(bench.repo.path), "options": options}

@@ -1,0 +1,109 @@
+"""A real sandbox that runs no program twice: files and command say what comes out."""
+
+import asyncio
+import hashlib
+import json
+import os
+import pickle
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from sandbox.base import Layer, Limits, OnText, Result, Sandbox, Session
+
+MUTANTS_OFF = b'mutants = "off"'
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a program came to, and the output that it told meanwhile."""
+
+    result: Result
+    output: str
+
+
+class Recordings:
+    """The recordings of all tests in one folder, as one test replays them.
+
+    What a test runs twice has two recordings, so that a flaky program stays flaky.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._times = Counter[str]()
+
+    def next_key(self, *parts: object, tree: bytes) -> str:
+        """Return the key of a program that this test runs now."""
+        key = hashlib.sha256(json.dumps(parts).encode() + b"\0" + tree).hexdigest()
+        self._times[key] += 1
+        return f"{key}-{self._times[key]}"
+
+    def load(self, key: str) -> Recording | None:
+        """Read a recording."""
+        try:
+            found = pickle.loads((self._folder / key).read_bytes())
+        except FileNotFoundError:
+            return None
+        assert isinstance(found, Recording)
+        return found
+
+    def store(self, key: str, recording: Recording) -> None:
+        """Write a recording as a whole, because other workers read meanwhile."""
+        written = self._folder / f"{uuid4()}.part"
+        written.write_bytes(pickle.dumps(recording))
+        os.replace(written, self._folder / key)
+
+
+class RecordedSandbox:
+    """Replays programs that an earlier test has run. Implements `Sandbox`.
+
+    A program that its limits ended is not recorded, and neither is one on a tree that does not switch mutants
+    off. Layers and sessions are those of the real sandbox.
+    """
+
+    def __init__(self, sandbox: Sandbox, recordings: Recordings) -> None:
+        self.name = sandbox.name
+        self._sandbox = sandbox
+        self._recordings = recordings
+
+    async def identity(self) -> str:
+        return await self._sandbox.identity()
+
+    def prepare(self, count: int = 1) -> None:
+        self._sandbox.prepare(count)
+
+    async def run(
+        self, files: Iterable[bytes], command: Sequence[str], limits: Limits, on_output: OnText | None = None
+    ) -> Result:
+        tree = await asyncio.to_thread(b"".join, files)
+        if MUTANTS_OFF not in tree:  # mutants may take as long as the check took, so it must take its time
+            return await self._sandbox.run([tree], command, limits, on_output)
+        parts = (self.name, await self.identity(), list(command), asdict(limits))
+        key = self._recordings.next_key(*parts, tree=tree)
+        if recording := self._recordings.load(key):
+            if on_output:
+                on_output(recording.output)
+            return recording.result
+        output: list[str] = []
+
+        def told(text: str) -> None:
+            output.append(text)
+            if on_output:
+                on_output(text)
+
+        result = await self._sandbox.run([tree], command, limits, told)
+        if not result.timed_out and not result.out_of_memory:
+            self._recordings.store(key, Recording(result, "".join(output)))
+        return result
+
+    def layer(self, files: Iterable[bytes], limits: Limits) -> AbstractAsyncContextManager[Layer]:
+        return self._sandbox.layer(files, limits)
+
+    def session(self, files: Iterable[bytes], limits: Limits) -> AbstractAsyncContextManager[Session]:
+        return self._sandbox.session(files, limits)
+
+    async def aclose(self) -> None:
+        await self._sandbox.aclose()
