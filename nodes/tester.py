@@ -1,6 +1,7 @@
 """The tester writes tests that fail without the change and pass with it, or says why there can be none."""
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,10 @@ Add tests that do notice, and that pass with the change; keep the tests that exi
 no difference, write none. If that is so for all of them, answer with one line: NO TESTS: the reason"""
 
 EXAMPLES = 2
+MOST_SEARCHED = 400
+_SYMBOL = re.compile(
+    r"^(?:@@.*@@.*?|[ +-]\s*(?:\w+\s+){0,3})\b(?:def|class|func|function|fn)\s+(\w{3,})", re.MULTILINE
+)
 PLACES = 20
 
 
@@ -163,15 +168,15 @@ class Tester:
         files = workspace.files(head)
         suites = packages.suites(changed)
         tests = [path for folder, suite in suites.items() for path in _tests(folder, suite, files)]
-        near = sorted(tests, key=lambda path: _distance(path, changed))[:EXAMPLES]
-        examples = [path for path in near if path not in changed]
+        change = workspace.diff(base, head)
+        places = _places(workspace, head, [path for path in tests if path not in changed], changed, change)
         listed = "\n".join(tests[:200]) or f"(none yet{_place(suites)})"
         parts = [
             sections.agents_md(workspace, head, changed),
             suite_commands(suites),
             section("The repository's test files", listed),
             sections.files(
-                "Existing tests, as examples of the style", workspace, head, examples, sections.EXAMPLE_TOKENS
+                "Existing tests near the change", workspace, head, places, sections.EXAMPLE_TOKENS, places
             ),
             sections.context(workspace, head, state["context_files"]),
             sections.plan(state["plan"]),
@@ -255,7 +260,20 @@ def _admits(packages: Packages, path: str, files: Collection[str], is_new: bool)
     return TestSide(suite, below).admits(path[start:], is_new)
 
 
-def _distance(test: str, changed: list[str]) -> tuple[int, str]:
-    """Return a sort key: first the test files whose name contains the name of a changed file."""
-    stems = [Path(path).stem.lower() for path in changed]
-    return (0 if any(stem and stem in Path(test).stem.lower() for stem in stems) else 1, test)
+def _places(
+    workspace: Workspace, head: str, tests: Sequence[str], changed: Sequence[str], change: str
+) -> dict[str, list[range]]:
+    """Return the tests that name what the change is about, with the places, else those named as its files."""
+    symbols = list(dict.fromkeys(_SYMBOL.findall(change)))
+    query = " ".join(f"`{name}`" for name in symbols)
+    texts = {path: workspace.text(head, path) or "" for path in tests[:MOST_SEARCHED]}
+    places = {
+        path: sections.named_places(text, query)
+        for path, text in texts.items()
+        if any(name in text for name in symbols)
+    }
+    stems = {Path(path).stem.lower() for path in changed}
+    own = {path: any(stem and stem in Path(path).stem.lower() for stem in stems) for path in tests}
+    ranked = sorted(tests, key=lambda path: (-len(places.get(path, ())) * (2 if own[path] else 1), path))
+    near = [path for path in ranked if places.get(path) or own[path]] or ranked[:1]  # for the style
+    return {path: places.get(path, []) for path in near[:EXAMPLES]}
