@@ -62,10 +62,12 @@ class Container:
             use_config_proxy=False,  # a proxy's address may hold a password
             host_config=_host_config(client, limits),
         )["Id"]
+        stdin = None
         try:
             stdin = api.attach_socket(id, params={"stdin": 1, "stream": 1})
             api.start(id)
         except BaseException:
+            _close(stdin)
             api.remove_container(id, force=True, v=True)
             raise
         return cls(client, id, stdin)
@@ -157,7 +159,12 @@ class Execution:
     def __init__(self, api: Any, id: str) -> None:
         self._api = api
         self._id = id
-        self.socket = api.exec_start(id, socket=True)
+        try:
+            self.socket = api.exec_start(id, socket=True)
+        except APIError as error:  # docker-py leaves the response of a refusal open
+            if error.response is not None:
+                error.response.close()
+            raise
         self._frames = frames_iter(self.socket, tty=False)  # type: ignore[no-untyped-call]
 
     def send(self, data: bytes) -> None:
