@@ -34,19 +34,14 @@ def replaced(path: str, text: str, old: str, new: str, every: bool) -> str:
 def _ignoring_blanks(text: str, old: str) -> range | None:
     """Return the lines of the only place that differs from `old` in blank lines and ends of lines alone."""
     wanted = [line.rstrip() for line in old.splitlines() if line.strip()]
-    filled = [(number, line.rstrip()) for number, line in enumerate(text.splitlines()) if line.strip()]
-    found = (
-        [
-            at
-            for at in range(len(filled) - len(wanted) + 1)
-            if filled[at][1] == wanted[0] and [line for _, line in filled[at : at + len(wanted)]] == wanted
-        ]
-        if wanted
-        else []
-    )
-    if len(found) != 1:
+    if not wanted:
         return None
-    return range(filled[found[0]][0], filled[found[0] + len(wanted) - 1][0] + 1)
+    filled = [(number, line.rstrip()) for number, line in enumerate(text.splitlines()) if line.strip()]
+    lines, numbers = [line for _, line in filled], [number for number, _ in filled]
+    length = len(wanted)
+    starts = (at for at, line in enumerate(lines) if line == wanted[0])
+    found = [at for at in starts if lines[at : at + length] == wanted]
+    return range(numbers[found[0]], numbers[found[0] + length - 1] + 1) if len(found) == 1 else None
 
 
 def shown_change(path: str, before: str, after: str) -> str:

@@ -29,10 +29,10 @@ OpenPlace = Callable[[], Awaitable[tuple[Sandbox, Limits]]]
 SearchCode = Callable[[str], Awaitable[str]]
 """Returns what the repository's index finds, as text."""
 
-# Models write bash, and an image may have only sh. Output and errors come in their own order.
 # The folder is another user's than the files in it, which git takes for a trap.
 _TRUST = ("env", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
 _GIT = re.compile(r"\bgit\b")
+# Models write bash, and an image may have only sh. Output and errors come in their own order.
 _SHELL = 'exec 2>&1; if command -v bash >/dev/null; then exec bash -c "$0"; else exec sh -c "$0"; fi'
 
 
@@ -86,11 +86,12 @@ class Workbench:
         await self.aclose()
         self._opening, self.snapshot = None, self._first
 
-    def warm(self) -> None:
-        """Start to open the session in the background."""
+    def warm(self) -> "asyncio.Task[Session]":
+        """Start to open the session in the background, and return its task."""
         if self._opening is None:
             self._begun = self.snapshot
             self._opening = asyncio.create_task(self._open())
+        return self._opening
 
     async def _open(self) -> Session:
         sandbox, self._limits = await self.place()
@@ -100,9 +101,7 @@ class Workbench:
         return await self._stack.enter_async_context(sandbox.session(files, self._limits))
 
     async def _session(self) -> Session:
-        self.warm()
-        assert self._opening  # noqa: S101  # warm has set it
-        return await asyncio.shield(self._opening)
+        return await asyncio.shield(self.warm())
 
     async def call(self, name: str, arguments: Any) -> ToolOutcome:
         """Carry out a call. What is wrong with it is its result. Raises SandboxError without a session."""
@@ -126,7 +125,7 @@ class Workbench:
             case EditFile():
                 return await self._edit(parameters)
             case WriteFile():
-                return await self._write(parameters.file_path, parameters.content)
+                return await self._write(parameters)
         raise ToolError(f"{type(parameters).__name__} is no tool of this place")
 
     async def _execute(self, asked: ShellCommand) -> ToolOutcome:
@@ -148,23 +147,23 @@ class Workbench:
         before = await self._text(asked.file_path)
         path = below_root(asked.file_path)
         after = replaced(path, before, asked.old_string, asked.new_string, asked.replace_all)
-        await self._write(asked.file_path, after)
+        await self._put(path, after, before)
         return ToolOutcome(shown_change(path, before, after))
 
-    async def _write(self, file_path: str, content: str) -> ToolOutcome:
-        path = below_root(file_path)
+    async def _write(self, asked: WriteFile) -> ToolOutcome:
+        path = below_root(asked.file_path)
+        old = await (await self._session()).read(path)
+        await self._put(path, asked.content, None if old is None else old.decode(errors="replace"))
+        lines = len(asked.content.splitlines())
+        return ToolOutcome(f"{path} has {lines} line{'' if lines == 1 else 's'} now")
+
+    async def _put(self, path: str, content: str, old: str | None) -> None:
+        """Write a file whose text was `old`, None for a new one. Raises ToolError if it is not whole."""
         try:
-            check_whole(path, content, await self._old(path))
+            check_whole(path, content, old)
         except Unusable as problem:
             raise ToolError(str(problem)) from problem
         await (await self._session()).write(path, content.encode())
-        lines = len(content.splitlines())
-        return ToolOutcome(f"{path} has {lines} line{'' if lines == 1 else 's'} now")
-
-    async def _old(self, path: str) -> str | None:
-        """Return the text of a file that is about to be written, None without one."""
-        content = await (await self._session()).read(path)
-        return content.decode(errors="replace") if content is not None else None
 
     async def _text(self, file_path: str) -> str:
         content = await (await self._session()).read(file_path)

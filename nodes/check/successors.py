@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 
 from nodes.check.execution.evidence import Evidence
 from nodes.check.outcomes import Outcomes, module_of
+from nodes.check.parameters import by_function
 
 _ALIKE = 0.6  # of 1: functions whose names are as alike as these may be one that was renamed
 
@@ -22,14 +23,9 @@ def edited_cases(evidence: Evidence, head: Outcomes) -> dict[str, str]:
     if old_on_head is None or not old_on_head.known or not head.known:
         return {}
     before, after = evidence.base.cases or {}, head.cases or {}
-    gone: dict[str, list[str]] = defaultdict(list)
-    for case, outcome in before.items():
-        if "[" in case and outcome == "passed" and case not in after:
-            gone[case.partition("[")[0]].append(case)
-    new: dict[str, list[str]] = defaultdict(list)
-    for case in after:
-        if "[" in case and case not in before and case.partition("[")[0] in gone:
-            new[case.partition("[")[0]].append(case)
+    passed = (case for case, outcome in before.items() if "[" in case and outcome == "passed")
+    gone = by_function(case for case in passed if case not in after)
+    new = by_function(case for case in after if "[" in case and case not in before)
     pairs: dict[str, str] = {}
     for function, old_cases in gone.items():
         if len(old_cases) <= len(new[function]):  # the rest are cases that the change adds
@@ -69,13 +65,11 @@ def renamed_cases(evidence: Evidence, head: Outcomes) -> dict[str, str]:
     if evidence.old_on_head is None or not evidence.old_on_head.known or not head.known:
         return {}
     before, after = evidence.base.cases or {}, head.cases or {}
-    gone, new = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
-    for case, outcome in before.items():
-        if outcome == "passed" and case not in after:
-            gone[case.partition("[")[0]].append(case)
-    for case, outcome in after.items():
-        if gone and outcome == "passed" and case not in before and evidence.is_new(case):
-            new[case.partition("[")[0]].append(case)
+    gone = by_function(case for case, outcome in before.items() if outcome == "passed" and case not in after)
+    if not gone:
+        return {}
+    passed = (case for case, outcome in after.items() if outcome == "passed" and case not in before)
+    new = by_function(case for case in passed if evidence.is_new(case))
     alike = [
         (likeness, old, follower)
         for old in gone
