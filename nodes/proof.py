@@ -140,7 +140,7 @@ class Proof(BaseModel, frozen=True):
     demanded: dict[str, str] = Field(default_factory=dict)
     """By contradicted case, the sentence of the task that demands it, as the critic quotes it."""
     unsteady: list[str] = Field(default_factory=list)
-    """Cases that failed on the change beside other runs; again alone they passed, or the base failed too."""
+    """Cases that failed on the change beside other runs, and then passed alone or failed on the base too."""
     suspicious: list[Suspicion] = Field(default_factory=list)
     """Places in the change that may alter how tests run or report, or that behave differently in tests."""
     sensitive: list[str] = Field(default_factory=list)

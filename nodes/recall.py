@@ -5,7 +5,7 @@ Memory is an aid. If it fails, the event says so and the run goes on without it.
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from langgraph.runtime import Runtime
 
@@ -97,21 +97,14 @@ async def _search(
     """Return `most` places of a snapshot outside the files that are shown anyway, and the index's state."""
 
     def search() -> tuple[list[Place], Readiness]:
-        root = workspace.path
-        view = SnapshotView(workspace.blobs(snapshot), lambda path: workspace.read(snapshot, path))
-        snippets = memory.search(root, view, query, most + len(shown))  # shown files may be among them
+        # Shown files may be among them.
+        snippets = search_snapshot(memory, workspace, snapshot, query, most + len(shown))
         places = [
-            Place(
-                path=s.path,
-                symbol=s.symbol,
-                first=s.first,
-                last=s.last,
-                text=cut(whole_lines(workspace, snapshot, s), PLACE_TOKENS),
-            )
+            Place(path=s.path, symbol=s.symbol, first=s.first, last=s.last, text=cut(s.text, PLACE_TOKENS))
             for s in snippets
             if s.path not in shown
         ]
-        return places[:most], memory.readiness(root)
+        return places[:most], memory.readiness(workspace.path)
 
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -120,7 +113,16 @@ async def _search(
         return [], Readiness("none", 0.0, f"the repository cannot be searched: {_reason(error)}", False)
 
 
-def whole_lines(workspace: Workspace, snapshot: str, found: Snippet) -> str:
+def search_snapshot(
+    memory: Recollection, workspace: Workspace, snapshot: str, query: str, most: int
+) -> list[Snippet]:
+    """Return the best snippets of a snapshot, as their lines stand in the file. Blocks."""
+    view = SnapshotView(workspace.blobs(snapshot), lambda path: workspace.read(snapshot, path))
+    found = memory.search(workspace.path, view, query, most)
+    return [replace(snippet, text=_whole_lines(workspace, snapshot, snippet)) for snippet in found]
+
+
+def _whole_lines(workspace: Workspace, snapshot: str, found: Snippet) -> str:
     """Return the lines of a snippet with the blank ones, which the index leaves out. Blocks.
 
     An outline stands for a whole file, and has a text of its own.

@@ -1,8 +1,9 @@
 """The tester writes tests that fail without the change and pass with it, or says why there can be none."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from langchain_core.messages import BaseMessage
@@ -238,26 +239,26 @@ def _read(workspace: Workspace, packages: Packages, head: str, worked: str, text
 def _admitted(workspace: Workspace, packages: Packages, head: str, paths: Collection[str]) -> list[str]:
     """Return the paths that a tester may write, among those that it wants to write."""
     files = workspace.files(head).keys()
-    return [
-        path
-        for path in paths
-        if _admits(packages, path, {*files, *paths} if path not in files else {*files}, path not in files)
-    ]
+
+    @cache
+    def admits(folder: str, is_new: bool) -> Callable[[str], bool]:
+        return _rule(packages, folder, {*files, *paths} if is_new else files, is_new)
+
+    return [path for path in paths if admits(packages.nearest(path), path not in files)(path)]
 
 
-def _admits(packages: Packages, path: str, files: Collection[str], is_new: bool) -> bool:
-    """Return whether the tester may write a file, judged by the suite of the package that holds it."""
-    folder = packages.nearest(path)
+def _rule(packages: Packages, folder: str, files: Collection[str], is_new: bool) -> Callable[[str], bool]:
+    """Return whether the tester may write a file of a package, judged by the package's suite."""
     # The package may be another one than the change's, such as one with tests for all of them.
     try:
         suite = packages.suite(folder)
     except NoSuite:  # nothing at the root says what runs there
-        return is_test_name(path)
+        return is_test_name
     if suite.grade != "tests":
-        return True
+        return lambda path: True
     start = len(folder) + 1 if folder else 0
-    below = [name[start:] for name in files if not folder or name.startswith(f"{folder}/")]
-    return TestSide(suite, below).admits(path[start:], is_new)
+    side = TestSide(suite, [name[start:] for name in files if not folder or name.startswith(f"{folder}/")])
+    return lambda path: side.admits(path[start:], is_new)
 
 
 def _places(

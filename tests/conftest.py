@@ -86,7 +86,7 @@ def sandbox(request: pytest.FixtureRequest) -> Sandbox:
 
 @pytest.fixture
 def recordings(shared_folder: Path) -> Recordings:
-    """What sandboxed programs came to in earlier tests of this session."""
+    """The results of sandboxed programs that earlier tests of this session ran."""
     folder = shared_folder / "recordings"
     folder.mkdir(exist_ok=True)
     return Recordings(folder)

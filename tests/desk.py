@@ -14,7 +14,7 @@ from typing import Any
 PIECE = re.compile(r"\s*\S+|\s+$")
 
 Said = str | Sequence[str | tuple[str, Any]]
-"""What a rule replies."""
+"""The reply of a rule."""
 
 
 @dataclass(frozen=True)

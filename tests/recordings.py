@@ -19,7 +19,7 @@ MUTANTS_OFF = b'mutants = "off"'
 
 @dataclass(frozen=True)
 class Recording:
-    """What a program came to, and the output that it told meanwhile."""
+    """The result of a program, and the output that it told meanwhile."""
 
     result: Result
     output: str

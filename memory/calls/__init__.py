@@ -1,1 +1,1 @@
-"""What models and tools were asked in a run, what it cost, and their answers."""
+"""Calls of models and tools in a run, with their answers and costs."""

@@ -4,22 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from langgraph.runtime import Runtime
 
-from memory.repo_index import SnapshotView
 from memory.search.recollection import Recollection
 from nodes.agent.conversation import Conversation
 from nodes.agent.tool_runs import ToolRuns, ToolStore
 from nodes.agent.toolbox import definitions
 from nodes.agent.workbench import Workbench
-from nodes.check.execution.package_sandboxes import PackageSandboxes, place_of
+from nodes.check.execution.package_sandboxes import PackageSandboxes, base_need
 from nodes.check.suites.config import NoSuite
 from nodes.check.suites.packages import Packages
 from nodes.dialogue.prompts import fenced
 from nodes.environment.preparation import Preparation
 from nodes.llm.models import Models
-from nodes.recall import whole_lines
+from nodes.recall import search_snapshot
 from nodes.state import Agent, State
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
@@ -67,7 +67,7 @@ class Agents:
             snapshot,
             f"{agent} {step}",
             lambda: self._place(workspace, state, snapshot, file),
-            (lambda query: self._search(workspace, snapshot, query)) if self.memory else None,
+            partial(_search, self.memory, workspace, snapshot) if self.memory else None,
         )
         tools = None
         if self.most_steps and await self.models.calls_tools(agent):
@@ -111,24 +111,23 @@ class Agents:
                     return found[0].change
                 packages = await asyncio.to_thread(Packages, workspace, base, base)
                 folder = await asyncio.to_thread(packages.nearest, file)
-                place = await asyncio.to_thread(place_of, workspace, base, folder)
-                if ready := await self.preparation.find(await self.preparation.need(workspace, base, place)):
+                need = await base_need(self.preparation, workspace, base, folder)
+                if ready := await self.preparation.find(need):
                     return ready.sandbox
         return await self.preparation.sandbox()
 
-    async def _search(self, workspace: Workspace, snapshot: str, query: str) -> str:
-        assert self.memory  # noqa: S101  # else there is no search
-        memory = self.memory
 
-        def search() -> str:
-            view = SnapshotView(workspace.blobs(snapshot), lambda path: workspace.read(snapshot, path))
-            parts = []
-            for found in memory.search(workspace.path, view, query, FOUND):
-                lines = whole_lines(workspace, snapshot, found).splitlines()
-                text = "\n".join(lines[:FOUND_LINES])
-                more = f"\n[{len(lines) - FOUND_LINES} more lines]" if len(lines) > FOUND_LINES else ""
-                symbol = f" {found.symbol}" if found.symbol else ""
-                parts.append(f"{found.path}:{found.first}-{found.last}{symbol}\n{fenced(text + more)}")
-            return "\n\n".join(parts)
+async def _search(memory: Recollection, workspace: Workspace, snapshot: str, query: str) -> str:
+    """Return what the index finds in a snapshot, as text for a model."""
 
-        return await asyncio.to_thread(search)
+    def search() -> str:
+        parts = []
+        for found in search_snapshot(memory, workspace, snapshot, query, FOUND):
+            lines = found.text.splitlines()
+            text = "\n".join(lines[:FOUND_LINES])
+            more = f"\n[{len(lines) - FOUND_LINES} more lines]" if len(lines) > FOUND_LINES else ""
+            symbol = f" {found.symbol}" if found.symbol else ""
+            parts.append(f"{found.path}:{found.first}-{found.last}{symbol}\n{fenced(text + more)}")
+        return "\n\n".join(parts)
+
+    return await asyncio.to_thread(search)

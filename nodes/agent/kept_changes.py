@@ -1,4 +1,4 @@
-"""What an agent did to the files in its session, as a snapshot."""
+"""The changes that an agent made to the files of its session, as a snapshot."""
 
 import re
 from collections.abc import Callable, Collection, Mapping

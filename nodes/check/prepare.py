@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from langgraph.runtime import Runtime
 
-from nodes.check.execution.package_sandboxes import place_of
+from nodes.check.execution.package_sandboxes import base_need
 from nodes.check.tryout import tried_packages
 from nodes.dialogue.answers import ask
 from nodes.environment.need import missing
@@ -29,10 +29,8 @@ class PrepareEnvironment:
         """Return the problem, if there is one."""
         publish = publisher(runtime.stream_writer, "environment")
         workspace, base = await open_workspace(state), state["base"]
-        needs = []
-        for folder in await asyncio.to_thread(tried_packages, workspace, base):
-            place = await asyncio.to_thread(place_of, workspace, base, folder)
-            needs.append(await self.preparation.need(workspace, base, place))
+        folders = await asyncio.to_thread(tried_packages, workspace, base)
+        needs = [await base_need(self.preparation, workspace, base, folder) for folder in folders]
         # Fatal faults become the problem of the build, which is said and asked about.
         faults = [fault for need in needs for fault in need.recipe.faults if not fault.fatal]
         for message in dict.fromkeys(fault.message for fault in faults):

@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 
 from nodes.check.change import CheckedChange
 from nodes.check.execution.executor import CheckCache, Executor, open_executor
-from nodes.check.execution.package_sandboxes import place_of
+from nodes.check.execution.package_sandboxes import base_need
 from nodes.check.execution.suite_runs import Attempt, SuiteRuns
 from nodes.check.outcomes import Outcomes, list_cases
 from nodes.check.prove import baseline_reason, suite_limits
@@ -60,8 +60,7 @@ class Tryout:
         change = await asyncio.to_thread(CheckedChange.read, workspace.path, base, base, folder)
         ready = None
         if not state["without_environment"]:
-            place = await asyncio.to_thread(place_of, workspace, base, folder)
-            ready = await self.preparation.find(await self.preparation.need(workspace, base, place))
+            ready = await self.preparation.find(await base_need(self.preparation, workspace, base, folder))
         sandbox = ready.sandbox if ready else await self.preparation.sandbox()
         limits = suite_limits(change, self.limits, options_of(state).sandbox_seconds, sandbox)
         opening = open_executor(change, workspace.path, sandbox, limits, self.cache, publish)

@@ -108,7 +108,7 @@ class Jail:
             arguments += ["--ro-bind", source, path]
         arguments += ["--proc", "/proc", "--dev", "/dev"]
         sizes = {"/dev/shm": limits.tmp_mb, "/tmp": limits.tmp_mb, WORKSPACE: limits.workspace_mb}  # noqa: S108
-        for folder, path in ((stage.folder, WORKSPACE), (stage.tmp, "/tmp")):  # noqa: S108
+        for folder, path in ((stage.folder, WORKSPACE), (stage.tmp, "/tmp")):  # noqa: S108  # inside the sandbox
             if folder:
                 arguments += ["--bind", folder, path]
                 del sizes[path]

@@ -113,12 +113,19 @@ def packages_of(workspace: Workspace, base: str, head: str) -> dict[str, bool]:
 async def _needs(
     preparation: Preparation, workspace: Workspace, base: str, head: str, folder: str
 ) -> tuple[Need, Need]:
-    place = await asyncio.to_thread(place_of, workspace, base, folder)
+    place = await asyncio.to_thread(_place_of, workspace, base, folder)
     old = await preparation.need(workspace, base, place)
     return old, await preparation.need(workspace, head, place, old)
 
 
-def place_of(workspace: Workspace, base: str, folder: str) -> str:
+async def base_need(preparation: Preparation, workspace: Workspace, base: str, folder: str) -> Need:
+    """Return what the base's tests of a package need. Raises NoSuite."""
+    return await preparation.need(
+        workspace, base, await asyncio.to_thread(_place_of, workspace, base, folder)
+    )
+
+
+def _place_of(workspace: Workspace, base: str, folder: str) -> str:
     """Return a path that stands for the files of a package's suite. Blocks. Raises NoSuite."""
     place = recognise(open_package(workspace.path, folder), base).place
     return f"{folder}/{place}" if folder else place
