@@ -1,12 +1,12 @@
 """Suites that take too long, use too much, or do not end."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from projects import ADD, DOUBLE, MATHS, Files, Project, fates
+from projects import ADD, DOUBLE, MATHS, Files, Project, SandboxAround, fates
 
 from nodes.check import compare
 from sandbox.base import Limits, Result, Sandbox
@@ -49,28 +49,15 @@ async def test_too_slow_a_suite_gives_way_to_what_the_change_reaches(project: Ma
     assert not alone.green and "no test file imports what the change touches" in alone.problems[0]
 
 
-class Crowded:
+class Crowded(SandboxAround):
     """A sandbox in which the suite takes long, and a number of its runs on the change too long."""
 
     def __init__(self, real: Sandbox, late: int) -> None:
-        self._real = real
+        super().__init__(real)
         self._late = late
-        self.name = real.name
-        self.identity = real.identity
-        self.prepare = real.prepare
-        self.aclose = real.aclose
-        self.layer = real.layer
-        self.session = real.session
 
-    async def run(
-        self,
-        files: Iterable[bytes],
-        command: Sequence[str],
-        limits: Limits,
-        on_output: Callable[[str], None] | None = None,
-    ) -> Result:
-        result = await self._real.run(files, command, limits, on_output)
-        if on_output and self._late:
+    def altered(self, result: Result, limits: Limits, told: bool) -> Result:
+        if told and self._late:
             self._late -= 1
             return replace(result, exit_code=137, timed_out=True, report=None)
         return replace(result, seconds=limits.seconds - 1)
