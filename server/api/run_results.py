@@ -16,7 +16,8 @@ from nodes.events import (
     VerdictGiven,
 )
 from nodes.state import Step
-from server.api.schemas import StepOutput, ToolOutput
+from server.api.schemas import StepOutput
+from tools.catalogue import ToolOutput
 from tools.workspace import Workspace
 
 TESTING = "Run the tests on the change"

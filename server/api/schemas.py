@@ -16,6 +16,7 @@ from graph.run_request import THREAD_ID
 from memory.validation import ForeignModel
 from nodes.state import ContextFile, Options
 from server.api.problems import Problem
+from tools.catalogue import ToolOutput
 
 NonBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 ThreadId = Annotated[str, StringConstraints(pattern=f"^{THREAD_ID}$")]
@@ -81,14 +82,6 @@ class StepsRequest(_RunRequest):
 
     task: NonBlank | None = None
     steps: list[StepRequest] = Field(min_length=1, max_length=40)
-
-
-class ToolOutput(BaseModel):
-    """Output of a tool step."""
-
-    stdout: str
-    stderr: str
-    returncode: int
 
 
 class StepOutput(BaseModel):

@@ -1,0 +1,61 @@
+"""The table of tools, and the reading of calls from planners, humans and clients."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from tools.catalogue.file_tools import Cat, Cp, EnvList, Ls, Mkdir, Mv, Pwd, Rm, RmRf, Which
+from tools.catalogue.git_tools import GitAdd, GitCommit, GitDiff, GitLog, GitStatus
+from tools.catalogue.python_tools import PipFreeze, PipInstall, PipList, PipUninstall, PytestRun, PythonRun
+from tools.catalogue.remote_tools import GitClone, GitPull, GitPush
+from tools.catalogue.tool import InvalidCall, PlanTool
+
+TOOLS: dict[str, type[PlanTool]] = {
+    tool.name: tool
+    for tool in (
+        *(Ls, Cat, Pwd, Which, EnvList, Mkdir, Rm, RmRf, Cp, Mv),
+        *(GitStatus, GitDiff, GitLog, GitAdd, GitCommit, GitClone, GitPull, GitPush),
+        *(PythonRun, PytestRun, PipList, PipFreeze, PipInstall, PipUninstall),
+    )
+}
+"""All tools by name."""
+
+_MOST_FAULTS = 5
+_SHOWN = 100  # characters of a name or fault that come from outside
+
+
+def read_call(name: Any, params: Any) -> PlanTool:
+    """Return the tool with its parameters. Raises InvalidCall, whose text has a limited length."""
+    # A list or an object is no key of a dictionary.
+    tool = TOOLS.get(name) if isinstance(name, str) else None
+    if tool is None:
+        raise InvalidCall(f"there is no tool {str(name)[:_SHOWN]!r}; the tools are {', '.join(TOOLS)}")
+    if params is not None and not isinstance(params, dict):
+        raise InvalidCall(f"the parameters of {tool.name} must be an object: {signature(tool)}")
+    try:
+        return tool.model_validate(params or {})
+    except ValidationError as error:
+        faults = [_fault(fault) for fault in error.errors()[:_MOST_FAULTS]]
+        raise InvalidCall(f"{tool.name}: {'; '.join(faults)}. It takes {signature(tool)}") from error
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    """Return a fault in words. The name of a parameter may come from outside, and be of any length."""
+    place = ".".join(map(str, fault["loc"]))[:_SHOWN]
+    return ": ".join(filter(None, (place, fault["msg"].removeprefix("Value error, "))))
+
+
+def signature(tool: type[PlanTool]) -> str:
+    """Return the names of a tool's parameters in braces. `?` marks those that can be left out."""
+    names = (f"{name}{'' if field.is_required() else '?'}" for name, field in tool.model_fields.items())
+    return "{" + ", ".join(names) + "}"
+
+
+def describe() -> str:
+    """Return one line for each tool, for the planner."""
+    return "\n".join(
+        f"- {tool.name} {signature(tool)}: {' '.join((tool.__doc__ or '').split())}"
+        + (" A human may have to approve it." if tool.effect == "outside" else "")
+        for tool in TOOLS.values()
+    )

@@ -1,0 +1,42 @@
+"""A tool of a plan: a model of its parameters that turns them into an argument list."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Effect = Literal["read", "sandboxed", "outside"]
+"""read: changes nothing. sandboxed: changes the run's files. outside: reaches a network or a remote."""
+
+
+class InvalidCall(Exception):
+    """A tool step names no tool, or has parameters that cannot be used. The text says what to write."""
+
+
+class ToolOutput(BaseModel):
+    """Output of a tool step. `returncode` is 0 if the tool did what it was asked for."""
+
+    stdout: str = ""
+    stderr: str = ""
+    returncode: int = 0
+
+
+class PlanTool(BaseModel):
+    """The parameters of one tool. The docstring of a subclass describes the tool to the planner."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: ClassVar[str]
+    effect: ClassVar[Effect]
+
+    def arguments(self) -> Sequence[str]:
+        """Return the command, word by word. A sandbox runs it as it is, and approvals show it."""
+        raise NotImplementedError
+
+    def subjects(self) -> Sequence[str]:
+        """Return what the patterns of a policy are compared with, such as the packages to install."""
+        return self.arguments()[1:]
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters that differ from their defaults, as plain values."""
+        return self.model_dump(exclude_defaults=True, mode="json")
