@@ -16,7 +16,7 @@ from memory.records.runs import RunRow
 from nodes.dialogue.answers import read_answer
 from nodes.dialogue.replies import Unusable
 from nodes.events import ApprovalRequired, ApprovalResolved, Event
-from nodes.planner import read_plan
+from nodes.planning.plan_reply import read_plan
 from nodes.publish import Draft
 
 AnswersById = Mapping[str, Mapping[str, Any]]

@@ -19,7 +19,8 @@ from nodes.debugger import Debugger
 from nodes.dispatch import Dispatch, branches
 from nodes.environment.preparation import Preparation
 from nodes.merge import Merge
-from nodes.planner import Approval, Planner
+from nodes.planning.approval import Approval
+from nodes.planning.planner import Planner
 from nodes.proof import Proof
 from nodes.recall import Recall
 from nodes.snapshot import Snapshot

@@ -17,7 +17,7 @@ from nodes.dialogue.messages import task_of
 from nodes.dialogue.replies import Unusable
 from nodes.events import Event
 from nodes.llm.model_settings import price_advice
-from nodes.planner import read_plan
+from nodes.planning.plan_reply import read_plan
 from nodes.state import ContextFile, Input, Options
 from tools.workspace import NotARepository, Workspace, WorkspaceError
 

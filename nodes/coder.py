@@ -20,7 +20,7 @@ from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
 from nodes.events import ErrorReported
 from nodes.llm.model_settings import ModelError
 from nodes.repository import open_workspace
-from nodes.state import BranchInput, State, Step, StepResult, Stop
+from nodes.state import BranchInput, State, Step, StepResult, Stop, files_of
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -91,7 +91,7 @@ class Coder:
 
     async def _carry_out(self, state: BranchInput, runtime: Runtime[None]) -> State:
         step, workspace = state["step"], await open_workspace(state)
-        about = (workspace, state["head"], step.get("file", ""))
+        about = (workspace, state["head"], files_of(step))
         async with self.agents.conversation(runtime, state, "coder", step["id"], *about) as conversation:
             return await self._answer(conversation, workspace, state)
 
@@ -120,9 +120,10 @@ class Coder:
 
     def _prompt(self, workspace: Workspace, branch: BranchInput, tools: bool) -> list[BaseMessage]:
         step, head = branch["step"], branch["head"]
-        step_files = [step["file"]] if "file" in step else []
+        step_files = files_of(step)
+        to_read = [path for path in step.get("context_files", []) if path not in branch["context_files"]]
         query = f"{step['description']} {branch['task']}"
-        texts = {path: workspace.text(head, path) or "" for path in step_files}
+        texts = {path: workspace.text(head, path) or "" for path in (*step_files, *to_read)}
         places = {path: sections.named_places(text, query) for path, text in texts.items()}
         map_tokens = sections.FIRST_MAP_TOKENS if tools else sections.MAP_TOKENS
         file_tokens = sections.FIRST_TOKENS if tools else sections.FILE_TOKENS
@@ -133,10 +134,11 @@ class Coder:
             sections.outline(workspace, head, query, map_tokens),
             sections.places(branch.get("places", [])),
             sections.context(workspace, head, branch["context_files"]),
+            sections.files("Files to read for your step", workspace, head, to_read, file_tokens, places),
             sections.lessons(branch.get("lessons", [])[:LESSONS]),
             section("The whole task, for your orientation", task),
             sections.plan(branch["plan"], step["id"]),
-            sections.files("The file of your step", workspace, head, step_files, file_tokens, places),
+            sections.files("The files of your step", workspace, head, step_files, file_tokens, places),
             section("Do the step again", branch["conflict"]),
         ]
         return messages(with_tools(SYSTEM, tools), parts, step["description"])
@@ -148,5 +150,7 @@ def _read(workspace: Workspace, head: str, worked: str, step: Step, text: str) -
         return reason
     if reason := no_edit_reason(text, "NO CHANGE"):
         return Edit(head, head, digest="", remark=reason[:REMARK_LENGTH])
-    edit = finish_edit(workspace, head, worked, text, f"coder {step['id']}", step.get("file"))
+    files = files_of(step)
+    only = files[0] if len(files) == 1 else None  # a block without a path can only mean that one
+    edit = finish_edit(workspace, head, worked, text, f"coder {step['id']}", only)
     return replace(edit, remark=explanation(text)[:REMARK_LENGTH])

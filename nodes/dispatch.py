@@ -9,7 +9,7 @@ from langgraph.types import Send
 
 from memory.search.recollection import Recollection
 from nodes.recall import search_steps
-from nodes.state import State, Step, StepResult, latest, options_of, steps_of
+from nodes.state import State, Step, StepResult, files_of, latest, options_of, steps_of
 
 SHARED_KEYS = {
     "task", "repo", "run", "base", "head", "options", "context_files", "plan", "lessons",
@@ -35,20 +35,22 @@ class Dispatch:
         """Return the next steps. A step that names a failed step's file fails as well."""
         if conflicts := state["conflicts"]:  # one alone, so that nothing can conflict with it
             return {"pending": [conflicts[0]["step_id"]]}
-        steps = steps_of(state["plan"])
+        steps, results = steps_of(state["plan"]), latest(state["results"])
+        waiting = [step for step in steps if step["id"] not in results]  # sorted by group, as plans are
         key = "group" if options_of(state).parallel else "id"
-        batches = [list(batch) for _, batch in groupby(steps, itemgetter(key))]  # plans are sorted by group
         skipped: list[StepResult] = []
-        for number in range(state["group"] + 1, len(batches)):
-            blocked = _blocked(steps, [*state["results"], *skipped])
-            ready = [step for step in batches[number] if step.get("file") not in blocked]
-            for step in batches[number]:
-                if step not in ready:
-                    error = f"not run: step {blocked[step['file']]}, which failed, names the same file"
+        for _, batch in groupby(waiting, itemgetter(key)):
+            failed, ready = _failed_files(steps, [*results.values(), *skipped]), list[str]()
+            for step in batch:
+                named = [*files_of(step), *step.get("context_files", [])]
+                if cause := next((failed[file] for file in named if file in failed), ""):
+                    error = f"not run: step {cause}, which failed, names the same file"
                     skipped.append(StepResult(step_id=step["id"], base=state["head"], error=error))
+                else:
+                    ready.append(step["id"])
             if ready:
-                return {"group": number, "pending": [step["id"] for step in ready], "results": skipped}
-        return {"group": len(batches), "pending": [], "results": skipped}
+                return {"pending": ready, "results": skipped}
+        return {"pending": [], "results": skipped}
 
 
 def branches(state: State) -> list[Send] | str:
@@ -66,7 +68,7 @@ def branches(state: State) -> list[Send] | str:
     return sends
 
 
-def _blocked(steps: list[Step], results: list[StepResult]) -> dict[str | None, str]:
+def _failed_files(steps: list[Step], results: list[StepResult]) -> dict[str, str]:
     """Return the files of failed steps, with the step that failed."""
-    files = {step["id"]: step.get("file") for step in steps}
-    return {files[i]: i for i, result in latest(results).items() if "error" in result and files.get(i)}
+    failed = {id for id, result in latest(results).items() if "error" in result}
+    return {file: step["id"] for step in steps if step["id"] in failed for file in files_of(step)}

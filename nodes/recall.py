@@ -17,7 +17,7 @@ from nodes.event_parts import IndexState, RecalledEpisode
 from nodes.events import MemoryRecalled
 from nodes.publish import Publish, publisher
 from nodes.repository import open_workspace
-from nodes.state import ContextFile, Lesson, Place, State, steps_of
+from nodes.state import ContextFile, Lesson, Place, State, files_of, steps_of
 from tools.workspace import Workspace
 
 PLANNER_PLACES = 5
@@ -61,8 +61,9 @@ async def search_steps(
     by_step = dict[str, list[Place]]()
     for step in steps_of(state["plan"]):
         if step["id"] in pending:
-            file = step.get("file")
-            query, shown = f"{step['description']} {file or ''}", _shown(state["context_files"], file)
+            files = files_of(step)
+            query = " ".join([step["description"], *files])
+            shown = _shown(state["context_files"], [*files, *step.get("context_files", [])])
             places, ready = await _search(memory, workspace, state["head"], query, STEP_PLACES, shown)
             by_step[step["id"]] = places
             _publish_recall(
@@ -132,9 +133,9 @@ def _whole_lines(workspace: Workspace, snapshot: str, found: Snippet) -> str:
     return "\n".join(lines) if filled == len(found.text.splitlines()) else found.text
 
 
-def _shown(given: Collection[str | ContextFile], file: str | None = None) -> set[str]:
+def _shown(given: Collection[str | ContextFile], files: Collection[str] = ()) -> set[str]:
     """Return the files that a prompt shows in any case."""
-    return {"AGENTS.md", *(item for item in given if isinstance(item, str)), *([file] if file else [])}
+    return {"AGENTS.md", *(item for item in given if isinstance(item, str)), *files}
 
 
 def _reason(error: Exception) -> str:

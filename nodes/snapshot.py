@@ -45,7 +45,6 @@ class Snapshot:
             "step_places": {},
             "plan": None,
             "refusals": [],
-            "group": -1,
             "pending": [],
             "results": Overwrite([]),  # type: ignore[typeddict-item]  # resets the reducer
             "conflicts": [],

@@ -27,12 +27,18 @@ class RefusedPlan(TypedDict):
 
 
 class Step(TypedDict):
-    """One step of a plan. Steps of the same `group` run at once, groups in ascending order."""
+    """One step of a plan. Steps of the same `group` run at once, groups in ascending order.
+
+    `file` is the main one of the `files` that the step edits, which are there only if they are several.
+    `context_files` are paths that its coder must read.
+    """
 
     id: str
     agent: str
     description: str
     file: NotRequired[str]
+    files: NotRequired[list[str]]
+    context_files: NotRequired[list[str]]
     group: int
 
 
@@ -60,6 +66,11 @@ class StepResult(TypedDict):
 def latest(results: Iterable[StepResult]) -> dict[str, StepResult]:
     """Return the last result of each step by id. A step that ran twice has two results."""
     return {result["step_id"]: result for result in results}
+
+
+def files_of(step: Step) -> list[str]:
+    """Return the files that a step edits, the main one first."""
+    return step.get("files") or ([step["file"]] if "file" in step else [])
 
 
 def steps_of(plan: Plan | None) -> list[Step]:
@@ -181,7 +192,6 @@ class State(TypedDict, total=False):
 
     plan: Plan | None
     refusals: list[RefusedPlan]
-    group: int
     pending: list[str]
     results: Annotated[list[StepResult], add]
     conflicts: list[Conflict]

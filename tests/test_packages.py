@@ -54,6 +54,25 @@ def test_the_packages_of_the_changed_files_are_concerned(
     assert concerned(tmp_path, base, change) == folders
 
 
+@pytest.mark.parametrize(
+    ("base", "paths", "folder"),
+    [
+        (MONOREPO, ["pkg/b/m.py", "pkg/a/m.py"], "pkg/b"),
+        (MONOREPO, ["CHANGES.md", "pkg/a/m.py"], "pkg/a"),
+        (MONOREPO, ["pkg/b/new.py"], "pkg/b"),
+        (MONOREPO, ["CHANGES.md"], ""),
+        (MONOREPO, [], ""),
+        (SHOP, ["shop/core/m.py", "pyproject.toml"], ""),
+    ],
+)
+def test_of_several_files_the_first_that_tests_judge_is_in_the_main_package(
+    base: Files, paths: list[str], folder: str, tmp_path: Path
+) -> None:
+    workspace = Workspace.init(tmp_path)
+    snapshot = workspace.write(workspace.begin().snapshot, base, "base")
+    assert Packages(workspace, snapshot, snapshot).main(paths) == folder
+
+
 @pytest.mark.parametrize("name", ["pyproject.toml", "requirements.txt", ".autocode.toml", "tox.ini"])
 def test_a_change_cannot_leave_out_the_tests_of_the_base(name: str, tmp_path: Path) -> None:
     text = "[environment]\n" if name == ".autocode.toml" else ""

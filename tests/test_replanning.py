@@ -13,7 +13,7 @@ from graph.event_log import open_journal
 from graph.resources import open_resources
 from nodes.dialogue.answers import read_answer
 from nodes.dialogue.replies import Unusable
-from nodes.planner import MAX_REPLANS
+from nodes.planning.approval import MAX_REPLANS
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """All that agents share: models, sandboxes, the index, and the store of their tool calls."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -58,15 +58,15 @@ class Agents:
         step: str,
         workspace: Workspace,
         snapshot: str,
-        file: str = "",
+        files: Sequence[str] = (),
     ) -> AsyncIterator[Conversation]:
-        """Open the conversation of one step on a snapshot. `file` is what the step is mainly about."""
+        """Open the conversation of one step on a snapshot. The main one of its `files` comes first."""
         bench = Workbench(
             workspace,
             state["base"],
             snapshot,
             f"{agent} {step}",
-            lambda: self._place(workspace, state, snapshot, file),
+            lambda: self._place(workspace, state, snapshot, files),
             partial(_search, self.memory, workspace, snapshot) if self.memory else None,
         )
         tools = None
@@ -88,10 +88,10 @@ class Agents:
             await bench.aclose()
 
     async def _place(
-        self, workspace: Workspace, state: State, snapshot: str, file: str
+        self, workspace: Workspace, state: State, snapshot: str, files: Sequence[str]
     ) -> tuple[Sandbox, Limits]:
         """Return the sandbox for a snapshot, with the environment of the package that it is about."""
-        sandbox = await self._sandbox(workspace, state, snapshot, file)
+        sandbox = await self._sandbox(workspace, state, snapshot, files)
         size = await asyncio.to_thread(lambda: sum(workspace.files(snapshot).values()))
         room = max(self.limits.workspace_mb, (size >> 20) * 2 + 128)
         return sandbox, replace(self._command_limits, workspace_mb=room)
@@ -102,7 +102,9 @@ class Agents:
         seconds, cpus = max(self.limits.seconds, COMMAND_SECONDS), max(self.limits.cpus, 1.0)
         return replace(self.limits, seconds=seconds, cpus=cpus)
 
-    async def _sandbox(self, workspace: Workspace, state: State, snapshot: str, file: str) -> Sandbox:
+    async def _sandbox(
+        self, workspace: Workspace, state: State, snapshot: str, files: Sequence[str]
+    ) -> Sandbox:
         base = state["base"]
         if not state.get("without_environment"):
             with suppress(NoSuite):
@@ -110,7 +112,7 @@ class Agents:
                     found = await PackageSandboxes.find(self.preparation, workspace, base, snapshot)
                     return found[0].change
                 packages = await asyncio.to_thread(Packages, workspace, base, base)
-                folder = await asyncio.to_thread(packages.nearest, file)
+                folder = await asyncio.to_thread(packages.main, files)
                 need = await base_need(self.preparation, workspace, base, folder)
                 if ready := await self.preparation.find(need):
                     return ready.sandbox

@@ -9,7 +9,7 @@ from unidiff.errors import UnidiffParseError
 from unidiff.patch import PatchedFile, PatchSet
 
 from nodes.dialogue.prompts import fenced, section
-from nodes.state import ContextFile, Lesson, Place, Plan, Repair, StepResult, latest
+from nodes.state import ContextFile, Lesson, Place, Plan, Repair, StepResult, files_of, latest
 from tools.outline import repository_map
 from tools.workspace import Workspace
 
@@ -227,7 +227,7 @@ def plan(plan: Plan | None, own: str = "") -> str:
     if plan is None:
         return ""
     lines = [
-        f"- {step['id']}{' on ' + step['file'] if 'file' in step else ''}: "
+        f"- {step['id']}{' on ' + ', '.join(files_of(step)) if 'file' in step else ''}: "
         + ("yours" if step["id"] == own else step["description"])
         for step in plan["steps"]
     ]

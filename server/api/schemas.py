@@ -62,6 +62,8 @@ class StepRequest(_StrictModel):
     agent: str = "coder"  # no Literal, because `planned` explains what other agents do
     description: NonBlank
     file: str | None = None
+    files: list[str] = Field(default_factory=list, description="All files that it edits, if several.")
+    context_files: list[str] = Field(default_factory=list, description="Paths that its coder must read.")
     parallel_group: int = 0
     tool_name: str | None = None
     tool_params: dict[str, Any] | None = None

@@ -120,6 +120,8 @@ function jsonFault(text) {
 /** Convert a plan to the format of planners: `parallel_group` for groups, no ids. */
 function withoutIds(value) {
   if (!Array.isArray(value.steps)) return value;
-  const steps = value.steps.map(({ id, group, ...step }) => ({ ...step, parallel_group: group }));
+  const steps = value.steps.map(({ id, group, file, files, ...step }) => ({
+    ...step, ...(files ? { files } : file ? { file } : {}), parallel_group: group,
+  }));
   return { explanation: value.explanation, steps };
 }

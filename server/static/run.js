@@ -119,7 +119,7 @@ export class RunView {
         ...steps.map((step) => {
           const place = h("span", {}, pill("planned"));
           step.place = place;
-          return h("div", {}, place, " ", step.description, step.file ? h("span", { className: "meta" }, ` ${step.file}`) : null);
+          return h("div", {}, place, " ", step.description, h("span", { className: "meta" }, ` ${places(step)}`));
         })),
     );
     this.outline.replaceChildren(
@@ -291,6 +291,11 @@ export class RunView {
     const diff = await this.loadDiff(shown).catch(() => "");
     if (diff && shown === this.run) this.result.append(h("h3", {}, "Change"), diffView(diff));
   }
+}
+
+/** The files that a step edits, and those that it only reads. */
+function places({ file, files = file ? [file] : [], context_files: read = [] }) {
+  return [files.join(", "), read.length ? `reads ${read.join(", ")}` : ""].filter(Boolean).join("; ");
 }
 
 /** Create a block of the work: a line that opens, with notes and output. */

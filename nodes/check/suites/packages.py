@@ -84,6 +84,12 @@ class Packages:
         """Return the folder of the package that holds a path, the root's if no other does."""
         return "" if self._decided else self._new.nearest(path)
 
+    def main(self, paths: Iterable[str]) -> str:
+        """Return the package of the first path that tests judge. A changelog decides only if it is alone."""
+        paths = list(paths)
+        judged = self.of(paths)
+        return next((folder for folder in map(self.nearest, paths) if folder in judged), judged[0])
+
     @property
     def declared(self) -> Collection[str]:
         """The folders of the base below the root that declare something, tests or not."""

@@ -66,6 +66,8 @@ def planner_format(plan: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError("the steps of the plan must be a list of JSON objects")
     for step in given:
         planned = {name: value for name, value in step.items() if name not in ("id", "group")}
+        if "files" in planned:
+            planned.pop("file", None)  # it is the first of them, and whoever edits them sees them once
         if "group" in step:
             planned.setdefault("parallel_group", step["group"])
         steps.append(planned)
@@ -123,11 +125,19 @@ def _plan_table(plan: Mapping[str, Any]) -> Table:
     table.add_column(overflow="fold")
     table.add_row("", "", "", Text(sanitize(str(plan.get("explanation", ""))), style="italic"))
     for number, step in enumerate(plan.get("steps", []), 1):
-        file = f"  ({one_line(str(step['file']))})" if step.get("file") else ""
-        description = Text(sanitize(str(step.get("description", "")))).append(file, style="dim")
+        description = Text(sanitize(str(step.get("description", "")))).append(_files(step), style="dim")
         bracket = group_bracket(plan, step.get("id"))  # type: ignore[arg-type]  # the plan came as JSON
         table.add_row(f"{number}", bracket, one_line(str(step.get("agent", ""))), description)
     return table
+
+
+def _files(step: Mapping[str, Any]) -> str:
+    """Return the files that a step edits, and those that it only reads, in brackets."""
+    edited, read = step.get("files") or [step.get("file")], step.get("context_files") or []
+    parts = [", ".join(one_line(str(file)) for file in edited if file)]
+    parts += [f"reads {', '.join(one_line(str(file)) for file in read)}"] if read else []
+    text = "; ".join(filter(None, parts))
+    return f"  ({text})" if text else ""
 
 
 def answer_flags(approval: ApprovalRequired) -> list[str]:

@@ -1,0 +1,47 @@
+"""Approval shows the plan to a human, who approves, edits or refuses it."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from langgraph.runtime import Runtime
+
+from nodes.dialogue.answers import HumanAnswer, ask
+from nodes.dialogue.messages import human
+from nodes.events import PlanMade
+from nodes.planning.plan_reply import read_plan
+from nodes.publish import publisher
+from nodes.state import Plan, State
+
+MAX_REPLANS = 5
+"""Number of refused plans that the planner replaces. After that the run ends."""
+
+
+@dataclass(frozen=True)
+class Approval:
+    """Waits until a human approves, edits or rejects the plan. A reason sends it back to the planner."""
+
+    async def __call__(self, state: State, runtime: Runtime[None]) -> State:
+        """Interrupt the run for an answer, and again if it cannot be used."""
+        question = {"kind": "plan", "plan": state["plan"]}
+        return ask(question, lambda answer: self._follow(state, runtime, answer))
+
+    def _follow(self, state: State, runtime: Runtime[None], answer: HumanAnswer) -> State:
+        """Return the state after an answer. Without a plan in it, the planner makes another one."""
+        if answer.decision == "approve":
+            return {}
+        if answer.decision == "edit":
+            plan = read_plan(answer.plan)
+            publisher(runtime.stream_writer, "approval")(PlanMade(plan=plan))
+            return {"plan": plan}
+        refusals = list(state.get("refusals") or [])
+        if not answer.reason:
+            return _refused("the plan was refused")
+        if len(refusals) == MAX_REPLANS:
+            return _refused(f"the plan was refused {MAX_REPLANS + 1} times, at last: {answer.reason}")
+        refusals.append({"plan": cast(Plan, state["plan"]), "reason": answer.reason})
+        said = human(f"{state['run']}-answer-{len(refusals)}", answer.reason)
+        return {"plan": None, "refusals": refusals, "messages": [said]}
+
+
+def _refused(reason: str) -> State:
+    return {"stops": [{"kind": "cancelled", "reason": reason}]}

@@ -1,0 +1,93 @@
+"""A plan as planners answer with it, and humans edit it. It becomes the plan of the state."""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
+
+from memory.validation import faults_of
+from nodes.dialogue.replies import Unusable
+from nodes.state import Plan, Step
+
+MOST_FILES = 20
+"""Files that a step may edit, and files that it may read besides."""
+
+
+def _path(file: Any) -> Any:
+    """Return a path below the root, None for an empty one."""
+    if not isinstance(file, str):
+        return file
+    if not file.strip():
+        return None
+    path = PurePosixPath(file.strip().removeprefix("./"))
+    if path.is_absolute() or ".." in path.parts or ".git" in path.parts:
+        raise ValueError(f"{file!r} must be a path below the repository's root")
+    return str(path)
+
+
+def _paths(files: Any) -> Any:
+    """Return the paths of a list, without those that are empty. A single path is a list as well."""
+    if files is None or isinstance(files, str):
+        files = [files]
+    return [path for path in map(_path, files) if path is not None] if isinstance(files, list) else files
+
+
+FilePath = Annotated[str | None, BeforeValidator(_path)]
+FilePaths = Annotated[list[str], BeforeValidator(_paths), Field(max_length=MOST_FILES)]
+
+
+class StepReply(BaseModel):
+    """One step of a planner's reply. `file` is the first of the `files` that it edits."""
+
+    agent: Literal["coder", "tester", "debugger", "critic"]  # planners name the others too, in vain
+    description: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    file: FilePath = None
+    files: FilePaths = []
+    context_files: FilePaths = []
+    parallel_group: int | None = None
+
+    def numbered(self, number: int, group: int) -> Step:
+        """Return the step of the state."""
+        step = Step(id=f"s{number}", agent=self.agent, description=self.description, group=group)
+        files = list(dict.fromkeys([*([self.file] if self.file else []), *self.files]))
+        context = [path for path in dict.fromkeys(self.context_files) if path not in files]
+        if files:
+            step["file"] = files[0]
+        if len(files) > 1:
+            step["files"] = files
+        if context:
+            step["context_files"] = context
+        return step
+
+
+class PlanReply(BaseModel):
+    """A plan as planners answer with it, and humans edit it."""
+
+    explanation: str = ""
+    steps: list[StepReply] = Field(min_length=1, max_length=40)
+
+
+def read_plan(value: Any) -> Plan:
+    """Validate a plan and number its steps. Raises Unusable with one line per fault."""
+    try:
+        reply = PlanReply.model_validate(value)
+    except ValidationError as error:
+        faults = "\n".join(f"- {fault}" for fault in faults_of(error))
+        raise Unusable(f"The plan does not validate:\n{faults}") from error
+    coding = [step for step in reply.steps if step.agent == "coder"]
+    if not coding:
+        raise Unusable('The plan has no step with agent "coder".')
+    groups = _groups(coding)
+    steps = [step.numbered(i + 1, group) for i, (step, group) in enumerate(zip(coding, groups, strict=True))]
+    return Plan(explanation=reply.explanation, steps=sorted(steps, key=lambda step: step["group"]))
+
+
+def _groups(steps: list[StepReply]) -> list[int]:
+    """Return the group of each step. Groups with numbers ascend. A step without a number is a group."""
+    keys = [
+        (0, i) if step.parallel_group is None else (1, step.parallel_group) for i, step in enumerate(steps)
+    ]
+    places = list(dict.fromkeys(keys))
+    ascending = iter(sorted(key for key in places if key[0]))
+    order = [next(ascending) if key[0] else key for key in places]
+    return [order.index(key) for key in keys]

@@ -1,0 +1,109 @@
+"""The planner splits a task into a plan of steps in groups."""
+
+import json
+from dataclasses import dataclass
+
+from langchain_core.messages import BaseMessage
+from langgraph.runtime import Runtime
+
+from memory.calls.budget import BudgetSpent
+from nodes.agent.agents import Agents
+from nodes.agent.conversation import Conversation
+from nodes.dialogue import sections
+from nodes.dialogue.messages import ai
+from nodes.dialogue.prompts import DATA, DISCARDED, messages, section, with_tools
+from nodes.dialogue.replies import Unusable, parse_json
+from nodes.events import PlanMade
+from nodes.planning.plan_reply import read_plan
+from nodes.publish import publisher
+from nodes.repository import open_workspace
+from nodes.state import RefusedPlan, State
+from tools.workspace import Workspace
+
+SYSTEM = f"""\
+You are the planner of a team of coding agents. You split a task on a git repository into steps for
+coders.
+
+Answer with one JSON object and nothing else:
+{{"explanation": "how the task will be done, two or three sentences",
+ "steps": [{{"agent": "coder", "description": "what to change, precisely", "file": "path/to/file.py",
+             "parallel_group": 1}}]}}
+
+- Every step has agent "coder". A tester writes the tests, a sandbox runs them and a critic reviews, after
+  your steps, by themselves: plan no steps for that.
+- "file" is the file that the step edits or creates, relative to the root. If it edits several, list all in
+  "files" instead, the main one first. Leave both out if you cannot know.
+- "context_files" lists files that the coder must read besides, if there are any.
+- Steps with the same "parallel_group" number run at the same time and cannot see each other's work: give
+  them different files and say in each description the names and signatures that they share. Groups run in
+  ascending order. Steps without a number run one after another.
+- An easy task is one step. Never more steps than the task needs, and none that only reads, explores or
+  verifies.
+- A coder sees its own step, the plan, these files and the map. Put what it must know in the description.
+
+{DATA}"""
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Asks for a plan, unless the task came with its steps.
+
+    A plan that does not validate goes back once. After that, one coder step gets the whole task.
+    """
+
+    agents: Agents
+
+    async def __call__(self, state: State, runtime: Runtime[None]) -> State:
+        """Return the plan, or a stop if the budget is spent."""
+        publish = publisher(runtime.stream_writer, "planner")
+        if given := state.get("steps"):
+            plan = read_plan({"explanation": "These steps came with the task.", "steps": given})
+            publish(PlanMade(plan=plan))
+            return {"plan": plan, "steps": None}
+        workspace = await open_workspace(state)
+        asking = self.agents.conversation(runtime, state, "planner", "planner", workspace, state["base"])
+        async with asking as conversation:
+            return await self._plan(conversation, workspace, state)
+
+    async def _plan(self, conversation: Conversation, workspace: Workspace, state: State) -> State:
+        refusals, fallback = state.get("refusals") or [], False
+        try:
+            plan = await conversation.ask(
+                lambda: self._prompt(workspace, state, conversation.offers_tools),
+                lambda text: read_plan(parse_json(text)),
+                question=len(refusals),
+            )
+        except Unusable:
+            fallback = True
+            whole = {"agent": "coder", "description": state["task"]}
+            plan = read_plan({"explanation": "One step carries the task.", "steps": [whole]})
+        except BudgetSpent as spent:
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
+        conversation.publish(PlanMade(plan=plan, fallback=fallback))
+        name = f"plan-{len(refusals) + 1}" if refusals else "plan"
+        return {"plan": plan, "messages": [ai(state["run"], name, plan["explanation"])]}
+
+    def _prompt(self, workspace: Workspace, state: State, tools: bool) -> list[BaseMessage]:
+        base = state["base"]
+        map_tokens = sections.FIRST_MAP_TOKENS if tools else sections.MAP_TOKENS
+        parts = [
+            sections.agents_md(workspace, base),
+            sections.outline(workspace, base, state["task"], map_tokens),
+            sections.places(state.get("places", [])),
+            sections.context(workspace, base, state["context_files"]),
+            sections.lessons(state.get("lessons", [])),
+            section("The task", state["task"]),
+            *map(_refusal, state.get("refusals") or []),
+        ]
+        return messages(with_tools(SYSTEM, tools, DISCARDED), parts)
+
+
+def _refusal(refusal: RefusedPlan) -> str:
+    steps = [
+        {name: value for name, value in step.items() if name not in ("id", "group")}
+        | {"parallel_group": step["group"]}
+        for step in refusal["plan"]["steps"]
+    ]
+    plan = json.dumps({"explanation": refusal["plan"]["explanation"], "steps": steps}, ensure_ascii=False)
+    text = f"{plan}\n\nThe user refused it: {refusal['reason']}\n\nMake a plan that heeds this."
+    return section("Your earlier plan", text)
