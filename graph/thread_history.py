@@ -228,6 +228,8 @@ def _hold_snapshots(repo: Path, thread_id: str, fork: str, values: Mapping[str, 
     # The original gave its steps' snapshots up when its run ended.
     results = values.get("results") or []
     snapshots |= {result["step_id"]: result["snapshot"] for result in results if "snapshot" in result}
+    if earlier := values.get("debugging"):
+        snapshots["debugging"] = earlier["head"]
     for name, snapshot in snapshots.items():
         workspace.hold(fork, name, snapshot)
 

@@ -1,6 +1,7 @@
 """The debugger repairs the change, after a red check or a verdict of FAIL."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from langchain_core.messages import BaseMessage
@@ -21,6 +22,7 @@ from nodes.dialogue.prompts import (
     section,
     task_line,
     task_section,
+    user_message,
     with_tools,
 )
 from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
@@ -49,6 +51,16 @@ yet. Mend it. {TASK}
 
 {DATA}"""
 
+STILL_RED = """\
+Your last answer was carried out, and the change was run again. It is not right yet. Find out why, and
+mend it."""
+
+REVIEWED = """\
+Your last answer was carried out. The check is green now, but the critic has reviewed the change and wants
+more mended."""
+
+OTHERS = "What others have changed since your last answer"
+
 _PATHS = re.compile(r"(?<=/workspace/)[\w./-]+\.\w+|[\w./-]+\.\w+")  # the sandbox mounts files there
 _ERROR = re.compile(r"^E +(.+)", re.MULTILINE)
 
@@ -74,7 +86,9 @@ class Debugger:
         counted: State = {"review_rounds": rounds + 1} if reviewed else {"debug_rounds": rounds + 1}
         counted["verdict"] = None  # it was on a tree that the repair replaces
         workspace, head = await open_workspace(state), state["head"]
-        asking = self.agents.conversation(runtime, state, "debugger", step, workspace, head)
+        asking = self.agents.conversation(
+            runtime, state, "debugger", step, workspace, head, earlier=state.get("debugging")
+        )
         async with asking as conversation:
             return await self._mend(conversation, workspace, state, counted)
 
@@ -84,7 +98,7 @@ class Debugger:
         head, step, reviewed = state["head"], conversation.step, "review_rounds" in counted
         try:
             edit, how = await conversation.ask(
-                lambda: self._prompt(workspace, state, conversation.offers_tools),
+                lambda: _prompt(workspace, state, conversation),
                 lambda text: _read(workspace, head, conversation.snapshot, text, step),
             )
         except BudgetSpent as spent:
@@ -103,35 +117,67 @@ class Debugger:
             "head": edit.snapshot,
             "repairs": [*state["repairs"], edit.digest],  # the check notices a repeated repair
             "mends": [*state.get("mends", []), repair],
+            "debugging": conversation.ended(edit.snapshot),
         }
 
-    def _prompt(self, workspace: Workspace, state: State, tools: bool) -> list[BaseMessage]:
-        base, head = state["base"], state["head"]
-        proof = Proof.model_validate(state["check"])
-        output = "\n\n".join(f"{failure.id}\n{fenced(failure.text)}" for failure in proof.failures)
-        changed = {change.path for change in workspace.changes(base, head)}
-        files = workspace.files(head).keys() - changed  # changed files are shown anyway
-        named = [path for path in dict.fromkeys(_PATHS.findall(output)) if path in files]
-        verdict = state["verdict"]
-        reasons = verdict["reasons"] if verdict and verdict["verdict"] == "FAIL" else []
-        parts = [
-            sections.agents_md(workspace, head, changed),
-            sections.context(workspace, head, state["context_files"]),
-            sections.lessons(state.get("lessons", [])[:LESSONS]),
-            sections.plan(state["plan"]),
-            task_section(state["task"]),
-            commands_near(workspace, base, head, changed) if tools else "",
-            sections.changed("The changed files as they are now", workspace, base, head),
-            sections.files("Files that the output names", workspace, head, named[:NAMED], NAMED_TOKENS),
-            sections.diff(workspace, base, head),
-            sections.failed_steps(state["results"]),
-            sections.earlier_repairs(state.get("mends", [])),
-            section("What the sandbox found", "\n".join(f"- {problem}" for problem in proof.problems)),
-            section("Output of the failing cases", output),
-            section("What the base shows as well", _on_the_base(proof)),
-            section("What the critic wants mended", "\n".join(f"- {reason}" for reason in reasons)),
-        ]
-        return messages(with_tools(SYSTEM, tools), parts, task_line(state["task"]))
+
+def _prompt(workspace: Workspace, state: State, conversation: Conversation) -> Sequence[BaseMessage]:
+    """Return the first prompt, or what is new to a debugger that goes on with its last round."""
+    earlier = conversation.begun
+    return [_news(workspace, state, earlier)] if earlier else _first(workspace, state, conversation)
+
+
+def _first(workspace: Workspace, state: State, conversation: Conversation) -> Sequence[BaseMessage]:
+    base, head, tools = state["base"], state["head"], conversation.offers_tools
+    changed = {change.path for change in workspace.changes(base, head)}
+    files = workspace.files(head).keys() - changed  # changed files are shown anyway
+    proof = Proof.model_validate(state["check"])
+    named = [path for path in dict.fromkeys(_PATHS.findall(_output(proof))) if path in files]
+    parts = [
+        sections.agents_md(workspace, head, changed),
+        sections.context(workspace, head, state["context_files"]),
+        sections.lessons(state.get("lessons", [])[:LESSONS]),
+        sections.plan(state["plan"]),
+        task_section(state["task"]),
+        commands_near(workspace, base, head, changed) if tools else "",
+        sections.changed("The changed files as they are now", workspace, base, head),
+        sections.files("Files that the output names", workspace, head, named[:NAMED], NAMED_TOKENS),
+        sections.diff(workspace, base, head),
+        sections.failed_steps(state["results"]),
+        sections.earlier_repairs(state.get("mends", [])),
+        *_findings(state, _on_the_base(proof)),
+    ]
+    return messages(with_tools(SYSTEM, tools), parts, task_line(state["task"]))
+
+
+def _news(workspace: Workspace, state: State, earlier: Sequence[BaseMessage]) -> BaseMessage:
+    """Return what has happened since the debugger's last answer."""
+    verdict, before, head = state["verdict"], state.get("debugging"), state["head"]
+    told = {line for message in earlier for line in str(message.text).splitlines()}
+    not_yours = [line for line in _on_the_base(Proof.model_validate(state["check"])) if line not in told]
+    others = before and workspace.tree(before["head"]) != workspace.tree(head)
+    parts = [
+        REVIEWED if verdict and verdict["verdict"] == "FAIL" else STILL_RED,
+        sections.diff(workspace, before["head"], head, OTHERS) if before and others else "",
+        *_findings(state, not_yours),
+    ]
+    return user_message(parts)
+
+
+def _findings(state: State, not_yours: Sequence[str]) -> list[str]:
+    """Return the sections on what is to be mended."""
+    proof, verdict = Proof.model_validate(state["check"]), state["verdict"]
+    reasons = verdict["reasons"] if verdict and verdict["verdict"] == "FAIL" else []
+    return [
+        section("What the sandbox found", "\n".join(f"- {problem}" for problem in proof.problems)),
+        section("Output of the failing cases", _output(proof)),
+        section("What the base shows as well", "\n".join(not_yours)),
+        section("What the critic wants mended", "\n".join(f"- {reason}" for reason in reasons)),
+    ]
+
+
+def _output(proof: Proof) -> str:
+    return "\n\n".join(f"{failure.id}\n{fenced(failure.text)}" for failure in proof.failures)
 
 
 def _read(workspace: Workspace, head: str, worked: str, text: str, step: str) -> tuple[Edit | None, str]:
@@ -141,16 +187,13 @@ def _read(workspace: Workspace, head: str, worked: str, text: str, step: str) ->
     return finish_edit(workspace, head, worked, text, step), explanation(text)
 
 
-def _on_the_base(proof: Proof) -> str:
+def _on_the_base(proof: Proof) -> list[str]:
     """Return the failures that are not the change's, by name."""
-    lines = [f"- {case.id} fails on the base as well: not yours" for case in failing_on_both(proof)[:SHOWN]]
-    return "\n".join(
-        lines
-        + [
-            f"- {module.file} cannot be imported on the base as well ({module.reason}): not yours"
-            for module in proof.uncollected[:SHOWN]
-        ]
-    )
+    cases = [f"- {case.id} fails on the base as well: not yours" for case in failing_on_both(proof)[:SHOWN]]
+    return cases + [
+        f"- {module.file} cannot be imported on the base as well ({module.reason}): not yours"
+        for module in proof.uncollected[:SHOWN]
+    ]
 
 
 def _faults(state: State, reviewed: bool) -> list[str]:

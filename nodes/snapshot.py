@@ -64,6 +64,7 @@ class Snapshot:
             "guards_failed": "",
             "fallback": None,
             "not_the_change": "",
+            "debugging": None,
             "environment_problem": "",
             "without_environment": "",
             "stops": Overwrite([]),  # type: ignore[typeddict-item]  # resets the reducer

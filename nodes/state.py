@@ -112,6 +112,18 @@ class Repair(TypedDict):
     files: list[str]
 
 
+class Earlier(TypedDict):
+    """An agent's conversation as it ended: LangChain's messages as plain values, and the files it left.
+
+    `notes` counts the user's notes that the messages hold. `tools` is true if they may hold tool calls.
+    """
+
+    messages: list[dict[str, Any]]
+    notes: int
+    tools: bool
+    head: str
+
+
 class Verdict(TypedDict):
     """The critic's verdict on one tree."""
 
@@ -214,6 +226,7 @@ class State(TypedDict, total=False):
     guards_failed: str
     fallback: ProvedState | None
     not_the_change: str
+    debugging: Earlier | None
     environment_problem: str
     without_environment: str
 

@@ -20,7 +20,7 @@ from nodes.dialogue.prompts import fenced
 from nodes.environment.preparation import Preparation
 from nodes.llm.models import Models
 from nodes.recall import search_snapshot
-from nodes.state import Agent, State
+from nodes.state import Agent, Earlier, State
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
 
@@ -59,8 +59,12 @@ class Agents:
         workspace: Workspace,
         snapshot: str,
         files: Sequence[str] = (),
+        earlier: Earlier | None = None,
     ) -> AsyncIterator[Conversation]:
-        """Open the conversation of one step on a snapshot. The main one of its `files` comes first."""
+        """Open the conversation of one step on a snapshot. The main one of its `files` comes first.
+
+        It goes on with the messages of `earlier`, if they fit.
+        """
         bench = Workbench(
             workspace,
             state["base"],
@@ -80,10 +84,10 @@ class Agents:
                 agent,
                 step,
                 self.most_steps,
-                int(LONGEST * (await self.models.window(agent) or WINDOW)),
             )
+        room = int(LONGEST * (await self.models.window(agent) or WINDOW))
         try:
-            yield Conversation(self.models, runtime, state, agent, step, bench, tools)
+            yield Conversation(self.models, runtime, state, agent, step, bench, room, tools, earlier)
         finally:
             await bench.aclose()
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.runtime import Runtime
 
-from nodes.agent.context import shortened
+from nodes.agent.context import as_values, from_values, shortened
 from nodes.agent.tool_runs import ToolRuns
 from nodes.agent.workbench import Workbench
 from nodes.dialogue.edits import Edit
@@ -21,7 +21,7 @@ from nodes.llm.provider_errors import ToolsRefused
 from nodes.llm.reasoning import without_reasoning
 from nodes.publish import publisher
 from nodes.repository import thread_of
-from nodes.state import Agent, State, options_of
+from nodes.state import Agent, Earlier, State, options_of
 from tools.workspace import Workspace
 
 T = TypeVar("T")
@@ -51,7 +51,10 @@ OVER = "{reason}, so no call is run any more. Answer now, without a tool call."
 
 @dataclass
 class Conversation:
-    """One step of an agent: its calls, its events and its edit. `tools` is None if the model calls none."""
+    """One step of an agent: its calls, its events and its edit. `tools` is None if the model calls none.
+
+    It holds at most `room` tokens, and may go on with the messages of an `earlier` step.
+    """
 
     models: Models
     runtime: Runtime[None]
@@ -59,7 +62,9 @@ class Conversation:
     agent: Agent
     step: str
     bench: Workbench
+    room: int
     tools: ToolRuns | None = None
+    earlier: Earlier | None = None
     _messages: list[BaseMessage] = field(default_factory=list, init=False)
     _notes: list[str] = field(default_factory=list, init=False)
     _ordinal: int = field(default=0, init=False)
@@ -68,6 +73,19 @@ class Conversation:
     def offers_tools(self) -> bool:
         """True if the model can call tools."""
         return self.tools is not None
+
+    @property
+    def begun(self) -> list[BaseMessage]:
+        """The messages of the earlier step that this one goes on with, none if it begins anew."""
+        # Providers refuse tool calls and results where no tools are offered.
+        if self.earlier is None or self.earlier["tools"] != self.offers_tools:
+            return []
+        return from_values(self.earlier["messages"], self.room)
+
+    def ended(self, head: str) -> Earlier:
+        """Return the conversation for a later step to go on with. `head` has the files that it left."""
+        messages = as_values(self._messages, self.room)
+        return Earlier(messages=messages, notes=len(self._notes), tools=self.offers_tools, head=head)
 
     @property
     def snapshot(self) -> str:
@@ -84,8 +102,8 @@ class Conversation:
     ) -> T:
         """Ask the model, run the tools that it calls, and return what `read` makes of its answer.
 
-        Both callables run in threads. `question` counts the questions of one step. Raises Unusable if the
-        second answer is unusable too, BudgetSpent, ModelError and SandboxError.
+        Both callables run in threads. The prompt follows `begun`. `question` counts the questions of one
+        step. Raises Unusable if the second answer is unusable too, BudgetSpent, ModelError and SandboxError.
         """
         await self._begin(make_prompt, question)
         is_second = False
@@ -98,14 +116,17 @@ class Conversation:
                 await self._begin(make_prompt, question, WITHOUT_TOOLS)
                 continue
             try:
-                return await asyncio.to_thread(_read, await self._continued(reply), read)
+                reply = await self._continued(reply)
+                answer = await asyncio.to_thread(_read, reply, read)
             except Unusable as problem:
                 if is_second:
                     raise
                 is_second = True
                 self.publish(Retried(reason=f"unusable reply: {problem}", attempt=1, model=reply.model))
-                answer = indent_steps(reply.text) or "(empty)"  # some providers refuse an empty message
-                self._say(AIMessage(answer), HumanMessage(indent_steps(self._repair(problem))))
+                self._say(_as_message(reply), HumanMessage(indent_steps(self._repair(problem))))
+            else:
+                self._say(_as_message(reply))
+                return answer
 
     def _repair(self, problem: Unusable) -> str:
         return REPAIR.format(problem=problem) + (KEPT_EDIT if self.bench.has_changed else "")
@@ -114,9 +135,11 @@ class Conversation:
         self, make_prompt: Callable[[], Sequence[BaseMessage]], question: int, first: int = 0
     ) -> None:
         self._ordinal = question * CALLS + first
-        prompt = await asyncio.to_thread(make_prompt)
+        begun = self.begun
+        prompt = [*begun, *await asyncio.to_thread(make_prompt)]
         self._notes = await self.models.notes(self._call_key())
-        self._messages = add_notes(prompt, self._notes)
+        told = self.earlier["notes"] if self.earlier and begun else 0
+        self._messages = add_notes(prompt, self._notes[told:])
 
     async def _answer(self) -> Reply:
         """Return the next reply that calls no tool."""
@@ -148,7 +171,7 @@ class Conversation:
             self._say(HumanMessage(indent_steps(text)))
         self._ordinal += 1
         if self.tools:
-            before, self._messages = self._messages, shortened(self._messages, self.tools.context_tokens)
+            before, self._messages = self._messages, shortened(self._messages, self.room)
             if self._messages != before:
                 self.tools.forget()
         options, definitions = options_of(self.state), self.tools.definitions if self.tools else ()
@@ -181,6 +204,11 @@ class Conversation:
             return FilesEdited(files=files, added=added, removed=removed, snapshot=edit.snapshot)
 
         self.publish(await asyncio.to_thread(hold))
+
+
+def _as_message(reply: Reply) -> AIMessage:
+    """Return an answer as a message of the next prompt. Some providers refuse an empty one."""
+    return AIMessage(indent_steps(without_reasoning(reply.text)) or "(empty)")
 
 
 def _read(reply: Reply, read: Callable[[str], T]) -> T:

@@ -54,7 +54,6 @@ class ToolRuns:
     agent: Agent
     step: str
     most: int
-    context_tokens: int | None = None
     steps: int = 0
     _seen: Counter[tuple[str, str, str, str]] = field(default_factory=Counter, init=False)
     _repeats: bool = field(default=False, init=False)

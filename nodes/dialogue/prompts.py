@@ -53,10 +53,15 @@ lines."""
 
 def messages(system: str, sections: Sequence[str], step: str | None = None) -> list[BaseMessage]:
     """Return a system and a user message. The user message ends with one line `Step: <step>`."""
-    body = indent_steps("\n\n".join(section for section in sections if section))
+    user = user_message(sections)
     if step is not None:
-        body += f"\n\nStep: {' '.join(step.split())}"
-    return [SystemMessage(indent_steps(system)), HumanMessage(body)]
+        user = HumanMessage(f"{user.text}\n\nStep: {' '.join(step.split())}")
+    return [SystemMessage(indent_steps(system)), user]
+
+
+def user_message(sections: Sequence[str]) -> HumanMessage:
+    """Return a user message made of sections, without those that are empty."""
+    return HumanMessage(indent_steps("\n\n".join(section for section in sections if section)))
 
 
 def with_tools(system: str, offered: bool, kept: str = KEPT) -> str:
@@ -89,13 +94,13 @@ def fenced(text: str, info: str = "") -> str:
 
 
 def add_notes(prompt: Sequence[BaseMessage], notes: Sequence[str]) -> list[BaseMessage]:
-    """Add the user's notes to the user message, before its `Step:` line."""
+    """Add the user's notes to the last message, before its `Step:` line."""
     if not notes:
         return list(prompt)
-    system, user = prompt
-    body, mark, step = str(user.text).partition("\n\nStep: ")  # the planner's prompt ends without this line
+    *before, user = prompt
+    body, mark, step = str(user.text).partition("\n\nStep: ")  # some end without this line
     text = section("The user's notes", "\n\n".join([NOTES, *(note.strip() for note in notes)]))
-    return [system, HumanMessage(f"{body}\n\n{indent_steps(text)}{mark}{step}")]
+    return [*before, HumanMessage(f"{body}\n\n{indent_steps(text)}{mark}{step}")]
 
 
 def indent_steps(text: str) -> str:

@@ -20,6 +20,9 @@ RUN_STATUSES: dict[str, str] = {
     "cancelled": "interrupted",
     "failed": "error",
 }
+INTERNAL = frozenset({"debugging"})
+"""Keys of the state that are long, and of use to the graph alone."""
+
 THREAD_STATUSES: dict[str, str] = {
     "new": "idle",
     "queued": "busy",
@@ -66,13 +69,13 @@ def thread_state(snapshot: StateSnapshot, secrets: tuple[str, ...]) -> dict[str,
             "interrupts": [{"id": ask.id, "value": to_json(ask.value)} for ask in task.interrupts],
             "checkpoint": None,
             "state": None,
-            "result": to_json(task.result),
+            "result": to_json(_public(task.result)),
         }
         for task in snapshot.tasks
     ]
     checkpoint, parent = checkpoint_of(snapshot.config), checkpoint_of(snapshot.parent_config)
     return {
-        "values": to_json(snapshot.values),
+        "values": to_json(_public(snapshot.values)),
         "next": list(snapshot.next),
         "tasks": tasks,
         "metadata": to_json(snapshot.metadata),
@@ -83,6 +86,13 @@ def thread_state(snapshot: StateSnapshot, secrets: tuple[str, ...]) -> dict[str,
         "checkpoint_id": checkpoint and checkpoint["checkpoint_id"],
         "parent_checkpoint_id": parent and parent["checkpoint_id"],
     }
+
+
+def _public(values: Any) -> Any:
+    """Return a state, or a node's update of it, without its internal keys."""
+    if not isinstance(values, Mapping):
+        return values
+    return {name: value for name, value in values.items() if name not in INTERNAL}
 
 
 def checkpoint_of(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
