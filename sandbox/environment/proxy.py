@@ -10,15 +10,16 @@ import ipaddress
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Self
 from urllib.parse import unquote, urlsplit
 
 import psutil
 
 _PORTS = (80, 443)
-_HEAD_BYTES = 65_536
+HEAD_BYTES = 65_536
 _CHUNK = 65_536
 _HEAD_SECONDS = 30
 _CONNECT_SECONDS = 30
@@ -73,20 +74,25 @@ async def open_proxy(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class RegistryProxy:
-    """Serves HTTP and CONNECT requests on a Unix socket while it is open."""
+class FilteringProxy:
+    """Serves HTTP and CONNECT requests while it is open, and refuses addresses that are not allowed.
 
-    def __init__(self, path: Path, proxies: Mapping[str, str], hosts: Collection[tuple[str, int]]) -> None:
-        self.path = path
+    Host names are resolved once, here, and the connection goes to the very address that was checked.
+    """
+
+    resolves_always = False
+    """Whether names are resolved and checked even if another proxy makes the connection."""
+
+    def __init__(self, proxies: Mapping[str, str], hosts: Collection[tuple[str, int]]) -> None:
+        """Pass requests on to `proxies`, if there are any. `hosts` may be anywhere."""
         self.refused: set[str] = set()
         self._proxies = proxies
         self._hosts = hosts
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> "RegistryProxy":
-        self._server = await asyncio.start_unix_server(self._accept, self.path, limit=_HEAD_BYTES)
-        self.path.chmod(0o666)  # the build runs as another user, and only it sees the socket's folder
+    async def __aenter__(self) -> Self:
+        self._server = await self._listen()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -95,7 +101,20 @@ class RegistryProxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.path.unlink(missing_ok=True)
+
+    async def _listen(self) -> asyncio.Server:
+        raise NotImplementedError
+
+    def is_client(self, headers: bytes) -> bool:
+        """Return whether a request comes from the program that the proxy is for."""
+        return True
+
+    def is_allowed(self, address: str) -> bool:
+        """Return whether a resolved address may be reached."""
+        return not leads_here(address)
+
+    def count(self, length: int) -> None:
+        """Take note of bytes that came from the far side."""
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -124,6 +143,8 @@ class RegistryProxy:
             head = await reader.readuntil(b"\r\n\r\n")
         line, _, headers = head.partition(b"\r\n")
         method, target, _ = line.decode("ascii").split(" ", 2)
+        if not self.is_client(headers):
+            raise ValueError(target)
         url = urlsplit(f"//{target}" if method == "CONNECT" else target)
         host, port = (url.hostname or "").lower(), url.port or (443 if method == "CONNECT" else 80)
         if not host or (method != "CONNECT" and url.scheme != "http"):
@@ -147,23 +168,27 @@ class RegistryProxy:
                 far_writer.write(
                     f"{method} {path} HTTP/1.1\r\nConnection: close\r\n".encode() + _direct(headers)
                 )
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer, self.count))
         finally:
             far_writer.close()
 
     async def _allowed(self, host: str, port: int) -> list[str]:
-        """Return the addresses of a host that builds may reach. Configured registries may be anywhere."""
+        """Return the addresses of a host that may be reached. Configured hosts may be anywhere."""
         configured = (host, port) in self._hosts
         if port not in _PORTS and not configured:
             return []
-        if self._upstream(host, secure=port == 443):
-            return [host]
+        upstream = self._upstream(host, secure=port == 443)
+        # Behind a proxy this machine may be unable to resolve names, or wait long for an answer.
+        flags = socket.AI_NUMERICHOST if upstream and not self.resolves_always else 0
+        addresses: list[str] = []
         with suppress(OSError):
-            infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            infos = await asyncio.get_running_loop().getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=flags
+            )
             addresses = [str(info[4][0]) for info in infos]
-            if configured or not any(map(_is_ours, addresses)):
-                return addresses
-        return []
+        if not configured and not all(map(self.is_allowed, addresses)):
+            return []
+        return [host] if upstream else addresses
 
     def _upstream(self, host: str, secure: bool) -> str:
         exceptions = [
@@ -174,6 +199,23 @@ class RegistryProxy:
         name = "HTTPS_PROXY" if secure else "HTTP_PROXY"
         found = self._proxies.get(name) or self._proxies.get("ALL_PROXY", "")
         return found if "://" in found or not found else f"http://{found}"
+
+
+class RegistryProxy(FilteringProxy):
+    """A proxy for builds, on a Unix socket. Registries on the local network are allowed."""
+
+    def __init__(self, path: Path, proxies: Mapping[str, str], hosts: Collection[tuple[str, int]]) -> None:
+        super().__init__(proxies, hosts)
+        self.path = path
+
+    async def _listen(self) -> asyncio.Server:
+        server = await asyncio.start_unix_server(self._accept, self.path, limit=HEAD_BYTES)
+        self.path.chmod(0o666)  # the build runs as another user, and only it sees the socket's folder
+        return server
+
+    async def __aexit__(self, *error: object) -> None:
+        await super().__aexit__(*error)
+        self.path.unlink(missing_ok=True)
 
 
 async def _connect(
@@ -193,7 +235,7 @@ async def _connect(
     raise failure
 
 
-def _is_ours(address: str) -> bool:
+def leads_here(address: str) -> bool:
     """Return whether an address leads to this machine or to its cloud's metadata."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     ip = getattr(ip, "ipv4_mapped", None) or ip
@@ -224,9 +266,13 @@ def _direct(headers: bytes) -> bytes:
     return b"\r\n".join(line for line in lines if not line.lower().startswith((b"proxy-", b"connection:")))
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[int], None] | None = None
+) -> None:
     with suppress(OSError):
         while data := await reader.read(_CHUNK):
+            if count:
+                count(len(data))
             writer.write(data)
             await writer.drain()
         if writer.can_write_eof():

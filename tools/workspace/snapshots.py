@@ -208,6 +208,17 @@ class Snapshots:
         mode = kept.mode if kept and kept.is_file else FileMode.BLOB
         return TreeEntry(self._objects.repo.create_blob(data), mode)
 
+    def check_absent(self, snapshot: str, path: str) -> None:
+        """Raise PathError if there is something at `path`, or a file or link where its folder would be."""
+        if self._editable(self._objects.tree(snapshot), path, {path: ""}):
+            raise PathError(f"{path} is there already; choose another path")
+
+    def place(self, snapshot: str, entries: Mapping[str, TreeEntry], message: str) -> str:
+        """Add entries to `snapshot`, whose objects are in the database. Their paths must be checked."""
+        with missing_objects():
+            tree = self._objects.graft(self._objects.tree(snapshot), entries)
+        return self._objects.store(tree, [snapshot], message)
+
     def changes(self, base: str, head: str) -> tuple[Change, ...]:
         """List the files that differ, by path. A renamed file counts as a deletion and an addition."""
         return tuple(
