@@ -18,6 +18,7 @@ from nodes.dialogue.replies import Unusable
 from nodes.events import ApprovalRequired, ApprovalResolved, Event
 from nodes.planning.plan_reply import read_plan
 from nodes.publish import Draft
+from tools.catalogue import InvalidCall, read_call
 
 AnswersById = Mapping[str, Mapping[str, Any]]
 
@@ -88,8 +89,8 @@ def _checked(id: str, answer: Mapping[str, Any], request: Mapping[str, Any]) -> 
         raise InputError(f"{id}: {error}") from error
     if checked.decision == "edit":
         kind = request.get("kind")
-        if kind == "tool" and checked.params is None:
-            raise InputError(f"the answer to {id} edits nothing; give `params`")
+        if kind == "tool":
+            _check_params(id, checked.params, request)
         if kind == "environment":
             _check_choice(id, checked.params, request.get("at_hand") or [])
         if kind == "plan":
@@ -98,6 +99,16 @@ def _checked(id: str, answer: Mapping[str, Any], request: Mapping[str, Any]) -> 
             except Unusable as error:
                 raise InputError(f"the answer to {id} cannot be used. {error}") from error
     return checked.model_dump(exclude_none=True)
+
+
+def _check_params(id: str, params: Mapping[str, Any] | None, request: Mapping[str, Any]) -> None:
+    """Raise InputError unless `params` are valid for the tool that a question is about."""
+    if params is None:
+        raise InputError(f"the answer to {id} edits nothing; give `params`")
+    try:
+        read_call(request.get("tool"), dict(params))
+    except InvalidCall as error:
+        raise InputError(f"the answer to {id} cannot be used: {error}") from error
 
 
 def _check_choice(id: str, params: Mapping[str, Any] | None, offered: Sequence[str]) -> None:

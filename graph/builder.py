@@ -26,6 +26,7 @@ from nodes.recall import Recall
 from nodes.snapshot import Snapshot
 from nodes.state import BranchInput, Input, State, options_of
 from nodes.tester import Tester, unguarded_lines
+from nodes.tool.tool_branch import ToolBranch
 from sandbox.base import Limits
 
 Graph = CompiledStateGraph[State, None, Input, State]
@@ -38,6 +39,7 @@ class Resources:
     agents: Agents
     preparation: Preparation
     checks: CheckCache
+    tools: ToolBranch
     limits: Limits = field(default_factory=Limits)
     memory: Recollection | None = None
 
@@ -52,10 +54,11 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph.add_node("go_on", GoOn())
     graph.add_node("recall", Recall(memory))
     graph.add_node("tryout", Tryout(preparation, resources.checks, resources.limits))
-    graph.add_node("planner", Planner(agents))
+    graph.add_node("planner", Planner(agents, resources.tools.enabled))
     graph.add_node("approval", Approval())
     graph.add_node("dispatch", Dispatch(memory))
-    graph.add_node("coder", Coder(agents), input_schema=BranchInput)
+    graph.add_node("coder", Coder(agents, resources.tools.siblings), input_schema=BranchInput)
+    graph.add_node("tool", resources.tools, input_schema=BranchInput)
     graph.add_node("merge", Merge())
     graph.add_node("tester", Tester(agents))
     graph.add_node("sandbox", Check(preparation, resources.checks, resources.limits))
@@ -71,8 +74,9 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph.add_edge("recall", "tryout")  # beside the planner; nothing follows it
     graph.add_conditional_edges("planner", after_planner)
     graph.add_conditional_edges("approval", after_approval)
-    graph.add_conditional_edges("dispatch", branches, ["coder", "tester", "commit"])
+    graph.add_conditional_edges("dispatch", branches, ["coder", "tool", "tester", "commit"])
     graph.add_edge("coder", "merge")
+    graph.add_edge("tool", "merge")
     graph.add_conditional_edges("merge", unless_stopped("dispatch"), ["dispatch", "commit"])
     graph.add_conditional_edges("tester", after_tester)
     graph.add_conditional_edges("sandbox", after_check)

@@ -19,6 +19,9 @@ from nodes.agent.agents import Agents
 from nodes.environment.preparation import Preparation
 from nodes.events import Event
 from nodes.llm.models import Models, open_models
+from nodes.tool.execution import ToolExecution
+from nodes.tool.permissions import Permissions
+from nodes.tool.tool_branch import ToolBranch
 from sandbox.backends import open_sandbox
 from sandbox.base import Limits, Ownership, Sandbox
 from sandbox.environment.backend import BuildLimits
@@ -62,7 +65,10 @@ async def open_resources(
             limits = settings.sandbox_limits()
             steps = settings.max_agent_steps
             agents = Agents(models, preparation, journal.tool_calls, limits, memory, steps)
-            yield Resources(agents, preparation, journal.checks, limits, memory)
+            execution = ToolExecution(agents, settings.tool_executor_timeout)
+            permissions = Permissions(journal.consents, settings.policy())
+            tools = ToolBranch(execution, permissions, journal.intents, enabled=settings.enable_tool_use)
+            yield Resources(agents, preparation, journal.checks, tools, limits, memory)
     finally:
         for store in built:
             await store.aclose()

@@ -49,7 +49,7 @@ def complete_request(input: Mapping[str, Any], settings: Settings, repo: str | N
             {name: value for name, value in input.items() if value is not None}
         )
         if request.steps:
-            read_plan({"steps": request.steps})
+            read_plan({"steps": request.steps}, settings.enable_tool_use)
     except Unusable as error:
         raise InputError(str(error)) from error
     except ValidationError as error:

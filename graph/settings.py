@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,11 +21,13 @@ from nodes.llm.model_settings import ModelSettings
 from nodes.llm.prices import read_prices
 from nodes.state import Agent
 from sandbox.base import Limits
+from tools.policy import Permission, Policy
 
 if TYPE_CHECKING:
     from memory.repo_index import IndexSettings
 
 LlmMode = Literal["litellm", "openai", "deepseek", "local", "replay"]
+POLICY_SOURCE = "TOOL_POLICY or config.toml"
 AGENTS: tuple[Agent, ...] = ("planner", "coder", "tester", "debugger", "critic")
 
 
@@ -80,6 +82,10 @@ class Settings(BaseSettings):
     environment_approval: Literal["ask", "auto"] = "ask"
     environment_timeout: float = Field(default=600.0, gt=0)
 
+    enable_tool_use: bool = True
+    tool_executor_timeout: float = Field(default=30.0, gt=0)
+    tool_policy: dict[str, Permission] = Field(default_factory=dict)
+
     enable_parallel_execution: bool = True
     max_parallel_workers: int = Field(default=3, ge=1, le=64)
     max_agent_steps: int = Field(default=25, ge=0, le=500)
@@ -100,6 +106,22 @@ class Settings(BaseSettings):
     reader_timeout: float = Field(default=20.0, gt=0)
     max_concurrent_runs: int = Field(default=10, ge=1, le=1000)
     resume_on_start: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_policy(cls, values: Any) -> Any:
+        """Take the table `[policy]` of config.toml as TOOL_POLICY, which wins."""
+        # POLICY would be too common a name for a variable of the environment.
+        if isinstance(values, dict) and "policy" in values:
+            values.setdefault("tool_policy", values.pop("policy"))
+        return values
+
+    @field_validator("tool_policy")
+    @classmethod
+    def _check_policy(cls, rules: dict[str, Permission]) -> dict[str, Permission]:
+        """Refuse rules for tools that do not exist before any work begins."""
+        Policy.read(rules, POLICY_SOURCE)
+        return rules
 
     @field_validator("model_prices", mode="before")
     @classmethod
@@ -157,6 +179,10 @@ class Settings(BaseSettings):
     def sandbox_limits(self) -> Limits:
         """Return the limits of one program in the sandbox."""
         return Limits(seconds=self.sandbox_timeout, memory_mb=self.sandbox_memory_mb, cpus=self.sandbox_cpus)
+
+    def policy(self) -> Policy:
+        """Return the user's policy on tools."""
+        return Policy.read(self.tool_policy, POLICY_SOURCE)
 
     @property
     def suite_seconds(self) -> float | None:

@@ -1,9 +1,5 @@
 """The coder carries out one step of the plan as an edit, stored as a snapshot on the group's base."""
 
-import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from langchain_core.messages import BaseMessage
@@ -12,13 +8,13 @@ from langgraph.runtime import Runtime
 from memory.calls.budget import BudgetSpent
 from nodes.agent.agents import Agents
 from nodes.agent.conversation import Conversation
+from nodes.agent.siblings import Siblings
 from nodes.agent.suite_command import commands_near
 from nodes.dialogue import sections
 from nodes.dialogue.edits import Edit, finish_edit
 from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section, with_tools
 from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
 from nodes.events import ErrorReported
-from nodes.llm.model_settings import ModelError
 from nodes.repository import open_workspace
 from nodes.state import BranchInput, State, Step, StepResult, Stop, files_of
 from tools.workspace import Workspace
@@ -44,34 +40,6 @@ You are a coder. You carry out one step of a plan in a git repository, completel
 REMARK_LENGTH = 600
 LESSONS = 2
 """Earlier tasks in a prompt. The planner has read them all, so a coder needs few."""
-
-
-@dataclass
-class Siblings:
-    """The branches at work, by their runs. An error in one cancels the others of its group."""
-
-    _working: Counter[str] = field(default_factory=Counter)
-    _ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @asynccontextmanager
-    async def join(self, run: str) -> AsyncIterator[None]:
-        """Count a branch as working. The failure of its provider is raised once no other branch works."""
-        failure: ModelError | None = None
-        self._working[run] += 1
-        try:
-            yield
-        except ModelError as error:
-            failure = error
-        finally:
-            self._working[run] -= 1
-            if not self._working[run]:
-                del self._working[run]
-            self._ended.set()
-            self._ended = asyncio.Event()
-        if failure:
-            while self._working[run]:
-                await self._ended.wait()
-            raise failure
 
 
 @dataclass(frozen=True)
@@ -138,6 +106,7 @@ class Coder:
             sections.lessons(branch.get("lessons", [])[:LESSONS]),
             section("The whole task, for your orientation", task),
             sections.plan(branch["plan"], step["id"]),
+            sections.tool_outputs(branch["plan"], branch.get("results", [])),
             sections.files("The files of your step", workspace, head, step_files, file_tokens, places),
             section("Do the step again", branch["conflict"]),
         ]

@@ -161,8 +161,9 @@ def _target(workspace: Workspace, thread: str, tree: str, verified: bool) -> tup
 
 
 def _message(state: State, proof: Proof | None, tree: str, lacks: list[str]) -> str:
-    """Return a commit message: the task, and trailers with run, tree and checks."""
-    first, _, rest = state["task"].strip().partition("\n")
+    """Return a commit message: the task or what git_commit said, and trailers with run, tree and checks."""
+    said = [result["message"] for result in latest(state["results"]).values() if result.get("message")]
+    first, _, rest = ("\n\n".join(said) or state["task"]).strip().partition("\n")
     subject = textwrap.shorten(first, 72, placeholder="…") or "AutoCodeAI"
     whole = f"{first}\n{rest}" if subject != first else rest
     # The user's own line breaks stay, as a list or a table would be torn apart.

@@ -1,4 +1,4 @@
-"""Dispatch chooses the steps that run next, and sends each to a coder."""
+"""Dispatch chooses the steps that run next, and sends each to a coder or a tool."""
 
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,9 +13,9 @@ from nodes.state import State, Step, StepResult, files_of, latest, options_of, s
 
 SHARED_KEYS = {
     "task", "repo", "run", "base", "head", "options", "context_files", "plan", "lessons",
-    "without_environment",
+    "results", "without_environment",
 }  # fmt: skip
-"""The parts of the state that every coder branch gets."""
+"""The parts of the state that every branch gets."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class Dispatch:
         """Return the pending steps, and what memory has for each."""
         chosen = self._choose(state)
         # Memory changes with time, so it is searched here once, and not in branches, which may run again.
-        places = await search_steps(self.memory, state, chosen["pending"], runtime)
+        coding = [s["id"] for s in steps_of(state["plan"]) if s["agent"] != "tool"]
+        wanted = [id for id in chosen["pending"] if id in coding]
+        places = await search_steps(self.memory, state, wanted, runtime)
         return chosen | {"step_places": places}
 
     def _choose(self, state: State) -> State:
@@ -54,7 +56,7 @@ class Dispatch:
 
 
 def branches(state: State) -> list[Send] | str:
-    """Route to one coder per pending step, or after the last group to the tester."""
+    """Route to one coder or tool per pending step, or after the last group to the tester."""
     conflicts = {conflict["step_id"]: conflict["text"] for conflict in state["conflicts"]}
     if not state["pending"]:
         return "commit" if state["head"] == state["base"] else "tester"
@@ -64,7 +66,10 @@ def branches(state: State) -> list[Send] | str:
     for step in steps_of(state["plan"]):
         if (id := step["id"]) in state["pending"]:
             own = {"step": step, "conflict": conflicts.get(id, ""), "places": places.get(id, [])}
-            sends.append(Send("coder", shared | own))
+            # A crash may lead to a further attempt, which must not take the result of the earlier one.
+            attempt = sum(result["step_id"] == id for result in state["results"])
+            node = "tool" if step["agent"] == "tool" else "coder"
+            sends.append(Send(node, shared | own | {"attempt": attempt}))
     return sends
 
 

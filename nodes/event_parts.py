@@ -1,5 +1,7 @@
 """The pieces of event payloads."""
 
+from typing import Any
+
 from pydantic import BaseModel, Field
 
 
@@ -40,6 +42,27 @@ class IndexState(Part):
     embedded: float
     note: str
     ready: bool
+
+
+class AnswerDetails(Part):
+    """The person who answered, and the way: terminal, page, HTTP, SDK or chat.
+
+    `params` replace those of the question. `scope` says where the same is not asked again.
+    """
+
+    by: str = ""
+    through: str = ""
+    params: dict[str, Any] | None = None
+    scope: str | None = None
+
+
+class ToolStepCall(Part):
+    """The call of a tool step. `permitted_by` says which rule or answer let it run."""
+
+    params: dict[str, Any]
+    command: list[str]
+    seconds: float
+    permitted_by: str
 
 
 class FileEdit(Part):

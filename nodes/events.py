@@ -5,14 +5,14 @@ from typing import Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import BaseModel, Field, SerializeAsAny, TypeAdapter, create_model
 
-from nodes.event_parts import AgentUsage, FileEdit, IndexState, Part, RecalledEpisode
+from nodes import event_parts as parts
 from nodes.proof import Grade, ResultSummary
 from nodes.state import Plan
 
 RunStatus = Literal["verified", "unverified", "waiting", "cancelled", "failed", "budget"]
 
 
-class Payload(Part):
+class Payload(parts.Part):
     """The data of an event. `type` is the event's type on the wire."""
 
     type: ClassVar[str]
@@ -38,7 +38,7 @@ class RunFinished(Payload):
     reason: str | None = None
     missing: list[str] = Field(default_factory=list)
     summary: ResultSummary | None = None
-    usage: list[AgentUsage] = Field(default_factory=list)
+    usage: list[parts.AgentUsage] = Field(default_factory=list)
 
 
 class NodeStarted(Payload):
@@ -84,8 +84,8 @@ class MemoryRecalled(Payload):
 
     type = "recall"
     files: list[str]
-    episodes: list[RecalledEpisode]
-    index: IndexState
+    episodes: list[parts.RecalledEpisode]
+    index: parts.IndexState
     scope: Literal["repository", "all"] | None = None
 
 
@@ -106,12 +106,13 @@ class ApprovalRequired(Payload):
 
 
 class ApprovalResolved(Payload):
-    """A human answered."""
+    """A human answered. Logs of older versions lack the details."""
 
     type = "approval.resolved"
     id: str
     decision: str
     reason: str | None = None
+    details: parts.AnswerDetails | None = None
 
 
 class ToolCalled(Payload):
@@ -134,13 +135,14 @@ class ToolResult(Payload):
     stdout: str
     stderr: str
     returncode: int
+    call: parts.ToolStepCall | None = None
 
 
 class FilesEdited(Payload):
     """An agent's edit, already stored as a snapshot."""
 
     type = "edit"
-    files: list[FileEdit]
+    files: list[parts.FileEdit]
     added: int
     removed: int
     snapshot: str
@@ -214,9 +216,8 @@ class VerdictGiven(Payload):
 class BudgetUpdated(Payload):
     """A completion's usage and the run's totals. `unpriced` is true if the total lacks an unknown price.
 
-    `estimated` is true if a count of the total is an estimate, because a server did not report it.
-    `cached` is true if an earlier call paid for the reply. `cached_tokens` are input tokens that the provider
-    had in its cache.
+    `estimated` is true if a count of the total is an estimate, as a server did not report it. `cached` is
+    true if an earlier call paid for the reply. `cached_tokens` are input tokens in the provider's cache.
     """
 
     type = "budget"

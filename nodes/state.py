@@ -30,7 +30,7 @@ class Step(TypedDict):
     """One step of a plan. Steps of the same `group` run at once, groups in ascending order.
 
     `file` is the main one of the `files` that the step edits, which are there only if they are several.
-    `context_files` are paths that its coder must read.
+    `context_files` are paths that its coder must read. The step of the agent `tool` names its tool.
     """
 
     id: str
@@ -39,6 +39,8 @@ class Step(TypedDict):
     file: NotRequired[str]
     files: NotRequired[list[str]]
     context_files: NotRequired[list[str]]
+    tool_name: NotRequired[str]
+    tool_params: NotRequired[dict[str, Any]]
     group: int
 
 
@@ -49,10 +51,18 @@ class Plan(TypedDict):
     steps: list[Step]
 
 
+class ToolText(TypedDict):
+    """The output of a tool step, cut where it is long."""
+
+    stdout: str
+    stderr: str
+    returncode: int
+
+
 class StepResult(TypedDict):
     """The result of a step: the snapshot with its edit, its error, or what must come before it.
 
-    `remark` is what the coder said beside its edit.
+    `remark` is what the coder said beside its edit. `output` is that of a tool, `message` a git_commit's.
     """
 
     step_id: str
@@ -61,6 +71,8 @@ class StepResult(TypedDict):
     error: NotRequired[str]
     blocked: NotRequired[str]
     remark: NotRequired[str]
+    output: NotRequired[ToolText]
+    message: NotRequired[str]
 
 
 def latest(results: Iterable[StepResult]) -> dict[str, StepResult]:
@@ -237,7 +249,11 @@ class State(TypedDict, total=False):
 
 
 class BranchInput(State):
-    """The input of a coder branch, sent by dispatch: its step, and the parts of the state that it needs."""
+    """The input of a branch, sent by dispatch: its step, and the parts of the state that it needs.
+
+    `attempt` counts the earlier results of a tool step.
+    """
 
     step: Step
     conflict: str
+    attempt: NotRequired[int]

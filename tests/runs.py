@@ -1,13 +1,13 @@
 """Whole runs for tests: a project in git, a scripted model, and the runner between them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from desk import Desk
+from desk import Desk, Request, Said
 from gitrepo import GitRepo
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from recordings import RecordedSandbox, Recordings
@@ -72,9 +72,15 @@ def block(path: str, code: str) -> str:
     return f"### {path}\n```\n{code}\n```"
 
 
-def script(desk: Desk, **replies: str) -> Desk:
+def script(desk: Desk, **replies: Said | Callable[[Request], Said]) -> Desk:
     """A desk that does the task well, but for the agents given."""
-    well = {"planner": PLAN, "coder": MUL, "tester": TESTS, "debugger": MEND, "critic": PASS}
+    well: dict[str, Said | Callable[[Request], Said]] = {
+        "planner": PLAN,
+        "coder": MUL,
+        "tester": TESTS,
+        "debugger": MEND,
+        "critic": PASS,
+    }
     for agent, reply in (well | replies).items():
         desk.on(f"system: You are (the|a) {agent}", reply)
     return desk

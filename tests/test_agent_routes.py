@@ -83,15 +83,42 @@ def test_given_steps_are_carried_out_as_they_are_and_tested_all_the_same(
     )
 
 
-def test_steps_that_cannot_be_carried_out_are_refused_with_the_cure(served: Served) -> None:
-    tool = post(
-        served,
-        "/api/agent/run_parallel",
-        501,
-        steps=[{"agent": "tool", "description": "x", "tool_name": "ls"}],
-    )
-    tester = post(served, "/api/agent/run_parallel", 422, steps=[{"agent": "tester", "description": "x"}])
-    assert "tool steps" in tool["detail"] and "follow by themselves" in tester["detail"]
+def test_tools_and_coders_work_side_by_side_and_answer_in_order(served: Served, repo: GitRepo) -> None:
+    steps = [
+        {"agent": "coder", "description": "Add mul to calc.py", "file": "calc.py", "parallel_group": 1},
+        {
+            "agent": "tool",
+            "description": "Run a program",
+            "tool_name": "python_run",
+            "tool_params": {"code": "import sys; print(6 * 7); sys.exit('no')"},
+            "parallel_group": 1,
+        },
+        {"agent": "tool", "description": "Look", "tool_name": "ls", "tool_params": {}, "parallel_group": 2},
+    ]
+    answer = post(served, "/api/agent/run_parallel", steps=steps, repo=str(repo.path))
+    code, program, listing = answer["results"]
+    assert (code["type"], program["type"], listing["type"]) == ("code", "tool", "tool")
+    assert "+def mul" in code["output"]
+    assert program["output"] == {"stdout": "42\n", "stderr": "no\n", "returncode": 1}
+    assert "calc.py" in listing["output"]["stdout"] and listing["output"]["returncode"] == 0
+    assert answer["status"] == "unverified"  # because of the program's failure
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        ({"agent": "tool", "tool_name": "sh"}, "there is no tool 'sh'"),
+        ({"agent": "tool"}, "there is no tool"),
+        ({"agent": "tool", "tool_name": "cat", "tool_params": {"paths": ["../x"]}}, "cat: paths.0"),
+        ({"agent": "tool", "tool_name": "cp", "tool_params": {"source": "a"}}, "target: Field required"),
+        ({"agent": "tester"}, "follow by themselves"),
+    ],
+)
+def test_steps_that_cannot_be_carried_out_are_refused_with_the_cure(
+    served: Served, step: dict[str, Any], says: str
+) -> None:
+    problem = post(served, "/api/agent/run_parallel", 422, steps=[{"description": "x", **step}])
+    assert says in problem["detail"]
 
 
 @pytest.mark.parametrize(

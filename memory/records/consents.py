@@ -1,9 +1,23 @@
 """Consents that humans gave once and for all, by a key that names all that they cover."""
 
-from sqlalchemy import Connection, select
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, select
 
 from memory.records.database import Database, now, read_only, transaction
 from memory.records.tables import consents
+
+
+@dataclass(frozen=True)
+class Consent:
+    """A consent. `about` says what it covers, and is empty for those of older versions."""
+
+    key: str
+    given: str
+    about: Mapping[str, Any]
 
 
 class Consents:
@@ -19,7 +33,19 @@ class Consents:
         return found is not None
 
     @transaction
-    def give(self, connection: Connection, key: str) -> None:
+    def give(self, connection: Connection, key: str, about: Mapping[str, Any] | None = None) -> None:
         """Remember that a human has agreed."""
-        row = self._database.insert(consents).values(key=key, given=now())
+        text = json.dumps(dict(about or {}))
+        row = self._database.insert(consents).values(key=key, given=now(), about=text)
         connection.execute(row.on_conflict_do_nothing())
+
+    @read_only
+    def all(self, connection: Connection) -> list[Consent]:
+        """Return all consents, the oldest first."""
+        rows = connection.execute(select(consents).order_by(consents.c.given, consents.c.key))
+        return [Consent(row.key, row.given, json.loads(row.about)) for row in rows]
+
+    @transaction
+    def revoke(self, connection: Connection, key: str) -> bool:
+        """Forget a consent. Return False if there is none."""
+        return connection.execute(delete(consents).where(consents.c.key == key)).rowcount == 1

@@ -11,6 +11,7 @@ from memory.records.consents import Consents
 from memory.records.database import Database
 from memory.records.episodes import Episodes
 from memory.records.events import E, Events
+from memory.records.intents import Intents
 from memory.records.notes import Notes
 from memory.records.runs import Runs
 from memory.records.threads import Threads
@@ -28,6 +29,7 @@ class Journal(Generic[E]):
         self.notes = Notes(database, self.events)
         self.checks = Checks(database)
         self.consents = Consents(database)
+        self.intents = Intents(database, secrets)
         self.completions = Completions(database, secrets)
         self.tool_calls = ToolCalls(database)
         self.episodes = Episodes(database, secrets)

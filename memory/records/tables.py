@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, Table, Text, false
 
-SCHEMA = 5
+SCHEMA = 6
 """Version of the tables. A database with a smaller number gets the columns that it lacks.
 
 A new column must be nullable or have a `server_default`.
@@ -132,6 +132,19 @@ consents = Table(
     metadata,
     Column("key", Text, primary_key=True),
     Column("given", Text, nullable=False),
+    # A JSON object that says what it covers. Rows of older versions have none.
+    Column("about", Text, nullable=False, server_default="{}"),
+)
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("step_id", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    *_texts("tool", "params", "begun"),
+    # Null until the tool has ended.
+    Column("result", Text),
 )
 
 completions = Table(

@@ -70,7 +70,7 @@ class Agents:
             state["base"],
             snapshot,
             f"{agent} {step}",
-            lambda: self._place(workspace, state, snapshot, files),
+            lambda: self.place(workspace, state, snapshot, files),
             partial(_search, self.memory, workspace, snapshot) if self.memory else None,
         )
         tools = None
@@ -91,7 +91,7 @@ class Agents:
         finally:
             await bench.aclose()
 
-    async def _place(
+    async def place(
         self, workspace: Workspace, state: State, snapshot: str, files: Sequence[str]
     ) -> tuple[Sandbox, Limits]:
         """Return the sandbox for a snapshot, with the environment of the package that it is about."""

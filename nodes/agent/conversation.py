@@ -3,19 +3,20 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.runtime import Runtime
 
 from nodes.agent.context import as_values, from_values, shortened
+from nodes.agent.kept_changes import hold_edit
 from nodes.agent.tool_runs import ToolRuns
 from nodes.agent.workbench import Workbench
 from nodes.dialogue.edits import Edit
 from nodes.dialogue.prompts import NOTES, add_notes, fenced, indent_steps, section
 from nodes.dialogue.replies import Unusable, join_cut
-from nodes.event_parts import FileEdit
-from nodes.events import FilesEdited, Payload, Retried
+from nodes.events import Payload, Retried
 from nodes.llm.models import Call, Models, Reply
 from nodes.llm.provider_errors import ToolsRefused
 from nodes.llm.reasoning import without_reasoning
@@ -192,17 +193,8 @@ class Conversation:
 
     async def hold(self, workspace: Workspace, edit: Edit, name: str = "") -> None:
         """Hold the edit's snapshot by a ref, so that git keeps it, and publish the edit."""
-
-        def hold() -> FilesEdited:
-            workspace.hold(thread_of(self.runtime), name or self.step, edit.snapshot)
-            changes = workspace.changes(edit.base, edit.snapshot)
-            files = [
-                FileEdit(path=c.path, added=c.added, removed=c.removed, placed=edit.placed.get(c.path, []))
-                for c in changes
-            ]
-            added, removed = sum(c.added for c in changes), sum(c.removed for c in changes)
-            return FilesEdited(files=files, added=added, removed=removed, snapshot=edit.snapshot)
-
+        thread, placed = thread_of(self.runtime), {path: list(how) for path, how in edit.placed.items()}
+        hold = partial(hold_edit, workspace, thread, name or self.step, edit.base, edit.snapshot, placed)
         self.publish(await asyncio.to_thread(hold))
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from memory.repo_index.ignore import Ignore
+from nodes.event_parts import FileEdit
+from nodes.events import FilesEdited
 from sandbox.base import SessionChanges
 from tools.workspace import PathError, Workspace
 
@@ -23,6 +25,25 @@ class KeptChanges:
 
     snapshot: str
     left_out: tuple[str, ...] = ()
+
+
+def hold_edit(
+    workspace: Workspace,
+    thread: str,
+    name: str,
+    base: str,
+    snapshot: str,
+    placed: Mapping[str, list[str]] | None = None,
+) -> FilesEdited:
+    """Hold an edit by a ref, so that git keeps it, and return its event. Blocks."""
+    workspace.hold(thread, name, snapshot)
+    changes, how = workspace.changes(base, snapshot), placed or {}
+    files = [
+        FileEdit(path=each.path, added=each.added, removed=each.removed, placed=how.get(each.path, []))
+        for each in changes
+    ]
+    added, removed = sum(each.added for each in changes), sum(each.removed for each in changes)
+    return FilesEdited(files=files, added=added, removed=removed, snapshot=snapshot)
 
 
 def leaves_out(workspace: Workspace, base: str) -> Callable[[str], bool]:

@@ -25,7 +25,7 @@ _USE = re.compile(r"^(?:please )?use (?:the )?|[.!]$", re.IGNORECASE)
 
 
 class HumanAnswer(BaseModel):
-    """A human's answer to one question."""
+    """A human's answer to one question. With a `scope`, the same is not asked again in it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,6 +33,7 @@ class HumanAnswer(BaseModel):
     plan: dict[str, Any] | None = None
     params: dict[str, Any] | None = None
     reason: str | None = None
+    scope: Literal["run", "repository"] | None = None
 
     @field_validator("reason")
     @classmethod

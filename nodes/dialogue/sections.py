@@ -9,7 +9,7 @@ from unidiff.errors import UnidiffParseError
 from unidiff.patch import PatchedFile, PatchSet
 
 from nodes.dialogue.prompts import fenced, section
-from nodes.state import ContextFile, Lesson, Place, Plan, Repair, StepResult, files_of, latest
+from nodes.state import ContextFile, Lesson, Place, Plan, Repair, StepResult, files_of, latest, steps_of
 from tools.outline import repository_map
 from tools.workspace import Workspace
 
@@ -23,6 +23,7 @@ FILES_TOKENS = 48_000
 CHANGED_TOKENS = 6_000
 EXAMPLE_TOKENS = 2_000
 MAP_TOKENS = 4_000
+TOOL_TOKENS = 1_500
 DIFF_TOKENS = 16_000
 CHARS_A_TOKEN = 4
 _SYMBOL = re.compile(r"[\w.:$~<>-]{1,80}")
@@ -234,6 +235,17 @@ def plan(plan: Plan | None, own: str = "") -> str:
     if own and len(lines) == 1:
         return ""
     return section("The plan", "\n".join([plan["explanation"], *lines]))
+
+
+def tool_outputs(plan: Plan | None, results: Sequence[StepResult]) -> str:
+    """Return what the plan's tools put out, for the steps after them."""
+    last, texts = latest(results), list[str]()
+    for step in steps_of(plan):
+        if output := last.get(step["id"], StepResult(step_id="", base="")).get("output"):
+            text = cut(f"{output['stdout']}{output['stderr']}".strip(), TOOL_TOKENS)
+            title = f"{step['id']}: {step['description']} (exit code {output['returncode']})"
+            texts.append(f"{title}\n{fenced(text)}" if text else title)
+    return section("Output of tools", "\n\n".join(texts))
 
 
 def diff(workspace: Workspace, base: str, head: str, title: str = "The change so far") -> str:

@@ -1,13 +1,16 @@
 """A plan as planners answer with it, and humans edit it. It becomes the plan of the state."""
 
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
 from memory.validation import faults_of
 from nodes.dialogue.replies import Unusable
 from nodes.state import Plan, Step
+from tools.catalogue import InvalidCall, read_call
+
+TOOLS_OFF = "ENABLE_TOOL_USE is false, so no tool step runs"
 
 MOST_FILES = 20
 """Files that a step may edit, and files that it may read besides."""
@@ -39,16 +42,30 @@ FilePaths = Annotated[list[str], BeforeValidator(_paths), Field(max_length=MOST_
 class StepReply(BaseModel):
     """One step of a planner's reply. `file` is the first of the `files` that it edits."""
 
-    agent: Literal["coder", "tester", "debugger", "critic"]  # planners name the others too, in vain
+    agent: Literal["coder", "tool", "tester", "debugger", "critic"]  # planners name the others too, in vain
     description: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
     file: FilePath = None
     files: FilePaths = []
     context_files: FilePaths = []
     parallel_group: int | None = None
+    tool_name: Any = None
+    tool_params: Any = None
+
+    @model_validator(mode="after")
+    def _check_tool(self) -> Self:
+        if self.agent == "tool":
+            try:
+                read_call(self.tool_name, self.tool_params)
+            except InvalidCall as error:
+                raise ValueError(str(error)) from error
+        return self
 
     def numbered(self, number: int, group: int) -> Step:
         """Return the step of the state."""
         step = Step(id=f"s{number}", agent=self.agent, description=self.description, group=group)
+        if self.agent == "tool":  # the tool's parameters say what it works on
+            step["tool_name"], step["tool_params"] = self.tool_name, self.tool_params or {}
+            return step
         files = list(dict.fromkeys([*([self.file] if self.file else []), *self.files]))
         context = [path for path in dict.fromkeys(self.context_files) if path not in files]
         if files:
@@ -67,16 +84,21 @@ class PlanReply(BaseModel):
     steps: list[StepReply] = Field(min_length=1, max_length=40)
 
 
-def read_plan(value: Any) -> Plan:
-    """Validate a plan and number its steps. Raises Unusable with one line per fault."""
+def read_plan(value: Any, tool_use: bool = True) -> Plan:
+    """Validate a plan and number its steps. Raises Unusable with one line per fault.
+
+    Without `tool_use` a plan with tool steps is not valid.
+    """
     try:
         reply = PlanReply.model_validate(value)
     except ValidationError as error:
         faults = "\n".join(f"- {fault}" for fault in faults_of(error))
         raise Unusable(f"The plan does not validate:\n{faults}") from error
-    coding = [step for step in reply.steps if step.agent == "coder"]
+    coding = [step for step in reply.steps if step.agent in ("coder", "tool")]
     if not coding:
         raise Unusable('The plan has no step with agent "coder".')
+    if not tool_use and any(step.agent == "tool" for step in coding):
+        raise Unusable(f'{TOOLS_OFF}. Plan steps with agent "coder" only.')
     groups = _groups(coding)
     steps = [step.numbered(i + 1, group) for i, (step, group) in enumerate(zip(coding, groups, strict=True))]
     return Plan(explanation=reply.explanation, steps=sorted(steps, key=lambda step: step["group"]))

@@ -18,6 +18,7 @@ from nodes.planning.plan_reply import read_plan
 from nodes.publish import publisher
 from nodes.repository import open_workspace
 from nodes.state import RefusedPlan, State
+from tools.catalogue import describe
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -43,6 +44,13 @@ Answer with one JSON object and nothing else:
 
 {DATA}"""
 
+TOOL_STEPS = f"""\
+Beside the coders' steps there can be steps of tools, which no model carries out:
+{{"agent": "tool", "description": "why", "tool_name": "mv", "tool_params": {{"source": "a", "target": "b"}}}}
+Plan one only if the task asks for what it does, or if later steps need it. Coders look around, edit files and
+run tests by themselves. These are the tools. A `?` marks parameters that can be left out.
+{describe()}"""
+
 
 @dataclass(frozen=True)
 class Planner:
@@ -52,12 +60,14 @@ class Planner:
     """
 
     agents: Agents
+    tool_use: bool = True
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return the plan, or a stop if the budget is spent."""
         publish = publisher(runtime.stream_writer, "planner")
         if given := state.get("steps"):
-            plan = read_plan({"explanation": "These steps came with the task.", "steps": given})
+            reply = {"explanation": "These steps came with the task.", "steps": given}
+            plan = read_plan(reply, self.tool_use)
             publish(PlanMade(plan=plan))
             return {"plan": plan, "steps": None}
         workspace = await open_workspace(state)
@@ -70,7 +80,7 @@ class Planner:
         try:
             plan = await conversation.ask(
                 lambda: self._prompt(workspace, state, conversation.offers_tools),
-                lambda text: read_plan(parse_json(text)),
+                lambda text: read_plan(parse_json(text), self.tool_use),
                 question=len(refusals),
             )
         except Unusable:
@@ -95,7 +105,9 @@ class Planner:
             section("The task", state["task"]),
             *map(_refusal, state.get("refusals") or []),
         ]
-        return messages(with_tools(SYSTEM, tools, DISCARDED), parts)
+        rules, _, data = SYSTEM.rpartition("\n\n")
+        system = f"{rules}\n\n{TOOL_STEPS}\n\n{data}" if self.tool_use else SYSTEM
+        return messages(with_tools(system, tools, DISCARDED), parts)
 
 
 def _refusal(refusal: RefusedPlan) -> str:

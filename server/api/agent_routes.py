@@ -29,7 +29,7 @@ async def run(body: TaskRequest, supervisor: SupervisorDep) -> RunResponse:
     return await _response(supervisor, submitted)
 
 
-@router.post("/run_parallel", responses=responses(404, 409, 501))
+@router.post("/run_parallel", responses=responses(404, 409))
 async def run_parallel(body: StepsRequest, supervisor: SupervisorDep) -> RunResponse:
     """Run steps without a planner, those of a group in parallel. Answer with one result a step, in order."""
     submitted = await submit_task(supervisor, body)

@@ -62,6 +62,8 @@ class RunResults:
                 self.errors.pop(step, None)  # a retry after a merge conflict succeeded
             case FilesEdited() as data if event.node == "tester":
                 self.tests.append(data.snapshot)
+            case FilesEdited() if event.node == "tool":
+                pass  # the output of the tool stands for it
             case FilesEdited() as data:  # by the debugger
                 self.repairs.append(data.snapshot)
             case ErrorReported() as data if step and data.kind != "warning":
@@ -102,6 +104,9 @@ class RunResults:
         id, title = step["id"], step["description"]
         if id in self.tools:
             return StepOutput(step=title, output=self.tools[id], type="tool")
+        if step["agent"] == "tool":
+            reason = self.errors.get(id) or f"not done: {self.reason}"
+            return StepOutput(step=title, output=ToolOutput(stderr=reason, returncode=1), type="tool")
         if id in self.errors:
             return _code(title, f"The step failed: {self.errors[id]}")
         if id in self.edits:

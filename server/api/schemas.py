@@ -70,13 +70,11 @@ class StepRequest(_StrictModel):
 
     def planned(self, number: int) -> dict[str, Any]:
         """Return the step as planners write it. Raises Problem for agents that clients cannot choose."""
-        if self.agent == "tool":  # 501, because the original API has them
-            detail = f"steps.{number}: tool steps are not there yet; describe it as a step with agent coder"
-            raise Problem(501, "Not implemented", detail)
-        if self.agent != "coder":
-            detail = f"steps.{number}: a step's agent is coder; tests, repair and review follow by themselves"
-            raise Problem(422, "Invalid request", detail)
-        return self.model_dump(exclude={"tool_name", "tool_params"}, exclude_none=True)
+        if self.agent not in ("coder", "tool"):
+            detail = "a step's agent is coder or tool; tests, repair and review follow by themselves"
+            raise Problem(422, "Invalid request", f"steps.{number}: {detail}")
+        left_out = {"tool_name", "tool_params"} if self.agent == "coder" else set()
+        return self.model_dump(exclude=left_out, exclude_none=True)
 
 
 class StepsRequest(_RunRequest):

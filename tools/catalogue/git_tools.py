@@ -41,7 +41,7 @@ class GitLog(PlanTool):
 
 
 class GitAdd(PlanTool):
-    """Name changed files for the next git_commit. Without it, all changes are committed."""
+    """Check that files are part of the run. All of its changes are delivered, also without this."""
 
     name, effect = "git_add", "sandboxed"
     paths: Annotated[Paths, Field(min_length=1)]
@@ -51,7 +51,7 @@ class GitAdd(PlanTool):
 
 
 class GitCommit(PlanTool):
-    """Record a message for the commit that the run delivers. The steps before it must be done."""
+    """Set the message of the commit that the run delivers."""
 
     name, effect = "git_commit", "sandboxed"
     message: Text

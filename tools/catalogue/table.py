@@ -1,6 +1,5 @@
 """The table of tools, and the reading of calls from planners, humans and clients."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -9,7 +8,7 @@ from tools.catalogue.file_tools import Cat, Cp, EnvList, Ls, Mkdir, Mv, Pwd, Rm,
 from tools.catalogue.git_tools import GitAdd, GitCommit, GitDiff, GitLog, GitStatus
 from tools.catalogue.python_tools import PipFreeze, PipInstall, PipList, PipUninstall, PytestRun, PythonRun
 from tools.catalogue.remote_tools import GitClone, GitPull, GitPush
-from tools.catalogue.tool import InvalidCall, PlanTool
+from tools.catalogue.tool import InvalidCall, PlanTool, faults_in_words
 
 TOOLS: dict[str, type[PlanTool]] = {
     tool.name: tool
@@ -21,8 +20,7 @@ TOOLS: dict[str, type[PlanTool]] = {
 }
 """All tools by name."""
 
-_MOST_FAULTS = 5
-_SHOWN = 100  # characters of a name or fault that come from outside
+_SHOWN = 100  # characters of a name that comes from outside
 
 
 def read_call(name: Any, params: Any) -> PlanTool:
@@ -36,14 +34,7 @@ def read_call(name: Any, params: Any) -> PlanTool:
     try:
         return tool.model_validate(params or {})
     except ValidationError as error:
-        faults = [_fault(fault) for fault in error.errors()[:_MOST_FAULTS]]
-        raise InvalidCall(f"{tool.name}: {'; '.join(faults)}. It takes {signature(tool)}") from error
-
-
-def _fault(fault: Mapping[str, Any]) -> str:
-    """Return a fault in words. The name of a parameter may come from outside, and be of any length."""
-    place = ".".join(map(str, fault["loc"]))[:_SHOWN]
-    return ": ".join(filter(None, (place, fault["msg"].removeprefix("Value error, "))))
+        raise InvalidCall(f"{tool.name}: {faults_in_words(error)}. It takes {signature(tool)}") from error
 
 
 def signature(tool: type[PlanTool]) -> str:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+_MOST_FAULTS, _SHOWN = 5, 100
 
 Effect = Literal["read", "sandboxed", "outside"]
 """read: changes nothing. sandboxed: changes the run's files. outside: reaches a network or a remote."""
@@ -11,6 +13,15 @@ Effect = Literal["read", "sandboxed", "outside"]
 
 class InvalidCall(Exception):
     """A tool step names no tool, or has parameters that cannot be used. The text says what to write."""
+
+
+def faults_in_words(error: ValidationError) -> str:
+    """Return the first faults in a limited length. A key may come from outside, and be of any length."""
+    faults = []
+    for fault in error.errors(include_input=False)[:_MOST_FAULTS]:
+        place = ".".join(map(str, fault["loc"]))[:_SHOWN]
+        faults.append(": ".join(filter(None, (place, fault["msg"].removeprefix("Value error, ")))))
+    return "; ".join(faults)
 
 
 class ToolOutput(BaseModel):
@@ -34,8 +45,9 @@ class PlanTool(BaseModel):
         raise NotImplementedError
 
     def subjects(self) -> Sequence[str]:
-        """Return what the patterns of a policy are compared with, such as the packages to install."""
-        return self.arguments()[1:]
+        """Return what the patterns of a policy are compared with: the texts of the parameters."""
+        values = self.parameters().values()
+        return [str(each) for value in values for each in (value if isinstance(value, list) else [value])]
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters that differ from their defaults, as plain values."""

@@ -36,6 +36,16 @@ class Change:
     removed: int
 
 
+@dataclass(frozen=True)
+class LogEntry:
+    """A commit of the history. `time` is in seconds since 1970."""
+
+    id: str
+    author: str
+    time: int
+    subject: str
+
+
 class Snapshots:
     """Snapshots of a repository, named by commit ids. Links are not followed, submodules not entered."""
 
@@ -72,6 +82,17 @@ class Snapshots:
             return ""
         first = commits[-1]
         return str(first.id) if len(commits) <= MAX_HISTORY and len(first.tree) else ""
+
+    def log(self, snapshot: str, count: int) -> list[LogEntry]:
+        """Return the newest commits up to a snapshot, fewer in a shallow clone."""
+        walker = self._objects.repo.walk(self._objects.commit(snapshot).id)
+        entries: list[LogEntry] = []
+        with suppress(KeyError, pygit2.GitError):  # a shallow clone lacks the parents
+            for commit in islice(walker, count):
+                subject = commit.raw_message.decode(errors="replace").strip().partition("\n")[0]
+                author = commit.author.raw_name.decode(errors="replace")
+                entries.append(LogEntry(str(commit.id), author, commit.commit_time, subject[:500]))
+        return entries
 
     def read(self, snapshot: str, path: str) -> bytes | None:
         """Read a regular file. None if there is none at `path`."""

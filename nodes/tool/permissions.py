@@ -1,0 +1,122 @@
+"""Permission for a tool step: from the policy, from an earlier answer, or from a human who is asked."""
+
+import asyncio
+import hashlib
+import json
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from nodes.dialogue.answers import HumanAnswer, ask
+from nodes.dialogue.replies import Unusable
+from nodes.state import BranchInput, options_of
+from tools.catalogue import InvalidCall, PlanTool, read_call
+from tools.policy import Policy, Ruling, decide, repository_policy
+from tools.workspace import Workspace
+
+CONFIG = ".autocode.toml"
+
+MAY_HAVE_HAPPENED = (
+    "this may have happened already: the process ended after the tool began, at {begun}, and nobody stored "
+    "its result. Approve to do it again, or reject to leave it"
+)
+
+
+class RememberedConsents(Protocol):
+    """Remembers what humans agreed to."""
+
+    async def given(self, key: str) -> bool: ...
+
+    async def give(self, key: str, about: Mapping[str, Any] | None = None) -> None: ...
+
+
+class Refused(Exception):
+    """A human or the policy refused a call. The text says who, and why."""
+
+
+@dataclass(frozen=True)
+class Permit:
+    """A call that may run. `by` says why. `named` is true if somebody agreed to these very parameters."""
+
+    call: PlanTool
+    by: str
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class Permissions:
+    """Decides on calls. A call that needs a human interrupts the run, before any effect."""
+
+    consents: RememberedConsents
+    policy: Policy = field(default_factory=Policy)
+
+    async def permit(self, call: PlanTool, workspace: Workspace, state: BranchInput) -> Permit:
+        """Return the permit of a call, or of the call that a human put in its place.
+
+        Raises Refused, and PolicyError for a policy of the repository that cannot be read.
+        """
+        # The change must not loosen the policy that it runs under, so the base's counts.
+        text = await asyncio.to_thread(workspace.text, state["base"], CONFIG)
+        theirs = repository_policy(text, CONFIG)
+        ruling = _allowed_or_asked(call, decide(call, self.policy, theirs))
+        if ruling.permission == "allow":
+            return Permit(call, ruling.reason, ruling.named)
+        for scope in ("run", "repository"):
+            if await self.consents.given(_key(scope, call, workspace, state)):
+                return Permit(call, f"approved before, for this {scope}", named=True)
+        # Nobody saw these parameters, so a tool that wants them named is told so.
+        if options_of(state).auto_approve:
+            return Permit(call, "--yes")
+        answer, call = ask(_question(call, state, ruling.reason), lambda answer: _followed(call, answer))
+        _allowed_or_asked(call, decide(call, self.policy, theirs))  # the parameters may be new
+        if answer.scope:
+            about = {"kind": "tool", "tool": call.name, "params": call.parameters(), "scope": answer.scope}
+            about |= {"repository": str(workspace.path), "run": state["run"]}
+            await self.consents.give(_key(answer.scope, call, workspace, state), about)
+        return Permit(call, "approved", named=True)
+
+    def permit_again(self, call: PlanTool, state: BranchInput, begun: str) -> Permit:
+        """Ask about a call that may have happened. No policy and no earlier answer covers that."""
+        question = _question(call, state, MAY_HAVE_HAPPENED.format(begun=begun)) | {"uncertain": True}
+        _, call = ask(question, lambda answer: _followed(call, answer))
+        return Permit(call, "approved", named=True)
+
+
+def _allowed_or_asked(call: PlanTool, ruling: Ruling) -> Ruling:
+    if ruling.permission == "deny":
+        raise Refused(f"{call.name} is denied ({ruling.reason})")
+    return ruling
+
+
+def _question(call: PlanTool, state: BranchInput, reason: str) -> dict[str, Any]:
+    return {
+        "kind": "tool",
+        "tool": call.name,
+        "params": call.parameters(),
+        "command": shlex.join(call.arguments()),
+        "effect": call.effect,
+        "reason": reason,
+        "step": state["step"]["description"],
+    }
+
+
+def _followed(call: PlanTool, answer: HumanAnswer) -> tuple[HumanAnswer, PlanTool]:
+    """Return an answer with the call that it means. Raises Unusable for parameters that are not valid."""
+    if answer.decision == "reject":
+        raise Refused(f"refused: {answer.reason}" if answer.reason else "refused by the user")
+    if answer.decision == "approve":
+        return answer, call
+    try:
+        return answer, read_call(call.name, answer.params)
+    except InvalidCall as error:
+        raise Unusable(str(error)) from error
+
+
+def _key(scope: str, call: PlanTool, workspace: Workspace, state: BranchInput) -> str:
+    """Return the key of a consent to this very call."""
+    # Another clone may push elsewhere under the same names.
+    place = state["run"] if scope == "run" else os.path.realpath(workspace.path)
+    parts = ["tool", scope, place, call.name, call.parameters()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

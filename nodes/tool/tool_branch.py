@@ -1,0 +1,147 @@
+"""The branch of one tool step: permitted, carried out once, stored and told."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from langgraph.runtime import Runtime
+
+from memory.records.intents import Intent, IntentKey
+from memory.validation import valid_text
+from nodes.agent.kept_changes import hold_edit
+from nodes.agent.shown import cut_middle
+from nodes.agent.siblings import Siblings
+from nodes.event_parts import ToolStepCall
+from nodes.events import ErrorReported, ToolResult
+from nodes.planning.plan_reply import TOOLS_OFF
+from nodes.publish import Publish, publisher
+from nodes.repository import open_workspace, thread_of
+from nodes.state import BranchInput, State, StepResult
+from nodes.tool.execution import ToolExecution, ToolRun
+from nodes.tool.permissions import Permissions, Permit, Refused
+from tools.catalogue import InvalidCall, PlanTool, ToolOutput, read_call
+from tools.policy import PolicyError
+
+UNCERTAIN = "it may have happened before the process ended"
+"""The reason for which a step waits until somebody is asked whether it runs again."""
+
+
+class IntentStore(Protocol):
+    """Stores what a tool is about to do, and then its result."""
+
+    async def get(self, key: IntentKey) -> Intent | None: ...
+
+    async def begin(self, key: IntentKey, tool: str, params: Mapping[str, Any]) -> None: ...
+
+    async def finish(self, key: IntentKey, result: Mapping[str, Any]) -> Intent: ...
+
+
+@dataclass(frozen=True)
+class ToolBranch:
+    """Carries out one tool step. A step that fails becomes a result, as an error would end its siblings.
+
+    The intent is stored before the effect and the result after it, so that a resume repeats no effect.
+    """
+
+    execution: ToolExecution
+    permissions: Permissions
+    intents: IntentStore
+    siblings: Siblings = field(default_factory=Siblings)
+    enabled: bool = True
+
+    async def __call__(self, state: BranchInput, runtime: Runtime[None]) -> State:
+        """Return the step's result: its output, with a snapshot if it changed files. May interrupt."""
+        async with self.siblings.join(state["run"]):
+            return {"results": [await self._result(state, runtime)]}
+
+    async def _result(self, state: BranchInput, runtime: Runtime[None]) -> StepResult:
+        step = state["step"]
+        result = StepResult(step_id=step["id"], base=state["head"])
+        publish = publisher(runtime.stream_writer, "tool", step["id"])
+        try:
+            if not self.enabled:
+                raise Refused(TOOLS_OFF)
+            call = read_call(step.get("tool_name"), step.get("tool_params"))
+            told = await self._once(call, state, thread_of(runtime), publish)
+            return cast(StepResult, result | told)
+        except (InvalidCall, Refused, PolicyError) as error:
+            publish(ErrorReported(message=f"step {step['id']} failed: {error}", kind="step"))
+            return result | {"error": str(error)}
+
+    async def _once(
+        self, call: PlanTool, state: BranchInput, thread: str, publish: Publish
+    ) -> dict[str, Any]:
+        """Carry out the step, unless a process did before this one. Raises Refused, PolicyError."""
+        key = IntentKey(state["run"], state["step"]["id"], state.get("attempt", 0))
+        if stored := await self.intents.get(key):
+            if stored.result is not None:
+                return _told(stored, publish)
+            # A node must not ask twice, so the step comes again as an attempt of its own, which asks.
+            if read_call(stored.tool, stored.params).effect == "outside":
+                return {"blocked": UNCERTAIN}
+        permit = await self._permit(call, state)
+        await self.intents.begin(key, permit.call.name, permit.call.parameters())
+        began = time.monotonic()
+        run = await self.execution.run(permit.call, state, thread, permit.named)
+        result = _stored(run, permit, round(time.monotonic() - began, 3))
+        stored = await self.intents.finish(key, result)
+        if run.snapshot != state["head"]:
+            name = f"{state['step']['id']}-edit"
+            workspace = await open_workspace(state)
+            publish(await asyncio.to_thread(hold_edit, workspace, thread, name, state["head"], run.snapshot))
+        return _told(stored, publish)
+
+    async def _permit(self, call: PlanTool, state: BranchInput) -> Permit:
+        """Return the permit. A step that is done again, as its changes did not merge, keeps its own."""
+        if attempt := state.get("attempt", 0):
+            before = await self.intents.get(IntentKey(state["run"], state["step"]["id"], attempt - 1))
+            if before:
+                call = read_call(before.tool, before.params)
+                if before.result is not None:
+                    return Permit(call, "approved before, for this step", named=True)
+                return self.permissions.permit_again(call, state, before.begun)
+        return await self.permissions.permit(call, await open_workspace(state), state)
+
+
+def _stored(run: ToolRun, permit: Permit, seconds: float) -> dict[str, Any]:
+    output = run.output
+    return {
+        "output": {
+            "stdout": valid_text(output.stdout),
+            "stderr": valid_text(output.stderr),
+            "returncode": output.returncode,
+        },
+        "snapshot": run.snapshot,
+        "message": run.message,
+        "by": permit.by,
+        "command": list(permit.call.arguments()),
+        "seconds": seconds,
+    }
+
+
+def _told(intent: Intent, publish: Publish) -> dict[str, Any]:
+    """Publish a stored result, and return the part of the step's result that it makes."""
+    stored = intent.result or {}
+    output = ToolOutput.model_validate(stored["output"])
+    call = ToolStepCall(
+        params=dict(intent.params),
+        command=stored["command"],
+        seconds=stored["seconds"],
+        permitted_by=stored["by"],
+    )
+    publish(ToolResult(tool=intent.tool, call=call, **output.model_dump()))
+    # The state is stored after every step, and prompts show no more than this.
+    shown = {"stdout": cut_middle(output.stdout), "stderr": cut_middle(output.stderr)}
+    result: dict[str, Any] = {"output": shown | {"returncode": output.returncode}}
+    if stored["message"]:
+        result["message"] = stored["message"]
+    if output.returncode:
+        last = (output.stderr.strip() or output.stdout.strip()).splitlines()[-1:]
+        reason = f"{intent.tool} ended with exit code {output.returncode}"
+        result["error"] = ": ".join([reason, *last])[:500]
+        publish(ErrorReported(message=result["error"], kind="step"))
+    else:  # a failed step changes nothing
+        result["snapshot"] = stored["snapshot"]
+    return result

@@ -1,0 +1,267 @@
+"""Tool steps in runs: what they read and change, what asks, and effects that happen once."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from desk import Request
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from runs import MUL, Bench, block, script
+
+from graph.builder import Graph, Resources
+from graph.errors import InputError
+from graph.supervisor import Supervisor
+from nodes.events import ApprovalRequired
+from tools.catalogue import OutsidePlace, OutsideResult, PlanTool, ToolOutput
+
+YES = {"decision": "approve"}
+CODER = "system: You are a coder"
+
+
+def tool(name: str, group: int = 1, description: str = "", **params: Any) -> dict[str, Any]:
+    return {
+        "agent": "tool",
+        "description": description or f"Run {name}",
+        "tool_name": name,
+        "tool_params": params,
+        "parallel_group": group,
+    }
+
+
+def coder(description: str, file: str, group: int = 1) -> dict[str, Any]:
+    return {"agent": "coder", "description": description, "file": file, "parallel_group": group}
+
+
+def plan(*steps: Mapping[str, Any]) -> str:
+    return json.dumps({"explanation": "As asked.", "steps": steps})
+
+
+@dataclass
+class Outside:
+    """A world outside that keeps what was done to it. `hangs` holds the tools that never come back."""
+
+    done: list[str] = field(default_factory=list)
+    hangs: set[str] = field(default_factory=set)
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, call: PlanTool, place: OutsidePlace) -> OutsideResult:
+        self.done.append(" ".join(call.subjects()))
+        self.began.set()
+        if call.name in self.hangs:
+            await asyncio.sleep(600)
+        named = "named" if place.approved else "not named"
+        return OutsideResult(ToolOutput(stdout=f"{' '.join(call.subjects())}, {named}"), place.head)
+
+    @asynccontextmanager
+    async def supervisor(self, bench: Bench, **settings: Any) -> AsyncIterator[Supervisor]:
+        def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
+            work = dict.fromkeys(("git_push", "git_pull", "git_clone"), self)
+            execution = replace(resources.tools.execution, outside=work)
+            return bench.build(
+                replace(resources, tools=replace(resources.tools, execution=execution)), checkpointer
+            )
+
+        async with Supervisor.open(bench.settings(**settings), build=build) as supervisor:
+            yield supervisor
+
+
+async def begin(supervisor: Supervisor, bench: Bench, **input: Any) -> str:
+    """Run a task on thread `t` until it ends or waits. Return its status."""
+    given: Any = {"task": "Add mul", "repo": str(bench.repo.path), **input}
+    run = await supervisor.submit(given, "t")
+    return (await supervisor.wait(run.id)).status
+
+
+async def answered(supervisor: Supervisor, answers: Mapping[str, Any]) -> str:
+    run = await supervisor.resume("t", answers)
+    return (await supervisor.wait(run.id)).status
+
+
+async def asked(supervisor: Supervisor) -> dict[str, ApprovalRequired]:
+    """The open questions by what they would push."""
+    return {str(each.request["params"].get("branch")): each for each in await supervisor.pending("t")}
+
+
+async def told(supervisor: Supervisor, type: str) -> list[Any]:
+    return [event.data for event in await supervisor.journal.events.read("t") if event.type == type]
+
+
+async def test_tools_read_and_change_the_files_and_coders_see_what_they_say(bench: Bench) -> None:
+    bench.repo.commit({"old.py": "x = 1\n"})
+    steps = [
+        tool("mv", source="old.py", target="new.py"),
+        tool("python_run", code="open('made.txt', 'w').write('made'); print('printed' * 2)"),
+        coder("Add mul", "calc.py", 2),
+        tool("git_status", 3),
+        tool("git_diff", 3, paths=["made.txt"]),
+        tool("git_log", 3, count=1),
+        tool("git_commit", 3, message="Multiply\n\nAs asked."),
+        tool("cat", 3, paths=["new.py", "made.txt"]),
+        tool("env_list", 3),
+        tool("pwd", 3),
+    ]
+    script(bench.desk, planner=plan(*steps))
+    run = await bench.run()
+    assert run.end.status == "verified", run.end.missing
+    outputs: dict[str, list[str]] = {}
+    for result in run.of("tool.result"):
+        assert result.returncode == 0, result
+        outputs.setdefault(result.tool, []).append(result.stdout)
+    assert outputs["git_status"] == ["M calc.py\nA made.txt\nA new.py\nD old.py\n"]
+    assert outputs["cat"] == ["x = 1\nmade"] and outputs["pwd"] == ["/workspace\n"]
+    assert "+made" in outputs["git_diff"][0] and "mul" not in outputs["git_diff"][0]
+    assert len(outputs["git_log"][0].splitlines()) == 1
+    variables = outputs["env_list"][0].splitlines()
+    assert "HOME=/tmp" in variables and not any("API_KEY" in line for line in variables)
+    (prompt,) = bench.desk.prompts(CODER)
+    assert "printedprinted" in prompt and "exit code 0" in prompt
+    assert run.end.branch
+    assert bench.repo.git("log", "-1", "--format=%s|%b", run.end.branch).startswith("Multiply|As asked.")
+    assert bench.repo.git("show", f"{run.end.branch}:made.txt") == "made"
+
+
+async def test_a_plan_with_a_bad_tool_goes_back_once_with_the_reason(bench: Bench) -> None:
+    replies = iter([plan(tool("cat", paths=["--help"])), plan(coder("Add mul", "calc.py"))])
+    script(bench.desk, planner=lambda _: next(replies))
+    run = await bench.run()
+    assert run.end.status == "verified"
+    (retry,) = [each for each in run.of("retry") if "unusable" in each.reason]
+    assert "a path must not begin with a dash" in retry.reason
+
+
+async def test_without_tool_use_the_planner_reads_of_none_and_none_is_taken(bench: Bench) -> None:
+    script(bench.desk)
+    run = await bench.run(settings={"enable_tool_use": False})
+    assert run.end.status == "verified"
+    assert "git_push" not in bench.desk.prompts("system: You are the planner")[0]
+    async with bench.supervisor(enable_tool_use=False) as supervisor:
+        with pytest.raises(InputError, match="ENABLE_TOOL_USE is false"):
+            await begin(supervisor, bench, steps=[tool("ls")])
+
+
+async def test_a_tool_that_takes_too_long_ends_with_the_name_of_the_setting(bench: Bench) -> None:
+    script(bench.desk, planner=plan(tool("python_run", code="import time; time.sleep(60)")))
+    run = await bench.run(settings={"tool_executor_timeout": 1})
+    (result,) = run.of("tool.result")
+    assert result.returncode != 0 and "1 s, which is TOOL_EXECUTOR_TIMEOUT" in result.stderr
+    assert run.end.status == "unverified"
+
+
+async def test_two_tools_and_a_coder_wait_and_work_at_once_and_no_effect_happens_twice(bench: Bench) -> None:
+    world = Outside()
+    steps = [
+        tool("git_push", branch="autocode/a"),
+        tool("git_push", branch="autocode/b"),
+        tool("git_push", branch="autocode/c"),
+        coder("Add mul", "calc.py"),
+        coder("Write half", "half.py"),
+    ]
+    script(bench.desk, planner=plan(*steps), coder=half)
+    async with world.supervisor(bench) as supervisor:
+        assert await begin(supervisor, bench) == "waiting"
+        questions = await asked(supervisor)
+        assert sorted(questions) == ["autocode/a", "autocode/b", "autocode/c"] and world.done == []
+        assert questions["autocode/b"].request == {
+            "kind": "tool",
+            "tool": "git_push",
+            "params": {"branch": "autocode/b"},
+            "command": "git push -- origin autocode/b",
+            "effect": "outside",
+            "reason": "the default for tools with the effect `outside`",
+            "step": "Run git_push",
+        }
+        with pytest.raises(InputError, match="branch: write the name"):
+            edit = {"decision": "edit", "params": {"branch": "--force"}}
+            await supervisor.resume("t", {questions["autocode/a"].id: edit})
+        assert await answered(supervisor, {questions["autocode/c"].id: YES}) == "waiting"
+        assert world.done == ["origin autocode/c"]
+    # Another process goes on.
+    async with world.supervisor(bench) as supervisor:
+        questions = await asked(supervisor)
+        assert sorted(questions) == ["autocode/a", "autocode/b"]
+        answers = {
+            questions["autocode/b"].id: {"decision": "edit", "params": {"branch": "autocode/d"}},
+            questions["autocode/a"].id: {"decision": "reject", "reason": "not that one"},
+        }
+        assert await answered(supervisor, answers) == "unverified"
+        assert world.done == ["origin autocode/c", "origin autocode/d"]
+        outputs = [result.stdout for result in await told(supervisor, "tool.result")]
+        assert sorted(outputs) == ["origin autocode/c, named", "origin autocode/d, named"]
+        end = (await told(supervisor, "run.finished"))[-1]
+        assert end.missing[0] == "step s1 failed: refused: not that one"
+    assert len(bench.desk.prompts(CODER)) == 2
+
+
+async def test_an_effect_that_may_have_happened_is_asked_about(bench: Bench) -> None:
+    world = Outside(hangs={"git_push"})
+    script(bench.desk, planner=plan(tool("git_push", branch="autocode/a"), coder("Add mul", "calc.py")))
+    async with world.supervisor(bench, tool_policy={"git_push": "allow"}) as supervisor:
+        given: Any = {"task": "Add mul", "repo": str(bench.repo.path), "options": {"auto_approve": True}}
+        await supervisor.submit(given, "t")
+        await world.began.wait()
+        await supervisor.stop()
+    world.hangs.clear()
+    async with world.supervisor(bench, tool_policy={"git_push": "allow"}) as supervisor:
+        run = await supervisor.resume("t")
+        assert (await supervisor.wait(run.id)).status == "waiting"
+        assert world.done == ["origin autocode/a"]
+        (question,) = await supervisor.pending("t")
+        assert "may have happened already" in question.request["reason"]
+        assert await answered(supervisor, {question.id: YES}) == "verified"
+        assert world.done == ["origin autocode/a"] * 2
+
+
+async def test_policy_and_remembered_answers_decide_without_a_question(bench: Bench) -> None:
+    world = Outside()
+    steps = plan(tool("git_push", branch="autocode/a"), coder("Add mul", "calc.py"))
+    script(bench.desk, planner=steps)
+    rules = {"git_push": "allow", "git_push:origin autocode/b": "deny"}
+    async with world.supervisor(bench, tool_policy=rules) as supervisor:
+        assert await begin(supervisor, bench) == "verified"
+        assert [result.stdout for result in await told(supervisor, "tool.result")] == [
+            "origin autocode/a, not named"
+        ]
+        denied = [tool("git_push", branch="autocode/b"), coder("Add mul", "calc.py")]
+        assert await begin(supervisor, bench, steps=denied, options={"auto_approve": True}) == "unverified"
+        end = (await told(supervisor, "run.finished"))[-1]
+        assert "git_push is denied (TOOL_POLICY or config.toml" in end.missing[0]
+
+
+async def test_an_answer_for_the_repository_counts_for_later_runs_until_it_is_revoked(bench: Bench) -> None:
+    world = Outside()
+    script(bench.desk)
+    steps = [tool("git_push", branch="autocode/a")]
+    async with world.supervisor(bench) as supervisor:
+        assert await begin(supervisor, bench, steps=steps) == "waiting"
+        (question,) = await supervisor.pending("t")
+        await answered(supervisor, {question.id: YES | {"scope": "repository"}})
+        assert await begin(supervisor, bench, steps=steps) == "unverified"  # no file was changed
+        other = [tool("git_push", branch="autocode/b")]
+        assert await begin(supervisor, bench, steps=other) == "waiting"
+        await supervisor.cancel("t")
+        (consent,) = await supervisor.journal.consents.all()
+        assert consent.about["params"] == {"branch": "autocode/a"}
+        assert await supervisor.journal.consents.revoke(consent.key)
+        assert await begin(supervisor, bench, steps=steps) == "waiting"
+        assert world.done == ["origin autocode/a"] * 2
+
+
+async def test_a_repository_can_only_be_stricter(bench: Bench) -> None:
+    world = Outside()
+    text = '[test]\nmutants = "off"\n[policy]\ngit_push = "allow"\nrm = "deny"\n'
+    bench.repo.commit({".autocode.toml": text})
+    script(bench.desk)
+    steps = [tool("git_push", branch="autocode/a"), tool("rm", paths=["calc.py"])]
+    async with world.supervisor(bench) as supervisor:
+        assert await begin(supervisor, bench, steps=steps) == "waiting"
+        (result,) = [each for each in await told(supervisor, "error") if each.kind == "step"]
+        assert "rm is denied (.autocode.toml" in result.message and world.done == []
+
+
+def half(request: Request) -> str:
+    """The reply of a coder that adds mul, or writes half."""
+    return block("half.py", "def half(a):\n    return a / 2") if "Step: Write half" in request.prompt else MUL

@@ -1,0 +1,107 @@
+"""The policy on tools: which calls are allowed, which ask a human, and which are denied."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from tools.catalogue import TOOLS, Effect, PlanTool
+from tools.catalogue.tool import faults_in_words
+
+Permission = Literal["allow", "ask", "deny"]
+
+DEFAULTS: dict[Effect, Permission] = {"read": "allow", "sandboxed": "allow", "outside": "ask"}
+
+_STRICTNESS: dict[Permission, int] = {"allow": 0, "ask": 1, "deny": 2}
+_Rules = Annotated[dict[Annotated[str, Field(max_length=300)], Permission], Field(max_length=200)]
+_RULES: TypeAdapter[dict[str, Permission]] = TypeAdapter(_Rules)
+
+
+class PolicyError(ValueError):
+    """A policy cannot be read. The message says where, and what to write."""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """The policy's answer to one call. `named` is true if a rule with a pattern gave it."""
+
+    permission: Permission
+    reason: str
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Rules by `tool` or `tool:pattern`, where `*` in a pattern stands for any text.
+
+    A pattern is compared with each subject of a call, such as a package or `origin main`. Rules with a
+    pattern win over those of the whole tool, and the strictest of them counts. `source` names the file.
+    """
+
+    rules: Mapping[str, Permission] = field(default_factory=dict)
+    source: str = "the policy"
+
+    @classmethod
+    def read(cls, value: Any, source: str) -> Self:
+        """Read a table of rules. Raises PolicyError, also for a tool that does not exist."""
+        try:
+            rules = _RULES.validate_python(value)
+        except ValidationError as error:
+            problem = f"[policy] in {source}: {faults_in_words(error)}"
+            raise PolicyError(f"{problem}; write allow, ask or deny") from error
+        # A misspelt name would leave a tool without the rule that somebody relies on.
+        for rule in rules:
+            if rule.partition(":")[0] not in TOOLS:
+                names = ", ".join(TOOLS)
+                raise PolicyError(f"[policy] in {source}: {rule!r} names no tool; the tools are {names}")
+        return cls(rules, source)
+
+    @cached_property
+    def _patterns(self) -> dict[str, list[tuple[str, Permission]]]:
+        patterns: dict[str, list[tuple[str, Permission]]] = {}
+        for rule, permission in self.rules.items():
+            tool, colon, pattern = rule.partition(":")
+            if colon:
+                patterns.setdefault(tool, []).append((pattern, permission))
+        return patterns
+
+    def rule(self, call: PlanTool) -> Ruling | None:
+        """Return what the rules say about a call, or None if no rule is about it."""
+        whole = self.rules.get(call.name)
+        patterns = self._patterns.get(call.name, [])
+        matches = [_strictest(patterns, subject) for subject in call.subjects() or [""]]
+        if whole is None and not any(matches):
+            return None
+        rest = whole or DEFAULTS[call.effect]
+        strictest = max((match or rest for match in matches), key=_STRICTNESS.__getitem__)
+        return Ruling(strictest, f"{self.source}: {call.name} = {strictest}", all(matches))
+
+
+def decide(call: PlanTool, user: Policy, repository: Policy) -> Ruling:
+    """Return the ruling on a call. The repository's rules can only make the user's stricter."""
+    effect = f"tools with the effect `{call.effect}`"
+    default = Ruling(DEFAULTS[call.effect], f"the default for {effect}")
+    mine = user.rule(call) or default
+    theirs = repository.rule(call)
+    # A hostile repository must not be able to allow itself a push.
+    if theirs and _STRICTNESS[theirs.permission] > _STRICTNESS[mine.permission]:
+        return theirs
+    return mine
+
+
+def repository_policy(text: str | None, source: str) -> Policy:
+    """Return the table `[policy]` of a repository's own file. Raises PolicyError."""
+    try:
+        table = tomllib.loads(text or "").get("policy", {})
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise PolicyError(f"{source} is not usable TOML: {str(error)[:200]}") from error
+    return Policy.read(table, source)
+
+
+def _strictest(patterns: list[tuple[str, Permission]], subject: str) -> Permission | None:
+    matches = (permission for pattern, permission in patterns if fnmatchcase(subject, pattern))
+    return max(matches, key=_STRICTNESS.__getitem__, default=None)
