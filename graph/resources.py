@@ -21,6 +21,7 @@ from nodes.events import Event
 from nodes.llm.models import Models, open_models
 from nodes.tool.execution import ToolExecution
 from nodes.tool.permissions import Permissions
+from nodes.tool.remote_work import remote_tools
 from nodes.tool.tool_branch import ToolBranch
 from sandbox.backends import open_sandbox
 from sandbox.base import Limits, Ownership, Sandbox
@@ -65,7 +66,8 @@ async def open_resources(
             limits = settings.sandbox_limits()
             steps = settings.max_agent_steps
             agents = Agents(models, preparation, journal.tool_calls, limits, memory, steps)
-            execution = ToolExecution(agents, settings.tool_executor_timeout)
+            seconds, outside = settings.tool_executor_timeout, remote_tools(os.environ)
+            execution = ToolExecution(agents, seconds, outside)
             permissions = Permissions(journal.consents, settings.policy())
             tools = ToolBranch(execution, permissions, journal.intents, enabled=settings.enable_tool_use)
             yield Resources(agents, preparation, journal.checks, tools, limits, memory)

@@ -5,10 +5,12 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from desk import Request
+from gitrepo import GitRepo
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from runs import MUL, Bench, block, script
 
@@ -260,6 +262,44 @@ async def test_a_repository_can_only_be_stricter(bench: Bench) -> None:
         assert await begin(supervisor, bench, steps=steps) == "waiting"
         (result,) = [each for each in await told(supervisor, "error") if each.kind == "step"]
         assert "rm is denied (.autocode.toml" in result.message and world.done == []
+
+
+async def test_a_push_to_a_local_remote_needs_the_word_of_a_human(bench: Bench, tmp_path: Path) -> None:
+    bare = GitRepo(tmp_path / "bare.git", "--bare")
+    bench.repo.git("remote", "add", "origin", str(bare.path))
+    script(bench.desk)
+    steps = [
+        coder("Add mul", "calc.py"),
+        tool("git_push", 2),
+        tool("git_push", 3, branch="main"),
+        tool("rm", 4, paths=["tests/test_calc.py"]),
+        tool("git_push", 5),
+    ]
+    async with bench.supervisor() as supervisor:
+        status = await begin(supervisor, bench, steps=steps)
+        while status == "waiting":
+            assert not bare.git("for-each-ref", "refs/heads/main")
+            (question,) = await supervisor.pending("t")
+            wish = question.request["params"]
+            refusal = {"decision": "reject", "reason": "nothing goes to main"}
+            answer = refusal if wish.get("branch") == "main" else YES
+            status = await answered(supervisor, {question.id: answer})
+        outputs = [result.stdout for result in await told(supervisor, "tool.result")]
+    assert [text.partition(" of ")[0] for text in outputs if text] == ["autocode/t-work"] * 2
+    assert bare.git("rev-list", "--count", "autocode/t-work") == "3"
+    assert "def mul" in bare.git("show", "autocode/t-work:calc.py")
+    assert bench.repo.git("for-each-ref", "refs/remotes") == ""
+
+
+async def test_yes_to_all_does_not_name_a_branch(bench: Bench, tmp_path: Path) -> None:
+    bare = GitRepo(tmp_path / "bare.git", "--bare")
+    bench.repo.git("remote", "add", "origin", str(bare.path))
+    script(bench.desk)
+    steps = [coder("Add mul", "calc.py"), tool("git_push", 2, branch="main")]
+    run = await bench.run(steps=steps, options={"auto_approve": True})
+    (result,) = run.of("tool.result")
+    assert "others need your approval" in result.stderr and not bare.git("for-each-ref", "refs/heads")
+    assert result.call.permitted_by == "--yes"
 
 
 def half(request: Request) -> str:

@@ -20,6 +20,7 @@ TIMEOUT = "TOOL_EXECUTOR_TIMEOUT"
 FAILED = 1
 """The returncode of a tool that did not run."""
 
+_GRACE = 3.0
 _SHOWN_VARIABLES = frozenset((*ENVIRONMENT, "PATH"))
 
 
@@ -62,7 +63,8 @@ class ToolExecution:
             output = ToolOutput(stderr=f"{call.name} is not available here\n", returncode=FAILED)
             return OutsideResult(output, place.head)
         try:
-            async with asyncio.timeout(self.seconds):
+            # The tool's own limit says more about the cause, so it comes first.
+            async with asyncio.timeout(self.seconds + _GRACE):
                 return await work(call, place)
         except TimeoutError:
             reason = f"{call.name} ended after {self.seconds:g} s ({TIMEOUT}); raise it, or try again later\n"

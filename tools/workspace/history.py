@@ -1,6 +1,8 @@
 """The last commits before a snapshot as a git folder of their own, which shows nothing else."""
 
 import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -22,6 +24,27 @@ _CONFIG = """\
 [gc]
 \tauto = 0
 """
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """A commit of the history. `time` is in seconds since 1970."""
+
+    id: str
+    author: str
+    time: int
+    subject: str
+
+
+def log(workspace: Workspace, snapshot: str, count: int) -> list[LogEntry]:
+    """Return the newest commits up to a snapshot, fewer in a shallow clone. Blocks."""
+    entries: list[LogEntry] = []
+    with suppress(KeyError, pygit2.GitError):  # a shallow clone lacks the parents
+        for commit in islice(Workspace.open(workspace.path)._repo.walk(snapshot), count):
+            subject = commit.raw_message.decode(errors="replace").strip().partition("\n")[0]
+            author = commit.author.raw_name.decode(errors="replace")
+            entries.append(LogEntry(str(commit.id), author, commit.commit_time, subject[:500]))
+    return entries
 
 
 def history(path: Path, base: str, snapshot: str, largest: int) -> dict[str, bytes] | None:

@@ -36,16 +36,6 @@ class Change:
     removed: int
 
 
-@dataclass(frozen=True)
-class LogEntry:
-    """A commit of the history. `time` is in seconds since 1970."""
-
-    id: str
-    author: str
-    time: int
-    subject: str
-
-
 class Snapshots:
     """Snapshots of a repository, named by commit ids. Links are not followed, submodules not entered."""
 
@@ -82,17 +72,6 @@ class Snapshots:
             return ""
         first = commits[-1]
         return str(first.id) if len(commits) <= MAX_HISTORY and len(first.tree) else ""
-
-    def log(self, snapshot: str, count: int) -> list[LogEntry]:
-        """Return the newest commits up to a snapshot, fewer in a shallow clone."""
-        walker = self._objects.repo.walk(self._objects.commit(snapshot).id)
-        entries: list[LogEntry] = []
-        with suppress(KeyError, pygit2.GitError):  # a shallow clone lacks the parents
-            for commit in islice(walker, count):
-                subject = commit.raw_message.decode(errors="replace").strip().partition("\n")[0]
-                author = commit.author.raw_name.decode(errors="replace")
-                entries.append(LogEntry(str(commit.id), author, commit.commit_time, subject[:500]))
-        return entries
 
     def read(self, snapshot: str, path: str) -> bytes | None:
         """Read a regular file. None if there is none at `path`."""
@@ -239,6 +218,13 @@ class Snapshots:
         with missing_objects():
             tree = self._objects.graft(self._objects.tree(snapshot), entries)
         return self._objects.store(tree, [snapshot], message)
+
+    def commit(self, snapshot: str, parent: str, message: str) -> str:
+        """Write a commit with the files of a snapshot on top of another one. Again, it is the same commit."""
+        tree = self._objects.tree(snapshot).id
+        return (
+            parent if tree == self._objects.tree(parent).id else self._objects.store(tree, [parent], message)
+        )
 
     def changes(self, base: str, head: str) -> tuple[Change, ...]:
         """List the files that differ, by path. A renamed file counts as a deletion and an addition."""
