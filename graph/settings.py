@@ -5,6 +5,7 @@ No other module reads our environment.
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,11 @@ from tools.policy import Permission, Policy
 
 if TYPE_CHECKING:
     from memory.repo_index import IndexSettings
+    from tools.hosting import Sites
+    from tools.remote import GitProgram
+
+PUSH_SECONDS = 300.0
+"""Time limit of a push that the user waits for."""
 
 LlmMode = Literal["litellm", "openai", "deepseek", "local", "replay"]
 POLICY_SOURCE = "TOOL_POLICY or config.toml"
@@ -63,6 +69,11 @@ class Settings(BaseSettings):
     llm_max_wait: float = Field(default=300.0, ge=0, allow_inf_nan=False)
     model_prices: str | None = None
     context_tokens: int | None = Field(default=None, ge=1024, le=100_000_000)
+
+    github_url: str = "https://github.com"
+    github_token: SecretStr | None = None
+    gitlab_url: str = "https://gitlab.com"
+    gitlab_token: SecretStr | None = None
 
     enable_memory: bool = True
     memory_scope: Literal["all", "repository"] = "repository"
@@ -122,6 +133,14 @@ class Settings(BaseSettings):
         """Refuse rules for tools that do not exist before any work begins."""
         Policy.read(rules, POLICY_SOURCE)
         return rules
+
+    @field_validator("github_url", "gitlab_url")
+    @classmethod
+    def _check_site(cls, value: str) -> str:
+        """Refuse what is no address, before a token goes there."""
+        if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:\d+)?(/[\w./-]*)?", value):
+            raise ValueError("write the address of the site, such as https://git.example.org")
+        return value
 
     @field_validator("model_prices", mode="before")
     @classmethod
@@ -193,7 +212,13 @@ class Settings(BaseSettings):
         """Return the values to mask: our keys, and variables of the process whose names mark them as keys."""
         marks = ("API_KEY", "TOKEN", "SECRET", "PASSWORD")
         values = {value for name, value in os.environ.items() if any(mark in name.upper() for mark in marks)}
-        own = (self.openai_api_key, self.deepseek_api_key, self.autocode_api_key)
+        own = (
+            self.openai_api_key,
+            self.deepseek_api_key,
+            self.autocode_api_key,
+            self.github_token,
+            self.gitlab_token,
+        )
         values |= {key.get_secret_value() for key in own if key}
         # Short values would mask ordinary words. The longest go first, as one may contain another.
         return sorted((value for value in values if len(value) >= 8), key=len, reverse=True)
@@ -222,6 +247,20 @@ class Settings(BaseSettings):
             prices=read_prices(self.model_prices) if self.model_prices else {},
             context_tokens=self.context_tokens,
         )
+
+    def git_program(self) -> "GitProgram":
+        """Return the git program, which gets what it needs of the environment of the process."""
+        from tools.remote import GitLimits, GitProgram
+
+        return GitProgram(os.environ, GitLimits(seconds=PUSH_SECONDS))
+
+    def sites(self) -> "Sites":
+        """Return the GitHub and the GitLab of the user."""
+        from tools.hosting import Site, Sites
+
+        tokens = [key.get_secret_value() if key else "" for key in (self.github_token, self.gitlab_token)]
+        github = Site("github", self.github_url.rstrip("/"), tokens[0])
+        return Sites(github, Site("gitlab", self.gitlab_url.rstrip("/"), tokens[1]), os.environ)
 
     def index_settings(self) -> "IndexSettings":
         """Return the repository indexes' part of the settings."""

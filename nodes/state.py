@@ -172,6 +172,8 @@ class Options(BaseModel, extra="forbid"):
     max_run_seconds: PositiveFloat | None = None
     max_debug_rounds: int = Field(default=3, ge=0)
     max_review_rounds: int = Field(default=2, ge=0)
+    issue: str | None = Field(default=None, max_length=2000)
+    """The address of the issue that the task came from. A pull request names it."""
     sandbox_seconds: PositiveFloat | None = None  # None: what `[test] timeout` says, or 300
 
 

@@ -8,6 +8,7 @@ from server.cli.commands.environments import environments
 from server.cli.commands.fork import fork
 from server.cli.commands.index import index
 from server.cli.commands.memory import memory
+from server.cli.commands.push import push
 from server.cli.commands.serve import serve
 from server.cli.commands.tasks import resume, run
 from server.cli.commands.threads import apply, cancel, diff, note, show, threads
@@ -24,8 +25,8 @@ app = typer.Typer(
 )
 
 COMMANDS = (
-    run, resume, threads, show, diff, apply, verify, cancel, serve, note, fork, demo, doctor, environments,
-    index,
+    run, resume, threads, show, diff, apply, push, verify, cancel, serve, note, fork, demo, doctor,
+    environments, index,
 )  # fmt: skip
 
 for command in COMMANDS:

@@ -8,6 +8,7 @@ from tools.remote.git_program import GitLimits, GitProgram
 from tools.remote.pull import Pulled, pull
 from tools.remote.push import Pushed, check_target, push
 from tools.remote.remote_url import RemoteUrl, clone_url, configured_url
+from tools.remote.unpushed import OutgoingCommit, unpushed
 
 __all__ = [
     "ANONYMOUS",
@@ -17,6 +18,7 @@ __all__ = [
     "GitMissing",
     "GitProgram",
     "Login",
+    "OutgoingCommit",
     "Pulled",
     "Pushed",
     "RemoteError",
@@ -32,4 +34,5 @@ __all__ = [
     "push",
     "remote_names",
     "remote_url",
+    "unpushed",
 ]

@@ -99,9 +99,9 @@ def _folder(path: Path) -> RemoteUrl:
 
 
 def _network_url(text: str) -> RemoteUrl:
-    _check_text(text)
-    if _HELPER.match(text):
+    if _HELPER.match(text[:_LENGTH]):
         raise _refused(text, "addresses with `::` run programs and are never used")
+    _check_text(text)
     if "://" in text:
         return _parsed(text)
     if match := _SCP.fullmatch(text):

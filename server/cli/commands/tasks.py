@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from memory.records.threads import ThreadRow
     from nodes.state import ContextFile, Input
     from server.cli.views.console import CliConsole
+    from tools.hosting import Issue
 
 CONTEXT_BYTES = 256 * 1024
 """Size limit of a context file from outside the repository."""
@@ -36,7 +37,15 @@ CONTEXT_BYTES = 256 * 1024
 async def run(
     settings: "Settings",
     console: "CliConsole",
-    task: Annotated[str, Argument(metavar="TASK", help="The task, or - to read it from stdin.")],
+    task: Annotated[
+        str, Argument(metavar="TASK", help="The task, or - to read it from stdin.", show_default=False)
+    ] = "",
+    issue: Annotated[
+        str | None,
+        Option(
+            metavar="URL", help="Take the task from an issue of GitHub or GitLab, or read it beside TASK."
+        ),
+    ] = None,
     repo: Annotated[
         Path | None, Option(metavar="DIR", help="The git repository (default: the thread's, or this folder).")
     ] = None,
@@ -74,13 +83,23 @@ async def run(
         "max_tokens": max_tokens,
         "max_run_seconds": max_seconds,
     }
+    read = await _read_issue(settings, issue) if issue is not None else None
     options = {"approve_plan": approve_plan, "auto_approve": yes, "from_head": from_head, **limits}
+    options["issue"] = read.address.url if read else None
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if no_limits:
         given = dict.fromkeys(limits) | given
     place = repo or Path(row.repo if row else "")
-    input = read_input(settings, task, place, context, given, init)
+    input = read_input(settings, task or (read.task if read else ""), place, context, given, init)
+    if read:
+        input["context_files"] = [*input["context_files"], {"path": read.file_name, "content": read.text}]
     return await start_run(settings, console, input, row.id if row else None, bool(yes), apply)
+
+
+async def _read_issue(settings: "Settings", url: str) -> "Issue":
+    from tools.hosting import issue_address, read_issue
+
+    return await read_issue(await issue_address(url, settings.sites()))
 
 
 async def _thread_to_continue(settings: "Settings", name: str, repo: Path | None) -> "ThreadRow":

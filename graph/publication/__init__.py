@@ -1,0 +1,1 @@
+"""Delivered work that leaves the machine."""

@@ -1,0 +1,45 @@
+"""Commits of a branch that a remote lacks, as far as this repository knows."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+
+import pygit2
+
+from tools.workspace import Workspace
+from tools.workspace.errors import git_errors
+
+MOST = 1000
+"""The most commits that are counted."""
+
+
+@dataclass(frozen=True)
+class OutgoingCommit:
+    """A commit that a push publishes."""
+
+    id: str
+    subject: str
+    author: str
+
+
+def unpushed(workspace: Workspace, tip: str, remote: str) -> tuple[OutgoingCommit, ...]:
+    """Return the commits in `tip` that no branch of the remote had when it was last fetched, newest first."""
+    with git_errors(f"{workspace.path}: its history cannot be read"):
+        repository = pygit2.Repository(str(workspace.store))
+        walker = repository.walk(tip)
+        for known in _known(repository, remote):
+            walker.hide(known)  # and all that it contains
+        commits: list[OutgoingCommit] = []
+        with suppress(KeyError):  # the history of a shallow clone ends
+            for commit in islice(walker, MOST):
+                subject = commit.message.strip().partition("\n")[0]
+                commits.append(OutgoingCommit(str(commit.id), subject, commit.author.name))
+    return tuple(commits)
+
+
+def _known(repository: pygit2.Repository, remote: str) -> Iterator[pygit2.Oid]:
+    for name in repository.raw_listall_references():
+        if name.startswith(f"refs/remotes/{remote}/".encode()):
+            with suppress(KeyError, ValueError, pygit2.GitError):  # a name that is no text, or a lost commit
+                yield repository.references[name.decode()].peel(pygit2.Commit).id
