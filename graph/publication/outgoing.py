@@ -80,6 +80,7 @@ class Outgoing:
         project = await sites.project(self.url)
         issue = await self._issue(sites)
         same = issue is not None and issue.project.web.lower() == project.web.lower()
+        # A number means another issue in another project.
         closes = f"#{issue.number}" if issue and same else ""
         text = pull_request_text(self.account, self.delivery, closes, issue.url if issue else "")
         return await open_pull_request(project, self.delivery.branch, text)

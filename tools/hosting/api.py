@@ -32,7 +32,7 @@ class HostingApi:
             headers |= {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
         if site.token:
             headers["Authorization"] = f"Bearer {site.token}"
-        # Redirects are followed here, within the site only.
+        # httpx would follow to any host. Redirects are followed here, within the site only.
         self._client = httpx.AsyncClient(headers=headers, timeout=SECONDS, follow_redirects=False)
 
     async def __aenter__(self) -> Self:
@@ -68,6 +68,7 @@ class HostingApi:
                 raise HostingError(f"{self.site.name} cannot be reached: {reason}") from error
             if status not in (301, 302, 307, 308) or method != "GET":
                 return self._read(status, data)
+            # GitHub redirects to the new name of a project.
             url, params = urljoin(url, headers.get("location", "")), None
             if _origin(url) != _origin(self.site.api):
                 raise HostingError(f"{self.site.name} led to another host, which gets nothing: {url[:100]}")

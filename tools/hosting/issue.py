@@ -101,6 +101,7 @@ async def issue_address(url: str, sites: Sites) -> IssueAddress:
             raise HostingError(f"{url[:200]!r}: the address of an issue begins with https://")
         site = site or _guessed(parts.netloc, parts.path)
     match = _PATHS[site.kind].fullmatch(parts.path)
+    # Fragments and queries, such as those of a comment, are no part of the path.
     if match is None:
         raise HostingError(f"{url[:200]!r} is no issue of {site.name}; it ends with /issues/ and a number")
     return IssueAddress(Project(site, project_path(site, match["path"])), int(match["number"]))

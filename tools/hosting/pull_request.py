@@ -74,6 +74,7 @@ class _GitHub:
         return _number(answer, "number")
 
     def page(self, number: int) -> str:
+        # The answer has an address too, which could be any.
         return f"{self.project.web}/pull/{number}"
 
 

@@ -82,6 +82,7 @@ async def clone(
 def check_branch(name: str) -> str:
     """Return the name of a branch. Raises RemoteRefused for one that git or its options would misread."""
     plain = name.isprintable() and name.isascii() and len(name) <= 200 and not name.startswith(("-", "+"))
+    # git allows `+x` as a name, but in a refspec the sign means force.
     if not plain or not pygit2.reference_is_valid_name(f"refs/heads/{name}") or name.startswith("refs/"):
         raise RemoteRefused(f"{name[:200]!r} is no name of a branch; write one such as main")
     return name
@@ -103,6 +104,7 @@ def _adopt(
     if not kept:
         raise RemoteError(f"{url}: the repository has no files")
     size = sum(objects.size(entry.id) for entry in kept.values())
+    # Nothing enters the repository before all of it was checked.
     keep_packs(received, workspace.store / "objects")
     placed = {f"{folder}/{path}": entry for path, entry in kept.items()}
     snapshot = workspace.place(head, placed, f"Clone {url} into {folder}")

@@ -31,6 +31,7 @@ def remote_url(workspace: Workspace, name: str, push: bool = False) -> RemoteUrl
     for key in (*keys, f"remote.{name}.url"):
         with git_errors(f"{workspace.path}: its configuration cannot be read"):
             values = list(pygit2.Repository(str(workspace.store)).config.get_multivar(key))
+        # libgit2's own list of remotes has `insteadOf` applied, which could redirect a push.
         if values and values[0]:
             return configured_url(values[0], workspace.path)
     known = ", ".join(remote_names(workspace.path)) or "none; add one with `git remote add origin ADDRESS`"

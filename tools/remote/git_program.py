@@ -45,7 +45,7 @@ for name, value in zip(("RLIMIT_FSIZE", "RLIMIT_CPU", "RLIMIT_AS"), map(int, sys
     except (ValueError, OSError):
         pass
 try:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the login
 except (ValueError, OSError):
     pass
 os.execv(sys.argv[4], sys.argv[4:])
@@ -162,7 +162,7 @@ class GitProgram:
             "GIT_ASKPASS": "",
             "SSH_ASKPASS_REQUIRE": "never",
             "GIT_SSH_COMMAND": quiet_ssh(ssh),
-            "GIT_NO_LAZY_FETCH": "1",
+            "GIT_NO_LAZY_FETCH": "1",  # a missing object would else be fetched from where the config says
             "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_ALLOC_LIMIT": self.limits.allocation,
         }

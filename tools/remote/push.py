@@ -80,7 +80,7 @@ async def _push(connection: Connection, tip: str, branch: str) -> tuple[PushStat
         "push", "--porcelain", "--no-verify", "--no-follow-tags", "--no-recurse-submodules", REMOTE,
         f"{ref}:{ref}",
     )  # fmt: skip
-    # A line is a flag, the refs, and a summary, divided by tabs.
+    # With --porcelain, a line is a flag, the refs, and a summary, divided by tabs.
     lines = [line.split("\t") for line in output.text.splitlines()]
     reports = {line[1]: (line[0].strip(), line[2]) for line in lines if len(line) == 3}
     flag, summary = reports.get(f"{ref}:{ref}", ("!", ""))

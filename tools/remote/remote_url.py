@@ -62,6 +62,7 @@ def clone_url(text: str, hosts: Collection[tuple[str, int]] = ()) -> RemoteUrl:
             raise _refused(text, "only https:// is allowed")
         if _is_address(url.host) and not is_public(url.host.strip("[]")):
             raise _refused(text, "this is an internal address, and only public hosts are allowed")
+        # Resolvers take `127.1` and `2130706433` for addresses.
         if url.host.rpartition(".")[2].isdigit() and not _is_address(url.host):
             raise _refused(text, "write the address of the host in its usual form")
     if url.scheme == "ssh":

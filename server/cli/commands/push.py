@@ -36,7 +36,7 @@ async def push(
 
     Shows first what goes where, and asks. Nothing is ever forced.
     """
-    from graph.publication.outgoing import Outgoing
+    from graph.publication.outgoing import Outgoing  # httpx and libgit2 would delay --help
 
     async with open_journal(settings) as journal:
         id = (await find_thread(journal, thread)).id
