@@ -40,7 +40,7 @@ class Translator:
         if kind == "custom":
             # A step's own tokens come before its event. Those of parallel steps may stay held.
             return [*self.flush(data.node, data.step_id), data]
-        if kind == "tasks":
+        if kind == "tasks" and not part["ns"]:  # those of tool calls have events of their own
             return self._task(data)
         if kind == "checkpoints" and not part["ns"]:
             parent = data["parent_config"]

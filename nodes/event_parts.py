@@ -9,6 +9,10 @@ class Part(BaseModel, extra="forbid"):
     """A piece of a payload. An unknown field is an error."""
 
 
+COMMAND = "command"
+"""The `what` of a start in the sandbox that is a command of an agent."""
+
+
 class AgentUsage(Part):
     """Usage of one model by one agent. `cost_usd` is None if a price is unknown.
 

@@ -164,7 +164,7 @@ class EnvironmentReported(Payload):
 
 
 class SandboxStarted(Payload):
-    """A command starts in the sandbox. `what` names the files that it runs on."""
+    """A command starts in the sandbox. `what` names its files, or is COMMAND."""
 
     type = "sandbox.started"
     what: str

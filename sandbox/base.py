@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 ReportOutcome = Literal["passed", "failed", "error", "skipped"]
@@ -70,6 +70,10 @@ class Limits:
     def total_memory(self) -> int:
         """Bytes for program and files together, because the kernel counts a tmpfs as memory."""
         return (self.memory_mb + self.workspace_mb + self.tmp_mb) * 2**20
+
+    def with_room_for(self, size: int) -> "Limits":
+        """Return the limits with a workspace for files of `size` bytes, and for what programs add to them."""
+        return replace(self, workspace_mb=max(self.workspace_mb, (size >> 20) * 3 // 2 + 128))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,16 @@
 """Runs whose agents look, run and edit before they answer."""
 
+from contextlib import aclosing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from runs import BROKEN_MUL, MUL, MULTIPLY, PLAN, TESTS, Bench, block, script
 
+from graph.event_log import open_journal
+from graph.resources import open_resources
 from memory.calls.tool_calls import StoredResult, ToolCallKey, ToolCalls
 from sandbox.base import SandboxError
 
@@ -49,6 +53,29 @@ async def test_what_a_coders_tools_did_is_its_edit(bench: Bench) -> None:
     ]
     assert calls[0].summary == "1 passed" and "calc.py" in bench.desk.requests[-4].prompt
     assert [file.path for file in run.of("edit")[0].files] == ["calc.py"]
+
+
+async def test_each_call_is_a_task_below_the_node_of_its_agent(bench: Bench) -> None:
+    acts(bench, "coder", [EDIT, execute("true")], [("find", {})])
+    script(bench.desk, coder="It is there.")
+    settings, tasks = bench.settings(), list[tuple[str, str, Any]]()
+    async with (
+        aclosing(await open_journal(settings)) as journal,
+        open_resources(settings, journal, lambda line: None) as resources,
+    ):
+        part: Any
+        async for part in bench.build(resources, InMemorySaver()).astream(
+            {"task": "Add mul", "repo": str(bench.repo.path)},
+            {"configurable": {"thread_id": "streamed"}, "max_concurrency": 1},
+            stream_mode=["tasks"],
+            subgraphs=True,
+            version="v2",
+            durability="sync",
+        ):
+            if part["ns"] and "result" in part["data"]:
+                node, data = part["ns"][0].partition(":")[0], part["data"]
+                tasks.append((node, data["name"], data["result"]["exit_code"]))
+    assert tasks == [("coder", "edit_file", None), ("coder", "execute", 0), ("coder", "unknown_tool", None)]
 
 
 async def test_blocks_of_the_answer_come_on_top_of_what_the_tools_did(bench: Bench) -> None:

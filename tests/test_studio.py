@@ -62,6 +62,7 @@ def _wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
 
 
 def test_the_graph_is_shown_and_runs_a_task(studio: SyncLangGraphClient, bench: Bench) -> None:
+    bench.desk.on("You are a coder", [("execute", {"command": "ls"})], times=1)
     script(bench.desk)
     (assistant,) = studio.assistants.search()
     drawn = studio.assistants.get_graph(assistant["assistant_id"])
@@ -77,8 +78,14 @@ def test_the_graph_is_shown_and_runs_a_task(studio: SyncLangGraphClient, bench: 
     asked = [part.data for part in studio.runs.stream(thread, "autocode", input=task, stream_mode="updates")]
     assert "__interrupt__" in json.dumps(asked[-1])
     answer: Any = {"resume": {"decision": "approve"}}
-    for part in studio.runs.stream(thread, "autocode", command=answer, stream_mode="updates"):
+    tools = []
+    for part in studio.runs.stream(
+        thread, "autocode", command=answer, stream_mode=["updates", "tasks"], stream_subgraphs=True
+    ):
         assert part.event != "error", part.data
+        if part.event.startswith("tasks|coder:") and "result" in part.data:
+            tools.append(part.data["name"])
+    assert tools == ["execute"]
     values = studio.threads.get_state(thread)["values"]
     assert isinstance(values, dict) and values["missing"] == []
     assert bench.repo.git("rev-parse", f"autocode/{thread}^{{tree}}") == values["proof"]["tree"]

@@ -51,13 +51,15 @@ async def test_commands_keep_their_files_and_tell_how_they_ended(bench: Workbenc
     assert await says(bench, "execute", command="true") == "(no output)"
     assert "1 passed" in await says(bench, "execute", command="python -m pytest -q")
     assert changed(bench) == {}  # what the tests leave behind is no edit
-    await says(
+    text = await says(
         bench, "execute", command="echo x > new.txt; echo y > debug.log; rm calc.py; chmod +x long.txt"
     )
+    assert "[new file: new.txt. Delete what is not meant to be part of your edit]" in text
     assert changed(bench) == {"new.txt": "added", "calc.py": "deleted", "long.txt": "modified"}
+    assert "new.txt" not in await says(bench, "execute", command="true")  # a new file is told of once
     assert bench.workspace.is_executable(bench.snapshot, "long.txt")
-    text = await says(bench, "execute", command="sleep 60 & sleep 9")
-    assert "ended after 5 s" in text
+    outcome = await bench.call("execute", {"command": "sleep 60 & sleep 60"})
+    assert "ended after 5 s" in outcome.text and outcome.ending == "timed out after 5 s"
     text = await says(bench, "execute", command="head -c 5000 /dev/urandom; sleep 60 &")
     assert "of binary output" in text and "[1 process that it left running, now ended]" in text
 
@@ -84,7 +86,8 @@ async def test_files_are_read_by_lines(bench: Workbench) -> None:
     [
         ("read_file", {"file_path": "none.py"}, "there is no file none.py"),
         ("read_file", {"file_path": "data.bin", "offset": -1}, "offset"),
-        ("read_file", {}, "file_path"),
+        ("read_file", {"path": "calc.py"}, "It takes file_path, offset (optional), limit (optional)"),
+        ("write_file", {"file_path": ".git/config", "content": ""}, "git's own files cannot be written"),
         ("remove", {}, "there is no tool remove. The tools are execute, read_file"),
         ("edit_file", CALC | {"old_string": "return", "new_string": "x"}, "2 times in calc.py (lines 2, 6)"),
         ("edit_file", CALC | {"old_string": "retrun", "new_string": "x"}, "is not in calc.py"),
@@ -149,8 +152,43 @@ async def test_what_cannot_be_kept_is_told(bench: Workbench) -> None:
 async def test_a_later_workbench_goes_on_with_the_files_of_the_snapshot(bench: Workbench) -> None:
     await says(bench, "write_file", file_path="one.py", content="x = 1\n")
     after = Workbench(bench.workspace, bench.base, bench.base, "coder s1", bench.place)
-    after.snapshot = bench.snapshot  # as the stored results of a resumed run leave it
-    await says(after, "execute", command="echo 'y = 2' >> one.py")
+    after.resume(bench.snapshot)  # as the stored results of a resumed run do
+    assert "interrupted before" in await says(after, "execute", command="echo 'y = 2' >> one.py")
     assert "+x = 1" in await says(after, "execute", command="git add -AN; git diff")
     assert bench.workspace.text(after.snapshot, "one.py") == "x = 1\ny = 2\n"
     await after.aclose()
+
+
+async def test_the_tools_of_the_place_are_there_and_none_of_the_machine_installs(bench: Workbench) -> None:
+    assert await says(bench, "execute", command="rg -c return") == "calc.py:2"
+    assert "nothing can be installed here" in await says(bench, "execute", command="pip install requests")
+
+
+async def test_files_that_are_no_files_of_the_repository_are_neither_read_nor_written(
+    bench: Workbench,
+) -> None:
+    odd = "ln -s /etc/passwd out; ln -s .. up; mkfifo pipe; ln -s /dev/zero zero; echo x > $'a\\nb\\e[31m'"
+    text = await says(bench, "execute", command=f"{odd}; echo x > $'\\xff'")
+    assert "\x1b" not in text and text.count("[not kept: ") == 5
+    read = [await says(bench, "read_file", file_path=path) for path in ("pipe", "zero", "/dev/zero", ".")]
+    assert all(answer.startswith("Error: cannot read") for answer in read), read
+    assert "sandbox:x:" in await says(bench, "read_file", file_path="out")  # the sandbox's own
+    for path in ("out", "up/x", "pipe", "zero"):
+        assert (await says(bench, "write_file", file_path=path, content="y")).startswith("Error"), path
+    assert changed(bench) == {}
+
+
+async def test_a_hostile_output_stays_short_and_the_session_goes_on(bench: Workbench) -> None:
+    line = "head -c 100000000 /dev/zero | tr '\\0' x"
+    text = await says(bench, "execute", command=line)
+    assert len(text) < 10_500 and "its rest was dropped" in text
+    text = await says(bench, "execute", command="f() { f | f & }; f; sleep 1; head -c 2G /dev/zero > big")
+    assert len(text) < 10_500 and "Error" not in (await says(bench, "execute", command="rm -f big; ls"))
+    assert changed(bench) == {}
+
+
+async def test_git_in_a_session_runs_what_the_agent_configures_nowhere_else(bench: Workbench) -> None:
+    hooks = "git config core.fsmonitor 'touch /tmp/ran; false'; git status; ls /tmp/ran"
+    assert "/tmp/ran" in await says(bench, "execute", command=hooks)
+    await says(bench, "write_file", file_path="new.py", content="x = 1\n")
+    assert changed(bench) == {"new.py": "added"}

@@ -72,6 +72,7 @@ class Agents:
             f"{agent} {step}",
             lambda: self.place(workspace, state, snapshot, files),
             partial(_search, self.memory, workspace, snapshot) if self.memory else None,
+            keeps_edit=agent not in ("planner", "critic"),
         )
         tools = None
         if self.most_steps and await self.models.calls_tools(agent):
@@ -97,8 +98,7 @@ class Agents:
         """Return the sandbox for a snapshot, with the environment of the package that it is about."""
         sandbox = await self._sandbox(workspace, state, snapshot, files)
         size = await asyncio.to_thread(lambda: sum(workspace.files(snapshot).values()))
-        room = max(self.limits.workspace_mb, (size >> 20) * 2 + 128)
-        return sandbox, replace(self._command_limits, workspace_mb=room)
+        return sandbox, self._command_limits.with_room_for(size)
 
     @property
     def _command_limits(self) -> Limits:

@@ -21,9 +21,10 @@ _DROPPING = re.compile(
 
 @dataclass(frozen=True)
 class KeptChanges:
-    """A snapshot with the changes of a session. `left_out` says why some files are not in it."""
+    """A snapshot with the changes of a session: the paths that it adds, and why some files are not in it."""
 
     snapshot: str
+    added: frozenset[str] = frozenset()
     left_out: tuple[str, ...] = ()
 
 
@@ -54,18 +55,25 @@ def leaves_out(workspace: Workspace, base: str) -> Callable[[str], bool]:
 
 def keep_changes(workspace: Workspace, base: str, changes: SessionChanges, message: str) -> KeptChanges:
     """Write the changes of a session, which began with `base`, on top of it. Blocks."""
-    left_out = [f"{path}: links cannot be written" for path in changes.links]
+    left_out = [f"{shown_path(path)}: links cannot be written" for path in changes.links]
+    before = workspace.files(base).keys()
     contents: dict[str, bytes | None] = {path: file.content for path, file in changes.files.items()}
-    contents |= dict.fromkeys(changes.removed & workspace.files(base).keys())
+    contents |= dict.fromkeys(changes.removed & before)
     modes = {path: 0o755 if file.executable else 0o644 for path, file in changes.files.items()}
     while True:
         try:
-            return KeptChanges(workspace.write(base, contents, message, modes), tuple(left_out))
+            snapshot = workspace.write(base, contents, message, modes)
+            return KeptChanges(snapshot, frozenset(modes.keys() - before), tuple(left_out))
         except PathError as error:
             left_out.append(str(error))
             for path in _refused(str(error), contents):
                 contents.pop(path)
                 modes.pop(path, None)
+
+
+def shown_path(path: str) -> str:
+    """Return a path that can be printed: its names are the program's."""
+    return path if path.isprintable() else repr(path)
 
 
 def _refused(problem: str, contents: Mapping[str, bytes | None]) -> Collection[str]:

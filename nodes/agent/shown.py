@@ -74,8 +74,17 @@ def of_command(result: Result, limits: Limits) -> str:
     return (output + "\n".join(notes)).rstrip("\n") or "(no output)"
 
 
-def brief(text: str, exit_code: int | None) -> str:
+def ending(result: Result, limits: Limits) -> str:
+    """Return why a command was ended, empty if it ended by itself."""
+    if result.timed_out:
+        return f"timed out after {limits.seconds:g} s"
+    return f"out of memory ({limits.memory_mb} MB)" if result.out_of_memory else ""
+
+
+def brief(text: str, exit_code: int | None, ending: str = "") -> str:
     """Return a result in some words, for people who watch: the counts of tests, the error, or its length."""
+    if ending:
+        return ending
     if text.startswith("Error: "):
         return text.removeprefix("Error: ").partition("\n")[0][:100]
     lines = text.splitlines()

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from langchain_core.messages import BaseMessage, ToolMessage
@@ -13,9 +14,11 @@ from memory.calls.reply import ToolCall
 from memory.calls.tool_calls import StoredResult, ToolCallKey
 from memory.validation import valid_text
 from nodes.agent.shown import brief
+from nodes.agent.tool_graph import make_visibly
 from nodes.agent.workbench import ToolOutcome, Workbench, arguments_json
 from nodes.dialogue.prompts import indent_steps
-from nodes.events import ToolCalled
+from nodes.event_parts import COMMAND
+from nodes.events import SandboxStarted, ToolCalled
 from nodes.llm.models import Call, Models, Reply
 from nodes.llm.tool_calls import ToolDefinition
 from nodes.publish import Publish
@@ -29,6 +32,9 @@ MOST_AT_ONCE = 16
 
 WARM_AFTER = 0.2
 """Seconds of a model's silence after which a session is opened ahead of the first call."""
+
+ANNOUNCED_AFTER = 2.0
+"""Seconds that a command runs before people are told of it."""
 
 _AGAIN = "(the same result as before)\n[You have made this call before. Do something else, or answer.]"
 _LEFT = "[{left} more times you can call tools. Then answer.]"
@@ -88,7 +94,9 @@ class ToolRuns:
                 call.name,
                 arguments_json(call.unread if call.unread is not None else dict(call.arguments)),
             )
-            text = self._remarked(key, (await self._result(key, call, publish)).result)
+            make = partial(self._result, key, call, publish)
+            result = await make_visibly(call.name, dict(call.arguments), make)
+            text = self._remarked(key, result.result)
             told.append(ToolMessage(content=indent_steps(text), tool_call_id=call.id, name=call.name))
         left = self.most - self.steps
         if 0 < left <= ANNOUNCED and not self._repeats:
@@ -105,12 +113,16 @@ class ToolRuns:
         return message if text is None else message.model_copy(update={"content": text})
 
     async def _result(self, key: ToolCallKey, call: ToolCall, publish: Publish) -> StoredResult:
-        """Return the stored result of a call, or make it. A stored one also says what the files became."""
+        """Return the stored result of a call, or make it."""
         if stored := await self.store.lookup(key):
-            self.bench.snapshot = stored.snapshot
+            self.bench.resume(stored.snapshot)
             return stored
         began = time.monotonic()
-        outcome = await self._call(call, key.position)
+        announcing = asyncio.create_task(self._announce(call, publish))
+        try:
+            outcome = await self._call(call, key.position)
+        finally:
+            announcing.cancel()
         seconds = round(time.monotonic() - began, 3)
         text = valid_text(outcome.text)
         result = StoredResult(text, self.bench.snapshot, outcome.exit_code, seconds)
@@ -122,7 +134,7 @@ class ToolRuns:
                 seconds=seconds,
                 exit_code=outcome.exit_code,
                 bytes=len(text.encode()),
-                summary=brief(text, outcome.exit_code),
+                summary=brief(text, outcome.exit_code, outcome.ending),
             )
         )
         return result
@@ -133,6 +145,12 @@ class ToolRuns:
         if position >= MOST_AT_ONCE:
             return ToolOutcome(f"Error: {MOST_AT_ONCE} calls at once are the most. Call it again")
         return await self.bench.call(call.name, call.arguments)
+
+    async def _announce(self, call: ToolCall, publish: Publish) -> None:
+        """Publish that a command runs, if it takes a while."""
+        await asyncio.sleep(ANNOUNCED_AFTER)
+        if call.name == "execute" and (command := call.arguments.get("command")):
+            publish(SandboxStarted(what=COMMAND, backend=self.bench.backend, command=[str(command)]))
 
     def _remarked(self, key: ToolCallKey, result: str) -> str:
         """Return a result with a remark if the model repeats itself. The third time ends its calls."""

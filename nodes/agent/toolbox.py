@@ -23,6 +23,7 @@ class ShellCommand(Parameters):
 
     The files that it writes stay, the processes that it leaves end. Use it to look around (rg, git log), to
     run tests, and to try things out. `git diff` shows what you have changed, `git diff base` the whole run.
+    git has the last 40 commits.
     """
 
     model_config = ConfigDict(title="execute")

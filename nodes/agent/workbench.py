@@ -3,9 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,15 +13,15 @@ from pydantic import ValidationError
 
 from memory.validation import faults_of
 from nodes.agent.kept_changes import keep_changes, leaves_out
-from nodes.agent.shown import cut_middle, numbered, of_command
+from nodes.agent.shown import cut_middle, ending, numbered, of_command
 from nodes.agent.text_edit import replaced, shown_change
 from nodes.agent.tool_error import ToolError
 from nodes.agent.toolbox import TOOLS, EditFile, Parameters, ReadFile, Search, ShellCommand, WriteFile
 from nodes.dialogue.edits import check_whole
 from nodes.dialogue.replies import Unusable
 from sandbox.base import MAX_FILE_BYTES, WORKSPACE, Limits, Sandbox, Session, SessionError
-from tools.workspace import Workspace
-from tools.workspace.history import history
+from tools.workspace import PathError, Workspace
+from tools.workspace.paths import check_path
 
 OpenPlace = Callable[[], Awaitable[tuple[Sandbox, Limits]]]
 """Returns the sandbox of a package, with its environment, and the limits of a command in it."""
@@ -32,16 +32,23 @@ SearchCode = Callable[[str], Awaitable[str]]
 # The folder is another user's than the files in it, which git takes for a trap.
 _TRUST = ("env", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
 _GIT = re.compile(r"\bgit\b")
+_UNPACK = ("sh", "-c", "cd .git && tar -xf history.tar && rm history.tar")
 # Models write bash, and an image may have only sh. Output and errors come in their own order.
 _SHELL = 'exec 2>&1; if command -v bash >/dev/null; then exec bash -c "$0"; else exec sh -c "$0"; fi'
+_ANEW = (
+    "[The work was interrupted before this command. Your edit is there, but what commands wrote to /tmp, "
+    "outside of the repository or to files that git ignores is gone]"
+)
+_MOST = 8  # files that a note names
 
 
 @dataclass(frozen=True)
 class ToolOutcome:
-    """The result of a call. `exit_code` is that of a command, None for every other tool."""
+    """The result of a call. `exit_code` is that of a command, `ending` says why it was ended, if it was."""
 
     text: str
     exit_code: int | None = None
+    ending: str = ""
 
 
 @dataclass
@@ -51,7 +58,8 @@ class Workbench:
     git has the files that the agent began with as HEAD, and those of the run's start as the tag `base`.
 
     The session opens with the first call, or with `warm`. It begins with the snapshot of that moment, so that
-    a resumed run goes on with the files that the stored calls had led to.
+    a resumed run goes on with the files that the stored calls had led to. Without `keeps_edit`, what the
+    tools change is thrown away in the end.
     """
 
     workspace: Workspace
@@ -60,9 +68,13 @@ class Workbench:
     author: str
     place: OpenPlace
     search: SearchCode | None = None
+    keeps_edit: bool = True
+    backend: str = field(default="", init=False)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
     _opening: "asyncio.Task[Session] | None" = field(default=None, init=False)
     _first: str = field(default="", init=False)
+    _is_resumed: bool = field(default=False, init=False)
+    _known: set[str] = field(default_factory=set, init=False)
     _begun: str = field(default="", init=False)
     _limits: Limits = field(default_factory=Limits, init=False)
     _leave_out: Callable[[str], bool] | None = field(default=None, init=False)
@@ -86,6 +98,11 @@ class Workbench:
         await self.aclose()
         self._opening, self.snapshot = None, self._first
 
+    def resume(self, snapshot: str) -> None:
+        """Take over the files that a stored call has led to."""
+        self._is_resumed = self._opening is None
+        self.snapshot = snapshot
+
     def warm(self) -> "asyncio.Task[Session]":
         """Start to open the session in the background, and return its task."""
         if self._opening is None:
@@ -95,6 +112,7 @@ class Workbench:
 
     async def _open(self) -> Session:
         sandbox, self._limits = await self.place()
+        self.backend = sandbox.name
         self._leave_out = await asyncio.to_thread(leaves_out, self.workspace, self._begun)
         # libgit2's repositories are not for several threads, and the sandbox reads in a thread of its choice.
         files = Workspace.open(self.workspace.path).tar(self._begun)
@@ -110,10 +128,10 @@ class Workbench:
             if isinstance(parameters, Search):
                 return ToolOutcome(await self._find(parameters))
             outcome = await self._act(parameters)
-            notes = [] if isinstance(parameters, ReadFile) else await self._keep()
+            notes = [] if isinstance(parameters, ReadFile) else await self._keep(parameters)
         except (ToolError, SessionError) as error:
             return ToolOutcome(f"Error: {error}")
-        return ToolOutcome("\n".join([outcome.text, *notes]), outcome.exit_code)
+        return replace(outcome, text="\n".join([outcome.text, *notes]))
 
     async def _act(self, parameters: Parameters) -> ToolOutcome:
         match parameters:
@@ -129,19 +147,27 @@ class Workbench:
         raise ToolError(f"{type(parameters).__name__} is no tool of this place")
 
     async def _execute(self, asked: ShellCommand) -> ToolOutcome:
-        session = await self._session()
+        session, notes = await self._session(), list[str]()
         if _GIT.search(asked.command) and await session.read(".git/HEAD") is None:
-            await self._add_history(session)
+            notes = await self._add_history(session)
+        if self._is_resumed:
+            self._is_resumed = False
+            notes.append(_ANEW)
         result = await session.run([*_TRUST, "sh", "-c", _SHELL, asked.command])
-        return ToolOutcome(of_command(result, self._limits), result.exit_code)
+        text = "\n".join([of_command(result, self._limits), *notes])
+        return ToolOutcome(text, result.exit_code, ending(result, self._limits))
 
-    async def _add_history(self, session: Session) -> None:
-        """Give git the last commits before the run, once a command asks for it: that takes some time."""
-        path = self.workspace.path
-        # After a resume the session begins with the stored files, which stay changes.
-        files = await asyncio.to_thread(history, path, self.base, self._first, MAX_FILE_BYTES)
-        for name, content in (files or {}).items():
-            await session.write(f".git/{name}", content)
+    async def _add_history(self, session: Session) -> list[str]:
+        """Give git the last commits before the run, once a command asks for it. Return what is missing."""
+        # libgit2's repositories are not for several threads. After a resume, HEAD stays what the agent began
+        # with, so that the stored files are changes.
+        own = Workspace.open(self.workspace.path)
+        archive = await asyncio.to_thread(own.history, self.base, self._first, MAX_FILE_BYTES)
+        if archive is None:
+            return ["[git knows no commits here: they are too large for this place]"]
+        await session.write(".git/history.tar", archive)
+        await session.run(_UNPACK)
+        return []
 
     async def _edit(self, asked: EditFile) -> ToolOutcome:
         before = await self._text(asked.file_path)
@@ -179,13 +205,19 @@ class Workbench:
             raise ToolError("the repository has no index; use `execute` with rg")
         return cut_middle(await self.search(asked.query)) or "(nothing was found)"
 
-    async def _keep(self) -> list[str]:
-        """Store the files as they are now. Return what is not kept, for the model to read."""
+    async def _keep(self, parameters: Parameters) -> list[str]:
+        """Store the files as they are now. Return what the model may not expect of them."""
         changes = await (await self._session()).changes(self._leave_out)
         keep = partial(keep_changes, self.workspace, self._begun, changes, f"{self.author}: tools")
         kept = await asyncio.to_thread(keep)
         self.snapshot = kept.snapshot
-        return [f"[not kept: {reason}]" for reason in kept.left_out]
+        new = sorted(kept.added - self._known)
+        self._known |= kept.added
+        notes = [f"[not kept: {reason}]" for reason in _some(kept.left_out)]
+        if new and self.keeps_edit and isinstance(parameters, ShellCommand):
+            files = f"new file{'' if len(new) == 1 else 's'}: {', '.join(_some(new))}"
+            notes.append(f"[{files}. Delete what is not meant to be part of your edit]")
+        return notes
 
 
 def _parsed(name: str, arguments: Any) -> Parameters:
@@ -196,7 +228,15 @@ def _parsed(name: str, arguments: Any) -> Parameters:
         return TOOLS[name].model_validate(arguments)
     except ValidationError as error:
         faults = "; ".join(faults_of(error))
-        raise ToolError(f"{name} was called wrongly: {faults}. Call it again") from error
+        fields = TOOLS[name].model_fields.items()
+        takes = ", ".join(field if info.is_required() else f"{field} (optional)" for field, info in fields)
+        raise ToolError(f"{name} was called wrongly: {faults}. It takes {takes}. Call it again") from error
+
+
+def _some(texts: Sequence[str]) -> list[str]:
+    """Return the first of some texts, and how many there are beyond them."""
+    more = len(texts) - _MOST
+    return [*texts[:_MOST], *([f"{more} more"] if more > 0 else [])]
 
 
 def below_root(path: str) -> str:
@@ -204,6 +244,10 @@ def below_root(path: str) -> str:
     relative = path.removeprefix(f"{WORKSPACE}/").removeprefix("./")
     if relative.startswith("/") or ".." in relative.split("/"):
         raise ToolError(f"{path} lies outside of the repository; only files below {WORKSPACE} can be edited")
+    try:
+        check_path(relative)
+    except PathError as problem:
+        raise ToolError(str(problem)) from problem
     return relative
 
 

@@ -38,7 +38,7 @@ class CheckedChange:
     head_tree: str
     base_files: frozenset[str]
     head_files: frozenset[str]
-    megabytes: int
+    size: int
     changed: tuple[str, ...]
     added: tuple[str, ...]
     edited: tuple[str, ...]
@@ -110,7 +110,7 @@ class CheckedChange:
             base_files=frozenset(base_files),
             head_files=frozenset(head_files),
             folder=folder,
-            megabytes=max(sum(files.values()) for files in sizes) >> 20,  # sizes are in bytes
+            size=max(sum(files.values()) for files in sizes),
             file_count=len(sizes[0]),
             changed=changed,
             added=added,

@@ -162,11 +162,8 @@ def suite_limits(change: CheckedChange, limits: Limits, seconds: float | None, s
     """Return the limits of a whole suite on the base, with what its environment asks for."""
     if isinstance(sandbox, EnvironmentSandbox):
         limits = replace(sandbox.limits(limits), workspace_mb=limits.workspace_mb)
-    # Tests write beside the files: half as much again, and 128 MB for small repositories.
-    workspace_mb = max(limits.workspace_mb, change.megabytes * 3 // 2 + 128)
-    return replace(
-        limits, workspace_mb=workspace_mb, seconds=change.suite.seconds or seconds or SUITE_SECONDS
-    )
+    limits = limits.with_room_for(change.size)
+    return replace(limits, seconds=change.suite.seconds or seconds or SUITE_SECONDS)
 
 
 async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: float) -> dict[str, Any]:

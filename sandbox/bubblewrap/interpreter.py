@@ -11,6 +11,7 @@ import sys
 import tempfile
 import venv
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +21,14 @@ from sandbox.base import OnText, SandboxError
 VENV = "/opt/venv"
 """The environment's path inside the sandbox."""
 
+OPTIONAL = "ripgrep"
+"""The package that programs can do without. Some machines have no wheel of it."""
+
+# The machine's own pip would be found otherwise.
+_PIP = """#!/bin/sh
+echo "pip: nothing can be installed here, as there is no network" >&2
+exit 1
+"""
 _SCRIPT = f"""#!{VENV}/bin/python
 import sys
 from pytest import console_main
@@ -71,7 +80,7 @@ def pinned() -> list[str]:
 
 def _identify(home: Path) -> tuple[Path, str]:
     pins = pinned()
-    key = hashlib.sha256("\n".join([*pins, sys.version, sys.base_prefix]).encode()).hexdigest()[:12]
+    key = hashlib.sha256("\n".join([*pins, _PIP, sys.version, sys.base_prefix]).encode()).hexdigest()[:12]
     pytest = next(pin for pin in pins if pin.startswith("pytest=="))
     version = f"CPython {platform.python_version()}, {pytest.replace('==', ' ')}"
     return home / "sandbox" / f"python-{key}", version
@@ -83,9 +92,13 @@ def _create(place: Path) -> None:
         made = Path(scratch) / "venv"
         venv.EnvBuilder(symlinks=True, with_pip=False).create(made)
         _resolve(made)
-        _install(made / "bin" / "python", pinned())
-        for name in ("pytest", "py.test"):
-            (made / "bin" / name).write_text(_SCRIPT)
+        needed = [pin for pin in pinned() if not pin.startswith(f"{OPTIONAL}==")]
+        _install(made / "bin" / "python", needed)
+        with suppress(SandboxError):
+            _install(made / "bin" / "python", [pin for pin in pinned() if pin not in needed])
+        scripts = {"pytest": _SCRIPT, "py.test": _SCRIPT, "pip": _PIP, "pip3": _PIP}
+        for name, script in scripts.items():
+            (made / "bin" / name).write_text(script)
             (made / "bin" / name).chmod(0o755)
         _open_to_all(made)
         try:
@@ -128,10 +141,20 @@ def _tools(python: Path) -> Iterator[list[str]]:
     """Yield the installers that are there, the fastest first."""
     places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     if uv := shutil.which("uv", path=places):
-        options = ["--quiet", "--compile-bytecode", "--link-mode", "copy"]
+        options = ["--quiet", "--only-binary", ":all:", "--compile-bytecode", "--link-mode", "copy"]
         yield [uv, "pip", "install", *options, "--python", str(python)]
     if importlib.util.find_spec("pip"):
-        yield [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+        yield [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            str(python),
+            "install",
+            "--quiet",
+            "--only-binary",
+            ":all:",
+        ]
 
 
 def _open_to_all(directory: Path) -> None:

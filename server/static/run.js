@@ -18,7 +18,8 @@ function spending({ total_tokens: tokens, total_cost_usd: cost, unpriced, estima
 /** A tool call and its result in one line, as `$ pytest -k json → 1 failed, 0.8 s`. */
 function toolCall({ name, arguments: given, summary, seconds }) {
   const about = String(given.command ?? given.file_path ?? given.query ?? "").split("\n")[0].slice(0, 100);
-  return `${name === "execute" ? "$" : name} ${about} → ${summary}, ${seconds.toFixed(1)} s`;
+  const call = name === "execute" && about ? `$ ${about}` : `${name} ${about}`.trimEnd();
+  return `${call} → ${summary}, ${seconds.toFixed(1)} s`;
 }
 
 export class RunView {
@@ -42,9 +43,9 @@ export class RunView {
     else if (type === "token" || type === "sandbox.output") this.#write(this.#row(event), data.text);
     else if (type === "edit") this.#outcome(event, `+${data.added} −${data.removed} ${data.files.map((f) => f.path).join(", ")}`);
     else if (type === "environment") this.#build(event);
-    else if (type === "sandbox.started") this.#outcome(event, data.what);
+    else if (type === "sandbox.started") this.#outcome(event, data.what === "command" ? `$ ${data.command.join(" ")} …` : data.what);
     else if (type === "check") this.#check(event);
-    else if (type === "tool.call") this.#write(this.#row(event), `${toolCall(data)}\n`);
+    else if (type === "tool.call") this.#call(event);
     else if (type === "verdict") this.#verdict(event);
     else if (type === "tool.result") this.#write(this.#row(event), data.stdout + data.stderr);
     else if (type === "message") this.#note(this.#row({ node: "you", step_id: `note ${event.seq}` }), data.text);
@@ -191,6 +192,12 @@ export class RunView {
     if (node.length > OUTPUT) node.deleteData(0, node.length - OUTPUT);
     const distance = row.output.scrollHeight - row.output.scrollTop - row.output.clientHeight;
     if (distance < 120) row.output.scrollTop = row.output.scrollHeight;
+  }
+
+  #call(event) {
+    const line = toolCall(event.data);
+    this.#write(this.#row(event), `${line}\n`);
+    this.#outcome(event, line);
   }
 
   #outcome(event, text) {

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from tools.catalogue.git_tools import GitAdd, GitCommit, GitDiff, GitLog, GitStatus
 from tools.catalogue.tool import PlanTool, ToolOutput
 from tools.workspace import Workspace
-from tools.workspace.history import log
 
 SNAPSHOT_TOOLS = (GitStatus, GitDiff, GitLog, GitAdd, GitCommit)
 """The tools that need no sandbox, because nothing of the repository runs."""
@@ -37,7 +36,7 @@ def _status(workspace: Workspace, base: str, head: str) -> str:
 def _log(workspace: Workspace, base: str, count: int) -> str:
     return "".join(
         f"{commit.id[:7]} {_day(commit.time)} {commit.author}: {commit.subject}\n"
-        for commit in log(workspace, base, count)
+        for commit in Workspace.open(workspace.path).log(base, count)
     )
 
 

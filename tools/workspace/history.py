@@ -7,11 +7,14 @@ from itertools import islice
 from pathlib import Path
 
 import pygit2
+from pygit2.enums import FileMode
 
-from tools.workspace.workspace import Workspace
+from tools.workspace.archive import TAR_END, file_member
 
 COMMITS = 40
 """The most commits that the folder holds."""
+
+_HEADERS = 65_536  # bytes of the archive that are not the files' own
 
 _CONFIG = """\
 [core]
@@ -36,32 +39,31 @@ class LogEntry:
     subject: str
 
 
-def log(workspace: Workspace, snapshot: str, count: int) -> list[LogEntry]:
-    """Return the newest commits up to a snapshot, fewer in a shallow clone. Blocks."""
+def log(repo: pygit2.Repository, snapshot: str, count: int) -> list[LogEntry]:
+    """Return the newest commits up to a snapshot, fewer in a shallow clone."""
     entries: list[LogEntry] = []
     with suppress(KeyError, pygit2.GitError):  # a shallow clone lacks the parents
-        for commit in islice(Workspace.open(workspace.path)._repo.walk(snapshot), count):
+        for commit in islice(repo.walk(snapshot), count):
             subject = commit.raw_message.decode(errors="replace").strip().partition("\n")[0]
             author = commit.author.raw_name.decode(errors="replace")
             entries.append(LogEntry(str(commit.id), author, commit.commit_time, subject[:500]))
     return entries
 
 
-def history(path: Path, base: str, snapshot: str, largest: int) -> dict[str, bytes] | None:
-    """Return the files of a `.git` folder whose HEAD is `snapshot`, by their paths in it. Blocks.
+def history(repo: pygit2.Repository, base: str, snapshot: str, largest: int) -> bytes | None:
+    """Return a tar archive of a `.git` folder whose HEAD is `snapshot`.
 
     The tag `base` is where the run began. There is no other branch, no remote, and nothing of the user's
-    configuration. No file has more than `largest` bytes: there are fewer commits then, and None if not even
+    configuration. The archive has at most `largest` bytes: there are fewer commits then, and None if not even
     one fits.
     """
-    repo = Workspace.open(path)._repo  # the packs and walks of libgit2 are the whole work
     commits = list(islice(repo.walk(snapshot), COMMITS))
     while commits:
         files = _folder(repo, commits)
         if any(str(commit.id) == base for commit in commits):
             files["refs/tags/base"] = f"{base}\n".encode()
-        if max(map(len, files.values())) <= largest:
-            return files
+        if sum(map(len, files.values())) <= largest - _HEADERS:
+            return b"".join(file_member(*file, FileMode.BLOB) for file in files.items()) + TAR_END
         commits = commits[: len(commits) // 2]
     return None
 

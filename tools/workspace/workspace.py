@@ -10,6 +10,7 @@ from pygit2.enums import DescribeStrategy
 
 from tools.workspace.apply import apply
 from tools.workspace.errors import NotARepository, WorkspaceError, git_errors
+from tools.workspace.history import LogEntry, history, log
 from tools.workspace.objects import Objects
 from tools.workspace.refs import Refs
 from tools.workspace.snapshots import Snapshots
@@ -111,6 +112,14 @@ class Workspace(Snapshots, Refs):
             if match := _VERSION.search(tag):
                 return match[1]
         return ""
+
+    def history(self, base: str, snapshot: str, largest: int) -> bytes | None:
+        """Return a tar archive of a `.git` folder with the last commits. See `history`."""
+        return history(self._repo, base, snapshot, largest)
+
+    def log(self, snapshot: str, count: int) -> list[LogEntry]:
+        """Return the newest commits up to a snapshot, fewer in a shallow clone."""
+        return log(self._repo, snapshot, count)
 
     def apply(self, base: str, result: str) -> tuple[str, ...]:
         """Apply the difference of two snapshots to the user's checkout, entirely or not at all.

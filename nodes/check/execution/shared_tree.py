@@ -35,7 +35,7 @@ class SharedTree:
     @classmethod
     def of(cls, change: CheckedChange, path: Path, sandbox: Sandbox, limits: Limits) -> Self:
         """Share the base of a change. A small base is not shared."""
-        is_small = change.file_count <= _SMALL_FILES and change.megabytes <= _SMALL_MEGABYTES
+        is_small = change.file_count <= _SMALL_FILES and change.size >> 20 <= _SMALL_MEGABYTES
         return cls(path, sandbox, change.base, limits, is_small)
 
     async def __aenter__(self) -> Self:

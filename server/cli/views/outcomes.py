@@ -1,6 +1,7 @@
 """Outcomes of nodes in a line, with details in further lines."""
 
 from nodes import events
+from nodes.event_parts import COMMAND
 from server.cli.views.format import first_line, format_change, one_line, pluralize
 
 OutcomePayload = (
@@ -42,8 +43,8 @@ def describe_environment(data: events.EnvironmentReported) -> str:
 def describe_tool_call(data: events.ToolCalled) -> str:
     """Describe a call and its result in one line, as `$ pytest -k json → 1 failed, 0.8 s`."""
     given = data.arguments
-    if data.name == "execute":
-        call = f"$ {first_line(str(given.get('command', '')), 72)}"
+    if data.name == "execute" and given.get("command"):
+        call = f"$ {first_line(str(given['command']), 72)}"
     else:
         about = given.get("file_path") or given.get("query") or ""
         call = f"{one_line(data.name)} {first_line(str(about), 60)}".rstrip()
@@ -60,6 +61,8 @@ def describe_outcome(data: OutcomePayload) -> tuple[str, list[str]]:
                 f"{one_line(file.path)}: {one_line(how)}" for file in data.files for how in file.placed
             ]
             return f"{format_change(data.added, data.removed)} {', '.join(names[:2])}{more}", details
+        case events.SandboxStarted() if data.what == COMMAND:
+            return f"$ {first_line(' '.join(data.command), 72)} …", []
         case events.SandboxStarted():
             return one_line(data.what), []
         case events.CheckFinished():

@@ -43,6 +43,7 @@ class Row:
     seconds: float | None = None
     outcome: str = ""
     notes: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
     tail: str = ""
     again: float = 0.0
     """The time of the next attempt at a model that refused or failed."""
@@ -203,6 +204,8 @@ class RunView:
         match data:
             case events.SandboxStarted():
                 row.tail = ""
+            case events.ToolCalled():
+                row.calls.append(row.outcome)
             case events.VerdictGiven(verdict="PASS"):
                 return  # its reasons are in the summary
             case events.VerdictGiven() | events.CheckFinished(green=False):

@@ -179,6 +179,7 @@ def cost_table(usage: Sequence[AgentUsage]) -> Table:
     totals = {
         "calls": f"{sum(agent.calls for agent in usage):,}",
         "input": f"{about}{sum(agent.input_tokens for agent in usage):,}",
+        "cached": f"{sum(agent.cached_tokens for agent in usage):,}",
         "output": f"{about}{sum(agent.output_tokens for agent in usage):,}",
         "cost": format_total(cost, unpriced, estimated).removeprefix("price "),
         "time": format_duration(sum(agent.seconds for agent in usage)),
@@ -192,7 +193,9 @@ def cost_table(usage: Sequence[AgentUsage]) -> Table:
             one_line(agent.agent),
             one_line(agent.model),
             f"{agent.calls:,}",
-            *(("≈" if agent.estimated else "") + f"{n:,}" for n in (agent.input_tokens, agent.output_tokens)),
+            f"{'≈' if agent.estimated else ''}{agent.input_tokens:,}",
+            f"{agent.cached_tokens:,}",
+            f"{'≈' if agent.estimated else ''}{agent.output_tokens:,}",
             format_price(agent.cost_usd),
             format_duration(agent.seconds),
         )

@@ -177,6 +177,9 @@ def render_row(row: Row, run: RunView, spinner: Spinner | None = None, tail: int
     )
     duration = format_duration(seconds) if seconds is not None else ""
     grid.add_row(sign, group_bracket(run.plan, row.step), name, _TitleAndOutcome(row), duration)
+    if not spinner:
+        for call in row.calls:
+            grid.add_row("", "", "", Text(call, style="dim", no_wrap=True, overflow="ellipsis"), "")
     note_style = "red" if row.state == "failed" else "yellow"
     notes = row.notes[-2:] if spinner else row.notes[:12]
     details = [Text(note, style=note_style, overflow="fold") for note in notes]
