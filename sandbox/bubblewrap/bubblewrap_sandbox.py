@@ -13,13 +13,13 @@ from sandbox.base import UNKNOWN, Delta, Layer, Limits, OnText, Ownership, Resul
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.jail import Jail, Stage, as_root, namespaces, new_uid
 from sandbox.bubblewrap.jail_process import JailProcess
-from sandbox.bubblewrap.overlay import branch, grow, holder, opened_branch, overlay_works, visit
+from sandbox.bubblewrap.overlay import branch, grow, holder, open_branch, overlay_works, visit
 from sandbox.cgroup import Cgroups
 from sandbox.packed_layer import PackedLayer, StoredArchive
 from sandbox.program import KILLED, Cleanup, Program, program_slot, retrieve
 from sandbox.script import delta_streams
 from sandbox.sessions.listed_survey import ListedSurvey
-from sandbox.sessions.overlay_survey import OverlaySurvey
+from sandbox.sessions.overlay_survey import OverlayFolders, OverlaySurvey
 from sandbox.sessions.survey import Survey
 from sandbox.sessions.workspace_session import WorkspaceSession
 
@@ -128,7 +128,9 @@ class Bubblewrap:
 
             if has_overlay:
                 await asyncio.to_thread(grow, folder, limits, held.pid)
-                survey = OverlaySurvey(stack.enter_context(opened_branch(folder, held.pid)))
+                opening = asyncio.ensure_future(asyncio.to_thread(open_branch, folder, held.pid))
+                stack.push_async_callback(_close, opening)
+                survey = OverlaySurvey(await asyncio.shield(opening))
             else:
                 survey = listed = ListedSurvey(run, limits)
                 await listed.begin()
@@ -218,6 +220,12 @@ class _MountedLayer:
         program = Program(delta_streams(delta), command, limits, on_output)
         stage = branch(self.folder, limits, self.held.uid, self.held.pid)
         return await self.sandbox.run_program(program, stage)
+
+
+async def _close(opening: "asyncio.Future[OverlayFolders]") -> None:
+    await asyncio.wait({opening})
+    if not opening.exception():
+        opening.result().close()
 
 
 async def _remove(starting: "asyncio.Future[JailProcess]") -> None:

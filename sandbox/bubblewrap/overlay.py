@@ -6,8 +6,8 @@ it ends.
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from sandbox.base import Limits, SandboxError
@@ -76,20 +76,20 @@ def visit(folder: Path, uid: int, holder_pid: int, has_branch: bool) -> Stage:
     return Stage(_entering(holder_pid), workspace, uid, strangers, tmp=str(tmp))
 
 
-@contextmanager
-def opened_branch(folder: Path, holder_pid: int) -> Iterator[OverlayFolders]:
+def open_branch(folder: Path, holder_pid: int) -> OverlayFolders:
     """Open the tree, the folder of what is written and the workspace, before any program has run there."""
+    # A link in the path would lead from the holder's root to ours.
+    root = f"/proc/{holder_pid}/root{os.path.realpath(folder)}"
     with ExitStack() as stack:
         fds = []
-        # A link in the path would lead from the holder's root to ours.
-        root = f"/proc/{holder_pid}/root{os.path.realpath(folder)}"
         for name in ("tree", "run/written", "run/workspace"):
             try:
                 fds.append(os.open(f"{root}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             except OSError as error:
                 raise SandboxError(f"the session's files could not be opened: {error}") from error
             stack.callback(os.close, fds[-1])
-        yield OverlayFolders(*fds)
+        stack.pop_all()
+    return OverlayFolders(*fds)
 
 
 def overlay_works(folder: Path) -> bool:

@@ -176,10 +176,11 @@ def cost_table(usage: Sequence[AgentUsage]) -> Table:
     about = "≈" if estimated else ""
     cost = sum(agent.cost_usd or 0 for agent in usage)
     unpriced = any(agent.cost_usd is None for agent in usage)
+    cached = sum(agent.cached_tokens for agent in usage)
     totals = {
         "calls": f"{sum(agent.calls for agent in usage):,}",
         "input": f"{about}{sum(agent.input_tokens for agent in usage):,}",
-        "cached": f"{sum(agent.cached_tokens for agent in usage):,}",
+        **({"cached": f"{cached:,}"} if cached else {}),
         "output": f"{about}{sum(agent.output_tokens for agent in usage):,}",
         "cost": format_total(cost, unpriced, estimated).removeprefix("price "),
         "time": format_duration(sum(agent.seconds for agent in usage)),
@@ -194,7 +195,7 @@ def cost_table(usage: Sequence[AgentUsage]) -> Table:
             one_line(agent.model),
             f"{agent.calls:,}",
             f"{'≈' if agent.estimated else ''}{agent.input_tokens:,}",
-            f"{agent.cached_tokens:,}",
+            *([f"{agent.cached_tokens:,}"] if cached else []),
             f"{'≈' if agent.estimated else ''}{agent.output_tokens:,}",
             format_price(agent.cost_usd),
             format_duration(agent.seconds),
