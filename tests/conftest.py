@@ -1,6 +1,7 @@
 """What many tests share: a scripted model, real sandboxes, and what is made of them."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from nodes.check import recognise
 from sandbox.backends import open_sandbox
 from sandbox.base import Sandbox, SandboxError
 from tools.workspace import Workspace
+
+gc.freeze()  # else each full collection walks all libraries
 
 REQUIRED = bool(os.environ.get("AUTOCODE_REQUIRE_SANDBOXES") or os.environ.get("CI"))
 

@@ -4,8 +4,9 @@ A row passes if the check is at least as strict as the row demands. The critic o
 everything and answers nothing.
 """
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Literal
 
 import pytest
@@ -20,6 +21,8 @@ pytestmark = [pytest.mark.bubblewrap]
 
 Fate = Literal["verified", "suspicion", "not verified", "red"]
 STRICTER: tuple[Fate, ...] = ("verified", "suspicion", "not verified", "red")
+
+CONFIG, OFF = ".autocode.toml", 'mutants = "off"\n'
 
 SHOP = """\
 def add(a, b):
@@ -41,12 +44,6 @@ TOTAL_TEST = "def test_total():\n    assert total([1, 2, 3]) == 6\n"
 
 BASES: dict[str, Files] = {
     "shop": {"shop.py": SHOP, "tests/test_shop.py": SHOP_TEST + TOTAL_TEST},
-    # Mutants change nothing about what is listed, and cost more than the rest of a check.
-    "listed": {
-        ".autocode.toml": '[test]\nmutants = "off"\n',
-        "shop.py": SHOP,
-        "tests/test_shop.py": SHOP_TEST + TOTAL_TEST,
-    },
     "helpers": {
         "shop.py": SHOP,
         "tests/helpers.py": "def same(left, right):\n    assert left == right\n",
@@ -161,7 +158,10 @@ BASES: dict[str, Files] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One change. `place` is a file and line that must be listed as suspicious."""
+    """One change. `place` is a file and line that must be listed as suspicious.
+
+    Mutants cost more than the rest of a check, so they are tried only where a row depends on them.
+    """
 
     name: str
     must: Fate
@@ -169,15 +169,19 @@ class Row:
     place: tuple[str, int] | None = None
     base: str = "shop"
     untestable: str = field(default="", kw_only=True)
+    mutants: bool = field(default=False, kw_only=True)
 
 
 def empty(name: str, must: Fate, test: str, line: int | None, shop: str = WRONG) -> Row:
-    """A new function that is wrong, with a test that fails on the base and cannot fail on the change."""
+    """A new function that is wrong, with a test that fails on the base and cannot fail on the change.
+
+    Where no line is listed, only mutants tell.
+    """
     place = ("tests/test_mul.py", line) if line else None
-    return Row(name, must, {"shop.py": shop, "tests/test_mul.py": test}, place)
+    return Row(name, must, {"shop.py": shop, "tests/test_mul.py": test}, place, mutants=not line)
 
 
-def escape(name: str, code: str, line: int, must: Fate = "suspicion", base: str = "listed") -> Row:
+def escape(name: str, code: str, line: int, must: Fate = "suspicion", base: str = "shop") -> Row:
     """A broken `add` and a right `mul`, with code that hides what is broken. `line` counts within it."""
     return Row(name, must, {"shop.py": code, "tests/test_mul.py": MUL_TEST}, ("shop.py", line), base)
 
@@ -530,7 +534,6 @@ ROWS = [
                 "tests/test_mul.py": MUL_TEST,
             },
             (name, 1),
-            "listed",
         )
         for name, text in {
             "evil-1.0.dist-info/entry_points.txt": "[pytest11]\nevil = evil\n",
@@ -788,7 +791,6 @@ ROWS = [
             "    assert add(1, 2) < 9\n\n\ndef test_total():\n    assert total([1]) < 9\n",
             "tests/test_mul.py": MUL_TEST,
         },
-        base="listed",
     ),
     Row(
         "another doctest",
@@ -1088,20 +1090,36 @@ HONEST = [
 ]
 
 
+Open = Callable[[Row], Project]
+
+
 @pytest.fixture(scope="session")
-def bases(tmp_path_factory: pytest.TempPathFactory, bubblewrap: Sandbox) -> dict[str, Project]:
-    """One repository for each base. It remembers how the base's own tests end."""
-    home: Path = tmp_path_factory.mktemp("bases")
-    mutants = {".autocode.toml": ""}
-    return {name: Project(home / name, bubblewrap, mutants | dict(files)) for name, files in BASES.items()}
+def bases(tmp_path_factory: pytest.TempPathFactory, bubblewrap: Sandbox) -> Open:
+    """Opens the repository of a row's base. It remembers how the base's own tests end."""
+    home = tmp_path_factory.mktemp("bases")
+
+    @cache
+    def open_base(name: str, mutants: bool) -> Project:
+        table = str(BASES[name].get(CONFIG, "[test]\n"))
+        if not mutants and OFF not in table:
+            table += OFF
+        folder = home / (f"{name}-mutants" if mutants else name)
+        return Project(folder, bubblewrap, dict(BASES[name]) | {CONFIG: table})
+
+    return lambda row: open_base(row.base, row.mutants)
 
 
 @pytest.fixture
-def projects(bases: dict[str, Project], bubblewrap: Sandbox, recordings: Recordings) -> dict[str, Project]:
-    """The repositories, in a sandbox that replays what another row has run: many have the same tests."""
-    for base in bases.values():
-        base.sandbox = RecordedSandbox(bubblewrap, recordings)
-    return bases
+def open_project(bases: Open, bubblewrap: Sandbox, recordings: Recordings) -> Open:
+    """Opens the repository of a row, in a sandbox that replays what another row has run."""
+    sandbox = RecordedSandbox(bubblewrap, recordings)
+
+    def open_row(row: Row) -> Project:
+        project = bases(row)
+        project.sandbox = sandbox
+        return project
+
+    return open_row
 
 
 def fate(proof: Proof) -> Fate:
@@ -1114,13 +1132,14 @@ def fate(proof: Proof) -> Fate:
     return "suspicion" if proof.suspicious else "verified"
 
 
-LISTED = [row for row in ROWS if row.must == "suspicion" and row.base in ("shop", "listed")]
+LISTED = [row for row in ROWS if row.must == "suspicion" and row.base == "shop"]
 """Deceptions that are listed before anything runs: not plainly verified, whatever the tests do."""
 
 
 @pytest.mark.parametrize("row", LISTED, ids=lambda row: row.name)
-def test_what_can_deceive_is_listed(projects: dict[str, Project], row: Row) -> None:
-    workspace, base = projects[row.base].workspace, projects[row.base].base
+def test_what_can_deceive_is_listed(open_project: Open, row: Row) -> None:
+    project = open_project(row)
+    workspace, base = project.workspace, project.base
     head = workspace.write(base, row.change, "change")
     seen = [(each.file, each.line) for each in CheckedChange.read(workspace.path, base, head).suspicious]
     assert seen and (row.place is None or row.place in seen), seen
@@ -1130,17 +1149,15 @@ RUN = [LISTED[0], *(row for row in ROWS if row not in LISTED)]
 """The other deceptions, and one that is listed, for the way from the list into the proof."""
 
 
-@pytest.mark.parametrize(
-    "row", [LISTED[0], *(row for row in ROWS if row not in LISTED)], ids=lambda row: row.name
-)
-async def test_no_deception_is_plainly_verified(projects: dict[str, Project], row: Row) -> None:
-    proof = await projects[row.base].prove(row.change, untestable=row.untestable)
+@pytest.mark.parametrize("row", RUN, ids=lambda row: row.name)
+async def test_no_deception_is_plainly_verified(open_project: Open, row: Row) -> None:
+    proof = await open_project(row).prove(row.change, untestable=row.untestable)
     seen = [(each.file, each.line) for each in proof.suspicious]
     assert STRICTER.index(fate(proof)) >= STRICTER.index(row.must), (fate(proof), proof.cases)
     assert row.place is None or row.place in seen, proof.suspicious
 
 
 @pytest.mark.parametrize("row", HONEST, ids=lambda row: row.name)
-async def test_an_honest_change_is_not_refused(projects: dict[str, Project], row: Row) -> None:
-    proof = await projects[row.base].prove(row.change, untestable=row.untestable)
+async def test_an_honest_change_is_not_refused(open_project: Open, row: Row) -> None:
+    proof = await open_project(replace(row, mutants=True)).prove(row.change, untestable=row.untestable)
     assert fate(proof) == row.must, (proof.problems, proof.gaps, proof.contradicted, proof.suspicious)
