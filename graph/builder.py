@@ -12,6 +12,7 @@ from memory.search.recollection import Recollection
 from nodes.agent.agents import Agents
 from nodes.check import Check, CheckCache, Tryout
 from nodes.check.prepare import GoOn, PrepareEnvironment
+from nodes.check.tryout import BesidePlanner
 from nodes.coder import Coder
 from nodes.commit import Commit
 from nodes.critic import Critic
@@ -21,10 +22,11 @@ from nodes.environment.preparation import Preparation
 from nodes.merge import Merge
 from nodes.planning.approval import Approval
 from nodes.planning.planner import Planner
+from nodes.planning.rest import has_no_rest, refused_steps
 from nodes.proof import Proof
 from nodes.recall import Recall
 from nodes.snapshot import Snapshot
-from nodes.state import BranchInput, Input, State, options_of
+from nodes.state import BranchInput, Input, State, open_steps, options_of
 from nodes.tester import Tester, unguarded_lines
 from nodes.tool.tool_branch import ToolBranch
 from sandbox.base import Limits
@@ -47,14 +49,15 @@ class Resources:
 def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = None) -> Graph:
     """Compile the graph. A platform such as Studio brings a checkpointer of its own."""
     agents, memory, preparation = resources.agents, resources.memory, resources.preparation
+    beside = BesidePlanner()
     graph = StateGraph(State, input_schema=Input)
 
     graph.add_node("snapshot", Snapshot())
     graph.add_node("environment", PrepareEnvironment(preparation))
     graph.add_node("go_on", GoOn())
     graph.add_node("recall", Recall(memory))
-    graph.add_node("tryout", Tryout(preparation, resources.checks, resources.limits))
-    graph.add_node("planner", Planner(agents, resources.tools.enabled))
+    graph.add_node("tryout", Tryout(preparation, resources.checks, resources.limits, beside))
+    graph.add_node("planner", Planner(agents, resources.tools.enabled, beside))
     graph.add_node("approval", Approval())
     graph.add_node("dispatch", Dispatch(memory))
     graph.add_node("coder", Coder(agents, resources.tools.siblings), input_schema=BranchInput)
@@ -77,7 +80,7 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph.add_conditional_edges("dispatch", branches, ["coder", "tool", "tester", "commit"])
     graph.add_edge("coder", "merge")
     graph.add_edge("tool", "merge")
-    graph.add_conditional_edges("merge", unless_stopped("dispatch"), ["dispatch", "commit"])
+    graph.add_conditional_edges("merge", after_merge)
     graph.add_conditional_edges("tester", after_tester)
     graph.add_conditional_edges("sandbox", after_check)
     graph.add_conditional_edges("debugger", after_debugger)
@@ -100,19 +103,29 @@ def after_environment(state: State) -> Literal["go_on", "recall"]:
     return "go_on" if state["environment_problem"] else "recall"
 
 
-def after_planner(state: State) -> Literal["approval", "dispatch", "commit"]:
-    """Let a human approve the plan if the run's options ask for it."""
+def after_planner(state: State) -> Literal["approval", "dispatch", "commit", "__end__"]:
+    """Let a human approve the plan if the run's options ask for it. An answer ends the run."""
     options = options_of(state)
     if state["stops"]:
         return "commit"
-    return "approval" if options.approve_plan and not options.auto_approve else "dispatch"
+    if state.get("answer"):
+        return "__end__"
+    asks = options.approve_plan and not options.auto_approve and not has_no_rest(state)
+    return "approval" if asks else "dispatch"
 
 
 def after_approval(state: State) -> Literal["planner", "dispatch", "commit"]:
     """Send a plan that was refused with a reason back to the planner."""
     if state["stops"]:
         return "commit"
-    return "dispatch" if state["plan"] else "planner"
+    return "dispatch" if open_steps(state) else "planner"
+
+
+def after_merge(state: State) -> Literal["dispatch", "planner", "commit"]:
+    """Go on with the next steps. If a coder has refused one for good, the planner plans the rest."""
+    if state["stops"]:
+        return "commit"
+    return "planner" if state.get("blocked") and refused_steps(state) else "dispatch"
 
 
 def after_tester(state: State) -> Literal["sandbox", "tester", "debugger", "critic", "commit"]:

@@ -168,6 +168,8 @@ class Driver:
             data = {"status": "waiting", "reason": "a human's approval is needed"}
             return Ending(data, "waiting", waiting_for)
         state = cast(State, snapshot.values)
+        if state.get("answer"):  # the log has its text
+            return Ending.of("answered")
         stops, missing, reason, status = state["stops"], state["missing"], None, "verified"
         if stops or missing:
             status = stops[0]["kind"] if stops else "unverified"

@@ -10,7 +10,7 @@ from graph.settings import Settings
 from memory.records.database import JournalError
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
-from nodes.events import EVENT, Event, NoteAdded
+from nodes.events import EVENT, Event, MessageAdded
 from nodes.publish import Draft
 
 POLL_SECONDS = 0.2
@@ -79,7 +79,7 @@ class EventLog:
         _check_note(text)
         if await self._journal.threads.get(thread_id) is None:
             raise UnknownThread(f"there is no thread {thread_id}")
-        event = await self._journal.notes.add(thread_id, Draft(NoteAdded(role="user", text=text)))
+        event = await self._journal.notes.add(thread_id, Draft(MessageAdded(role="user", text=text)))
         if event is None:
             raise RunnerError(f"thread {thread_id} has no unfinished run that could read a note; start a run")
         return event
@@ -87,7 +87,7 @@ class EventLog:
     async def say(self, run: RunRow, text: str) -> Event:
         """Write a user's words to a run's log, where no agent reads them. Raises InputError."""
         _check_note(text)
-        note = Draft(NoteAdded(role="user", text=text))
+        note = Draft(MessageAdded(role="user", text=text))
         (event,) = await self._journal.events.write(run.thread_id, run.id, [note])
         return event
 

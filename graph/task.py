@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from graph.settings import Settings
 from graph.supervisor import Supervisor
-from nodes.events import Event, RunFinished, RunStatus
+from nodes.events import Event, MessageAdded, RunFinished, RunStatus
 from nodes.proof import Proof
 from nodes.state import ContextFile, Input
 from tools.workspace import Workspace
@@ -18,13 +18,17 @@ from tools.workspace import Workspace
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a run. Only `verified` means done. `branch` and `proof` are set if it delivered."""
+    """The end of a run. Only `verified` means done. `branch` and `proof` are set if it delivered.
+
+    `answer` is the text that answers a task which only asks. The status is then `answered`.
+    """
 
     thread_id: str
     status: RunStatus
     branch: str | None
     proof: Proof | None
     missing: list[str]
+    answer: str = ""
 
 
 async def run_task(
@@ -47,6 +51,7 @@ async def run_task(
         workspace = await asyncio.to_thread(Workspace.open, Path(repo))
         input["repo"] = str(workspace.path)
     last: Event | None = None
+    answer = ""
     async with Supervisor.open(settings, foreground=True) as supervisor:
         run = await supervisor.submit(input, uuid4().hex[:10])
         async for event in supervisor.watch(run):
@@ -54,8 +59,10 @@ async def run_task(
             if isawaitable(result):
                 await result
             last = event
+            if isinstance(event.data, MessageAdded) and event.data.role == "assistant":
+                answer = event.data.text
     if last is None or not isinstance(last.data, RunFinished):
         raise RuntimeError("the run ended without run.finished")
     end = last.data
     proof = Proof.model_validate(end.proof) if end.proof else None
-    return Outcome(last.thread_id, end.status, end.branch, proof, end.missing)
+    return Outcome(last.thread_id, end.status, end.branch, proof, end.missing, answer)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
+from typing_extensions import TypedDict
 
 from memory.calls.budget import BudgetSpent
 from nodes.agent.agents import Agents
@@ -33,6 +34,9 @@ You are a coder. You carry out one step of a plan in a git repository, completel
 - Only if the step cannot be done before another step of the plan is, write no block and answer with one
   line; you get the step again once the others' work is merged:
   BLOCKED: the reason
+- Only if no change of files can do what the step wants, write no block and answer with one line, which the
+  user reads:
+  NOT THE CHANGE: the reason
 - Write no tests; a tester does that next. Nothing can be installed: use what the repository already uses.
 
 {DATA}"""
@@ -40,6 +44,13 @@ You are a coder. You carry out one step of a plan in a git repository, completel
 REMARK_LENGTH = 600
 LESSONS = 2
 """Earlier tasks in a prompt. The planner has read them all, so a coder needs few."""
+
+
+class WithoutEdit(TypedDict, total=False):
+    """The part of a step's result that says why there is no edit."""
+
+    blocked: str
+    error: str
 
 
 @dataclass(frozen=True)
@@ -78,10 +89,11 @@ class Coder:
         except Unusable as error:  # later groups go on without this step
             conversation.publish(ErrorReported(message=f"step {step['id']} failed: {error}", kind="step"))
             return {"results": [result | {"error": str(error)}]}
-        if isinstance(answer, str):
-            if state["conflict"]:  # it was done again, and once is enough
-                return {"results": [result | {"error": f"blocked: {answer}"}]}
-            return {"results": [result | {"blocked": answer}]}
+        if not isinstance(answer, Edit):
+            if "error" in answer:
+                message = f"step {step['id']} failed: {answer['error']}"
+                conversation.publish(ErrorReported(message=message, kind="step"))
+            return {"results": [{**result, **answer}]}
         if answer.snapshot != answer.base:
             await conversation.hold(workspace, answer, f"{step['id']}-edit")
         return {"results": [result | {"snapshot": answer.snapshot, "remark": answer.remark}]}
@@ -113,10 +125,12 @@ class Coder:
         return messages(with_tools(SYSTEM, tools), parts, step["description"])
 
 
-def _read(workspace: Workspace, head: str, worked: str, step: Step, text: str) -> Edit | str:
-    """Return the step's edit, an empty one if there is nothing to change, or what must come first."""
+def _read(workspace: Workspace, head: str, worked: str, step: Step, text: str) -> Edit | WithoutEdit:
+    """Return the step's edit, an empty one if there is nothing to change, or why there is none."""
     if reason := no_edit_reason(text, "BLOCKED"):
-        return reason
+        return {"blocked": reason}
+    if reason := no_edit_reason(text, "NOT THE CHANGE"):
+        return {"error": f"no change of the files can do it: {reason}"}
     if reason := no_edit_reason(text, "NO CHANGE"):
         return Edit(head, head, digest="", remark=reason[:REMARK_LENGTH])
     files = files_of(step)

@@ -26,6 +26,7 @@ from nodes.dialogue.results import figures, line, weaknesses
 from nodes.dialogue.verdicts import Review, Unanswered, needs_consent, read_review
 from nodes.events import VerdictGiven
 from nodes.llm.models import Call
+from nodes.planning.habits import habits
 from nodes.proof import Proof
 from nodes.repository import open_workspace
 from nodes.state import State, Stop, Verdict
@@ -109,6 +110,7 @@ class Critic:
             sections.agents_md(workspace, state["head"]),
             sections.context(workspace, state["head"], state["context_files"]),
             sections.plan(state["plan"]),
+            habits(workspace, state["base"]),
             sections.diff(workspace, state["base"], state["head"], "The change"),
             section("What the sandbox saw", _report(proof)),
             section("Further tests were left out, because they failed", left_out and fenced(left_out)),

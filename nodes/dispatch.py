@@ -9,7 +9,7 @@ from langgraph.types import Send
 
 from memory.search.recollection import Recollection
 from nodes.recall import search_steps
-from nodes.state import State, Step, StepResult, files_of, latest, options_of, steps_of
+from nodes.state import State, Step, StepResult, files_of, latest, open_steps, options_of, steps_of
 
 SHARED_KEYS = {
     "task", "repo", "run", "base", "head", "options", "context_files", "plan", "lessons",
@@ -37,13 +37,13 @@ class Dispatch:
         """Return the next steps. A step that names a failed step's file fails as well."""
         if conflicts := state["conflicts"]:  # one alone, so that nothing can conflict with it
             return {"pending": [conflicts[0]["step_id"]]}
-        steps, results = steps_of(state["plan"]), latest(state["results"])
-        waiting = [step for step in steps if step["id"] not in results]  # sorted by group, as plans are
+        steps, results = steps_of(state["plan"]), latest(state["results"]).values()
         key = "group" if options_of(state).parallel else "id"
         skipped: list[StepResult] = []
-        for _, batch in groupby(waiting, itemgetter(key)):
-            failed, ready = _failed_files(steps, [*results.values(), *skipped]), list[str]()
+        for _, batch in groupby(open_steps(state), itemgetter(key)):  # plans are sorted by group
+            failed, ready = _failed_files(steps, [*results, *skipped]), list[str]()
             for step in batch:
+                # A file that another step failed to write must not be read as if it were done.
                 named = [*files_of(step), *step.get("context_files", [])]
                 if cause := next((failed[file] for file in named if file in failed), ""):
                     error = f"not run: step {cause}, which failed, names the same file"

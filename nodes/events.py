@@ -9,7 +9,7 @@ from nodes import event_parts as parts
 from nodes.proof import Grade, ResultSummary
 from nodes.state import Plan
 
-RunStatus = Literal["verified", "unverified", "waiting", "cancelled", "failed", "budget"]
+RunStatus = Literal["verified", "answered", "unverified", "waiting", "cancelled", "failed", "budget"]
 
 
 class Payload(parts.Part):
@@ -244,11 +244,11 @@ class Retried(Payload):
     wait_seconds: float = 0.0
 
 
-class NoteAdded(Payload):
-    """A user's note to a running task. The next call of an agent sees it."""
+class MessageAdded(Payload):
+    """A user's note to a running task, which the next call of an agent sees, or the answer to a question."""
 
     type = "message"
-    role: Literal["user"]
+    role: Literal["user", "assistant"]
     text: str
 
 

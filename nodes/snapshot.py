@@ -45,6 +45,9 @@ class Snapshot:
             "step_places": {},
             "plan": None,
             "refusals": [],
+            "answer": "",
+            "plan_is_given": False,
+            "blocked": [],
             "pending": [],
             "results": Overwrite([]),  # type: ignore[typeddict-item]  # resets the reducer
             "conflicts": [],

@@ -90,6 +90,12 @@ def steps_of(plan: Plan | None) -> list[Step]:
     return plan["steps"] if plan else []
 
 
+def open_steps(state: "State") -> list[Step]:
+    """Return the steps of the plan that have no result yet."""
+    results = latest(state["results"])
+    return [step for step in steps_of(state["plan"]) if step["id"] not in results]
+
+
 class Conflict(TypedDict):
     """A step that is done again. `text` tells the coder why."""
 
@@ -234,6 +240,9 @@ class State(TypedDict, total=False):
     verdict: Verdict | None
 
     # Older checkpoints lack these keys, so they are read with `get`.
+    answer: str
+    plan_is_given: bool
+    blocked: list[Step]
     notes: list[str]
     tests_wanted: str
     guards_asked: bool

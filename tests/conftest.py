@@ -132,6 +132,7 @@ def served(
         models.on("You are a coder.*Step: Write half", block("half.py", "def half(n):\n    return n / 2"))
         tests = "from half import half\n\n\ndef test_half():\n    assert half(4) == 2"
         models.on("You are the tester.*half", block("tests/test_half.py", tests))
+        models.on("You are the planner.*What does add return", '{"answer": "The sum."}')
         models.on("You are a coder.*slowly", "", delay=60)
         models.on("You are the critic.*grudge", '{"verdict": "FAIL", "reasons": ["I bear a grudge"]}')
         script(models)

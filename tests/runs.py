@@ -1,6 +1,7 @@
 """Whole runs for tests: a project in git, a scripted model, and the runner between them."""
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
@@ -70,6 +71,11 @@ PASS = '{"verdict": "PASS", "reasons": []}'
 def block(path: str, code: str) -> str:
     """A reply that writes one whole file."""
     return f"### {path}\n```\n{code}\n```"
+
+
+def plan_of(*steps: dict[str, Any]) -> str:
+    """A planner's reply with steps for coders."""
+    return json.dumps({"explanation": "", "steps": [{"agent": "coder", **step} for step in steps]})
 
 
 def script(desk: Desk, **replies: Said | Callable[[Request], Said]) -> Desk:

@@ -63,6 +63,17 @@ def test_a_run_that_ends_early_says_so_in_each_kind_of_result(served: Served, re
     assert "grudge" in answer["results"][-1]["output"]
 
 
+def test_a_question_has_one_result_the_answer(served: Served, repo: GitRepo) -> None:
+    body: dict[str, Any] = {"task": "What does add return?", "repo": str(repo.path)}
+    answer = post(served, "/api/agent/run", **body)
+    assert (answer["status"], answer["branch"], answer["proof"]) == ("answered", None, None)
+    assert answer["results"] == [{"step": "What does add return?", "output": "The sum.", "type": "code"}]
+    with served.client() as client:
+        *texts, done = list(messages(client.post("/api/agent/stream", json=body)))
+    assert "── answer ──\nThe sum." in "".join(text["data"] for text in texts)
+    assert json.loads(done["data"])["results"] == answer["results"]
+
+
 def test_given_steps_are_carried_out_as_they_are_and_tested_all_the_same(
     served: Served, repo: GitRepo
 ) -> None:

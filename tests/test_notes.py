@@ -9,7 +9,7 @@ from runs import Bench, script
 
 from graph.errors import InputError, RunnerError, UnknownThread
 from memory.records.journal import Journal
-from nodes.events import EVENT, NoteAdded
+from nodes.events import EVENT, MessageAdded
 from nodes.publish import Draft
 
 
@@ -39,7 +39,7 @@ async def test_the_next_call_sees_a_note_before_its_step_and_the_log_tells_it(be
 
 
 def note(text: str) -> Draft:
-    return Draft(NoteAdded(role="user", text=text))
+    return Draft(MessageAdded(role="user", text=text))
 
 
 async def test_what_a_call_has_seen_it_sees_again_and_no_more(tmp_path: Path) -> None:

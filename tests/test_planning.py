@@ -1,22 +1,16 @@
 """Plans: the files of their steps, and how they are read and shown."""
 
-import json
 import re
 from typing import Any
 
 import pytest
 from rich.console import Console
-from runs import Bench, script
+from runs import Bench, plan_of, script
 
 from nodes.dialogue.replies import Unusable
 from nodes.events import ApprovalRequired
 from nodes.planning.plan_reply import read_plan
 from server.cli.views.approval_prompts import planner_format, show_request
-
-
-def plan_of(*steps: dict[str, Any]) -> str:
-    """A planner's reply with steps for coders."""
-    return json.dumps({"explanation": "", "steps": [{"agent": "coder", **step} for step in steps]})
 
 
 async def test_a_coder_sees_all_files_of_its_step_and_those_that_it_must_read(bench: Bench) -> None:

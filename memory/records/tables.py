@@ -19,7 +19,7 @@ ACTIVE = ("queued", "running")
 UNFINISHED = (*ACTIVE, "waiting")
 """Statuses of runs that no other run of their thread may overtake."""
 
-FINAL = ("verified", "unverified", "budget")
+FINAL = ("verified", "answered", "unverified", "budget")
 """Statuses of runs that cannot be resumed as they are. A larger budget reopens the last kind."""
 
 metadata = MetaData()

@@ -89,6 +89,11 @@ class Conversation:
         return Earlier(messages=messages, notes=len(self._notes), tools=self.offers_tools, head=head)
 
     @property
+    def calls(self) -> list[str]:
+        """The calls of tools so far, each with its result in a line."""
+        return self.tools.calls if self.tools else []
+
+    @property
     def snapshot(self) -> str:
         """The files as the tools have left them."""
         return self.bench.snapshot

@@ -1,11 +1,16 @@
 """Results as a model sees them: raw text, cut in the middle where it is long."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from sandbox.base import Limits, Result
 
 CHARACTERS = 10_000
 """The most characters of one result."""
+
+CALL_LENGTH = 100
+"""The most characters of a call in a line."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\ufffd]")
 _COUNTS = re.compile(r"\b\d+ (?:failed|passed|errors?|skipped|xfailed|xpassed|deselected)\b")
@@ -94,3 +99,10 @@ def brief(text: str, exit_code: int | None, ending: str = "") -> str:
     if exit_code:
         return f"exit code {exit_code}"
     return f"{len(lines)} lines" if len(lines) != 1 else lines[0][:80]
+
+
+def call_line(name: str, arguments: Mapping[str, Any], summary: str) -> str:
+    """Return a call and its short result in one line, as `$ pytest -k json → 1 failed`."""
+    about = str(arguments.get("command") or arguments.get("file_path") or arguments.get("query") or "")
+    first = about.strip().partition("\n")[0][:CALL_LENGTH]
+    return f"{'$' if name == 'execute' else name} {first} → {summary}"

@@ -13,7 +13,7 @@ from langchain_core.messages import BaseMessage, ToolMessage
 from memory.calls.reply import ToolCall
 from memory.calls.tool_calls import StoredResult, ToolCallKey
 from memory.validation import valid_text
-from nodes.agent.shown import brief
+from nodes.agent.shown import brief, call_line
 from nodes.agent.tool_graph import make_visibly
 from nodes.agent.workbench import ToolOutcome, Workbench, arguments_json
 from nodes.dialogue.prompts import indent_steps
@@ -61,6 +61,8 @@ class ToolRuns:
     step: str
     most: int
     steps: int = 0
+    calls: list[str] = field(default_factory=list, init=False)
+    """Each call and its result in a line."""
     _seen: Counter[tuple[str, str, str, str]] = field(default_factory=Counter, init=False)
     _repeats: bool = field(default=False, init=False)
 
@@ -96,6 +98,7 @@ class ToolRuns:
             )
             make = partial(self._result, key, call, publish)
             result = await make_visibly(call.name, dict(call.arguments), make)
+            self.calls.append(call_line(call.name, call.arguments, brief(result.result, result.exit_code)))
             text = self._remarked(key, result.result)
             told.append(ToolMessage(content=indent_steps(text), tool_call_id=call.id, name=call.name))
         left = self.most - self.steps

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from langgraph.runtime import Runtime
 
@@ -29,15 +29,47 @@ _MOST_PACKAGES = 3
 
 
 @dataclass(frozen=True)
+class BesidePlanner:
+    """The work beside the planners of runs. A task that was answered needs none of it."""
+
+    _scopes: dict[str, asyncio.Timeout] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def until_answered(self, run: str) -> AsyncIterator[None]:
+        """Run the block until its end, or until `answered` cancels it."""
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._scopes[run] = scope
+                yield
+        except TimeoutError:
+            if not scope.expired():
+                raise
+        finally:
+            self._scopes.pop(run, None)
+
+    def answered(self, run: str) -> None:
+        """End the work of a run."""
+        if scope := self._scopes.get(run):
+            scope.reschedule(asyncio.get_running_loop().time())
+
+
+@dataclass(frozen=True)
 class Tryout:
     """Tells what does not run on the base. Nobody is asked to mend that. The check reuses the outcomes."""
 
     preparation: Preparation
     cache: CheckCache
     limits: Limits
+    beside: BesidePlanner = field(default_factory=BesidePlanner)
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return nothing: the outcomes are cached, and the faults are events."""
+        async with self.beside.until_answered(state["run"]):
+            await self._try(state, runtime)
+        return {}
+
+    async def _try(self, state: State, runtime: Runtime[None]) -> None:
         publish = publisher(runtime.stream_writer, "tryout")
         workspace, base = await open_workspace(state), state["base"]
         for folder in await asyncio.to_thread(tried_packages, workspace, base):
@@ -49,7 +81,6 @@ class Tryout:
             for fault in faults:
                 message = f"{folder}: {fault}" if folder else fault
                 publish(ErrorReported(message=message, kind="warning"))
-        return {}
 
     @asynccontextmanager
     async def _executor(

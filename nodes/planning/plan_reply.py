@@ -1,11 +1,11 @@
-"""A plan as planners answer with it, and humans edit it. It becomes the plan of the state."""
+"""Replies of planners: a plan, which humans may edit, or the answer to a question."""
 
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
-from memory.validation import faults_of
+from memory.validation import ForeignModel, faults_of, valid_text
 from nodes.dialogue.replies import Unusable
 from nodes.state import Plan, Step
 from tools.catalogue import InvalidCall, read_call
@@ -30,6 +30,7 @@ def _path(file: Any) -> Any:
 
 def _paths(files: Any) -> Any:
     """Return the paths of a list, without those that are empty. A single path is a list as well."""
+    # Models write null for nothing, and a text for one file.
     if files is None or isinstance(files, str):
         files = [files]
     return [path for path in map(_path, files) if path is not None] if isinstance(files, list) else files
@@ -39,14 +40,14 @@ FilePath = Annotated[str | None, BeforeValidator(_path)]
 FilePaths = Annotated[list[str], BeforeValidator(_paths), Field(max_length=MOST_FILES)]
 
 
-class StepReply(BaseModel):
+class StepReply(ForeignModel):
     """One step of a planner's reply. `file` is the first of the `files` that it edits."""
 
     agent: Literal["coder", "tool", "tester", "debugger", "critic"]  # planners name the others too, in vain
     description: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
     file: FilePath = None
-    files: FilePaths = []
-    context_files: FilePaths = []
+    files: FilePaths = Field(default_factory=list)
+    context_files: FilePaths = Field(default_factory=list)
     parallel_group: int | None = None
     tool_name: Any = None
     tool_params: Any = None
@@ -66,6 +67,7 @@ class StepReply(BaseModel):
         if self.agent == "tool":  # the tool's parameters say what it works on
             step["tool_name"], step["tool_params"] = self.tool_name, self.tool_params or {}
             return step
+        # People who edit a plan may name the main file twice.
         files = list(dict.fromkeys([*([self.file] if self.file else []), *self.files]))
         context = [path for path in dict.fromkeys(self.context_files) if path not in files]
         if files:
@@ -77,11 +79,19 @@ class StepReply(BaseModel):
         return step
 
 
-class PlanReply(BaseModel):
+class PlanReply(ForeignModel):
     """A plan as planners answer with it, and humans edit it."""
 
     explanation: str = ""
     steps: list[StepReply] = Field(min_length=1, max_length=40)
+
+
+def read_reply(value: dict[str, Any], tool_use: bool = True) -> Plan | str:
+    """Return a plan, or the answer to a task that only asks. A reply with both is a plan. Raises Unusable."""
+    answer = value.get("answer")
+    if isinstance(answer, str) and answer.strip() and not value.get("steps"):
+        return valid_text(answer).strip()
+    return read_plan(value, tool_use)
 
 
 def read_plan(value: Any, tool_use: bool = True) -> Plan:

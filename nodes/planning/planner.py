@@ -1,7 +1,7 @@
-"""The planner splits a task into a plan of steps in groups."""
+"""The planner splits a task into a plan of steps in groups, or answers a question."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
@@ -9,15 +9,18 @@ from langgraph.runtime import Runtime
 from memory.calls.budget import BudgetSpent
 from nodes.agent.agents import Agents
 from nodes.agent.conversation import Conversation
+from nodes.check.tryout import BesidePlanner
 from nodes.dialogue import sections
 from nodes.dialogue.messages import ai
-from nodes.dialogue.prompts import DATA, DISCARDED, messages, section, with_tools
+from nodes.dialogue.prompts import DATA, DISCARDED, fenced, messages, section, with_tools
 from nodes.dialogue.replies import Unusable, parse_json
-from nodes.events import PlanMade
-from nodes.planning.plan_reply import read_plan
+from nodes.events import ErrorReported, MessageAdded, PlanMade
+from nodes.planning.habits import habits
+from nodes.planning.plan_reply import read_plan, read_reply
+from nodes.planning.rest import as_failed, joined, rest_sections
 from nodes.publish import publisher
 from nodes.repository import open_workspace
-from nodes.state import RefusedPlan, State
+from nodes.state import RefusedPlan, State, latest
 from tools.catalogue import describe
 from tools.workspace import Workspace
 
@@ -41,6 +44,8 @@ Answer with one JSON object and nothing else:
 - An easy task is one step. Never more steps than the task needs, and none that only reads, explores or
   verifies.
 - A coder sees its own step, the plan, these files and the map. Put what it must know in the description.
+- Only if the task asks a question and wants nothing changed, find out and answer it, in Markdown, with the
+  files and lines that show it: {{"answer": "text"}}
 
 {DATA}"""
 
@@ -52,62 +57,100 @@ run tests by themselves. These are the tools. A `?` marks parameters that can be
 {describe()}"""
 
 
+MOST_CALLS = 20
+"""Calls of tools that an answer lists."""
+
+
 @dataclass(frozen=True)
 class Planner:
-    """Asks for a plan, unless the task came with its steps.
+    """Asks for a plan, unless the task came with its steps. A task that only asks is answered.
 
-    A plan that does not validate goes back once. After that, one coder step gets the whole task.
+    A plan that does not validate goes back once. After that, one coder step gets the whole task. After a
+    refusal of a step the planner is asked for the rest. Without one, that step fails.
     """
 
     agents: Agents
     tool_use: bool = True
+    beside: BesidePlanner = field(default_factory=BesidePlanner)
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Return the plan, or a stop if the budget is spent."""
+        """Return the plan, the answer, or a stop if the budget is spent."""
         publish = publisher(runtime.stream_writer, "planner")
         if given := state.get("steps"):
             reply = {"explanation": "These steps came with the task.", "steps": given}
             plan = read_plan(reply, self.tool_use)
             publish(PlanMade(plan=plan))
-            return {"plan": plan, "steps": None}
+            return {"plan": plan, "steps": None, "plan_is_given": True}
         workspace = await open_workspace(state)
-        asking = self.agents.conversation(runtime, state, "planner", "planner", workspace, state["base"])
+        asking = self.agents.conversation(runtime, state, "planner", "planner", workspace, state["head"])
         async with asking as conversation:
             return await self._plan(conversation, workspace, state)
 
     async def _plan(self, conversation: Conversation, workspace: Workspace, state: State) -> State:
-        refusals, fallback = state.get("refusals") or [], False
+        # Each question has ordinals of its own, so that a resume finds its replies.
+        question = len(state.get("refusals") or []) + bool(state.get("blocked"))
+        is_fallback = False
         try:
-            plan = await conversation.ask(
+            reply = await conversation.ask(
                 lambda: self._prompt(workspace, state, conversation.offers_tools),
-                lambda text: read_plan(parse_json(text), self.tool_use),
-                question=len(refusals),
+                lambda text: read_reply(parse_json(text), self.tool_use),
+                question,
             )
-        except Unusable:
-            fallback = True
-            whole = {"agent": "coder", "description": state["task"]}
-            plan = read_plan({"explanation": "One step carries the task.", "steps": [whole]})
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
-        conversation.publish(PlanMade(plan=plan, fallback=fallback))
-        name = f"plan-{len(refusals) + 1}" if refusals else "plan"
+        except Unusable:
+            if state.get("blocked"):
+                return _without_rest(conversation, state, "the planner made no usable plan for the rest")
+            is_fallback = True
+            whole = {"agent": "coder", "description": state["task"]}
+            reply = read_plan({"explanation": "One step carries the task.", "steps": [whole]})
+        if isinstance(reply, str):
+            if state.get("blocked"):
+                return _without_rest(conversation, state, f"the planner: {reply}")
+            self.beside.answered(state["run"])
+            return _answered(conversation, state, reply)
+        plan = joined(state, reply)
+        conversation.publish(PlanMade(plan=plan, fallback=is_fallback))
+        name = f"plan-{question + 1}" if question else "plan"
         return {"plan": plan, "messages": [ai(state["run"], name, plan["explanation"])]}
 
     def _prompt(self, workspace: Workspace, state: State, tools: bool) -> list[BaseMessage]:
-        base = state["base"]
+        head = state["head"]
         map_tokens = sections.FIRST_MAP_TOKENS if tools else sections.MAP_TOKENS
         parts = [
-            sections.agents_md(workspace, base),
-            sections.outline(workspace, base, state["task"], map_tokens),
+            sections.agents_md(workspace, head),
+            sections.outline(workspace, head, state["task"], map_tokens),
             sections.places(state.get("places", [])),
-            sections.context(workspace, base, state["context_files"]),
+            sections.context(workspace, head, state["context_files"]),
             sections.lessons(state.get("lessons", [])),
+            habits(workspace, state["base"]),
             section("The task", state["task"]),
+            *(rest_sections(workspace, state) if state.get("blocked") else ()),
             *map(_refusal, state.get("refusals") or []),
         ]
         rules, _, data = SYSTEM.rpartition("\n\n")
         system = f"{rules}\n\n{TOOL_STEPS}\n\n{data}" if self.tool_use else SYSTEM
         return messages(with_tools(system, tools, DISCARDED), parts)
+
+
+def _answered(conversation: Conversation, state: State, answer: str) -> State:
+    """Publish the answer with the calls that the planner made to find it."""
+    calls = conversation.calls
+    more = [f"and {len(calls) - MOST_CALLS} more"] if len(calls) > MOST_CALLS else []
+    looked = fenced("\n".join([*calls[:MOST_CALLS], *more])) if calls else ""
+    text = "\n\n".join(filter(None, (answer, looked and f"Looked at:\n{looked}")))
+    conversation.publish(MessageAdded(role="assistant", text=text))
+    return {"answer": text, "messages": [ai(state["run"], "result", text)]}
+
+
+def _without_rest(conversation: Conversation, state: State, why: str) -> State:
+    """Fail the refused steps. What does not name their files goes on."""
+    results = latest(state["results"])
+    failures = [as_failed(results[step["id"]], why) for step in state["blocked"]]
+    for failure in failures:
+        message = f"step {failure['step_id']} failed: {failure['error']}"
+        conversation.publish(ErrorReported(message=message, kind="step"))
+    return {"results": failures}
 
 
 def _refusal(refusal: RefusedPlan) -> str:

@@ -9,6 +9,7 @@ from nodes.events import (
     ErrorReported,
     Event,
     FilesEdited,
+    MessageAdded,
     PlanMade,
     RunFinished,
     RunStarted,
@@ -39,6 +40,7 @@ class RunResults:
     check: CheckFinished | None = None
     verdict: VerdictGiven | None = None
     end: RunFinished | None = None
+    answer: str = ""
 
     @classmethod
     def from_events(cls, events: Iterable[Event], run_id: str) -> "RunResults":
@@ -54,6 +56,8 @@ class RunResults:
         match event.data:
             case RunStarted() as data:
                 self.task = data.task
+            case MessageAdded(role="assistant") as data:
+                self.answer = data.text
             case PlanMade() as data:
                 # Clients expect their own order. The plan is sorted by parallel group.
                 self.steps = sorted(data.plan["steps"], key=lambda step: int(step["id"].lstrip("s")))
@@ -89,8 +93,11 @@ class RunResults:
     def outputs(self, repo: str, steps_only: bool = False) -> list[StepOutput]:
         """Return the results in the order of the run. With `steps_only`, return exactly one a step.
 
-        Otherwise at least one of each type code, test and review is among them.
+        Otherwise at least one of each type code, test and review is among them. A question has one result,
+        the answer, which clients of the original show as they show code.
         """
+        if self.end is not None and self.end.status == "answered":
+            return [_code(self.task, self.answer)]
         workspace = Workspace.open(Path(repo))
         outputs = [self._step(workspace, step) for step in self.steps]
         if steps_only:

@@ -10,6 +10,7 @@ from nodes.events import (
     EnvironmentReported,
     ErrorReported,
     Event,
+    MessageAdded,
     NodeFinished,
     PlanMade,
     Retried,
@@ -39,6 +40,8 @@ class Transcript:
                 return self._say((event.node, event.step_id), data.text)
             case NodeFinished():  # of a branch, or of a node for all its branches
                 return self._finish(event.node, event.step_id)
+            case MessageAdded(role="assistant") as data:
+                return [f"{self._separator()}── answer ──\n{data.text}"]
             case PlanMade() as data:
                 self._titles = {step["id"]: step["description"] for step in data.plan["steps"]}
                 return []

@@ -25,6 +25,7 @@ class SetupError(Exception):
 
 STATUSES = {
     "verified": ExitCode.VERIFIED,
+    "answered": ExitCode.VERIFIED,
     "unverified": ExitCode.UNVERIFIED,
     "cancelled": ExitCode.UNVERIFIED,
     "waiting": ExitCode.WAITING,

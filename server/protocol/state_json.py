@@ -14,6 +14,7 @@ RUN_STATUSES: dict[str, str] = {
     "queued": "pending",
     "running": "running",
     "verified": "success",
+    "answered": "success",
     "unverified": "success",
     "budget": "timeout",  # the nearest of the protocol's words for a limit that was reached
     "waiting": "interrupted",
@@ -28,6 +29,7 @@ THREAD_STATUSES: dict[str, str] = {
     "queued": "busy",
     "running": "busy",
     "verified": "idle",
+    "answered": "idle",
     "unverified": "idle",
     "budget": "idle",
     "cancelled": "idle",  # as in LangGraph, where a cancelled run leaves its thread free

@@ -48,6 +48,7 @@ export class RunView {
     else if (type === "tool.call") this.#call(event);
     else if (type === "verdict") this.#verdict(event);
     else if (type === "tool.result") this.#write(this.#row(event), data.stdout + data.stderr);
+    else if (type === "message" && data.role === "assistant") this.answer = data.text;
     else if (type === "message") this.#note(this.#row({ node: "you", step_id: `note ${event.seq}` }), data.text);
     else if (type === "retry") this.#retry(event);
     else if (type === "error") this.#error(event);
@@ -60,6 +61,7 @@ export class RunView {
   #clear() {
     clearInterval(this.build?.timer);
     this.build = null;
+    this.answer = "";
     this.rows = new Map();
     this.steps = new Map();
     this.title = h("h2", {}, "…");
@@ -283,6 +285,8 @@ export class RunView {
     if (status === "waiting" && this.approvals.size) return;
     const weak = summary?.weaknesses ?? [];
     const facts = [
+      status === "answered" ? h("p", { className: "answer" }, this.answer) : null,
+      status === "answered" ? h("p", { className: "meta" }, "No file was changed.") : null,
       summary ? h("p", {}, h("strong", {}, summary.headline)) : null,
       reason ? h("p", {}, reason) : null,
       ...missing.filter((text) => text !== reason).map((text) => h("p", { className: "bad" }, text)),

@@ -1,5 +1,6 @@
 """The last commits before a snapshot as a git folder of their own, which shows nothing else."""
 
+import os
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -89,3 +90,20 @@ def _folder(repo: pygit2.Repository, commits: list[pygit2.Commit]) -> dict[str, 
     if cut:
         files["shallow"] = "".join(f"{commit.id}\n" for commit in cut).encode()
     return files
+
+
+def recent_changes(path: Path, snapshot: str) -> list[set[str]]:
+    """Return the paths that each of the last commits changed, along first parents, the newest first. Blocks.
+
+    A merge stands for all that it brought in. A shallow clone has fewer commits.
+    """
+    repo = Workspace.open(path)._repo
+    walk = repo.walk(snapshot)
+    walk.simplify_first_parent()
+    changed: list[set[str]] = []
+    with suppress(KeyError, pygit2.GitError):  # the parent of a shallow clone's last commit is not there
+        for commit in islice(walk, COMMITS):
+            parent = commit.parents[0].tree if commit.parent_ids else None
+            diff = commit.tree.diff_to_tree(parent, swap=True) if parent else None
+            changed.append({os.fsdecode(delta.new_file.raw_path) for delta in diff.deltas} if diff else set())
+    return changed

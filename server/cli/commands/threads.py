@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STYLES = {
     "verified": "green",
+    "answered": "green",
     "unverified": "red",
     "failed": "red",
     "budget": "red",

@@ -35,6 +35,13 @@ def first_line(text: str, width: int = 100) -> str:
     return first if len(first) <= width else first[: width - 1].rstrip() + "…"
 
 
+def first_fault(text: str, width: int = 100) -> str:
+    """Return the first line of `text`, and the next one if the first announces a list."""
+    lines = [line for line in map(one_line, sanitize(text).splitlines()) if line]
+    is_heading = len(lines) > 1 and lines[0].endswith(":")
+    return first_line(f"{lines[0]} {lines[1].removeprefix('- ')}" if is_heading else text, width)
+
+
 def format_duration(seconds: float) -> str:
     """Format a duration: `3.2s`, `2:05`, `1:02:03`."""
     if seconds < 60:

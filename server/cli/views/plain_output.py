@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterator
 
 from nodes import events
 from nodes.events import Event
-from server.cli.views.format import first_line, format_change, format_duration, one_line, pluralize, sanitize
+from server.cli.views.format import (
+    first_fault,
+    first_line,
+    format_change,
+    format_duration,
+    one_line,
+    pluralize,
+    sanitize,
+)
 from server.cli.views.outcomes import (
     OutcomePayload,
     describe_environment,
@@ -104,8 +112,8 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
             model = f" ({one_line(data.model)})" if data.model else ""
             wait = f", again in {data.wait_seconds:.1f}s" if data.wait_seconds else ""
             author = f"{event.node or 'model'}{model}"
-            yield f"retry     {author}, attempt {data.attempt}: {first_line(data.reason, 300)}{wait}"
-        case events.NoteAdded() as data:
+            yield f"retry     {author}, attempt {data.attempt}: {first_fault(data.reason, 300)}{wait}"
+        case events.MessageAdded(role="user") as data:
             yield f"you       {first_line(data.text, 300)}"
         case events.ErrorReported() as data:
             kind = "warning" if data.kind == "warning" else "error"

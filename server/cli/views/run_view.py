@@ -7,7 +7,7 @@ from typing import Literal
 from nodes import events
 from nodes.events import Event
 from nodes.state import Plan
-from server.cli.views.format import first_line, one_line, pluralize, sanitize, timestamp
+from server.cli.views.format import first_fault, first_line, one_line, pluralize, sanitize, timestamp
 from server.cli.views.outcomes import (
     OutcomePayload,
     describe_environment,
@@ -70,6 +70,7 @@ class RunView:
     now: float = 0.0
     last_seq: int = 0
     plan: Plan | None = None
+    answer: str = ""
     rows: list[Row] = field(default_factory=list)
     tokens: int = 0
     cost: float = 0.0
@@ -109,6 +110,9 @@ class RunView:
                 row.tail = (row.tail + data.text)[-TAIL_CHARACTERS:]
             case events.PlanMade() as data:
                 self._set_plan(data)
+            case events.MessageAdded(role="assistant") as data:
+                self.answer = sanitize(data.text).strip()
+                self.row(event).outcome = "an answer"
             case events.MemoryRecalled() as data if event.step_id is None:
                 self.row(event).outcome = describe_recall(data) if data.files or data.episodes else ""
             case events.Retried() as data:
@@ -234,7 +238,7 @@ class RunView:
         row.tail, row.again = "", self.now + data.wait_seconds
         wait = f", again in {data.wait_seconds:.0f}s" if data.wait_seconds >= 1 else ""
         model = f" ({one_line(data.model)})" if data.model else ""
-        row.notes.append(f"retry {data.attempt}: {first_line(data.reason, 200)}{model}{wait}")
+        row.notes.append(f"retry {data.attempt}: {first_fault(data.reason, 200)}{model}{wait}")
 
     def _resolve_approval(self, data: events.ApprovalResolved) -> None:
         self.waiting.pop(data.id, None)

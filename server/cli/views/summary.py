@@ -26,6 +26,7 @@ FLAGS = {"seconds": "--max-seconds S", "tokens": "--max-tokens N"}
 
 HEADLINES = {
     "verified": ("Verified", "bold green"),
+    "answered": ("Answered. No file was changed.", "bold green"),
     "unverified": ("NOT verified", "bold red"),
     "waiting": ("Waiting for your answer", "bold yellow"),
     "cancelled": ("Stopped", "bold yellow"),
@@ -42,6 +43,8 @@ def print_summary(console: Console, run: RunView, applied: bool = False) -> None
     proof = Proof.model_validate(finished.proof) if finished.proof else None
     console.print()
     console.print(_headline(finished, proof, run))
+    if run.answer:
+        console.print(Text(f"\n{run.answer}"))
     console.print(_columns(_facts(finished, proof, run), "dim"))
     if finished.usage:
         console.print()
@@ -215,6 +218,8 @@ def _next_commands(
         commands[f"git merge {finished.branch}"] = "merge the result into your branch"
         if not applied:
             commands[f"autocode apply {thread}"] = "apply the result to your checkout, uncommitted"
+    elif finished.status == "answered":
+        commands[f'autocode run "…" --thread {thread}'] = "ask more, or give a task"
     elif finished.status == "unverified":
         commands[f'autocode run "…" --thread {thread}'] = "say what should be different"
     # A cancelled run with `missing` was refused by a person, so resuming it would only ask again.
