@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 from nodes.check.runners.test_names import CODE, is_test_name
 from nodes.dialogue.prompts import section
 from tools.workspace import Workspace
-from tools.workspace.history import recent_changes
 
 FEWEST, SHARE = 3, 0.25
 """What makes a habit: that many of the last changes of code, and that share of them."""
@@ -39,7 +38,7 @@ def habits(workspace: Workspace, base: str) -> str:
 
     It depends on the base alone. Blocks.
     """
-    history = History([paths for paths in recent_changes(workspace.path, base) if _has_code(paths)])
+    history = History([paths for paths in workspace.recent_changes(base) if _has_code(paths)])
     files = workspace.files(base).keys()
     # Where there are fragments, a release writes the changelog from them.
     lines = [_fragments(workspace, base, files, history) or _changelog(workspace, base, files, history)]

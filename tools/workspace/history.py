@@ -92,12 +92,11 @@ def _folder(repo: pygit2.Repository, commits: list[pygit2.Commit]) -> dict[str, 
     return files
 
 
-def recent_changes(path: Path, snapshot: str) -> list[set[str]]:
-    """Return the paths that each of the last commits changed, along first parents, the newest first. Blocks.
+def recent_changes(repo: pygit2.Repository, snapshot: str) -> list[set[str]]:
+    """Return the paths that each of the last commits changed, along first parents, the newest first.
 
     A merge stands for all that it brought in. A shallow clone has fewer commits.
     """
-    repo = Workspace.open(path)._repo
     walk = repo.walk(snapshot)
     walk.simplify_first_parent()
     changed: list[set[str]] = []

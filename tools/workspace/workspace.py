@@ -10,7 +10,7 @@ from pygit2.enums import DescribeStrategy
 
 from tools.workspace.apply import apply
 from tools.workspace.errors import NotARepository, WorkspaceError, git_errors
-from tools.workspace.history import LogEntry, history, log
+from tools.workspace.history import LogEntry, history, log, recent_changes
 from tools.workspace.objects import Objects
 from tools.workspace.refs import Refs
 from tools.workspace.snapshots import Snapshots
@@ -120,6 +120,10 @@ class Workspace(Snapshots, Refs):
     def log(self, snapshot: str, count: int) -> list[LogEntry]:
         """Return the newest commits up to a snapshot, fewer in a shallow clone."""
         return log(self._repo, snapshot, count)
+
+    def recent_changes(self, snapshot: str) -> list[set[str]]:
+        """Return the paths that each of the last commits changed, along first parents, the newest first."""
+        return recent_changes(self._repo, snapshot)
 
     def apply(self, base: str, result: str) -> tuple[str, ...]:
         """Apply the difference of two snapshots to the user's checkout, entirely or not at all.
