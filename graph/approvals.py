@@ -15,12 +15,25 @@ from memory.records.journal import Journal
 from memory.records.runs import RunRow
 from nodes.dialogue.answers import read_answer
 from nodes.dialogue.replies import Unusable
+from nodes.event_parts import AnswerDetails
 from nodes.events import ApprovalRequired, ApprovalResolved, Event
 from nodes.planning.plan_reply import read_plan
 from nodes.publish import Draft
 from tools.catalogue import InvalidCall, read_call
 
 AnswersById = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """The person who answers, and the way: terminal, page, HTTP, SDK or chat."""
+
+    through: str = ""
+    by: str = ""
+
+
+NOBODY = Answerer()
+"""An answer whose way nobody has told."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,7 @@ class PendingApprovals:
         questions = {id: request for id, (request, _) in (await self._questions(run)).items()}
         return [ApprovalRequired(id=id, request=questions[id]) for id in questions if id not in answered]
 
-    async def answer(self, run: RunRow, answers: AnswersById) -> list[Event]:
+    async def answer(self, run: RunRow, answers: AnswersById, answerer: Answerer = NOBODY) -> list[Event]:
         """Store answers to some or all questions, either all of them or none. A parked run is queued.
 
         Raises InputError, UnknownApproval, AnsweredApproval.
@@ -46,10 +59,7 @@ class PendingApprovals:
         checked = {id: _checked(id, answer, questions.get(id, ({}, 0))[0]) for id, answer in answers.items()}
         # The count tells a question that is asked again from one whose answer is still on its way.
         resumed = {id: count for id, (_, count) in questions.items()}
-        drafts = [
-            Draft(ApprovalResolved(id=id, decision=answer["decision"], reason=answer.get("reason")))
-            for id, answer in checked.items()
-        ]
+        drafts = [Draft(_resolved(id, answer, answerer)) for id, answer in checked.items()]
         outcome = await self.journal.approvals.answer(run.thread_id, run.id, checked, resumed, drafts)
         if isinstance(outcome, list):
             return outcome
@@ -81,14 +91,23 @@ class PendingApprovals:
         }
 
 
+def _resolved(id: str, answer: Mapping[str, Any], answerer: Answerer) -> ApprovalResolved:
+    details = AnswerDetails(
+        by=answerer.by, through=answerer.through, params=answer.get("params"), scope=answer.get("scope")
+    )
+    return ApprovalResolved(id=id, decision=answer["decision"], reason=answer.get("reason"), details=details)
+
+
 def _checked(id: str, answer: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the answer if it fits its question. Raises InputError."""
     try:
         checked = read_answer(dict(answer))
     except Unusable as error:
         raise InputError(f"{id}: {error}") from error
+    kind = request.get("kind")
+    if checked.scope and kind != "tool":
+        raise InputError(f"the answer to {id} has a scope, which only answers about tools can have")
     if checked.decision == "edit":
-        kind = request.get("kind")
         if kind == "tool":
             _check_params(id, checked.params, request)
         if kind == "environment":

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from graph.approvals import AnswersById, PendingApprovals
+from graph.approvals import NOBODY, Answerer, AnswersById, PendingApprovals
 from graph.builder import Graph, Resources, build
 from graph.driver import PARKED, STOPPED, Driver, Ending
 from graph.errors import RunnerError, UnknownRun
@@ -145,6 +145,7 @@ class Supervisor:
         thread_id: str,
         answers: AnswersById | None = None,
         limits: Mapping[str, Any] | None = None,
+        answerer: Answerer = NOBODY,
     ) -> RunRow:
         """Continue a thread's run. `answers` answer some or all of its open questions.
 
@@ -161,7 +162,7 @@ class Supervisor:
             if limits:
                 await raise_limits(self.journal, run, limits, self.settings)
             if answers:
-                await self.approvals.answer(run, answers)
+                await self.approvals.answer(run, answers, answerer)
             elif pending := await self.approvals.pending(run):
                 ids = ", ".join(approval.id for approval in pending)
                 raise RunnerError(f"thread {thread_id} waits for answers: {ids}; give one, or cancel the run")
@@ -173,7 +174,7 @@ class Supervisor:
             await self._begin(run)
         return await self.run(run.id)
 
-    async def reply(self, thread_id: str, text: str) -> Event | None:
+    async def reply(self, thread_id: str, text: str, answerer: Answerer = NOBODY) -> Event | None:
         """Take a user's words as the answer to the questions that a thread waits for, and log them.
 
         A plain yes approves, everything else refuses with these words as the reason. None if the thread
@@ -186,9 +187,9 @@ class Supervisor:
         event = await self.log.say(run, text)
         answers = {question.id: spoken_answer(text, question.request) for question in pending}
         if self.foreground:
-            await self.approvals.answer(run, answers)
+            await self.approvals.answer(run, answers, answerer)
         else:
-            await self.resume(thread_id, answers)
+            await self.resume(thread_id, answers, answerer=answerer)
         return event
 
     async def cancel(self, thread_id: str, run_id: str | None = None, *, wait: bool = True) -> bool:

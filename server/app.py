@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from server import protocol
-from server.api import agent_routes, thread_routes, websocket
+from server.api import agent_routes, approval_routes, thread_routes, websocket
 from server.api.guard import Guard, allowed_origins
 from server.api.problems import handle_problems, responses
 
@@ -59,7 +59,7 @@ def create_app(
             expose_headers=["Content-Location", "Location"],
         )
     handle_problems(app)
-    for router in (agent_routes.router, websocket.router, thread_routes.router):
+    for router in (agent_routes.router, websocket.router, thread_routes.router, approval_routes.router):
         app.include_router(router)
     if own is None:  # LangGraph's server has its own Agent Protocol
         app.include_router(protocol.router)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,6 +114,39 @@ def test_tools_and_coders_work_side_by_side_and_answer_in_order(served: Served, 
     assert program["output"] == {"stdout": "42\n", "stderr": "no\n", "returncode": 1}
     assert "calc.py" in listing["output"]["stdout"] and listing["output"]["returncode"] == 0
     assert answer["status"] == "unverified"  # because of the program's failure
+
+
+def test_a_push_waits_for_an_answer_which_the_log_keeps_and_which_can_be_revoked(
+    served: Served, repo: GitRepo, tmp_path: Path
+) -> None:
+    bare = GitRepo(tmp_path / "bare.git", "--bare")
+    repo.git("remote", "add", "origin", str(bare.path))
+    push = {"agent": "tool", "description": "Show it", "tool_name": "git_push", "parallel_group": 1}
+    steps = [{"agent": "coder", "description": "Add mul to calc.py", "file": "calc.py"}, push]
+    answer = post(served, "/api/agent/run_parallel", steps=steps, repo=str(repo.path))
+    at = f"/api/threads/{answer['thread_id']}"
+    assert answer["status"] == "waiting" and answer["results"][1]["output"]["returncode"] == 1
+    with served.client() as client:
+        (question,) = client.get(f"{at}/approvals").json()
+        assert question["request"]["command"] == "git push -- origin"
+        wrong = {question["id"]: {"decision": "edit", "params": {"branch": "a b"}}}
+        refused = client.post(f"{at}/approvals", json={"answers": wrong})
+        assert refused.status_code == 422 and "write the name of a branch" in refused.json()["detail"]
+        yes = {question["id"]: {"decision": "approve", "scope": "repository"}}
+        headers = {"Sec-Fetch-Site": "same-origin"}
+        assert client.post(f"{at}/approvals", json={"answers": yes}, headers=headers).status_code == 200
+        while client.get(at).json()["status"] in ("waiting", "queued", "running"):
+            time.sleep(0.1)
+        log = client.get(f"{at}/events", headers={"Accept": "application/json"}).json()
+        (resolved,) = [event["data"] for event in log if event["type"] == "approval.resolved"]
+        assert (resolved["details"]["by"], resolved["details"]["through"]) == ("127.0.0.1", "page")
+        assert resolved["details"]["scope"] == "repository"
+        all_standing = client.get("/api/approvals").json()
+        (standing,) = [each for each in all_standing if each["about"]["repository"] == str(repo.path)]
+        assert standing["about"]["tool"] == "git_push"
+        assert client.delete(f"/api/approvals/{standing['key']}").status_code == 204
+        assert client.delete(f"/api/approvals/{standing['key']}").status_code == 404
+    assert bare.git("rev-list", "--count", f"autocode/{answer['thread_id']}-work") == "2"
 
 
 @pytest.mark.parametrize(

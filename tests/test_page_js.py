@@ -72,3 +72,16 @@ def test_a_build_is_a_block_that_runs_with_its_output_and_closes_when_it_has_end
     assert not seen["failed"]["open"] and seen["failed"]["what"] == "environment of web"
     assert seen["failed"]["mark"] == "failed" and seen["failed"]["outcome"] == "node is missing"
     assert seen["stopped"]["mark"] == "stopped" and seen["blocks"] == 3
+
+
+def test_a_tool_is_asked_for_with_its_command_and_never_as_raw_json(
+    page: Callable[[str], dict[str, Any]],
+) -> None:
+    seen = page("tool.mjs")
+    assert seen["title"] == "Waiting for you: run git_push?"
+    assert seen["command"] == ["git push -- origin"] and "{" not in seen["told"]
+    assert seen["scoped"] == {"decision": "approve", "scope": "repository"}
+    assert seen["edited"] == {"decision": "edit", "params": {"branch": "autocode/b"}}
+    assert seen["refused"] == {"decision": "reject", "reason": "not there"}
+    assert seen["again"] == ["Approve", "Edit", "Reject"] and "may have happened" in seen["uncertain"]
+    assert seen["left"] == 1 and "pushed" in seen["output"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -289,6 +290,36 @@ async def test_a_push_to_a_local_remote_needs_the_word_of_a_human(bench: Bench, 
     assert bare.git("rev-list", "--count", "autocode/t-work") == "3"
     assert "def mul" in bare.git("show", "autocode/t-work:calc.py")
     assert bench.repo.git("for-each-ref", "refs/remotes") == ""
+
+
+def test_the_terminal_shows_the_question_and_the_output_and_lists_what_was_approved(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bare = GitRepo(tmp_path / "bare.git", "--bare")
+    bench.repo.git("remote", "add", "origin", str(bare.path))
+    steps = plan(
+        coder("Add mul", "calc.py"),
+        tool("git_push", 2, "Let the others see it"),
+        tool("python_run", 2, code="print('seen')"),
+    )
+    script(bench.desk, planner=steps)
+    waits = bench.autocode("run", "Add mul", "--repo", str(bench.repo.path))
+    assert waits.exit_code == 3 and "{" not in waits.output.partition("YOUR APPROVAL")[2], waits.output
+    assert "Let the others see it" in waits.output and "$ git push -- origin" in waits.output
+    (id,) = set(re.findall(r"--approve (\w+)", waits.output))
+    thread = re.findall(r"autocode resume (\w+)", waits.output)[0]
+    done = bench.autocode("resume", thread, "--approve", id, "--scope", "repository")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"tool .*Let the others see it: git_push: done", done.output)
+    assert f"autocode/{thread}-work of" in done.output and "seen" in waits.output
+    listed = bench.autocode("approvals")
+    assert "git push -- origin" in listed.output
+    key = listed.output.splitlines()[1].split()[0]
+    assert (
+        "Revoked: git push -- origin (in this repository)"
+        in bench.autocode("approvals", "--revoke", key).output
+    )
+    assert bench.autocode("approvals", "--revoke", key).exit_code == 2
 
 
 async def test_yes_to_all_does_not_name_a_branch(bench: Bench, tmp_path: Path) -> None:

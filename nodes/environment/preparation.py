@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,7 +36,7 @@ class ConsentStore(Protocol):
 
     async def given(self, key: str) -> bool: ...
 
-    async def give(self, key: str) -> None: ...
+    async def give(self, key: str, about: Mapping[str, Any] | None = None) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,11 @@ class Preparation:
         venv = await self._chosen(workspace, answer)
         refusal = f"{_REFUSED}: {answer.reason}" if answer.reason else _REFUSED
         if venv:
-            await self.consents.give(_key(workspace, "venv", str(venv)))
+            key = _key(workspace, "venv", str(venv))
+            await self.consents.give(key, _about(workspace, [f"use {venv}"]))
         elif answer.decision == "approve":
-            for key in asked:
-                await self.consents.give(key)
+            for key, need in asked.items():
+                await self.consents.give(key, _about(workspace, need.recipe.shown_commands))
         outcomes = []
         # One after the other: builds use several processors each, and their output should not mix.
         for need, ready in zip(needs, found, strict=True):
@@ -195,6 +196,11 @@ def _key(workspace: Workspace, *parts: str) -> str:
     """Return the key of a consent, which holds for one repository."""
     # A clone elsewhere may hold other code behind the same commands, so it is asked about by itself.
     return hashlib.sha256(json.dumps([os.path.realpath(workspace.path), *parts]).encode()).hexdigest()
+
+
+def _about(workspace: Workspace, commands: Sequence[str]) -> dict[str, Any]:
+    """Return what a consent covers, for people who may revoke it."""
+    return {"kind": "environment", "repository": str(workspace.path), "commands": list(commands)}
 
 
 def _shown(path: Path, root: Path) -> str:

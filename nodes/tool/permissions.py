@@ -5,12 +5,12 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from nodes.dialogue.answers import HumanAnswer, ask
 from nodes.dialogue.replies import Unusable
+from nodes.environment.preparation import ConsentStore
 from nodes.state import BranchInput, options_of
 from tools.catalogue import InvalidCall, PlanTool, read_call
 from tools.policy import Policy, Ruling, decide, repository_policy
@@ -22,14 +22,6 @@ MAY_HAVE_HAPPENED = (
     "this may have happened already: the process ended after the tool began, at {begun}, and nobody stored "
     "its result. Approve to do it again, or reject to leave it"
 )
-
-
-class RememberedConsents(Protocol):
-    """Remembers what humans agreed to."""
-
-    async def given(self, key: str) -> bool: ...
-
-    async def give(self, key: str, about: Mapping[str, Any] | None = None) -> None: ...
 
 
 class Refused(Exception):
@@ -49,7 +41,7 @@ class Permit:
 class Permissions:
     """Decides on calls. A call that needs a human interrupts the run, before any effect."""
 
-    consents: RememberedConsents
+    consents: ConsentStore
     policy: Policy = field(default_factory=Policy)
 
     async def permit(self, call: PlanTool, workspace: Workspace, state: BranchInput) -> Permit:
@@ -73,7 +65,11 @@ class Permissions:
         _allowed_or_asked(call, decide(call, self.policy, theirs))  # the parameters may be new
         if answer.scope:
             about = {"kind": "tool", "tool": call.name, "params": call.parameters(), "scope": answer.scope}
-            about |= {"repository": str(workspace.path), "run": state["run"]}
+            about |= {
+                "command": shlex.join(call.arguments()),
+                "repository": str(workspace.path),
+                "run": state["run"],
+            }
             await self.consents.give(_key(answer.scope, call, workspace, state), about)
         return Permit(call, "approved", named=True)
 

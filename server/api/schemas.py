@@ -129,12 +129,16 @@ class RunSummary(BaseModel):
 
 
 class AnswerBody(_StrictModel):
-    """A human's answer to one question. An edit contains the new plan or the new params."""
+    """A human's answer to one question. An edit contains the new plan or the new params.
+
+    With a scope, an answer about a tool counts for the same call in this run, or in this repository.
+    """
 
     decision: Literal["approve", "edit", "reject"]
     reason: str | None = None
     plan: dict[str, Any] | None = None
     params: dict[str, Any] | None = None
+    scope: Literal["run", "repository"] | None = None
 
 
 class AnswersBody(_StrictModel):

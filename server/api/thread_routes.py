@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
+from graph.approvals import Answerer
 from graph.delivery import Delivery
 from graph.errors import RunnerError, UnknownRun
 from graph.supervisor import Supervisor
@@ -91,20 +92,29 @@ async def list_approvals(thread_id: ThreadPath, supervisor: SupervisorDep) -> li
 
 
 @router.post("/api/threads/{thread_id}/approvals", response_model=RunSummary, responses=responses(404, 409))
-async def answer(thread_id: ThreadPath, body: AnswersBody, supervisor: SupervisorDep) -> RunRow:
+async def answer(
+    thread_id: ThreadPath, body: AnswersBody, request: Request, supervisor: SupervisorDep
+) -> RunRow:
     """Answer some or all of the open questions. The run continues."""
     answers = {id: answer.model_dump(exclude_none=True) for id, answer in body.answers.items()}
-    return await supervisor.resume(thread_id, answers)
+    # Browsers add this header to what a page of ours sends, and no script can set it.
+    through = "page" if request.headers.get("sec-fetch-site") == "same-origin" else "HTTP"
+    answerer = Answerer(through, request.client.host if request.client else "")
+    return await supervisor.resume(thread_id, answers, answerer=answerer)
 
 
 @router.post("/threads/{thread_id}/messages", response_model=AnyEvent, responses=responses(404, 409))
 @router.post("/api/threads/{thread_id}/messages", response_model=AnyEvent, responses=responses(404, 409))
-async def note(thread_id: ThreadPath, body: NoteRequest, supervisor: SupervisorDep) -> Event:
+async def note(
+    thread_id: ThreadPath, body: NoteRequest, request: Request, supervisor: SupervisorDep
+) -> Event:
     """Answer the question that the thread waits for, else add a note, which the next agent's call sees.
 
     A plain yes approves. Everything else refuses, and a plan is made again with these words as the reason.
     """
-    answered = await supervisor.reply(thread_id, body.text)
+    answered = await supervisor.reply(
+        thread_id, body.text, Answerer("chat", request.client.host if request.client else "")
+    )
     return answered or await supervisor.log.note(thread_id, body.text)
 
 

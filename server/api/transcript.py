@@ -16,6 +16,7 @@ from nodes.events import (
     Retried,
     RunFinished,
     Token,
+    ToolResult,
     VerdictGiven,
 )
 
@@ -52,6 +53,10 @@ class Transcript:
             case ApprovalRequired() as data:
                 asked = [f"your approval is needed: {data.id}", *_about(data.request)]
                 return self._note("waiting", "\n".join(asked))
+            case ToolResult() as data:
+                state = f" (exit code {data.returncode})" if data.returncode else ""
+                output = f"{data.stdout}{data.stderr}".strip()
+                return self._note("tool", "\n".join(filter(None, [data.tool + state, output])))
             case EnvironmentReported() as data:
                 text = _environment(data)
                 return self._note("environment", text) if text else []
@@ -107,6 +112,8 @@ class Transcript:
 
 def _about(request: Mapping[str, Any]) -> list[str]:
     """Return the lines that a question about an environment needs, so that it can be answered in words."""
+    if request.get("kind") == "tool":
+        return [str(request.get(name, "")) for name in ("step", "command", "reason")]
     if request.get("kind") != "environment":
         return []
     commands = [str(command) for command in request.get("commands") or []]

@@ -2,6 +2,7 @@
 
 import typer
 
+from server.cli.commands.approvals import approvals
 from server.cli.commands.demo import demo
 from server.cli.commands.doctor import doctor
 from server.cli.commands.environments import environments
@@ -26,7 +27,7 @@ app = typer.Typer(
 
 COMMANDS = (
     run, resume, threads, show, diff, apply, push, verify, cancel, serve, note, fork, demo, doctor,
-    environments, index,
+    environments, approvals, index,
 )  # fmt: skip
 
 for command in COMMANDS:

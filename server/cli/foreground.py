@@ -1,6 +1,8 @@
 """A run in the foreground of a terminal: shown, questioned, stopped cleanly, turned into an exit code."""
 
 import asyncio
+import getpass
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -10,6 +12,7 @@ from uuid import uuid4
 
 from rich.text import Text
 
+from graph.approvals import Answerer
 from graph.delivery import Delivery
 from graph.run_request import merge_options, run_options
 from graph.supervisor import Supervisor
@@ -61,7 +64,8 @@ class ForegroundRun:
             answers = given
         options = options_of(run.input).model_copy(update=dict(limits))
         display = self.console.display(progress, options)
-        return await self._run(lambda: self.supervisor.resume(run.thread_id, answers, limits), display)
+        begin = partial(self.supervisor.resume, run.thread_id, answers, limits, person())
+        return await self._run(begin, display)
 
     async def _run(self, begin: Callable[[], Awaitable[RunRow]], display: RunDisplay) -> ExitCode:
         """Show the run until it ends, is stopped, or has a question that nobody answers here."""
@@ -74,7 +78,7 @@ class ForegroundRun:
             answers = self._answers(pending)
             if answers is None:
                 return self._park(progress.thread_id, pending)
-            begin = partial(self.supervisor.resume, progress.thread_id, answers)
+            begin = partial(self.supervisor.resume, progress.thread_id, answers, None, person())
 
     async def _watch(self, begin: Callable[[], Awaitable[RunRow]], display: RunDisplay) -> None:
         """Show events until they end. Ctrl-C or SIGTERM stops the run, and the log has its last events."""
@@ -109,8 +113,10 @@ class ForegroundRun:
                 display.show(event)
 
     def _answers(self, pending: approvals.PendingRequests) -> dict[str, approvals.ApprovalAnswer] | None:
-        if self.yes:
-            return {request.id: {"decision": "approve"} for request in pending}
+        # `--yes` was said before anybody knew that an effect may have happened already.
+        sure = [request for request in pending if not request.request.get("uncertain")]
+        if self.yes and sure:
+            return {request.id: {"decision": "approve"} for request in sure}
         if not self.console.can_ask:
             return None
         with on_stop(raise_interrupt):
@@ -166,6 +172,14 @@ class ForegroundRun:
         if unapplied:
             await self._apply(unapplied, thread)
         return STATUSES[finished.status]
+
+
+def person() -> Answerer:
+    """Return the user of this terminal."""
+    try:
+        return Answerer("terminal", getpass.getuser())
+    except (KeyError, OSError):  # a container may know no name for the user
+        return Answerer("terminal", f"uid {os.getuid()}")
 
 
 async def _tick(display: RunDisplay) -> None:

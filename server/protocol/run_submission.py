@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 from uuid import uuid4
 
+from graph.approvals import Answerer
 from graph.errors import UnknownThread
 from graph.supervisor import Strategy, Supervisor
 from memory.records.runs import RunRow
@@ -22,6 +23,7 @@ from server.protocol.state_json import read_state
 METADATA_KEY = "agent_protocol"
 """Key in a run's metadata for its stream modes, which readers that join later use."""
 
+SDK, CHAT = Answerer("SDK"), Answerer("chat")
 # LangGraph's ids are xxh3-128 hashes. Keys of an answer itself look different.
 INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 MODES_JSON = re.compile(r'\[("[a-z-]+"(, ?)?)*\]')
@@ -39,7 +41,7 @@ async def submit_or_resume(supervisor: Supervisor, body: RunBody, thread_id: str
     after = await last_seq(supervisor, thread_id)
     if body.command and body.command.resume is not None:
         answers = await _answers(supervisor, thread_id, body.command.resume)
-        return SubmittedRun(await supervisor.resume(thread_id, answers), after)
+        return SubmittedRun(await supervisor.resume(thread_id, answers, answerer=SDK), after)
     if body.input is None:
         return SubmittedRun(await supervisor.resume(thread_id), after)
     run_input = body.input
@@ -64,7 +66,7 @@ async def _answered(supervisor: Supervisor, thread: ThreadRow, input: RunInput) 
     """
     values = input.model_dump()
     words = str(values.get("task") or task_of(values.get("messages") or []))
-    event = await supervisor.reply(thread.id, words)
+    event = await supervisor.reply(thread.id, words, CHAT)
     return await supervisor.run(event.run_id) if event else None
 
 

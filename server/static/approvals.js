@@ -21,7 +21,8 @@ export function question(request, post) {
       buttons.forEach((button) => (button.disabled = false));
     }
   };
-  const kinds = request.kind !== "environment" ? editable : request.commands?.length ? build : goingOn;
+  const environment = request.commands?.length ? build : goingOn;
+  const kinds = request.kind === "environment" ? environment : editable;
   const { title, parts } = kinds(request, send, explain);
   const box = h("section", { className: "approval", role: "alert" }, h("h2", {}, `Waiting for you: ${title}`), ...parts(problem));
   return box;
@@ -47,15 +48,28 @@ function editable(request, send, explain) {
     if (!edit.hidden) edit.focus();
   };
   const reject = () => send({ decision: "reject", ...(reason.value.trim() ? { reason: reason.value } : {}) });
+  const again = (scope) => () => (edit.hidden ? send({ decision: "approve", scope }) : explain("Approve the edit alone."));
+  const scopes = request.kind !== "tool" || request.uncertain ? [] : [
+    button("Also later in this run", again("run")), button("Also later in this repository", again("repository")),
+  ];
   edit.oninput = () => explain(jsonFault(edit.value));
   if (request.problem) explain(request.problem);
   const parts = (problem) => [
-    request.kind === "plan" ? null : h("pre", {}, JSON.stringify(request, null, 2)),
+    ...(request.kind === "plan" ? [] : toolFacts(request)),
     edit, problem,
-    bar(button("Approve", approve, "primary"), button("Edit", toggle), reason, button("Reject", reject, "danger")),
+    bar(button("Approve", approve, "primary"), ...scopes, button("Edit", toggle), reason, button("Reject", reject, "danger")),
     request.kind === "plan" ? h("p", { className: "meta" }, REJECTION) : null,
   ];
-  return { title: `approve this ${request.kind}?`, parts };
+  return { title: request.kind === "plan" ? "approve this plan?" : `run ${request.tool}?`, parts };
+}
+
+/** What a person must know of a tool before it runs: the step, its command, and why it asks. */
+function toolFacts({ step, command, reason, uncertain }) {
+  return [
+    h("p", {}, step ?? ""),
+    commandList([command ?? ""]),
+    h("p", { className: uncertain ? "bad" : "meta" }, uncertain ? reason : `Asked because of ${reason}.`),
+  ];
 }
 
 /** Ask whether an environment may be built, or which one at hand is used instead. */

@@ -200,6 +200,10 @@ async def resume(
         tuple[str, str] | None,
         Option(metavar="ID JSON", help="Approve with changes: JSON, @FILE, or - (stdin)."),
     ] = None,
+    scope: Annotated[
+        str | None,
+        Option(metavar="run|repository", help="With --approve: do not ask again for the same tool call."),
+    ] = None,
     json: JsonOption = False,
     budget: BudgetOption = None,
     max_tokens: MaxTokensOption = None,
@@ -218,13 +222,15 @@ async def resume(
         raise UsageError("--yes approves everything; leave out --approve, --reject and --edit")
     if reason and not reject:
         raise UsageError("--reason is the reason for --reject ID; add the id to reject")
+    if scope and not approve:
+        raise UsageError("--scope is the scope of --approve ID; add the id to approve")
     async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
         thread = (await find_thread(supervisor.journal, thread)).id
         run = await supervisor.journal.runs.current(thread)
         if run is None:
             raise UsageError(f"there is no run on thread {one_line(thread)}; see `autocode threads`")
         pending = await supervisor.pending(thread)
-        answers = answers_from_flags(pending, approve, reject, reason, edit)
+        answers = answers_from_flags(pending, approve, reject, reason, edit, scope)
         limits = {"max_cost_usd": budget, "max_tokens": max_tokens, "max_run_seconds": max_seconds}
         raised = {name: limit for name, limit in limits.items() if limit is not None}
         return await ForegroundRun(supervisor, console, yes).resume(run, answers, raised)

@@ -235,9 +235,10 @@ async def note(
 async def _reply(settings: "Settings", console: "CliConsole", thread: str, text: str) -> bool:
     """Answer a waiting thread. Return False if it waits for no answer, and the text became a note."""
     from graph.supervisor import Supervisor  # imports LangGraph, which a note does not need
+    from server.cli.foreground import person
 
     async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
-        if await supervisor.reply(thread, text):
+        if await supervisor.reply(thread, text, person()):
             return True
         await supervisor.log.note(thread, text)
         return False

@@ -17,6 +17,7 @@ from rich.text import Text
 from nodes.events import ApprovalRequired
 from server.cli.exit_codes import UsageError
 from server.cli.views import environment_prompts as environments
+from server.cli.views import tool_prompts as tools
 from server.cli.views.format import one_line, sanitize
 from server.cli.views.terminal import group_bracket
 
@@ -30,10 +31,12 @@ def answers_from_flags(
     reject: Iterable[str] = (),
     reason: str | None = None,
     edit: tuple[str, str] | None = None,
+    scope: str | None = None,
 ) -> dict[str, ApprovalAnswer]:
     """Turn flags into answers. Raise UsageError for an id that is not pending or is named twice."""
     requests = {approval.id: approval.request for approval in pending}
-    answers: dict[str, ApprovalAnswer] = {id: {"decision": "approve"} for id in approve}
+    approval = {"decision": "approve", **({"scope": scope} if scope else {})}
+    answers: dict[str, ApprovalAnswer] = {id: dict(approval) for id in approve}
     answers |= {id: {"decision": "reject", "reason": reason} for id in reject}
     ids = [*approve, *reject, *([edit[0]] if edit else [])]
     for id in ids:
@@ -102,7 +105,11 @@ def show_request(console: Console, approval: ApprovalRequired) -> None:
     request = approval.request
     kind = one_line(str(request.get("kind", "")))
     about_environment = kind == "environment"
-    title = environments.environment_title(request) if about_environment else f"YOUR APPROVAL: {kind}"
+    title = f"YOUR APPROVAL: {kind}"
+    if about_environment:
+        title = environments.environment_title(request)
+    elif kind == "tool":
+        title = tools.tool_title(request)
     console.print()
     console.print(Text(f" {title} ", style="bold black on yellow"))
     # The problem of the question to go on is the question itself.
@@ -111,6 +118,8 @@ def show_request(console: Console, approval: ApprovalRequired) -> None:
         console.print(Text(sanitize(str(problem)), style="red"))
     if about_environment:
         console.print(environments.render_environment(request))
+    elif kind == "tool":
+        console.print(tools.render_tool(request))
     elif kind == "plan" and isinstance(request.get("plan"), dict):
         console.print(_plan_table(request["plan"]))
     else:
@@ -151,12 +160,14 @@ def answer_flags(approval: ApprovalRequired) -> list[str]:
 def _ask(console: Console, request: Mapping[str, Any]) -> ApprovalAnswer:
     if request.get("kind") == "environment":
         return environments.ask_environment(console, request)
+    is_tool = request.get("kind") == "tool"
+    prompt = tools.tool_prompt(request) if is_tool else tools.PROMPT_AGAIN
     while True:
-        choice = console.input(Text("[a]pprove, [e]dit, [r]eject? ", style="bold")).strip().lower()
-        if choice in ("a", "approve", "y", "yes"):
-            return {"decision": "approve"}
+        choice = console.input(Text(prompt, style="bold")).strip().lower()
+        if approval := tools.approval(choice, request):
+            return approval
         if choice in ("r", "reject", "n", "no"):
-            why = "why? (a reason has a plan made again, none ends the run) "
+            why = tools.WHY if is_tool else "why? (a reason has a plan made again, none ends the run) "
             return {"decision": "reject", "reason": console.input(Text(why)).strip() or None}
         if choice in ("e", "edit"):
             try:

@@ -4,6 +4,9 @@ from nodes import events
 from nodes.event_parts import COMMAND
 from server.cli.views.format import first_line, format_change, one_line, pluralize
 
+OUTPUT_LINES = 10
+"""Lines of a tool's output that a row shows."""
+
 OutcomePayload = (
     events.FilesEdited
     | events.SandboxStarted
@@ -51,6 +54,13 @@ def describe_tool_call(data: events.ToolCalled) -> str:
     return f"{call} → {first_line(data.summary, 100)}, {data.seconds:.1f} s"
 
 
+def output_lines(output: str) -> list[str]:
+    """Return the first lines of a tool's output, and how many there are besides."""
+    lines = [first_line(line, 200) for line in output.expandtabs(4).splitlines() if line.strip()]
+    more = [f"… and {pluralize(len(lines) - OUTPUT_LINES, 'more line')}"] if len(lines) > OUTPUT_LINES else []
+    return [*lines[:OUTPUT_LINES], *more]
+
+
 def describe_outcome(data: OutcomePayload) -> tuple[str, list[str]]:
     """Return an outcome in one line, and its details in lines of their own."""
     match data:
@@ -76,7 +86,8 @@ def describe_outcome(data: OutcomePayload) -> tuple[str, list[str]]:
         case events.ToolCalled():
             return describe_tool_call(data), []
         case events.ToolResult():
-            return f"{one_line(data.tool)}: exit code {data.returncode}", []
+            state = f"exit code {data.returncode}" if data.returncode else "done"
+            return f"{one_line(data.tool)}: {state}", output_lines(data.stdout + data.stderr)
 
 
 def _problems(data: events.CheckFinished) -> list[str]:

@@ -78,6 +78,7 @@ class RunView:
     estimated: bool = False
     retries: int = 0
     waiting: dict[str, events.ApprovalRequired] = field(default_factory=dict)
+    asking: dict[str, Row] = field(default_factory=dict)
     errors: list[events.ErrorReported] = field(default_factory=list)
     finished: events.RunFinished | None = None
 
@@ -129,7 +130,8 @@ class RunView:
                 self.estimated = self.estimated or data.estimated
             case events.ApprovalRequired() as data:
                 self.waiting[data.id] = data
-                self.row(event).state = "asks"
+                self.asking[data.id] = self.row(event)
+                self.asking[data.id].state = "asks"
             case events.ApprovalResolved() as data:
                 self._resolve_approval(data)
             case events.EnvironmentReported() as data:
@@ -243,12 +245,9 @@ class RunView:
     def _resolve_approval(self, data: events.ApprovalResolved) -> None:
         self.waiting.pop(data.id, None)
         reason = f": {first_line(data.reason)}" if data.reason else ""
-        # The event does not name a row, so the first one that asks is taken.
-        for row in self.rows:
-            if row.state == "asks":
-                row.state = "planned"
-                row.notes.append(DECISIONS.get(data.decision, one_line(data.decision)) + reason)
-                return
+        if row := self.asking.pop(data.id, None):
+            row.state = "planned"
+            row.notes.append(DECISIONS.get(data.decision, one_line(data.decision)) + reason)
 
     def _finish_run(self, data: events.RunFinished) -> None:
         self.finished = data
