@@ -1,5 +1,6 @@
 """Runs whose agents look, run and edit before they answer."""
 
+import asyncio
 from contextlib import aclosing
 from itertools import pairwise
 from pathlib import Path
@@ -53,6 +54,16 @@ async def test_what_a_coders_tools_did_is_its_edit(bench: Bench) -> None:
     ]
     assert calls[0].summary == "1 passed" and "calc.py" in bench.desk.requests[-4].prompt
     assert [file.path for file in run.of("edit")[0].files] == ["calc.py"]
+
+
+def test_a_command_is_shown_while_it_runs_if_it_takes_long_and_again_later(bench: Bench) -> None:
+    acts(bench, "coder", [execute("sleep 2.5"), execute("python -m pytest -q"), ("execute", {})])
+    script(bench.desk)
+    run = asyncio.run(bench.run())
+    assert ["sleep 2.5"] in [data.command for data in run.of("sandbox.started") if data.what == "command"]
+    shown = bench.autocode("show", run.thread).stdout
+    assert "$ sleep 2.5 → " in shown and "$ python -m pytest -q → 1 passed, " in shown
+    assert "execute → execute was called wrongly" in shown
 
 
 async def test_each_call_is_a_task_below_the_node_of_its_agent(bench: Bench) -> None:

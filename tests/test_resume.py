@@ -93,6 +93,33 @@ def test_ten_kills_change_nothing_of_the_result_and_pay_for_nothing_twice(bench:
     assert learned == (2,)
 
 
+def test_a_kill_after_each_call_of_a_tool_repeats_none(bench: Bench) -> None:
+    commands = [
+        f"echo {word} >> WORDS; echo {word} >> /tmp/words; cat /tmp/words" for word in ("a", "b", "c")
+    ]
+    for command in commands:
+        bench.desk.on("You are a coder", [("execute", {"command": command})], times=1)
+    script(bench.desk, coder=MUL)
+    bench.name_thread("killed")
+    process = autocode(bench, "run", "Add mul", "--repo", str(bench.repo.path), "--thread", "killed")
+    for _ in commands:
+        assert process.stdout
+        assert any('"type":"tool.call"' in line for line in process.stdout)
+        process.kill()
+        process.communicate()
+        process = autocode(bench, "resume", "killed")
+    process.communicate()
+    assert process.returncode == 0
+    assert bench.repo.git("show", "autocode/killed:WORDS").split() == ["a", "b", "c"]
+    answers = bench.desk.prompts("You are a coder")[-1]
+    # /tmp does not outlive a process, and the model is told.
+    assert answers.count("tool: a\n") == 1 and answers.count("work was interrupted") == 2
+    with closing(sqlite3.connect(bench.home / "autocode.db")) as database:
+        query = "SELECT count(*) FROM events WHERE thread_id = 'killed' AND type = 'tool.call'"
+        assert database.execute(query).fetchone() == (3,)
+    assert len(bench.desk.prompts("You are a coder")) in (4, 5, 6, 7)  # a request may be under way at a kill
+
+
 def wait_for(bench: Bench, prompt: str) -> None:
     """Until the model is asked."""
     while not bench.desk.prompts(prompt):

@@ -352,6 +352,14 @@ def test_the_end_names_the_proof_the_cost_and_the_commands_to_go_on_with() -> No
         assert command in text
 
 
+def test_tokens_from_a_providers_cache_have_a_column_of_their_own() -> None:
+    story = Story()
+    usage = [each | {"cached_tokens": 3_000} for each in USAGE]
+    text = ended([story.begin(), story.end(proof=PROOF, branch="b", usage=usage)])
+    assert "cached" in text and re.search(r"coder .*4,500 +3,000 +1,260", text)
+    assert "cached" not in ended(verified())
+
+
 def test_weaknesses_of_a_proof_are_loud() -> None:
     story = Story()
     weak = {

@@ -1,6 +1,7 @@
 """The tools of agents, in a real session: what they show, what they refuse, and what becomes of the files."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,24 @@ FILES = {
 CALC = {"file_path": "calc.py"}
 
 
-@pytest.fixture
-async def bench(tmp_path: Path, bubblewrap: Sandbox) -> AsyncIterator[Workbench]:
-    (tmp_path / "repo").mkdir()
-    workspace = Workspace.init(tmp_path / "repo")
+@asynccontextmanager
+async def opened(folder: Path, sandbox: Sandbox) -> AsyncIterator[Workbench]:
+    (folder / "repo").mkdir()
+    workspace = Workspace.init(folder / "repo")
     base = workspace.write(workspace.begin().snapshot, FILES, "First\n")
 
     async def place() -> tuple[Sandbox, Limits]:
-        return bubblewrap, Limits(seconds=5)
+        return sandbox, Limits(seconds=5)
 
     bench = Workbench(workspace, base, base, "coder s1", place)
     yield bench
     await bench.aclose()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, bubblewrap: Sandbox) -> AsyncIterator[Workbench]:
+    async with opened(tmp_path, bubblewrap) as bench:
+        yield bench
 
 
 async def says(bench: Workbench, name: str, **arguments: Any) -> str:
@@ -192,3 +199,18 @@ async def test_git_in_a_session_runs_what_the_agent_configures_nowhere_else(benc
     assert "/tmp/ran" in await says(bench, "execute", command=hooks)
     await says(bench, "write_file", file_path="new.py", content="x = 1\n")
     assert changed(bench) == {"new.py": "added"}
+
+
+@pytest.mark.docker
+async def test_docker_contains_and_tells_the_same(tmp_path: Path, docker: Sandbox) -> None:
+    async with opened(tmp_path, docker) as bench:
+        assert await says(bench, "execute", command="rg -c return") == "calc.py:2"
+        assert "First" in await says(bench, "execute", command="git log --oneline")
+        text = await says(bench, "execute", command="rm -rf .git; head -c 2G /dev/zero > big; sleep 60 &")
+        assert "No space left on device" in text and "nothing of this call is kept so far" in text
+        text = await says(
+            bench, "execute", command="rm big; mkfifo pipe; ln -s /etc/passwd out; cat /etc/shadow"
+        )
+        assert "Permission denied" in text and "[not kept: out: links cannot be written]" in text
+        assert (await says(bench, "read_file", file_path="pipe")).startswith("Error: cannot read")
+        assert changed(bench) == {}

@@ -207,7 +207,10 @@ class Workbench:
 
     async def _keep(self, parameters: Parameters) -> list[str]:
         """Store the files as they are now. Return what the model may not expect of them."""
-        changes = await (await self._session()).changes(self._leave_out)
+        try:
+            changes = await (await self._session()).changes(self._leave_out)
+        except SessionError as error:
+            return [f"[nothing of this call is kept so far: {error}]"]
         keep = partial(keep_changes, self.workspace, self._begun, changes, f"{self.author}: tools")
         kept = await asyncio.to_thread(keep)
         self.snapshot = kept.snapshot
