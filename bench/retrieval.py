@@ -28,7 +28,7 @@ from memory.embeddings import EmbedderKind, EmbeddingSettings
 from memory.live import LiveIndexes
 from memory.repo_index import IndexSettings, RepoIndex
 from memory.repo_index.files import is_wanted
-from memory.repo_index.search import is_test
+from memory.repo_index.search import kind_of
 
 QUERIES = (
     "where is the total price of a cart computed",
@@ -173,7 +173,7 @@ def score(options: argparse.Namespace, kind: EmbedderKind, folder: Path) -> None
 
 def _is_fit(path: Path, tree: Path) -> bool:
     name = path.relative_to(tree).as_posix()  # a virtual environment below the tree is not indexed
-    return path.stat().st_size > 2_000 and is_wanted(name) and not is_test(name)
+    return path.stat().st_size > 2_000 and is_wanted(name) and kind_of(name) == "code"
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def test_a_folder_is_indexed_and_searched(tmp_path: Path) -> None:
     done = autocode(repo, "--search", "the total price")
     assert done.exit_code == 0, done.stderr
     assert re.search(
-        r"^cart\.py:1-2  total_price  0\.\d+  words: total, price; similarity", done.stdout, re.M
+        r"^cart\.py:1-2  total_price  [01]\.\d+  words: total, price; similarity", done.stdout, re.M
     )
     assert (
         "2 files" in done.stdout and "(2 changed, 0 gone)" in done.stdout and "EMBEDDINGS=hash" in done.stdout

@@ -26,7 +26,8 @@ from memory.repo_index.index_types import (
     SnapshotView,
     Snippet,
 )
-from memory.repo_index.search import Hits, join, search_vectors, search_words, terms, unembedded_files
+from memory.repo_index.search import CodeSearch
+from memory.repo_index.search.hits import Hits, search_vectors, unembedded_files
 from memory.repo_index.snapshot_sync import SnapshotSync
 from memory.repo_index.text_sync import TextSync
 from memory.repo_index.vector_sync import VectorSync
@@ -174,15 +175,24 @@ class RepoIndex:
 
     @_repaired
     def search(self, query: str, k: int, view: SnapshotView | None = None) -> list[Snippet]:
-        """Find the best snippet of each of the `k` best files, in what is indexed so far."""
-        store, query_terms = self.store, terms(query)
-        visible = self._snapshots.versions(store, view) if view else set(store.current().values())
-        text = search_words(store, query_terms, visible)
-        near = self._search_vectors(query, visible)
-        unembedded = unembedded_files(text, store, self.embedder.key) if near.scored else ()
-        return join(query, text, near, k, unembedded)
+        """Find the `k` best places in what is indexed so far, none if nothing is about the query.
 
-    def _search_vectors(self, query: str, visible: set[int]) -> Hits:
+        What the query names comes first, then the best snippet of each file that fits.
+        """
+        return self.code_search(view).snippets(query, k)
+
+    def code_search(self, view: SnapshotView | None = None) -> CodeSearch:
+        """Return the search in a snapshot, or in the files on the disk."""
+        store = self.store
+        visible = self._snapshots.versions(store, view) if view else store.current()
+        return CodeSearch(
+            store,
+            visible,
+            self._search_vectors,
+            lambda text: unembedded_files(text, store, self.embedder.key),
+        )
+
+    def _search_vectors(self, query: str, visible: Collection[int]) -> Hits:
         collection = self._collection
         if self._open_collection and collection is None:
             return Hits([])

@@ -200,6 +200,10 @@ class IndexStore:
         """Count the chunks that hold a word."""
         return int(self.read("SELECT count(*) FROM words WHERE words MATCH ?", [f'"{word}"'])[0][0])
 
+    def size(self) -> int:
+        """Count the chunks of all versions."""
+        return int(self.read("SELECT count(*) FROM chunks")[0][0])
+
     def nearest(self, model: str, embedding: Vectors, k: int) -> list[tuple[str, float]]:
         """Return the nearest keys with their cosine similarity, best first. Compares every vector."""
         rows = self.read("SELECT key, vector FROM vectors WHERE model = ?", [model])

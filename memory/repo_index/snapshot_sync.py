@@ -26,8 +26,8 @@ class SnapshotSync:
         with self._lock:
             self._chunker.close()
 
-    def versions(self, store: IndexStore, view: SnapshotView) -> set[int]:
-        """Return the ids of the snapshot's versions of files, after indexing those that are not yet."""
+    def versions(self, store: IndexStore, view: SnapshotView) -> dict[str, int]:
+        """Return the snapshot's versions of files (ids by path), after indexing those that are not yet."""
         with self._lock:
             known = store.versions(view.files)
             lacking = [pair for pair in view.files.items() if pair[0] not in known and is_wanted(pair[0])]
@@ -39,9 +39,9 @@ class SnapshotSync:
                 cut.append((path, blob, self._chunker.chunks(path, text) if text else []))
             self.left_out = len(lacking) - len(cut)
             if not cut:
-                return set(known.values())
+                return known
             with store.transaction():
                 for file in cut:
                     store.add(*file)
                 store.forget()
-            return set(store.versions(view.files).values())
+            return store.versions(view.files)

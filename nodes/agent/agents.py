@@ -8,6 +8,7 @@ from functools import partial
 
 from langgraph.runtime import Runtime
 
+from memory.repo_index import Snippet
 from memory.search.recollection import Recollection
 from nodes.agent.conversation import Conversation
 from nodes.agent.tool_runs import ToolRuns, ToolStore
@@ -36,6 +37,8 @@ LONGEST = 0.6
 FOUND = 6
 FOUND_LINES = 40
 """Places that a search shows, and lines of each."""
+
+NOTHING_FOUND = "(nothing in the repository is about this; try other words, or `execute` with rg)"
 
 
 @dataclass(frozen=True)
@@ -127,13 +130,17 @@ async def _search(memory: Recollection, workspace: Workspace, snapshot: str, que
     """Return what the index finds in a snapshot, as text for a model."""
 
     def search() -> str:
-        parts = []
-        for found in search_snapshot(memory, workspace, snapshot, query, FOUND):
-            lines = found.text.splitlines()
-            text = "\n".join(lines[:FOUND_LINES])
-            more = f"\n[{len(lines) - FOUND_LINES} more lines]" if len(lines) > FOUND_LINES else ""
-            symbol = f" {found.symbol}" if found.symbol else ""
-            parts.append(f"{found.path}:{found.first}-{found.last}{symbol}\n{fenced(text + more)}")
-        return "\n\n".join(parts)
+        places = search_snapshot(memory, workspace, snapshot, query, FOUND)
+        return "\n\n".join(map(_shown, places)) or NOTHING_FOUND
 
     return await asyncio.to_thread(search)
+
+
+def _shown(found: Snippet) -> str:
+    """Return a place with its lines and the reason why it was found."""
+    lines = found.text.splitlines()
+    text = "\n".join(lines[:FOUND_LINES])
+    more = f"\n[{len(lines) - FOUND_LINES} more lines]" if len(lines) > FOUND_LINES else ""
+    symbol = f" {found.symbol}" if found.symbol else ""
+    why = f" ({found.why})" if found.why else ""
+    return f"{found.path}:{found.first}-{found.last}{symbol}{why}\n{fenced(text + more)}"
