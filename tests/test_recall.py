@@ -126,7 +126,7 @@ async def test_a_step_is_shown_what_the_run_has_changed_and_its_own_file_only_on
     bench.desk.on("Step: Let", block("calc.py", code))
     script(bench.desk, planner=json.dumps({"explanation": "", "steps": steps}))
     index(bench)
-    run = await bench.run("Add mul by way of a gadget")
+    run = await bench.run("Add mul to calc.py by way of a gadget")
     assert run.end.status == "verified"
     (prompt,) = bench.desk.prompts("Step: Let mul use")
     places = prompt.split("## Places in the repository")[1].split("\n## ")[0]

@@ -47,6 +47,7 @@ class CodeSearch:
         )
         shown = {place.chunk.path for place in named}
         snippets = [_named(place, scores) for place in _balanced(named, k)]
+        # A name alone asks for its places. What is similar to it would be noise.
         if named and query.is_bare:
             return snippets
         rest = [path for path in ranking.fitting(scores) if path not in shown]

@@ -102,6 +102,7 @@ class FileRanking:
             text, bm25, present = original.lower(), 0.0, 0.0
             norm = _K1 * (1 - _B + _B * len(text) / mean)
             for word, stem in stems.items():
+                # Identifiers are one word in lower case, so a part of a word counts as well.
                 if count := text.count(stem):
                     bm25 += rarity[word] * count * (_K1 + 1) / (count + norm)
                     present += rarity[word]

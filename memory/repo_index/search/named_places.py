@@ -51,6 +51,7 @@ class NamedPlaces:
                 self.files.add(module)
                 continue
             definitions += [NamedPlace(chunk, f"defines {name}") for chunk in chunks[:_DEFINITIONS]]
+            # A word of a sentence that nothing defines is English.
             if chunks or name in query.names:
                 shown = {(place.chunk.path, place.chunk.chunk.symbol) for place in definitions}
                 uses += self._using(name, shown)
@@ -67,6 +68,7 @@ class NamedPlaces:
         if token in self.visible:
             return [token]
         ending = [path for path in self.visible if path.endswith("/" + token)]
+        # `__init__.py` alone means no file.
         return ending if len(ending) <= _DEFINITIONS else []
 
     def _module(self, name: str) -> str | None:
@@ -126,6 +128,7 @@ class NamedPlaces:
     def _phrase(self, column: str, name: str) -> list[StoredChunk]:
         """Return the visible chunks that hold the words of a name one after the other, best first."""
         phrase = f'{column} : "{" ".join(words(name))}"'
+        # The phrase stands in both, because the query's expression leaves common words out.
         expression = f"({phrase}) AND ({phrase} OR {self.expression})" if self.expression else phrase
         ids = [id for id, _ in self.store.matching(expression, _CONSIDERED)]
         chunks = {chunk.id: chunk for chunk in self.store.chunks("chunks.id", ids)}

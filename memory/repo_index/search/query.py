@@ -84,6 +84,7 @@ class Query:
         for match in _NAME.finditer(self.text):
             name, before, after = match[0], self.text[: match.start()][-1:], self.text[match.end() :][:1]
             alone = name == self.text.strip("`()")
+            # A part of a path or of a number is no name.
             if before not in {"/", "."} and (alone or before == "`" or after == "(" or _is_code(name)):
                 spelled.append(re.sub(r"::|#", ".", name).strip("."))
         files = {path.rpartition("/")[2] for path in self.paths}
