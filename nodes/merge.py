@@ -9,10 +9,10 @@ from langgraph.runtime import Runtime
 from nodes.dialogue.prompts import fenced
 from nodes.dialogue.sections import cut
 from nodes.events import ErrorReported
-from nodes.planning.rest import as_failed, may_replan, refused_steps
+from nodes.planning.rest import as_failed, is_tool, may_replan, refused_steps
 from nodes.publish import publisher
 from nodes.repository import thread_of
-from nodes.state import Conflict, State, StepResult, latest, steps_of
+from nodes.state import Conflict, State, StepResult, latest
 from tools.workspace import Workspace
 
 CONFLICT_TOKENS = 8_000
@@ -32,8 +32,8 @@ The other coders' work is now in the files above. Do the step on them."""
 class Merge:
     """Merges the pending steps' snapshots three-way, in plan order, in the object database.
 
-    A refused step is done again if others' work came in. If it is refused again, the planner makes another
-    plan, once in a run. Then the step fails.
+    A refused step is done again if others' work came in. If it is refused again, or a tool fails, the planner
+    makes another plan, once in a run. Then the step fails.
     """
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
@@ -68,11 +68,11 @@ class Merge:
                 workspace.hold(thread, result["step_id"], head)  # else git's garbage collection takes it
         # Without others' work the files are as they were, and the coder would refuse its step again.
         again = {conflict["step_id"] for conflict in state["conflicts"]}
-        tools = {step["id"] for step in steps_of(state["plan"]) if step["agent"] == "tool"}  # they only ask
         refused = [
             result
             for result in blocked
-            if result["step_id"] not in tools and (result["step_id"] in again or result["base"] == head)
+            if not result.get("again")
+            and (is_tool(result) or result["step_id"] in again or result["base"] == head)
         ]
         for result in blocked:
             if result not in refused:
@@ -86,5 +86,6 @@ def _told(result: StepResult, fails: bool) -> ErrorReported:
     if fails:
         message = f"step {result['step_id']} failed: {as_failed(result)['error']}"
         return ErrorReported(message=message, kind="step")
-    message = f"its coder refused it, and the planner makes another plan: {result['blocked']}"
+    what = "it failed" if is_tool(result) else "its coder refused it"
+    message = f"{what}, and the planner makes another plan: {result['blocked']}"
     return ErrorReported(message=message, kind="warning")

@@ -63,6 +63,7 @@ class StepResult(TypedDict):
     """The result of a step: the snapshot with its edit, its error, or what must come before it.
 
     `remark` is what the coder said beside its edit. `output` is that of a tool, `message` a git_commit's.
+    `again` says that the step must be done again in any case. Only results of tools name their `agent`.
     """
 
     step_id: str
@@ -71,8 +72,10 @@ class StepResult(TypedDict):
     error: NotRequired[str]
     blocked: NotRequired[str]
     remark: NotRequired[str]
+    agent: NotRequired[str]
     output: NotRequired[ToolText]
     message: NotRequired[str]
+    again: NotRequired[bool]
 
 
 def latest(results: Iterable[StepResult]) -> dict[str, StepResult]:

@@ -147,8 +147,9 @@ async def test_without_tool_use_the_planner_reads_of_none_and_none_is_taken(benc
 
 
 async def test_a_tool_that_takes_too_long_ends_with_the_name_of_the_setting(bench: Bench) -> None:
-    script(bench.desk, planner=plan(tool("python_run", code="import time; time.sleep(60)")))
-    run = await bench.run(settings={"tool_executor_timeout": 1})
+    script(bench.desk)
+    steps = [tool("python_run", code="import time; time.sleep(60)")]
+    run = await bench.run(settings={"tool_executor_timeout": 1}, steps=steps)
     (result,) = run.of("tool.result")
     assert result.returncode != 0 and "1 s, which is TOOL_EXECUTOR_TIMEOUT" in result.stderr
     assert run.end.status == "unverified"
@@ -163,9 +164,9 @@ async def test_two_tools_and_a_coder_wait_and_work_at_once_and_no_effect_happens
         coder("Add mul", "calc.py"),
         coder("Write half", "half.py"),
     ]
-    script(bench.desk, planner=plan(*steps), coder=half)
+    script(bench.desk, coder=half)
     async with world.supervisor(bench) as supervisor:
-        assert await begin(supervisor, bench) == "waiting"
+        assert await begin(supervisor, bench, steps=steps) == "waiting"
         questions = await asked(supervisor)
         assert sorted(questions) == ["autocode/a", "autocode/b", "autocode/c"] and world.done == []
         assert questions["autocode/b"].request == {
@@ -218,6 +219,37 @@ async def test_an_effect_that_may_have_happened_is_asked_about(bench: Bench) -> 
         assert world.done == ["origin autocode/a"] * 2
 
 
+async def test_the_planner_plans_around_a_refusal_once(bench: Bench) -> None:
+    world = Outside()
+    first = plan(tool("git_push", branch="autocode/a"), coder("Add mul", "calc.py", 2))
+    plans = iter([first, plan(tool("git_push", branch="autocode/b"), coder("Add mul", "calc.py", 2))])
+    script(bench.desk, planner=lambda _: next(plans))
+    async with world.supervisor(bench) as supervisor:
+        assert await begin(supervisor, bench) == "waiting"
+        (question,) = await supervisor.pending("t")
+        no = {"decision": "reject", "reason": "use the branch b"}
+        assert await answered(supervisor, {question.id: no}) == "waiting"
+        assert "refused: use the branch b" in bench.desk.prompts("system: You are the planner")[-1]
+        (question,) = await supervisor.pending("t")
+        assert question.request["params"] == {"branch": "autocode/b"}
+        assert await answered(supervisor, {question.id: YES}) == "verified"
+        assert world.done == ["origin autocode/b"]
+
+
+async def test_a_second_refusal_fails_the_step_and_the_others_go_on(bench: Bench) -> None:
+    world = Outside()
+    script(bench.desk, planner=plan(tool("git_push"), coder("Add mul", "calc.py", 2)))
+    async with world.supervisor(bench) as supervisor:
+        status = await begin(supervisor, bench)
+        for _ in range(2):
+            assert status == "waiting"
+            (question,) = await supervisor.pending("t")
+            status = await answered(supervisor, {question.id: {"decision": "reject", "reason": "never"}})
+        assert status == "unverified" and world.done == []
+        end = (await told(supervisor, "run.finished"))[-1]
+        assert end.missing[0].endswith("failed: refused: never") and end.branch
+
+
 async def test_policy_and_remembered_answers_decide_without_a_question(bench: Bench) -> None:
     world = Outside()
     steps = plan(tool("git_push", branch="autocode/a"), coder("Add mul", "calc.py"))
@@ -261,8 +293,11 @@ async def test_a_repository_can_only_be_stricter(bench: Bench) -> None:
     steps = [tool("git_push", branch="autocode/a"), tool("rm", paths=["calc.py"])]
     async with world.supervisor(bench) as supervisor:
         assert await begin(supervisor, bench, steps=steps) == "waiting"
-        (result,) = [each for each in await told(supervisor, "error") if each.kind == "step"]
-        assert "rm is denied (.autocode.toml" in result.message and world.done == []
+        (question,) = await supervisor.pending("t")  # its own `allow` counts for nothing
+        assert await answered(supervisor, {question.id: {"decision": "reject"}}) == "unverified"
+        failures = [each.message for each in await told(supervisor, "error") if each.kind == "step"]
+        assert failures[0] == "step s1 failed: refused by the user" and world.done == []
+        assert failures[1].startswith("step s2 failed: rm is denied (.autocode.toml")
 
 
 async def test_a_push_to_a_local_remote_needs_the_word_of_a_human(bench: Bench, tmp_path: Path) -> None:

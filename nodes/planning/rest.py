@@ -1,4 +1,4 @@
-"""The rest of a plan, which the planner makes anew once a coder has refused its step."""
+"""The rest of a plan, which the planner makes anew once a coder has refused its step or a tool has failed."""
 
 from nodes.dialogue.prompts import fenced, section
 from nodes.dialogue.sections import cut
@@ -8,8 +8,8 @@ from tools.workspace import Workspace
 DONE_TOKENS = 1_500
 
 WANTED = """\
-The coder of {steps} refused it for the reason above. Plan the rest of the task on the files as they are now:
-what is not done yet, in an order in which it can be done. Your steps replace all that are not done.
+{steps} cannot be done as planned, for the reason above. Plan the rest of the task on the files as they are
+now: what is not done yet, in an order in which it can be done. Your steps replace all that are not done.
 Only if the rest cannot be done at all, answer {{"answer": "the reason"}}."""
 
 
@@ -52,12 +52,21 @@ def joined(state: State, plan: Plan) -> Plan:
     return Plan(explanation=plan["explanation"], steps=done)
 
 
+def is_tool(result: StepResult) -> bool:
+    """Return whether a result is that of a tool, which fails where a coder refuses."""
+    return result.get("agent") == "tool"
+
+
 def as_failed(result: StepResult, why: str = "") -> StepResult:
     """Return the result of a refused step as a failure."""
-    reason = f"blocked: {result.get('blocked', '')}"
-    return StepResult(
+    blocked = result.get("blocked", "")
+    reason = blocked if is_tool(result) else f"blocked: {blocked}"
+    failed = StepResult(
         step_id=result["step_id"], base=result["base"], error=f"{reason}; {why}" if why else reason
     )
+    if "output" in result:
+        failed["output"] = result["output"]
+    return failed
 
 
 def rest_sections(workspace: Workspace, state: State) -> list[str]:
@@ -83,5 +92,5 @@ def _fate(result: StepResult | None) -> str:
     if result is None:
         return "(not begun)"
     if "blocked" in result:
-        return f"(its coder refused it: {result['blocked']})"
+        return f"({'failed' if is_tool(result) else 'its coder refused it'}: {result['blocked']})"
     return f"(failed: {result['error']})" if "error" in result else "(done)"

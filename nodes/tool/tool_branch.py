@@ -14,7 +14,7 @@ from nodes.agent.kept_changes import hold_edit
 from nodes.agent.shown import cut_middle
 from nodes.agent.siblings import Siblings
 from nodes.event_parts import ToolStepCall
-from nodes.events import ErrorReported, ToolResult
+from nodes.events import ToolResult
 from nodes.planning.plan_reply import TOOLS_OFF
 from nodes.publish import Publish, publisher
 from nodes.repository import open_workspace, thread_of
@@ -40,7 +40,7 @@ class IntentStore(Protocol):
 
 @dataclass(frozen=True)
 class ToolBranch:
-    """Carries out one tool step. A step that fails becomes a result, as an error would end its siblings.
+    """Carries out one tool step. A step that fails becomes a result, which the planner may plan around.
 
     The intent is stored before the effect and the result after it, so that a resume repeats no effect.
     """
@@ -58,7 +58,7 @@ class ToolBranch:
 
     async def _result(self, state: BranchInput, runtime: Runtime[None]) -> StepResult:
         step = state["step"]
-        result = StepResult(step_id=step["id"], base=state["head"])
+        result = StepResult(step_id=step["id"], base=state["head"], agent="tool")
         publish = publisher(runtime.stream_writer, "tool", step["id"])
         try:
             if not self.enabled:
@@ -67,8 +67,7 @@ class ToolBranch:
             told = await self._once(call, state, thread_of(runtime), publish)
             return cast(StepResult, result | told)
         except (InvalidCall, Refused, PolicyError) as error:
-            publish(ErrorReported(message=f"step {step['id']} failed: {error}", kind="step"))
-            return result | {"error": str(error)}
+            return result | {"blocked": str(error)}
 
     async def _once(
         self, call: PlanTool, state: BranchInput, thread: str, publish: Publish
@@ -80,7 +79,7 @@ class ToolBranch:
                 return _told(stored, publish)
             # A node must not ask twice, so the step comes again as an attempt of its own, which asks.
             if read_call(stored.tool, stored.params).effect == "outside":
-                return {"blocked": UNCERTAIN}
+                return {"blocked": UNCERTAIN, "again": True}
         permit = await self._permit(call, state)
         await self.intents.begin(key, permit.call.name, permit.call.parameters())
         began = time.monotonic()
@@ -140,8 +139,7 @@ def _told(intent: Intent, publish: Publish) -> dict[str, Any]:
     if output.returncode:
         last = (output.stderr.strip() or output.stdout.strip()).splitlines()[-1:]
         reason = f"{intent.tool} ended with exit code {output.returncode}"
-        result["error"] = ": ".join([reason, *last])[:500]
-        publish(ErrorReported(message=result["error"], kind="step"))
+        result["blocked"] = ": ".join([reason, *last])[:500]
     else:  # a failed step changes nothing
         result["snapshot"] = stored["snapshot"]
     return result
