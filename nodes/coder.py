@@ -1,5 +1,6 @@
 """The coder carries out one step of the plan as an edit, stored as a snapshot on the group's base."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from langchain_core.messages import BaseMessage
@@ -11,8 +12,11 @@ from nodes.agent.agents import Agents
 from nodes.agent.conversation import Conversation
 from nodes.agent.siblings import Siblings
 from nodes.agent.suite_command import commands_near
+from nodes.check.runners.test_names import is_test_name
 from nodes.dialogue import sections
 from nodes.dialogue.edits import Edit, finish_edit
+from nodes.dialogue.excerpts import CHARS_A_TOKEN, named_places, symbols
+from nodes.dialogue.nearby import tests_near
 from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section, with_tools
 from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
 from nodes.events import ErrorReported
@@ -42,8 +46,11 @@ You are a coder. You carry out one step of a plan in a git repository, completel
 {DATA}"""
 
 REMARK_LENGTH = 600
-LESSONS = 2
+LESSONS = 1
 """Earlier tasks in a prompt. The planner has read them all, so a coder needs few."""
+
+TESTS, TEST_TOKENS = 2, 400
+"""Tests near a step that are shown, and the tokens of each."""
 
 
 class WithoutEdit(TypedDict, total=False):
@@ -103,26 +110,50 @@ class Coder:
         step_files = files_of(step)
         to_read = [path for path in step.get("context_files", []) if path not in branch["context_files"]]
         query = f"{step['description']} {branch['task']}"
-        texts = {path: workspace.text(head, path) or "" for path in (*step_files, *to_read)}
-        places = {path: sections.named_places(text, query) for path, text in texts.items()}
-        map_tokens = sections.FIRST_MAP_TOKENS if tools else sections.MAP_TOKENS
-        file_tokens = sections.FIRST_TOKENS if tools else sections.FILE_TOKENS
+        seen = {path: workspace.text(head, path) or "" for path in (*step_files, *to_read)}
+        places = {path: named_places(text, query) for path, text in seen.items()}
         task = branch["task"] if branch["task"].strip() != step["description"].strip() else ""
-        parts = [
+        file_tokens = sections.FIRST_TOKENS if tools else sections.FILE_TOKENS
+        fixed = [
             sections.agents_md(workspace, head, step_files),
             commands_near(workspace, branch["base"], head, step_files) if tools else "",
-            sections.outline(workspace, head, query, map_tokens),
-            sections.places(branch.get("places", [])),
             sections.context(workspace, head, branch["context_files"]),
-            sections.files("Files to read for your step", workspace, head, to_read, file_tokens, places),
-            sections.lessons(branch.get("lessons", [])[:LESSONS]),
             section("The whole task, for your orientation", task),
             sections.plan(branch["plan"], step["id"]),
             sections.tool_outputs(branch["plan"], branch.get("results", [])),
+            sections.files("Files to read for your step", workspace, head, to_read, file_tokens // 2, places),
             sections.files("The files of your step", workspace, head, step_files, file_tokens, places),
             section("Do the step again", branch["conflict"]),
         ]
-        return messages(with_tools(SYSTEM, tools), parts, step["description"])
+        around = self._around(workspace, branch, query, step_files, seen, tools)
+        return messages(with_tools(SYSTEM, tools), [*around, *fixed], step["description"])
+
+    def _around(
+        self,
+        workspace: Workspace,
+        branch: BranchInput,
+        query: str,
+        step_files: Sequence[str],
+        seen: Mapping[str, str],
+        tools: bool,
+    ) -> list[str]:
+        """Return what may help beside the step's files, the most useful first."""
+        head = branch["head"]
+        places = [place for place in branch.get("places", []) if place["path"] not in seen]
+        lessons = sections.lessons(branch.get("lessons", [])[:LESSONS])
+        if not tools:
+            return [sections.outline(workspace, head, query), sections.places(places), lessons]
+        tests = [path for path in sorted(workspace.files(head)) if is_test_name(path) and path not in seen]
+        near = tests_near(workspace, head, tests, symbols(query), step_files, TESTS)
+        long = [path for path, text in seen.items() if len(text) > sections.FIRST_TOKENS * CHARS_A_TOKEN]
+        known = any(seen.values())  # a map is for those who have to find a place first
+        return [
+            sections.files("Tests near your step", workspace, head, near, TEST_TOKENS, near),
+            sections.outlined(workspace, head, long) if known else "",
+            sections.places(places),
+            lessons,
+            "" if known else sections.outline(workspace, head, query, sections.FIRST_MAP_TOKENS),
+        ]
 
 
 def _read(workspace: Workspace, head: str, worked: str, step: Step, text: str) -> Edit | WithoutEdit:

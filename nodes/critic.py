@@ -109,7 +109,7 @@ class Critic:
         parts = [
             sections.agents_md(workspace, state["head"]),
             sections.context(workspace, state["head"], state["context_files"]),
-            sections.plan(state["plan"]),
+            sections.plan(state["plan"], task=state["task"]),
             habits(workspace, state["base"]),
             sections.diff(workspace, state["base"], state["head"], "The change"),
             section("What the sandbox saw", _report(proof)),

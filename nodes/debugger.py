@@ -12,6 +12,7 @@ from nodes.agent.agents import Agents
 from nodes.agent.conversation import Conversation
 from nodes.agent.suite_command import commands_near
 from nodes.dialogue import sections
+from nodes.dialogue.diffs import failing_lines
 from nodes.dialogue.edits import Edit, finish_edit
 from nodes.dialogue.prompts import (
     DATA,
@@ -61,12 +62,11 @@ more mended."""
 
 OTHERS = "What others have changed since your last answer"
 
-_PATHS = re.compile(r"(?<=/workspace/)[\w./-]+\.\w+|[\w./-]+\.\w+")  # the sandbox mounts files there
 _ERROR = re.compile(r"^E +(.+)", re.MULTILINE)
 
 LESSONS = 3
 NAMED = 4
-NAMED_TOKENS = 3_000
+NAMED_TOKENS = 1_000
 SHOWN = 30
 FAULTS, FAULT_LENGTH, EXPLANATION_LENGTH = 4, 240, 600
 """Limits on a repair in memory: faults, and characters of each and of the explanation."""
@@ -130,19 +130,18 @@ def _prompt(workspace: Workspace, state: State, conversation: Conversation) -> S
 def _first(workspace: Workspace, state: State, conversation: Conversation) -> Sequence[BaseMessage]:
     base, head, tools = state["base"], state["head"], conversation.offers_tools
     changed = {change.path for change in workspace.changes(base, head)}
-    files = workspace.files(head).keys() - changed  # changed files are shown anyway
     proof = Proof.model_validate(state["check"])
-    named = [path for path in dict.fromkeys(_PATHS.findall(_output(proof))) if path in files]
+    change = sections.change(workspace, base, head, "The change so far", tools)
+    named = failing_lines(_output(proof), workspace.files(head).keys(), change)
     parts = [
         sections.agents_md(workspace, head, changed),
         sections.context(workspace, head, state["context_files"]),
         sections.lessons(state.get("lessons", [])[:LESSONS]),
-        sections.plan(state["plan"]),
+        sections.plan(state["plan"], task=state["task"]),
         task_section(state["task"]),
         commands_near(workspace, base, head, changed) if tools else "",
-        sections.changed("The changed files as they are now", workspace, base, head),
-        sections.files("Files that the output names", workspace, head, named[:NAMED], NAMED_TOKENS),
-        sections.diff(workspace, base, head),
+        change,
+        sections.files("Files that the output names", workspace, head, [*named][:NAMED], NAMED_TOKENS, named),
         sections.failed_steps(state["results"]),
         sections.earlier_repairs(state.get("mends", [])),
         *_findings(state, _on_the_base(proof)),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from langgraph.runtime import Runtime
 
+from nodes.dialogue.excerpts import cut_tokens
 from nodes.dialogue.prompts import fenced
-from nodes.dialogue.sections import cut
 from nodes.events import ErrorReported
 from nodes.planning.rest import as_failed, is_tool, may_replan, refused_steps
 from nodes.publish import publisher
@@ -61,7 +61,7 @@ class Merge:
             merged = workspace.merge(result["base"], head, result["snapshot"], f"merge {result['step_id']}")
             if merged.snapshot is None:
                 text = "\n\n".join(f"### {conflict.path}\n{conflict.text}" for conflict in merged.conflicts)
-                text = CONFLICT.format(text=cut(text, CONFLICT_TOKENS))
+                text = CONFLICT.format(text=cut_tokens(text, CONFLICT_TOKENS))
                 conflicts.append(Conflict(step_id=result["step_id"], text=text))
             else:
                 head = merged.snapshot

@@ -12,7 +12,7 @@ from langgraph.runtime import Runtime
 from memory.repo_index import SnapshotView, Snippet
 from memory.search.recollection import Readiness, Recollection
 from nodes.dialogue.episodes import lesson_text
-from nodes.dialogue.sections import cut
+from nodes.dialogue.excerpts import cut_tokens
 from nodes.event_parts import IndexState, RecalledEpisode
 from nodes.events import MemoryRecalled
 from nodes.publish import Publish, publisher
@@ -101,7 +101,13 @@ async def _search(
         # Shown files may be among them.
         snippets = search_snapshot(memory, workspace, snapshot, query, most + len(shown))
         places = [
-            Place(path=s.path, symbol=s.symbol, first=s.first, last=s.last, text=cut(s.text, PLACE_TOKENS))
+            Place(
+                path=s.path,
+                symbol=s.symbol,
+                first=s.first,
+                last=s.last,
+                text=cut_tokens(s.text, PLACE_TOKENS),
+            )
             for s in snippets
             if s.path not in shown
         ]

@@ -1,10 +1,8 @@
 """The tester writes tests that fail without the change and pass with it, or says why there can be none."""
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
@@ -20,6 +18,7 @@ from nodes.check.suites.packages import Packages
 from nodes.check.suites.suite import Suite
 from nodes.dialogue import sections
 from nodes.dialogue.edits import Edit, finish_edit
+from nodes.dialogue.nearby import changed_symbols, tests_near
 from nodes.dialogue.prompts import (
     DATA,
     EDIT_FORMAT,
@@ -81,10 +80,9 @@ Add tests that do notice, and that pass with the change; keep the tests that exi
 no difference, write none. If that is so for all of them, answer with one line: NO TESTS: the reason"""
 
 EXAMPLES = 2
-MOST_SEARCHED = 400
-_SYMBOL = re.compile(
-    r"^(?:@@.*@@.*?|[ +-]\s*(?:\w+\s+){0,3})\b(?:def|class|func|function|fn)\s+(\w{3,})", re.MULTILINE
-)
+LISTED = 30
+"""Test files that are listed by name."""
+
 PLACES = 20
 
 
@@ -169,25 +167,31 @@ class Tester:
         files = workspace.files(head)
         suites = packages.suites(changed)
         tests = [path for folder, suite in suites.items() for path in _tests(folder, suite, files)]
-        change = workspace.diff(base, head)
-        places = _places(workspace, head, [path for path in tests if path not in changed], changed, change)
-        listed = "\n".join(tests[:200]) or f"(none yet{_place(suites)})"
+        others = [path for path in tests if path not in changed]
+        symbols = changed_symbols(workspace.diff(base, head))
+        near = tests_near(workspace, head, others, symbols, changed, EXAMPLES)
+        near = near or {path: [] for path in others[:1]}  # for the style
+        example = sections.EXAMPLE_TOKENS if tools else sections.LONG_EXAMPLE_TOKENS
         parts = [
             sections.agents_md(workspace, head, changed),
             suite_commands(suites),
-            section("The repository's test files", listed),
-            sections.files(
-                "Existing tests near the change", workspace, head, places, sections.EXAMPLE_TOKENS, places
-            ),
+            section("The repository's test files", _listed(tests, near) or f"(none yet{_place(suites)})"),
+            sections.files("Existing tests near the change", workspace, head, near, example, near),
             sections.context(workspace, head, state["context_files"]),
-            sections.plan(state["plan"]),
-            sections.changed("The changed files as they are now", workspace, base, head),
-            sections.diff(workspace, base, head, "The change that your tests are to prove"),
+            sections.plan(state["plan"], task=state["task"]),
+            sections.change(workspace, base, head, "The change that your tests are to prove", tools),
             sections.remarks(state["results"]),
             task_section(state["task"]),
             _again(state),
         ]
         return messages(with_tools(SYSTEM, tools), parts, task_line(state["task"]))
+
+
+def _listed(tests: Sequence[str], near: Iterable[str]) -> str:
+    """Return the names of test files, those near the change first."""
+    names = list(dict.fromkeys([*near, *tests]))
+    more = len(names) - LISTED
+    return "\n".join(names[:LISTED] + ([f"(and {more} more)"] if more > 0 else []))
 
 
 def _tests(folder: str, suite: Suite, files: Iterable[str]) -> list[str]:
@@ -259,22 +263,3 @@ def _rule(packages: Packages, folder: str, files: Collection[str], is_new: bool)
     start = len(folder) + 1 if folder else 0
     side = TestSide(suite, [name[start:] for name in files if not folder or name.startswith(f"{folder}/")])
     return lambda path: side.admits(path[start:], is_new)
-
-
-def _places(
-    workspace: Workspace, head: str, tests: Sequence[str], changed: Sequence[str], change: str
-) -> dict[str, list[range]]:
-    """Return the tests that name what the change is about, with the places, else those named as its files."""
-    symbols = list(dict.fromkeys(_SYMBOL.findall(change)))
-    query = " ".join(f"`{name}`" for name in symbols)
-    texts = {path: workspace.text(head, path) or "" for path in tests[:MOST_SEARCHED]}
-    places = {
-        path: sections.named_places(text, query)
-        for path, text in texts.items()
-        if any(name in text for name in symbols)
-    }
-    stems = {Path(path).stem.lower() for path in changed}
-    own = {path: any(stem and stem in Path(path).stem.lower() for stem in stems) for path in tests}
-    ranked = sorted(tests, key=lambda path: (-len(places.get(path, ())) * (2 if own[path] else 1), path))
-    near = [path for path in ranked if places.get(path) or own[path]] or ranked[:1]  # for the style
-    return {path: places.get(path, []) for path in near[:EXAMPLES]}

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tools.outline import outlines, repository_map
+from tools.outline import definitions, outlines, repository_map
 
 
 def outline(path: str, text: str) -> list[str]:
@@ -237,3 +237,14 @@ def test_big_unreadable_and_unknown_files_are_not_outlined() -> None:
     shown = repository_map({"big.py": 300_000, "none.py": 10, "x.bin": 10}, reader, "x", 1000)
     assert read == ["none.py"]
     assert shown == "- big.py\n- none.py\n- x.bin"
+
+
+def test_definitions_reach_to_the_end_of_what_they_hold() -> None:
+    text = "class A:\n    x = 1\n\n    @property\n    def f(self):\n        def g(): ...\n        return g\n"
+    found = definitions({"a.py": f"{text}\n\nclass A:\n    def f(self): ...\n"})["a.py"]
+    assert [(each.symbol, each.first, each.last) for each in found] == [
+        ("A", 1, 7),
+        ("A.f", 4, 7),
+        ("A", 10, 11),
+        ("A.f", 11, 11),
+    ]

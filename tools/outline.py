@@ -1,22 +1,24 @@
 """Outlines of source files, and a map of a repository within a token limit, by relevance."""
 
 import time
+from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import log
 from os.path import basename, splitext
 from threading import Lock
 
-from memory.chunks import Parser, has_grammar
+from memory.chunks import Parser, SyntaxPart, has_grammar
 from memory.chunks.words import words
 
 _MOST_CRASHES = 3
 _SECONDS = 60.0
 _CACHE_SIZE = 5_000
-_CACHE: dict[tuple[str, bytes], list[str]] = {}
-"""Outlines by suffix and hash of their text, because many maps show the same files."""
+_CACHE: dict[tuple[str, bytes], "_Parsed"] = {}
+"""Parsed files by suffix and hash of their text, because many prompts show the same files."""
 _LOCK = Lock()
 
 _HIDDEN = "({} files are not shown)"
@@ -24,6 +26,21 @@ _HIDDEN = "({} files are not shown)"
 MAX_FILE_BYTES = 200_000
 MAX_CANDIDATES = 400
 MAX_CANDIDATE_BYTES = 3_000_000
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A function, method or class of a file. Lines count from 1, `last` is included."""
+
+    symbol: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    outline: list[str]
+    definitions: list[Definition]
 
 
 def outlines(files: Mapping[str, str]) -> dict[str, list[str]]:
@@ -34,7 +51,16 @@ def outlines(files: Mapping[str, str]) -> dict[str, list[str]]:
     process, because hostile text can crash a grammar. After several crashes, or when the time is over, the
     rest has no outline.
     """
-    result: dict[str, list[str]] = {path: [] for path in files}
+    return {path: parsed.outline for path, parsed in _parsed(files).items()}
+
+
+def definitions(files: Mapping[str, str]) -> dict[str, list[Definition]]:
+    """List each file's functions, methods and classes in their order. They are found as `outlines` does."""
+    return {path: parsed.definitions for path, parsed in _parsed(files).items()}
+
+
+def _parsed(files: Mapping[str, str]) -> dict[str, _Parsed]:
+    result = {path: _Parsed([], []) for path in files}
     deadline = time.monotonic() + _SECONDS
     with _LOCK, closing(Parser()) as parser:  # parallel steps need the same files
         if len(_CACHE) > _CACHE_SIZE:
@@ -44,9 +70,30 @@ def outlines(files: Mapping[str, str]) -> dict[str, list[str]]:
                 continue
             key = splitext(path)[1].lower(), sha256(text.encode("utf-8", "surrogatepass")).digest()
             if key not in _CACHE and parser.broken < _MOST_CRASHES and time.monotonic() < deadline:
-                _CACHE[key], _ = parser.parse(path, text)
-            result[path] = list(_CACHE.get(key, ()))
+                outline, parts = parser.parse(path, text)
+                _CACHE[key] = _Parsed(outline, _with_lines(text, parts))
+            result[path] = _CACHE.get(key, result[path])
     return result
+
+
+def _with_lines(text: str, parts: Sequence[SyntaxPart]) -> list[Definition]:
+    """Return the definitions among a file's parts. Each reaches to the end of what it holds."""
+    data = text.encode("utf-8", "replace")
+    starts = [0, *(at + 1 for at, byte in enumerate(data) if byte == 10)]
+    found = [
+        Definition(symbol, bisect(starts, ranges[0][0]), bisect(starts, max(ranges[-1][1] - 1, ranges[0][0])))
+        for symbol, ranges in parts
+        if symbol and ranges
+    ]
+    return [replace(each, last=_end(found, place)) for place, each in enumerate(found)]
+
+
+def _end(found: Sequence[Definition], place: int) -> int:
+    """Return the last line of a definition, which those that it holds follow."""
+    symbol, last = f"{found[place].symbol}.", found[place].last
+    while (place := place + 1) < len(found) and found[place].symbol.startswith(symbol):
+        last = max(last, found[place].last)
+    return last
 
 
 def repository_map(

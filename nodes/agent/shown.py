@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from nodes.dialogue.excerpts import cut
 from sandbox.base import Limits, Result
 
 CHARACTERS = 10_000
@@ -15,31 +16,6 @@ CALL_LENGTH = 100
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\ufffd]")
 _COUNTS = re.compile(r"\b\d+ (?:failed|passed|errors?|skipped|xfailed|xpassed|deselected)\b")
 """The counts in the last line of pytest, and of runners that imitate it."""
-
-
-def cut_middle(text: str, limit: int = CHARACTERS) -> str:
-    """Return `text` within `limit`, cut at line ends. A line in its place says which lines are missing."""
-    if len(text) <= limit:
-        return text
-    lines = text.splitlines(keepends=True)
-    first, last = 0, len(lines)
-    head = tail = 0
-    while first < last:
-        at_head = head <= tail
-        size = len(lines[first if at_head else last - 1])
-        if head + tail + size > limit:
-            break
-        if at_head:
-            head, first = head + size, first + 1
-        else:
-            tail, last = tail + size, last - 1
-    missing = sum(map(len, lines[first:last]))
-    if first == 0 or last == len(lines):  # one line is longer than everything that may be shown
-        half = limit // 2
-        left = len(text) - 2 * half
-        return f"{text[:half]}\n[… {left:,} characters left out …]\n{text[-half:]}"
-    note = f"[… lines {first + 1} to {last} of {len(lines)} left out, {missing:,} characters …]\n"
-    return "".join([*lines[:first], note, *lines[last:]])
 
 
 def numbered(text: str, offset: int, limit: int) -> str:
@@ -73,7 +49,7 @@ def of_command(result: Result, limits: Limits) -> str:
     output = result.stdout + result.stderr
     if len(_CONTROL.findall(output)) > len(output) // 20:
         output = f"({len(output):,} characters of binary output)"
-    output = cut_middle(output)
+    output = cut(output, CHARACTERS)
     if output and not output.endswith("\n"):
         output += "\n"
     return (output + "\n".join(notes)).rstrip("\n") or "(no output)"

@@ -13,11 +13,12 @@ from pydantic import ValidationError
 
 from memory.validation import faults_of
 from nodes.agent.kept_changes import keep_changes, leaves_out
-from nodes.agent.shown import cut_middle, ending, numbered, of_command
+from nodes.agent.shown import CHARACTERS, ending, numbered, of_command
 from nodes.agent.text_edit import replaced, shown_change
 from nodes.agent.tool_error import ToolError
 from nodes.agent.toolbox import TOOLS, EditFile, Parameters, ReadFile, Search, ShellCommand, WriteFile
 from nodes.dialogue.edits import check_whole
+from nodes.dialogue.excerpts import cut
 from nodes.dialogue.replies import Unusable
 from sandbox.base import MAX_FILE_BYTES, WORKSPACE, Limits, Sandbox, Session, SessionError
 from tools.workspace import PathError, Workspace
@@ -139,7 +140,7 @@ class Workbench:
                 return await self._execute(parameters)
             case ReadFile():
                 text = await self._text(parameters.file_path)
-                return ToolOutcome(cut_middle(numbered(text, parameters.offset, parameters.limit)))
+                return ToolOutcome(cut(numbered(text, parameters.offset, parameters.limit), CHARACTERS))
             case EditFile():
                 return await self._edit(parameters)
             case WriteFile():
@@ -203,7 +204,7 @@ class Workbench:
     async def _find(self, asked: Search) -> str:
         if self.search is None:
             raise ToolError("the repository has no index; use `execute` with rg")
-        return cut_middle(await self.search(asked.query)) or "(nothing was found)"
+        return cut(await self.search(asked.query), CHARACTERS) or "(nothing was found)"
 
     async def _keep(self, parameters: Parameters) -> list[str]:
         """Store the files as they are now. Return what the model may not expect of them."""

@@ -2,6 +2,8 @@
 
 import re
 
+from nodes.dialogue.excerpts import cut
+
 CASE_CHARACTERS = 4_000
 TOTAL_CHARACTERS = 16_000
 
@@ -26,13 +28,7 @@ def normalise(text: str) -> str:
 
 def cut_output(text: str, limit: int = CASE_CHARACTERS) -> str:
     """Return about `limit` characters in whole lines, a third from the start and the rest from the end."""
-    if len(text) <= limit:
-        return text
-    head, tail = text[: limit // 3], text[-(limit - limit // 3) :]
-    head = head[: head.rfind("\n") + 1] or head
-    tail = tail[tail.find("\n") + 1 :] or tail
-    dropped = len(text) - len(head) - len(tail)
-    return f"{head.rstrip()}\n… {dropped} characters left out …\n{tail}"
+    return cut(text, limit, head=1 / 3)
 
 
 def last_lines(text: str, limit: int = 400) -> str:

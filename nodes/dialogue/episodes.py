@@ -1,7 +1,8 @@
 """Episodes: a verified run as memory stores it, and as agents read it later."""
 
 from memory.records.episodes import Episode, EpisodeRepair, FileChange
-from nodes.dialogue.sections import cut, parse_diff
+from nodes.dialogue.diffs import parse_diff
+from nodes.dialogue.excerpts import cut_tokens
 from nodes.state import State, steps_of
 from tools.workspace import Workspace
 
@@ -22,12 +23,12 @@ def episode_of(state: State, thread: str, workspace: Workspace, commit: str) -> 
         thread=thread,
         repo=str(workspace.path),
         root=workspace.root(base),
-        task=cut(state["task"].strip(), TASK_TOKENS),
-        plan=cut("\n".join([plan["explanation"] if plan else "", *steps]).strip(), PLAN_TOKENS),
+        task=cut_tokens(state["task"].strip(), TASK_TOKENS),
+        plan=cut_tokens("\n".join([plan["explanation"] if plan else "", *steps]).strip(), PLAN_TOKENS),
         files=[
             FileChange(path=c.path, added=c.added, removed=c.removed) for c in workspace.changes(base, head)
         ],
-        change=cut(abridge(workspace.diff(base, head)), CHANGE_TOKENS),
+        change=cut_tokens(abridge(workspace.diff(base, head)), CHANGE_TOKENS),
         mends=[EpisodeRepair(**mend) for mend in state.get("mends", [])],
         commit=commit,
         tree=workspace.tree(commit),
@@ -64,4 +65,4 @@ def lesson_text(episode: Episode, here: bool) -> str:
         f"Files: {files}",
         f"Change:\n{episode.change}",
     ]
-    return cut("\n".join(parts), LESSON_TOKENS)
+    return cut_tokens("\n".join(parts), LESSON_TOKENS)
