@@ -181,7 +181,7 @@ class Driver:
             proof=state.get("proof"),
             branch=state.get("branch"),
             missing=missing,
-            summary=summarize(state.get("proof"), missing),
+            summary=summarize(state.get("proof"), missing, state.get("last_words")),
         )
 
     async def _store(self, ending: Ending) -> bool:

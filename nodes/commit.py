@@ -9,6 +9,7 @@ from langgraph.runtime import Runtime
 from memory.search.recollection import Recollection
 from nodes.dialogue import results
 from nodes.dialogue.episodes import episode_of
+from nodes.dialogue.last_words import as_markdown, last_words
 from nodes.dialogue.messages import ai
 from nodes.dialogue.verdicts import open_questions
 from nodes.events import ErrorReported
@@ -89,6 +90,7 @@ class Commit:
                     warning = f"this task was not remembered: {error}"
                     payload = ErrorReported(message=warning, kind="warning")
                     publisher(runtime.stream_writer, "commit")(payload)
+        done["last_words"] = last_words(state)
         return done | {"messages": [ai(state["run"], "result", result_text(state, done))]}
 
 
@@ -113,12 +115,14 @@ def result_text(state: State, done: State) -> str:
     proof = Proof.model_validate(done["proof"]) if done["proof"] else None
     weak = [f"- {weakness}" for weakness in results.weaknesses(proof, lacks)] if proof else []
     colon = ":" if weak and not lacks else "."
+    said = results.quoted(done.get("last_words"))
     parts = [f"**{results.headline(proof, not lacks)}{colon}**"]
-    if lacks:
-        parts = ["\n".join([parts[0], *(f"- {lack}" for lack in lacks)])]
+    # Ours comes first and last, so that no words of a model can pass for it.
+    parts += [f"> {as_markdown(said)}", ""] if said else []
+    parts[-1] = "\n".join(filter(None, [parts[-1], *(f"- {_one_line(lack)}" for lack in lacks)]))
     if weak:
         parts += ["Besides:"] if lacks else []
-        parts[-1] = "\n".join([parts[-1], *weak])
+        parts[-1] = "\n".join(filter(None, [parts[-1], *map(_one_line, weak)]))
     parts.append(results.advice(proof, lacks))
     if branch:
         parts.append(f"The result is the branch `{branch}`.")
@@ -126,6 +130,11 @@ def result_text(state: State, done: State) -> str:
     if proof:
         parts.append(f"{results.figures(proof)}.")
     return "\n\n".join(filter(None, parts))
+
+
+def _one_line(text: str) -> str:
+    """Return a point of a list in one line, as the text of a model may hold lines that look like ours."""
+    return " ".join(text.split())
 
 
 def _signed(state: State, lacks: list[str]) -> Proof | None:
@@ -168,7 +177,10 @@ def _message(state: State, proof: Proof | None, tree: str, lacks: list[str]) -> 
     whole = f"{first}\n{rest}" if subject != first else rest
     # The user's own line breaks stay, as a list or a table would be torn apart.
     lines = [textwrap.fill(line, 72) for line in whole.strip().splitlines()]
-    body = [subject, *filter(None, ["\n".join(lines)])]
+    said = results.quoted(last_words(state))
+    # Indented, so that no line of it can pass for a trailer.
+    words = textwrap.fill(said, 72, subsequent_indent="  ", break_long_words=False)
+    body = [subject, *filter(None, ["\n".join(lines), words])]
     trailers = [f"Autocode-Run: {state['run']}", f"Autocode-Tree: {tree}"]
     if lacks:
         trailers.append(f"Autocode-Unverified: {results.line(lacks[0])}")

@@ -22,7 +22,7 @@ from nodes.dialogue.prompts import (
     with_tools,
 )
 from nodes.dialogue.replies import Unusable
-from nodes.dialogue.results import figures, line, weaknesses
+from nodes.dialogue.results import failing_on_both, figures, line, listed, weaknesses
 from nodes.dialogue.verdicts import Review, Unanswered, needs_consent, read_review
 from nodes.events import VerdictGiven
 from nodes.llm.models import Call
@@ -37,14 +37,23 @@ You are the critic. You review a change to a git repository before it is deliver
 judge what the tests do not: does it do the whole task and nothing else, is it correct at the edges, safe,
 readable, in the repository's style? {TASK}
 
-Answer with one JSON object and nothing else: {{"verdict": "PASS" or "FAIL", "reasons": ["…"]}}
+Answer with one JSON object and nothing else:
+{{"verdict": "PASS" or "FAIL", "reasons": ["…"], "summary": "…"}}
 
 - FAIL only for what must be mended before delivery; each reason names the file and says what to change. A
   matter of taste is a PASS with a reason.
+- "summary" is what the user reads: in two to four sentences what was done, what was not, and what to look
+  at. The figures of the check are added, so repeat none.
 - Read what the sandbox saw, and doubt it where it is weak: tests that were edited so that they demand less,
   code that behaves differently when it is tested, lines that no test guards.
 
 {DATA}"""
+
+ASKED_BEFORE = """\
+In your earlier reviews of this change you asked for:
+{demands}
+Judge whether this was met. Ask for more only where the task demands it, or where the repair has broken
+something."""
 
 DEMANDED = """\
 These cases passed on the base. As they stand there, they fail on the change:
@@ -100,9 +109,12 @@ class Critic:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}  # the result is delivered unverified
         except Unusable as error:
             reviewed = verdict_without(error, checked)
-        if verdict := reviewed["verdict"]:
-            conversation.publish(VerdictGiven(**verdict))
-        return reviewed | {"notes": notes}
+        verdict = reviewed["verdict"]
+        if verdict is None:
+            return reviewed | {"notes": notes}
+        conversation.publish(VerdictGiven(**verdict))
+        asked = verdict["reasons"] if verdict["verdict"] == "FAIL" else []
+        return reviewed | {"notes": notes, "demands": [*state.get("demands", []), *asked]}
 
     def _prompt(self, workspace: Workspace, state: State, proof: Proof, tools: bool) -> list[BaseMessage]:
         left_out = state.get("guards_failed", "")
@@ -115,7 +127,8 @@ class Critic:
             section("What the sandbox saw", _report(proof)),
             section("Further tests were left out, because they failed", left_out and fenced(left_out)),
             sections.failed_steps(state["results"]),
-            sections.remarks(state["results"]),
+            sections.remarks(state["results"], state.get("tester_remark", "")),
+            section("Your earlier reviews", _asked_before(state.get("demands", []))),
             task_section(state["task"]),
             section("Answer this too", "\n\n".join(_questions(proof))),
         ]
@@ -129,6 +142,8 @@ def verdict_of(review: Review, proof: Proof) -> State:
     if passed and objection:
         passed, reasons = False, [*reasons, f"a test is possible: {objection}"]
     verdict = Verdict(verdict="PASS" if passed else "FAIL", reasons=reasons, tree=proof.tree)
+    if review.summary and passed == review.passed:  # else it speaks of another verdict
+        verdict["summary"] = review.summary
     return {"verdict": verdict, "check": proof.model_dump(), "tests_wanted": objection}
 
 
@@ -156,6 +171,10 @@ def _questions(proof: Proof) -> Iterator[str]:
         yield NO_TESTS.format(reason=fenced(line(proof.untestable)))
 
 
+def _asked_before(demands: Sequence[str]) -> str:
+    return ASKED_BEFORE.format(demands=_numbered(list(dict.fromkeys(demands)))) if demands else ""
+
+
 def _numbered(items: Sequence[str]) -> str:
     return fenced("\n".join(f"{number}. {item}" for number, item in enumerate(items, 1)))
 
@@ -168,9 +187,15 @@ def _grouped(cases: Sequence[str]) -> list[str]:
 
 def _report(proof: Proof) -> str:
     """Return what the check saw, without a word that would make it look stronger than it is."""
-    asked = {"suspicious", "contradicted", *(["no test"] if needs_consent(proof) else [])}
+    asked = {"suspicious", "contradicted", "not imported", *(["no test"] if needs_consent(proof) else [])}
     cases = [f"Fails without the change, passes with it: {case}" for case in proof.fail_to_pass[:40]]
     weak = [str(weakness) for weakness in weaknesses(proof) if weakness.name not in asked]
+    both = [case.id for case in failing_on_both(proof)]
     # The number of mutants depends on the time that they got, and prompts must not.
     told = figures(proof.model_copy(update={"strength": None}))
-    return "\n".join([f"{told}.", *cases, *weak])
+    unread = [f"{module.file} ({line(module.reason)})" for module in proof.uncollected]
+    base = [
+        f"Fails before and after the change: {listed(both)}" if both else "",
+        f"Cannot be imported before and after the change: {listed(unread)}" if unread else "",
+    ]
+    return "\n".join(filter(None, [f"{told}.", *cases, *base, *weak]))

@@ -143,6 +143,7 @@ def _first(workspace: Workspace, state: State, conversation: Conversation) -> Se
         change,
         sections.files("Files that the output names", workspace, head, [*named][:NAMED], NAMED_TOKENS, named),
         sections.failed_steps(state["results"]),
+        sections.remarks(state["results"], state.get("tester_remark", "")),
         sections.earlier_repairs(state.get("mends", [])),
         *_findings(state, _on_the_base(proof)),
     ]

@@ -211,6 +211,7 @@ class VerdictGiven(Payload):
     verdict: Literal["PASS", "FAIL"]
     reasons: list[str]
     tree: str
+    summary: str = ""
 
 
 class BudgetUpdated(Payload):

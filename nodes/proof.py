@@ -196,3 +196,5 @@ class ResultSummary(BaseModel, frozen=True):
     weaknesses: list[str] = Field(default_factory=list)
     figures: str = ""
     advice: str = ""
+    words: str = ""
+    """The last agent's own words, marked as such. Everything else is ours."""

@@ -68,6 +68,9 @@ class Snapshot:
             "fallback": None,
             "not_the_change": "",
             "debugging": None,
+            "demands": [],
+            "tester_remark": "",
+            "last_words": None,
             "environment_problem": "",
             "without_environment": "",
             "stops": Overwrite([]),  # type: ignore[typeddict-item]  # resets the reducer

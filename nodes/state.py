@@ -146,11 +146,19 @@ class Earlier(TypedDict):
 
 
 class Verdict(TypedDict):
-    """The critic's verdict on one tree."""
+    """The critic's verdict on one tree. `summary` is what it tells the user."""
 
     verdict: Literal["PASS", "FAIL"]
     reasons: list[str]
     tree: str
+    summary: NotRequired[str]
+
+
+class LastWords(TypedDict):
+    """What the last agent of a run says to the user."""
+
+    agent: Agent
+    text: str
 
 
 class Stop(TypedDict):
@@ -253,6 +261,9 @@ class State(TypedDict, total=False):
     fallback: ProvedState | None
     not_the_change: str
     debugging: Earlier | None
+    demands: list[str]
+    tester_remark: str
+    last_words: LastWords | None
     environment_problem: str
     without_environment: str
 

@@ -1,7 +1,7 @@
 """The tester writes tests that fail without the change and pass with it, or says why there can be none."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from langchain_core.messages import BaseMessage
@@ -30,7 +30,7 @@ from nodes.dialogue.prompts import (
     task_section,
     with_tools,
 )
-from nodes.dialogue.replies import Unusable, no_edit_reason
+from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
 from nodes.events import ErrorReported
 from nodes.llm.model_settings import ModelError
 from nodes.proof import Proof, Unguarded
@@ -79,6 +79,7 @@ Your tests pass. But these lines of the change were broken one by one, and no te
 Add tests that do notice, and that pass with the change; keep the tests that exist. Where a test could tell
 no difference, write none. If that is so for all of them, answer with one line: NO TESTS: the reason"""
 
+REMARK_LENGTH = 600
 EXAMPLES = 2
 LISTED = 30
 """Test files that are listed by name."""
@@ -132,7 +133,7 @@ class Tester:
         if isinstance(edit, str):
             return counted | {"untestable": edit}
         await conversation.hold(workspace, edit)
-        return counted | {"head": edit.snapshot, "untestable": ""}
+        return counted | {"head": edit.snapshot, "untestable": "", "tester_remark": edit.remark}
 
     async def _guard(self, state: State, runtime: Runtime[None]) -> State:
         """Return the head with tests for unguarded lines. Whatever goes wrong, the checked head remains."""
@@ -150,7 +151,13 @@ class Tester:
             await conversation.hold(workspace, edit)
         proof = Proof.model_validate(state["check"])
         before = ProvedState(head=state["head"], check=proof.model_dump(), untestable=proof.untestable)
-        return asked | {"head": edit.snapshot, "untestable": "", "fallback": before}
+        remark = " ".join(filter(None, (state.get("tester_remark"), edit.remark)))
+        return asked | {
+            "head": edit.snapshot,
+            "untestable": "",
+            "fallback": before,
+            "tester_remark": remark,
+        }
 
     async def _ask(self, conversation: Conversation, workspace: Workspace, state: State) -> Edit | str:
         packages = Packages(workspace, state["base"], state["head"])
@@ -237,7 +244,7 @@ def _read(workspace: Workspace, packages: Packages, head: str, worked: str, text
                 f"{path} is no test file and no data of tests. Write tests and their data only, below a "
                 "folder that holds tests, and leave the code as it is."
             )
-    return edit
+    return replace(edit, remark=explanation(text)[:REMARK_LENGTH])
 
 
 def _admitted(workspace: Workspace, packages: Packages, head: str, paths: Collection[str]) -> list[str]:

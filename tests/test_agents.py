@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
-from runs import BROKEN_MUL, MUL, MULTIPLY, PLAN, TESTS, Bench, block, script
+from runs import MUL, MULTIPLY, PLAN, TESTS, Bench, block, script
 
 from graph.event_log import open_journal
 from graph.resources import open_resources
@@ -242,14 +242,6 @@ async def test_without_steps_no_tools_are_offered(bench: Bench) -> None:
     run = await bench.run(settings={"max_agent_steps": 0})
     assert run.end.status == "verified"
     assert not any("tools" in request.body for request in bench.desk.requests)
-
-
-async def test_remarks_of_the_coders_reach_the_next_agents(bench: Bench) -> None:
-    script(bench.desk, coder=f"It does not round.\n{BROKEN_MUL}")
-    run = await bench.run()
-    assert run.end.status == "verified"
-    for agent in ("tester", "critic"):
-        assert bench.desk.prompts(f"You are the {agent}.*Remarks of the coders.*s1: It does not round.")
 
 
 async def test_instructions_lie_beside_the_code_and_may_have_another_name(bench: Bench) -> None:

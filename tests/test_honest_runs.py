@@ -49,7 +49,8 @@ async def test_a_module_that_cannot_be_imported_is_named_to_critic_and_user(benc
     (prompt,) = bench.desk.prompts("You are the critic")
     (weakness,) = run.summary.weaknesses
     assert weakness.startswith("Not imported: tests/test_app.py could not be imported: ")
-    assert weakness in prompt and "tests are green" not in prompt
+    assert "Cannot be imported before and after the change: tests/test_app.py (" in prompt
+    assert "tests are green" not in prompt
     assert "1 test module could not be imported" in run.summary.figures
     message = bench.repo.git("log", "-1", "--format=%B", f"autocode/{run.thread}")
     assert "Autocode-Weakness: Not imported: tests/test_app.py" in message

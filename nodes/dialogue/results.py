@@ -6,11 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nodes.proof import FAILED, CaseProof, EnvironmentProof, Proof, ResultSummary
+from nodes.state import LastWords
 
 CASES = 12
 """Cases, places or modules that are named one by one."""
 
 TEXT_LENGTH = 200
+
+WORDS_LENGTH = 800
+"""Characters of an agent's last words."""
+
+_QUOTES = str.maketrans("“”„«»", '""' + '"""')
 
 KEY_LENGTH = 8
 """Digits of an environment's key that name it for people."""
@@ -56,15 +62,27 @@ def _points(proof: Proof) -> list[str]:
     return points
 
 
-def summarize(proof: Mapping[str, Any] | None, missing: Sequence[str]) -> ResultSummary:
-    """Return a stored proof as the end of a run tells of it."""
+def summarize(
+    proof: Mapping[str, Any] | None, missing: Sequence[str], words: LastWords | None = None
+) -> ResultSummary:
+    """Return a stored proof as the end of a run tells of it, with the last words of its agents."""
     checked = Proof.model_validate(proof) if proof else None
     return ResultSummary(
         headline=headline(checked, not missing),
         weaknesses=[str(weakness) for weakness in weaknesses(checked, missing)] if checked else [],
         figures=figures(checked) if checked else "",
         advice=advice(checked, missing),
+        words=quoted(words),
     )
+
+
+def quoted(words: LastWords | None) -> str:
+    """Return what an agent says to the user as a line that says whose words they are, empty without any."""
+    if not words:
+        return ""
+    # Its own quotation marks must not end ours, or what follows would read like a fact of ours.
+    text = line(words["text"].translate(_QUOTES), WORDS_LENGTH)
+    return f"The {words['agent']} says: “{text}”"
 
 
 def weaknesses(proof: Proof, missing: Sequence[str] = ()) -> list[Weakness]:
@@ -88,7 +106,7 @@ def _weaknesses(proof: Proof) -> Iterator[Weakness]:
     for quote, cases in _by_quote(proof).items():
         told = [f"{case} ({error})" if (error := proof.old_errors.get(case)) else case for case in cases]
         old = "and its old version fails" if len(cases) == 1 else "and their old versions fail"
-        fate = f"{_listed(told)} passed on the base, {old} now"
+        fate = f"{listed(told)} passed on the base, {old} now"
         demand = "nobody has named a sentence of the task that demands it"
         if quote:
             demand = f"the critic says that the task demands it: “{line(quote)}”"
@@ -97,12 +115,12 @@ def _weaknesses(proof: Proof) -> Iterator[Weakness]:
         number = len(proof.unsteady)
         fate = "1 case" if number == 1 else f"{number} cases"
         then = "then passed alone, or failed on the base as well"
-        yield Weakness("unsteady", f"{fate} failed at first, {then}: {_listed(proof.unsteady)}")
+        yield Weakness("unsteady", f"{fate} failed at first, {then}: {listed(proof.unsteady)}")
     for module in proof.uncollected[:CASES]:
         yield Weakness("not imported", f"{module.file} could not be imported: {line(module.reason)}")
     yield from _rest(proof.uncollected, "not imported", "module")
     if proof.sensitive and not proof.suspicious:
-        yield Weakness("sensitive", f"{_listed(proof.sensitive)} can alter how tests run; read the diff")
+        yield Weakness("sensitive", f"{listed(proof.sensitive)} can alter how tests run; read the diff")
     if proof.baseline == "unknown":
         reason = line(proof.baseline_reason) or "the tests of the base did not end"
         yield Weakness("baseline", f"{reason}, so nothing tells what passed before")
@@ -111,10 +129,10 @@ def _weaknesses(proof: Proof) -> Iterator[Weakness]:
         yield Weakness("scope", f"only the tests that the change can reach were run{reason}")
     idle = {case.id: None for case in proof.cases if case.idle}  # in order, and quick to search
     if passing := [id for id in proof.vacuous if id not in idle]:
-        yield Weakness("vacuous", f"proves nothing, as it passes without the change: {_listed(passing)}")
+        yield Weakness("vacuous", f"proves nothing, as it passes without the change: {listed(passing)}")
     if idle:
         reason = "as it asks for a name alone, and passes when every changed function returns nothing"
-        yield Weakness("vacuous", f"proves nothing, {reason}: {_listed([*idle])}")
+        yield Weakness("vacuous", f"proves nothing, {reason}: {listed([*idle])}")
     for lines in proof.unguarded[:CASES]:
         yield Weakness("unguarded", f"{lines.place}: no test notices when {line(lines.mutant)}")
     yield from _rest(proof.unguarded, "unguarded", "place")
@@ -152,7 +170,7 @@ def environments(proof: Proof) -> str:
 
 def _environment(environment: EnvironmentProof) -> str:
     folder = f" of {line(environment.folder)}" if environment.folder else ""
-    sources = f" from {_listed(environment.sources, SOURCES)}" if environment.sources else ""
+    sources = f" from {listed(environment.sources, SOURCES)}" if environment.sources else ""
     return f"in the environment {environment.key[:KEY_LENGTH]}…{folder}{sources}"
 
 
@@ -224,6 +242,7 @@ def _rest(items: Sequence[object], name: str, noun: str) -> Iterator[Weakness]:
         yield Weakness(name, f"and {more} more {noun if more == 1 else noun + 's'}")
 
 
-def _listed(names: Sequence[str], most: int = CASES) -> str:
+def listed(names: Sequence[str], most: int = CASES) -> str:
+    """Return names in one line, and how many more there are."""
     shown = ", ".join(names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -189,11 +189,13 @@ def diff(workspace: Workspace, base: str, head: str, title: str = "The change so
     return section(title, fenced(cut_tokens(diff, DIFF_TOKENS), "diff") if diff else "(nothing has changed)")
 
 
-def remarks(results: Sequence[StepResult]) -> str:
-    """Return what the coders said beside their edits."""
+def remarks(results: Sequence[StepResult], tester: str = "") -> str:
+    """Return what the coders said beside their edits, and the tester beside its tests."""
     last = latest(results).values()
     said = [f"{result['step_id']}: {result['remark']}" for result in last if result.get("remark")]
-    return section("Remarks of the coders", fenced("\n".join(said)) if said else "")
+    said += [f"tester: {tester}"] if tester else []
+    title = "Remarks of the coders and the tester" if tester else "Remarks of the coders"
+    return section(title, fenced("\n".join(said)) if said else "")
 
 
 def earlier_repairs(repairs: Sequence[Repair]) -> str:

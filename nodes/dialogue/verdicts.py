@@ -15,6 +15,9 @@ QUOTED_WORDS = 3
 SHOWN = 160
 """Characters of a quote or a place that an open question shows."""
 
+SUMMARY_LENGTH = 800
+"""Characters of what the critic tells the user."""
+
 ANSWER_LETTERS = 3
 NAMED = 10
 """Open questions that are named one by one."""
@@ -46,6 +49,7 @@ class Review:
     demanded: Mapping[str, str] = field(default_factory=dict)
     suspicions: Mapping[str, str] = field(default_factory=dict)
     no_tests: str = ""
+    summary: str = ""
 
     @property
     def consents(self) -> bool:
@@ -82,6 +86,7 @@ def parse_verdict(text: str) -> Review:
         _texts(value.get("demanded")),
         _texts(value.get("suspicions")),
         no_tests if isinstance(no_tests := value.get("no_tests"), str) else "",
+        results.line(summary, SUMMARY_LENGTH) if isinstance(summary := value.get("summary"), str) else "",
     )
 
 

@@ -67,7 +67,8 @@ class Transcript:
             case RunFinished() as data:
                 outcome = " ".join(word for word in (data.status, data.branch) if word)
                 weak = data.summary.weaknesses if data.summary else []
-                end = self._note("end", "\n".join([outcome, *data.missing, *weak]))
+                words = [data.summary.words] if data.summary and data.summary.words else []
+                end = self._note("end", "\n".join([outcome, *words, *data.missing, *weak]))
                 return [*self._finish(None, None), *end]
         return []
 

@@ -288,6 +288,7 @@ export class RunView {
       status === "answered" ? h("p", { className: "answer" }, this.answer) : null,
       status === "answered" ? h("p", { className: "meta" }, "No file was changed.") : null,
       summary ? h("p", {}, h("strong", {}, summary.headline)) : null,
+      summary?.words ? h("p", { className: "words" }, summary.words) : null,
       reason ? h("p", {}, reason) : null,
       ...missing.filter((text) => text !== reason).map((text) => h("p", { className: "bad" }, text)),
       weak.length ? h("ul", { className: "weak" }, ...weak.map((text) => h("li", {}, text))) : null,

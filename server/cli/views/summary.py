@@ -98,7 +98,9 @@ def _headline(finished: RunFinished, proof: Proof | None, run: RunView) -> Text:
 
 
 def _facts(finished: RunFinished, proof: Proof | None, run: RunView) -> Iterator[tuple[str, RenderableType]]:
-    """Yield the cause, then what is weak, then what to do, then the evidence."""
+    """Yield the last agent's words, the cause, then what is weak, then what to do, then the evidence."""
+    if finished.summary and finished.summary.words:
+        yield "summary", Text(one_line(finished.summary.words))
     if finished.reason and finished.reason != "stopped":
         yield "reason", Text(sanitize(finished.reason), style="yellow")
     for missing in finished.missing:
