@@ -177,9 +177,9 @@ def _message(state: State, proof: Proof | None, tree: str, lacks: list[str]) -> 
     whole = f"{first}\n{rest}" if subject != first else rest
     # The user's own line breaks stay, as a list or a table would be torn apart.
     lines = [textwrap.fill(line, 72) for line in whole.strip().splitlines()]
-    said = results.quoted(last_words(state))
+    words = results.quoted(last_words(state))
     # Indented, so that no line of it can pass for a trailer.
-    words = textwrap.fill(said, 72, subsequent_indent="  ", break_long_words=False)
+    words = textwrap.fill(words, 72, subsequent_indent="  ", break_long_words=False)
     body = [subject, *filter(None, ["\n".join(lines), words])]
     trailers = [f"Autocode-Run: {state['run']}", f"Autocode-Tree: {tree}"]
     if lacks:

@@ -215,11 +215,7 @@ class VerdictGiven(Payload):
 
 
 class BudgetUpdated(Payload):
-    """A completion's usage and the run's totals. `unpriced` is true if the total lacks an unknown price.
-
-    `estimated` is true if a count of the total is an estimate, as a server did not report it. `cached` is
-    true if an earlier call paid for the reply. `cached_tokens` are input tokens in the provider's cache.
-    """
+    """A completion's usage and the run's totals, which may lack prices (`unpriced`) or be estimates."""
 
     type = "budget"
     agent: str

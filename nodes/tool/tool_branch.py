@@ -11,8 +11,9 @@ from langgraph.runtime import Runtime
 from memory.records.intents import Intent, IntentKey
 from memory.validation import valid_text
 from nodes.agent.kept_changes import hold_edit
-from nodes.agent.shown import cut_middle
+from nodes.agent.shown import CHARACTERS
 from nodes.agent.siblings import Siblings
+from nodes.dialogue.excerpts import cut
 from nodes.event_parts import ToolStepCall
 from nodes.events import ToolResult
 from nodes.planning.plan_reply import TOOLS_OFF
@@ -132,7 +133,7 @@ def _told(intent: Intent, publish: Publish) -> dict[str, Any]:
     )
     publish(ToolResult(tool=intent.tool, call=call, **output.model_dump()))
     # The state is stored after every step, and prompts show no more than this.
-    shown = {"stdout": cut_middle(output.stdout), "stderr": cut_middle(output.stderr)}
+    shown = {"stdout": cut(output.stdout, CHARACTERS), "stderr": cut(output.stderr, CHARACTERS)}
     result: dict[str, Any] = {"output": shown | {"returncode": output.returncode}}
     if stored["message"]:
         result["message"] = stored["message"]
