@@ -1,7 +1,7 @@
 """The rest of a plan, which the planner makes anew once a coder has refused its step or a tool has failed."""
 
+from nodes.dialogue.excerpts import cut_tokens
 from nodes.dialogue.prompts import fenced, section
-from nodes.dialogue.sections import cut
 from nodes.state import Plan, State, Step, StepResult, files_of, latest, open_steps, steps_of
 from tools.workspace import Workspace
 
@@ -82,7 +82,8 @@ def rest_sections(workspace: Workspace, state: State) -> list[str]:
     return [
         section("Your plan, and what became of it", fenced("\n".join(lines))),
         section(
-            "What the coders have changed so far", fenced(cut(diff, DONE_TOKENS), "diff") if diff else ""
+            "What the coders have changed so far",
+            fenced(cut_tokens(diff, DONE_TOKENS), "diff") if diff else "",
         ),
         section("What is wanted now", wanted),
     ]
