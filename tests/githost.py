@@ -1,6 +1,7 @@
 """A git server over HTTP for tests: real repositories, and paths that do harm."""
 
 import os
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable
@@ -18,6 +19,7 @@ class GitHost:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.scheme = "http"
         self.answers: dict[str, Answer] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         host = self
@@ -36,6 +38,19 @@ class GitHost:
         self.server.daemon_threads = True
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
 
+    def encrypt(self, folder: Path) -> Path:
+        """Speak https from now on. Return the certificate, which names 127.0.0.1."""
+        certificate, key = folder / "certificate.pem", folder / "key.pem"
+        names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+        made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
+        files = ["-keyout", str(key), "-out", str(certificate)]
+        subprocess.run([*made, *files], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.scheme = "https"
+        return certificate
+
     def __enter__(self) -> Self:
         self.thread.start()
         return self
@@ -52,7 +67,7 @@ class GitHost:
 
     def url(self, path: str) -> str:
         """The address of a path."""
-        return f"http://127.0.0.1:{self.endpoint[1]}/{path}"
+        return f"{self.scheme}://127.0.0.1:{self.endpoint[1]}/{path}"
 
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer with what was agreed for the path, else as git does."""
@@ -84,6 +99,7 @@ class GitHost:
         handler.send_response(int(fields.pop("Status", "200").split()[0]))
         for name, value in fields.items():
             handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         handler.wfile.write(body)
 

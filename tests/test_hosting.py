@@ -15,6 +15,7 @@ from tools.hosting import (
     PullRequestText,
     Site,
     Sites,
+    actions,
     inert,
     inert_line,
     issue_address,
@@ -277,6 +278,11 @@ def test_what_sites_act_on_is_broken(text: str) -> None:
 def test_what_is_harmless_stays() -> None:
     plain = "Add mul(a, b) to calc.py: a * b, utf-8, x_y, 5 > 3, C# and F#."
     assert inert(plain) == plain
+
+
+def test_words_that_sites_act_on_are_found() -> None:
+    text = "Fix the parser (me@x.org)\n\n@team/core: closes: o/r#3, Fixed GH-4, resolves https://x.org/1; #5"
+    assert actions(text) == ["@team/core", "closes: o/r#3", "Fixed GH-4", "resolves https://x.org/1;"]
 
 
 @pytest.mark.parametrize("text", ["/close", "  /merge", "```\nend", "~~~", "# Verified", "</b>\n\n/approve"])

@@ -67,6 +67,7 @@ def test_a_branch_is_pushed_after_a_look_at_what_goes_where(
     for text in (host.url("o/r.git"), f"branch autocode/{thread}", "2 commits", "calc.py  +4 -0"):
         assert text in shown.output
     assert "Your uncommitted changes go along" in shown.output
+    assert "words of the commits: @everybody, fixes #3" in " ".join(shown.output.split())
     assert f"autocode push {thread} --remote origin --yes" in shown.output
     assert site.calls == []
     done = push(bench, "last", "--yes", "--pr")

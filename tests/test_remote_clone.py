@@ -1,11 +1,15 @@
 """Clones of public repositories into a snapshot, from friendly and hostile servers."""
 
 import asyncio
+import hashlib
 import os
 import socket
+import struct
 import subprocess
 import time
+import zlib
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -78,6 +82,19 @@ async def test_a_clone_is_a_folder_of_the_snapshot_without_git(
     assert (done.files, done.commit) == (3, source.git("rev-parse", "HEAD"))
     assert repo.fingerprint() == before
     assert repo.git("fsck", "--strict") == "" or "dangling" in repo.git("fsck", "--strict")
+
+
+async def test_https_goes_through_the_proxy(
+    repo: GitRepo, host: GitHost, source: GitRepo, tmp_path: Path
+) -> None:
+    certificate = host.encrypt(tmp_path)
+    with pytest.raises(RemoteError, match="certificate"):
+        await cloned(repo, host, "lib/.git")
+    trusting = GitProgram({**os.environ, "GIT_SSL_CAINFO": str(certificate)})
+    assert (await cloned(repo, host, "lib/.git", program=trusting)).files == 3
+    small = GitProgram(trusting.environment, GitLimits(received_bytes=2000))
+    with pytest.raises(RemoteRefused, match="more than 0 MB"):
+        await cloned(repo, host, "lib/.git", "again", program=small)
 
 
 async def test_a_clone_can_be_of_a_branch(repo: GitRepo, host: GitHost, source: GitRepo) -> None:
@@ -208,6 +225,75 @@ async def test_a_pack_that_is_too_large_ends_at_the_limit(
         await cloned(repo, host, "lib/.git", program=git(file_bytes=1 << 20))
 
 
+def packed(kind: int, data: bytes, base: bytes = b"") -> bytes:
+    """An object of a pack: its kind and size, the id of a delta's base, and its content."""
+    size, head = len(data) >> 4, [kind << 4 | len(data) & 15]
+    while size:
+        head[-1] |= 128
+        head.append(size & 127)
+        size >>= 7
+    return bytes(head) + base + zlib.compress(data)
+
+
+def number(value: int) -> bytes:
+    """A size in a delta."""
+    digits = [value & 127]
+    while value := value >> 7:
+        digits[-1] |= 128
+        digits.append(value & 127)
+    return bytes(digits)
+
+
+def unfolding(base: int, times: int) -> bytes:
+    """A delta that copies its whole base some times."""
+    copy = b"\xf0" + base.to_bytes(3, "little")
+    return number(base) + number(base * times) + copy * times
+
+
+def identity(kind: bytes, data: bytes) -> bytes:
+    return hashlib.sha1(kind + b" %d\0" % len(data) + data).digest()
+
+
+async def test_a_pack_that_unfolds_to_gigabytes_is_refused(repo: GitRepo, host: GitHost) -> None:
+    small, large = bytes(1 << 20), bytes(15 << 20)
+    tree = b"100644 f\0" + identity(b"blob", small)
+    commit = (
+        b"tree "
+        + identity(b"tree", tree).hex().encode()
+        + b"\nauthor a <a> 0 +0000\ncommitter a <a> 0 +0000\n\nx"
+    )
+    head = identity(b"commit", commit).hex().encode()
+    objects = [
+        packed(1, commit),
+        packed(2, tree),
+        packed(3, small),
+        packed(7, unfolding(1 << 20, 15), identity(b"blob", small)),
+        packed(7, unfolding(15 << 20, 300), identity(b"blob", large)),
+    ]
+    pack = b"PACK" + struct.pack(">II", 2, len(objects)) + b"".join(objects)
+    pack += hashlib.sha1(pack).digest()
+    assert len(pack) < 20_000
+
+    def line(data: bytes) -> bytes:
+        return b"%04x" % (len(data) + 4) + data
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        kind = "advertisement" if handler.command == "GET" else "result"
+        refs = line(b"# service=git-upload-pack\n") + b"0000" + line(head + b" HEAD\0shallow\n") + b"0000"
+        asked = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        handler.send_response(200)
+        handler.send_header("Content-Type", f"application/x-git-upload-pack-{kind}")
+        handler.end_headers()
+        sent = line(b"shallow " + head) + b"0000"
+        if asked.endswith(b"done\n"):
+            sent += line(b"NAK\n") + pack
+        handler.wfile.write(refs if handler.command == "GET" else sent)
+
+    host.answers["bomb"] = answer
+    with pytest.raises(RemoteError, match="more room than is allowed"):
+        await cloned(repo, host, "bomb/x.git")
+
+
 async def test_a_silent_server_is_left_after_the_time_limit(repo: GitRepo, host: GitHost) -> None:
     host.answers["silent"] = silent
     began = time.monotonic()
@@ -283,12 +369,23 @@ async def test_paths_that_collide_are_refused(
 
 
 @pytest.mark.parametrize(
-    "url", ["ext::sh -c touch% /tmp/x", "-u./payload", "file:///etc", "/etc/x", "fd::17/foo"]
+    "text",
+    [
+        '[submodule "a"]\n\tpath = a\n\turl = ext::sh -c touch% /tmp/x\n',
+        '[submodule "a"] url = "ext::sh"\n',
+        '[submodule "a"]\nurl = ex\\\nt::sh\n',
+        '[SubModule "a"]\nURL=fd::17/foo\n',
+        '[submodule "a"]\nurl = -u./payload\n',
+        '[submodule "a"]\nurl = file:///etc\n',
+        '[submodule "a"]\nurl = /etc/x\n',
+        '[submodule "a"\nurl = x\n',
+        "#" * 50_000,
+    ],
 )
 async def test_submodules_that_run_programs_are_refused(
-    repo: GitRepo, host: GitHost, source: GitRepo, url: str
+    repo: GitRepo, host: GitHost, source: GitRepo, text: str
 ) -> None:
-    source.commit({".gitmodules": f'[submodule "a"]\n\tpath = a\n\turl = {url}\n'})
+    source.commit({".gitmodules": text})
     assert await refused(repo, host)
 
 

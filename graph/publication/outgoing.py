@@ -8,7 +8,15 @@ from graph.publication.pull_request_text import Account, pull_request_text
 from memory.records.journal import Journal
 from nodes.events import Event, PlanMade, RunFinished, RunStarted
 from nodes.state import options_of, steps_of
-from tools.hosting import HostingError, IssueAddress, PullRequest, Sites, issue_address, open_pull_request
+from tools.hosting import (
+    HostingError,
+    IssueAddress,
+    PullRequest,
+    Sites,
+    actions,
+    issue_address,
+    open_pull_request,
+)
 from tools.remote import (
     GitProgram,
     Login,
@@ -62,6 +70,12 @@ class Outgoing:
     def has_work_in_progress(self) -> bool:
         """True if the user's uncommitted files would be published."""
         return any(commit.subject == WORK_MESSAGE for commit in self.commits)
+
+    @property
+    def actions(self) -> list[str]:
+        """Parts of the commits' messages on which a site acts: it mails people, or closes issues."""
+        parts = (part for commit in self.commits for part in actions(commit.message))
+        return list(dict.fromkeys(parts))
 
     async def push(self, git: GitProgram, sites: Sites) -> Pushed:
         """Push the branch with the user's own login, or the token that the settings name for the host.

@@ -3,7 +3,7 @@
 from tools.hosting.errors import HostingError
 from tools.hosting.issue import Issue, IssueAddress, issue_address, read_issue
 from tools.hosting.pull_request import PullRequest, PullRequestText, open_pull_request
-from tools.hosting.quoting import inert, inert_line, quoted
+from tools.hosting.quoting import actions, inert, inert_line, quoted
 from tools.hosting.sites import Project, Site, Sites
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "PullRequestText",
     "Site",
     "Sites",
+    "actions",
     "inert",
     "inert_line",
     "issue_address",

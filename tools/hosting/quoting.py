@@ -18,6 +18,18 @@ _ACTIVE = re.compile(
 )
 
 
+_ACTS = re.compile(
+    r"(?<!\w)@\w[\w/-]{0,60}"
+    r"|\b(?:clos|fix|resolv|implement)(?:e[sd]?|ed|ing|s)?:?\s{1,3}(?:[\w./-]{0,80}#\d+|GH-\d+|https?://\S{1,200}|[A-Z]+-\d+)",
+    re.IGNORECASE,
+)
+
+
+def actions(text: str) -> list[str]:
+    """Return the parts of a commit message that mention people or close issues once it is merged."""
+    return list(dict.fromkeys(match[0] for match in _ACTS.finditer(text)))
+
+
 def visible(text: str) -> str:
     """Return text without what nobody sees: control characters, invisible ones, and HTML comments."""
     text = valid_text(text).replace("\r\n", "\n").replace("\r", "\n")

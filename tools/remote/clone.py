@@ -1,8 +1,7 @@
 """A clone: the files of a public repository as a folder of a snapshot, without its history and `.git`."""
 
 import asyncio
-import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
@@ -10,7 +9,7 @@ from unicodedata import normalize
 import pygit2
 from pygit2.enums import FileMode
 
-from tools.remote.connection import REMOTE, connect
+from tools.remote.connection import REMOTE, Connection, connect
 from tools.remote.errors import RemoteError, RemoteRefused
 from tools.remote.git_dir import keep_packs
 from tools.remote.git_program import GitProgram
@@ -20,8 +19,7 @@ from tools.workspace.archive import stays_inside
 from tools.workspace.objects import Objects, TreeEntry
 
 _REF = "refs/autocode/cloned"
-_MODULE_URL = re.compile(rb"^\s*url\s*=\s*(.*)$", re.IGNORECASE | re.MULTILINE)
-_MODULE_BYTES = 1 << 20
+_MODULE_BYTES = 48 * 1024
 _PATH_BYTES = 1000
 
 
@@ -74,6 +72,7 @@ async def clone(
         )  # fmt: skip
         if output.exit_code:
             raise connection.failure(output)
+        await _check_modules(connection)
         return await asyncio.to_thread(
             _adopt, workspace, head, folder, address, connection.folder, limits or CloneLimits()
         )
@@ -98,7 +97,6 @@ def _adopt(
         entries = dict(_checked(objects.entries(commit.tree), objects, limits))
     except (WorkspaceError, PathError) as error:
         raise RemoteRefused(f"{url}: {error}") from error
-    _check_modules(objects, entries, url)
     modules = tuple(path for path, entry in entries.items() if entry.mode == FileMode.COMMIT)
     kept = {path: entry for path, entry in entries.items() if entry.mode != FileMode.COMMIT}
     if not kept:
@@ -147,15 +145,32 @@ def _check_collision(path: str, spellings: dict[str, str]) -> None:
             return  # its folders are known too
 
 
-def _check_modules(objects: Objects, entries: Mapping[str, TreeEntry], url: RemoteUrl) -> None:
+async def _check_modules(connection: Connection) -> None:
     """Refuse submodules whose addresses run programs. Somebody may initialise them later."""
-    entry = entries.get(".gitmodules")
-    if entry is None or not entry.is_file:
+    place = connection.folder / "modules"
+    if not await asyncio.to_thread(_write_modules, connection.folder, place):
         return
-    if objects.size(entry.id) > _MODULE_BYTES:
-        raise RemoteRefused(f"{url}: .gitmodules is larger than {_MODULE_BYTES >> 20} MB")
-    data = objects.blob(entry.id)
-    for match in _MODULE_URL.finditer(data):
-        address = match[1].strip().strip(b'"').decode("utf-8", "replace")
+    # Only git itself reads the file as git will.
+    output = await connection.git.run(
+        connection.folder,
+        ["config", "--file", str(place), "--no-includes", "--null", "--get-regexp", r"^submodule\..*\.url$"],
+    )
+    if output.exit_code not in (0, 1):
+        raise RemoteRefused(f"{connection.url}: .gitmodules cannot be read")
+    for entry in filter(None, output.text.split("\0")):
+        address = entry.partition("\n")[2].strip()
         if "::" in address.partition("/")[0] or address.startswith(("-", "file:", "/")):
-            raise RemoteRefused(f"{url}: the submodule address {address[:100]!r} is refused")
+            raise RemoteRefused(f"{connection.url}: the submodule address {address[:100]!r} is refused")
+
+
+def _write_modules(received: Path, place: Path) -> bool:
+    """Write the fetched .gitmodules to a file, if there is one."""
+    repository = pygit2.Repository(str(received))
+    objects = Objects(repository.odb)
+    entry = objects.entry(repository.references[_REF].peel(pygit2.Commit).tree, ".gitmodules")
+    if entry is None or not entry.is_file:
+        return False
+    if objects.size(entry.id) > _MODULE_BYTES:
+        raise RemoteRefused(f".gitmodules is larger than {_MODULE_BYTES >> 10} KB")
+    place.write_bytes(objects.blob(entry.id))
+    return True

@@ -99,6 +99,9 @@ async def connect(
         ssh = next((value for key, value in reversed(own) if key.lower() == "core.sshcommand"), "ssh")
         added = [(key, value) for key, value in own if key.lower() != "core.sshcommand"]
         added += [(f"remote.{REMOTE}.url", url.text), *_token_header(url, login)]
+        if login != ANONYMOUS:
+            # git would send the headers of a login to the place of a redirect too.
+            added.append(("http.followRedirects", "false"))
         if url.scheme not in ("http", "https"):
             _add(folder, added)
             yield Connection(git, url, folder, login, None, ssh)

@@ -21,6 +21,10 @@ SAFE: tuple[Setting, ...] = (
     ("core.hooksPath", os.devnull),
     # git would else run `git for-each-ref` in the repository, which reads its configuration.
     ("core.alternateRefsCommand", "true"),
+    # These files of a repository are shortcuts, which a hostile one can fill with anything.
+    ("core.commitGraph", "false"),
+    ("core.multiPackIndex", "false"),
+    ("pack.useBitmaps", "false"),
     ("core.packedGitWindowSize", "32m"),
     ("core.packedGitLimit", "256m"),
     ("core.bigFileThreshold", "1m"),  # larger files are streamed, and never a delta's base in memory
@@ -30,6 +34,11 @@ SAFE: tuple[Setting, ...] = (
     ("maintenance.auto", "false"),
     ("fetch.unpackLimit", "1"),
     ("fetch.fsckObjects", "true"),
+    # Old commits of honest projects have these faults, which do no harm.
+    *(
+        (f"fetch.fsck.{fault}", "warn")
+        for fault in ("zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate")
+    ),
     ("fetch.recurseSubmodules", "false"),
     ("fetch.writeCommitGraph", "false"),
     ("push.followTags", "false"),

@@ -29,7 +29,11 @@ _LOGIN = (
     "HOME", "USER", "LOGNAME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "SSH_AUTH_SOCK",
     "DBUS_SESSION_BUS_ADDRESS", "GNUPGHOME", "GH_CONFIG_DIR", "GLAB_CONFIG_DIR",
 )  # fmt: skip
-_SSH = " -oBatchMode=yes -oConnectTimeout=15 -oClearAllForwardings=yes -oPermitLocalCommand=no"
+# A master of shared connections would go on in the background and keep our pipes open.
+_SSH = (
+    " -oBatchMode=yes -oConnectTimeout=15 -oClearAllForwardings=yes -oPermitLocalCommand=no"
+    " -oControlMaster=no -oControlPersist=no"
+)
 _USERS_OWN = re.compile(
     r"credential\..*|http\.(?:.+\.)?(?:sslcainfo|sslcapath|sslcert|sslkey|sslverify|extraheader|emptyauth)"
     r"|core\.sshcommand",
@@ -161,6 +165,7 @@ class GitProgram:
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "",
             "SSH_ASKPASS_REQUIRE": "never",
+            "GCM_INTERACTIVE": "never",
             "GIT_SSH_COMMAND": quiet_ssh(ssh),
             "GIT_NO_LAZY_FETCH": "1",  # a missing object would else be fetched from where the config says
             "GIT_NO_REPLACE_OBJECTS": "1",
@@ -179,7 +184,7 @@ def quiet_ssh(command: str) -> str:
 def readable(data: bytes) -> str:
     """Return the end of git's messages as plain text, without passwords and control characters."""
     text = valid_text(data.decode("utf-8", "replace"))
-    lines = (re.sub(r"[^\t\x20-\x7e\u00a0-\uffff]", "", line) for line in re.split(r"[\r\n]+", text))
+    lines = ("".join(filter(str.isprintable, line)) for line in re.split(r"[\r\n]+", text))
     return mask("\n".join(line for line in lines if line.strip()))[-SHOWN:].strip()
 
 

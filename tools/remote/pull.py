@@ -98,6 +98,7 @@ def _merged(workspace: Workspace, head: str, commit: str, remote: str, url: Remo
     if base == commit:
         return Pulled("up to date", head, *place)
     try:
+        workspace.check_names(commit)  # old servers send objects in a way that git does not check
         merged = workspace.merge(base, head, commit, f"Merge {branch or 'the branch'} of {remote}")
     except WorkspaceError as error:
         raise RemoteRefused(f"{url}: {error}") from error

@@ -59,7 +59,7 @@ async def push(
         return Pushed(status, name, str(url), branch, tip)
     if url.scheme == "ssh" and not login.own:
         raise RemoteRefused(f"{url}: ssh needs your login, which nobody has approved")
-    # A redirect would take the login and the commit to a place that nobody has seen.
+    # A redirect would take the commit to a place that nobody has seen.
     settings = [("http.followRedirects", "false")]
     async with connect(git, url, objects, login=login, hosts=[url.endpoint], settings=settings) as connection:
         status, messages = await _push(connection, tip, branch)
@@ -111,6 +111,8 @@ def _push_folder(url: RemoteUrl, objects: Path, tip: str, branch: str) -> PushSt
         except pygit2.GitError as error:
             if "fastforward" in str(error).replace("-", "") or "not present locally" in str(error):
                 raise _lost(url, branch) from error
+            if "non-bare" in str(error):
+                raise RemoteError(f"{url}: one can push only to a bare repository in a folder") from error
             raise
         if reports.problem:
             raise RemoteError(f"{url}: it refused {branch}: {reports.problem}")

@@ -10,17 +10,23 @@ import pygit2
 from tools.workspace import Workspace
 from tools.workspace.errors import git_errors
 
+_MESSAGE_BYTES = 10_000
 MOST = 1000
 """The most commits that are counted."""
 
 
 @dataclass(frozen=True)
 class OutgoingCommit:
-    """A commit that a push publishes."""
+    """A commit that a push publishes. A very long message is cut."""
 
     id: str
-    subject: str
+    message: str
     author: str
+
+    @property
+    def subject(self) -> str:
+        """The first line of the message."""
+        return self.message.partition("\n")[0]
 
 
 def unpushed(workspace: Workspace, tip: str, remote: str) -> tuple[OutgoingCommit, ...]:
@@ -33,8 +39,10 @@ def unpushed(workspace: Workspace, tip: str, remote: str) -> tuple[OutgoingCommi
         commits: list[OutgoingCommit] = []
         with suppress(KeyError):  # the history of a shallow clone ends
             for commit in islice(walker, MOST):
-                subject = commit.message.strip().partition("\n")[0]
-                commits.append(OutgoingCommit(str(commit.id), subject, commit.author.name))
+                # A commit may name an encoding that does not exist.
+                message = commit.raw_message[:_MESSAGE_BYTES].decode("utf-8", "replace").strip()
+                author = commit.author.raw_name.decode("utf-8", "replace")
+                commits.append(OutgoingCommit(str(commit.id), message, author))
     return tuple(commits)
 
 

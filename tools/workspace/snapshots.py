@@ -213,6 +213,11 @@ class Snapshots:
         if self._editable(self._objects.tree(snapshot), path, {path: ""}):
             raise PathError(f"{path} is there already; choose another path")
 
+    def check_names(self, snapshot: str) -> None:
+        """Raise WorkspaceError if a tree of the snapshot has a name that git would not check out."""
+        for _ in self._objects.entries(self._objects.tree(snapshot)):
+            pass
+
     def place(self, snapshot: str, entries: Mapping[str, TreeEntry], message: str) -> str:
         """Add entries to `snapshot`, whose objects are in the database. Their paths must be checked."""
         with missing_objects():

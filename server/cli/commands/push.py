@@ -104,6 +104,9 @@ def _warnings(outgoing: "Outgoing") -> Iterator[str]:
         yield from (f"  {one_line(lack)}" for lack in outgoing.account.missing[:SHOWN])
     if outgoing.has_work_in_progress:
         yield "Your uncommitted changes go along, as a commit of their own."
+    if parts := outgoing.actions[:SHOWN]:
+        words = ", ".join(map(one_line, parts))
+        yield f"A site may mail people or close issues for these words of the commits: {words}"
 
 
 def _question(outgoing: "Outgoing", pr: bool) -> str:
