@@ -3,12 +3,12 @@
 import asyncio
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
-from desk import Desk
+from desk import KEY, Desk
 from filelock import FileLock
 from gitrepo import GitRepo
 from projects import Files, Project, Recognise
@@ -17,7 +17,11 @@ from runs import CALC, PLAN, Bench, block, script
 from served import Served
 
 from graph.resources import ownership
+from memory.records.journal import Journal
 from nodes.check import recognise
+from nodes.events import EVENT, Event
+from nodes.llm.model_settings import ModelSettings
+from nodes.llm.models import Models, open_models
 from sandbox.backends import open_sandbox
 from sandbox.base import Sandbox, SandboxError
 from tools.workspace import Workspace
@@ -32,6 +36,22 @@ def desk() -> Iterator[Desk]:
     """A scripted model without rules, serving on a free port."""
     with Desk() as served:
         yield served
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[Journal[Event]]:
+    """An empty database in which run `r` of thread `t` has begun."""
+    opened = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}", EVENT.validate_python, secrets=[KEY])
+    await opened.runs.start("r", "t", {"task": "x"})
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def models(settings: ModelSettings, journal: Journal[Event]) -> AsyncIterator[Models]:
+    """The models of a test module's `settings`."""
+    async with open_models(settings, journal.completions) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
@@ -96,10 +116,15 @@ def recordings(shared_folder: Path) -> Recordings:
 
 
 @pytest.fixture
-def project(tmp_path: Path, bubblewrap: Sandbox, recordings: Recordings) -> Callable[[Files], Project]:
+def recorded(bubblewrap: Sandbox, recordings: Recordings) -> Sandbox:
+    """The daemonless backend, which replays programs that earlier tests ran."""
+    return RecordedSandbox(bubblewrap, recordings)
+
+
+@pytest.fixture
+def project(tmp_path: Path, recorded: Sandbox) -> Callable[[Files], Project]:
     """Makes a repository with these files, on which changes are proved."""
-    sandbox = RecordedSandbox(bubblewrap, recordings)
-    return lambda files: Project(tmp_path / "repo", sandbox, files)
+    return lambda files: Project(tmp_path / "repo", recorded, files)
 
 
 @pytest.fixture
@@ -112,11 +137,18 @@ def home(tmp_path: Path, bubblewrap: Sandbox, sandbox_home: Path) -> Path:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, desk: Desk, home: Path, recordings: Recordings) -> Bench:
-    """A small project, a scripted model and an installation of its own."""
+def bench(
+    tmp_path: Path, desk: Desk, home: Path, recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> Bench:
+    """A small project, a scripted model and an installation of its own, whose runs in this process replay."""
+
+    async def open_recorded(*arguments: Any) -> Sandbox:
+        return RecordedSandbox(await open_sandbox(*arguments), recordings)
+
+    monkeypatch.setattr("graph.resources.open_sandbox", open_recorded)
     repo = GitRepo(tmp_path / "repo")
     repo.commit(dict(CALC))
-    return Bench(desk, home, repo, recordings)
+    return Bench(desk, home, repo)
 
 
 @pytest.fixture(scope="session")

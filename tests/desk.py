@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+KEY = "sk-a-very-secret-key"
+"""A provider's key, which no event and no row may hold."""
+
 PIECE = re.compile(r"\s*\S+|\s+$")
 
 Said = str | Sequence[str | tuple[str, Any]]

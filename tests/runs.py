@@ -4,23 +4,19 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from desk import Desk, Request, Said
 from gitrepo import GitRepo
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from recordings import RecordedSandbox, Recordings
 from typer.testing import CliRunner, Result
 
-from graph.builder import Graph, Resources, build
 from graph.event_log import open_journal
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from nodes.events import Event, RunFinished
 from nodes.proof import Proof, ResultSummary
-from sandbox.base import Sandbox
 from server.cli.app import app
 
 CALC = {
@@ -134,10 +130,8 @@ class Run:
 class Bench:
     """One installation, one repository, one scripted model."""
 
-    def __init__(self, desk: Desk, home: Path, repo: GitRepo, recordings: Recordings | None = None) -> None:
-        """Without `recordings`, the sandbox runs every program."""
+    def __init__(self, desk: Desk, home: Path, repo: GitRepo) -> None:
         self.desk, self.home, self.repo = desk, home, repo
-        self.recordings = recordings
 
     def settings(self, **more: Any) -> Settings:
         """Settings for the scripted model and the daemonless sandbox."""
@@ -152,19 +146,8 @@ class Bench:
     def supervisor(
         self, *, foreground: bool = False, **settings: Any
     ) -> AbstractAsyncContextManager[Supervisor]:
-        """Open a supervisor whose sandbox replays what earlier tests have run."""
-        return Supervisor.open(self.settings(**settings), foreground=foreground, build=self.build)
-
-    def build(self, resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = None) -> Graph:
-        """Compile the graph, with a sandbox that replays."""
-        preparation, recordings = resources.preparation, self.recordings
-
-        async def sandbox() -> Sandbox:
-            real = await preparation.sandbox()
-            return RecordedSandbox(real, recordings) if recordings else real
-
-        with_recordings = replace(resources, preparation=replace(preparation, sandbox=sandbox))
-        return build(with_recordings, checkpointer)
+        """Open a supervisor of this installation."""
+        return Supervisor.open(self.settings(**settings), foreground=foreground)
 
     def name_thread(self, id: str) -> str:
         """Create a thread of this id, so that a command can be told to run on it."""

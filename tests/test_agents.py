@@ -10,6 +10,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from runs import MUL, MULTIPLY, PLAN, TESTS, Bench, block, script
 
+from graph.builder import build
 from graph.event_log import open_journal
 from graph.resources import open_resources
 from memory.calls.tool_calls import StoredResult, ToolCallKey, ToolCalls
@@ -75,7 +76,7 @@ async def test_each_call_is_a_task_below_the_node_of_its_agent(bench: Bench) -> 
         open_resources(settings, journal, lambda line: None) as resources,
     ):
         part: Any
-        async for part in bench.build(resources, InMemorySaver()).astream(
+        async for part in build(resources, InMemorySaver()).astream(
             {"task": "Add mul", "repo": str(bench.repo.path)},
             {"configurable": {"thread_id": "streamed"}, "max_concurrency": 1},
             stream_mode=["tasks"],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import Desk
+from desk import KEY, Desk
 from langchain_core.messages import HumanMessage
 
 from memory.calls.budget import BudgetSpent
@@ -19,8 +19,6 @@ from nodes.llm.cassette import Exchange, ReplayModel, record
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.models import Call, open_models
 from nodes.state import Options
-
-KEY = "sk-a-very-secret-key"
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Literal
 
 import pytest
 from projects import Files, Project
-from recordings import RecordedSandbox, Recordings
 
 from nodes.check.change import CheckedChange
 from nodes.proof import Proof
@@ -1110,13 +1109,12 @@ def bases(tmp_path_factory: pytest.TempPathFactory, bubblewrap: Sandbox) -> Open
 
 
 @pytest.fixture
-def open_project(bases: Open, bubblewrap: Sandbox, recordings: Recordings) -> Open:
+def open_project(bases: Open, recorded: Sandbox) -> Open:
     """Opens the repository of a row, in a sandbox that replays what another row has run."""
-    sandbox = RecordedSandbox(bubblewrap, recordings)
 
     def open_row(row: Row) -> Project:
         project = bases(row)
-        project.sandbox = sandbox
+        project.sandbox = recorded
         return project
 
     return open_row

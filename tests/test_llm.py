@@ -8,27 +8,25 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
 import pytest
-from desk import Desk
+from desk import KEY, Desk
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send
 
 from memory.calls.budget import BudgetSpent
 from memory.records.journal import Journal
-from nodes.events import EVENT, Event, Payload
+from nodes.events import Event, Payload
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.models import Call, Models, Reply, open_models
 from nodes.llm.prices import price_of
 from nodes.state import Agent, Options
 
 ROOT = Path(__file__).parent.parent
-KEY = "sk-a-very-secret-key"
 DEFAULTS: dict[Agent, str] = {
     "planner": "gpt-4o",
     "coder": "deepseek/deepseek-chat",
@@ -52,14 +50,6 @@ def notes() -> Notes:
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal[Event]]:
-    opened = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}", EVENT.validate_python, secrets=[KEY])
-    await opened.runs.start("r", "t", {"task": "x"})
-    yield opened
-    await opened.aclose()
-
-
-@pytest.fixture
 def settings(desk: Desk) -> ModelSettings:
     return ModelSettings(
         mode="local",
@@ -70,12 +60,6 @@ def settings(desk: Desk) -> ModelSettings:
         retry_seconds=0.01,
         max_retries=2,
     )
-
-
-@pytest.fixture
-async def models(settings: ModelSettings, journal: Journal[Event]) -> AsyncIterator[Models]:
-    async with open_models(settings, journal.completions) as opened:
-        yield opened
 
 
 async def ask(

@@ -3,9 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from langchain_core.messages import HumanMessage
 
 from memory.calls.budget import BudgetSpent
 from memory.records.journal import Journal
-from nodes.events import EVENT, Event, Payload
+from nodes.events import Event, Payload
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.models import Call, Models, Reply, open_models
 from nodes.llm.prices import read_prices
@@ -32,22 +30,8 @@ FAST = {
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal[Event]]:
-    opened = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}", EVENT.validate_python)
-    await opened.runs.start("r", "t", {"task": "x"})
-    yield opened
-    await opened.aclose()
-
-
-@pytest.fixture
 def settings(desk: Desk) -> ModelSettings:
     return ModelSettings(local_url=desk.url, **FAST)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-async def models(settings: ModelSettings, journal: Journal[Event]) -> AsyncIterator[Models]:
-    async with open_models(settings, journal.completions) as opened:
-        yield opened
 
 
 class Told(list[Payload]):

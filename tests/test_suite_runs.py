@@ -65,9 +65,9 @@ class Crowded(SandboxAround):
 
 @pytest.mark.parametrize(("late", "scope"), [(1, "all"), (2, "affected")])
 async def test_a_suite_near_its_limit_runs_again_alone_before_it_counts_as_slow(
-    tmp_path: Path, bubblewrap: Sandbox, late: int, scope: str
+    tmp_path: Path, recorded: Sandbox, late: int, scope: str
 ) -> None:
-    here = Project(tmp_path / "repo", Crowded(bubblewrap, late), MATHS)
+    here = Project(tmp_path / "repo", Crowded(recorded, late), MATHS)
     proof = await here.prove(DOUBLE)
     assert proof.proves and proof.scope == scope and proof.baseline == "known"
     assert here.started.count("the change") == late + 1

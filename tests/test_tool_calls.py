@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import Desk
+from desk import KEY, Desk
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from pydantic import BaseModel
 from test_model_servers import SSE, STOP, chunk, message, sse
@@ -17,7 +17,7 @@ from test_model_servers import SSE, STOP, chunk, message, sse
 from memory.calls.budget import BudgetSpent
 from memory.calls.reply import ToolCall
 from memory.records.journal import Journal
-from nodes.events import EVENT, Event
+from nodes.events import Event
 from nodes.llm.cassette import Exchange, ReplayModel
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.models import Call, Models, Reply, open_models
@@ -27,8 +27,6 @@ from nodes.llm.provider_errors import ToolsRefused
 from nodes.llm.tool_calls import define_tool
 from nodes.llm.usage import TokenCounts, checked
 from nodes.state import Options
-
-KEY = "sk-a-very-secret-key"
 
 
 class Execute(BaseModel):
@@ -50,14 +48,6 @@ LS = ("execute", {"command": "ls"})
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal[Event]]:
-    opened = await Journal.open(f"sqlite:///{tmp_path / 'autocode.db'}", EVENT.validate_python, secrets=[KEY])
-    await opened.runs.start("r", "t", {"task": "x"})
-    yield opened
-    await opened.aclose()
-
-
-@pytest.fixture
 def settings(desk: Desk) -> ModelSettings:
     return ModelSettings(
         mode="local",
@@ -67,12 +57,6 @@ def settings(desk: Desk) -> ModelSettings:
         retry_seconds=0.01,
         max_retries=1,
     )
-
-
-@pytest.fixture
-async def models(settings: ModelSettings, journal: Journal[Event]) -> AsyncIterator[Models]:
-    async with open_models(settings, journal.completions) as opened:
-        yield opened
 
 
 async def ask(

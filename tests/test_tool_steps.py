@@ -15,7 +15,7 @@ from gitrepo import GitRepo
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from runs import MUL, Bench, block, script
 
-from graph.builder import Graph, Resources
+from graph.builder import Graph, Resources, build
 from graph.errors import InputError
 from graph.supervisor import Supervisor
 from nodes.events import ApprovalRequired
@@ -61,14 +61,14 @@ class Outside:
 
     @asynccontextmanager
     async def supervisor(self, bench: Bench, **settings: Any) -> AsyncIterator[Supervisor]:
-        def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
+        def build_with_fakes(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
             work = dict.fromkeys(("git_push", "git_pull", "git_clone"), self)
             execution = replace(resources.tools.execution, outside=work)
-            return bench.build(
+            return build(
                 replace(resources, tools=replace(resources.tools, execution=execution)), checkpointer
             )
 
-        async with Supervisor.open(bench.settings(**settings), build=build) as supervisor:
+        async with Supervisor.open(bench.settings(**settings), build=build_with_fakes) as supervisor:
             yield supervisor
 
 

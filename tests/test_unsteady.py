@@ -38,9 +38,9 @@ class Busy(SandboxAround):
 
 @pytest.mark.parametrize("case", [ADD, NEW])
 async def test_a_case_that_passes_alone_passed_and_is_named(
-    tmp_path: Path, bubblewrap: Sandbox, case: str
+    tmp_path: Path, recorded: Sandbox, case: str
 ) -> None:
-    here = Project(tmp_path / "repo", Busy(bubblewrap, case), MATHS)
+    here = Project(tmp_path / "repo", Busy(recorded, case), MATHS)
     proof = await here.prove(DOUBLE)
     assert proof.proves and proof.unsteady == [case] and proof.exit_code == 0
     assert proof.contradicted == [] and fates(proof)[case][1] == "passed"
@@ -51,9 +51,9 @@ async def test_a_case_that_passes_alone_passed_and_is_named(
 
 
 async def test_a_case_that_fails_on_the_base_too_when_it_runs_again_is_not_blamed_on_the_change(
-    tmp_path: Path, bubblewrap: Sandbox
+    tmp_path: Path, recorded: Sandbox
 ) -> None:
-    here = Project(tmp_path / "repo", Busy(bubblewrap, ADD, always=True), MATHS)
+    here = Project(tmp_path / "repo", Busy(recorded, ADD, always=True), MATHS)
     proof = await here.prove(DOUBLE)
     assert proof.proves and proof.unsteady == [ADD] and fates(proof)[ADD] == ("failed", "failed")
     assert here.started.count(OUT_ON_BASE) == 1

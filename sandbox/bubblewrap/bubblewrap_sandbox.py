@@ -50,6 +50,7 @@ class Bubblewrap:
         self._version = version
         self._ownership = ownership
         self._cleanup = Cleanup()
+        self._ends: set[asyncio.Event] = set()
         self._has_overlay: bool | None = None
 
     @classmethod
@@ -84,7 +85,9 @@ class Bubblewrap:
         """Do nothing, because a start takes some tens of milliseconds."""
 
     async def aclose(self) -> None:
-        """Wait until all programs are removed."""
+        """Kill the programs that still run, and wait until all are removed."""
+        for end in self._ends:
+            end.set()
         await self._cleanup.wait()
 
     async def run(
@@ -174,12 +177,17 @@ class Bubblewrap:
     @asynccontextmanager
     async def _started(self, program: Program, stage: Stage) -> AsyncIterator[JailProcess]:
         """Start a program, and remove everything of it at the end."""
-        starting = asyncio.ensure_future(self._start(program, stage))
+        starting, end = asyncio.ensure_future(self._start(program, stage)), asyncio.Event()
+        # It waits from the start on, so that `aclose` finds it even if this task is cancelled twice.
+        removal = self._cleanup.start(_remove_after(end, starting))
+        self._ends.add(end)
+        removal.add_done_callback(lambda _: self._ends.discard(end))
         try:
             # A start must not be interrupted: bubblewrap would leave its child behind.
             yield await asyncio.shield(starting)
         finally:
-            await self._cleanup.run(_remove(starting))
+            end.set()
+            await asyncio.shield(removal)
 
     async def _start(self, program: Program, stage: Stage) -> JailProcess:
         cgroup = await asyncio.to_thread(self._cgroups.create, program.limits, self._ownership)
@@ -228,13 +236,19 @@ async def _close(opening: "asyncio.Future[OverlayFolders]") -> None:
         opening.result().close()
 
 
-async def _remove(starting: "asyncio.Future[JailProcess]") -> None:
-    """Kill the program and remove its groups, after its start if that is still under way."""
-    await asyncio.wait({starting})
-    if not starting.exception():
-        process = starting.result()
-        await process.close()
-        await asyncio.to_thread(process.cgroup.remove)
+async def _remove_after(end: asyncio.Event, starting: "asyncio.Future[JailProcess]") -> None:
+    """Wait for the end, or for that of the event loop. Then kill the program and remove its groups.
+
+    A start that is still under way comes first.
+    """
+    try:
+        await end.wait()
+    finally:
+        await asyncio.wait({starting})
+        if not starting.cancelled() and not starting.exception():
+            process = starting.result()
+            await process.close()
+            await asyncio.to_thread(process.cgroup.remove)
 
 
 def working_bwrap() -> tuple[str, str]:

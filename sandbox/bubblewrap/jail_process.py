@@ -145,19 +145,21 @@ class JailProcess:
 
     async def close(self) -> None:
         """Kill the program, and wait until the kernel has removed its last process."""
-        await self.kill()
-        await self._process.wait()
-        if init := await self._init:
-            await _until_readable(init[1])
-            os.close(init[1])
-        if self._reading:
-            await asyncio.wait({self._reading}, timeout=_LAST_SECONDS)
-        if self._reading is None or self._reading.cancelled():
-            # asyncio closes the pipes only once they are read to their end, and the event loop may end first.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._process.communicate(), _LAST_SECONDS)
-        self._sender.close()
-        self._receiver.close()
+        try:
+            await self.kill()
+            await self._process.wait()
+            if init := await self._init:
+                await _until_readable(init[1])
+                os.close(init[1])
+            if self._reading:
+                await asyncio.wait({self._reading}, timeout=_LAST_SECONDS)
+            if self._reading is None or self._reading.cancelled():
+                # asyncio closes the pipes only once they are read to the end, and its loop may end first.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._process.communicate(), _LAST_SECONDS)
+        finally:
+            self._sender.close()
+            self._receiver.close()
 
 
 def _find_init(info_fd: int) -> tuple[int, int] | None:
