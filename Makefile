@@ -1,5 +1,7 @@
 # The commands for development. Each target first runs bootstrap.sh, which installs what is missing.
 bin := .venv/bin
+# Neighbours share fixtures and replay each other's programs, so they stay on a worker while others have work.
+workers := -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo serve test coverage check constraints
 
@@ -13,11 +15,11 @@ serve:        ## serve the web page and the APIs on http://127.0.0.1:8000
 
 test:         ## run all tests
 	@./bootstrap.sh sandbox
-	@$(bin)/python -m pytest -n auto --maxprocesses 4
+	@$(bin)/python -m pytest $(workers)
 
 coverage:     ## run all tests and list lines without a test (takes twice as long)
 	@./bootstrap.sh sandbox
-	@$(bin)/python -m pytest -n auto --maxprocesses 4 --cov --cov-report term
+	@$(bin)/python -m pytest $(workers) --cov --cov-report term
 
 check:        ## check style, types, layers, start-up and prose, without changing files
 	@./bootstrap.sh

@@ -96,12 +96,14 @@ def test_a_hostile_question_cannot_steer_the_terminal() -> None:
         assert not set(text) & set("\x1b\x07\x9b\u202e")
 
 
-ASK = """
-from test_environment_views import BUILD, GO_ON
+ASK = f"""
 from nodes.events import ApprovalRequired
 from server.cli.views import approval_prompts as approvals
 from server.cli.views.console import CliConsole
-questions = [ApprovalRequired(id="b", request=BUILD), ApprovalRequired(id="g", request=GO_ON)]
+questions = [
+    ApprovalRequired(id="b", request={BUILD!r}),
+    ApprovalRequired(id="g", request={GO_ON!r}),
+]
 print("ANSWER", approvals.ask(CliConsole.open().out, questions))
 """
 
