@@ -341,6 +341,7 @@ def test_the_terminal_shows_the_question_and_the_output_and_lists_what_was_appro
     waits = bench.autocode("run", "Add mul", "--repo", str(bench.repo.path))
     assert waits.exit_code == 3 and "{" not in waits.output.partition("YOUR APPROVAL")[2], waits.output
     assert "Let the others see it" in waits.output and "$ git push -- origin" in waits.output
+    assert f"Theremoteis{bare.path}" in "".join(waits.output.split())  # long lines are folded
     (id,) = set(re.findall(r"--approve (\w+)", waits.output))
     thread = re.findall(r"autocode resume (\w+)", waits.output)[0]
     done = bench.autocode("resume", thread, "--approve", id, "--scope", "repository")

@@ -12,6 +12,7 @@ from nodes.dialogue.answers import HumanAnswer, ask
 from nodes.dialogue.replies import Unusable
 from nodes.environment.preparation import ConsentStore
 from nodes.state import BranchInput, options_of
+from nodes.tool.remote_work import destination
 from tools.catalogue import InvalidCall, PlanTool, read_call
 from tools.policy import Policy, Ruling, decide, repository_policy
 from tools.workspace import Workspace
@@ -55,13 +56,15 @@ class Permissions:
         ruling = _allowed_or_asked(call, decide(call, self.policy, theirs))
         if ruling.permission == "allow":
             return Permit(call, ruling.reason, ruling.named)
+        remote = await asyncio.to_thread(destination, call, workspace)
         for scope in ("run", "repository"):
-            if await self.consents.given(_key(scope, call, workspace, state)):
+            if await self.consents.given(_key(scope, call, workspace, state, remote)):
                 return Permit(call, f"approved before, for this {scope}", named=True)
         # Nobody saw these parameters, so a tool that wants them named is told so.
         if options_of(state).auto_approve:
             return Permit(call, "--yes")
-        answer, call = ask(_question(call, state, ruling.reason), lambda answer: _followed(call, answer))
+        question = _question(call, state, ruling.reason) | ({"remote": remote} if remote else {})
+        answer, call = ask(question, lambda answer: _followed(call, answer))
         _allowed_or_asked(call, decide(call, self.policy, theirs))  # the parameters may be new
         if answer.scope:
             about = {"kind": "tool", "tool": call.name, "params": call.parameters(), "scope": answer.scope}
@@ -70,7 +73,9 @@ class Permissions:
                 "repository": str(workspace.path),
                 "run": state["run"],
             }
-            await self.consents.give(_key(answer.scope, call, workspace, state), about)
+            # An edited call may name another remote.
+            remote = await asyncio.to_thread(destination, call, workspace)
+            await self.consents.give(_key(answer.scope, call, workspace, state, remote), about)
         return Permit(call, "approved", named=True)
 
     def permit_again(self, call: PlanTool, state: BranchInput, begun: str) -> Permit:
@@ -110,9 +115,9 @@ def _followed(call: PlanTool, answer: HumanAnswer) -> tuple[HumanAnswer, PlanToo
         raise Unusable(str(error)) from error
 
 
-def _key(scope: str, call: PlanTool, workspace: Workspace, state: BranchInput) -> str:
-    """Return the key of a consent to this very call."""
+def _key(scope: str, call: PlanTool, workspace: Workspace, state: BranchInput, remote: str) -> str:
+    """Return the key of a consent to this very call, and to the address that its remote has now."""
     # Another clone may push elsewhere under the same names.
     place = state["run"] if scope == "run" else os.path.realpath(workspace.path)
-    parts = ["tool", scope, place, call.name, call.parameters()]
+    parts = ["tool", scope, place, call.name, call.parameters(), *([remote] if remote else [])]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -3,11 +3,12 @@
 import asyncio
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 
 from tools.catalogue import OutsidePlace, OutsideResult, OutsideWork, PlanTool, ToolOutput
 from tools.catalogue.remote_tools import GitClone, GitPull, GitPush
-from tools.remote import GitLimits, GitProgram, Login, RemoteError, clone, pull, push
-from tools.workspace import PathError, WorkspaceError
+from tools.remote import GitLimits, GitProgram, Login, RemoteError, clone, pull, push, remote_url
+from tools.workspace import PathError, Workspace, WorkspaceError
 
 FAILED = 1
 
@@ -40,6 +41,14 @@ class RemoteWork:
 def remote_tools(environment: Mapping[str, str]) -> dict[str, OutsideWork]:
     """Return the tools by name."""
     return dict.fromkeys((GitClone.name, GitPull.name, GitPush.name), RemoteWork(environment))
+
+
+def destination(call: PlanTool, workspace: Workspace) -> str:
+    """Return the address of the remote that a call names, for people. Empty if it names none."""
+    if isinstance(call, GitPull | GitPush):
+        with suppress(RemoteError, WorkspaceError):  # the call itself will say it
+            return str(remote_url(workspace, call.remote, push=isinstance(call, GitPush)))
+    return ""
 
 
 async def _clone(git: GitProgram, call: GitClone, place: OutsidePlace) -> OutsideResult:

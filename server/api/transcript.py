@@ -114,7 +114,8 @@ class Transcript:
 def _about(request: Mapping[str, Any]) -> list[str]:
     """Return the lines that a question about an environment needs, so that it can be answered in words."""
     if request.get("kind") == "tool":
-        return [str(request.get(name, "")) for name in ("step", "command", "reason")]
+        names = ("step", "command", "remote", "reason")
+        return [str(request[name]) for name in names if request.get(name)]
     if request.get("kind") != "environment":
         return []
     commands = [str(command) for command in request.get("commands") or []]

@@ -64,10 +64,11 @@ function editable(request, send, explain) {
 }
 
 /** What a person must know of a tool before it runs: the step, its command, and why it asks. */
-function toolFacts({ step, command, reason, uncertain }) {
+function toolFacts({ step, command, remote, reason, uncertain }) {
   return [
     h("p", {}, step ?? ""),
     commandList([command ?? ""]),
+    ...(remote ? [h("p", {}, `The remote is ${remote}.`)] : []),
     h("p", { className: uncertain ? "bad" : "meta" }, uncertain ? reason : `Asked because of ${reason}.`),
   ];
 }

@@ -30,6 +30,7 @@ _LOGIN = (
     "DBUS_SESSION_BUS_ADDRESS", "GNUPGHOME", "GH_CONFIG_DIR", "GLAB_CONFIG_DIR",
 )  # fmt: skip
 # A master of shared connections would go on in the background and keep our pipes open.
+_OLDEST = (2, 32)
 _SSH = (
     " -oBatchMode=yes -oConnectTimeout=15 -oClearAllForwardings=yes -oPermitLocalCommand=no"
     " -oControlMaster=no -oControlPersist=no"
@@ -131,6 +132,11 @@ class GitProgram:
 
     async def own_settings(self, folder: Path) -> list[Setting]:
         """Return what the user's and the system's configuration says about logins and certificates."""
+        version = (await self.run(folder, ["version"])).text
+        numbers = re.search(r"(\d+)\.(\d+)", version)
+        # An older git cannot be told to leave out the user's other settings.
+        if not numbers or tuple(map(int, numbers.groups())) < _OLDEST:
+            raise GitMissing(f"a login needs git 2.32 or newer, and this is {version.strip() or 'unknown'}")
         listed = await self.run(folder, ["config", "--null", "--list"], login=True, configured=True)
         if listed.exit_code:
             raise RemoteError(f"git cannot read your configuration: {listed.errors}")

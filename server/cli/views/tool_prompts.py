@@ -42,6 +42,8 @@ def render_tool(request: Mapping[str, Any]) -> RenderableType:
     """Render a request, without its heading and its choices."""
     parts: list[RenderableType] = [Text(sanitize(str(request.get("step", ""))))]
     parts.append(Padding(Text(f"$ {sanitize(str(request.get('command', '')))}", style="bold"), (0, 0, 0, 2)))
+    if remote := request.get("remote"):
+        parts.append(Text(f"The remote is {one_line(str(remote))}."))
     style = "red" if request.get("uncertain") else "dim"
     parts.append(Text(f"Asked because of {sanitize(str(request.get('reason', '')))}.", style=style))
     if request.get("uncertain"):
