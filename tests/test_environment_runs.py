@@ -9,6 +9,7 @@ from gitrepo import GitRepo
 from runs import PASS, Bench, Run, block, script
 
 from graph.supervisor import Supervisor
+from nodes.events import ToolResult
 
 pytestmark = pytest.mark.bubblewrap
 
@@ -98,6 +99,40 @@ async def test_a_run_ends_unpaid_when_nobody_wants_it_without_the_environment(sh
         await supervisor.resume("t", {on.id: {"decision": "reject"}})
         assert (await supervisor.wait(run.id)).status == "cancelled"
     assert shop.desk.prompts("You are") == []
+
+
+async def test_a_tool_installs_a_package_once_a_human_agrees_and_declares_it(
+    desk: Desk, home: Path, tmp_path: Path
+) -> None:
+    files = {name: text for name, text in FILES.items() if name != "requirements.txt"}
+    files["shop.py"] = "def one():\n    return 1\n"
+    files["pyproject.toml"] = (
+        '[project]\nname = "shop"\nversion = "1"\n[tool.setuptools]\npy-modules = ["shop"]\n'
+    )
+    coder = block("shop.py", "import six\n\n\ndef one():\n    return 1\n\n\ndef ten():\n    return 10\n")
+    bench = bench_of(desk, home, tmp_path / "shop", files, coder, block("tests/test_ten.py", TEST_TEN))
+    steps = [
+        {"agent": "tool", "description": "We need six", "tool_name": "pip_install",
+         "tool_params": {"packages": ["six>=1.16"]}},
+        {"agent": "coder", "description": "Add ten", "file": "shop.py"},
+        {"agent": "tool", "description": "Look", "tool_name": "pip_list", "tool_params": {}},
+    ]  # fmt: skip
+    settings = bench.settings(environment_approval="auto")  # the tool asks all the same
+    async with Supervisor.open(settings) as supervisor:
+        given: Any = {"task": "Add ten", "repo": str(bench.repo.path), "steps": steps}
+        run = await supervisor.submit(given, "t")
+        assert (await supervisor.wait(run.id)).status == "waiting"
+        (question,) = await supervisor.pending("t")
+        assert question.request["command"] == "pip install 'six>=1.16'"
+        await supervisor.resume("t", {question.id: {"decision": "approve"}})
+        ended = await supervisor.wait(run.id)
+        events = await supervisor.journal.events.read("t")
+        results = [event.data for event in events if isinstance(event.data, ToolResult)]
+        assert ended.status == "verified", [event.wire for event in events[-3:]]
+    assert '+    "six>=1.16",' in results[0].stdout
+    assert "six " in results[1].stdout
+    declared = bench.repo.git("show", f"{ended.branch}:pyproject.toml")
+    assert 'dependencies = [\n    "six>=1.16",\n]' in declared
 
 
 async def test_a_new_dependency_gets_an_environment_of_its_own(

@@ -3,22 +3,27 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from desk import Request
 from gitrepo import GitRepo
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from runs import MUL, Bench, block, script
+from served import Served
 
 from graph.builder import Graph, Resources, build
 from graph.errors import InputError
+from graph.event_log import open_journal
 from graph.supervisor import Supervisor
-from nodes.events import ApprovalRequired
+from nodes.events import ApprovalRequired, ApprovalResolved, Event, ToolResult
 from tools.catalogue import OutsidePlace, OutsideResult, PlanTool, ToolOutput
 
 YES = {"decision": "approve"}
@@ -372,3 +377,59 @@ async def test_yes_to_all_does_not_name_a_branch(bench: Bench, tmp_path: Path) -
 def half(request: Request) -> str:
     """The reply of a coder that adds mul, or writes half."""
     return block("half.py", "def half(a):\n    return a / 2") if "Step: Write half" in request.prompt else MUL
+
+
+def test_three_questions_outlive_a_kill_and_are_answered_on_three_faces(bench: Bench, tmp_path: Path) -> None:
+    bare = GitRepo(tmp_path / "bare.git", "--bare")
+    bench.repo.git("remote", "add", "origin", str(bare.path))
+    steps = [
+        *(tool("git_push", branch=f"autocode/{name}") for name in "abc"),
+        coder("Add mul", "calc.py"),
+        coder("Write half", "half.py"),
+    ]
+    script(bench.desk, coder=half)
+    body: dict[str, Any] = {"steps": steps, "repo": str(bench.repo.path), "thread_id": "t"}
+    with Served(bench.home, bench.desk) as server:
+        with server.client() as client:
+            first = client.post("/api/agent/run_parallel", json=body).json()
+        assert first["status"] == "waiting", first
+        server.end(signal.SIGKILL)
+        assert bare.git("for-each-ref") == ""
+        server.start()
+        with server.client() as client:
+            asked = client.get("/api/threads/t/approvals").json()
+            ids = {each["request"]["params"]["branch"][-1]: each["id"] for each in asked}
+            assert sorted(ids) == ["a", "b", "c"]
+            page = {"answers": {ids["c"]: YES}}
+            headers = {"Sec-Fetch-Site": "same-origin"}
+            assert client.post("/api/threads/t/approvals", json=page, headers=headers).status_code == 200
+            wait_for(client, ("waiting",))
+            command = {"assistant_id": "autocode", "command": {"resume": {ids["a"]: YES}}}
+            assert client.post("/threads/t/runs", json=command).status_code == 200
+            wait_for(client, ("waiting",))
+        server.end()
+        done = bench.autocode("resume", "t", "--approve", ids["b"])
+        assert done.exit_code == 0, done.output
+    branches = bare.git("for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines()
+    assert branches == ["autocode/a", "autocode/b", "autocode/c"]
+    log = asyncio.run(events_of(bench))
+    resolved = [event.data for event in log if isinstance(event.data, ApprovalResolved)]
+    assert [each.details and each.details.through for each in resolved] == ["page", "SDK", "terminal"]
+    results = [event.data for event in log if isinstance(event.data, ToolResult)]
+    pushed = [each.call.params["branch"] for each in results if each.call]
+    assert pushed == ["autocode/c", "autocode/a", "autocode/b"]
+    assert len(bench.desk.prompts(CODER)) == 2
+
+
+async def events_of(bench: Bench) -> list[Event]:
+    """The whole log of the thread."""
+    async with aclosing(await open_journal(bench.settings())) as journal:
+        return await journal.events.read("t")
+
+
+def wait_for(client: httpx.Client, statuses: Sequence[str]) -> None:
+    """Wait until the thread has one of these statuses."""
+    until = time.monotonic() + 60
+    while client.get("/api/threads/t").json()["status"] not in statuses:
+        assert time.monotonic() < until
+        time.sleep(0.1)

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from nodes.agent.agents import Agents
 from nodes.agent.kept_changes import keep_changes, leaves_out
+from nodes.publish import Publish
 from nodes.repository import open_workspace
 from nodes.state import BranchInput
+from nodes.tool.installation import PIP_TOOLS, Installation
 from sandbox.base import Limits, Result, SandboxError
 from sandbox.script import ENVIRONMENT
 from tools.catalogue import OutsidePlace, OutsideResult, OutsideWork, PlanTool, ToolOutput
@@ -41,7 +43,9 @@ class ToolExecution:
     seconds: float = 30.0
     outside: Mapping[str, OutsideWork] = field(default_factory=dict)
 
-    async def run(self, call: PlanTool, state: BranchInput, thread: str, approved: bool) -> ToolRun:
+    async def run(
+        self, call: PlanTool, state: BranchInput, thread: str, approved: bool, publish: Publish
+    ) -> ToolRun:
         """Carry out a call on the run's files. What goes wrong is in the output."""
         workspace, base, head = await open_workspace(state), state["base"], state["head"]
         try:
@@ -49,6 +53,10 @@ class ToolExecution:
                 output = await asyncio.to_thread(run_on_snapshots, call, workspace, base, head)
                 message = call.message if isinstance(call, GitCommit) else ""
                 return ToolRun(output, head, message)
+            if isinstance(call, PIP_TOOLS):
+                installation = Installation(self.agents.preparation)
+                result = await installation.run(call, workspace, state, publish)
+                return ToolRun(result.output, result.snapshot)
             if call.effect == "outside":
                 place = OutsidePlace(workspace, thread, base, head, self.seconds, approved)
                 result = await self._outside(call, place)

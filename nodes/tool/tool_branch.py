@@ -84,7 +84,7 @@ class ToolBranch:
         permit = await self._permit(call, state)
         await self.intents.begin(key, permit.call.name, permit.call.parameters())
         began = time.monotonic()
-        run = await self.execution.run(permit.call, state, thread, permit.named)
+        run = await self.execution.run(permit.call, state, thread, permit.named, publish)
         result = _stored(run, permit, round(time.monotonic() - began, 3))
         stored = await self.intents.finish(key, result)
         if run.snapshot != state["head"]:
