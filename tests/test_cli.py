@@ -34,6 +34,8 @@ from server.cli.app import app
 from server.cli.commands.tasks import read_context
 from server.cli.exit_codes import ERRORS, STATUSES, SetupError, UsageError, exit_code_of
 from server.cli.views import approval_prompts as approvals
+from tools.hosting.errors import HostingError
+from tools.remote.errors import GitMissing, RemoteError
 from tools.workspace import Workspace, WorkspaceError
 
 ROOT = Path(__file__).parent.parent
@@ -145,6 +147,9 @@ CODES: dict[type[Exception], int] = {
     UsageError: 2,
     RunnerError: 2,
     WorkspaceError: 2,
+    RemoteError: 2,
+    HostingError: 2,
+    GitMissing: 5,
     ThreadBusy: 2,
     BudgetSpent: 4,
     JournalError: 5,

@@ -75,7 +75,7 @@ async def test_a_suite_near_its_limit_runs_again_alone_before_it_counts_as_slow(
 
 async def test_a_base_that_is_always_too_slow_is_an_unknown_baseline(project: Make) -> None:
     slow = {"maths.py": "import time\n\ntime.sleep(60)\n\n\n" + MATHS["maths.py"]}
-    here = project(MATHS | slow | {".autocode.toml": '[test]\nscope = "affected"\ntimeout = 5\n'})
+    here = project(MATHS | slow | {".autocode.toml": '[test]\nscope = "affected"\ntimeout = 15\n'})
     proof = await here.prove({"maths.py": MATHS["maths.py"]})
     assert proof.green and (proof.scope, proof.baseline) == ("affected", "unknown")
     assert fates(proof) == {ADD: ("unknown", "passed")}
