@@ -12,8 +12,8 @@ OTHERS = ("setup.py", "setup.cfg", "Pipfile", "environment.yml", "poetry.lock", 
 """Files that declare packages, or pin them, and that only their own tools can write."""
 
 _LARGEST = 500_000
-_TABLE = re.compile(r"^\s*\[project\]\s*(?:#.*)?$", re.MULTILINE)
-_NEXT = re.compile(r"^\s*\[", re.MULTILINE)
+_TABLE = re.compile(r"^[ \t]*\[project\][ \t]*(?:#.*)?$", re.MULTILINE)
+_NEXT = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _LIST = re.compile(r"^[ \t]*dependencies[ \t]*=[ \t]*\[", re.MULTILINE)
 _PIECE = re.compile(r"#[^\n]*|\"[^\"\n]*\"|'[^'\n]*'|\]|[^\"'#\]]+")
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
