@@ -118,12 +118,12 @@ class Driver:
 
     async def _run_graph(self) -> None:
         """Run the graph until it ends or waits, and write its events."""
-        input = await self._graph_input()
+        input, done = await self._graph_input()
         parts: asyncio.Queue[Any] = asyncio.Queue()
         work = self._start(self._stream(input, parts))
         # The end mark comes from a callback, because a task that is cancelled before its start runs no code.
         work.add_done_callback(lambda _: parts.put_nowait(None))
-        async for drafts in _translated(parts, Translator()):
+        async for drafts in _translated(parts, Translator(done)):
             await self._write(drafts)
         await work
 
@@ -134,12 +134,15 @@ class Driver:
             task.cancel()
         return task
 
-    async def _graph_input(self) -> GraphInput:
+    async def _graph_input(self) -> tuple[GraphInput, frozenset[str]]:
+        """Return what the graph goes on with, and the tasks of its next superstep that have ended already."""
         state = await self.graph.aget_state(self._config())
         if state.values.get("run") != self.run.id:
-            return cast(Input, self.run.input)  # a new run, or one that stopped before its first checkpoint
+            # A new run, or one that stopped before its first checkpoint.
+            return cast(Input, self.run.input), frozenset()
         answers = await self.approvals.unused_answers(self.run)
-        return Command(resume=answers) if answers else None
+        done = frozenset(task.id for task in state.tasks if task.result is not None)
+        return Command(resume=answers) if answers else None, done
 
     async def _stream(self, input: GraphInput, parts: "asyncio.Queue[Any]") -> None:
         modes: list[StreamMode] = ["tasks", "custom", "messages", "checkpoints"]

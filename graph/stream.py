@@ -19,8 +19,12 @@ TokenSource = tuple[str | None, str | None]
 
 @dataclass
 class Translator:
-    """Translates one stream. Tokens that come within COALESCE_SECONDS of the last are held and joined."""
+    """Translates one stream. Tokens that come within COALESCE_SECONDS of the last are held and joined.
 
+    `done` are the ids of tasks that ended before a resume. LangGraph starts them again in its stream alone.
+    """
+
+    done: frozenset[str] = frozenset()
     _tokens: dict[TokenSource, list[str]] = field(default_factory=dict)
     _released: dict[TokenSource, float] = field(default_factory=dict)
     _running: dict[str, tuple[str, str | None, float]] = field(default_factory=dict)
@@ -70,6 +74,8 @@ class Translator:
 
     def _task(self, data: Mapping[str, Any]) -> list[Draft]:
         id, node = data["id"], data["name"]
+        if id in self.done:
+            return []
         if "triggers" in data:  # LangGraph marks the start of a task by this key alone
             given = data["input"]
             step = given.get("step") if isinstance(given, Mapping) else None

@@ -131,6 +131,8 @@ class ThreadHistory:
         await self.journal.threads.create(fork, {"forked_from": origin}, repo)
         await self.journal.threads.remember(fork, row.options if row else {})
         await self._copy(fork, run_id, chain, with_writes=is_newest)
+        if is_newest:  # the answers are copied as well, and must not lead to the same effects again
+            await self.journal.intents.copy(str(values.get("run") or ""), run_id)
         await self._park(fork, run_id, {name: input[name] for name in INPUT if name in input}, origin)
         return fork
 

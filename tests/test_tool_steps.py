@@ -180,7 +180,7 @@ async def test_two_tools_and_a_coder_wait_and_work_at_once_and_no_effect_happens
             "params": {"branch": "autocode/b"},
             "command": "git push -- origin autocode/b",
             "effect": "outside",
-            "reason": "the default for tools with the effect `outside`",
+            "reason": "tools that reach outside of the sandbox ask by default",
             "step": "Run git_push",
         }
         with pytest.raises(InputError, match="branch: write the name"):
@@ -202,6 +202,9 @@ async def test_two_tools_and_a_coder_wait_and_work_at_once_and_no_effect_happens
         assert sorted(outputs) == ["origin autocode/c, named", "origin autocode/d, named"]
         end = (await told(supervisor, "run.finished"))[-1]
         assert end.missing[0] == "step s1 failed: refused: not that one"
+        events = await supervisor.journal.events.read("t")
+        started = [event.step_id for event in events if event.type == "node.started" and event.step_id]
+        assert (started.count("s4"), started.count("s5")) == (1, 1)  # the coders, who were done
     assert len(bench.desk.prompts(CODER)) == 2
 
 
@@ -215,6 +218,10 @@ async def test_an_effect_that_may_have_happened_is_asked_about(bench: Bench) -> 
         await supervisor.stop()
     world.hangs.clear()
     async with world.supervisor(bench, tool_policy={"git_push": "allow"}) as supervisor:
+        fork = await supervisor.history.fork("t")  # what happened to the run happened to its copy
+        forked = await supervisor.resume(fork)
+        assert (await supervisor.wait(forked.id)).status == "waiting"
+        assert (await supervisor.pending(fork))[0].request["uncertain"]
         run = await supervisor.resume("t")
         assert (await supervisor.wait(run.id)).status == "waiting"
         assert world.done == ["origin autocode/a"]

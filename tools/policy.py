@@ -16,6 +16,11 @@ Permission = Literal["allow", "ask", "deny"]
 
 DEFAULTS: dict[Effect, Permission] = {"read": "allow", "sandboxed": "allow", "outside": "ask"}
 
+_REASONS: dict[Effect, str] = {
+    "read": "it only reads",
+    "sandboxed": "it stays in the sandbox",
+    "outside": "tools that reach outside of the sandbox ask by default",
+}
 _STRICTNESS: dict[Permission, int] = {"allow": 0, "ask": 1, "deny": 2}
 _Rules = Annotated[dict[Annotated[str, Field(max_length=300)], Permission], Field(max_length=200)]
 _RULES: TypeAdapter[dict[str, Permission]] = TypeAdapter(_Rules)
@@ -83,8 +88,7 @@ class Policy:
 
 def decide(call: PlanTool, user: Policy, repository: Policy) -> Ruling:
     """Return the ruling on a call. The repository's rules can only make the user's stricter."""
-    effect = f"tools with the effect `{call.effect}`"
-    default = Ruling(DEFAULTS[call.effect], f"the default for {effect}")
+    default = Ruling(DEFAULTS[call.effect], _REASONS[call.effect])
     mine = user.rule(call) or default
     theirs = repository.rule(call)
     # A hostile repository must not be able to allow itself a push.

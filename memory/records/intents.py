@@ -63,6 +63,13 @@ class Intents:
         stored = update(intents).where(_attempt(key)).values(result=text).returning(intents)
         return _intent(connection.execute(stored).one())
 
+    @transaction
+    def copy(self, connection: Connection, run_id: str, copy_id: str) -> None:
+        """Copy the intents of a run to another one, which goes on where that run is now."""
+        rows = connection.execute(select(intents).where(intents.c.run_id == run_id)).mappings()
+        if copies := [{**row, "run_id": copy_id} for row in rows]:
+            connection.execute(intents.insert(), copies)
+
 
 def _intent(row: Row[Any]) -> Intent:
     return Intent(row.tool, json.loads(row.params), row.begun, row.result and json.loads(row.result))

@@ -16,11 +16,13 @@ from memory.records.tables import (
     approvals,
     completions,
     events,
+    intents,
     notes,
     notes_seen,
     outputs,
     runs,
     threads,
+    tool_calls,
 )
 
 LEASE_SECONDS = 15.0
@@ -117,7 +119,7 @@ class Threads:
         if holder := _holder(connection, thread_id):
             raise ThreadBusy(thread_id, holder)
         own = select(runs.c.id).where(runs.c.thread_id == thread_id)
-        for of_runs in (completions, notes, notes_seen):
+        for of_runs in (completions, tool_calls, intents, notes, notes_seen):
             connection.execute(delete(of_runs).where(of_runs.c.run_id.in_(own)))
         for table in (events, outputs, approvals, runs):
             connection.execute(delete(table).where(table.c.thread_id == thread_id))

@@ -69,7 +69,7 @@ function toolFacts({ step, command, remote, reason, uncertain }) {
     h("p", {}, step ?? ""),
     commandList([command ?? ""]),
     ...(remote ? [h("p", {}, `The remote is ${remote}.`)] : []),
-    h("p", { className: uncertain ? "bad" : "meta" }, uncertain ? reason : `Asked because of ${reason}.`),
+    h("p", { className: uncertain ? "bad" : "meta" }, `Why: ${reason}`),
   ];
 }
 

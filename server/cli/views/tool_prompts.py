@@ -45,7 +45,5 @@ def render_tool(request: Mapping[str, Any]) -> RenderableType:
     if remote := request.get("remote"):
         parts.append(Text(f"The remote is {one_line(str(remote))}."))
     style = "red" if request.get("uncertain") else "dim"
-    parts.append(Text(f"Asked because of {sanitize(str(request.get('reason', '')))}.", style=style))
-    if request.get("uncertain"):
-        parts[-1] = Text(sanitize(str(request.get("reason", ""))), style=style)
+    parts.append(Text(f"Why: {sanitize(str(request.get('reason', '')))}", style=style))
     return Group(*parts)
