@@ -16,12 +16,13 @@ from nodes.check.runners.test_names import is_test_name
 from nodes.dialogue import sections
 from nodes.dialogue.edits import Edit, finish_edit
 from nodes.dialogue.excerpts import CHARS_A_TOKEN, named_places, symbols
-from nodes.dialogue.nearby import tests_near
+from nodes.dialogue.nearby import near_tests
 from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section, with_tools
 from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
 from nodes.events import ErrorReported
 from nodes.repository import open_workspace
 from nodes.state import BranchInput, State, Step, StepResult, Stop, files_of
+from tools.outline import definitions
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -111,7 +112,8 @@ class Coder:
         to_read = [path for path in step.get("context_files", []) if path not in branch["context_files"]]
         query = f"{step['description']} {branch['task']}"
         seen = {path: workspace.text(head, path) or "" for path in (*step_files, *to_read)}
-        places = {path: named_places(text, query) for path, text in seen.items()}
+        known = definitions(seen)
+        places = {path: named_places(text, query, known[path]) for path, text in seen.items()}
         task = branch["task"] if branch["task"].strip() != step["description"].strip() else ""
         file_tokens = sections.FIRST_TOKENS if tools else sections.FILE_TOKENS
         fixed = [
@@ -144,7 +146,8 @@ class Coder:
         if not tools:
             return [sections.outline(workspace, head, query), sections.places(places), lessons]
         tests = [path for path in sorted(workspace.files(head)) if is_test_name(path) and path not in seen]
-        near = tests_near(workspace, head, tests, symbols(query), step_files, TESTS)
+        named = _defined(symbols(query), seen)
+        near = near_tests(workspace, head, tests, named, step_files, TESTS, query)
         long = [path for path, text in seen.items() if len(text) > sections.FIRST_TOKENS * CHARS_A_TOKEN]
         known = any(seen.values())  # a map is for those who have to find a place first
         return [
@@ -154,6 +157,13 @@ class Coder:
             lessons,
             "" if known else sections.outline(workspace, head, query, sections.FIRST_MAP_TOKENS),
         ]
+
+
+def _defined(names: Sequence[str], seen: Mapping[str, str]) -> list[str]:
+    """Return the names that the files of a step define, all of them if it has no files."""
+    found = [each.symbol for known in definitions(seen).values() for each in known]
+    parts = {part for symbol in found for part in symbol.split(".")}
+    return [name for name in names if name in parts or not parts]
 
 
 def _read(workspace: Workspace, head: str, worked: str, step: Step, text: str) -> Edit | WithoutEdit:

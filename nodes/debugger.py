@@ -29,7 +29,7 @@ from nodes.dialogue.prompts import (
 from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
 from nodes.dialogue.results import failing_on_both
 from nodes.events import ErrorReported
-from nodes.proof import Proof
+from nodes.proof import Failure, Proof
 from nodes.repository import open_workspace
 from nodes.state import Repair, State
 from tools.workspace import Workspace
@@ -66,7 +66,7 @@ _ERROR = re.compile(r"^E +(.+)", re.MULTILINE)
 
 LESSONS = 3
 NAMED = 4
-NAMED_TOKENS = 1_000
+NAMED_TOKENS = 400
 SHOWN = 30
 FAULTS, FAULT_LENGTH, EXPLANATION_LENGTH = 4, 240, 600
 """Limits on a repair in memory: faults, and characters of each and of the explanation."""
@@ -177,7 +177,15 @@ def _findings(state: State, not_yours: Sequence[str]) -> list[str]:
 
 
 def _output(proof: Proof) -> str:
-    return "\n\n".join(f"{failure.id}\n{fenced(failure.text)}" for failure in proof.failures)
+    """Return the output of the failing cases. Those that fail as another one of their function are named."""
+    alike = dict[tuple[str, ...], list[Failure]]()
+    for failure in proof.failures:
+        function = failure.id.partition("[")[0]
+        alike.setdefault((function, *_ERROR.findall(failure.text)), []).append(failure)
+    return "\n\n".join(
+        "\n".join([first.id, fenced(first.text), *(f"{other.id} fails in the same way" for other in others)])
+        for first, *others in alike.values()
+    )
 
 
 def _read(workspace: Workspace, head: str, worked: str, text: str, step: str) -> tuple[Edit | None, str]:

@@ -18,7 +18,7 @@ from nodes.check.suites.packages import Packages
 from nodes.check.suites.suite import Suite
 from nodes.dialogue import sections
 from nodes.dialogue.edits import Edit, finish_edit
-from nodes.dialogue.nearby import changed_symbols, tests_near
+from nodes.dialogue.nearby import changed_symbols, near_tests
 from nodes.dialogue.prompts import (
     DATA,
     EDIT_FORMAT,
@@ -176,7 +176,7 @@ class Tester:
         tests = [path for folder, suite in suites.items() for path in _tests(folder, suite, files)]
         others = [path for path in tests if path not in changed]
         symbols = changed_symbols(workspace.diff(base, head))
-        near = tests_near(workspace, head, others, symbols, changed, EXAMPLES)
+        near = near_tests(workspace, head, others, symbols, changed, EXAMPLES, state["task"])
         near = near or {path: [] for path in others[:1]}  # for the style
         example = sections.EXAMPLE_TOKENS if tools else sections.LONG_EXAMPLE_TOKENS
         parts = [

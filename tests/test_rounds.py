@@ -120,3 +120,13 @@ async def test_a_tape_of_two_rounds_plays(bench: Bench, tmp_path: Path) -> None:
     again = await bench.run(settings={"llm_mode": "replay", "llm_cassette": tape, **alone})
     assert again.end.status == "verified" and again.proof.tree == first.proof.tree
     assert not [data.message for data in again.of("error")]
+
+
+async def test_cases_that_fail_alike_are_shown_once(bench: Bench) -> None:
+    cases = TESTS.replace("def test_mul():", "@pytest.mark.parametrize('n', range(3))\ndef test_mul(n):")
+    tests = cases.replace("from calc", "import pytest\nfrom calc")
+    script(bench.desk, coder=BROKEN_MUL.replace("a - b", "a * c"), tester=tests, debugger="NOT THE CHANGE: c")
+    await bench.run()
+    (prompt,) = [request.prompt for request in asked(bench)]
+    assert prompt.count("E       NameError: name 'c' is not defined") == 1
+    assert prompt.count("] fails in the same way") == 2

@@ -1,6 +1,7 @@
 """Excerpts: texts cut to a length, and files shown around the places that matter."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -13,6 +14,9 @@ MARGINS = (30, 12, 3)
 
 WHOLE_LINES = 80
 """A definition of so many lines is shown whole around a place in it."""
+
+HEAD_LINES = 30
+"""Lines of a longer definition that is named."""
 
 _NAME = re.compile(r"(?<![\w/.])[A-Za-z_][\w.]{2,60}\b")
 _QUOTED = re.compile(r"`([A-Za-z_][\w.]{1,60})(?:\(\))?`")
@@ -113,17 +117,43 @@ def symbols(query: str) -> list[str]:
 
     Names such as `__call__` are in every class, and name nothing.
     """
-    quoted = set(_QUOTED.findall(query))
-    named = [name for name in _NAME.findall(query) if _is_symbol(name) or name in quoted]
-    parts = [part for name in named for part in name.split(".") if not part.startswith("__")]
+    parts = [part for name in _dotted(query) for part in name.split(".") if not part.startswith("__")]
     return list(dict.fromkeys(part for part in parts if len(part) > 2))
 
 
-def named_places(text: str, query: str) -> list[range]:
-    """Return the lines that define what `query` names, or use it. What is named first comes first."""
+def _dotted(query: str) -> list[str]:
+    quoted = set(_QUOTED.findall(query))
+    return [name for name in _NAME.findall(query) if _is_symbol(name) or name in quoted]
+
+
+def named_places(text: str, query: str, known: Sequence[Definition] = ()) -> list[range]:
+    """Return the lines that define what `query` names, or use it. What is named first comes first.
+
+    Of `known`, the definitions of the text, those of `Class.method` come before those of one name.
+    """
+    names = symbols(query)
+    whole = [name for name in _dotted(query) if "." in name]
+    by_name = defaultdict[str, list[Definition]](list)
+    for each in known:
+        for name in {each.symbol, each.symbol.rpartition(".")[2], ".".join(each.symbol.split(".")[-2:])}:
+            by_name[name].append(each)
+    if found := [each for name in dict.fromkeys([*whole, *names]) for each in by_name[name]]:
+        return [_lines_of(each) for each in dict.fromkeys(found)]
+    return _written_places(text, names)
+
+
+def _lines_of(definition: Definition) -> range:
+    """Return the lines of a definition, of a long one the first."""
+    stop = definition.last + 1
+    is_long = stop - definition.first > WHOLE_LINES
+    return range(definition.first, definition.first + HEAD_LINES if is_long else stop)
+
+
+def _written_places(text: str, names: Sequence[str]) -> list[range]:
+    """Return the lines of names in a text whose definitions are not known."""
     lines = list(enumerate(text.split("\n"), 1))
     places: list[range] = []
-    for name in symbols(query):
+    for name in names:
         near = [(number, line[:_LONG_LINE]) for number, line in lines if name in line]
         word = rf"(?<![\w.]){re.escape(name)}\b"
         assigned = rf"^\s*{word}\s*(?::[^=]*)?=(?!=)"
