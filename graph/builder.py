@@ -57,7 +57,7 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph.add_node("go_on", GoOn())
     graph.add_node("recall", Recall(memory))
     graph.add_node("tryout", Tryout(preparation, resources.checks, resources.limits, beside))
-    graph.add_node("planner", Planner(agents, resources.tools.enabled, beside))
+    graph.add_node("planner", Planner(agents, resources.tools.enabled, beside, resources.tools.execution.mcp))
     graph.add_node("approval", Approval())
     graph.add_node("dispatch", Dispatch(memory))
     graph.add_node("coder", Coder(agents, resources.tools.siblings), input_schema=BranchInput)

@@ -15,18 +15,21 @@ from memory.records.journal import Journal
 from memory.records.owner import Owner, this_process
 from memory.search.recollection import Recollection
 from memory.search.task_similarity import TaskSimilarity
+from memory.secrets import names_key
 from nodes.agent.agents import Agents
 from nodes.environment.preparation import Preparation
 from nodes.events import Event
 from nodes.llm.models import Models, open_models
 from nodes.tool.execution import ToolExecution
 from nodes.tool.permissions import Permissions
+from nodes.tool.reading_servers import ReadingServers
 from nodes.tool.remote_work import remote_tools
 from nodes.tool.tool_branch import ToolBranch
 from sandbox.backends import open_sandbox
 from sandbox.base import Limits, Ownership, Sandbox
 from sandbox.environment.backend import BuildLimits
 from sandbox.environment.environments import Environments, open_environments
+from tools.mcp import McpTools
 from tools.workspace import Workspace, WorkspaceError
 
 VECTORS_AFTER_SECONDS = 3.0
@@ -58,6 +61,7 @@ async def open_resources(
 
     always = settings.environment_approval == "auto"
     preparation = Preparation(sandbox, environments, journal.consents, always)
+    mcp = open_mcp(settings)
     try:
         async with (
             open_models(settings.model_settings(), journal.completions, journal.notes) as models,
@@ -65,17 +69,31 @@ async def open_resources(
         ):
             limits = settings.sandbox_limits()
             steps = settings.max_agent_steps
-            agents = Agents(models, preparation, journal.tool_calls, limits, memory, steps)
+            permissions = Permissions(journal.consents, settings.policy(), mcp.read_call)
+            servers = ReadingServers(mcp, permissions) if mcp.servers else None
+            agents = Agents(models, preparation, journal.tool_calls, limits, memory, steps, servers)
             seconds, outside = settings.tool_executor_timeout, remote_tools(os.environ)
-            execution = ToolExecution(agents, seconds, outside)
-            permissions = Permissions(journal.consents, settings.policy())
+            execution = ToolExecution(agents, seconds, outside, mcp)
             tools = ToolBranch(execution, permissions, journal.intents, enabled=settings.enable_tool_use)
             yield Resources(agents, preparation, journal.checks, tools, limits, memory)
     finally:
+        await mcp.aclose()
         for store in built:
             await store.aclose()
         for box in opened:
             await box.aclose()
+
+
+def open_mcp(settings: Settings) -> McpTools:
+    """Return the tools of the user's MCP servers, which start on first use. None without tool use."""
+    servers = settings.mcp_servers if settings.enable_tool_use else {}
+    # Keys of models, and all that we are set up with, are no business of other programs.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not names_key(name) and name.lower() not in Settings.model_fields
+    }
+    return McpTools(servers, environment, settings.tool_executor_timeout)
 
 
 async def open_environments_of(settings: Settings, backend: str, owner: Ownership) -> Environments:

@@ -18,7 +18,10 @@ from nodes.dialogue.replies import Unusable
 from nodes.events import Event
 from nodes.llm.model_settings import price_advice
 from nodes.planning.plan_reply import read_plan
-from nodes.state import ContextFile, Input, Options
+from nodes.state import ContextFile, Input, Options, Plan
+from tools.catalogue import InvalidCall
+from tools.catalogue.mcp_call import is_mcp, read_mcp_call
+from tools.mcp.toolset import check_server
 from tools.workspace import NotARepository, Workspace, WorkspaceError
 
 THREAD_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
@@ -49,8 +52,9 @@ def complete_request(input: Mapping[str, Any], settings: Settings, repo: str | N
             {name: value for name, value in input.items() if value is not None}
         )
         if request.steps:
-            read_plan({"steps": request.steps}, settings.enable_tool_use)
-    except Unusable as error:
+            plan = read_plan({"steps": request.steps}, settings.enable_tool_use)
+            _check_servers(plan, settings)
+    except (Unusable, InvalidCall) as error:
         raise InputError(str(error)) from error
     except ValidationError as error:
         raise InputError("; ".join(faults_of(error))) from error
@@ -68,6 +72,14 @@ def complete_request(input: Mapping[str, Any], settings: Settings, repo: str | N
         steps=request.steps or None,
         options=options.model_dump(),
     )
+
+
+def _check_servers(plan: Plan, settings: Settings) -> None:
+    """Raise InvalidCall for a tool of an MCP server that the user has not listed."""
+    for step in plan["steps"]:
+        # A server is not started for a request, so its own word on the parameters comes with the step.
+        if is_mcp(step.get("tool_name")):
+            check_server(read_mcp_call(step["tool_name"], step["tool_params"]), settings.mcp_servers)
 
 
 def run_options(options: Mapping[str, Any], settings: Settings) -> Options:

@@ -6,6 +6,7 @@ No other module reads our environment.
 import json
 import os
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,10 +19,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from memory.secrets import names_key
 from nodes.llm.model_settings import ModelSettings
 from nodes.llm.prices import read_prices
 from nodes.state import Agent
 from sandbox.base import Limits
+from tools.mcp import McpServer, read_servers
 from tools.policy import Permission, Policy
 
 if TYPE_CHECKING:
@@ -157,6 +160,11 @@ class Settings(BaseSettings):
         """Return AUTOCODE_HOME, expanded and absolute."""
         return self.autocode_home.expanduser().absolute()
 
+    @cached_property
+    def mcp_servers(self) -> dict[str, McpServer]:
+        """The MCP servers of AUTOCODE_HOME/mcp.json."""
+        return read_servers(self.home, os.environ)
+
     @property
     def database(self) -> str:
         """Return DATABASE_URL, else the URL of a SQLite file under AUTOCODE_HOME."""
@@ -164,7 +172,9 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, env_file: Path | None = None, **flags: Any) -> "Settings":
-        """Read all sources. `flags` that are None are ignored. Raises FileNotFoundError, ValidationError.
+        """Read all sources. `flags` that are None are ignored.
+
+        Raises FileNotFoundError, ValidationError, and McpConfigError for a wrong mcp.json.
 
         Other variables of the env file, such as a provider's key, are exported to the environment of the
         process for the libraries that read them. Variables that are set there already stay.
@@ -177,7 +187,9 @@ class Settings(BaseSettings):
             if name.lower() not in cls.model_fields and value:
                 os.environ.setdefault(name, value)  # litellm looks for keys nowhere else
         given = {name: value for name, value in flags.items() if value is not None}
-        return cls(_env_file=file, **given)
+        settings = cls(_env_file=file, **given)
+        _ = settings.mcp_servers  # what is wrong there is said before any work begins
+        return settings
 
     @classmethod
     def settings_customise_sources(
@@ -210,8 +222,8 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """Return the values to mask: our keys, and variables of the process whose names mark them as keys."""
-        marks = ("API_KEY", "TOKEN", "SECRET", "PASSWORD")
-        values = {value for name, value in os.environ.items() if any(mark in name.upper() for mark in marks)}
+        values = {value for name, value in os.environ.items() if names_key(name)}
+        values |= {secret for server in self.mcp_servers.values() for secret in server.secrets}
         own = (
             self.openai_api_key,
             self.deepseek_api_key,

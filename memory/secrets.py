@@ -59,6 +59,11 @@ def masked(value: Any, secrets: tuple[str, ...]) -> Any:
     return value
 
 
+def names_key(variable: str) -> bool:
+    """Return True if the name of a variable of the environment marks it as a key or a password."""
+    return any(mark in variable.upper() for mark in ("API_KEY", "TOKEN", "SECRET", "PASSWORD"))
+
+
 def is_secret(path: str) -> bool:
     """Return True if `path` looks like keys or passwords, which no model may read."""
     *folders, name = PurePosixPath(path.lower()).parts

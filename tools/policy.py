@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, TypeAdapter, ValidationError
 
 from tools.catalogue import TOOLS, Effect, PlanTool
+from tools.catalogue.mcp_call import PREFIX
 from tools.catalogue.tool import faults_in_words
 
 Permission = Literal["allow", "ask", "deny"]
@@ -43,6 +44,8 @@ class Ruling:
 class Policy:
     """Rules by `tool` or `tool:pattern`, where `*` in a pattern stands for any text.
 
+    `mcp__server__*` is a rule for all tools of an MCP server. A rule for one of them by name wins over it.
+
     A pattern is compared with each subject of a call, such as a package or `origin main`. Rules with a
     pattern win over those of the whole tool, and the strictest of them counts. `source` names the file.
     """
@@ -60,7 +63,8 @@ class Policy:
             raise PolicyError(f"{problem}; write allow, ask or deny") from error
         # A misspelt name would leave a tool without the rule that somebody relies on.
         for rule in rules:
-            if rule.partition(":")[0] not in TOOLS:
+            tool = rule.partition(":")[0]
+            if tool not in TOOLS and not tool.startswith(PREFIX):
                 names = ", ".join(TOOLS)
                 raise PolicyError(f"[policy] in {source}: {rule!r} names no tool; the tools are {names}")
         return cls(rules, source)
@@ -74,10 +78,18 @@ class Policy:
                 patterns.setdefault(tool, []).append((pattern, permission))
         return patterns
 
+    def _whole(self, name: str) -> Permission | None:
+        """Return the rule for a whole tool: its own, else the strictest that covers it."""
+        if name in self.rules:
+            return self.rules[name]
+        covering = (rule for tool, rule in self.rules.items() if ":" not in tool and _covers(tool, name))
+        return max(covering, key=_STRICTNESS.__getitem__, default=None)
+
     def rule(self, call: PlanTool) -> Ruling | None:
         """Return what the rules say about a call, or None if no rule is about it."""
-        whole = self.rules.get(call.name)
-        patterns = self._patterns.get(call.name, [])
+        whole = self._whole(call.name)
+        covering = (rules for tool, rules in self._patterns.items() if _covers(tool, call.name))
+        patterns = [rule for rules in covering for rule in rules]
         matches = [_strictest(patterns, subject) for subject in call.subjects() or [""]]
         if whole is None and not any(matches):
             return None
@@ -104,6 +116,11 @@ def repository_policy(text: str | None, source: str) -> Policy:
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise PolicyError(f"{source} is not usable TOML: {str(error)[:200]}") from error
     return Policy.read(table, source)
+
+
+def _covers(tool: str, name: str) -> bool:
+    """Return whether a rule's tool is the one of a name. `mcp__server__*` stands for all of a server."""
+    return tool == name or (tool.startswith(PREFIX) and fnmatchcase(name, tool))
 
 
 def _strictest(patterns: list[tuple[str, Permission]], subject: str) -> Permission | None:

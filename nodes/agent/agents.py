@@ -1,7 +1,7 @@
 """All that agents share: models, sandboxes, the index, and the store of their tool calls."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,13 +13,14 @@ from memory.search.recollection import Recollection
 from nodes.agent.conversation import Conversation
 from nodes.agent.tool_runs import ToolRuns, ToolStore
 from nodes.agent.toolbox import definitions
-from nodes.agent.workbench import Workbench
+from nodes.agent.workbench import CallServer, Workbench
 from nodes.check.execution.package_sandboxes import PackageSandboxes, base_need
 from nodes.check.suites.config import NoSuite
 from nodes.check.suites.packages import Packages
 from nodes.dialogue.prompts import fenced
 from nodes.environment.preparation import Preparation
 from nodes.llm.models import Models
+from nodes.llm.tool_calls import ToolDefinition
 from nodes.recall import search_snapshot
 from nodes.state import Agent, Earlier, State
 from sandbox.base import Limits, Sandbox
@@ -42,6 +43,18 @@ NOTHING_FOUND = "(nothing in the repository is about this; try other words, or `
 
 
 @dataclass(frozen=True)
+class OfferedTools:
+    """Tools beside those of the sandbox, as models are told of them, with the function that calls them."""
+
+    definitions: Sequence[ToolDefinition] = ()
+    call: CallServer | None = None
+
+
+OfferTools = Callable[[Workspace, str], Awaitable[OfferedTools]]
+"""Returns the tools for a repository whose run began with a snapshot."""
+
+
+@dataclass(frozen=True)
 class Agents:
     """Opens the conversations of agents. `most_steps` of an agent's replies in one step may call tools."""
 
@@ -51,6 +64,7 @@ class Agents:
     limits: Limits = field(default_factory=Limits)
     memory: Recollection | None = None
     most_steps: int = 25
+    offer: OfferTools | None = None
 
     @asynccontextmanager
     async def conversation(
@@ -68,6 +82,10 @@ class Agents:
 
         It goes on with the messages of `earlier`, if they fit.
         """
+        calls_tools = bool(self.most_steps) and await self.models.calls_tools(agent)
+        offered = OfferedTools()
+        if calls_tools and self.offer:
+            offered = await self.offer(workspace, state["base"])
         bench = Workbench(
             workspace,
             state["base"],
@@ -76,14 +94,15 @@ class Agents:
             lambda: self.place(workspace, state, snapshot, files),
             partial(_search, self.memory, workspace, snapshot) if self.memory else None,
             keeps_edit=agent not in ("planner", "critic"),
+            call_server=offered.call,
         )
         tools = None
-        if self.most_steps and await self.models.calls_tools(agent):
+        if calls_tools:
             tools = ToolRuns(
                 self.models,
                 bench,
                 self.store,
-                definitions(self._command_limits, search=self.memory is not None),
+                [*definitions(self._command_limits, search=self.memory is not None), *offered.definitions],
                 state["run"],
                 agent,
                 step,

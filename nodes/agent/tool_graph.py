@@ -11,11 +11,12 @@ from langgraph.runtime import Runtime
 
 from memory.calls.tool_calls import StoredResult
 from nodes.agent.toolbox import TOOLS
+from tools.catalogue.mcp_call import is_mcp
 
 MakeCall = Callable[[], Awaitable[StoredResult]]
 """Makes a call, or returns the stored result of an earlier process."""
 
-_OTHER = "unknown_tool"
+_OTHER, _SERVER = "unknown_tool", "mcp_tool"
 
 
 class ToolCallState(TypedDict, total=False):
@@ -38,10 +39,10 @@ class PendingCall:
 def _tool_graph() -> CompiledStateGraph[ToolCallState, PendingCall, ToolCallState, ToolCallState]:
     """Compile the graph: a node for each tool, of which each run goes through one."""
     graph = StateGraph(ToolCallState, context_schema=PendingCall)
-    for name in (*TOOLS, _OTHER):
+    for name in (*TOOLS, _SERVER, _OTHER):
         graph.add_node(name, _make)
         graph.add_edge(name, END)
-    graph.add_conditional_edges(START, _node_of, [*TOOLS, _OTHER])
+    graph.add_conditional_edges(START, _node_of, [*TOOLS, _SERVER, _OTHER])
     return graph.compile(name="tools")
 
 
@@ -61,7 +62,8 @@ async def make_visibly(name: str, arguments: dict[str, Any], make: MakeCall) -> 
 
 
 def _node_of(state: ToolCallState) -> str:
-    return state["name"] if state["name"] in TOOLS else _OTHER
+    name = state["name"]
+    return name if name in TOOLS else _SERVER if is_mcp(name) else _OTHER
 
 
 async def _make(state: ToolCallState, runtime: Runtime[PendingCall]) -> ToolCallState:

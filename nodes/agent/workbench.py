@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,11 +21,15 @@ from nodes.dialogue.edits import check_whole
 from nodes.dialogue.excerpts import cut
 from nodes.dialogue.replies import Unusable
 from sandbox.base import MAX_FILE_BYTES, WORKSPACE, Limits, Sandbox, Session, SessionError
+from tools.catalogue.mcp_call import is_mcp
 from tools.workspace import PathError, Workspace
 from tools.workspace.paths import check_path
 
 OpenPlace = Callable[[], Awaitable[tuple[Sandbox, Limits]]]
 """Returns the sandbox of a package, with its environment, and the limits of a command in it."""
+
+CallServer = Callable[[str, Mapping[str, Any]], Awaitable[str]]
+"""Calls a tool of an MCP server, and returns its text. Raises ToolError."""
 
 SearchCode = Callable[[str], Awaitable[str]]
 """Returns what the repository's index finds, as text."""
@@ -70,6 +74,7 @@ class Workbench:
     place: OpenPlace
     search: SearchCode | None = None
     keeps_edit: bool = True
+    call_server: CallServer | None = None
     backend: str = field(default="", init=False)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
     _opening: "asyncio.Task[Session] | None" = field(default=None, init=False)
@@ -125,6 +130,8 @@ class Workbench:
     async def call(self, name: str, arguments: Any) -> ToolOutcome:
         """Carry out a call. What is wrong with it is its result. Raises SandboxError without a session."""
         try:
+            if self.call_server and is_mcp(name):
+                return ToolOutcome(await self.call_server(name, dict(arguments)))
             parameters = _parsed(name, arguments)
             if isinstance(parameters, Search):
                 return ToolOutcome(await self._find(parameters))

@@ -1,6 +1,7 @@
 """The planner splits a task into a plan of steps in groups, or answers a question."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from langchain_core.messages import BaseMessage
@@ -18,10 +19,12 @@ from nodes.events import ErrorReported, MessageAdded, PlanMade
 from nodes.planning.habits import habits
 from nodes.planning.plan_reply import read_plan, read_reply
 from nodes.planning.rest import as_failed, joined, rest_sections
+from nodes.planning.server_tools import server_tools
 from nodes.publish import publisher
 from nodes.repository import open_workspace
-from nodes.state import RefusedPlan, State, latest
-from tools.catalogue import describe
+from nodes.state import Plan, RefusedPlan, State, latest, steps_of
+from tools.catalogue import InvalidCall, describe
+from tools.mcp import McpTools, ServerListing
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -72,6 +75,7 @@ class Planner:
     agents: Agents
     tool_use: bool = True
     beside: BesidePlanner = field(default_factory=BesidePlanner)
+    mcp: McpTools = field(default_factory=McpTools)
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return the plan, the answer, or a stop if the budget is spent."""
@@ -89,11 +93,14 @@ class Planner:
     async def _plan(self, conversation: Conversation, workspace: Workspace, state: State) -> State:
         # Each question has ordinals of its own, so that a resume finds its replies.
         question = len(state.get("refusals") or []) + bool(state.get("blocked"))
-        is_fallback = False
+        is_fallback, listings = False, await self.mcp.listings()
+        for problem in filter(None, (listing.problem for listing in listings)):
+            message = f"{problem}; its tools are left out of the plan"
+            conversation.publish(ErrorReported(message=message, kind="warning"))
         try:
             reply = await conversation.ask(
-                lambda: self._prompt(workspace, state, conversation.offers_tools),
-                lambda text: read_reply(parse_json(text), self.tool_use),
+                lambda: self._prompt(workspace, state, conversation.offers_tools, listings),
+                self._read,
                 question,
             )
         except BudgetSpent as spent:
@@ -114,7 +121,20 @@ class Planner:
         name = f"plan-{question + 1}" if question else "plan"
         return {"plan": plan, "messages": [ai(state["run"], name, plan["explanation"])]}
 
-    def _prompt(self, workspace: Workspace, state: State, tools: bool) -> list[BaseMessage]:
+    def _read(self, text: str) -> Plan | str:
+        """Return the plan or the answer of a reply. Raises Unusable, also for calls that servers refuse."""
+        reply = read_reply(parse_json(text), self.tool_use)
+        try:
+            for step in steps_of(None if isinstance(reply, str) else reply):
+                if "tool_name" in step:
+                    self.mcp.read_call(step["tool_name"], step["tool_params"])
+        except InvalidCall as error:
+            raise Unusable(f"The plan does not validate:\n- {error}") from error
+        return reply
+
+    def _prompt(
+        self, workspace: Workspace, state: State, tools: bool, listings: Sequence[ServerListing] = ()
+    ) -> list[BaseMessage]:
         head = state["head"]
         map_tokens = sections.FIRST_MAP_TOKENS if tools else sections.MAP_TOKENS
         parts = [
@@ -124,6 +144,7 @@ class Planner:
             sections.context(workspace, head, state["context_files"]),
             sections.lessons(state.get("lessons", [])),
             habits(workspace, state["base"]),
+            server_tools(listings),
             section("The task", state["task"]),
             *(rest_sections(workspace, state) if state.get("blocked") else ()),
             *map(_refusal, state.get("refusals") or []),

@@ -15,7 +15,9 @@ from sandbox.script import ENVIRONMENT
 from tools.catalogue import OutsidePlace, OutsideResult, OutsideWork, PlanTool, ToolOutput
 from tools.catalogue.file_tools import EnvList
 from tools.catalogue.git_tools import GitCommit
+from tools.catalogue.mcp_call import McpCall
 from tools.catalogue.snapshot_git import SNAPSHOT_TOOLS, run_on_snapshots
+from tools.mcp import McpTools
 from tools.workspace import PathError, Workspace, WorkspaceError
 
 TIMEOUT = "TOOL_EXECUTOR_TIMEOUT"
@@ -37,11 +39,15 @@ class ToolRun:
 
 @dataclass(frozen=True)
 class ToolExecution:
-    """Carries out calls. `seconds` limit each. `outside` has the tools that reach a network or a remote."""
+    """Carries out calls. `seconds` limit each. `outside` has the tools that reach a network or a remote.
+
+    `mcp` calls the tools of MCP servers, whatever effect the user has declared.
+    """
 
     agents: Agents
     seconds: float = 30.0
     outside: Mapping[str, OutsideWork] = field(default_factory=dict)
+    mcp: McpTools = field(default_factory=McpTools)
 
     async def run(
         self, call: PlanTool, state: BranchInput, thread: str, approved: bool, publish: Publish
@@ -57,7 +63,7 @@ class ToolExecution:
                 installation = Installation(self.agents.preparation)
                 result = await installation.run(call, workspace, state, publish)
                 return ToolRun(result.output, result.snapshot)
-            if call.effect == "outside":
+            if call.effect == "outside" or isinstance(call, McpCall):
                 place = OutsidePlace(workspace, thread, base, head, self.seconds, approved)
                 result = await self._outside(call, place)
                 return ToolRun(result.output, result.snapshot)
@@ -66,7 +72,7 @@ class ToolExecution:
             return ToolRun(ToolOutput(stderr=f"{error}\n", returncode=FAILED), head)
 
     async def _outside(self, call: PlanTool, place: OutsidePlace) -> OutsideResult:
-        work = self.outside.get(call.name)
+        work = self.mcp if isinstance(call, McpCall) else self.outside.get(call.name)
         if work is None:
             output = ToolOutput(stderr=f"{call.name} is not available here\n", returncode=FAILED)
             return OutsideResult(output, place.head)

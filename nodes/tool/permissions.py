@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,15 +45,14 @@ class Permissions:
 
     consents: ConsentStore
     policy: Policy = field(default_factory=Policy)
+    read: Callable[[Any, Any], PlanTool] = read_call
 
     async def permit(self, call: PlanTool, workspace: Workspace, state: BranchInput) -> Permit:
         """Return the permit of a call, or of the call that a human put in its place.
 
         Raises Refused, and PolicyError for a policy of the repository that cannot be read.
         """
-        # The change must not loosen the policy that it runs under, so the base's counts.
-        text = await asyncio.to_thread(workspace.text, state["base"], CONFIG)
-        theirs = repository_policy(text, CONFIG)
+        theirs = await _policy_of(workspace, state["base"])
         ruling = _allowed_or_asked(call, decide(call, self.policy, theirs))
         if ruling.permission == "allow":
             return Permit(call, ruling.reason, ruling.named)
@@ -64,7 +64,7 @@ class Permissions:
         if options_of(state).auto_approve:
             return Permit(call, "--yes")
         question = _question(call, state, ruling.reason) | ({"remote": remote} if remote else {})
-        answer, call = ask(question, lambda answer: _followed(call, answer))
+        answer, call = ask(question, self._follows(call))
         _allowed_or_asked(call, decide(call, self.policy, theirs))  # the parameters may be new
         if answer.scope:
             about = {"kind": "tool", "tool": call.name, "params": call.parameters(), "scope": answer.scope}
@@ -78,11 +78,38 @@ class Permissions:
             await self.consents.give(_key(answer.scope, call, workspace, state, remote), about)
         return Permit(call, "approved", named=True)
 
+    async def allow(self, call: PlanTool, workspace: Workspace, base: str) -> bool:
+        """Return whether the policy allows a call without a question. Raises PolicyError."""
+        return decide(call, self.policy, await _policy_of(workspace, base)).permission == "allow"
+
     def permit_again(self, call: PlanTool, state: BranchInput, begun: str) -> Permit:
         """Ask about a call that may have happened. No policy and no earlier answer covers that."""
         question = _question(call, state, MAY_HAVE_HAPPENED.format(begun=begun)) | {"uncertain": True}
-        _, call = ask(question, lambda answer: _followed(call, answer))
+        _, call = ask(question, self._follows(call))
         return Permit(call, "approved", named=True)
+
+    def _follows(self, call: PlanTool) -> Callable[[HumanAnswer], tuple[HumanAnswer, PlanTool]]:
+        """Return a function that returns an answer with the call that it means.
+
+        It raises Refused, and Unusable for parameters that are not valid.
+        """
+
+        def follow(answer: HumanAnswer) -> tuple[HumanAnswer, PlanTool]:
+            if answer.decision == "reject":
+                raise Refused(f"refused: {answer.reason}" if answer.reason else "refused by the user")
+            if answer.decision == "approve":
+                return answer, call
+            try:
+                return answer, self.read(call.name, answer.params)
+            except InvalidCall as error:
+                raise Unusable(str(error)) from error
+
+        return follow
+
+
+async def _policy_of(workspace: Workspace, base: str) -> Policy:
+    # The change must not loosen the policy that it runs under, so the base's counts.
+    return repository_policy(await asyncio.to_thread(workspace.text, base, CONFIG), CONFIG)
 
 
 def _allowed_or_asked(call: PlanTool, ruling: Ruling) -> Ruling:
@@ -101,18 +128,6 @@ def _question(call: PlanTool, state: BranchInput, reason: str) -> dict[str, Any]
         "reason": reason,
         "step": state["step"]["description"],
     }
-
-
-def _followed(call: PlanTool, answer: HumanAnswer) -> tuple[HumanAnswer, PlanTool]:
-    """Return an answer with the call that it means. Raises Unusable for parameters that are not valid."""
-    if answer.decision == "reject":
-        raise Refused(f"refused: {answer.reason}" if answer.reason else "refused by the user")
-    if answer.decision == "approve":
-        return answer, call
-    try:
-        return answer, read_call(call.name, answer.params)
-    except InvalidCall as error:
-        raise Unusable(str(error)) from error
 
 
 def _key(scope: str, call: PlanTool, workspace: Workspace, state: BranchInput, remote: str) -> str:

@@ -22,7 +22,7 @@ from nodes.repository import open_workspace, thread_of
 from nodes.state import BranchInput, State, StepResult
 from nodes.tool.execution import ToolExecution, ToolRun
 from nodes.tool.permissions import Permissions, Permit, Refused
-from tools.catalogue import InvalidCall, PlanTool, ToolOutput, read_call
+from tools.catalogue import InvalidCall, PlanTool, ToolOutput
 from tools.policy import PolicyError
 
 UNCERTAIN = "it may have happened before the process ended"
@@ -64,11 +64,15 @@ class ToolBranch:
         try:
             if not self.enabled:
                 raise Refused(TOOLS_OFF)
-            call = read_call(step.get("tool_name"), step.get("tool_params"))
+            await self.execution.mcp.prepare(step.get("tool_name"))
+            call = self._read(step.get("tool_name"), step.get("tool_params"))
             told = await self._once(call, state, thread_of(runtime), publish)
             return cast(StepResult, result | told)
         except (InvalidCall, Refused, PolicyError) as error:
             return result | {"blocked": str(error)}
+
+    def _read(self, name: Any, params: Any) -> PlanTool:
+        return self.execution.mcp.read_call(name, params)
 
     async def _once(
         self, call: PlanTool, state: BranchInput, thread: str, publish: Publish
@@ -79,7 +83,7 @@ class ToolBranch:
             if stored.result is not None:
                 return _told(stored, publish)
             # A node must not ask twice, so the step comes again as an attempt of its own, which asks.
-            if read_call(stored.tool, stored.params).effect == "outside":
+            if self._read(stored.tool, stored.params).effect == "outside":
                 return {"blocked": UNCERTAIN, "again": True}
         permit = await self._permit(call, state)
         await self.intents.begin(key, permit.call.name, permit.call.parameters())
@@ -98,7 +102,7 @@ class ToolBranch:
         if attempt := state.get("attempt", 0):
             before = await self.intents.get(IntentKey(state["run"], state["step"]["id"], attempt - 1))
             if before:
-                call = read_call(before.tool, before.params)
+                call = self._read(before.tool, before.params)
                 if before.result is not None:
                     return Permit(call, "approved before, for this step", named=True)
                 return self.permissions.permit_again(call, state, before.begun)

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from tools.catalogue.file_tools import Cat, Cp, EnvList, Ls, Mkdir, Mv, Pwd, Rm, RmRf, Which
 from tools.catalogue.git_tools import GitAdd, GitCommit, GitDiff, GitLog, GitStatus
+from tools.catalogue.mcp_call import is_mcp, read_mcp_call
 from tools.catalogue.python_tools import PipFreeze, PipInstall, PipList, PipUninstall, PytestRun, PythonRun
 from tools.catalogue.remote_tools import GitClone, GitPull, GitPush
 from tools.catalogue.tool import InvalidCall, PlanTool, faults_in_words
@@ -25,6 +26,8 @@ _SHOWN = 100  # characters of a name that comes from outside
 
 def read_call(name: Any, params: Any) -> PlanTool:
     """Return the tool with its parameters. Raises InvalidCall, whose text has a limited length."""
+    if is_mcp(name):
+        return read_mcp_call(name, params)
     # A list or an object is no key of a dictionary.
     tool = TOOLS.get(name) if isinstance(name, str) else None
     if tool is None:

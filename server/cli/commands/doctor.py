@@ -82,6 +82,8 @@ async def _examine(settings: "Settings", console: "CliConsole") -> AsyncIterator
     for finding in _sandboxes(settings.sandbox_backend, await diagnose(settings.home)):
         yield finding
     yield _environments(settings)
+    for finding in await _servers(settings):
+        yield finding
     try:
         journal = await open_journal(settings)
     except JournalError as error:
@@ -128,6 +130,32 @@ def _environments(settings: "Settings") -> Finding:
     if (more := len(records) - ENVIRONMENTS) > 0:
         lines.append(f"and {more} more: autocode environments")
     return Finding("environments", "found", "\n".join(lines))
+
+
+async def _servers(settings: "Settings") -> list[Finding]:
+    """Start each MCP server, and report the number of its tools or its error."""
+    if not settings.mcp_servers:
+        return []
+    if not settings.enable_tool_use:
+        return [Finding("MCP servers", "weak", "switched off", "set ENABLE_TOOL_USE=true")]
+    from graph.resources import open_mcp
+
+    mcp = open_mcp(settings)
+    try:
+        listings = await mcp.listings()
+    finally:
+        await mcp.aclose()
+    findings = []
+    for listing in listings:
+        subject = f"MCP {listing.server}"
+        if listing.problem:
+            findings.append(Finding(subject, "weak", listing.problem, f"see {settings.home / 'mcp.json'}"))
+            continue
+        text = pluralize(len(listing.tools), "tool")
+        text += ", for agents as well" if listing.reads else ", which ask"
+        text += f"; {listing.left_out} left out" if listing.left_out else ""
+        findings.append(Finding(subject, "found", text))
+    return findings
 
 
 def _git() -> Finding:
