@@ -55,9 +55,10 @@ Answer with one JSON object and nothing else:
 TOOL_STEPS = f"""\
 Beside the coders' steps there can be steps of tools, which no model carries out:
 {{"agent": "tool", "description": "why", "tool_name": "mv", "tool_params": {{"source": "a", "target": "b"}}}}
-Plan one only if the task asks for what it does, or if later steps need it. Coders look around, edit files and
-run tests by themselves. These are the tools. A `?` marks parameters that can be left out.
-{describe()}"""
+Plan one only if the task asks for what it does, or if later steps need it: coders look around, edit files and
+run tests by themselves. The tools, with their parameters (`?`: optional):
+{describe()}
+Where they reach a network or a remote, a human may have to approve them."""
 
 
 MOST_CALLS = 20

@@ -11,13 +11,14 @@ from tools.catalogue.python_tools import PipFreeze, PipInstall, PipList, PipUnin
 from tools.catalogue.remote_tools import GitClone, GitPull, GitPush
 from tools.catalogue.tool import InvalidCall, PlanTool, faults_in_words
 
+_PLAIN: tuple[type[PlanTool], ...] = (
+    *(Ls, Cat, Pwd, Which, EnvList, Mkdir, Rm, RmRf, Cp, Mv, GitStatus, GitDiff, GitLog, GitAdd),
+    *(PythonRun, PytestRun, PipList, PipFreeze),
+)
+"""Tools whose names say to everybody what they do."""
+
 TOOLS: dict[str, type[PlanTool]] = {
-    tool.name: tool
-    for tool in (
-        *(Ls, Cat, Pwd, Which, EnvList, Mkdir, Rm, RmRf, Cp, Mv),
-        *(GitStatus, GitDiff, GitLog, GitAdd, GitCommit, GitClone, GitPull, GitPush),
-        *(PythonRun, PytestRun, PipList, PipFreeze, PipInstall, PipUninstall),
-    )
+    tool.name: tool for tool in (*_PLAIN, GitCommit, GitClone, GitPull, GitPush, PipInstall, PipUninstall)
 }
 """All tools by name."""
 
@@ -47,9 +48,14 @@ def signature(tool: type[PlanTool]) -> str:
 
 
 def describe() -> str:
-    """Return one line for each tool, for the planner."""
+    """Return the tools for the planner: the plain ones in a line, each of the others in one of its own."""
+    others = [tool for tool in TOOLS.values() if tool not in _PLAIN]
     return "\n".join(
-        f"- {tool.name} {signature(tool)}: {' '.join((tool.__doc__ or '').split())}"
-        + (" A human may have to approve it." if tool.effect == "outside" else "")
-        for tool in TOOLS.values()
+        [
+            "; ".join(f"{tool.name} {signature(tool)}".removesuffix(" {}") for tool in _PLAIN),
+            *(
+                f"- {tool.name} {signature(tool)}: {' '.join((tool.__doc__ or '').split())}"
+                for tool in others
+            ),
+        ]
     )
