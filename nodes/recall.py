@@ -20,8 +20,8 @@ from nodes.repository import open_workspace
 from nodes.state import ContextFile, Lesson, Place, State, files_of, steps_of
 from tools.workspace import Workspace
 
-PLANNER_PLACES = 5
-STEP_PLACES = 3
+PLANNER_PLACES = 3
+STEP_PLACES = 2
 """Files that a search may show a part of. A coder needs fewer: its prompt has its own file, and the map."""
 
 PLACE_TOKENS = 500

@@ -49,13 +49,7 @@ def signature(tool: type[PlanTool]) -> str:
 
 def describe() -> str:
     """Return the tools for the planner: the plain ones in a line, each of the others in one of its own."""
-    others = [tool for tool in TOOLS.values() if tool not in _PLAIN]
-    return "\n".join(
-        [
-            "; ".join(f"{tool.name} {signature(tool)}".removesuffix(" {}") for tool in _PLAIN),
-            *(
-                f"- {tool.name} {signature(tool)}: {' '.join((tool.__doc__ or '').split())}"
-                for tool in others
-            ),
-        ]
-    )
+    plain = (f"{tool.name} {signature(tool)}".removesuffix(" {}") for tool in _PLAIN)
+    others = (tool for tool in TOOLS.values() if tool not in _PLAIN)
+    lines = (f"- {tool.name} {signature(tool)}: {' '.join((tool.__doc__ or '').split())}" for tool in others)
+    return "\n".join(["; ".join(plain), *lines])
