@@ -15,11 +15,12 @@ from nodes.agent.suite_command import commands_near
 from nodes.check.runners.test_names import is_test_name
 from nodes.dialogue import sections
 from nodes.dialogue.edits import Edit, finish_edit
-from nodes.dialogue.excerpts import CHARS_A_TOKEN, named_places, symbols
+from nodes.dialogue.excerpts import CHARS_A_TOKEN, TOP, named_places, symbols
 from nodes.dialogue.nearby import near_tests
 from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section, with_tools
 from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
 from nodes.events import ErrorReported
+from nodes.planning.habits import is_changelog
 from nodes.repository import open_workspace
 from nodes.state import BranchInput, State, Step, StepResult, Stop, files_of
 from tools.outline import definitions
@@ -113,7 +114,10 @@ class Coder:
         query = f"{step['description']} {branch['task']}"
         seen = {path: workspace.text(head, path) or "" for path in (*step_files, *to_read)}
         known = definitions(seen)
-        places = {path: named_places(text, query, known[path]) for path, text in seen.items()}
+        places = {
+            path: [TOP] if is_changelog(path) else named_places(text, query, known[path])
+            for path, text in seen.items()
+        }
         task = branch["task"] if branch["task"].strip() != step["description"].strip() else ""
         file_tokens = sections.FIRST_TOKENS if tools else sections.FILE_TOKENS
         fixed = [

@@ -9,8 +9,11 @@ from tools.outline import Definition
 
 CHARS_A_TOKEN = 4
 
-MARGINS = (30, 12, 3)
+MARGINS = (12, 3)
 """Lines shown on either side of a place in a file that is too long to be shown whole, the most that fit."""
+
+TOP = range(1, 25)
+"""The place of a file that is read from its start."""
 
 WHOLE_LINES = 80
 """A definition of so many lines is shown whole around a place in it."""

@@ -46,6 +46,11 @@ def habits(workspace: Workspace, base: str) -> str:
     return section(TITLE, "\n".join(filter(None, lines)))
 
 
+def is_changelog(path: str) -> bool:
+    """Return whether a path is that of a changelog, whose new entries come at its top."""
+    return bool(_CHANGELOG.fullmatch(path))
+
+
 @dataclass(frozen=True)
 class History:
     """The paths of the last commits that changed code, the newest first."""
@@ -100,7 +105,7 @@ def _declared_folder(workspace: Workspace, base: str) -> str:
 
 def _changelog(workspace: Workspace, base: str, files: Collection[str], history: History) -> str:
     """Return the habit of the changelog that changes most often."""
-    found = [path for path in sorted(files) if _CHANGELOG.fullmatch(path)]
+    found = [path for path in sorted(files) if is_changelog(path)]
     if not found:
         return ""
     path = max(found, key=lambda path: history.times(re.compile(re.escape(path))))

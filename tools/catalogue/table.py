@@ -17,9 +17,9 @@ _PLAIN: tuple[type[PlanTool], ...] = (
 )
 """Tools whose names say to everybody what they do."""
 
-TOOLS: dict[str, type[PlanTool]] = {
-    tool.name: tool for tool in (*_PLAIN, GitCommit, GitClone, GitPull, GitPush, PipInstall, PipUninstall)
-}
+_OTHERS: tuple[type[PlanTool], ...] = (GitCommit, GitClone, GitPull, GitPush, PipInstall, PipUninstall)
+
+TOOLS: dict[str, type[PlanTool]] = {tool.name: tool for tool in (*_PLAIN, *_OTHERS)}
 """All tools by name."""
 
 _SHOWN = 100  # characters of a name that comes from outside
@@ -50,6 +50,5 @@ def signature(tool: type[PlanTool]) -> str:
 def describe() -> str:
     """Return the tools for the planner: the plain ones in a line, each of the others in one of its own."""
     plain = (f"{tool.name} {signature(tool)}".removesuffix(" {}") for tool in _PLAIN)
-    others = (tool for tool in TOOLS.values() if tool not in _PLAIN)
-    lines = (f"- {tool.name} {signature(tool)}: {' '.join((tool.__doc__ or '').split())}" for tool in others)
+    lines = (f"- {tool.name} {signature(tool)}: {' '.join((tool.__doc__ or '').split())}" for tool in _OTHERS)
     return "\n".join(["; ".join(plain), *lines])
