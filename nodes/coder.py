@@ -102,6 +102,9 @@ class Coder:
             if "error" in answer:
                 message = f"step {step['id']} failed: {answer['error']}"
                 conversation.publish(ErrorReported(message=message, kind="step"))
+            else:
+                message = f"blocked: {answer['blocked']}"
+                conversation.publish(ErrorReported(message=message, kind="warning"))
             return {"results": [{**result, **answer}]}
         if answer.snapshot != answer.base:
             await conversation.hold(workspace, answer, f"{step['id']}-edit")

@@ -42,8 +42,9 @@ class Merge:
         waiting = [conflict for conflict in state["conflicts"] if conflict["step_id"] not in state["pending"]]
         failures = [] if may_replan(state) else [as_failed(result) for result in refused]
         for result in refused:
-            publish = publisher(runtime.stream_writer, "merge", result["step_id"])
-            publish(_told(result, bool(failures)))
+            # The step's own row is over. A plan for the rest is told in a row of the merge.
+            step_id = result["step_id"] if failures else None
+            publisher(runtime.stream_writer, "merge", step_id)(_told(result, bool(failures)))
         merged: State = {"head": head, "conflicts": waiting + conflicts, "pending": [], "results": failures}
         if may_replan(state) and not merged["conflicts"]:  # what can still be done comes first
             merged["blocked"] = refused_steps(state)
@@ -86,6 +87,6 @@ def _told(result: StepResult, fails: bool) -> ErrorReported:
     if fails:
         message = f"step {result['step_id']} failed: {as_failed(result)['error']}"
         return ErrorReported(message=message, kind="step")
-    what = "it failed" if is_tool(result) else "its coder refused it"
-    message = f"{what}, and the planner makes another plan: {result['blocked']}"
+    what = "failed" if is_tool(result) else "was refused"
+    message = f"step {result['step_id']} {what}, and the planner makes another plan: {result['blocked']}"
     return ErrorReported(message=message, kind="warning")

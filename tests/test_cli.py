@@ -176,7 +176,15 @@ def test_the_table_of_exit_codes_names_only_errors_that_exist() -> None:
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [("verified", 0), ("unverified", 1), ("cancelled", 1), ("waiting", 3), ("budget", 4), ("failed", 6)],
+    [
+        ("verified", 0),
+        ("answered", 0),
+        ("unverified", 1),
+        ("cancelled", 1),
+        ("waiting", 3),
+        ("budget", 4),
+        ("failed", 6),
+    ],
 )
 def test_every_status_of_a_run_has_its_code(status: str, code: int) -> None:
     assert STATUSES[status] == code

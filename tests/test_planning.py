@@ -14,10 +14,11 @@ from server.cli.views.approval_prompts import planner_format, show_request
 
 
 async def test_a_coder_sees_all_files_of_its_step_and_those_that_it_must_read(bench: Bench) -> None:
-    bench.repo.commit({"area.py": "SIDES = 4\n", "README.md": "About sums.\n"})
+    log = "Unreleased\n" + "- Add `mul`.\n- Something else.\n" * 2_000
+    bench.repo.commit({"area.py": "SIDES = 4\n", "README.md": "About sums.\n", "CHANGES.md": log})
     step = {
         "description": "Add mul",
-        "files": ["calc.py", "area.py"],
+        "files": ["calc.py", "area.py", "CHANGES.md"],
         "context_files": ["README.md", "calc.py", "nowhere.py"],
     }
     script(bench.desk, planner=plan_of(step))
@@ -25,12 +26,27 @@ async def test_a_coder_sees_all_files_of_its_step_and_those_that_it_must_read(be
     assert run.end.status == "verified", run.end
     (made,) = run.of("plan")
     (planned,) = made.plan["steps"]
-    assert (planned["file"], planned["files"]) == ("calc.py", ["calc.py", "area.py"])
+    assert (planned["file"], planned["files"]) == ("calc.py", step["files"])
     assert planned["context_files"] == ["README.md", "nowhere.py"]
     (prompt,) = bench.desk.prompts("You are a coder")
     _, read, edited = re.split("## (?:Files to read for|The files of) your step", prompt)
     assert "About sums." in read and "### nowhere.py\n(does not exist or is empty)" in read
-    assert edited.index("def add") < edited.index("SIDES = 4")
+    assert edited.index("def add") < edited.index("SIDES = 4") < edited.index("Unreleased")
+    assert len(edited) < 8_000
+
+
+async def test_the_first_prompt_of_a_planner_that_can_look_is_short(bench: Bench) -> None:
+    text = "".join(
+        f"def add_part_{n}(first: int, second: int) -> int:\n    return {n}\n\n\n" for n in range(40)
+    )
+    bench.repo.commit({f"pkg{n // 50}/module_{n}.py": text for n in range(300)})
+    bench.repo.commit({"CHANGES.md": "Unreleased\n", "docs/use.md": text})
+    script(bench.desk, planner='{"answer": "No."}')
+    task = "Does add_part_7 of module_100 add? " + "It should. " * 100
+    await bench.run(task)
+    (prompt,) = bench.desk.prompts("You are the planner")
+    assert "add_part_7" in prompt.partition("## The task")[0]
+    assert len(prompt) - len(task) <= 4 * 3_000
 
 
 async def test_a_step_that_names_any_file_of_a_failed_one_is_not_run(bench: Bench) -> None:

@@ -141,7 +141,8 @@ async def test_a_refusal_goes_back_to_the_planner_which_plans_the_rest(bench: Be
     assert len(bench.desk.prompts("You are a coder.*Step: Note it")) == 1
     assert not bench.desk.prompts("Step: Then note it")
     assert [event.message for event in run.of("error")] == [
-        "its coder refused it, and the planner makes another plan: there is no mul yet, the parser first"
+        "blocked: there is no mul yet, the parser first",
+        "step s2 was refused, and the planner makes another plan: there is no mul yet, the parser first",
     ]
 
 

@@ -12,6 +12,7 @@ from nodes.agent.agents import Agents
 from nodes.agent.conversation import Conversation
 from nodes.check.tryout import BesidePlanner
 from nodes.dialogue import sections
+from nodes.dialogue.excerpts import CHARS_A_TOKEN
 from nodes.dialogue.messages import ai
 from nodes.dialogue.prompts import DATA, DISCARDED, fenced, messages, section, with_tools
 from nodes.dialogue.replies import Unusable, parse_json
@@ -22,7 +23,7 @@ from nodes.planning.rest import as_failed, joined, rest_sections
 from nodes.planning.server_tools import server_tools
 from nodes.publish import publisher
 from nodes.repository import open_workspace
-from nodes.state import Plan, RefusedPlan, State, latest, steps_of
+from nodes.state import Place, Plan, RefusedPlan, State, latest, steps_of
 from tools.catalogue import InvalidCall, describe
 from tools.mcp import McpTools, ServerListing
 from tools.workspace import Workspace
@@ -60,6 +61,12 @@ run tests by themselves. The tools, with their parameters (`?`: optional):
 {describe()}
 Where they reach a network or a remote, a human may have to approve them."""
 
+
+PLACES_TOKENS = 700
+"""Limit on the places for a planner that can search. Its first prompt is to hold at most 3,000 tokens.
+
+The task, and what the user gives with it, do not count.
+"""
 
 MOST_CALLS = 20
 """Calls of tools that an answer lists."""
@@ -138,10 +145,11 @@ class Planner:
     ) -> list[BaseMessage]:
         head = state["head"]
         map_tokens = sections.FIRST_MAP_TOKENS if tools else sections.MAP_TOKENS
+        places = state.get("places", [])
         parts = [
             sections.agents_md(workspace, head),
             sections.outline(workspace, head, state["task"], map_tokens),
-            sections.places(state.get("places", [])),
+            sections.places(_fitting(places) if tools else places),
             sections.context(workspace, head, state["context_files"]),
             sections.lessons(state.get("lessons", [])),
             habits(workspace, state["base"]),
@@ -153,6 +161,17 @@ class Planner:
         rules, _, data = SYSTEM.rpartition("\n\n")
         system = f"{rules}\n\n{TOOL_STEPS}\n\n{data}" if self.tool_use else SYSTEM
         return messages(with_tools(system, tools, DISCARDED), parts)
+
+
+def _fitting(places: Sequence[Place]) -> list[Place]:
+    """Return the first places that fit, one at least."""
+    room, shown = PLACES_TOKENS * CHARS_A_TOKEN, list[Place]()
+    for place in places:
+        room -= len(place["text"])
+        if shown and room < 0:
+            break
+        shown.append(place)
+    return shown
 
 
 def _answered(conversation: Conversation, state: State, answer: str) -> State:
