@@ -14,7 +14,7 @@ from gitrepo import GitRepo
 from projects import Files, Project, Recognise
 from recordings import RecordedSandbox, Recordings
 from runs import CALC, PLAN, Bench, block, script
-from served import Served
+from served import ForkedServer, Served
 
 from graph.resources import ownership
 from memory.records.journal import Journal
@@ -168,7 +168,8 @@ def served(
         models.on("You are a coder.*slowly", "", delay=60)
         models.on("You are the critic.*grudge", '{"verdict": "FAIL", "reasons": ["I bear a grudge"]}')
         script(models)
-        with Served(home, models, ENABLE_MEMORY="false") as server:  # a test's task teaches no other test
+        # Without memory, because a test's task would teach other tests.
+        with ForkedServer(home, models, ENABLE_MEMORY="false") as server:
             yield server
 
 

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 from desk import Desk
+from forking import MAIN, Forked
 
 COMMAND = Path(sys.executable).parent / "autocode"
 
@@ -31,16 +32,13 @@ class Served:
             **environment,
         }
         self.url = ""
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | Forked | None = None
 
     def start(self, *arguments: str) -> "Served":
         """Start it, and wait until it says where it listens."""
+        words = ["serve", *(arguments or ("--port", "0"))]
         with (self.home / "server.log").open("a") as log:
-            self.process = subprocess.Popen(
-                [COMMAND, "serve", *(arguments or ("--port", "0"))],
-                env={**os.environ, **self.environment}, text=True, start_new_session=True,
-                stdout=subprocess.PIPE, stderr=log,
-            )  # fmt: skip
+            self.process = self._begin(words, {**os.environ, **self.environment}, log.fileno())
         assert self.process.stdout
         said = self.process.stdout.readline()
         found = re.search(r"http://\S+", said)
@@ -68,6 +66,20 @@ class Served:
     def __exit__(self, *_: object) -> None:
         if self.process:
             self.end(signal.SIGKILL)
+
+    def _begin(
+        self, words: Sequence[str], env: Mapping[str, str], log: int
+    ) -> "subprocess.Popen[str] | Forked":
+        return subprocess.Popen(
+            [COMMAND, *words], env=env, text=True, start_new_session=True, stdout=subprocess.PIPE, stderr=log
+        )
+
+
+class ForkedServer(Served):
+    """A server that is forked, which starts in a fraction of the time."""
+
+    def _begin(self, words: Sequence[str], env: Mapping[str, str], log: int) -> Forked:
+        return Forked([MAIN, *words], env=env, start_new_session=True, stdout=subprocess.PIPE, stderr=log)
 
 
 def messages(response: httpx.Response) -> Iterator[dict[str, str]]:

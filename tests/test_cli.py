@@ -13,8 +13,10 @@ from typing import get_args
 
 import pytest
 from desk import Rule
+from forking import MAIN, Forked
 from gitrepo import GitRepo
 from runs import MUL, Bench, block, script
+from served import COMMAND
 from story import PENDING, PLAN, PROOF, Story, episode, verified, waiting
 from typer.testing import CliRunner, Result
 
@@ -39,7 +41,6 @@ from tools.remote.errors import GitMissing, RemoteError
 from tools.workspace import Workspace, WorkspaceError
 
 ROOT = Path(__file__).parent.parent
-MAIN = [sys.executable, str(ROOT / "server" / "main.py")]
 
 
 @pytest.fixture
@@ -405,9 +406,7 @@ def on_a_terminal(code: str, typed: bytes) -> str:
         "TERM": "xterm",
         "NO_COLOR": "1",
     }
-    child = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, env=env
-    )
+    child = Forked(["-c", code], stdin=theirs, stdout=theirs, stderr=theirs, env=env)
     os.close(theirs)
     os.write(ours, typed)
     shown = b""
@@ -454,16 +453,24 @@ def test_a_human_can_approve_refuse_edit_or_leave(
     assert answer in shown
 
 
-@pytest.mark.parametrize("arguments", [["threads", "--json"], ["threads"], ["show", "7f3a12"], ["--help"]])
+@pytest.mark.parametrize("arguments", [["threads", "--json"], ["threads"], ["show", "7f3a12"]])
 def test_a_reader_that_left_is_met_with_silence(arguments: list[str], place: Path, repo: GitRepo) -> None:
     keep(place, repo.path, waiting())
     reader, writer = os.pipe()
     os.close(reader)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*MAIN, *arguments], stdout=writer, stderr=subprocess.PIPE, env=env)
+    with Forked([MAIN, *arguments], stdout=writer, stderr=subprocess.PIPE, env=env) as done:
+        os.close(writer)
+        assert done.communicate() == ("", "")
+        assert done.returncode == 1
+
+
+def test_the_installed_script_meets_a_reader_that_left_with_silence() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([COMMAND, "--help"], stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
-    assert done.stderr == b""
-    assert done.returncode == 1
+    assert (done.stderr, done.returncode) == (b"", 1)
 
 
 @pytest.fixture
@@ -667,11 +674,9 @@ def test_a_spent_budget_and_a_missing_model_have_codes_of_their_own(
 def test_a_stopped_run_says_how_to_go_on_and_goes_on(ready: Bench, how: str) -> None:
     ready.desk.rules[1].delay = 30.0
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [*MAIN, "run", "Add mul", "--repo", str(ready.repo.path), "--thread", "t1", "--json"]
+    command = [MAIN, "run", "Add mul", "--repo", ready.repo.path, "--thread", "t1", "--json"]
     told = []
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
-    ) as child:
+    with Forked(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as child:
         try:
             assert child.stdout
             for said in child.stdout:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import Forked
 
 from memory.records.database import JournalError
 from memory.records.journal import Journal
@@ -48,10 +49,10 @@ async def journal(url: str) -> AsyncIterator[Journal[Event]]:
     await opened.aclose()
 
 
-def elsewhere(url: str, script: str) -> "subprocess.Popen[str]":
-    """Start another process with the journal open as `journal`, its name as `me`, and `token(number)`."""
+def program(url: str, script: str) -> str:
+    """Write a program with the journal open as `journal`, its name as `me`, and `token(number)`."""
     body = "\n".join(f"    {line}" for line in script.splitlines())
-    program = (
+    return (
         "import asyncio, sys\nfrom memory.records.journal import Journal\n"
         "from memory.records.owner import this_process\n"
         "from nodes.events import EVENT, Token\nfrom nodes.publish import Draft\n"
@@ -60,8 +61,11 @@ def elsewhere(url: str, script: str) -> "subprocess.Popen[str]":
         f"    me = str(this_process())\n{body}\n"
         "asyncio.run(main())\n"
     )
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=env)
+
+
+def elsewhere(url: str, script: str) -> Forked:
+    """Start such a program in another process."""
+    return Forked(["-c", program(url, script)], stdout=subprocess.PIPE, env=os.environ)
 
 
 def token(number: int) -> Draft:
@@ -167,7 +171,9 @@ async def test_a_thread_that_a_live_process_holds_is_refused_and_its_owner_named
 async def test_the_lease_of_a_killed_process_is_taken_over_at_once_even_before_it_is_reaped(
     url: str, journal: Journal[Event]
 ) -> None:
-    with elsewhere(url, HOLD) as holder:
+    command = [sys.executable, "-c", program(url, HOLD)]  # our own child, which nobody else reaps
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as holder:  # noqa: ASYNC220
         assert holder.stdout
         holder.stdout.readline()
         os.kill(holder.pid, signal.SIGKILL)

@@ -14,6 +14,7 @@ from typing import Any, TypedDict, cast
 
 import pytest
 from desk import KEY, Desk
+from forking import Forked
 from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send
@@ -330,9 +331,8 @@ async def main():
         os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(main())
 """
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    killed = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], env=env, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    killed = Forked(["-c", program], env=os.environ)
+    assert await asyncio.to_thread(killed.wait) == -signal.SIGKILL
     async with open_models(replace(settings, local_model="another"), journal.completions) as models:
         reply = await ask(models, "Hello", notes)
     assert (reply.text, reply.cached, len(desk.requests)) == ("expensive", True, 1)

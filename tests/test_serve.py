@@ -13,7 +13,7 @@ import httpx
 import pytest
 from gitrepo import GitRepo
 from runs import Bench, script
-from served import COMMAND, Reader, Served
+from served import COMMAND, ForkedServer, Reader, Served
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -65,7 +65,7 @@ def test_a_server_that_ends_in_mid_run_goes_on_at_its_next_start_and_readers_mis
 ) -> None:
     script(bench.desk).on("never", "")
     bench.desk.rules[1].delay = 0.8  # the coder thinks
-    server = Served(bench.home, bench.desk).start()
+    server = ForkedServer(bench.home, bench.desk).start()
     body = {"task": "Add mul", "repo": str(bench.repo.path)}
     with server.client() as client:
         thread = client.post("/api/threads", json=body).json()["thread_id"]

@@ -3,12 +3,12 @@
 import asyncio
 import os
 import subprocess
-import sys
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import Forked
 from runs import MULTIPLY, TESTS, Bench, block, script
 
 from graph.delivery import Delivery
@@ -95,7 +95,7 @@ asyncio.run(main())
 """
 
 
-def serving(bench: Bench, *threads: str) -> "subprocess.Popen[str]":
+def serving(bench: Bench, *threads: str) -> Forked:
     """A server's process that has submitted a run on each of these threads."""
     settings = {
         "AUTOCODE_HOME": str(bench.home),
@@ -106,8 +106,7 @@ def serving(bench: Bench, *threads: str) -> "subprocess.Popen[str]":
         "PATH": os.environ["PATH"],
         "MAX_CONCURRENT_RUNS": "2",
     }
-    command = [sys.executable, "-c", SERVER, str(bench.repo.path), *threads]
-    return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, text=True)
+    return Forked(["-c", SERVER, bench.repo.path, *threads], env=settings, stdout=subprocess.PIPE)
 
 
 async def test_after_kill_9_another_process_finishes_every_run_and_readers_miss_nothing(bench: Bench) -> None:

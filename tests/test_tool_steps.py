@@ -17,7 +17,7 @@ from desk import Request
 from gitrepo import GitRepo
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from runs import MUL, Bench, block, script
-from served import Served
+from served import ForkedServer
 
 from graph.builder import Graph, Resources, build
 from graph.errors import InputError
@@ -396,7 +396,7 @@ def test_three_questions_outlive_a_kill_and_are_answered_on_three_faces(bench: B
     ]
     script(bench.desk, coder=half)
     body: dict[str, Any] = {"steps": steps, "repo": str(bench.repo.path), "thread_id": "t"}
-    with Served(bench.home, bench.desk) as server:
+    with ForkedServer(bench.home, bench.desk) as server:
         with server.client() as client:
             first = client.post("/api/agent/run_parallel", json=body).json()
         assert first["status"] == "waiting", first

@@ -14,6 +14,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from forking import Forked
 from numpy.typing import NDArray
 
 from memory.vectors import Collection, VectorStore, VectorsUnavailable, collection_name
@@ -117,10 +118,10 @@ def test_threads_share_one_store(folder: Path) -> None:
 
 
 @pytest.fixture
-def owner(filled: Path) -> Iterator[subprocess.Popen[str]]:
+def owner(filled: Path) -> Iterator[Forked]:
     """Another process that has the store open."""
-    with subprocess.Popen(
-        [sys.executable, "-c", OWN, str(filled)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    with Forked(
+        ["-c", OWN, filled], env=os.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout and process.stdout.readline() == "open\n"
         yield process
@@ -128,7 +129,7 @@ def owner(filled: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_second_process_is_told_who_owns_the_store_and_gets_it_after_a_kill(
-    filled: Path, owner: subprocess.Popen[str]
+    filled: Path, owner: Forked
 ) -> None:
     heard: list[str] = []
     with closing(VectorStore(filled, notify=heard.append, cool_down=0)) as pool:
@@ -142,7 +143,7 @@ def test_a_second_process_is_told_who_owns_the_store_and_gets_it_after_a_kill(
         assert heard[1:] == ["vectors can be searched again"]
 
 
-def test_a_refused_store_is_not_tried_again_at_once(filled: Path, owner: subprocess.Popen[str]) -> None:
+def test_a_refused_store_is_not_tried_again_at_once(filled: Path, owner: Forked) -> None:
     with closing(VectorStore(filled, cool_down=3600)) as pool:
         with pytest.raises(VectorsUnavailable):
             pool.collection("code", SIZE)
@@ -183,8 +184,9 @@ def test_a_damaged_store_is_deleted_and_a_new_one_works(
 @pytest.mark.parametrize("writes", [False, True])
 def test_a_store_is_rebuilt_only_if_a_process_was_killed_after_it_wrote(filled: Path, writes: bool) -> None:
     code = OWN.replace("print", WRITE + "print") if writes else OWN
-    command = [sys.executable, "-c", code, str(filled)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with Forked(
+        ["-c", code, filled], env=os.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout and process.stdout.readline() == "open\n"
         process.kill()
     with closing(opened(filled)) as vectors:

@@ -3,18 +3,16 @@
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
+from forking import MAIN, Forked
 from gitrepo import GitRepo
 from typer.testing import CliRunner
 
 from server.cli.app import app
 
-MAIN = [sys.executable, str(Path(__file__).parent.parent / "server" / "main.py")]
 
-
-def heard(process: subprocess.Popen[str], what: str) -> str:
+def heard(process: Forked, what: str) -> str:
     """Read lines up to one that says it."""
     assert process.stdout
     for text in process.stdout:
@@ -34,10 +32,8 @@ def test_a_watched_folder_tells_what_changes_until_it_is_stopped(tmp_path: Path)
         "REPO_INDEX_PATH": "",
         "EMBEDDINGS": "hash",
     }
-    command = [*MAIN, "index", str(repo.path), "--watch", "--search", "quokka smile"]
-    with subprocess.Popen(
-        command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    command = [MAIN, "index", repo.path, "--watch", "--search", "quokka smile"]
+    with Forked(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         heard(process, "vectors 100 %")
         repo.put("zoo.py", "def quokka_smile():\n    return 1\n")
         assert heard(process, "+ ").startswith("+ 1 file, 0 gone; 3 files, ")
