@@ -1,34 +1,52 @@
 """Quality and speed of the repository index: every figure that is promised of it.
 
     python bench/retrieval.py [--tree DIR] [--chunks 45000] [--embeddings hash] [--model-dir DIR]
-        [--queries FILE --clones DIR --trees DIR]
+        [--clones DIR [--trees DIR] [--count 16] [--queries FILE]]
 
 Indexes a tree (default: this checkout), then a made-up repository of so many chunks, and times full text, a
-second look at what is unchanged, one edited file, queries, and how soon a saved edit is found. With a
-development set (JSON Lines of repo, parent, query, gold, as its own scorer reads them) the scorer that lies
-beside it is run too.
+second look at what is unchanged, one edited file, queries, and how soon a saved edit is found.
+
+With `--clones` (folders OWNER+NAME with clones of public repositories) it prints how well files are found,
+with plain BM25 over files beside ours: for commit subjects, and for steps of plans that name a function. The
+weights in `file_ranking.py` were fitted, and the signals chosen, on the repositories of
+`commit_queries.DEVELOPED_ON` (cross-validated by repository) with hashed words. HELD_OUT was looked at only
+to report. `--queries` adds a set of one's own: JSON Lines of repo, parent, query and gold.
 """
 
 import argparse
-import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from memory.embeddings import EmbedderKind, EmbeddingSettings
+from commit_queries import (
+    DEVELOPED_ON,
+    FOREIGN,
+    HELD_OUT,
+    Sought,
+    bm25,
+    figures,
+    load,
+    plan,
+    subjects,
+    texts_of,
+    tree_of,
+)
+
+from memory.embeddings import EmbeddingSettings
 from memory.live import LiveIndexes
-from memory.repo_index import IndexSettings, RepoIndex
+from memory.repo_index import IndexSettings, RepoIndex, Snippet
 from memory.repo_index.files import is_wanted
 from memory.repo_index.search import kind_of
+from memory.repo_index.search.file_ranking import WEIGHTS
 
 QUERIES = (
     "where is the total price of a cart computed",
@@ -45,9 +63,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--chunks", type=int, default=45_000)
     parser.add_argument("--embeddings", choices=["auto", "minilm", "hash"], default="hash")
     parser.add_argument("--model-dir", type=Path)
-    parser.add_argument("--queries", type=Path)
     parser.add_argument("--clones", type=Path)
-    parser.add_argument("--trees", type=Path)
+    parser.add_argument("--trees", type=Path, help="keeps the trees for the next time")
+    parser.add_argument("--count", type=int, default=16, help="commit subjects of each repository")
+    parser.add_argument("--queries", type=Path)
+    parser.add_argument("--only", choices=["speed", "quality"])
     return parser.parse_args()
 
 
@@ -158,17 +178,54 @@ def made_up(folder: Path, chunks: int) -> None:
         file.write_text("\n".join(lines))
 
 
-def score(options: argparse.Namespace, kind: EmbedderKind, folder: Path) -> None:
-    """Run the development set's own scorer on `retrieve`."""
-    env = os.environ | {"EMBEDDINGS": kind, "REPO_INDEX_PATH": str(folder), "PYTHONPATH": str(ROOT)}
-    if options.model_dir:
-        env["EMBEDDINGS_MODEL_DIR"] = str(options.model_dir)
-    scorer = options.queries.with_name("score.py")
-    places = ["--clones", options.clones, "--trees", options.trees, "--queries", options.queries]
-    print(f"{options.queries.name}, {kind}:", flush=True)
-    subprocess.run(
-        [sys.executable, scorer, "memory.repo_index:retrieve", *map(str, places)], env=env, check=True
-    )
+def quality(name: str, queries: Sequence[Sought], settings: IndexSettings, places: tuple[Path, Path]) -> None:
+    """Print how well a set of queries finds its files, without each signal, and with BM25 beside it."""
+    found, steps = defaultdict[str, list[list[float]]](list), defaultdict[str, list[list[float]]](list)
+    empty = foreign = 0
+    for sought in queries:
+        tree = tree_of(sought, *places)
+        texts = texts_of(tree)
+        with RepoIndex(tree, settings) as index:
+            index.refresh()
+            index.embed()
+            search = index.code_search()
+            found["BM25 over files"].append([*figures(bm25(texts, sought.text), sought.gold)])
+            for label, weights in _VARIANTS.items():
+                ranked = _paths(search.snippets(sought.text, 10, weights))
+                found[label].append([*figures(ranked, sought.gold)])
+                empty += label == "ours" and not ranked
+            foreign += sum(bool(search.snippets(text, 10)) for text in FOREIGN)
+            if step := plan(sought, texts):
+                text, defining, using = step
+                for label, ranked in (
+                    ("BM25 over files", bm25(texts, text)),
+                    ("ours", _paths(search.snippets(text, 10))),
+                ):
+                    first, uses = float(ranked[:1] == [defining]), len(using.intersection(ranked[:6]))
+                    steps[label].append([first, uses / min(len(using), 5)])
+    if queries:
+        print(f"{name}: {len(queries)} commit subjects")
+        for label, rows in found.items():
+            r1, r5, r10, mrr = (sum(column) / len(rows) for column in zip(*rows, strict=True))
+            print(f"  {label:18} R@1 {r1:.3f}  R@5 {r5:.3f}  R@10 {r10:.3f}  MRR {mrr:.3f}")
+        asked = len(queries) * len(FOREIGN)
+        print(f"  nothing found: {empty / len(queries):.1%}; of queries about something else: ", end="")
+        print(f"{1 - foreign / asked:.1%}", flush=True)
+    for label, rows in steps.items():
+        first, uses = (sum(column) / len(rows) for column in zip(*rows, strict=True))
+        print(
+            f"  {len(rows)} steps, {label:18} definition first {first:.3f}  uses among the first 6 {uses:.3f}"
+        )
+
+
+_VARIANTS: dict[str, dict[str, float]] = {
+    "ours": WEIGHTS,
+    **{f"without {name}": {**WEIGHTS, name: 0.0} for name in WEIGHTS},
+}
+
+
+def _paths(snippets: Sequence[Snippet]) -> list[str]:
+    return list(dict.fromkeys(snippet.path for snippet in snippets))
 
 
 def _is_fit(path: Path, tree: Path) -> bool:
@@ -183,14 +240,21 @@ def main() -> None:
         folder = Path(place)
         embeddings = EmbeddingSettings(options.embeddings, options.model_dir)
         settings = IndexSettings(folder / "index", folder / "chroma", embeddings)
+        if options.clones:
+            places = options.clones, options.trees or folder / "trees"
+            for label, names in (("developed on", DEVELOPED_ON), ("held out", HELD_OUT)):
+                sets = [subjects(options.clones, name, options.count) for name in sorted(names)]
+                quality(label, [sought for some in sets for sought in some], settings, places)
+            if options.queries:
+                quality(options.queries.name, load(options.queries), settings, places)
+        if options.only == "quality":
+            return
         edited = next(path for path in sorted(options.tree.rglob("*.py")) if _is_fit(path, options.tree))
         name = str(edited.relative_to(options.tree))
         measure(options.tree, name, settings, vectors=True)
         follow(options.tree, name, replace(settings, folder=folder / "live"))
         made_up(folder / "made up", options.chunks)
         measure(folder / "made up", "package_0/module_0.py", settings, vectors=options.embeddings == "hash")
-        if options.queries:
-            score(options, options.embeddings, folder / "scored")
 
 
 if __name__ == "__main__":

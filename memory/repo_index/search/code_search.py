@@ -41,10 +41,7 @@ class CodeSearch:
         query = Query.of(text)
         ranking = self.ranking(query)
         scores = ranking.scores(weights)
-        expression = match_expression(ranking.counts)
-        named = NamedPlaces(self.store, self.visible, lambda path: scores.get(path, 0.0), expression).of(
-            query
-        )
+        named = NamedPlaces(self.store, self.visible, lambda path: scores.get(path, 0.0)).of(query)
         shown = {place.chunk.path for place in named}
         snippets = [_named(place, scores) for place in _balanced(named, k)]
         # A name alone asks for its places. What is similar to it would be noise.

@@ -36,8 +36,6 @@ class NamedPlaces:
     store: IndexStore
     visible: Mapping[str, int]
     score: Scored
-    expression: str
-    """The FTS5 expression of the whole query, which ranks the uses."""
     files: set[str] = field(default_factory=set)
     """Files that the query names."""
 
@@ -51,8 +49,8 @@ class NamedPlaces:
                 self.files.add(module)
                 continue
             definitions += [NamedPlace(chunk, f"defines {name}") for chunk in chunks[:_DEFINITIONS]]
-            # A word of a sentence that nothing defines is English.
-            if chunks or name in query.names:
+            # A capitalised word may be English, and then its uses would be noise.
+            if name in query.names:
                 shown = {(place.chunk.path, place.chunk.chunk.symbol) for place in definitions}
                 uses += self._using(name, shown)
         whole = [self._file(path, query) for path in sorted(self.files - {d.chunk.path for d in definitions})]
@@ -122,15 +120,15 @@ class NamedPlaces:
             if matches and (found.path not in best or (calls and not best[found.path][0])):
                 best[found.path] = calls, found
         defined = {path for path, _ in shown}
-        ranked = sorted(best.values(), key=lambda pair: (pair[1].path in defined, not pair[0]))
+        ranked = sorted(
+            best.values(), key=lambda pair: (pair[1].path in defined, not pair[0], -self.score(pair[1].path))
+        )
         return [NamedPlace(chunk, f"{'calls' if calls else 'mentions'} {tail}") for calls, chunk in ranked]
 
     def _phrase(self, column: str, name: str) -> list[StoredChunk]:
         """Return the visible chunks that hold the words of a name one after the other, best first."""
         phrase = f'{column} : "{" ".join(words(name))}"'
-        # The phrase stands in both, because the query's expression leaves common words out.
-        expression = f"({phrase}) AND ({phrase} OR {self.expression})" if self.expression else phrase
-        ids = [id for id, _ in self.store.matching(expression, _CONSIDERED)]
+        ids = [id for id, _ in self.store.matching(phrase, _CONSIDERED)]
         chunks = {chunk.id: chunk for chunk in self.store.chunks("chunks.id", ids)}
         return [
             chunks[id] for id in ids if id in chunks and self.visible.get(chunks[id].path) == chunks[id].doc
