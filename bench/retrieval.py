@@ -7,7 +7,8 @@ Indexes a tree (default: this checkout), then a made-up repository of so many ch
 second look at what is unchanged, one edited file, queries, and how soon a saved edit is found.
 
 With `--clones` (folders OWNER+NAME with clones of public repositories) it prints how well files are found,
-with plain BM25 over files beside ours: for commit subjects, and for steps of plans that name a function. The
+with plain BM25 over files beside ours: for commit subjects, and for steps of plans that name a function.
+"ours" ranks all files, as `retrieve` does. "ours, cut" is what agents and users are shown. The
 weights in `file_ranking.py` were fitted, and the signals chosen, on the repositories of
 `commit_queries.DEVELOPED_ON` (cross-validated by repository) with hashed words. HELD_OUT was looked at only
 to report. `--queries` adds a set of one's own: JSON Lines of repo, parent, query and gold.
@@ -191,9 +192,11 @@ def quality(name: str, queries: Sequence[Sought], settings: IndexSettings, place
             search = index.code_search()
             found["BM25 over files"].append([*figures(bm25(texts, sought.text), sought.gold)])
             for label, weights in _VARIANTS.items():
-                ranked = _paths(search.snippets(sought.text, 10, weights))
+                ranked = _paths(search.snippets(sought.text, 10, weights, all_files=True))
                 found[label].append([*figures(ranked, sought.gold)])
-                empty += label == "ours" and not ranked
+            shown = _paths(search.snippets(sought.text, 10))
+            found["ours, cut"].append([*figures(shown, sought.gold)])
+            empty += not shown
             foreign += sum(bool(search.snippets(text, 10)) for text in FOREIGN)
             if step := plan(sought, texts):
                 text, defining, using = step

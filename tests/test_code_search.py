@@ -143,3 +143,11 @@ def test_nothing_is_found_rather_than_noise(index: RepoIndex, query: str) -> Non
 def test_a_hostile_query_is_read_in_time(index: RepoIndex) -> None:
     for query in ("a." * 100_000, "`" * 100_000, "a/" * 100_000, "X(" * 100_000, '" OR "*^:{}'):
         index.search(query, 6)
+
+
+def test_words_of_a_sentence_and_names_that_many_classes_have_are_no_symbols(
+    index: RepoIndex,
+) -> None:
+    for query in ("start the `clock` of `entry`", "let `__init__` start the clock", "start the clock `str`"):
+        found = index.search(query, 6)
+        assert found[0].symbol == "start_timer" and not any("mentions" in hit.why for hit in found)

@@ -14,6 +14,7 @@ _WAIT_SECONDS = 600.0
 def retrieve(repo_dir: str, query: str, k: int) -> list[str]:
     """Return the `k` files of a folder that answer a query best, as relative paths, best first.
 
+    It is a ranking: files that agents would not be shown, because they are not about the query, come last.
     Each call brings the index up to date, with full text and vectors. Nothing is sent anywhere. This function
     reads the environment itself: EMBEDDINGS (auto), EMBEDDINGS_MODEL_DIR, REPO_INDEX_PATH (the folder `index`
     in AUTOCODE_HOME) and AUTOCODE_HOME (~/.autocode).
@@ -32,4 +33,5 @@ def retrieve(repo_dir: str, query: str, k: int) -> list[str]:
     with RepoIndex(Path(repo_dir), settings) as repo_index:
         repo_index.refresh(wait=_WAIT_SECONDS)
         repo_index.embed(wait=_WAIT_SECONDS)
-        return [snippet.path for snippet in repo_index.search(query, k)]
+        snippets = repo_index.code_search().snippets(query, k, all_files=True)
+        return list(dict.fromkeys(snippet.path for snippet in snippets))

@@ -36,8 +36,13 @@ class CodeSearch:
         chunks = self.store.chunks("docs.id", [self.visible[path] for path in paths])
         return FileRanking(query, text, near, unembedded, chunks, counts, self.store.size())
 
-    def snippets(self, text: str, k: int, weights: Mapping[str, float] = WEIGHTS) -> list[Snippet]:
-        """Return the `k` best places, none if nothing is about the query."""
+    def snippets(
+        self, text: str, k: int, weights: Mapping[str, float] = WEIGHTS, *, all_files: bool = False
+    ) -> list[Snippet]:
+        """Return the `k` best places, none if nothing is about the query.
+
+        With `all_files`, files that are not about it follow, so that there are `k` where there are so many.
+        """
         query = Query.of(text)
         ranking = self.ranking(query)
         scores = ranking.scores(weights)
@@ -45,9 +50,10 @@ class CodeSearch:
         shown = {place.chunk.path for place in named}
         snippets = [_named(place, scores) for place in _balanced(named, k)]
         # A name alone asks for its places. What is similar to it would be noise.
-        if named and query.is_bare:
+        if named and query.is_bare and not all_files:
             return snippets
-        rest = [path for path in ranking.fitting(scores) if path not in shown]
+        fitting = ranking.ordered(scores) if all_files else ranking.fitting(scores)
+        rest = [path for path in fitting if path not in shown]
         return [*snippets, *(_ranked(path, ranking, scores) for path in rest[: k - len(snippets)])]
 
 

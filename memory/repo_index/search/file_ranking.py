@@ -24,7 +24,7 @@ _CODE_UNASKED = 0.8
 """Factor of code if the query asks for tests or documents."""
 _COVERED = 0.35
 """Share of a query's words, rare ones counted more, that one file must have unless a chunk is similar."""
-_RELATIVE = 0.35
+_RELATIVE = 0.25
 """Share of the best score below which a file is noise."""
 _LENGTH = 60_000
 """Characters of a file in which names and words are looked for."""
@@ -65,8 +65,11 @@ class FileRanking:
         if similarity < self.near.enough and self._coverage() < _COVERED:
             return []
         least = _RELATIVE * max(scores.values(), default=0.0)
-        fitting = (path for path, score in scores.items() if score > least)
-        return sorted(fitting, key=lambda path: (-scores[path], path))
+        return [path for path in self.ordered(scores) if scores[path] > least]
+
+    def ordered(self, scores: Mapping[str, float]) -> list[str]:
+        """Return all files, best first."""
+        return sorted(scores, key=lambda path: (-scores[path], path))
 
     @cached_property
     def signals(self) -> dict[str, dict[str, float]]:

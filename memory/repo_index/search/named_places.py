@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from memory.chunks import has_grammar
 from memory.chunks.words import words
 from memory.repo_index.index_store import IndexStore, StoredChunk
-from memory.repo_index.search.query import FileKind, Query, kind_of
+from memory.repo_index.search.query import FileKind, Query, is_code, kind_of
 
 _CONSIDERED = 400
 """Chunks of one name that are looked at, the best first."""
 _DEFINITIONS = 2
 """Definitions of one name that are shown before its uses."""
+_AMBIGUOUS = 3
+"""Definitions from which a name within a sentence says little."""
 _ORDER: tuple[FileKind, ...] = ("code", "test", "docs", "changelog")
 
 _MODULES = (".py", "/__init__.py", ".js", ".ts", ".go")
@@ -48,9 +50,11 @@ class NamedPlaces:
             if not chunks and (module := self._module(name)):
                 self.files.add(module)
                 continue
+            if len(chunks) > _AMBIGUOUS and not query.is_bare:
+                chunks = [chunk for chunk in chunks if chunk.path in self.files]
             definitions += [NamedPlace(chunk, f"defines {name}") for chunk in chunks[:_DEFINITIONS]]
-            # A capitalised word may be English, and then its uses would be noise.
-            if name in query.names:
+            # Uses of what may be a word of English, or a built-in type, would be noise.
+            if name in query.names and (chunks or is_code(name) or query.is_bare):
                 shown = {(place.chunk.path, place.chunk.chunk.symbol) for place in definitions}
                 uses += self._using(name, shown)
         whole = [self._file(path, query) for path in sorted(self.files - {d.chunk.path for d in definitions})]
@@ -91,16 +95,17 @@ class NamedPlaces:
                     # A long definition has several chunks.
                     key = found.path, symbol
                     firsts[key] = min(found, firsts.get(key, found), key=lambda chunk: chunk.chunk.first)
+            if firsts and start and len(firsts) > 1:
+                firsts = {key: chunk for key, chunk in firsts.items() if _is_in(key[0], parts[:start])}
             if firsts:
                 return sorted(firsts.values(), key=lambda chunk: self._likelihood(chunk, parts[:start]))
         return [chunk for chunk in self._phrase("body", parts[-1]) if _assigns(chunk, parts[-1])][:1]
 
     def _likelihood(self, chunk: StoredChunk, above: Iterable[str]) -> tuple[bool, bool, bool, float, str]:
-        folders = set(re.split(r"[/.]", chunk.path))
         return (
             chunk.path not in self.files,
             kind_of(chunk.path) != "code",
-            not folders.issuperset(above),
+            not _is_in(chunk.path, above),
             -self.score(chunk.path),
             chunk.path,
         )
@@ -143,6 +148,11 @@ class NamedPlaces:
         return (
             NamedPlace(chunks[0], "outline" if chunks[0].chunk.outline else "beginning") if chunks else None
         )
+
+
+def _is_in(path: str, above: Iterable[str]) -> bool:
+    """Return True if a path holds all these names of modules."""
+    return set(re.split(r"[/.]", path)).issuperset(above)
 
 
 def _assigns(chunk: StoredChunk, name: str) -> bool:

@@ -85,10 +85,12 @@ class Query:
             name, before, after = match[0], self.text[: match.start()][-1:], self.text[match.end() :][:1]
             alone = name == self.text.strip("`()")
             # A part of a path or of a number is no name.
-            if before not in {"/", "."} and (alone or before == "`" or after == "(" or _is_code(name)):
+            if before not in {"/", "."} and (alone or before == "`" or after == "(" or is_code(name)):
                 spelled.append(re.sub(r"::|#", ".", name).strip("."))
         files = {path.rpartition("/")[2] for path in self.paths}
-        return [name for name in dict.fromkeys(spelled) if name not in files and words(name)][:_MOST_NAMES]
+        # Names such as `__call__` are in every class, and name nothing.
+        known = (name for name in dict.fromkeys(spelled) if name not in files and words(name))
+        return [name for name in known if name == self.text or not name.startswith("__")][:_MOST_NAMES]
 
     @cached_property
     def capitalised(self) -> list[str]:
@@ -106,9 +108,9 @@ class Query:
         return not [word for word in terms(rest) if word not in _STOP_WORDS]
 
 
-def _is_code(name: str) -> bool:
+def is_code(name: str) -> bool:
     """Return True if a word looks like a name in code rather than one of a language."""
     first, *rest = re.split(r"\.|::|#", name)
     if rest:
         return len(first) > 1 and f".{rest[-1]}" not in SUFFIXES
-    return "_" in name.strip("_") or bool(re.search(r"[a-z0-9][A-Z]|^__\w+__$", name))
+    return "_" in name.strip("_") or bool(re.search(r"[a-z0-9][A-Z]", name))
