@@ -1,7 +1,7 @@
-"""Rank files for a query by their words, their vectors and the names in them, and cut what is not about it.
+"""Rank files for a query by their words and their vectors, and cut what is not about it.
 
-`bench/retrieval.py` prints what each signal is worth. BM25 over whole files, words of the path, size, imports
-and a lower weight for common verbs were measured as well. None of them found more beside these three.
+`bench/retrieval.py` prints what each signal is worth. BM25 over whole files, words of the path, names in it,
+its size, its imports and a lower weight for common verbs were measured too, and none found more beside both.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ from memory.repo_index.search.query import FileKind, Query, kind_of
 
 FILES = 50
 """Files of each search that are considered."""
-WEIGHTS = {"words": 0.36, "vectors": 0.38, "names": 0.26}
+WEIGHTS = {"words": 0.5, "vectors": 0.5}
 """Weights of the signals, fitted on the development repositories of `bench/retrieval.py`."""
 _KINDS: dict[FileKind, float] = {"code": 1.0, "test": 0.5, "docs": 0.5, "changelog": 0.3}
 """Factors of kinds of files that a query does not ask for."""
@@ -27,7 +27,7 @@ _COVERED = 0.35
 _RELATIVE = 0.25
 """Share of the best score below which a file is noise."""
 _LENGTH = 60_000
-"""Characters of a file in which names and words are looked for."""
+"""Characters of a file in which words are looked for."""
 
 
 @dataclass
@@ -78,12 +78,7 @@ class FileRanking:
         for path in self.unembedded:
             # A file that was just saved has no vectors. Otherwise it would come last.
             vectors.setdefault(path, words.get(path, 0.0))
-        named = [name.rpartition(".")[2] for name in (*self.query.names, *self.query.capitalised)]
-        names = {
-            path: sum(name in text for name in named) / max(len(named), 1)
-            for path, text in self._texts.items()
-        }
-        return {"words": words, "vectors": vectors, "names": names}
+        return {"words": words, "vectors": vectors}
 
     def _score(self, path: str, weights: Mapping[str, float]) -> float:
         kind, asked = kind_of(path), self.query.asked
