@@ -1,14 +1,17 @@
 """Tools of MCP servers: their list, their calls as steps and by agents, and servers that misbehave."""
 
+import gzip
 import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +288,10 @@ HOSTILE = {
         r"no list of tools .* no message: Listening!",
     ),
     "deep nonsense": ("os.write(1, b'[' * 100000 + b'\\n'); time.sleep(60)", "no list of tools"),
+    "messages without an end": (
+        'while True: os.write(1, b\'{"jsonrpc": "2.0", "method": "notifications/x"}\\n\')',
+        "messages without an end",
+    ),
     "silence": ("time.sleep(60)", "no list of tools came in 2 s"),
     "an answer of another kind": (
         "import json\n"
@@ -307,6 +314,43 @@ async def test_hostile_programs_are_ended_with_a_reason(tmp_path: Path, what: st
     assert len(listing.problem) < 700
     left = [child for child in psutil.Process().children() if "import os, sys, time" in str(child.cmdline())]
     assert not left
+
+
+ANSWERS = {
+    "an endless body": (200, {"Content-Type": "application/json"}, b"x" * 5_000_000, "MCP server web: "),
+    "a bomb": (200, {"Content-Encoding": "gzip"}, gzip.compress(b" " * 50_000_000), "is compressed"),
+    "a page": (200, {"Content-Type": "text/html"}, b"<h1>Log in</h1>", "Unexpected content type"),
+    "a refusal": (401, {}, b"", "MCP server web: .*(401|Unauthorized|error)"),
+    "a lead elsewhere": (302, {"Location": "http://169.254.169.254/"}, b"", "MCP server web: .*[Rr]edirect"),
+}
+
+
+@pytest.mark.parametrize("what", ANSWERS)
+async def test_hostile_addresses_are_a_problem_of_their_server(tmp_path: Path, what: str) -> None:
+    status, headers, body, problem = ANSWERS[what]
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        tools = tools_of(tmp_path, 5, web={"url": f"http://127.0.0.1:{http.server_address[1]}/mcp"})
+        (listing,) = await tools.listings()
+        await tools.aclose()
+        http.shutdown()
+        thread.join()
+    assert re.search(problem, listing.problem), listing.problem
 
 
 def test_texts_and_schemas_of_servers_are_limited() -> None:

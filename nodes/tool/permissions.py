@@ -78,9 +78,10 @@ class Permissions:
             await self.consents.give(_key(answer.scope, call, workspace, state, remote), about)
         return Permit(call, "approved", named=True)
 
-    async def allow(self, call: PlanTool, workspace: Workspace, base: str) -> bool:
-        """Return whether the policy allows a call without a question. Raises PolicyError."""
-        return decide(call, self.policy, await _policy_of(workspace, base)).permission == "allow"
+    async def allowed(self, workspace: Workspace, base: str) -> Callable[[PlanTool], bool]:
+        """Return a function that tells whether a call is allowed without a question. Raises PolicyError."""
+        theirs = await _policy_of(workspace, base)
+        return lambda call: decide(call, self.policy, theirs).permission == "allow"
 
     def permit_again(self, call: PlanTool, state: BranchInput, begun: str) -> Permit:
         """Ask about a call that may have happened. No policy and no earlier answer covers that."""

@@ -37,40 +37,32 @@ class ReadingServers:
 
     async def __call__(self, workspace: Workspace, base: str) -> OfferedTools:
         """Return the tools for agents in a repository, with the function that calls them."""
+        try:
+            is_allowed = await self.permissions.allowed(workspace, base)
+        except PolicyError:  # nobody knows what the repository denies
+            return OfferedTools()
 
-        async def call(name: str, arguments: Mapping[str, Any]) -> str:
-            return await self._call(name, arguments, workspace, base)
+        def may_call(name: str, arguments: Mapping[str, Any]) -> bool:
+            call = read_mcp_call(name, dict(arguments))
+            server = self.mcp.servers.get(call.server)
+            return server is not None and server.reads and is_allowed(call.with_effect("read"))
+
+        async def call_server(name: str, arguments: Mapping[str, Any]) -> str:
+            try:
+                call = self.mcp.read_call(name, dict(arguments))
+                if not may_call(name, arguments):
+                    raise ToolError(f"a human must approve {name}, so only a step of the plan can call it")
+                output = await self.mcp.output(call, self.mcp.seconds)
+            except (InvalidCall, McpServerError) as error:
+                raise ToolError(str(error)) from error
+            if output.returncode:
+                raise ToolError(cut(output.stderr, CHARACTERS))
+            return cut(output.stdout, CHARACTERS) or "(an empty answer)"
 
         listings = await self.mcp.listings(only_reading=True)
         tools = [tool for listing in listings for tool in listing.tools if _MODEL_NAME.fullmatch(tool.name)]
-        offered = [tool for tool in tools if await self._is_allowed(tool.name, {}, workspace, base)]
-        return OfferedTools([_definition(tool) for tool in offered[:MOST_TOOLS]], call)
-
-    async def _call(self, name: str, arguments: Mapping[str, Any], workspace: Workspace, base: str) -> str:
-        """Return the text of a tool's answer, also that of an error. Raises ToolError."""
-        try:
-            call = self.mcp.read_call(name, dict(arguments))
-            if not await self._is_allowed(name, arguments, workspace, base):
-                raise ToolError(f"a human must approve {name}, so only a step of the plan can call it")
-            output = await self.mcp.output(call, self.mcp.seconds)
-        except (InvalidCall, McpServerError) as error:
-            raise ToolError(str(error)) from error
-        if output.returncode:
-            raise ToolError(cut(output.stderr, CHARACTERS))
-        return cut(output.stdout, CHARACTERS) or "(an empty answer)"
-
-    async def _is_allowed(
-        self, name: str, arguments: Mapping[str, Any], workspace: Workspace, base: str
-    ) -> bool:
-        """Return whether the policy allows a call of a tool that only reads."""
-        server = self.mcp.servers.get(read_mcp_call(name, {}).server)
-        if server is None or not server.reads:
-            return False
-        try:
-            call = read_mcp_call(name, dict(arguments)).with_effect("read")
-            return await self.permissions.allow(call, workspace, base)
-        except PolicyError:  # nobody knows what it denies
-            return False
+        offered = [tool for tool in tools if may_call(tool.name, {})]
+        return OfferedTools([_definition(tool) for tool in offered[:MOST_TOOLS]], call_server)
 
 
 def _definition(tool: ListedTool) -> ToolDefinition:

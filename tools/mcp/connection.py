@@ -57,11 +57,13 @@ class McpConnection:
             mcp_types.CallToolRequest(params=params), mcp_types.CallToolResult
         )
         self._calls += 1
+        self._traces.messages = 0
         try:
             result = await self._answer(request, seconds, f"{tool} gave no answer")
         finally:
             self._calls -= 1
-        return content_text(result), bool(result.is_error)
+        # Models read the text, and no model is to know a secret.
+        return masked(content_text(result), self.server.secrets), bool(result.is_error)
 
     async def aclose(self) -> None:
         """End the session, and a program that was started for it."""

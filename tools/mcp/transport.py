@@ -25,6 +25,7 @@ MOST_BYTES = 4_000_000
 """The most bytes of a message."""
 
 _MOST_NONSENSE = 100  # lines that are no messages; some servers greet
+_MOST_MESSAGES = 3_000  # between two calls
 _STDERR = 2_000
 _END_SECONDS, _POLL_SECONDS = 1.0, 0.01
 _READ_SECONDS = 300.0  # a server may hold a stream open
@@ -39,6 +40,7 @@ class Traces:
 
     stderr: str = ""
     nonsense: str = ""
+    messages: int = 0
     problem: str = ""
     exit_code: int | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -139,8 +141,12 @@ async def _receive(
                 if nonsense > _MOST_NONSENSE:
                     traces.problem = "it writes something else than messages to its output"
                     break
-            else:
-                await inbox.send(SessionMessage(message))
+                continue
+            traces.messages += 1
+            if traces.messages > _MOST_MESSAGES:
+                traces.problem = "it sends messages without an end"
+                break
+            await inbox.send(SessionMessage(message))
     traces.ended.set()
 
 
@@ -217,11 +223,15 @@ def _client(
     auth: httpx2.Auth | None = None,
 ) -> httpx2.AsyncClient:
     timeout = timeout or httpx2.Timeout(30.0, read=_READ_SECONDS)
-    return httpx2.AsyncClient(headers=headers, timeout=timeout, auth=auth, event_hooks={"response": [_limit]})
+    # What is compressed has no limit.
+    plain = {**(headers or {}), "Accept-Encoding": "identity"}
+    return httpx2.AsyncClient(headers=plain, timeout=timeout, auth=auth, event_hooks={"response": [_limit]})
 
 
 async def _limit(response: httpx2.Response) -> None:
     """Limit the bytes of a response that is no stream of events, whose events have limits of their own."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise httpx2.DecodingError("the response is compressed, although that was not asked for")
     is_events = response.headers.get("content-type", "").startswith("text/event-stream")
     if not is_events and isinstance(response.stream, httpx2.AsyncByteStream):
         response.stream = _LimitedStream(response.stream)

@@ -32,8 +32,9 @@ async def demo(settings: "Settings", console: "CliConsole") -> "ExitCode":
         "llm_mode": "replay",
         "llm_cassette": DEMO / "cassette.jsonl",
         "llm_replay_pace": WORDS_PER_SECOND,
-        # Memory would change the prompts, and recorded replies are looked up by their prompts.
+        # Both would change the prompts, and recorded replies are looked up by their prompts.
         "enable_memory": False,
+        "mcp_servers": {},
     }
     settings = settings.model_copy(update=replay)
     console.notify(f"A small repository, copied to {repo}\n")
