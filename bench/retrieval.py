@@ -11,7 +11,7 @@ with plain BM25 over files beside ours: for commit subjects, and for steps of pl
 "ours" ranks all files, as `retrieve` does. "ours, cut" is what agents and users are shown. The
 weights in `file_ranking.py`, the cut and the choice of signals come from hashed words on the repositories of
 `commit_queries.DEVELOPED_ON`, from this sample of their commits and another one. No weight was fitted on
-HELD_OUT, but its figures were seen before names were dropped as a signal and the cut was loosened, so they may
+HELD_OUT, but its figures were seen before names were dropped as a signal and the cut was loosened. They may
 flatter a little. The queries about something else helped to choose the cut: that figure is not held out.
 `--queries` adds a set of one's own: JSON Lines of repo, parent, query and gold.
 """

@@ -20,7 +20,7 @@ _MOST_SCORED = 12_000
 _SIMILAR = {"openai": 0.4, "minilm": 0.3, "hash": 0.3}
 """Similarity from which a chunk is about a query, by provider.
 
-Of commit subjects 1 in 30 reaches neither it nor enough words, of queries about something else 1 in 30 does.
+Of commit subjects 1 in 30 reaches neither it nor enough words. Of queries about something else 1 in 30 does.
 `bench/retrieval.py` prints both. OpenAI's is the usual one, not measured here.
 """
 
