@@ -1,5 +1,6 @@
 """The policy on tools: which calls are allowed, which ask a human, and which are denied."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ _REASONS: dict[Effect, str] = {
     "outside": "tools that reach outside of the sandbox ask by default",
 }
 _STRICTNESS: dict[Permission, int] = {"allow": 0, "ask": 1, "deny": 2}
+_SPECIAL = re.compile(r"[?\[]")
 _Rules = Annotated[dict[Annotated[str, Field(max_length=300)], Permission], Field(max_length=200)]
 _RULES: TypeAdapter[dict[str, Permission]] = TypeAdapter(_Rules)
 
@@ -33,7 +35,7 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True)
 class Ruling:
-    """The policy's answer to one call. `named` is true if a rule with a pattern gave it."""
+    """The policy's answer to one call. `named` is true if rules name its very subjects, without a `*`."""
 
     permission: Permission
     reason: str
@@ -47,7 +49,8 @@ class Policy:
     `mcp__server__*` is a rule for all tools of an MCP server. A rule for one of them by name wins over it.
 
     A pattern is compared with each subject of a call, such as a package or `origin main`. Rules with a
-    pattern win over those of the whole tool, and the strictest of them counts. `source` names the file.
+    pattern win over those of the whole tool, and the strictest of them counts. Rules that ask or deny also
+    cover a call on a folder above what they name. `source` names the file.
     """
 
     rules: Mapping[str, Permission] = field(default_factory=dict)
@@ -63,10 +66,14 @@ class Policy:
             raise PolicyError(f"{problem}; write allow, ask or deny") from error
         # A misspelt name would leave a tool without the rule that somebody relies on.
         for rule in rules:
-            tool = rule.partition(":")[0]
+            tool, _, pattern = rule.partition(":")
             if tool not in TOOLS and not tool.startswith(PREFIX):
                 names = ", ".join(TOOLS)
                 raise PolicyError(f"[policy] in {source}: {rule!r} names no tool; the tools are {names}")
+            try:
+                TOOLS.get(tool, PlanTool).as_subject(pattern)
+            except ValueError as error:
+                raise PolicyError(f"[policy] in {source}: {rule!r} matches no call; {error}") from error
         return cls(rules, source)
 
     @cached_property
@@ -75,7 +82,9 @@ class Policy:
         for rule, permission in self.rules.items():
             tool, colon, pattern = rule.partition(":")
             if colon:
-                patterns.setdefault(tool, []).append((pattern, permission))
+                patterns.setdefault(tool, []).append(
+                    (TOOLS.get(tool, PlanTool).as_subject(pattern), permission)
+                )
         return patterns
 
     def _whole(self, name: str) -> Permission | None:
@@ -83,30 +92,29 @@ class Policy:
         if name in self.rules:
             return self.rules[name]
         covering = (rule for tool, rule in self.rules.items() if ":" not in tool and _covers(tool, name))
-        return max(covering, key=_STRICTNESS.__getitem__, default=None)
+        return max(covering, key=_rank, default=None)
 
     def rule(self, call: PlanTool) -> Ruling | None:
         """Return what the rules say about a call, or None if no rule is about it."""
         whole = self._whole(call.name)
         covering = (rules for tool, rules in self._patterns.items() if _covers(tool, call.name))
         patterns = [rule for rules in covering for rule in rules]
-        matches = [_strictest(patterns, subject) for subject in call.subjects() or [""]]
+        matches = [_matches(patterns, subject) for subject in call.subjects() or [""]]
         if whole is None and not any(matches):
             return None
         rest = whole or DEFAULTS[call.effect]
-        strictest = max((match or rest for match in matches), key=_STRICTNESS.__getitem__)
-        return Ruling(strictest, f"{self.source}: {call.name} = {strictest}", all(matches))
+        permissions = (max((each for _, each in match), key=_rank, default=rest) for match in matches)
+        strictest = max(permissions, key=_rank)
+        named = all(any("*" not in pattern.split(" ")[-1] for pattern, _ in match) for match in matches)
+        return Ruling(strictest, f"{self.source}: {call.name} = {strictest}", named)
 
 
-def decide(call: PlanTool, user: Policy, repository: Policy) -> Ruling:
+def decide(call: PlanTool, user: Policy, *repository: Policy) -> Ruling:
     """Return the ruling on a call. The repository's rules can only make the user's stricter."""
-    default = Ruling(DEFAULTS[call.effect], _REASONS[call.effect])
-    mine = user.rule(call) or default
-    theirs = repository.rule(call)
-    # A hostile repository must not be able to allow itself a push.
-    if theirs and _STRICTNESS[theirs.permission] > _STRICTNESS[mine.permission]:
-        return theirs
-    return mine
+    mine = user.rule(call) or Ruling(DEFAULTS[call.effect], _REASONS[call.effect])
+    theirs = filter(None, (policy.rule(call) for policy in repository))
+    # A hostile repository must not be able to allow itself a push. Of equals, the user's comes first.
+    return max((mine, *theirs), key=lambda ruling: _rank(ruling.permission))
 
 
 def repository_policy(text: str | None, source: str) -> Policy:
@@ -120,9 +128,27 @@ def repository_policy(text: str | None, source: str) -> Policy:
 
 def _covers(tool: str, name: str) -> bool:
     """Return whether a rule's tool is the one of a name. `mcp__server__*` stands for all of a server."""
-    return tool == name or (tool.startswith(PREFIX) and fnmatchcase(name, tool))
+    return tool == name or (tool.startswith(PREFIX) and _fits(name, tool))
 
 
-def _strictest(patterns: list[tuple[str, Permission]], subject: str) -> Permission | None:
-    matches = (permission for pattern, permission in patterns if fnmatchcase(subject, pattern))
-    return max(matches, key=_STRICTNESS.__getitem__, default=None)
+def _matches(patterns: list[tuple[str, Permission]], subject: str) -> list[tuple[str, Permission]]:
+    """Return the rules that are about a subject."""
+    return [
+        (pattern, permission)
+        for pattern, permission in patterns
+        if _fits(subject, pattern) or (permission != "allow" and _is_above(subject, pattern))
+    ]
+
+
+def _fits(text: str, pattern: str) -> bool:
+    # Only `*` is special in a pattern: paths may hold the others, as `[id].tsx` does.
+    return fnmatchcase(text, _SPECIAL.sub(r"[\g<0>]", pattern))
+
+
+def _is_above(subject: str, pattern: str) -> bool:
+    """Return whether a call on `subject` includes what a pattern names. Without one, it is on everything."""
+    return subject in ("", ".") or pattern.startswith(f"{subject}/")
+
+
+def _rank(permission: Permission) -> int:
+    return _STRICTNESS[permission]

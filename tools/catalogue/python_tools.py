@@ -1,5 +1,6 @@
 """Tools that run Python, and those on its packages."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Self
 
@@ -22,6 +23,8 @@ from tools.catalogue.tool import PlanTool
 _PACKAGES = "import importlib.metadata as m\nfor n, v in sorted({(d.metadata['Name'] or '', d.version) "
 _LIST = _PACKAGES + "for d in m.distributions()}, key=lambda p: p[0].lower()):\n    print(f'{n:<30} {v}')"
 _FREEZE = _PACKAGES + "for d in m.distributions()}, key=lambda p: p[0].lower()):\n    print(f'{n}=={v}')"
+
+_NAME_PATTERN = re.compile(r"[A-Za-z0-9._*-]*")
 
 
 class PythonRun(PlanTool):
@@ -74,7 +77,17 @@ class PipFreeze(PlanTool):
         return ["python", "-c", _FREEZE]
 
 
-class PipInstall(PlanTool):
+class PackagesTool(PlanTool):
+    """A tool on named packages. A policy knows them by their normalised names."""
+
+    @classmethod
+    def as_subject(cls, pattern: str) -> str:
+        if not _NAME_PATTERN.fullmatch(pattern):
+            raise ValueError("write the name of a package alone, where `*` stands for any text")
+        return re.sub(r"[-_.]+", "-", pattern).lower()
+
+
+class PipInstall(PackagesTool):
     """Add Python packages to the environment of the tests, and to what declares it."""
 
     name, effect = "pip_install", "outside"
@@ -87,7 +100,7 @@ class PipInstall(PlanTool):
         return [package_name(package) for package in self.packages]
 
 
-class PipUninstall(PlanTool):
+class PipUninstall(PackagesTool):
     """Take Python packages out of the environment of the tests, and out of what declares it."""
 
     name, effect = "pip_uninstall", "outside"

