@@ -12,6 +12,7 @@ OTHERS = ("setup.py", "setup.cfg", "Pipfile", "environment.yml", "poetry.lock", 
 """Files that declare packages, or pin them, and that only their own tools can write."""
 
 _LARGEST = 500_000
+_OTHERWISE = f"{PYPROJECT} is written in a way that cannot be edited here; edit it in a step"
 _TABLE = re.compile(r"^[ \t]*\[project\][ \t]*(?:#.*)?$", re.MULTILINE)
 _NEXT = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _LIST = re.compile(r"^[ \t]*dependencies[ \t]*=[ \t]*\[", re.MULTILINE)
@@ -72,9 +73,7 @@ def _in_pyproject(text: str, add: Sequence[str], gone: Collection[str]) -> str:
     after = _parsed(edited)
     expected = before | {"project": project | {"dependencies": wanted}}
     if after != expected:
-        raise DeclarationError(
-            f"{PYPROJECT} is written in a way that cannot be edited here; edit it in a step"
-        )
+        raise DeclarationError(_OTHERWISE)
     return edited
 
 
@@ -93,12 +92,50 @@ def _with_list(text: str, gone: Collection[str], add: Sequence[str]) -> str:
     while (piece := _PIECE.match(text, place)) and piece[0] != "]":
         pieces.append(piece[0])
         place = piece.end()
-    entries = [each for each in pieces if each[0] in "\"'" and _declared(each[1:-1]) not in gone]
-    comments = [each for each in pieces if each.startswith("#")]
-    if "\n" in "".join(pieces) or comments:
-        lines = "".join(f"    {each}\n" for each in [*comments, *(f"{e}," for e in [*entries, *quoted])])
-        return f"{text[: found.end()]}\n{lines}{text[place:]}"
-    return f"{text[: found.end()]}{', '.join([*entries, *quoted])}{text[place:]}"
+    if not text.startswith("]", place):  # a string of several lines
+        raise DeclarationError(_OTHERWISE)
+    body = _without(pieces, gone)
+    body = _with_lines(body, quoted) if "\n" in body else _with_words(body, quoted)
+    return f"{text[: found.end()]}{body}{text[place:]}"
+
+
+def _without(pieces: Sequence[str], gone: Collection[str]) -> str:
+    """Join the pieces of a list, without entries that go. Lines that held nothing else go as well."""
+    kept, was_dropped = "", False
+    for piece in pieces:
+        if piece[0] in "\"'" and _declared(piece[1:-1]) in gone:
+            was_dropped = True
+            continue
+        if was_dropped and piece[0] not in "#\"'":
+            piece = piece.replace(",", "", 1)
+            if piece.lstrip(" \t").startswith("\n"):
+                kept = kept.rstrip(" \t").removesuffix("\n")
+        was_dropped = False
+        kept += piece
+    return kept
+
+
+def _with_lines(body: str, quoted: Sequence[str]) -> str:
+    """Add entries to a list of several lines, each on a line of its own."""
+    if not quoted:
+        return body
+    end, is_open = 0, False
+    for piece in _PIECE.finditer(body):
+        if piece[0][0] in "\"'":
+            end, is_open = piece.end(), True
+        elif piece[0][0] != "#" and "," in piece[0]:
+            is_open = False
+    if is_open:
+        body = f"{body[:end]},{body[end:]}"
+    lines = body.rstrip(" \t").removesuffix("\n")
+    entries = re.findall(r"\n([ \t]+)[\"']", lines)
+    indent = entries[-1] if entries else "    "
+    return lines + "".join(f"\n{indent}{each}," for each in quoted) + "\n"
+
+
+def _with_words(body: str, quoted: Sequence[str]) -> str:
+    """Add entries to a list in a single line."""
+    return ", ".join(filter(None, [body.strip(" \t,"), *quoted]))
 
 
 def _declared(line: str) -> str:
