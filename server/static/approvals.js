@@ -1,6 +1,6 @@
 /** The questions of a run: each is a box with what it is about, and the buttons that answer it. */
 
-import { diffView, h } from "/static/dom.js";
+import { diffView, h, visible } from "/static/dom.js";
 
 const REJECTION = "An edit is what runs. Rejected with a reason, the plan is made again. Without one, the run ends.";
 
@@ -66,10 +66,10 @@ function editable(request, send, explain) {
 /** What a person must know of a tool before it runs: the step, its command, and why it asks. */
 function toolFacts({ step, command, remote, reason, uncertain }) {
   return [
-    h("p", {}, step ?? ""),
+    h("p", {}, visible(step ?? "")),
     commandList([command ?? ""]),
-    ...(remote ? [h("p", {}, `The remote is ${remote}.`)] : []),
-    h("p", { className: uncertain ? "bad" : "meta" }, `Why: ${reason}`),
+    ...(remote ? [h("p", {}, `The remote is ${visible(remote)}.`)] : []),
+    h("p", { className: uncertain ? "bad" : "meta" }, `Why: ${visible(reason)}`),
   ];
 }
 
@@ -106,7 +106,7 @@ function goingOn(request, send) {
 
 /** Create the lines of commands. */
 export function commandList(commands) {
-  return h("ol", { className: "commands" }, ...commands.map((command) => h("li", {}, h("code", {}, command))));
+  return h("ol", { className: "commands" }, ...commands.map((command) => h("li", {}, h("code", {}, visible(command)))));
 }
 
 function refusal(send, text) {

@@ -39,4 +39,6 @@ seen.again = boxes()[0].querySelectorAll("button").map((one) => one.textContent)
 seen.uncertain = boxes()[0].textContent;
 view.add({ type: "tool.result", node: "tool", step_id: "s1", data: { tool: "git_push", stdout: "pushed\n", stderr: "", returncode: 0 } });
 seen.output = root.textContent;
+ask("i4", { command: "python -c '\u202etnirp\u202c' \u200b\x1b[2J" });
+seen.hidden = boxes().at(-1).querySelectorAll("code")[0].textContent;
 console.log(JSON.stringify(seen));
