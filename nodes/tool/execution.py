@@ -25,6 +25,7 @@ FAILED = 1
 """The returncode of a tool that did not run."""
 
 _GRACE = 3.0
+_TOO_LONG = "[the output was too long, and its rest was dropped]\n"
 _SHOWN_VARIABLES = frozenset((*ENVIRONMENT, "PATH"))
 
 
@@ -56,9 +57,10 @@ class ToolExecution:
         workspace, base, head = await open_workspace(state), state["base"], state["head"]
         try:
             if isinstance(call, SNAPSHOT_TOOLS):
-                output = await asyncio.to_thread(run_on_snapshots, call, workspace, base, head)
+                async with asyncio.timeout(self.seconds):
+                    output = await asyncio.to_thread(run_on_snapshots, call, workspace, base, head)
                 message = call.message if isinstance(call, GitCommit) else ""
-                return ToolRun(output, head, message)
+                return ToolRun(_cut(output), head, message)
             if isinstance(call, PIP_TOOLS):
                 installation = Installation(self.agents.preparation)
                 result = await installation.run(call, workspace, state, publish)
@@ -68,6 +70,9 @@ class ToolExecution:
                 result = await self._outside(call, place)
                 return ToolRun(result.output, result.snapshot)
             return await self._in_session(call, workspace, state)
+        except TimeoutError:
+            reason = f"[ended after {self.seconds:g} s, which is {TIMEOUT}]\n"
+            return ToolRun(ToolOutput(stderr=reason, returncode=FAILED), head)
         except (SandboxError, WorkspaceError, PathError) as error:
             return ToolRun(ToolOutput(stderr=f"{error}\n", returncode=FAILED), head)
 
@@ -109,14 +114,22 @@ def _output(call: PlanTool, result: Result, limits: Limits) -> ToolOutput:
     """Return the output of a command, with the reason if the sandbox ended it."""
     stdout, notes = result.stdout, []
     if isinstance(call, EnvList):
-        stdout = "".join(f"{_variable(line)}\n" for line in stdout.splitlines())
+        stdout = "".join(f"{_variable(line)}\n" for line in stdout.split("\0") if line)
     if result.timed_out:
         notes.append(f"[ended after {limits.seconds:g} s, which is {TIMEOUT}]\n")
     if result.out_of_memory:
         notes.append(f"[ended for want of memory: {limits.memory_mb} MB is the most]\n")
     if result.truncated:
-        notes.append("[the output was too long, and its rest was dropped]\n")
+        notes.append(_TOO_LONG)
     return ToolOutput(stdout=stdout, stderr=result.stderr + "".join(notes), returncode=result.exit_code)
+
+
+def _cut(output: ToolOutput) -> ToolOutput:
+    """Return an output of no more than a program may print. The log keeps it whole."""
+    most = Limits().output_bytes
+    if len(output.stdout) <= most:
+        return output
+    return output.model_copy(update={"stdout": output.stdout[:most], "stderr": output.stderr + _TOO_LONG})
 
 
 def _variable(line: str) -> str:

@@ -56,7 +56,7 @@ class EnvList(PlanTool):
     name, effect = "env_list", "read"
 
     def arguments(self) -> Sequence[str]:
-        return ["env"]
+        return ["env", "-0"]  # a value may have several lines
 
 
 class Mkdir(PlanTool):
