@@ -107,6 +107,8 @@ def _checked(id: str, answer: Mapping[str, Any], request: Mapping[str, Any]) -> 
     kind = request.get("kind")
     if checked.scope and kind != "tool":
         raise InputError(f"the answer to {id} has a scope, which only answers about tools can have")
+    if checked.scope and request.get("uncertain"):
+        raise InputError(f"{id} asks about what may have happened, so its answer can have no scope")
     if checked.decision == "edit":
         if kind == "tool":
             _check_params(id, checked.params, request)
@@ -117,7 +119,8 @@ def _checked(id: str, answer: Mapping[str, Any], request: Mapping[str, Any]) -> 
                 read_plan(checked.plan)
             except Unusable as error:
                 raise InputError(f"the answer to {id} cannot be used. {error}") from error
-    return checked.model_dump(exclude_none=True)
+    seen = checked.model_copy(update={"remote": request.get("remote")})
+    return seen.model_dump(exclude_none=True)
 
 
 def _check_params(id: str, params: Mapping[str, Any] | None, request: Mapping[str, Any]) -> None:

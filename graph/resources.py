@@ -21,6 +21,7 @@ from nodes.environment.preparation import Preparation
 from nodes.events import Event
 from nodes.llm.models import Models, open_models
 from nodes.tool.execution import ToolExecution
+from nodes.tool.installation import Installation
 from nodes.tool.permissions import Permissions
 from nodes.tool.reading_servers import ReadingServers
 from nodes.tool.remote_work import remote_tools
@@ -69,7 +70,9 @@ async def open_resources(
         ):
             limits = settings.sandbox_limits()
             steps = settings.max_agent_steps
-            permissions = Permissions(journal.consents, settings.policy(), mcp.read_call)
+            permissions = Permissions(
+                journal.consents, Installation(preparation), settings.policy(), mcp.read_call
+            )
             servers = ReadingServers(mcp, permissions) if mcp.servers else None
             agents = Agents(models, preparation, journal.tool_calls, limits, memory, steps, servers)
             seconds, outside = settings.tool_executor_timeout, remote_tools(os.environ)

@@ -135,6 +135,28 @@ async def test_a_tool_installs_a_package_once_a_human_agrees_and_declares_it(
     assert 'dependencies = [\n    "six>=1.16",\n]' in declared
 
 
+async def test_no_rule_about_a_package_covers_what_earlier_steps_declared(
+    desk: Desk, home: Path, tmp_path: Path
+) -> None:
+    coder = block(".autocode.toml", NO_MUTANTS + "[environment]\nsetup = ['touch /tmp/not-seen']\n")
+    bench = bench_of(desk, home, tmp_path / "shop", FILES, coder, block("tests/test_ten.py", TEST_TEN))
+    steps = [
+        {"agent": "coder", "description": "Set it up", "file": ".autocode.toml"},
+        {"agent": "tool", "description": "We need six", "tool_name": "pip_install",
+         "tool_params": {"packages": ["six"]}},
+    ]  # fmt: skip
+    async with Supervisor.open(bench.settings(tool_policy={"pip_install:six": "allow"})) as supervisor:
+        given: Any = {"task": "Add ten", "repo": str(bench.repo.path), "steps": steps}
+        run = await supervisor.submit(given, "t")
+        await supervisor.wait(run.id)
+        (first,) = await supervisor.pending("t")
+        await supervisor.resume("t", {first.id: {"decision": "approve"}})
+        assert (await supervisor.wait(run.id)).status == "waiting"
+        (question,) = await supervisor.pending("t")
+        assert question.request["tool"] == "pip_install"
+        assert "touch /tmp/not-seen" in question.request["reason"]
+
+
 async def test_a_new_dependency_gets_an_environment_of_its_own(
     desk: Desk, home: Path, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 from desk import Request
 from gitrepo import GitRepo
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from runs import MUL, Bench, block, script
+from runs import CALC, MUL, Bench, block, script
 from served import ForkedServer
 
 from graph.builder import Graph, Resources, build
@@ -310,6 +310,70 @@ async def test_a_repository_can_only_be_stricter(bench: Bench) -> None:
         failures = [each.message for each in await told(supervisor, "error") if each.kind == "step"]
         assert failures[0] == "step s1 failed: refused by the user" and world.done == []
         assert failures[1].startswith("step s2 failed: rm is denied (.autocode.toml")
+
+
+async def test_a_run_cannot_loosen_the_policy_of_the_threads_next_run(bench: Bench) -> None:
+    world = Outside()
+    strict = CALC[".autocode.toml"] + '[policy]\ngit_push = "deny"\n'
+    bench.repo.commit({".autocode.toml": strict})
+    script(bench.desk)
+    loosen = tool("python_run", code=f"open('.autocode.toml', 'w').write({CALC['.autocode.toml']!r})")
+    async with world.supervisor(bench, tool_policy={"git_push": "allow"}) as supervisor:
+        await begin(supervisor, bench, steps=[loosen, coder("Add mul", "calc.py", 2)])
+        assert await begin(supervisor, bench, steps=[tool("git_push", branch="autocode/a")]) == "unverified"
+        end = (await told(supervisor, "run.finished"))[-1]
+        assert "git_push is denied (.autocode.toml" in end.missing[0] and world.done == []
+
+
+async def test_an_approval_counts_for_the_address_that_was_shown(bench: Bench, tmp_path: Path) -> None:
+    world = Outside()
+    bench.repo.git("remote", "add", "origin", str(tmp_path / "shown"))
+    script(bench.desk)
+    async with world.supervisor(bench) as supervisor:
+        assert await begin(supervisor, bench, steps=[tool("git_push")]) == "waiting"
+        (question,) = await supervisor.pending("t")
+        bench.repo.git("remote", "set-url", "origin", str(tmp_path / "other"))
+        forged = YES | {"remote": str(tmp_path / "other")}
+        assert await answered(supervisor, {question.id: forged}) == "unverified"
+        end = (await told(supervisor, "run.finished"))[-1]
+        assert "when this was approved, and is" in end.missing[0] and world.done == []
+
+
+async def test_a_denied_tool_is_not_repeated_after_a_crash(bench: Bench) -> None:
+    world = Outside(hangs={"git_push"})
+    script(bench.desk)
+    async with world.supervisor(bench, tool_policy={"git_push": "allow"}) as supervisor:
+        given: Any = {
+            "task": "x",
+            "repo": str(bench.repo.path),
+            "steps": [tool("git_push", branch="autocode/a")],
+        }
+        await supervisor.submit(given, "t")
+        await world.began.wait()
+        await supervisor.stop()
+    world.hangs.clear()
+    async with world.supervisor(bench, tool_policy={"git_push:origin autocode/b": "deny"}) as supervisor:
+        run = await supervisor.resume("t")
+        assert (await supervisor.wait(run.id)).status == "waiting"
+        (question,) = await supervisor.pending("t")
+        with pytest.raises(InputError, match="can have no scope"):
+            await supervisor.resume("t", {question.id: YES | {"scope": "run"}})
+        edit = {"decision": "edit", "params": {"branch": "autocode/b"}}
+        assert await answered(supervisor, {question.id: edit}) == "unverified"
+        assert world.done == ["origin autocode/a"]
+
+
+async def test_a_long_diff_and_variables_of_several_lines_do_not_flood_the_log(bench: Bench) -> None:
+    script(bench.desk)
+    steps = [
+        tool("python_run", code="open('long.txt', 'w').write('line of the file\\n' * 200_000)"),
+        tool("git_diff", 2),
+        tool("env_list", 2),
+    ]
+    run = await bench.run(steps=steps)
+    diff, variables = (each for each in run.of("tool.result")[1:])
+    assert len(diff.stdout) < 20_000 and "its rest was dropped" in diff.stderr, diff.stderr
+    assert "HOME=/tmp" in variables.stdout.splitlines() and "\0" not in variables.stdout
 
 
 async def test_a_push_to_a_local_remote_needs_the_word_of_a_human(bench: Bench, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from nodes.environment.preparation import Preparation
 from nodes.llm.models import Models
 from nodes.llm.tool_calls import ToolDefinition
 from nodes.recall import search_snapshot
+from nodes.repository import thread_of
 from nodes.state import Agent, Earlier, State
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
@@ -50,8 +51,8 @@ class OfferedTools:
     call: CallServer | None = None
 
 
-OfferTools = Callable[[Workspace, str], Awaitable[OfferedTools]]
-"""Returns the tools for a repository whose run began with a snapshot."""
+OfferTools = Callable[[Workspace, str, str], Awaitable[OfferedTools]]
+"""Returns the tools for a repository, the snapshot that its run began with, and its thread."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Agents:
         calls_tools = bool(self.most_steps) and await self.models.calls_tools(agent)
         offered = OfferedTools()
         if calls_tools and self.offer:
-            offered = await self.offer(workspace, state["base"])
+            offered = await self.offer(workspace, state["base"], thread_of(runtime))
         bench = Workbench(
             workspace,
             state["base"],

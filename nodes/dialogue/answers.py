@@ -25,7 +25,10 @@ _USE = re.compile(r"^(?:please )?use (?:the )?|[.!]$", re.IGNORECASE)
 
 
 class HumanAnswer(BaseModel):
-    """A human's answer to one question. With a `scope`, the same is not asked again in it."""
+    """A human's answer to one question. With a `scope`, the same is not asked again in it.
+
+    `remote` is the address that the question showed.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,6 +37,7 @@ class HumanAnswer(BaseModel):
     params: dict[str, Any] | None = None
     reason: str | None = None
     scope: Literal["run", "repository"] | None = None
+    remote: str | None = None
 
     @field_validator("reason")
     @classmethod

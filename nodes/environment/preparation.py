@@ -116,6 +116,13 @@ class Preparation:
             outcomes.append(ready)
         return outcomes
 
+    async def unapproved(
+        self, workspace: Workspace, needs: Sequence[Need], bases: Sequence[Need]
+    ) -> list[Need]:
+        """Return the needs that are neither built nor approved. With `always`, there are none."""
+        missing = [] if self.always else [need for need in needs if not await self.find(need)]
+        return list((await self._unapproved(workspace, missing, bases)).values())
+
     async def _unapproved(
         self, workspace: Workspace, needs: Sequence[Need], bases: Sequence[Need]
     ) -> dict[str, Need]:

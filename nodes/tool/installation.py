@@ -15,12 +15,34 @@ from tools.workspace import Workspace
 
 PIP_TOOLS = (PipInstall, PipUninstall)
 
+UNSEEN = (
+    "earlier steps changed what the environment is made from ({sources}), and nobody has approved that. "
+    "The build runs, with network: {commands}"
+)
+
 
 @dataclass(frozen=True)
 class Installation:
     """Changes what a run's tests need. ENVIRONMENT_TIMEOUT limits the build."""
 
     preparation: Preparation
+
+    async def unseen(self, call: PlanTool, workspace: Workspace, state: BranchInput) -> str:
+        """Return what a build for this call would run that nobody has approved, empty without such.
+
+        Earlier steps may have edited the declarations, which no rule or answer about a package covers.
+        """
+        if not isinstance(call, PIP_TOOLS) or state["head"] == state["base"]:
+            return ""
+        try:
+            needs = await PackageSandboxes.unapproved(
+                self.preparation, workspace, state["base"], state["head"]
+            )
+        except NoSuite:  # the call itself will say it
+            return ""
+        sources = dict.fromkeys(source for need in needs for source in need.recipe.sources)
+        commands = [command for need in needs for command in need.recipe.shown_commands]
+        return UNSEEN.format(sources=", ".join(sources), commands="; ".join(commands)) if needs else ""
 
     async def run(
         self, call: PlanTool, workspace: Workspace, state: BranchInput, publish: Publish

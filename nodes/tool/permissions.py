@@ -13,6 +13,7 @@ from nodes.dialogue.answers import HumanAnswer, ask
 from nodes.dialogue.replies import Unusable
 from nodes.environment.preparation import ConsentStore
 from nodes.state import BranchInput, options_of
+from nodes.tool.installation import Installation
 from nodes.tool.remote_work import destination
 from tools.catalogue import InvalidCall, PlanTool, read_call
 from tools.policy import Policy, Ruling, decide, repository_policy
@@ -44,28 +45,31 @@ class Permissions:
     """Decides on calls. A call that needs a human interrupts the run, before any effect."""
 
     consents: ConsentStore
+    installation: Installation
     policy: Policy = field(default_factory=Policy)
     read: Callable[[Any, Any], PlanTool] = read_call
 
-    async def permit(self, call: PlanTool, workspace: Workspace, state: BranchInput) -> Permit:
+    async def permit(self, call: PlanTool, workspace: Workspace, state: BranchInput, thread: str) -> Permit:
         """Return the permit of a call, or of the call that a human put in its place.
 
         Raises Refused, and PolicyError for a policy of the repository that cannot be read.
         """
-        theirs = await _policy_of(workspace, state["base"])
-        ruling = _allowed_or_asked(call, decide(call, self.policy, theirs))
-        if ruling.permission == "allow":
-            return Permit(call, ruling.reason, ruling.named)
+        theirs = await asyncio.to_thread(_policies, workspace, state["base"], thread)
+        ruling = _allowed_or_asked(call, decide(call, self.policy, *theirs))
         remote = await asyncio.to_thread(destination, call, workspace)
-        for scope in ("run", "repository"):
-            if await self.consents.given(_key(scope, call, workspace, state, remote)):
-                return Permit(call, f"approved before, for this {scope}", named=True)
+        unseen = await self.installation.unseen(call, workspace, state)
+        if not unseen:
+            if ruling.permission == "allow":
+                return Permit(call, ruling.reason, ruling.named)
+            for scope in ("run", "repository"):
+                if await self.consents.given(_key(scope, call, workspace, state, remote)):
+                    return Permit(call, f"approved before, for this {scope}", named=True)
         # Nobody saw these parameters, so a tool that wants them named is told so.
         if options_of(state).auto_approve:
             return Permit(call, "--yes")
-        question = _question(call, state, ruling.reason) | ({"remote": remote} if remote else {})
-        answer, call = ask(question, self._follows(call))
-        _allowed_or_asked(call, decide(call, self.policy, theirs))  # the parameters may be new
+        question = _question(call, state, unseen or ruling.reason, remote)
+        answer, call = ask(question, self._follows(call, remote))
+        _allowed_or_asked(call, decide(call, self.policy, *theirs))  # the parameters may be new
         if answer.scope:
             about = {"kind": "tool", "tool": call.name, "params": call.parameters(), "scope": answer.scope}
             about |= {
@@ -78,18 +82,27 @@ class Permissions:
             await self.consents.give(_key(answer.scope, call, workspace, state, remote), about)
         return Permit(call, "approved", named=True)
 
-    async def allowed(self, workspace: Workspace, base: str) -> Callable[[PlanTool], bool]:
+    async def allowed(self, workspace: Workspace, base: str, thread: str) -> Callable[[PlanTool], bool]:
         """Return a function that tells whether a call is allowed without a question. Raises PolicyError."""
-        theirs = await _policy_of(workspace, base)
-        return lambda call: decide(call, self.policy, theirs).permission == "allow"
+        theirs = await asyncio.to_thread(_policies, workspace, base, thread)
+        return lambda call: decide(call, self.policy, *theirs).permission == "allow"
 
-    def permit_again(self, call: PlanTool, state: BranchInput, begun: str) -> Permit:
-        """Ask about a call that may have happened. No policy and no earlier answer covers that."""
-        question = _question(call, state, MAY_HAVE_HAPPENED.format(begun=begun)) | {"uncertain": True}
-        _, call = ask(question, self._follows(call))
+    async def permit_again(
+        self, call: PlanTool, workspace: Workspace, state: BranchInput, thread: str, begun: str
+    ) -> Permit:
+        """Ask about a call that may have happened. Nothing that allows calls covers that.
+
+        Raises Refused and PolicyError, as `permit` does.
+        """
+        theirs = await asyncio.to_thread(_policies, workspace, state["base"], thread)
+        _allowed_or_asked(call, decide(call, self.policy, *theirs))
+        remote = await asyncio.to_thread(destination, call, workspace)
+        question = _question(call, state, MAY_HAVE_HAPPENED.format(begun=begun), remote) | {"uncertain": True}
+        _, call = ask(question, self._follows(call, remote))
+        _allowed_or_asked(call, decide(call, self.policy, *theirs))
         return Permit(call, "approved", named=True)
 
-    def _follows(self, call: PlanTool) -> Callable[[HumanAnswer], tuple[HumanAnswer, PlanTool]]:
+    def _follows(self, call: PlanTool, remote: str) -> Callable[[HumanAnswer], tuple[HumanAnswer, PlanTool]]:
         """Return a function that returns an answer with the call that it means.
 
         It raises Refused, and Unusable for parameters that are not valid.
@@ -98,6 +111,10 @@ class Permissions:
         def follow(answer: HumanAnswer) -> tuple[HumanAnswer, PlanTool]:
             if answer.decision == "reject":
                 raise Refused(f"refused: {answer.reason}" if answer.reason else "refused by the user")
+            # The run may have waited for days.
+            if answer.remote and answer.remote != remote:
+                was = f"the remote was {answer.remote} when this was approved"
+                raise Refused(f"{was}, and is {remote or 'gone'} now")
             if answer.decision == "approve":
                 return answer, call
             try:
@@ -108,9 +125,15 @@ class Permissions:
         return follow
 
 
-async def _policy_of(workspace: Workspace, base: str) -> Policy:
-    # The change must not loosen the policy that it runs under, so the base's counts.
-    return repository_policy(await asyncio.to_thread(workspace.text, base, CONFIG), CONFIG)
+def _policies(workspace: Workspace, base: str, thread: str) -> list[Policy]:
+    """Return the repository's policies that count. Raises PolicyError. Blocks.
+
+    No change must loosen the policy that it runs under. The base of a thread's later run holds the changes of
+    the earlier ones, so the thread's start counts as well.
+    """
+    start = workspace.held(thread).get("start", base)
+    snapshots = dict.fromkeys((start, base))
+    return [repository_policy(workspace.text(each, CONFIG), CONFIG) for each in snapshots]
 
 
 def _allowed_or_asked(call: PlanTool, ruling: Ruling) -> Ruling:
@@ -119,8 +142,8 @@ def _allowed_or_asked(call: PlanTool, ruling: Ruling) -> Ruling:
     return ruling
 
 
-def _question(call: PlanTool, state: BranchInput, reason: str) -> dict[str, Any]:
-    return {
+def _question(call: PlanTool, state: BranchInput, reason: str, remote: str) -> dict[str, Any]:
+    question = {
         "kind": "tool",
         "tool": call.name,
         "params": call.parameters(),
@@ -129,6 +152,7 @@ def _question(call: PlanTool, state: BranchInput, reason: str) -> dict[str, Any]
         "reason": reason,
         "step": state["step"]["description"],
     }
+    return question | ({"remote": remote} if remote else {})
 
 
 def _key(scope: str, call: PlanTool, workspace: Workspace, state: BranchInput, remote: str) -> str:

@@ -35,10 +35,10 @@ class ReadingServers:
     mcp: McpTools
     permissions: Permissions
 
-    async def __call__(self, workspace: Workspace, base: str) -> OfferedTools:
-        """Return the tools for agents in a repository, with the function that calls them."""
+    async def __call__(self, workspace: Workspace, base: str, thread: str) -> OfferedTools:
+        """Return the tools for agents of a thread, with the function that calls them."""
         try:
-            is_allowed = await self.permissions.allowed(workspace, base)
+            is_allowed = await self.permissions.allowed(workspace, base, thread)
         except PolicyError:  # nobody knows what the repository denies
             return OfferedTools()
 

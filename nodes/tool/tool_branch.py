@@ -85,7 +85,7 @@ class ToolBranch:
             # A node must not ask twice, so the step comes again as an attempt of its own, which asks.
             if self._read(stored.tool, stored.params).effect == "outside":
                 return {"blocked": UNCERTAIN, "again": True}
-        permit = await self._permit(call, state)
+        permit = await self._permit(call, state, thread)
         await self.intents.begin(key, permit.call.name, permit.call.parameters())
         began = time.monotonic()
         run = await self.execution.run(permit.call, state, thread, permit.named, publish)
@@ -97,16 +97,17 @@ class ToolBranch:
             publish(await asyncio.to_thread(hold_edit, workspace, thread, name, state["head"], run.snapshot))
         return _told(stored, publish)
 
-    async def _permit(self, call: PlanTool, state: BranchInput) -> Permit:
+    async def _permit(self, call: PlanTool, state: BranchInput, thread: str) -> Permit:
         """Return the permit. A step that is done again, as its changes did not merge, keeps its own."""
+        workspace = await open_workspace(state)
         if attempt := state.get("attempt", 0):
             before = await self.intents.get(IntentKey(state["run"], state["step"]["id"], attempt - 1))
             if before:
                 call = self._read(before.tool, before.params)
                 if before.result is not None:
                     return Permit(call, "approved before, for this step", named=True)
-                return self.permissions.permit_again(call, state, before.begun)
-        return await self.permissions.permit(call, await open_workspace(state), state)
+                return await self.permissions.permit_again(call, workspace, state, thread, before.begun)
+        return await self.permissions.permit(call, workspace, state, thread)
 
 
 def _stored(run: ToolRun, permit: Permit, seconds: float) -> dict[str, Any]:

@@ -77,6 +77,16 @@ class PackageSandboxes:
         ]
 
     @classmethod
+    async def unapproved(
+        cls, preparation: Preparation, workspace: Workspace, base: str, head: str
+    ) -> list[Need]:
+        """Return what a change needs and nobody has approved or built so far. Raises NoSuite."""
+        packages = await asyncio.to_thread(packages_of, workspace, base, head)
+        sides = [await _needs(preparation, workspace, base, head, folder) for folder in packages]
+        needs = [need for old, new in sides for need in _other(old, new)]
+        return await preparation.unapproved(workspace, needs, [old for old, _ in sides])
+
+    @classmethod
     async def find(cls, preparation: Preparation, workspace: Workspace, base: str, head: str) -> list[Self]:
         """Return the sandboxes of what is built already. What is not there is missing."""
         found = []
