@@ -5,14 +5,14 @@ import gc
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from desk import KEY, Desk
 from filelock import FileLock
 from gitrepo import GitRepo
 from projects import Files, Project, Recognise
-from recordings import RecordedSandbox, Recordings
+from recordings import RecordedSandbox, Recordings, open_recorded, run_recorded
 from runs import CALC, PLAN, Bench, block, script
 from served import ForkedServer, Served
 
@@ -24,6 +24,7 @@ from nodes.llm.model_settings import ModelSettings
 from nodes.llm.models import Models, open_models
 from sandbox.backends import open_sandbox
 from sandbox.base import Sandbox, SandboxError
+from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
 from tools.workspace import Workspace
 
 gc.freeze()  # else each full collection walks all libraries
@@ -107,12 +108,18 @@ def sandbox(request: pytest.FixtureRequest) -> Sandbox:
     return found
 
 
-@pytest.fixture
-def recordings(shared_folder: Path) -> Recordings:
-    """The results of sandboxed programs that earlier tests of this session ran."""
+@pytest.fixture(scope="session")
+def recordings_folder(shared_folder: Path) -> Path:
+    """The folder of all recordings of this session."""
     folder = shared_folder / "recordings"
     folder.mkdir(exist_ok=True)
-    return Recordings(folder)
+    return folder
+
+
+@pytest.fixture
+def recordings(recordings_folder: Path) -> Recordings:
+    """The results of sandboxed programs that earlier tests of this session ran."""
+    return Recordings(recordings_folder)
 
 
 @pytest.fixture
@@ -141,11 +148,8 @@ def bench(
     tmp_path: Path, desk: Desk, home: Path, recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> Bench:
     """A small project, a scripted model and an installation of its own, whose runs in this process replay."""
-
-    async def open_recorded(*arguments: Any) -> Sandbox:
-        return RecordedSandbox(await open_sandbox(*arguments), recordings)
-
-    monkeypatch.setattr("graph.resources.open_sandbox", open_recorded)
+    monkeypatch.setattr("graph.resources.open_sandbox", open_recorded(recordings))
+    monkeypatch.setattr(Bubblewrap, "run", run_recorded(recordings))
     repo = GitRepo(tmp_path / "repo")
     repo.commit(dict(CALC))
     return Bench(desk, home, repo)
@@ -153,7 +157,7 @@ def bench(
 
 @pytest.fixture(scope="session")
 def served(
-    tmp_path_factory: pytest.TempPathFactory, bubblewrap: Sandbox, sandbox_home: Path
+    tmp_path_factory: pytest.TempPathFactory, bubblewrap: Sandbox, sandbox_home: Path, recordings_folder: Path
 ) -> Iterator[Served]:
     """One server for many tests, over models that do as they are asked; each test has threads of its own."""
     home = tmp_path_factory.mktemp("served")
@@ -169,7 +173,7 @@ def served(
         models.on("You are the critic.*grudge", '{"verdict": "FAIL", "reasons": ["I bear a grudge"]}')
         script(models)
         # Without memory, because a test's task would teach other tests.
-        with ForkedServer(home, models, ENABLE_MEMORY="false") as server:
+        with ForkedServer(home, models, replay=recordings_folder, ENABLE_MEMORY="false") as server:
             yield server
 
 

@@ -18,6 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from recordings import Recordings, open_recorded, run_recorded
+
+from graph import resources
+from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
+
 ROOT = Path(__file__).parent.parent
 MAIN = ROOT / "server" / "main.py"
 
@@ -33,15 +38,16 @@ MESSAGE_BYTES = 1 << 18
 class Forked:
     """A Python program in a process of its own, with the part of `subprocess.Popen` that our tests use.
 
-    The process has its own arguments, environment, folder and streams, and ends as any other does. It
-    shares the hash seed and the imported modules of all that are forked here, so a test of imports, or of
-    the environment that an import reads, starts a real process.
+    The process has its own arguments, environment, folder and streams, and ends as any other does. With the
+    folder `replay`, its sandboxes replay recordings. It shares the hash seed and the imported modules of all
+    that are forked here, so a test of imports, or of the environment that an import reads, starts a real
+    process.
     """
 
     def __init__(
         self, arguments: Sequence[object], *, env: Mapping[str, str], cwd: Path | None = None,
         stdin: int | None = None, stdout: int | None = None, stderr: int | None = None,
-        start_new_session: bool = False,
+        start_new_session: bool = False, replay: Path | None = None,
     ) -> None:  # fmt: skip
         self.args = list(map(str, arguments))
         self.returncode: int | None = None
@@ -51,7 +57,7 @@ class Forked:
         self._status, told = os.pipe()
         passed = [self._stream(*each) for each in ((0, stdin), (1, stdout), (2, stderr))]
         state = {"env": dict(env), "cwd": str(cwd or Path.cwd()), "session": start_new_session}
-        request = {"arguments": self.args, **state}
+        request = {"arguments": self.args, "replay": str(replay or ""), **state}
         socket.send_fds(_parent(), [json.dumps(request).encode()], [*passed, told])
         for descriptor, given in zip((*passed, told), (stdin, stdout, stderr, subprocess.PIPE), strict=True):
             if given in (subprocess.PIPE, subprocess.DEVNULL):
@@ -199,6 +205,13 @@ def _become(request: dict[str, Any]) -> None:
     sys.path[:0] = [path for path in more if path]
 
 
+def _replay(folder: Path) -> None:
+    """Let the sandboxes of this process replay what other tests have run."""
+    recordings = Recordings(folder, shared=True)
+    setattr(resources, "open_sandbox", open_recorded(recordings))  # noqa: B010  # it is imported there
+    Bubblewrap.run = run_recorded(recordings)  # type: ignore[method-assign]
+
+
 def _run(arguments: list[str]) -> None:
     """Run a program as `python ARGUMENTS` does."""
     if arguments[0] == "-c":
@@ -215,4 +228,6 @@ if __name__ == "__main__":
     gc.freeze()
     request = _next_child(socket.socket(fileno=int(sys.argv[1])))
     _become(request)
+    if request["replay"]:
+        _replay(Path(request["replay"]))
     _run(request["arguments"])

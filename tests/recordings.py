@@ -6,13 +6,19 @@ import json
 import os
 import pickle
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+from sandbox.backends import open_sandbox
 from sandbox.base import Layer, Limits, OnText, Result, Sandbox, Session
+from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
+
+FIRST_PROGRAM = ["python", "-c", "pass"]
+"""The program with which bubblewrap finds out whether Python starts in it."""
 
 MUTANTS_OFF = b'mutants = "off"'
 
@@ -28,17 +34,21 @@ class Recording:
 class Recordings:
     """The recordings of all tests in one folder, as one test replays them.
 
-    What a test runs twice has two recordings, so that a flaky program stays flaky.
+    What a test runs twice has two recordings, so that a flaky program stays flaky. With `shared`, for a
+    process of many tests, it has the first recording alone.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, shared: bool = False) -> None:
         self._folder = folder
+        self._shared = shared
         self._times = Counter[str]()
 
     def next_key(self, *parts: object, tree: bytes) -> str:
         """Return the key of a program that this test runs now."""
         key = hashlib.sha256(json.dumps(parts).encode() + b"\0" + tree).hexdigest()
         self._times[key] += 1
+        if self._shared:
+            return f"{key}-1"
         return f"{key}-{self._times[key]}"
 
     def load(self, key: str) -> Recording | None:
@@ -107,3 +117,30 @@ class RecordedSandbox:
 
     async def aclose(self) -> None:
         await self._sandbox.aclose()
+
+
+def open_recorded(recordings: Recordings) -> Callable[..., Coroutine[Any, Any, Sandbox]]:
+    """Return `open_sandbox` with sandboxes that replay."""
+
+    async def opened(*arguments: Any, **named: Any) -> Sandbox:
+        return RecordedSandbox(await open_sandbox(*arguments, **named), recordings)
+
+    return opened
+
+
+def run_recorded(recordings: Recordings) -> Callable[..., Coroutine[Any, Any, Result]]:
+    """Return `Bubblewrap.run` that replays the first program of a sandbox."""
+    run = Bubblewrap.run
+
+    async def replay(
+        sandbox: Bubblewrap, files: Iterable[bytes], command: Sequence[str], *more: Any
+    ) -> Result:
+        if command != FIRST_PROGRAM:
+            return await run(sandbox, files, command, *more)
+        key = recordings.next_key(await sandbox.identity(), command, tree=b"")
+        if not (recording := recordings.load(key)):
+            recording = Recording(await run(sandbox, files, command, *more), "")
+            recordings.store(key, recording)
+        return recording.result
+
+    return replay

@@ -76,10 +76,17 @@ class Served:
 
 
 class ForkedServer(Served):
-    """A server that is forked, which starts in a fraction of the time."""
+    """A server that is forked, which starts in a fraction of the time. It may replay recordings."""
+
+    def __init__(self, home: Path, desk: Desk, *, replay: Path | None = None, **environment: str) -> None:
+        super().__init__(home, desk, **environment)
+        self.replay = replay
 
     def _begin(self, words: Sequence[str], env: Mapping[str, str], log: int) -> Forked:
-        return Forked([MAIN, *words], env=env, start_new_session=True, stdout=subprocess.PIPE, stderr=log)
+        return Forked(
+            [MAIN, *words], env=env, start_new_session=True, stdout=subprocess.PIPE, stderr=log,
+            replay=self.replay,
+        )  # fmt: skip
 
 
 def messages(response: httpx.Response) -> Iterator[dict[str, str]]:

@@ -12,6 +12,12 @@ from websockets.sync.client import connect
 
 from server.api.websocket import DONE, ERROR, text_frames
 
+OFF = {".autocode.toml": '[test]\nmutants = "off"\n'}
+"""Context of a task whose subject are not the mutants."""
+
+OFF = {".autocode.toml": '[test]\nmutants = "off"\n'}
+"""Context of a task whose subject is not the mutants."""
+
 HALF = "def half(n):\n    return n / 2\n"
 
 
@@ -197,7 +203,7 @@ def test_another_repository_on_the_same_thread_is_refused(
 
 
 def test_the_stream_is_the_text_as_it_is_written_and_ends_with_done(served: Served) -> None:
-    body = {"task": "Write half"}
+    body = {"task": "Write half", "context_files": OFF}
     with served.client() as client, client.stream("POST", "/api/agent/stream", json=body) as response:
         assert response.headers["Content-Type"].startswith("text/event-stream")
         found = list(messages(response))
@@ -216,7 +222,7 @@ def test_the_stream_is_the_text_as_it_is_written_and_ends_with_done(served: Serv
 
 def test_a_client_that_goes_away_does_not_stop_its_run(served: Served) -> None:
     thread = "gone-client"
-    body = {"task": "Write half", "thread_id": thread}
+    body = {"task": "Write half", "context_files": OFF, "thread_id": thread}
     with served.client() as client:
         with client.stream("POST", "/api/agent/stream", json=body) as response:
             next(messages(response))
@@ -231,7 +237,7 @@ def test_a_websocket_takes_tasks_one_after_another_and_survives_what_is_none(ser
     with connect(served.url.replace("http", "ws") + "/api/ws", proxy=None) as socket:
         for frame in (
             "{",
-            json.dumps({"task": "Write half"}),
+            json.dumps({"task": "Write half", "context_files": OFF}),
             b"\x00",
             json.dumps({"task": "Write half", "context_files": []}),
         ):
