@@ -51,8 +51,8 @@ REMARK_LENGTH = 600
 LESSONS = 1
 """Earlier tasks in a prompt. The planner has read them all, so a coder needs few."""
 
-TESTS, TEST_TOKENS = 2, 400
-"""Tests near a step that are shown, and the tokens of each."""
+TESTS, TEST_TOKENS = 1, 400
+"""Files with tests near a step, and the tokens of each. A coder writes no tests, so it needs few."""
 
 
 class WithoutEdit(TypedDict, total=False):
@@ -154,7 +154,8 @@ class Coder:
             return [sections.outline(workspace, head, query), sections.places(places), lessons]
         tests = [path for path in sorted(workspace.files(head)) if is_test_name(path) and path not in seen]
         named = _defined(symbols(query), seen)
-        near = near_tests(workspace, head, tests, named, step_files, TESTS, query)
+        found = near_tests(workspace, head, tests, named, step_files, TESTS, query)
+        near = {path: lines for path, lines in found.items() if lines}
         long = [path for path, text in seen.items() if len(text) > sections.FIRST_TOKENS * CHARS_A_TOKEN]
         known = any(seen.values())  # a map is for those who have to find a place first
         return [

@@ -15,6 +15,9 @@ MARGINS = (12, 3)
 TOP = range(1, 25)
 """The place of a file that is read from its start."""
 
+LEAST_GAP = 2
+"""A gap of so few lines is shown, as the words in its place would be as long."""
+
 WHOLE_LINES = 80
 """A definition of so many lines is shown whole around a place in it."""
 
@@ -74,8 +77,10 @@ def around(text: str, places: Sequence[range], tokens: int, known: Sequence[Defi
     shown = [n for n in range(1, len(lines) + 1) if n in near]
     parts: list[str] = []
     for before, number in pairwise([0, *shown, len(lines) + 1]):
-        if number > before + 1:
+        if number - before - 1 > LEAST_GAP:
             parts.append(f"[… lines {before + 1} to {number - 1} left out …]\n")
+        else:
+            parts += lines[before : number - 1]
         if number <= len(lines):
             parts.append(lines[number - 1])
     return cut_tokens("".join(parts), tokens + 100)
