@@ -49,6 +49,15 @@ async def test_too_slow_a_suite_gives_way_to_what_the_change_reaches(project: Ma
     assert not alone.green and "no test file imports what the change touches" in alone.problems[0]
 
 
+async def test_what_the_suite_leaves_out_is_not_run_where_it_shrinks(project: Make) -> None:
+    typed = "import maths\n1 / 0\n"
+    config = "[pytest]\nnorecursedirs = tests/types\ntestpaths = tests\n"
+    left_out = {"pytest.ini": config, "tests/types/test_types.py": typed, "examples/test_example.py": typed}
+    here = project(MATHS | left_out | {".autocode.toml": '[test]\nscope = "affected"\n'})
+    proof = await here.prove(DOUBLE)
+    assert proof.proves and (proof.scope, proof.uncollected) == ("affected", [])
+
+
 class Crowded(SandboxAround):
     """A sandbox in which the suite takes long, and a number of its runs on the change too long."""
 

@@ -149,7 +149,7 @@ class Trial:
         Some tests start the product as a program and import nothing of it, so a quick suite runs whole.
         """
         if self.head.seconds < _QUICK_SUITE:
-            tests = sorted(path for path in self.change.head_files if self.suite.is_test(path))
+            tests = sorted(path for path in self.change.head_files if self.suite.collects(path))
         else:
             tests = self.change.affected_tests(workspace, files)
         new = self.change.proving_tests

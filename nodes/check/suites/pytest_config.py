@@ -31,10 +31,16 @@ class PytestOptions:
     addopts: tuple[str, ...] = ()
     testpaths: tuple[str, ...] = ()
     pythonpath: tuple[str, ...] = ()
+    norecursedirs: tuple[str, ...] = ("*.egg", ".*", "_darcs", "build", "CVS", "dist", "node_modules", "venv")
 
     def is_test(self, path: str) -> bool:
         """Return whether pytest takes the file for a test module by its name."""
         return path.endswith(".py") and any(_matches(pattern, path) for pattern in self.files)
+
+    def skips(self, path: str) -> bool:
+        """Return whether pytest looks into no folder of the file, unless a command names the file."""
+        folders = [str(folder) for folder in PurePosixPath(path).parents][:-1]
+        return any(_matches(pattern, folder) for pattern in self.norecursedirs for folder in folders)
 
 
 def _matches(pattern: str, path: str) -> bool:
@@ -54,6 +60,7 @@ def read_options(workspace: Workspace, snapshot: str) -> PytestOptions:
                 addopts=_words(table.get("addopts")),
                 testpaths=_words(table.get("testpaths")),
                 pythonpath=_words(table.get("pythonpath")),
+                norecursedirs=_words(table.get("norecursedirs")) or PytestOptions.norecursedirs,
             )
     return PytestOptions()
 

@@ -98,6 +98,11 @@ class Suite:
             return self.runner.is_test(path)
         return self.grade == "tests" and self.options.is_test(path)
 
+    def collects(self, path: str) -> bool:
+        """Return whether the whole suite runs the test file at `path`, as far as names tell."""
+        is_left_out = self.is_pytest and (self.options.skips(path) or not self._reaches(path))
+        return self.is_test(path) and not is_left_out
+
     def whole(self, tests: Iterable[str] = ()) -> tuple[str, ...]:
         """Return the command for the whole suite and those of `tests` that the suite leaves out."""
         if self.runner:
