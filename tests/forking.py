@@ -28,7 +28,8 @@ MAIN = ROOT / "server" / "main.py"
 
 IMPORTED = (
     "server.cli.app", "server.serve", "graph.supervisor", "openai.resources.chat", "langchain_openai",
-    "chromadb.api.rust", "rich.console", "uvicorn.protocols.http.h11_impl", "watchdog.observers",
+    "chromadb.api.rust", "rich.console", "httpcore", "anyio._backends._asyncio",
+    "uvicorn.protocols.http.h11_impl", "watchdog.observers",
 )  # fmt: skip
 """Modules of the application and of its libraries. None of them starts a thread."""
 

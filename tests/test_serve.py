@@ -61,11 +61,11 @@ def test_an_open_address_or_a_taken_port_is_told_with_its_exit_code(tmp_path: Pa
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_server_that_ends_in_mid_run_goes_on_at_its_next_start_and_readers_miss_nothing(
-    bench: Bench, number: signal.Signals
+    bench: Bench, recordings_folder: Path, number: signal.Signals
 ) -> None:
     script(bench.desk).on("never", "")
     bench.desk.rules[1].delay = 0.8  # the coder thinks
-    server = ForkedServer(bench.home, bench.desk).start()
+    server = ForkedServer(bench.home, bench.desk, replay=recordings_folder).start()
     body = {"task": "Add mul", "repo": str(bench.repo.path)}
     with server.client() as client:
         thread = client.post("/api/threads", json=body).json()["thread_id"]

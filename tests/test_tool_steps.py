@@ -450,7 +450,9 @@ def half(request: Request) -> str:
     return block("half.py", "def half(a):\n    return a / 2") if "Step: Write half" in request.prompt else MUL
 
 
-def test_three_questions_outlive_a_kill_and_are_answered_on_three_faces(bench: Bench, tmp_path: Path) -> None:
+def test_three_questions_outlive_a_kill_and_are_answered_on_three_faces(
+    bench: Bench, recordings_folder: Path, tmp_path: Path
+) -> None:
     bare = GitRepo(tmp_path / "bare.git", "--bare")
     bench.repo.git("remote", "add", "origin", str(bare.path))
     steps = [
@@ -460,7 +462,7 @@ def test_three_questions_outlive_a_kill_and_are_answered_on_three_faces(bench: B
     ]
     script(bench.desk, coder=half)
     body: dict[str, Any] = {"steps": steps, "repo": str(bench.repo.path), "thread_id": "t"}
-    with ForkedServer(bench.home, bench.desk) as server:
+    with ForkedServer(bench.home, bench.desk, replay=recordings_folder) as server:
         with server.client() as client:
             first = client.post("/api/agent/run_parallel", json=body).json()
         assert first["status"] == "waiting", first
