@@ -85,4 +85,5 @@ def test_a_tool_is_asked_for_with_its_command_and_never_as_raw_json(
     assert seen["refused"] == {"decision": "reject", "reason": "not there"}
     assert seen["again"] == ["Approve", "Edit", "Reject"] and "may have happened" in seen["uncertain"]
     assert seen["left"] == 1 and "pushed" in seen["output"]
+    assert 'rm_rf paths=["docs"]' in seen["planned"]
     assert seen["hidden"] == "python -c '<U+202E>tnirp<U+202C>' <U+200B><U+001B>[2J"

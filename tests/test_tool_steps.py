@@ -403,6 +403,13 @@ async def test_a_push_to_a_local_remote_needs_the_word_of_a_human(bench: Bench, 
     assert bench.repo.git("for-each-ref", "refs/remotes") == ""
 
 
+def test_a_plan_that_is_approved_shows_the_calls_of_its_tools(bench: Bench) -> None:
+    steps = plan(tool("rm_rf", description="Tidy up", paths=["tests", "a"]), coder("Add mul", "calc.py", 2))
+    script(bench.desk, planner=steps)
+    parked = bench.autocode("run", "Add mul", "--repo", str(bench.repo.path), "--approve-plan")
+    assert parked.exit_code == 3 and 'Tidy up  (rm_rf paths=["tests", "a"])' in parked.output, parked.output
+
+
 def test_the_terminal_shows_the_question_and_the_output_and_lists_what_was_approved(
     bench: Bench, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 /** One thread, drawn from its events: plan, output, checks, verdict, approvals, diff. */
 
 import { commandList, question } from "/static/approvals.js";
-import { diffView, h, pill } from "/static/dom.js";
+import { diffView, h, pill, visible } from "/static/dom.js";
 
 const QUIET = new Set(["snapshot", "environment", "go_on", "recall", "tryout", "approval", "dispatch", "merge", "commit"]);
 const OUTPUT = 200_000;
@@ -306,7 +306,11 @@ export class RunView {
 }
 
 /** The files that a step edits, and those that it only reads. */
-function places({ file, files = file ? [file] : [], context_files: read = [] }) {
+function places({ file, files = file ? [file] : [], context_files: read = [], tool_name: tool, tool_params: params }) {
+  if (tool) {
+    const given = Object.entries(params ?? {}).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+    return visible([tool, ...given].join(" "));
+  }
   return [files.join(", "), read.length ? `reads ${read.join(", ")}` : ""].filter(Boolean).join("; ");
 }
 

@@ -40,5 +40,9 @@ seen.uncertain = boxes()[0].textContent;
 view.add({ type: "tool.result", node: "tool", step_id: "s1", data: { tool: "git_push", stdout: "pushed\n", stderr: "", returncode: 0 } });
 seen.output = root.textContent;
 ask("i4", { command: "python -c '\u202etnirp\u202c' \u200b\x1b[2J" });
+view.add({ type: "plan", data: { plan: { explanation: "", steps: [
+  { id: "s1", agent: "tool", description: "Tidy up", group: 0, tool_name: "rm_rf", tool_params: { paths: ["docs"] } },
+] } } });
+seen.planned = root.textContent;
 seen.hidden = boxes().at(-1).querySelectorAll("code")[0].textContent;
 console.log(JSON.stringify(seen));

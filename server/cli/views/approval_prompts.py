@@ -134,14 +134,18 @@ def _plan_table(plan: Mapping[str, Any]) -> Table:
     table.add_column(overflow="fold")
     table.add_row("", "", "", Text(sanitize(str(plan.get("explanation", ""))), style="italic"))
     for number, step in enumerate(plan.get("steps", []), 1):
-        description = Text(sanitize(str(step.get("description", "")))).append(_files(step), style="dim")
+        description = Text(sanitize(str(step.get("description", "")))).append(_about(step), style="dim")
         bracket = group_bracket(plan, step.get("id"))  # type: ignore[arg-type]  # the plan came as JSON
         table.add_row(f"{number}", bracket, one_line(str(step.get("agent", ""))), description)
     return table
 
 
-def _files(step: Mapping[str, Any]) -> str:
-    """Return the files that a step edits, and those that it only reads, in brackets."""
+def _about(step: Mapping[str, Any]) -> str:
+    """Return in brackets the call of a tool step, or the files that a step edits, and those that it reads."""
+    if step.get("tool_name"):
+        params = (step.get("tool_params") or {}).items()
+        given = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in params)
+        return f"  ({one_line(' '.join([str(step['tool_name']), *given]))})"
     edited, read = step.get("files") or [step.get("file")], step.get("context_files") or []
     parts = [", ".join(one_line(str(file)) for file in edited if file)]
     parts += [f"reads {', '.join(one_line(str(file)) for file in read)}"] if read else []
