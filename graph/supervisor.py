@@ -149,9 +149,8 @@ class Supervisor:
     ) -> RunRow:
         """Continue a thread's run. `answers` answer some or all of its open questions.
 
-        `limits` replace the run's own. A run that has spent its budget needs them to go on where it stopped.
-        Raises InputError, UnknownApproval, AnsweredApproval, RunnerError if nothing can go on without an
-        answer, and ThreadBusy if the run is at work and no answer is given.
+        `limits` replace the run's own. A run that has spent its budget needs them to go on. Raises
+        InputError, UnknownApproval, AnsweredApproval, RunnerError, and ThreadBusy if the run is at work.
         """
         run = await self.history.resumable_run(thread_id, limits)
         if not answers and not self.foreground and await self.queue.at_work(run):
@@ -161,10 +160,14 @@ class Supervisor:
             run = await self.history.resumable_run(thread_id, limits)
             if limits:
                 await raise_limits(self.journal, run, limits, self.settings)
+            is_cancelled = run.status == "cancelled"
+            # A page that still shows the question of a cancelled run must not bring the run back.
+            if answers and is_cancelled and not self.foreground:
+                raise RunnerError(f"the run on {thread_id} was cancelled; resume it first, it asks again")
             if answers:
                 await self.approvals.answer(run, answers, answerer)
-            elif pending := await self.approvals.pending(run):
-                ids = ", ".join(approval.id for approval in pending)
+            elif not is_cancelled and (pending := await self.approvals.pending(run)):
+                ids = ", ".join(each.id for each in pending)
                 raise RunnerError(f"thread {thread_id} waits for answers: {ids}; give one, or cancel the run")
             else:
                 if run.status == "budget":
@@ -175,10 +178,10 @@ class Supervisor:
         return await self.run(run.id)
 
     async def reply(self, thread_id: str, text: str, answerer: Answerer = NOBODY) -> Event | None:
-        """Take a user's words as the answer to the questions that a thread waits for, and log them.
+        """Take a user's words as the answer to the questions of a thread, and log them. None without any.
 
-        A plain yes approves, everything else refuses with these words as the reason. None if the thread
-        waits for no answer. In the foreground the run goes on with its next resume. Raises InputError.
+        A plain yes approves, everything else refuses with these words as the reason. In the foreground the
+        run goes on with its next resume. Raises InputError.
         """
         run = await self.journal.runs.current(thread_id)
         pending = await self.approvals.pending(run) if run and run.status == "waiting" else []

@@ -49,6 +49,27 @@ def three_questions(checkpointer: BaseCheckpointSaver[Any], heard: list[str]) ->
     return graph.compile(checkpointer=checkpointer)
 
 
+async def test_an_answer_does_not_bring_a_cancelled_run_back_and_a_resume_asks_again(bench: Bench) -> None:
+    heard: list[str] = []
+
+    def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
+        return three_questions(checkpointer, heard)
+
+    async with Supervisor.open(bench.settings(), build=build) as supervisor:
+        run = await supervisor.submit({"task": "Ask", "repo": str(bench.repo.path)}, "t")
+        await supervisor.wait(run.id)
+        answers = {one.id: YES for one in await supervisor.pending("t")}
+        assert await supervisor.cancel("t")
+        with pytest.raises(RunnerError, match="was cancelled; resume it first"):
+            await supervisor.resume("t", answers)
+        assert (await supervisor.run(run.id)).status == "cancelled" and heard == []
+
+        await supervisor.resume("t")
+        assert (await supervisor.wait(run.id)).status == "waiting"
+        await supervisor.resume("t", answers)
+        assert (await supervisor.wait(run.id)).status == "verified" and len(heard) == len(QUESTIONS) + 1
+
+
 async def test_of_several_questions_one_some_or_all_are_answered_and_the_rest_waits(bench: Bench) -> None:
     heard: list[str] = []
 

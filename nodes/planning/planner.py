@@ -37,8 +37,8 @@ Answer with one JSON object and nothing else:
  "steps": [{{"agent": "coder", "description": "what to change, precisely", "file": "path/to/file.py",
              "parallel_group": 1}}]}}
 
-- Every step has agent "coder". A tester writes the tests, a sandbox runs them and a critic reviews, after
-  your steps, by themselves: plan no steps for that.
+- A step has agent "coder". A tester writes the tests, a sandbox runs them and a critic reviews, after your
+  steps, by themselves: plan no steps for that.
 - "file" is the file that the step edits or creates, relative to the root. If it edits several, list all in
   "files" instead, the main one first. Leave both out if you cannot know.
 - "context_files" lists files that the coder must read besides, if there are any.
