@@ -35,7 +35,7 @@ from nodes.events import ErrorReported
 from nodes.llm.model_settings import ModelError
 from nodes.proof import Proof, Unguarded
 from nodes.repository import open_workspace
-from nodes.state import ProvedState, State, StepResult
+from nodes.state import ProvedState, State, StepResult, steps_of
 from tools.workspace import Workspace
 
 SYSTEM = f"""\
@@ -176,7 +176,8 @@ class Tester:
         tests = [path for folder, suite in suites.items() for path in _tests(folder, suite, files)]
         others = [path for path in tests if path not in changed]
         symbols = changed_symbols(workspace.diff(base, head))
-        near = near_tests(workspace, head, others, symbols, changed, EXAMPLES, state["task"])
+        asked = " ".join([state["task"], *(step["description"] for step in steps_of(state["plan"]))])
+        near = near_tests(workspace, head, others, symbols, changed, EXAMPLES, asked)
         near = near or {path: [] for path in others[:1]}  # for the style
         example = sections.EXAMPLE_TOKENS if tools else sections.LONG_EXAMPLE_TOKENS
         parts = [
