@@ -128,7 +128,8 @@ class JailProcess:
 
     async def _guard(self, limit: int) -> None:
         """Kill the program when its processes together use more bytes. Stands in for a cgroup."""
-        if init := await self._init:
+        # The end of a quick program cancels this task, and must not cancel what `close` waits for.
+        if init := await asyncio.shield(self._init):
             while not self.outgrown:
                 self.outgrown = await asyncio.to_thread(_exceeds, init[0], limit)
                 await asyncio.sleep(0 if self.outgrown else _GUARD_SECONDS)
