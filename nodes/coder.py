@@ -1,7 +1,8 @@
 """The coder carries out one step of the plan as an edit, stored as a snapshot on the group's base."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import chain
 
 from langchain_core.messages import BaseMessage
 from langgraph.runtime import Runtime
@@ -14,11 +15,11 @@ from nodes.agent.siblings import Siblings
 from nodes.agent.suite_command import commands_near
 from nodes.check.runners.test_names import is_test_name
 from nodes.dialogue import sections
-from nodes.dialogue.edits import Edit, finish_edit
+from nodes.dialogue.edits import REMARK_LENGTH, Edit, finish_edit
 from nodes.dialogue.excerpts import CHARS_A_TOKEN, TOP, named_places, symbols
 from nodes.dialogue.nearby import near_tests
 from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section, with_tools
-from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
+from nodes.dialogue.replies import Unusable, no_edit_reason
 from nodes.events import ErrorReported
 from nodes.planning.habits import is_changelog
 from nodes.repository import open_workspace
@@ -47,7 +48,6 @@ You are a coder. You carry out one step of a plan in a git repository, completel
 
 {DATA}"""
 
-REMARK_LENGTH = 600
 LESSONS = 1
 """Earlier tasks in a prompt. The planner has read them all, so a coder needs few."""
 
@@ -134,7 +134,9 @@ class Coder:
             sections.files("The files of your step", workspace, head, step_files, file_tokens, places),
             section("Do the step again", branch["conflict"]),
         ]
-        around = self._around(workspace, branch, query, step_files, seen, tools)
+        defined = {part for each in chain(*known.values()) for part in each.symbol.split(".")}
+        named = [name for name in symbols(query) if name in defined or not defined]
+        around = self._around(workspace, branch, query, named, seen, tools)
         return messages(with_tools(SYSTEM, tools), [*around, *fixed], step["description"])
 
     def _around(
@@ -142,19 +144,18 @@ class Coder:
         workspace: Workspace,
         branch: BranchInput,
         query: str,
-        step_files: Sequence[str],
+        named: Sequence[str],
         seen: Mapping[str, str],
         tools: bool,
     ) -> list[str]:
-        """Return what may help beside the step's files, the most useful first."""
-        head = branch["head"]
+        """Return what may help beside the files in `seen`, the best first. `named` are their symbols."""
+        step, head = branch["step"], branch["head"]
         places = [place for place in branch.get("places", []) if place["path"] not in seen]
         lessons = sections.lessons(branch.get("lessons", [])[:LESSONS])
         if not tools:
             return [sections.outline(workspace, head, query), sections.places(places), lessons]
         tests = [path for path in sorted(workspace.files(head)) if is_test_name(path) and path not in seen]
-        named = _defined(symbols(query), seen)
-        found = near_tests(workspace, head, tests, named, step_files, TESTS, query)
+        found = near_tests(workspace, head, tests, named, files_of(step), TESTS, query)
         near = {path: lines for path, lines in found.items() if lines}
         long = [path for path, text in seen.items() if len(text) > sections.FIRST_TOKENS * CHARS_A_TOKEN]
         known = any(seen.values())  # a map is for those who have to find a place first
@@ -167,13 +168,6 @@ class Coder:
         ]
 
 
-def _defined(names: Sequence[str], seen: Mapping[str, str]) -> list[str]:
-    """Return the names that the files of a step define, all of them if it has no files."""
-    found = [each.symbol for known in definitions(seen).values() for each in known]
-    parts = {part for symbol in found for part in symbol.split(".")}
-    return [name for name in names if name in parts or not parts]
-
-
 def _read(workspace: Workspace, head: str, worked: str, step: Step, text: str) -> Edit | WithoutEdit:
     """Return the step's edit, an empty one if there is nothing to change, or why there is none."""
     if reason := no_edit_reason(text, "BLOCKED"):
@@ -184,5 +178,4 @@ def _read(workspace: Workspace, head: str, worked: str, step: Step, text: str) -
         return Edit(head, head, digest="", remark=reason[:REMARK_LENGTH])
     files = files_of(step)
     only = files[0] if len(files) == 1 else None  # a block without a path can only mean that one
-    edit = finish_edit(workspace, head, worked, text, f"coder {step['id']}", only)
-    return replace(edit, remark=explanation(text)[:REMARK_LENGTH])
+    return finish_edit(workspace, head, worked, text, f"coder {step['id']}", only)

@@ -155,7 +155,7 @@ class Verdict(TypedDict):
 
 
 class LastWords(TypedDict):
-    """What the last agent of a run says to the user."""
+    """The words of the last agent of a run to the user."""
 
     agent: Agent
     text: str

@@ -1,7 +1,7 @@
 """The tester writes tests that fail without the change and pass with it, or says why there can be none."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 from langchain_core.messages import BaseMessage
@@ -30,7 +30,7 @@ from nodes.dialogue.prompts import (
     task_section,
     with_tools,
 )
-from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
+from nodes.dialogue.replies import Unusable, no_edit_reason
 from nodes.events import ErrorReported
 from nodes.llm.model_settings import ModelError
 from nodes.proof import Proof, Unguarded
@@ -79,7 +79,6 @@ Your tests pass. But these lines of the change were broken one by one, and no te
 Add tests that do notice, and that pass with the change; keep the tests that exist. Where a test could tell
 no difference, write none. If that is so for all of them, answer with one line: NO TESTS: the reason"""
 
-REMARK_LENGTH = 600
 EXAMPLES = 2
 LISTED = 30
 """Test files that are listed by name."""
@@ -245,7 +244,7 @@ def _read(workspace: Workspace, packages: Packages, head: str, worked: str, text
                 f"{path} is no test file and no data of tests. Write tests and their data only, below a "
                 "folder that holds tests, and leave the code as it is."
             )
-    return replace(edit, remark=explanation(text)[:REMARK_LENGTH])
+    return edit
 
 
 def _admitted(workspace: Workspace, packages: Packages, head: str, paths: Collection[str]) -> list[str]:

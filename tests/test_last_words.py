@@ -1,4 +1,4 @@
-"""What agents tell each other and the user: remarks, demands, and the last words of a run."""
+"""Words of agents to each other and to the user: remarks, demands, and the last words of a run."""
 
 import asyncio
 import json

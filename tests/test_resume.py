@@ -35,7 +35,7 @@ Process = Union[Forked, "subprocess.Popen[str]"]
 
 
 def autocode(bench: Bench, *arguments: str, installed: bool = False) -> Process:
-    """The command line in a process of its own, telling its events; the installed script or a forked one."""
+    """Start a command that prints its events, as a forked process or as the installed script."""
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(MAIN.parent.parent),

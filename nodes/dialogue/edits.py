@@ -5,9 +5,12 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from nodes.dialogue.elisions import elision
-from nodes.dialogue.replies import EditReply, Unusable, parse_edits
+from nodes.dialogue.replies import EditReply, Unusable, explanation, parse_edits
 from tools.patch import PatchError, place_patch
 from tools.workspace import PathError, Workspace
+
+REMARK_LENGTH = 600
+"""Characters of a remark that others read."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,15 @@ def finish_edit(
 ) -> Edit:
     """Return what the tools did, which is the snapshot `worked`, with the blocks of the answer `text` on top.
 
-    Raises Unusable if neither changes anything, and for unusable blocks.
+    The prose of the answer is the edit's remark. Raises Unusable if neither changes anything, and for
+    unusable blocks.
     """
+    remark = explanation(text)[:REMARK_LENGTH]
     if worked == base:
-        return write_edit(workspace, base, text, author, file)
-    edit = Edit(worked, worked, digest="")
+        return replace(write_edit(workspace, base, text, author, file), remark=remark)
+    edit = Edit(worked, worked, digest="", remark=remark)
     if not parse_edits(text).is_empty:
-        edit = write_edit(workspace, worked, text, author, file, lenient=True)
+        edit = replace(write_edit(workspace, worked, text, author, file, lenient=True), remark=remark)
     paths = {change.path for change in workspace.changes(base, edit.snapshot)}
     return replace(edit, base=base, digest=workspace.tree(edit.snapshot), paths=paths)
 

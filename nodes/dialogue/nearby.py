@@ -18,10 +18,10 @@ MOST_TESTS = 4
 """Tests of one file that are shown."""
 
 NAMED_BONUS = 2.0
-"""What a symbol counts for, beside words whose weight is the logarithm of their rarity."""
+"""Score of a test that names a symbol. A shared word scores the logarithm of its rarity."""
 
 LEAST = 1.0
-"""What a test must count for to be shown."""
+"""Lowest score of a test that is shown."""
 
 _SYMBOL = re.compile(
     r"^(?:@@.*@@.*?|[ +-]\s*(?:\w+\s+){0,3})\b(?:def|class|func|function|fn)\s+(\w{3,})", re.MULTILINE

@@ -12,7 +12,7 @@ from nodes.dialogue.prompts import section
 from tools.workspace import Workspace
 
 FEWEST, SHARE = 3, 0.25
-"""What makes a habit: that many of the last changes of code, and that share of them."""
+"""A habit needs so many of the last changes of code, and this share of them."""
 
 TOP_LINES = 60
 EXAMPLES = 2

@@ -81,7 +81,7 @@ class FilteringProxy:
     """
 
     resolves_always = False
-    """Whether names are resolved and checked even if another proxy makes the connection."""
+    """True if names are resolved and checked even where another proxy makes the connection."""
 
     def __init__(self, proxies: Mapping[str, str], hosts: Collection[tuple[str, int]]) -> None:
         """Pass requests on to `proxies`, if there are any. `hosts` may be anywhere."""

@@ -39,7 +39,7 @@ class IssueAddress:
 
 @dataclass(frozen=True)
 class Remark:
-    """What somebody wrote on an issue."""
+    """A comment on an issue."""
 
     author: str
     text: str

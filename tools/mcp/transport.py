@@ -36,7 +36,7 @@ Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObj
 
 @dataclass
 class Traces:
-    """What is known of a connection when it fails: the end of a program, and what it wrote."""
+    """Traces of a connection, for the error when it fails: how a program ended, and its last output."""
 
     stderr: str = ""
     nonsense: str = ""

@@ -1,4 +1,4 @@
-"""What a query asks for: words, names in code, paths, and kinds of files."""
+"""A query, read for what it asks: words, names in code, paths, and kinds of files."""
 
 import re
 from dataclasses import dataclass
