@@ -206,7 +206,8 @@ async def test_after_a_crash_no_call_is_made_again_and_the_files_are_the_same(
     with pytest.raises(SandboxError, match="killed"):
         await bench.run(thread="crashed")
     run = await bench.resume("crashed")
-    assert run.end.status == "verified" and stored == ["edit_file", "execute", "execute"]
+    assert run.end.status == "verified", run.end
+    assert stored == ["edit_file", "execute", "execute"]
     assert (
         len(bench.desk.prompts("You are a coder")) == 3
         and len(bench.desk.prompts("You are the planner")) == 1
