@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import os
+import platform
 import shutil
 import socket
 import tarfile
@@ -526,6 +527,54 @@ async def test_a_program_has_no_privileges_and_gets_none(sandbox: Sandbox) -> No
     """
     result = await python(sandbox, program)
     assert result.stdout == "True True True 1\n{0}\n[-1, -1, -1]\n-1 -1\n"
+
+
+# Their numbers on x86-64, or on every machine. A filter decides before the kernel looks at arguments.
+DENIED_CALLS = {
+    "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "keyctl": 250, "add_key": 248,
+    "request_key": 249, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312,
+    "userfaultfd": 323, "bpf": 321, "perf_event_open": 298, "kexec_load": 246, "kexec_file_load": 320,
+    "open_by_handle_at": 304, "name_to_handle_at": 303, "open_tree": 428, "move_mount": 429, "fsopen": 430,
+    "mount_setattr": 442, "pidfd_getfd": 438, "process_madvise": 440, "init_module": 175,
+}  # fmt: skip
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86-64")
+async def test_dangerous_system_calls_fail_before_the_kernel_looks_at_them(sandbox: Sandbox) -> None:
+    program = f"""
+        import ctypes, errno
+        libc = ctypes.CDLL(None, use_errno=True)
+        for name, number in {DENIED_CALLS}.items():
+            # PTRACE_TRACEME needs no right, and a ring of one entry needs memory alone.
+            ring = ctypes.create_string_buffer(256)
+            arguments = (1, ring) if name.startswith("io_uring") else (0, 0)
+            result = libc.syscall(number, *arguments, 0, 0, 0, 0)
+            print(name, result, errno.errorcode.get(ctypes.get_errno()))
+    """
+    result = await python(sandbox, program)
+    expected = [f"{name} -1 {'ENOSYS' if 'io_uring' in name else 'EPERM'}" for name in DENIED_CALLS]
+    assert result.stdout.splitlines() == expected
+
+
+async def test_libraries_that_like_io_uring_or_new_calls_do_without(sandbox: Sandbox) -> None:
+    program = """
+        import asyncio, concurrent.futures, mmap, multiprocessing, socket, subprocess, threading
+        async def main():
+            process = await asyncio.create_subprocess_exec("echo", "child", stdout=subprocess.PIPE)
+            server = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            print((await process.communicate())[0], await reader.read())
+            writer.close()
+            server.close()
+        if __name__ == "__main__":
+            asyncio.run(main())
+            with concurrent.futures.ProcessPoolExecutor(2) as pool: print(*pool.map(abs, (-1, -2)))
+            process = multiprocessing.get_context("spawn").Process(target=print, args=("spawned",))
+            process.start()
+            process.join()
+    """
+    result = await python(sandbox, program)
+    assert result.stdout == "b'child\\n' b''\n1 2\nspawned\n", result.stderr
 
 
 FORGED = '<testsuite><testcase classname="a" name="forged"/></testsuite>'

@@ -75,6 +75,18 @@ async def test_without_a_cgroup_memory_that_nobody_maps_is_denied(bare: Bubblewr
     assert await python(bare, program) == (0, "denied\n", False)
 
 
+async def test_without_a_cgroup_dangerous_system_calls_are_denied_too(bare: Bubblewrap) -> None:
+    program = """
+        import ctypes
+        libc = ctypes.CDLL(None, use_errno=True)
+        ring = ctypes.create_string_buffer(256)
+        for arguments in ((425, 1, ring), (427, 0, 0, 0), (438, 0, 0, 0)):
+            print(libc.syscall(*arguments), ctypes.get_errno(), end=" ")
+        print(libc.ptrace(0, 0, 0, 0), ctypes.get_errno())
+    """
+    assert await python(bare, program) == (0, "-1 38 -1 38 -1 1 -1 1\n", False)
+
+
 async def test_without_a_cgroup_processes_are_counted_and_time_is_shared(bare: Bubblewrap) -> None:
     program = """
         import os, resource, time
@@ -225,6 +237,9 @@ async def main():
     hog = "x = []\\nwhile True: x.append(b'x' * 20_000_000)"
     result = await sandbox.run([bytes(10240)], ["python", "-c", hog], Limits())
     print(result.exit_code, result.out_of_memory)
+    trace = "import ctypes; libc = ctypes.CDLL(None); print(libc.ptrace(0, 0, 0, 0), libc.syscall(425, 1, 0))"
+    result = await sandbox.run([bytes(10240)], ["python", "-c", trace], Limits())
+    print(result.stdout.strip())
     async with sandbox.layer([bytes(10240)], Limits()) as layer:
         move = "mkdir a; echo moved > a/b; mv a c; cat c/b"
         print((await layer.run(Delta(("none",)), ["sh", "-c", move], Limits())).stdout.strip())
@@ -249,7 +264,7 @@ def test_an_ordinary_user_has_a_sandbox_too(bubblewrap: Sandbox, tmp_path: Path)
         pytest.skip("there is no interpreter of our version that any user may read")
     with tempfile.TemporaryDirectory() as folder:
         assert ordinary_run(Path(folder), system) == (
-            "0 ['passed']\n2\nTrue\n137 True\nmoved\n1 b'x\\n' True {'c/b': b'x\\n', 'c/d': b'y'}\n"
+            "0 ['passed']\n2\nTrue\n137 True\n-1 -1\nmoved\n1 b'x\\n' True {'c/b': b'x\\n', 'c/d': b'y'}\n"
         )
 
 

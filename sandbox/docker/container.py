@@ -13,6 +13,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixe
 
 from sandbox.base import WORKSPACE, Limits, Ownership, SandboxError
 from sandbox.cgroup import CPU_SHARES
+from sandbox.docker.seccomp import security_options
 from sandbox.report import MAX_BYTES
 from sandbox.script import ENVIRONMENT, UID, collect_script, stop_script
 
@@ -211,7 +212,7 @@ def _host_config(client: DockerClient, limits: Limits) -> Any:
         ipc_mode="private",
         read_only=True,
         cap_drop=["ALL"],
-        security_opt=["no-new-privileges"],
+        security_opt=security_options(client),
         mem_limit=limits.total_memory,
         memswap_limit=limits.total_memory,
         nano_cpus=int(limits.cpus * 1e9),

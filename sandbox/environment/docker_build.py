@@ -17,6 +17,7 @@ from docker.types import Mount
 from sandbox.base import WORKSPACE, Result, SandboxError
 from sandbox.docker.container import LABEL as OWNER_LABEL
 from sandbox.docker.container import Execution
+from sandbox.docker.seccomp import security_options
 from sandbox.environment.backend import Build, Built
 from sandbox.environment.build_script import SCRATCH, UV, build_script, tracked_list
 from sandbox.environment.generated import MAX_MB, TooMuchGenerated, store_generated
@@ -110,7 +111,7 @@ class ContainerBuild:
             network_mode=network,
             cap_drop=["ALL"],
             cap_add=_CAPABILITIES,
-            security_opt=["no-new-privileges"],
+            security_opt=security_options(self.client),
             mem_limit=limits.memory_mb * 2**20,
             memswap_limit=limits.memory_mb * 2**20,
             nano_cpus=int(limits.cpus * 1e9),
@@ -126,7 +127,7 @@ class ContainerBuild:
         config = self.client.api.create_host_config(
             network_mode=f"container:{self.id}",
             cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
+            security_opt=security_options(self.client),
             read_only=True,
             mem_limit=128 * 2**20,
             pids_limit=512,
