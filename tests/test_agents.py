@@ -188,9 +188,10 @@ async def test_a_coder_that_is_blocked_gets_its_step_again_after_the_merge(bench
     assert {file.path for edit in run.of("edit") for file in edit.files} >= {"area.py", "calc.py"}
 
 
+@pytest.mark.parametrize("warm_after", [0.0, 60.0])
 @pytest.mark.parametrize("kill", [0, 1, 2])
 async def test_after_a_crash_no_call_is_made_again_and_the_files_are_the_same(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, kill: int
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, kill: int, warm_after: float
 ) -> None:
     acts(bench, "coder", [EDIT, execute("echo '# one' >> calc.py")], [execute("echo '# two' >> calc.py")])
     script(bench.desk, coder="It is done.")
@@ -203,6 +204,8 @@ async def test_after_a_crash_no_call_is_made_again_and_the_files_are_the_same(
             raise SandboxError("killed")  # after the result was stored, and before the model saw it
 
     monkeypatch.setattr(ToolCalls, "store", crash)
+    # A busy machine opens the session of the resumed run before the stored calls are read.
+    monkeypatch.setattr("nodes.agent.tool_runs.WARM_AFTER", warm_after)
     with pytest.raises(SandboxError, match="killed"):
         await bench.run(thread="crashed")
     run = await bench.resume("crashed")

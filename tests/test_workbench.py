@@ -156,10 +156,15 @@ async def test_what_cannot_be_kept_is_told(bench: Workbench) -> None:
     assert changed(bench) == {}
 
 
-async def test_a_later_workbench_goes_on_with_the_files_of_the_snapshot(bench: Workbench) -> None:
+@pytest.mark.parametrize("is_warm", [False, True])
+async def test_a_later_workbench_goes_on_with_the_files_of_the_snapshot(
+    bench: Workbench, is_warm: bool
+) -> None:
     await says(bench, "write_file", file_path="one.py", content="x = 1\n")
     after = Workbench(bench.workspace, bench.base, bench.base, "coder s1", bench.place)
-    after.resume(bench.snapshot)  # as the stored results of a resumed run do
+    if is_warm:
+        await after.warm()
+    await after.resume(bench.snapshot)  # as the stored results of a resumed run do
     assert "interrupted before" in await says(after, "execute", command="echo 'y = 2' >> one.py")
     assert "+x = 1" in await says(after, "execute", command="git add -AN; git diff")
     assert bench.workspace.text(after.snapshot, "one.py") == "x = 1\ny = 2\n"

@@ -118,7 +118,7 @@ class ToolRuns:
     async def _result(self, key: ToolCallKey, call: ToolCall, publish: Publish) -> StoredResult:
         """Return the stored result of a call, or make it."""
         if stored := await self.store.lookup(key):
-            self.bench.resume(stored.snapshot)
+            await self.bench.resume(stored.snapshot)
             return stored
         began = time.monotonic()
         announcing = asyncio.create_task(self._announce(call, publish))

@@ -104,10 +104,12 @@ class Workbench:
         await self.aclose()
         self._opening, self.snapshot = None, self._first
 
-    def resume(self, snapshot: str) -> None:
-        """Take over the files that a stored call has led to."""
-        self._is_resumed = self._opening is None
-        self.snapshot = snapshot
+    async def resume(self, snapshot: str) -> None:
+        """Take over the files that a stored call has led to. A session that lacks them is ended."""
+        if self._opening and self.snapshot != snapshot:  # `warm` may come before the stored calls are read
+            await self.aclose()
+            self._opening = None
+        self._is_resumed, self.snapshot = True, snapshot
 
     def warm(self) -> "asyncio.Task[Session]":
         """Start to open the session in the background, and return its task."""
