@@ -30,6 +30,7 @@ from nodes.state import BranchInput, Input, State, open_steps, options_of
 from nodes.tester import Tester, unguarded_lines
 from nodes.tool.tool_branch import ToolBranch
 from sandbox.base import Limits
+from tools.workspace.room import MAX_WORKSPACE_MB
 
 Graph = CompiledStateGraph[State, None, Input, State]
 
@@ -43,6 +44,7 @@ class Resources:
     checks: CheckCache
     tools: ToolBranch
     limits: Limits = field(default_factory=Limits)
+    max_workspace_mb: int = MAX_WORKSPACE_MB
     memory: Recollection | None = None
 
 
@@ -52,7 +54,7 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     beside = BesidePlanner()
     graph = StateGraph(State, input_schema=Input)
 
-    graph.add_node("snapshot", Snapshot())
+    graph.add_node("snapshot", Snapshot(resources.max_workspace_mb))
     graph.add_node("environment", PrepareEnvironment(preparation))
     graph.add_node("go_on", GoOn())
     graph.add_node("recall", Recall(memory))

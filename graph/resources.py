@@ -78,7 +78,8 @@ async def open_resources(
             seconds, outside = settings.tool_executor_timeout, remote_tools(os.environ)
             execution = ToolExecution(agents, seconds, outside, mcp)
             tools = ToolBranch(execution, permissions, journal.intents, enabled=settings.enable_tool_use)
-            yield Resources(agents, preparation, journal.checks, tools, limits, memory)
+            most = settings.max_workspace_mb
+            yield Resources(agents, preparation, journal.checks, tools, limits, most, memory)
     finally:
         await mcp.aclose()
         for store in built:

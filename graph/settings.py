@@ -26,6 +26,7 @@ from nodes.state import Agent
 from sandbox.base import Limits
 from tools.mcp import McpServer, read_servers
 from tools.policy import Permission, Policy
+from tools.workspace.room import MAX_WORKSPACE_MB
 
 if TYPE_CHECKING:
     from memory.repo_index import IndexSettings
@@ -93,6 +94,7 @@ class Settings(BaseSettings):
     sandbox_cpus: float = Field(default=0.5, gt=0)
     sandbox_max_memory_mb: int = Field(default=4096, ge=16)
     sandbox_max_cpus: float = Field(default=2.0, gt=0)
+    max_workspace_mb: int = Field(default=MAX_WORKSPACE_MB, ge=1, le=1_000_000)
     environment_approval: Literal["ask", "auto"] = "ask"
     environment_timeout: float = Field(default=600.0, gt=0)
 

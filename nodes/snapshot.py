@@ -17,11 +17,17 @@ from nodes.publish import Publish, publisher
 from nodes.repository import thread_of
 from nodes.state import State, options_of
 from tools.workspace import Workspace, WorkspaceError
+from tools.workspace.room import MAX_WORKSPACE_MB
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Fixes the run's base, and checks what can be checked before a model is paid."""
+    """Fixes the run's base, and checks what can be checked before a model is paid.
+
+    A repository whose files take more than `max_workspace_mb` is refused.
+    """
+
+    max_workspace_mb: int = MAX_WORKSPACE_MB
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return a fresh state. Raises WorkspaceError and NoSuite for what a person must fix."""
@@ -105,9 +111,10 @@ class Snapshot:
                 names = ", ".join(begun.large)
                 message = f"left out, as they are untracked and over 5 MB (`git add` includes them): {names}"
                 publish(ErrorReported(message=message, kind="warning"))
+        workspace.room(snapshot).check(self.max_workspace_mb)
         self._check_suite(workspace, snapshot)
         context_files = state.get("context_files") or []
-        missing = [p for p in context_files if isinstance(p, str) and workspace.read(snapshot, p) is None]
+        missing = [p for p in context_files if isinstance(p, str) and workspace.size(snapshot, p) is None]
         if missing:
             raise WorkspaceError(f"no such context file in the repository: {', '.join(missing)}")
         workspace.hold(thread, "base", snapshot)

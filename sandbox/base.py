@@ -65,15 +65,25 @@ class Limits:
     cpus: float = 0.5
     processes: int = 64
     output_bytes: int = 1_000_000
+    files: int = 500_000
+    """Files and folders of the workspace. A tmpfs takes memory for them beside its size."""
 
     @property
     def total_memory(self) -> int:
         """Bytes for program and files together, because the kernel counts a tmpfs as memory."""
         return (self.memory_mb + self.workspace_mb + self.tmp_mb) * 2**20
 
-    def with_room_for(self, size: int) -> "Limits":
-        """Return the limits with a workspace for files of `size` bytes, and for what programs add to them."""
-        return replace(self, workspace_mb=max(self.workspace_mb, (size >> 20) * 3 // 2 + 128))
+    def with_room_for(self, size: int, files: int) -> "Limits":
+        """Return the limits with a workspace for files, and for what programs add to them.
+
+        `size` are the bytes of their blocks.
+        """
+        megabytes = (size >> 20) * 3 // 2 + 128
+        return replace(
+            self,
+            workspace_mb=max(self.workspace_mb, megabytes),
+            files=max(self.files, 2 * files + 100_000),
+        )
 
 
 @dataclass(frozen=True)

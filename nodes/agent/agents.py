@@ -120,8 +120,8 @@ class Agents:
     ) -> tuple[Sandbox, Limits]:
         """Return the sandbox for a snapshot, with the environment of the package that it is about."""
         sandbox = await self._sandbox(workspace, state, snapshot, files)
-        size = await asyncio.to_thread(lambda: sum(workspace.files(snapshot).values()))
-        return sandbox, self._command_limits.with_room_for(size)
+        room = await asyncio.to_thread(workspace.room, snapshot)
+        return sandbox, self._command_limits.with_room_for(room.bytes, room.files)
 
     @property
     def _command_limits(self) -> Limits:

@@ -52,7 +52,7 @@ class CheckedChange:
     folder: str = ""
     """The package that all paths are relative to, empty for the root."""
     file_count: int = 0
-    """Number of files of the whole base."""
+    """Number of files of the whole repository, and `size` their blocks in bytes."""
     near_data: tuple[str, ...] = ()
     """Test files beside changed data of tests."""
     readers: tuple[str, ...] = ()
@@ -87,11 +87,7 @@ class CheckedChange:
         """
         workspace = open_package(path, folder)
         base_files, head_files = workspace.files(base), workspace.files(head)
-        sizes = (
-            [Workspace.open(path).files(side) for side in (base, head)]
-            if folder
-            else [base_files, head_files]
-        )
+        rooms = [workspace.room(side) for side in (base, head)]
         suite = recognise(workspace, base)  # the base's, so that a change cannot weaken its own check
         suite = replace(suite, src=suite.src or has_src(head_files))
         changes = () if is_dependent else workspace.changes(base, head)
@@ -110,8 +106,8 @@ class CheckedChange:
             base_files=frozenset(base_files),
             head_files=frozenset(head_files),
             folder=folder,
-            size=max(sum(files.values()) for files in sizes),
-            file_count=len(sizes[0]),
+            size=max(room.bytes for room in rooms),
+            file_count=max(room.files for room in rooms),
             changed=changed,
             added=added,
             edited=edited,

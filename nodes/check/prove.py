@@ -162,7 +162,7 @@ def suite_limits(change: CheckedChange, limits: Limits, seconds: float | None, s
     """Return the limits of a whole suite on the base, with what its environment asks for."""
     if isinstance(sandbox, EnvironmentSandbox):
         limits = replace(sandbox.limits(limits), workspace_mb=limits.workspace_mb)
-    limits = limits.with_room_for(change.size)
+    limits = limits.with_room_for(change.size, change.file_count)
     return replace(limits, seconds=change.suite.seconds or seconds or SUITE_SECONDS)
 
 

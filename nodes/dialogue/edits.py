@@ -91,7 +91,7 @@ def check_whole(path: str, text: str, old: str | None) -> None:
 def _whole_files(workspace: Workspace, base: str, reply: EditReply, file: str | None) -> _Contents:
     """Return the files that the reply writes or deletes as a whole."""
     texts: dict[str, str | None] = dict(reply.files)
-    if len(reply.loose) == 1 and reply.is_empty and file and workspace.read(base, file) is None:
+    if len(reply.loose) == 1 and reply.is_empty and file and workspace.size(base, file) is None:
         texts = {file: reply.loose[0]}  # the file of a step can only be meant
     elif reply.loose:
         raise Unusable(_without_path(reply.loose[0]))
@@ -101,7 +101,7 @@ def _whole_files(workspace: Workspace, base: str, reply: EditReply, file: str | 
             "`### path/to/file` followed by a fenced block."
         )
     for word in reply.words:
-        if word != file and workspace.read(base, word) is None:
+        if word != file and workspace.size(base, word) is None:
             raise Unusable(
                 f"`{word}` stands above a block as if it were a path. If it is a new file, write its path "
                 f"as `./{word}` in the heading. If it is not, leave the block out."
@@ -109,7 +109,7 @@ def _whole_files(workspace: Workspace, base: str, reply: EditReply, file: str | 
     for path, text in texts.items():
         check_whole(path, text or "", workspace.text(base, path))
     for path in reply.deleted:
-        if workspace.read(base, path) is None:
+        if workspace.size(base, path) is None:
             raise Unusable(f"There is no file {path} to delete.")
     return _Contents(texts | {path: None for path in reply.deleted})
 

@@ -61,7 +61,7 @@ def files(
     room = FILES_TOKENS
     for path, text in texts.items():
         if text is None:
-            size = len(workspace.read(snapshot, path) or b"")
+            size = workspace.size(snapshot, path) or 0
             state = f"not text, {size} bytes" if size else "does not exist or is empty"
             parts.append(f"### {path}\n({state})")
             continue

@@ -223,7 +223,7 @@ def _host_config(client: DockerClient, limits: Limits) -> Any:
         log_config=LogConfig(type="none"),
         tmpfs={
             # The survey of a session needs exact times of access.
-            WORKSPACE: f"{owned},exec,strictatime,size={limits.workspace_mb}m",
+            WORKSPACE: f"{owned},exec,strictatime,size={limits.workspace_mb}m,nr_inodes={limits.files}",
             "/tmp": f"mode=1777,exec,size={limits.tmp_mb}m",  # noqa: S108  # inside
         },
     )

@@ -92,7 +92,7 @@ def _adopt(
 ) -> Cloned:
     repository = pygit2.Repository(str(received))
     commit = repository.references[_REF].peel(pygit2.Commit)
-    objects = Objects(repository.odb)
+    objects = Objects(repository.odb, received / "objects")
     try:
         entries = dict(_checked(objects.entries(commit.tree), objects, limits))
     except (WorkspaceError, PathError) as error:
@@ -166,7 +166,7 @@ async def _check_modules(connection: Connection) -> None:
 def _write_modules(received: Path, place: Path) -> bool:
     """Write the fetched .gitmodules to a file, if there is one."""
     repository = pygit2.Repository(str(received))
-    objects = Objects(repository.odb)
+    objects = Objects(repository.odb, received / "objects")
     entry = objects.entry(repository.references[_REF].peel(pygit2.Commit).tree, ".gitmodules")
     if entry is None or not entry.is_file:
         return False

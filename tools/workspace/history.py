@@ -60,16 +60,18 @@ def history(repo: pygit2.Repository, base: str, snapshot: str, largest: int) -> 
     """
     commits = list(islice(repo.walk(snapshot), COMMITS))
     while commits:
-        files = _folder(repo, commits)
+        files = _folder(repo, commits, largest)
+        if files is None:
+            commits = commits[: len(commits) // 2]
+            continue
         if any(str(commit.id) == base for commit in commits):
             files["refs/tags/base"] = f"{base}\n".encode()
-        if sum(map(len, files.values())) <= largest - _HEADERS:
-            return b"".join(file_member(*file, FileMode.BLOB) for file in files.items()) + TAR_END
-        commits = commits[: len(commits) // 2]
+        return b"".join(file_member(*file, FileMode.BLOB) for file in files.items()) + TAR_END
     return None
 
 
-def _folder(repo: pygit2.Repository, commits: list[pygit2.Commit]) -> dict[str, bytes]:
+def _folder(repo: pygit2.Repository, commits: list[pygit2.Commit], largest: int) -> dict[str, bytes] | None:
+    """Return the files of the folder, None if they have more than `largest` bytes."""
     builder = pygit2.PackBuilder(repo)
     for commit in commits:
         builder.add(commit.id)
@@ -83,6 +85,8 @@ def _folder(repo: pygit2.Repository, commits: list[pygit2.Commit]) -> dict[str, 
         index = pygit2.Index(str(Path(made) / "index"))
         index.read_tree(commits[0].tree)
         index.write()
+        if sum(file.stat().st_size for file in Path(made).iterdir()) > largest - _HEADERS:
+            return None
         packed = {file.name: file.read_bytes() for file in Path(made).iterdir()}
     files = {"index": packed.pop("index")} | {f"objects/pack/{name}": data for name, data in packed.items()}
     files |= {"HEAD": b"ref: refs/heads/main\n", "config": _CONFIG.encode()}

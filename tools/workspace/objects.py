@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pygit2
 from pygit2.enums import DiffOption, FileMode
@@ -32,7 +33,9 @@ class TreeEntry:
 class Objects:
     """Trees, blobs and commits of a repository. Paths are decoded as those of the file system are."""
 
-    def __init__(self, odb: pygit2.Odb) -> None:
+    def __init__(self, odb: pygit2.Odb, folder: Path) -> None:
+        """Use an object database, whose files are in `folder`."""
+        self.folder = folder
         self.repo = pygit2.Repository()
         self.repo.set_odb(odb)
 

@@ -11,7 +11,8 @@ from tools.workspace.workspace import Workspace
 class PackageView(Workspace):
     """A workspace whose files are those below a folder. Their paths are relative to it.
 
-    `tar`, `difference`, and all that concerns refs and the user's checkout, are those of the repository.
+    `tar`, `room` and `difference` are those of the repository, and so is all that concerns refs and the
+    user's checkout.
     """
 
     def __init__(self, whole: Workspace, folder: str) -> None:
@@ -27,6 +28,9 @@ class PackageView(Workspace):
 
     def read(self, snapshot: str, path: str) -> bytes | None:
         return super().read(snapshot, self._below + path)
+
+    def size(self, snapshot: str, path: str) -> int | None:
+        return super().size(snapshot, self._below + path)
 
     def is_executable(self, snapshot: str, path: str) -> bool:
         return super().is_executable(snapshot, self._below + path)

@@ -20,6 +20,13 @@ STALE_LOCK_SECONDS = 3.0
 _ATTEMPTS = 100
 
 
+def common_dir(repo: pygit2.Repository) -> Path:
+    """Return the folder of refs and objects, which a linked worktree shares with the main one."""
+    own = Path(repo.path)
+    shared = own / "commondir"
+    return (own / shared.read_text().strip()).resolve() if shared.is_file() else own
+
+
 class Refs:
     """Writes below refs/autocode, refs/heads/autocode and refs/notes/autocode, and nowhere else.
 
@@ -29,9 +36,7 @@ class Refs:
     def __init__(self, repo: pygit2.Repository, objects: Objects) -> None:
         self._repo = repo
         self._objects = objects
-        own = Path(repo.path)
-        shared = own / "commondir"  # a linked worktree shares the refs of the main one
-        self.store = (own / shared.read_text().strip()).resolve() if shared.is_file() else own
+        self.store = common_dir(repo)
         repo.set_ident(NAME, EMAIL)
 
     def user(self) -> pygit2.Signature:

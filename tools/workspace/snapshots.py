@@ -14,14 +14,19 @@ from pygit2.enums import DeltaStatus, FileMode
 from tools.workspace.archive import TAR_END, TAR_PIECE, file_member, tar_member
 from tools.workspace.diff import unified
 from tools.workspace.errors import PathError, missing_objects
+from tools.workspace.large_blobs import LargeBlobs
 from tools.workspace.merge import Merged, describe
 from tools.workspace.objects import Objects, TreeEntry
 from tools.workspace.paths import check_path
+from tools.workspace.room import Room
 
 Status = Literal["added", "modified", "deleted"]
 
 MAX_HISTORY = 10_000
 """The most commits that `root` follows, which takes a third of a second."""
+
+MAX_TEXT = 16 * 2**20
+"""Bytes of the largest file that is read as text."""
 
 _STATUS: dict[DeltaStatus, Status] = {DeltaStatus.ADDED: "added", DeltaStatus.DELETED: "deleted"}
 
@@ -49,6 +54,13 @@ class Snapshots:
     def files(self, snapshot: str) -> dict[str, int]:
         """Map every regular file to its size in bytes, sorted. Names that are not UTF-8 are left out."""
         return dict(sorted((path, self._objects.size(id)) for path, id in self._regular(snapshot)))
+
+    def room(self, snapshot: str) -> Room:
+        """Measure everything that `tar` packs, without reading it."""
+        entries = self._objects.entries(self._objects.tree(snapshot))
+        return Room.of(
+            (path, self._objects.size(entry.id)) for path, entry in entries if entry.mode != FileMode.COMMIT
+        )
 
     def blobs(self, snapshot: str) -> dict[str, str]:
         """Map every regular file to the id of its content. Names that are not UTF-8 are left out."""
@@ -78,14 +90,20 @@ class Snapshots:
         entry = self._objects.entry(self._objects.tree(snapshot), path)
         return self._objects.blob(entry.id) if entry and entry.is_file else None
 
+    def size(self, snapshot: str, path: str) -> int | None:
+        """Return the bytes of a regular file without reading it. None if there is none at `path`."""
+        entry = self._objects.entry(self._objects.tree(snapshot), path)
+        return self._objects.size(entry.id) if entry and entry.is_file else None
+
     def is_executable(self, snapshot: str, path: str) -> bool:
         """Return whether the file at `path` has the executable bit."""
         entry = self._objects.entry(self._objects.tree(snapshot), path)
         return entry is not None and entry.mode == FileMode.BLOB_EXECUTABLE
 
     def text(self, snapshot: str, path: str) -> str | None:
-        """Read a file as text with its line ends. None if it is missing, binary or not UTF-8."""
-        data = self.read(snapshot, path)
+        """Read a file as text with its line ends. None if it is missing, binary, not UTF-8 or too large."""
+        size = self.size(snapshot, path)
+        data = self.read(snapshot, path) if size is not None and size <= MAX_TEXT else None
         with suppress(UnicodeDecodeError):
             return data.decode() if data is not None and b"\0" not in data else None
         return None
@@ -96,20 +114,20 @@ class Snapshots:
         """Pack the files as a tar stream with their modes, without times and owners.
 
         `paths` selects files. `edits` replaces their texts, and nothing is written. Submodules, and symbolic
-        links that could lead out of the tree, are left out. Pieces have about a megabyte, and one file at
-        most is in memory.
+        links that could lead out of the tree, are left out. No more than a few megabytes are in memory.
         """
         tree = self._objects.tree(snapshot)
         waiting = bytearray()
-        for member in self._members(tree, paths, edits or {}):
-            waiting += member
-            if len(waiting) >= TAR_PIECE:
-                yield bytes(waiting)
-                waiting.clear()
+        with LargeBlobs(self._objects.folder) as large:
+            for member in self._members(tree, paths, edits or {}, large):
+                waiting += member
+                if len(waiting) >= TAR_PIECE:
+                    yield bytes(waiting)
+                    waiting.clear()
         yield bytes(waiting) + TAR_END
 
     def _members(
-        self, tree: pygit2.Tree, paths: Iterable[str] | None, edits: Mapping[str, str]
+        self, tree: pygit2.Tree, paths: Iterable[str] | None, edits: Mapping[str, str], large: LargeBlobs
     ) -> Iterator[bytes]:
         entries = self._objects.entries(tree)
         if paths is not None:
@@ -117,7 +135,7 @@ class Snapshots:
             entries = ((path, entry) for path, entry in selected if entry)
         for path, entry in entries:
             if path not in edits:
-                yield tar_member(self._objects, path, entry)
+                yield from tar_member(self._objects, large, path, entry)
         for path, text in edits.items():
             check_path(path)
             kept = self._objects.entry(tree, path)

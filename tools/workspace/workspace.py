@@ -12,7 +12,7 @@ from tools.workspace.apply import apply
 from tools.workspace.errors import NotARepository, WorkspaceError, git_errors
 from tools.workspace.history import LogEntry, history, log, recent_changes
 from tools.workspace.objects import Objects
-from tools.workspace.refs import Refs
+from tools.workspace.refs import Refs, common_dir
 from tools.workspace.snapshots import Snapshots
 from tools.workspace.work_in_progress import WorkInProgress, collect
 
@@ -54,7 +54,7 @@ class Workspace(Snapshots, Refs):
 
     def __init__(self, path: Path, repo: pygit2.Repository) -> None:
         self.path = path
-        objects = Objects(repo.odb)
+        objects = Objects(repo.odb, common_dir(repo) / "objects")
         Snapshots.__init__(self, objects)
         Refs.__init__(self, repo, objects)
 
