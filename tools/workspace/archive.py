@@ -1,20 +1,65 @@
 """A tree as a tar stream, which cannot write outside the folder that it is unpacked in."""
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 
+import pygit2
 from pygit2.enums import FileMode
 
+from tools.workspace.errors import PathError
 from tools.workspace.large_blobs import LARGE, LargeBlobs
 from tools.workspace.objects import Objects, TreeEntry
+from tools.workspace.paths import check_path
 
 TAR_PIECE = 1 << 20
 TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 _LONGEST_LINK = 4096
 
 
-def tar_member(objects: Objects, large: LargeBlobs, path: str, entry: TreeEntry) -> Iterator[bytes]:
+def pack(
+    objects: Objects, tree: pygit2.Tree, paths: Iterable[str] | None, edits: Mapping[str, str]
+) -> Iterator[bytes]:
+    """Yield a tree, or some paths of it, in pieces of about a megabyte. `edits` replaces texts."""
+    waiting = bytearray()
+    with LargeBlobs(objects.folder) as large:
+        for member in _members(objects, large, tree, paths, edits):
+            waiting += member
+            if len(waiting) >= TAR_PIECE:
+                yield bytes(waiting)
+                waiting.clear()
+    yield bytes(waiting) + TAR_END
+
+
+def _members(
+    objects: Objects,
+    large: LargeBlobs,
+    tree: pygit2.Tree,
+    paths: Iterable[str] | None,
+    edits: Mapping[str, str],
+) -> Iterator[bytes]:
+    entries = objects.entries(tree)
+    if paths is not None:
+        selected = ((path, objects.entry(tree, path)) for path in paths)
+        entries = ((path, entry) for path, entry in selected if entry)
+    for path, entry in entries:
+        if path not in edits:
+            yield from _tar_member(objects, large, path, entry)
+    for path, text in edits.items():
+        check_path(path)
+        kept = objects.entry(tree, path)
+        yield file_member(path, encoded(path, text), kept.mode if kept else FileMode.BLOB)
+
+
+def encoded(path: str, text: str) -> bytes:
+    """Return the text of a file as bytes. Raises PathError."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise PathError(f"{path}: the text is not valid Unicode ({error.reason})") from error
+
+
+def _tar_member(objects: Objects, large: LargeBlobs, path: str, entry: TreeEntry) -> Iterator[bytes]:
     """Yield header and content of an entry. Nothing for submodules, and for links that lead out."""
     if entry.mode == FileMode.COMMIT:
         return

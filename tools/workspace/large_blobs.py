@@ -87,7 +87,7 @@ class LargeBlobs:
 
     def _started(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
         if self._process is None or self._file is None:
-            self._file = TemporaryFile()
+            self._file = TemporaryFile()  # noqa: SIM115  # `__exit__` closes it
             fd = self._file.fileno()
             self._process = subprocess.Popen(  # noqa: S603  # our own program
                 [sys.executable, "-I", "-c", _READER, str(self._objects), str(fd)],

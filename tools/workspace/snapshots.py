@@ -11,10 +11,9 @@ from typing import Literal
 import pygit2
 from pygit2.enums import DeltaStatus, FileMode
 
-from tools.workspace.archive import TAR_END, TAR_PIECE, file_member, tar_member
+from tools.workspace.archive import encoded, pack
 from tools.workspace.diff import unified
 from tools.workspace.errors import PathError, missing_objects
-from tools.workspace.large_blobs import LargeBlobs
 from tools.workspace.merge import Merged, describe
 from tools.workspace.objects import Objects, TreeEntry
 from tools.workspace.paths import check_path
@@ -116,30 +115,7 @@ class Snapshots:
         `paths` selects files. `edits` replaces their texts, and nothing is written. Submodules, and symbolic
         links that could lead out of the tree, are left out. No more than a few megabytes are in memory.
         """
-        tree = self._objects.tree(snapshot)
-        waiting = bytearray()
-        with LargeBlobs(self._objects.folder) as large:
-            for member in self._members(tree, paths, edits or {}, large):
-                waiting += member
-                if len(waiting) >= TAR_PIECE:
-                    yield bytes(waiting)
-                    waiting.clear()
-        yield bytes(waiting) + TAR_END
-
-    def _members(
-        self, tree: pygit2.Tree, paths: Iterable[str] | None, edits: Mapping[str, str], large: LargeBlobs
-    ) -> Iterator[bytes]:
-        entries = self._objects.entries(tree)
-        if paths is not None:
-            selected = ((path, self._objects.entry(tree, path)) for path in paths)
-            entries = ((path, entry) for path, entry in selected if entry)
-        for path, entry in entries:
-            if path not in edits:
-                yield from tar_member(self._objects, large, path, entry)
-        for path, text in edits.items():
-            check_path(path)
-            kept = self._objects.entry(tree, path)
-            yield file_member(path, _encoded(path, text), kept.mode if kept else FileMode.BLOB)
+        return pack(self._objects, self._objects.tree(snapshot), paths, edits or {})
 
     def difference(self, base: str, head: str) -> tuple[list[str], list[str]]:
         """List the paths to remove from the files of `base`, and then the paths to add from `head`.
@@ -222,7 +198,7 @@ class Snapshots:
         return entry
 
     def _file(self, path: str, content: str | bytes, kept: TreeEntry | None) -> TreeEntry:
-        data = content if isinstance(content, bytes) else _encoded(path, content)
+        data = content if isinstance(content, bytes) else encoded(path, content)
         mode = kept.mode if kept and kept.is_file else FileMode.BLOB
         return TreeEntry(self._objects.repo.create_blob(data), mode)
 
@@ -285,13 +261,6 @@ class Snapshots:
         if tree == their_tree.id:
             return Merged(theirs, ())
         return Merged(self._objects.store(tree, [ours, theirs], message), ())
-
-
-def _encoded(path: str, text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise PathError(f"{path}: the text is not valid Unicode ({error.reason})") from error
 
 
 def _with_mode(path: str, entry: TreeEntry | None, mode: int) -> TreeEntry:
