@@ -12,7 +12,7 @@ from desk import KEY, Desk
 from filelock import FileLock
 from gitrepo import GitRepo
 from projects import Files, Project, Recognise
-from recordings import RecordedSandbox, Recordings, open_recorded, run_recorded
+from recordings import RecordedSandbox, Recordings, open_recorded
 from runs import CALC, PLAN, Bench, block, script
 from served import ForkedServer, Served
 
@@ -24,10 +24,16 @@ from nodes.llm.model_settings import ModelSettings
 from nodes.llm.models import Models, open_models
 from sandbox.backends import open_sandbox
 from sandbox.base import Sandbox, SandboxError
-from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
 from tools.workspace import Workspace
 
 gc.freeze()  # else each full collection walks all libraries
+
+
+def pytest_collection_finish() -> None:
+    """Spare full collections of garbage the modules of all tests."""
+    gc.collect()
+    gc.freeze()
+
 
 REQUIRED = bool(os.environ.get("AUTOCODE_REQUIRE_SANDBOXES") or os.environ.get("CI"))
 
@@ -149,7 +155,6 @@ def bench(
 ) -> Bench:
     """A small project, a scripted model and an installation of its own, whose runs in this process replay."""
     monkeypatch.setattr("graph.resources.open_sandbox", open_recorded(recordings))
-    monkeypatch.setattr(Bubblewrap, "run", run_recorded(recordings))
     repo = GitRepo(tmp_path / "repo")
     repo.commit(dict(CALC))
     return Bench(desk, home, repo)

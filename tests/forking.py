@@ -18,10 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from recordings import Recordings, open_recorded, run_recorded
+from recordings import Recordings, open_recorded
 
 from graph import resources
-from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
 
 ROOT = Path(__file__).parent.parent
 MAIN = ROOT / "server" / "main.py"
@@ -210,7 +209,6 @@ def _replay(folder: Path) -> None:
     """Let the sandboxes of this process replay what other tests have run."""
     recordings = Recordings(folder, shared=True)
     setattr(resources, "open_sandbox", open_recorded(recordings))  # noqa: B010  # it is imported there
-    Bubblewrap.run = run_recorded(recordings)  # type: ignore[method-assign]
 
 
 def _run(arguments: list[str]) -> None:

@@ -23,8 +23,9 @@ class GitRepo:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         self.git("init", "-q", "-b", "main", *init)
-        self.git("config", "user.name", "Ursula")
-        self.git("config", "user.email", "ursula@example.org")
+        place = self.git("rev-parse", "--git-path", "config") if init else ".git/config"
+        with (path / place).open("a") as config:
+            config.write("[user]\n\tname = Ursula\n\temail = ursula@example.org\n")
 
     def git(self, *arguments: str) -> str:
         """Run git here and give its output."""

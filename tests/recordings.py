@@ -10,15 +10,17 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from sandbox.backends import open_sandbox
-from sandbox.base import Layer, Limits, OnText, Result, Sandbox, Session
+from sandbox.backends import Backend, open_sandbox
+from sandbox.base import Layer, Limits, OnText, Ownership, Result, Sandbox, Session
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
+from sandbox.bubblewrap.jail import Jail
+from sandbox.cgroup import Cgroups
+from sandbox.program import KILLED
 
-FIRST_PROGRAM = ["python", "-c", "pass"]
-"""The program with which bubblewrap finds out whether Python starts in it."""
+T = TypeVar("T")
 
 MUTANTS_OFF = b'mutants = "off"'
 
@@ -29,6 +31,16 @@ class Recording:
 
     result: Result
     output: str
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a sandbox of bubblewrap is made of, once it has tried what works here."""
+
+    jail: Jail
+    cgroups: Cgroups
+    version: str
+    has_overlay: bool
 
 
 class Recordings:
@@ -53,14 +65,21 @@ class Recordings:
 
     def load(self, key: str) -> Recording | None:
         """Read a recording."""
+        return self._load(key, Recording)
+
+    def load_opening(self, key: str) -> Opening | None:
+        """Read what an earlier test found out as it opened a sandbox."""
+        return self._load(key, Opening)
+
+    def _load(self, key: str, kind: type[T]) -> T | None:
         try:
             found = pickle.loads((self._folder / key).read_bytes())
         except FileNotFoundError:
             return None
-        assert isinstance(found, Recording)
+        assert isinstance(found, kind)
         return found
 
-    def store(self, key: str, recording: Recording) -> None:
+    def store(self, key: str, recording: Recording | Opening) -> None:
         """Write a recording as a whole, because other workers read meanwhile."""
         written = self._folder / f"{uuid4()}.part"
         written.write_bytes(pickle.dumps(recording))
@@ -70,7 +89,7 @@ class Recordings:
 class RecordedSandbox:
     """Replays programs that an earlier test has run. Implements `Sandbox`.
 
-    A program that its limits ended is not recorded, and neither is one on a tree that does not switch mutants
+    A program that was killed is not recorded, and neither is one on a tree that does not switch mutants
     off. Layers and sessions are those of the real sandbox.
     """
 
@@ -105,7 +124,7 @@ class RecordedSandbox:
                 on_output(text)
 
         result = await self._sandbox.run([tree], command, limits, told)
-        if not result.timed_out and not result.out_of_memory:
+        if not result.timed_out and not result.out_of_memory and result.exit_code != KILLED:
             self._recordings.store(key, Recording(result, "".join(output)))
         return result
 
@@ -120,27 +139,23 @@ class RecordedSandbox:
 
 
 def open_recorded(recordings: Recordings) -> Callable[..., Coroutine[Any, Any, Sandbox]]:
-    """Return `open_sandbox` with sandboxes that replay."""
+    """Return `open_sandbox` with sandboxes that replay. What bubblewrap finds out as it opens is kept too."""
 
-    async def opened(*arguments: Any, **named: Any) -> Sandbox:
-        return RecordedSandbox(await open_sandbox(*arguments, **named), recordings)
+    async def opened(
+        backend: Backend, home: Path, image: str | None, say: OnText, owner: Ownership
+    ) -> Sandbox:
+        if backend != "bubblewrap":
+            return RecordedSandbox(await open_sandbox(backend, home, image, say, owner), recordings)
+        shared = (home / "sandbox").resolve().parent
+        key = hashlib.sha256(str(shared).encode()).hexdigest()
+        found = recordings.load_opening(key)
+        if found is None:
+            sandbox = await Bubblewrap.open(shared, say, ownership=owner)
+            found = Opening(sandbox._jail, sandbox._cgroups, sandbox._version, await sandbox._can_overlay())
+            recordings.store(key, found)
+            await sandbox.aclose()
+        bubblewrap = Bubblewrap(found.jail, found.cgroups, found.version, owner)
+        bubblewrap._has_overlay = found.has_overlay
+        return RecordedSandbox(bubblewrap, recordings)
 
     return opened
-
-
-def run_recorded(recordings: Recordings) -> Callable[..., Coroutine[Any, Any, Result]]:
-    """Return `Bubblewrap.run` that replays the first program of a sandbox."""
-    run = Bubblewrap.run
-
-    async def replay(
-        sandbox: Bubblewrap, files: Iterable[bytes], command: Sequence[str], *more: Any
-    ) -> Result:
-        if command != FIRST_PROGRAM:
-            return await run(sandbox, files, command, *more)
-        key = recordings.next_key(await sandbox.identity(), command, tree=b"")
-        if not (recording := recordings.load(key)):
-            recording = Recording(await run(sandbox, files, command, *more), "")
-            recordings.store(key, recording)
-        return recording.result
-
-    return replay

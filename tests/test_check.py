@@ -322,3 +322,11 @@ def test_a_proof_that_does_not_hold_says_where() -> None:
         f"{NEW} on the change: passed was recorded, absent now",
         f"{ADD} on the change: passed was recorded, failed now",
     ]
+
+
+async def test_a_base_that_was_killed_runs_again_for_the_next_check(project: Make) -> None:
+    kill = "import os\n\n\ndef test_end():\n    os.kill(os.getpid(), 9)\n"
+    here = project(MATHS | {"tests/test_end.py": kill})
+    for count in (1, 2):
+        assert (await here.prove(DOUBLE)).baseline == "unknown"
+        assert here.started.count("the base") == count

@@ -3,6 +3,8 @@
 Names and parameters are those of deepagents, because models and users of LangChain know them.
 """
 
+from functools import cache
+
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from nodes.llm.tool_calls import ToolDefinition, define_tool
@@ -69,9 +71,10 @@ TOOLS: dict[str, type[Parameters]] = {
 }
 
 
-def definitions(limits: Limits, *, search: bool = True) -> list[ToolDefinition]:
+@cache
+def definitions(limits: Limits, *, search: bool = True) -> tuple[ToolDefinition, ...]:
     """Return the tools as models take them, without the search where there is nothing to search."""
     tools = [define_tool(name, tool) for name, tool in TOOLS.items() if search or name != "search"]
     most = f" A command may take {limits.seconds:g} s and {limits.memory_mb} MB of memory."
     tools[0]["function"]["description"] += most
-    return tools
+    return tuple(tools)

@@ -109,10 +109,12 @@ class Executor:
         return None
 
     async def run_base(self, snapshot: str, tree: str, command: Sequence[str]) -> Outcomes:
-        """Run `command` on the base, a snapshot with this tree, and store its outcomes."""
+        """Run `command` on the base, a snapshot with this tree. Store its outcomes, unless it was killed."""
         if self.on_base:
             return await self.on_base.run_base(snapshot, tree, command)
         outcomes = self.outcomes(await self.run("the base", snapshot, command))
+        if outcomes.stopped == "killed":  # by itself, or by whoever ended the run, the sandbox or the machine
+            return outcomes
         await self.cache.store_check(self._key(tree, command), outcomes.model_dump_json())
         return outcomes
 
