@@ -116,9 +116,11 @@ class Settings(BaseSettings):
     autocode_api_key: SecretStr | None = None
     autocode_allowed_hosts: str = ""
     autocode_cors_origins: str = ""
+    autocode_trusted_proxies: str = ""
     autocode_repos: str = ""
     max_request_bytes: int = Field(default=4_000_000, ge=1024)
     max_connections: int = Field(default=1000, ge=1)
+    max_connections_per_client: int = Field(default=500, ge=1)
     reader_timeout: float = Field(default=20.0, gt=0)
     max_concurrent_runs: int = Field(default=10, ge=1, le=1000)
     resume_on_start: bool = True

@@ -4,6 +4,8 @@ import asyncio
 import ipaddress
 import logging
 import os
+import re
+import resource
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,12 +22,16 @@ from server.cli.exit_codes import ExitCode, SetupError, UsageError
 from server.cli.signals import exit_now, on_stop
 from server.cli.views.console import CliConsole
 from server.cli.views.format import one_line
+from server.connection import ConnectionLimits, Network, limited_connections
 
 GRACE_SECONDS = 2
 """Time for responses in progress once the server stops. Their runs are parked by then."""
 
 EXIT_SECONDS = 4.5
 """Time until a stopping process exits even if something hangs. The database is crash-safe."""
+
+OWN_FILES = 1024
+"""Open files that the server needs beside its connections."""
 
 DEAD_READER_MILLISECONDS = 60_000
 """Time until the kernel closes the connection of a client that acknowledges nothing."""
@@ -35,18 +41,22 @@ async def serve(settings: Settings, console: CliConsole) -> ExitCode:
     """Serve until SIGTERM or Ctrl-C. Raises UsageError if that is unsafe, SetupError for a taken port."""
     check_exposure(settings)
     app = create_app(settings, say=console.notify)
+    proxies = trusted_proxies(settings)
+    limits = ConnectionLimits(reader_seconds=settings.reader_timeout, proxies=proxies)
+    allow_files(settings.max_connections + limits.idle + OWN_FILES)
     config = uvicorn.Config(
         app,
         lifespan="off",  # the supervisor must open before the port is announced
-        http="h11",  # it can limit the size of headers, httptools cannot
+        http=limited_connections(limits),
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # any client could send X-Forwarded-For
+        proxy_headers=bool(proxies),  # any client could send X-Forwarded-For
+        forwarded_allow_ips=[str(network) for network in proxies],
         h11_max_incomplete_event_size=HEADER_BYTES,
         ws_max_size=settings.max_request_bytes,
         # The guard answers 503 with problem details before uvicorn would answer with plain text.
-        limit_concurrency=settings.max_connections + 64,
+        limit_concurrency=settings.max_connections + limits.idle + 64,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     loop = asyncio.get_running_loop()
@@ -77,6 +87,16 @@ def check_exposure(settings: Settings) -> None:
         raise UsageError(f"other machines can reach {one_line(host)}; set {names}, or listen on 127.0.0.1")
 
 
+def trusted_proxies(settings: Settings) -> tuple[Network, ...]:
+    """Return the networks of the proxies whose X-Forwarded-For counts. Raises UsageError."""
+    words = re.split(r"[,\s]+", settings.autocode_trusted_proxies)
+    try:
+        return tuple(ipaddress.ip_network(word) for word in words if word)
+    except ValueError as error:
+        advice = "write addresses or networks such as 10.0.0.0/8, separated by commas"
+        raise UsageError(f"AUTOCODE_TRUSTED_PROXIES: {one_line(str(error))}; {advice}") from error
+
+
 def is_loopback(host: str) -> bool:
     """Return True for a name or address that only this machine can reach."""
     try:
@@ -100,6 +120,14 @@ def listen(host: str, port: int) -> socket.socket:
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux only; connections inherit it
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_READER_MILLISECONDS)
     return listening
+
+
+def allow_files(count: int) -> None:
+    """Raise this process's limit of open files to `count`, as far as the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server(uvicorn.Server):

@@ -75,6 +75,17 @@ CASES = [
     Case(403, headers={"Host": "127.0.0.1.evil.example"}),
     Case(403, headers={"Host": "10.0.0.9"}),
     Case(403, headers={"Host": ""}),
+    Case(200, headers={"Host": "[0:0:0:0:0:0:0:1]:8000"}),
+    Case(200, headers={"Host": "localhost:"}),
+    *(
+        Case(403, headers={"Host": host})
+        for host in (
+            *("evil.example@localhost", "localhost@evil.example", "localhost/evil", "localhost?evil"),
+            *("localhost#x", "localhost:99999", "localhost:8000:80", "localhost:evil", "::1", "[::1"),
+            *("[127.0.0.1]", "[::1]evil", "local host", "localhost,evil.example", "localhost\\x"),
+            *("localhost%00", "127.1", "0x7f.1", "2130706433", "localhost."),
+        )
+    ),
     Case(403, path="/", headers={"Host": "evil.example"}),
     Case(200, headers={"Host": "box.example"}, settings={"autocode_allowed_hosts": "box.example"}),
     Case(200, headers={"Host": "box.example"}, settings={"autocode_host": "box.example"}),

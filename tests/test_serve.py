@@ -21,7 +21,7 @@ from graph.settings import Settings
 from memory.records.database import Database
 from memory.records.threads import Threads
 from server.cli.exit_codes import UsageError
-from server.serve import check_exposure, is_loopback
+from server.serve import check_exposure, is_loopback, trusted_proxies
 
 Serve = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -39,6 +39,17 @@ def test_beyond_loopback_a_key_and_roots_are_required(host: str) -> None:
         with pytest.raises(UsageError, match=next(iter(blank)).upper()):
             check_exposure(Settings.load(**{**named, **blank}))
     assert not is_loopback(host)
+
+
+def test_proxies_that_are_no_addresses_are_refused() -> None:
+    settings = Settings(autocode_trusted_proxies="10.0.0.1, 192.168.0.0/16 ::1")
+    assert [str(network) for network in trusted_proxies(settings)] == [
+        "10.0.0.1/32",
+        "192.168.0.0/16",
+        "::1/128",
+    ]
+    with pytest.raises(UsageError, match="AUTOCODE_TRUSTED_PROXIES.*'proxy.example'"):
+        trusted_proxies(Settings(autocode_trusted_proxies="proxy.example"))
 
 
 def test_an_open_address_or_a_taken_port_is_told_with_its_exit_code(tmp_path: Path) -> None:

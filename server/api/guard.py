@@ -12,9 +12,9 @@ import ipaddress
 import logging
 import re
 import traceback
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from graph.settings import Settings
 from memory.secrets import masked
 from server.api.problems import Problem, problem_of
+from server.connection import counted_address
 
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 EVERYWHERE = frozenset(("0.0.0.0", "::", ""))  # noqa: S104  # compared, not bound
@@ -33,6 +34,12 @@ SUBPROTOCOL = "autocode"
 KEY_PREFIX = "autocode.key."
 """Prefix of the subprotocol that holds the key, base64url. A browser's WebSocket cannot set headers."""
 
+ALIVE_PATHS = frozenset(("/health", "/ok"))
+"""Paths that a full server answers too, because it is alive."""
+
+_HOST = re.compile(
+    r"(?:\[(?P<address>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9._-]{1,253}))(?::(?P<port>[0-9]{0,5}))?"
+)
 _CONTENT = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 HEADER_BYTES = 32 * 1024
 """Limit for the headers of a request. h11 enforces its own only on headers that come in several pieces."""
@@ -59,10 +66,11 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: Settings, own: tuple[str, ...] | None = None) -> None:
         self.app, self.settings, self.own = app, settings, own
         bound = settings.autocode_host.strip("[]").lower()
-        self._hosts = LOOPBACK | {bound} | {name.lower() for name in _split(settings.autocode_allowed_hosts)}
+        names = (bound, *_split(settings.autocode_allowed_hosts))
+        self._hosts = LOOPBACK | {name.strip("[]").lower() for name in names}
         self._any_address = bound in EVERYWHERE
         self._origins = allowed_origins(settings)
-        self._open = 0
+        self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to the app, or answer it with a problem."""
@@ -87,13 +95,13 @@ class Guard:
                 self._check_length(seen)
             return message
 
-        self._open += 1
+        client = counted_address((scope.get("client") or ("",))[0])
+        self._open[client] += 1
         try:
             self._check(scope)
             # After the checks, so that a stranger gets a 403 and learns nothing about the load.
-            if self._open > self.settings.max_connections:
-                detail = "all connections are in use (MAX_CONNECTIONS); try again in a moment"
-                raise Problem(503, "Server full", detail, {"Retry-After": "1"})
+            if scope["path"] not in ALIVE_PATHS:
+                self._check_load(client)
             await self.app(scope, limited_receive, secure_send)
         except Exception as error:
             if not isinstance(error, Problem):
@@ -103,7 +111,9 @@ class Guard:
             if not started:
                 await problem_of(error).response()(scope, receive, secure_send)
         finally:
-            self._open -= 1
+            self._open[client] -= 1
+            if not self._open[client]:
+                del self._open[client]
 
     def _is_ours(self, path: str) -> bool:
         return self.own is None or any(
@@ -133,6 +143,15 @@ class Guard:
                 raise Problem(401, "Key missing or wrong", detail, {"WWW-Authenticate": "Bearer"})
         if scope["type"] == "http":
             self._check_body(headers)
+
+    def _check_load(self, client: str) -> None:
+        for count, name, value in (
+            (self._open.total(), "MAX_CONNECTIONS", self.settings.max_connections),
+            (self._open[client], "MAX_CONNECTIONS_PER_CLIENT", self.settings.max_connections_per_client),
+        ):
+            if count > value:
+                detail = f"all {value} connections are in use ({name}); try again in a moment"
+                raise Problem(503, "Server full", detail, {"Retry-After": "1"})
 
     def _check_host(self, values: list[str]) -> None:
         # A proxy and this server could read different ones of two Host headers.
@@ -175,8 +194,14 @@ def _is_open(path: str) -> bool:
 
 
 def _hostname(host: str) -> str:
+    """Return the name or the address of a Host header without its port. Empty if it is no host (RFC 9110)."""
+    match = _HOST.fullmatch(host)
+    if not match or int(match["port"] or 0) > 65535:
+        return ""
+    if not (address := match["address"]):
+        return match["name"].lower()
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return str(ipaddress.IPv6Address(address))
     except ValueError:
         return ""
 
