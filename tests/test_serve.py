@@ -48,7 +48,7 @@ def test_proxies_that_are_no_addresses_are_refused() -> None:
         "192.168.0.0/16",
         "::1/128",
     ]
-    with pytest.raises(UsageError, match="AUTOCODE_TRUSTED_PROXIES.*'proxy.example'"):
+    with pytest.raises(UsageError, match=r"AUTOCODE_TRUSTED_PROXIES.*'proxy.example'"):
         trusted_proxies(Settings(autocode_trusted_proxies="proxy.example"))
 
 
