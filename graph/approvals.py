@@ -56,7 +56,10 @@ class PendingApprovals:
         Raises InputError, UnknownApproval, AnsweredApproval.
         """
         questions = await self._questions(run)
-        checked = {id: _checked(id, answer, questions.get(id, ({}, 0))[0]) for id, answer in answers.items()}
+        checked = {
+            id: _checked(id, answer, questions.get(id, ({}, 0))[0], answerer)
+            for id, answer in answers.items()
+        }
         # The count tells a question that is asked again from one whose answer is still on its way.
         resumed = {id: count for id, (_, count) in questions.items()}
         drafts = [Draft(_resolved(id, answer, answerer)) for id, answer in checked.items()]
@@ -98,7 +101,9 @@ def _resolved(id: str, answer: Mapping[str, Any], answerer: Answerer) -> Approva
     return ApprovalResolved(id=id, decision=answer["decision"], reason=answer.get("reason"), details=details)
 
 
-def _checked(id: str, answer: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(
+    id: str, answer: Mapping[str, Any], request: Mapping[str, Any], answerer: Answerer
+) -> dict[str, Any]:
     """Return the answer if it fits its question. Raises InputError."""
     try:
         checked = read_answer(dict(answer))
@@ -119,7 +124,8 @@ def _checked(id: str, answer: Mapping[str, Any], request: Mapping[str, Any]) -> 
                 read_plan(checked.plan)
             except Unusable as error:
                 raise InputError(f"the answer to {id} cannot be used. {error}") from error
-    seen = checked.model_copy(update={"remote": request.get("remote")})
+    known = {"remote": request.get("remote"), "by": answerer.by, "through": answerer.through}
+    seen = checked.model_copy(update=known)
     return seen.model_dump(exclude_none=True)
 
 

@@ -128,7 +128,7 @@ class ToolCalled(Payload):
 
 
 class ToolResult(Payload):
-    """A tool step ran."""
+    """A tool step ran, or was refused. Then there is no `call`, and `stderr` says why."""
 
     type = "tool.result"
     tool: str

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from tools.catalogue import TOOLS, InvalidCall, describe, read_call
-from tools.catalogue.declaration import DeclarationError, declare
 
 ROOT = "write the path from the repository's root"
 DASH = "a path must not begin with a dash"
@@ -213,56 +212,3 @@ def test_the_planner_reads_of_every_tool() -> None:
     assert "; cp {source, target}; " in plain
     assert "- git_commit {message}: Set the message of the commit that the run delivers." in others
     assert len(describe()) < 1_500  # it is in every prompt of the planner
-
-
-@pytest.mark.parametrize(
-    ("files", "add", "remove", "path", "text"),
-    [
-        ({}, ["rich>=14"], [], "requirements.txt", "rich>=14\n"),
-        ({"requirements.txt": "# ours\na\nrich==1  # old\n"}, ["rich>=14"], [], "requirements.txt",
-         "# ours\na\nrich>=14\n"),
-        ({"requirements.txt": "-r base.txt\nA.b\nc\n"}, [], ["a-b"], "requirements.txt", "-r base.txt\nc\n"),
-        ({"pyproject.toml": "[project]\nname = 'x'\ndependencies = ['a', \"b[c]>1\"]\n"}, ["d"], ["b"],
-         "pyproject.toml", "[project]\nname = 'x'\ndependencies = ['a', \"d\"]\n"),
-        ({"pyproject.toml": "[project]\nname = 'x'\ndependencies = [\n  'a', # ]\n  'b',\n]\n[tool.x]\n"},
-         ["d"], ["a"], "pyproject.toml",
-         "[project]\nname = 'x'\ndependencies = [\n   # ]\n  'b',\n  \"d\",\n]\n[tool.x]\n"),
-        ({"pyproject.toml": "[project]\ndependencies = [\n  'a>=8',  # why, 'a'\n  'b'  # last\n]\n"},
-         ["d"], [], "pyproject.toml",
-         "[project]\ndependencies = [\n  'a>=8',  # why, 'a'\n  'b',  # last\n  \"d\",\n]\n"),
-        ({"pyproject.toml": "[project]\ndependencies = ['a',\n  'b']\n"}, ["d"], ["a"], "pyproject.toml",
-         "[project]\ndependencies = [\n  'b',\n  \"d\",\n]\n"),
-        ({"pyproject.toml": "[project]\ndependencies = [\n  'a',\n  'b',\n  'c',\n]\n"}, [], ["b", "c"],
-         "pyproject.toml", "[project]\ndependencies = [\n  'a',\n]\n"),
-        ({"pyproject.toml": "[project]\ndependencies = [ 'a', 'b' ]\n"}, [], ["b"], "pyproject.toml",
-         "[project]\ndependencies = ['a']\n"),
-        ({"pyproject.toml": "[project]\nname = 'x'\n"}, ["d"], [], "pyproject.toml",
-         "[project]\ndependencies = [\n    \"d\",\n]\nname = 'x'\n"),
-        ({"pyproject.toml": "[tool.black]\n", "requirements.txt": ""}, ["d"], [], "requirements.txt", "d\n"),
-    ],
-)  # fmt: skip
-def test_a_declaration_gains_and_loses_packages_and_keeps_the_rest(
-    files: dict[str, str], add: list[str], remove: list[str], path: str, text: str
-) -> None:
-    assert declare(files.get, add, remove) == (path, text)
-
-
-@pytest.mark.parametrize(
-    ("files", "says"),
-    [
-        ({"uv.lock": ""}, "uv.lock declares or pins"),
-        ({"setup.py": ""}, "setup.py declares or pins"),
-        ({"requirements.txt": "a==1 --hash=sha256:0\n"}, "has hashes"),
-        ({"pyproject.toml": "[project"}, "not usable TOML"),
-        ({"pyproject.toml": "project = 3"}, "dynamic"),
-        ({"pyproject.toml": "project.name = 'x'\n"}, "no line `[project]`"),
-        ({"pyproject.toml": "[project]\nname = 'x'\ndynamic = ['dependencies']\n"}, "dynamic"),
-        ({"pyproject.toml": "x = '''\n[project]\n'''\n[project]\nname = 'x'\n"}, "cannot be edited"),
-        ({"pyproject.toml": "[project]\ndependencies = ['''\na''']\n"}, "cannot be edited"),
-        ({"pyproject.toml": "[project]\nx = " + "[" * 100_000}, "not usable TOML"),
-    ],
-)
-def test_a_declaration_that_cannot_be_edited_says_so(files: dict[str, str], says: str) -> None:
-    with pytest.raises(DeclarationError) as error:
-        declare(files.get, ["d"])
-    assert says in str(error.value)

@@ -25,6 +25,16 @@ FILES = {
     ".autocode.toml": NO_MUTANTS,
 }
 
+NAMED = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.10"\n'
+LOCKED = {
+    "uv.lock": {
+        "pyproject.toml": NAMED,
+        "uv.lock": 'version = 1\nrevision = 3\nrequires-python = ">=3.10"\n\n'
+        '[[package]]\nname = "shop"\nversion = "1"\nsource = { virtual = "." }\n',
+    },
+    "requirements.txt": {"requirements.txt": "# ours\n--require-hashes\n"},
+}
+
 
 def plan(path: str) -> str:
     return (
@@ -133,6 +143,32 @@ async def test_a_tool_installs_a_package_once_a_human_agrees_and_declares_it(
     assert "six " in results[1].stdout
     declared = bench.repo.git("show", f"{ended.branch}:pyproject.toml")
     assert 'dependencies = [\n    "six>=1.16",\n]' in declared
+
+
+@pytest.mark.parametrize("lock", ["uv.lock", "requirements.txt"])
+async def test_a_lock_follows_what_a_tool_installs(lock: str, desk: Desk, home: Path, tmp_path: Path) -> None:
+    files = {name: FILES[name] for name in ("tests/test_shop.py", ".autocode.toml")}
+    files |= {"shop.py": "def one():\n    return 1\n", **LOCKED[lock]}
+    coder = block("shop.py", "import six\n\n\ndef one():\n    return 1\n\n\ndef ten():\n    return 10\n")
+    bench = bench_of(desk, home, tmp_path / "shop", files, coder, block("tests/test_ten.py", TEST_TEN))
+    steps = [
+        {"agent": "coder", "description": "Add ten", "file": "shop.py"},
+        {"agent": "tool", "description": "We need six", "tool_name": "pip_install",
+         "tool_params": {"packages": ["six"]}},
+        {"agent": "tool", "description": "Look", "tool_name": "pip_list", "tool_params": {}},
+    ]  # fmt: skip
+    async with Supervisor.open(bench.settings(environment_approval="auto")) as supervisor:
+        given: Any = {"task": "Add ten", "repo": str(bench.repo.path), "steps": steps}
+        run = await supervisor.submit(given, "t")
+        assert (await supervisor.wait(run.id)).status == "waiting"
+        (question,) = await supervisor.pending("t")
+        assert lock in question.request["renewal"] and "+" in "".join(question.request["difference"])
+        await supervisor.resume("t", {question.id: {"decision": "approve"}})
+        ended = await supervisor.wait(run.id)
+        events = await supervisor.journal.events.read("t")
+    results = [event.data for event in events if isinstance(event.data, ToolResult)]
+    assert ended.status == "verified", [event.wire for event in events[-3:]]
+    assert "\nsix " in results[1].stdout and "six" in bench.repo.git("show", f"{ended.branch}:{lock}")
 
 
 async def test_no_rule_about_a_package_covers_what_earlier_steps_declared(

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import pytest
 from langgraph.types import PregelTask, StateSnapshot
+from runs import PLAN
 
 from nodes.events import EVENT, Event
 from server.protocol.projection import Projection, ProtocolEvent
@@ -82,10 +84,10 @@ async def test_a_superstep_whose_line_a_crash_swallowed_is_told_by_the_resume() 
 
 
 async def test_a_call_that_is_tried_again_speaks_under_a_new_id() -> None:
-    said = [line("token", "planner", text=text) for text in ("Hal", "Hello", " you")]
-    again = line("retry", "planner", reason="dropped", attempt=1)
-    usage = {"agent": "planner", "model": "m", "input_tokens": 3, "output_tokens": 2, "cost_usd": None}
-    done = line("budget", "planner", **usage, total_tokens=5, total_cost_usd=0.0)
+    said = [line("token", "coder", text=text) for text in ("Hal", "Hello", " you")]
+    again = line("retry", "coder", reason="dropped", attempt=1)
+    usage = {"agent": "coder", "model": "m", "input_tokens": 3, "output_tokens": 2, "cost_usd": None}
+    done = line("budget", "coder", **usage, total_tokens=5, total_cost_usd=0.0)
     for mode, texts in (
         ("messages-tuple", ["Hal", "Hello", " you", ""]),
         ("messages", ["Hal", "Hello", "Hello you", "Hello you"]),
@@ -95,6 +97,24 @@ async def test_a_call_that_is_tried_again_speaks_under_a_new_id() -> None:
         assert [part.data[0]["content"] for part in spoken] == texts
         assert [part.data[0]["id"] for part in spoken] == ["run-r-2", "run-r-4", "run-r-4", "run-r-4"]
         assert spoken[-1].data[0]["usage_metadata"]["total_tokens"] == 5
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        ('{"answer": "**Because** of `a.py`."}', "**Because** of `a.py`."),
+        (PLAN, PLAN),
+        ("I look at a.py first.", "I look at a.py first."),
+    ],
+)
+async def test_the_planner_speaks_once_its_answer_is_known(reply: str, text: str) -> None:
+    said = [line("token", "planner", text=each) for each in (reply[:5], reply[5:])]
+    usage = {"agent": "planner", "model": "m", "input_tokens": 3, "output_tokens": 2, "cost_usd": None}
+    done = line("budget", "planner", **usage, total_tokens=5, total_cost_usd=0.0)
+    for mode in ("messages-tuple", "messages"):
+        told = await parts(projection(mode), BEGIN, *said, done)
+        spoken = [part for part in told if part.name.startswith("messages") and "meta" not in part.name]
+        assert [(part.data[0]["content"], part.data[0]["id"]) for part in spoken] == [(text, "run-r-2")]
 
 
 async def test_every_replay_gives_the_same_ids() -> None:

@@ -43,6 +43,19 @@ class Ruling:
 
 
 @dataclass(frozen=True)
+class _Rule:
+    """A rule under the name that its author gave it. One for a whole tool has no pattern."""
+
+    name: str
+    tool: str
+    pattern: str
+    permission: Permission
+
+    def rank(self) -> int:
+        return _rank(self.permission)
+
+
+@dataclass(frozen=True)
 class Policy:
     """Rules by `tool` or `tool:pattern`, where `*` in a pattern stands for any text.
 
@@ -77,36 +90,31 @@ class Policy:
         return cls(rules, source)
 
     @cached_property
-    def _patterns(self) -> dict[str, list[tuple[str, Permission]]]:
-        patterns: dict[str, list[tuple[str, Permission]]] = {}
-        for rule, permission in self.rules.items():
-            tool, colon, pattern = rule.partition(":")
-            if colon:
-                patterns.setdefault(tool, []).append(
-                    (TOOLS.get(tool, PlanTool).as_subject(pattern), permission)
-                )
-        return patterns
+    def _patterns(self) -> list[_Rule]:
+        rules = ((name, *name.partition(":"), permission) for name, permission in self.rules.items())
+        return [
+            _Rule(name, tool, TOOLS.get(tool, PlanTool).as_subject(pattern), permission)
+            for name, tool, colon, pattern, permission in rules
+            if colon
+        ]
 
-    def _whole(self, name: str) -> Permission | None:
+    def _whole(self, name: str) -> _Rule | None:
         """Return the rule for a whole tool: its own, else the strictest that covers it."""
-        if name in self.rules:
-            return self.rules[name]
-        covering = (rule for tool, rule in self.rules.items() if ":" not in tool and _covers(tool, name))
-        return max(covering, key=_rank, default=None)
+        names = [name] if name in self.rules else [tool for tool in self.rules if _covers(tool, name)]
+        return max((_Rule(tool, tool, "", self.rules[tool]) for tool in names), key=_Rule.rank, default=None)
 
     def rule(self, call: PlanTool) -> Ruling | None:
         """Return what the rules say about a call, or None if no rule is about it."""
         whole = self._whole(call.name)
-        covering = (rules for tool, rules in self._patterns.items() if _covers(tool, call.name))
-        patterns = [rule for rules in covering for rule in rules]
+        patterns = [rule for rule in self._patterns if _covers(rule.tool, call.name)]
         matches = [_matches(patterns, subject) for subject in call.subjects() or [""]]
         if whole is None and not any(matches):
             return None
-        rest = whole or DEFAULTS[call.effect]
-        permissions = (max((each for _, each in match), key=_rank, default=rest) for match in matches)
-        strictest = max(permissions, key=_rank)
-        named = all(any("*" not in pattern.split(" ")[-1] for pattern, _ in match) for match in matches)
-        return Ruling(strictest, f"{self.source}: {call.name} = {strictest}", named)
+        rest = whole or _Rule(call.name, call.name, "", DEFAULTS[call.effect])
+        strictest = max((max(match, key=_Rule.rank, default=rest) for match in matches), key=_Rule.rank)
+        named = all(any("*" not in rule.pattern.split(" ")[-1] for rule in match) for match in matches)
+        reason = f"{self.source}: {strictest.name} = {strictest.permission}"
+        return Ruling(strictest.permission, reason, named)
 
 
 def decide(call: PlanTool, user: Policy, *repository: Policy) -> Ruling:
@@ -131,12 +139,12 @@ def _covers(tool: str, name: str) -> bool:
     return tool == name or (tool.startswith(PREFIX) and _fits(name, tool))
 
 
-def _matches(patterns: list[tuple[str, Permission]], subject: str) -> list[tuple[str, Permission]]:
+def _matches(patterns: list[_Rule], subject: str) -> list[_Rule]:
     """Return the rules that are about a subject."""
     return [
-        (pattern, permission)
-        for pattern, permission in patterns
-        if _fits(subject, pattern) or (permission != "allow" and _is_above(subject, pattern))
+        rule
+        for rule in patterns
+        if _fits(subject, rule.pattern) or (rule.permission != "allow" and _is_above(subject, rule.pattern))
     ]
 
 

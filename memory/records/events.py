@@ -83,6 +83,14 @@ class Events(Generic[E]):
         return None
 
     @read_only
+    def answers(self, connection: Connection, thread_ids: Collection[str]) -> dict[str, str]:
+        """Return the newest text that an agent has said to the user on each of these threads."""
+        said = and_(events.c.type == "message", events.c.thread_id.in_(thread_ids))
+        query = select(events.c.thread_id, events.c.data).where(said).order_by(events.c.seq)
+        messages = ((row.thread_id, json.loads(row.data)) for row in connection.execute(query))
+        return {thread: data["text"] for thread, data in messages if data["role"] == "assistant"}
+
+    @read_only
     def ends(self, connection: Connection, thread_ids: Collection[str]) -> dict[str, int]:
         """Return the newest `seq` of each of these threads that exists."""
         query = select(threads.c.id, threads.c.last_seq).where(threads.c.id.in_(thread_ids))

@@ -27,7 +27,7 @@ _USE = re.compile(r"^(?:please )?use (?:the )?|[.!]$", re.IGNORECASE)
 class HumanAnswer(BaseModel):
     """A human's answer to one question. With a `scope`, the same is not asked again in it.
 
-    `remote` is the address that the question showed.
+    `remote` is the address that the question showed. `by` and `through` say who answered, and which way.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -38,6 +38,12 @@ class HumanAnswer(BaseModel):
     reason: str | None = None
     scope: Literal["run", "repository"] | None = None
     remote: str | None = None
+    by: str | None = None
+    through: str | None = None
+
+    def answerer(self) -> dict[str, str]:
+        """Return who answered and which way, as far as that is known."""
+        return {name: value for name in ("by", "through") if (value := getattr(self, name))}
 
     @field_validator("reason")
     @classmethod

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,10 +102,10 @@ class Preparation:
         refusal = f"{_REFUSED}: {answer.reason}" if answer.reason else _REFUSED
         if venv:
             key = _key(workspace, "venv", str(venv))
-            await self.consents.give(key, _about(workspace, [f"use {venv}"]))
+            await self.consents.give(key, _about(workspace, [f"use {venv}"], answer))
         elif answer.decision == "approve":
             for key, need in asked.items():
-                await self.consents.give(key, _about(workspace, need.recipe.shown_commands))
+                await self.consents.give(key, _about(workspace, need.recipe.shown_commands, answer))
         outcomes = []
         # One after the other: builds use several processors each, and their output should not mix.
         for need, ready in zip(needs, found, strict=True):
@@ -115,6 +116,28 @@ class Preparation:
                 ready = await self._made(workspace, chosen, publish)
             outcomes.append(ready)
         return outcomes
+
+    async def renew(self, workspace: Workspace, need: Need, lock: str, publish: Publish) -> str:
+        """Return the text of a lock that the commands of a need have renewed.
+
+        Raises SandboxError, WorkspaceError.
+        """
+        environments, folder = await self.environments(), need.recipe.folder
+        commands = list(need.recipe.commands)
+        publish(EnvironmentReported(status="building", folder=folder, commands=commands))
+        output, began = _Pieces(publish, folder), time.monotonic()
+        try:
+            paths = await asyncio.to_thread(workspace.files, need.snapshot)
+            files = need.archive(workspace.path)
+            text = await environments.renew(need.recipe, files, paths, lock, output.add)
+        except SandboxError as error:
+            publish(EnvironmentReported(status="failed", folder=folder, text=str(error)))
+            raise
+        finally:
+            output.flush()
+        seconds = round(time.monotonic() - began, 1)
+        publish(EnvironmentReported(status="ready", folder=folder, seconds=seconds))
+        return text
 
     async def unapproved(
         self, workspace: Workspace, needs: Sequence[Need], bases: Sequence[Need]
@@ -205,9 +228,10 @@ def _key(workspace: Workspace, *parts: str) -> str:
     return hashlib.sha256(json.dumps([os.path.realpath(workspace.path), *parts]).encode()).hexdigest()
 
 
-def _about(workspace: Workspace, commands: Sequence[str]) -> dict[str, Any]:
-    """Return what a consent covers, for people who may revoke it."""
-    return {"kind": "environment", "repository": str(workspace.path), "commands": list(commands)}
+def _about(workspace: Workspace, commands: Sequence[str], answer: HumanAnswer) -> dict[str, Any]:
+    """Return what a consent covers and who gave it, for people who may revoke it."""
+    about = {"kind": "environment", "repository": str(workspace.path), "commands": list(commands)}
+    return about | answer.answerer()
 
 
 def _shown(path: Path, root: Path) -> str:

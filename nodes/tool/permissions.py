@@ -52,7 +52,8 @@ class Permissions:
     async def permit(self, call: PlanTool, workspace: Workspace, state: BranchInput, thread: str) -> Permit:
         """Return the permit of a call, or of the call that a human put in its place.
 
-        Raises Refused, and PolicyError for a policy of the repository that cannot be read.
+        Raises Refused, InvalidCall for a call that cannot be carried out, and PolicyError for a policy of the
+        repository that cannot be read.
         """
         theirs = await asyncio.to_thread(_policies, workspace, state["base"], thread)
         ruling = _allowed_or_asked(call, decide(call, self.policy, *theirs))
@@ -68,6 +69,7 @@ class Permissions:
         if options_of(state).auto_approve:
             return Permit(call, "--yes")
         question = _question(call, state, unseen or ruling.reason, remote)
+        question |= await self.installation.preview(call, workspace, state["head"])
         answer, call = ask(question, self._follows(call, remote))
         _allowed_or_asked(call, decide(call, self.policy, *theirs))  # the parameters may be new
         if answer.scope:
@@ -76,6 +78,7 @@ class Permissions:
                 "command": shlex.join(call.arguments()),
                 "repository": str(workspace.path),
                 "run": state["run"],
+                **answer.answerer(),
             }
             # An edited call may name another remote.
             remote = await asyncio.to_thread(destination, call, workspace)
@@ -98,6 +101,7 @@ class Permissions:
         _allowed_or_asked(call, decide(call, self.policy, *theirs))
         remote = await asyncio.to_thread(destination, call, workspace)
         question = _question(call, state, MAY_HAVE_HAPPENED.format(begun=begun), remote) | {"uncertain": True}
+        question |= await self.installation.preview(call, workspace, state["head"])
         _, call = ask(question, self._follows(call, remote))
         _allowed_or_asked(call, decide(call, self.policy, *theirs))
         return Permit(call, "approved", named=True)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from tools.catalogue import OutsidePlace, OutsideResult, OutsideWork, PlanTool, ToolOutput
 from tools.catalogue.remote_tools import GitClone, GitPull, GitPush
@@ -17,14 +18,18 @@ _OWN_LOGIN = Login(own=True)
 
 
 class RemoteWork:
-    """Carries out git_clone, git_pull and git_push. `environment` is the process's own."""
+    """Carries out git_clone, git_pull and git_push. `environment` is the process's own.
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    `folder` holds git folders of our own while they are used.
+    """
+
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
         self._environment = environment
+        self._folder = folder
 
     async def __call__(self, call: PlanTool, place: OutsidePlace, /) -> OutsideResult:
         """Return what the tool did. A failure changes nothing."""
-        git = GitProgram(self._environment, GitLimits(seconds=place.seconds))
+        git = GitProgram(self._environment, GitLimits(seconds=place.seconds), self._folder)
         try:
             match call:
                 case GitClone():
@@ -38,9 +43,9 @@ class RemoteWork:
         raise TypeError(f"{call.name} is no tool of a remote")
 
 
-def remote_tools(environment: Mapping[str, str]) -> dict[str, OutsideWork]:
+def remote_tools(environment: Mapping[str, str], folder: Path) -> dict[str, OutsideWork]:
     """Return the tools by name."""
-    return dict.fromkeys((GitClone.name, GitPull.name, GitPush.name), RemoteWork(environment))
+    return dict.fromkeys((GitClone.name, GitPull.name, GitPush.name), RemoteWork(environment, folder))
 
 
 def destination(call: PlanTool, workspace: Workspace) -> str:

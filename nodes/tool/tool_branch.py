@@ -19,8 +19,8 @@ from nodes.events import ToolResult
 from nodes.planning.plan_reply import TOOLS_OFF
 from nodes.publish import Publish, publisher
 from nodes.repository import open_workspace, thread_of
-from nodes.state import BranchInput, State, StepResult
-from nodes.tool.execution import ToolExecution, ToolRun
+from nodes.state import BranchInput, State, Step, StepResult
+from nodes.tool.execution import FAILED, ToolExecution, ToolRun
 from nodes.tool.permissions import Permissions, Permit, Refused
 from tools.catalogue import InvalidCall, PlanTool, ToolOutput
 from tools.policy import PolicyError
@@ -69,6 +69,8 @@ class ToolBranch:
             told = await self._once(call, state, thread_of(runtime), publish)
             return cast(StepResult, result | told)
         except (InvalidCall, Refused, PolicyError) as error:
+            # Other steps may wait for days, and who watches must know of this one before.
+            publish(ToolResult(tool=_shown_name(step), stdout="", stderr=f"{error}\n", returncode=FAILED))
             return result | {"blocked": str(error)}
 
     def _read(self, name: Any, params: Any) -> PlanTool:
@@ -108,6 +110,10 @@ class ToolBranch:
                     return Permit(call, "approved before, for this step", named=True)
                 return await self.permissions.permit_again(call, workspace, state, thread, before.begun)
         return await self.permissions.permit(call, workspace, state, thread)
+
+
+def _shown_name(step: Step) -> str:
+    return valid_text(str(step.get("tool_name")))[:100]
 
 
 def _stored(run: ToolRun, permit: Permit, seconds: float) -> dict[str, Any]:

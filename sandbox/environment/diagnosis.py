@@ -46,22 +46,25 @@ _CAUSES: tuple[tuple[str, str], ...] = (
 _PATTERNS = tuple((re.compile(pattern), text) for pattern, text in _CAUSES)
 
 
-def explain(recipe: Recipe, built: Built, output: str, seconds: float, memory_mb: int) -> str:
-    """Return the message for a failed build: cause, failed command, last lines, and what to write where."""
+def explain(recipe: Recipe, built: Built, output: str, seconds: float, memory_mb: int, lock: str = "") -> str:
+    """Return the message for a failed build: cause, failed command, last lines, and what to write where.
+
+    `lock` is the path of the lock that was to be renewed, empty for an environment.
+    """
     lines = _lines(output)
     command = next(
         (line.removeprefix(COMMAND_MARK) for line in reversed(lines) if line.startswith(COMMAND_MARK)), ""
     )
     place = f" of {recipe.folder}" if recipe.folder else ""
-    parts = [
-        f"The environment{place} could not be built: {_cause(built, lines, command, seconds, memory_mb)}."
-    ]
+    failed = f"{lock} could not be renewed" if lock else f"The environment{place} could not be built"
+    parts = [f"{failed}: {_cause(built, lines, command, seconds, memory_mb)}."]
     if command:
         parts.append(f"The command that failed: {command}")
     if built.refused_hosts:
         parts.append(f"These hosts are out of reach for a build: {', '.join(built.refused_hosts)}")
     origin = f"{recipe.folder}/.autocode.toml" if recipe.folder else ".autocode.toml"
-    parts.append(f'To build it in another way, write in {origin}: [environment] setup = ["…"]')
+    if not lock:
+        parts.append(f'To build it in another way, write in {origin}: [environment] setup = ["…"]')
     last = [line for line in lines if line][-_LAST_LINES:]
     return "\n".join([*parts, "Last lines of the output:", *(f"    {line}" for line in last)])
 

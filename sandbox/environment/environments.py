@@ -29,7 +29,7 @@ from sandbox.environment.detection.detect import detect
 from sandbox.environment.diagnosis import explain
 from sandbox.environment.disk import folder_bytes, remove_tree
 from sandbox.environment.environment_sandbox import EnvironmentSandbox
-from sandbox.environment.generated import TooMuchGenerated, store_generated
+from sandbox.environment.generated import TooMuchGenerated, generated_file, store_files
 from sandbox.environment.recipe import Recipe
 from sandbox.environment.records import MAKING, RECORD, EnvironmentRecord, held, prune, read_record
 from sandbox.environment.registries import MaskedOutput, Registries
@@ -154,6 +154,40 @@ class Environments:
             return found
         raise EnvironmentFailure(f"The environment {key} vanished right after it was built. Try again.")
 
+    async def renew(
+        self,
+        recipe: Recipe,
+        files: Iterable[bytes],
+        paths: Iterable[str],
+        lock: str,
+        on_output: Callable[[str], None] = lambda _: None,
+    ) -> str:
+        """Run a recipe's commands as a build, and return the text of the file `lock` that they have written.
+
+        Nothing else of the build is kept. Raises EnvironmentFailure.
+        """
+        if recipe.fatal:
+            raise EnvironmentFailure("\n".join(fault.message for fault in recipe.fatal))
+        key = await self._key(recipe)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        async with self._lock(key, on_output):
+            place, output = self._place(key), MaskedOutput(self._registries.mask, on_output)
+            # A path that the snapshot does not have counts as made by the build, which keeps it.
+            others = frozenset(paths) - {lock}
+            build = Build(recipe, files, others, place, self._registries, self._limits, output.feed)
+            try:
+                built = await self._built(build, output, key, lock)
+                await self._backend.remove(built.image)
+                content = await asyncio.to_thread(generated_file, place / "generated.tar", lock)
+            finally:
+                await asyncio.shield(asyncio.to_thread(remove_tree, place))
+        text = (content or b"").decode("utf-8", "replace")
+        if not text.strip():
+            raise EnvironmentFailure(f"{lock} could not be renewed: {recipe.commands[-1]} did not write it.")
+        if self._registries.mask(text) != text:
+            raise EnvironmentFailure(f"{lock} could not be renewed: a registry's password would be in it.")
+        return text
+
     async def open(self, environment: Environment) -> Sandbox:
         """Return a sandbox whose programs run in the environment. It stays open until `aclose`."""
         async with self._opening:
@@ -181,8 +215,7 @@ class Environments:
         paths: frozenset[str],
         on_output: Callable[[str], None],
     ) -> None:
-        place = Path(tempfile.mkdtemp(prefix=f"{MAKING}{key}-", dir=self._folder))
-        output = MaskedOutput(self._registries.mask, on_output)
+        place, output = self._place(key), MaskedOutput(self._registries.mask, on_output)
         build = Build(recipe, files, paths, place, self._registries, self._limits, output.feed)
         began = time.monotonic()
         try:
@@ -207,10 +240,14 @@ class Environments:
         finally:
             await asyncio.shield(asyncio.to_thread(remove_tree, place))
 
-    async def _built(self, build: Build, output: MaskedOutput, key: str) -> Built:
+    def _place(self, key: str) -> Path:
+        """Make the folder of a build."""
+        return Path(tempfile.mkdtemp(prefix=f"{MAKING}{key}-", dir=self._folder))
+
+    async def _built(self, build: Build, output: MaskedOutput, key: str, lock: str = "") -> Built:
         """Run the commands, or store the files where there are no commands."""
         if not build.recipe.needs_approval:
-            await asyncio.to_thread(_store_files, build)
+            await asyncio.to_thread(store_files, build)
             if build.recipe.venv:
                 await self._check_venv(build, key)
             return Built(Result(0, "", "", 0.0))
@@ -218,7 +255,7 @@ class Environments:
         output.flush()
         if built.result.exit_code or built.result.timed_out or built.over_disk:
             limits = self._limits
-            text = explain(build.recipe, built, output.text, limits.seconds, limits.memory_mb)
+            text = explain(build.recipe, built, output.text, limits.seconds, limits.memory_mb, lock)
             raise EnvironmentFailure(text)
         return built
 
@@ -250,12 +287,3 @@ class Environments:
                     on_output("Another run is building this environment. Waiting for it.\n")
                 told = True
                 await asyncio.sleep(_WAIT_SECONDS)
-
-
-def _store_files(build: Build) -> None:
-    """Keep the files that the snapshot lacks."""
-    snapshot = build.place / "snapshot.tar"
-    with snapshot.open("wb") as file:
-        file.writelines(build.files)
-    store_generated(snapshot, build.place / "generated.tar", build.paths)
-    snapshot.unlink()

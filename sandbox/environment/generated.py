@@ -3,6 +3,7 @@
 import tarfile
 from pathlib import Path
 
+from sandbox.environment.backend import Build
 from sandbox.environment.detection.sources import resolve
 
 MAX_MB = 128
@@ -13,6 +14,26 @@ _MAX_FILES = 20_000
 
 class TooMuchGenerated(Exception):
     """The build left more in the workspace than runs can copy."""
+
+
+def store_files(build: Build) -> None:
+    """Keep the files of a build that its snapshot lacks, where no command runs."""
+    snapshot = build.place / "snapshot.tar"
+    with snapshot.open("wb") as file:
+        file.writelines(build.files)
+    store_generated(snapshot, build.place / "generated.tar", build.paths)
+    snapshot.unlink()
+
+
+def generated_file(archive: Path, path: str) -> bytes | None:
+    """Return a file of a stored archive, None if it holds none of that name."""
+    if not archive.is_file() or not archive.stat().st_size:
+        return None
+    with tarfile.open(archive, "r:") as members:
+        for member in members:
+            if member.name == path and member.isreg() and (content := members.extractfile(member)):
+                return content.read()
+    return None
 
 
 def store_generated(source: Path, target: Path, tracked: frozenset[str]) -> int:

@@ -196,8 +196,8 @@ def _translated(pip: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             "UV_INDEX_STRATEGY",
             "unsafe-best-match",
         )  # pip looks at all indexes, uv at the first that answers
-        if key == "index-url":
-            yield "POETRY_PYPI_MIRROR_URL", value
+    if pip.get("index-url"):
+        yield "POETRY_PYPI_MIRROR_URL", pip["index-url"]
     if pip.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         yield "UV_NO_INDEX", "1"
 

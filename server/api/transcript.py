@@ -114,8 +114,9 @@ class Transcript:
 def _about(request: Mapping[str, Any]) -> list[str]:
     """Return the lines that a question about an environment needs, so that it can be answered in words."""
     if request.get("kind") == "tool":
-        names = ("step", "command", "remote", "reason")
-        return [str(request[name]) for name in names if request.get(name)]
+        names = ("step", "command", "remote", "reason", "renewal")
+        lines = [str(request[name]) for name in names if request.get(name)]
+        return [*lines, *map(str, request.get("difference") or [])]
     if request.get("kind") != "environment":
         return []
     commands = [str(command) for command in request.get("commands") or []]

@@ -1,11 +1,13 @@
 """Projection of a run's log to the protocol's events, in the stream modes of a reader."""
 
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from langgraph.graph import START
 
+from nodes.dialogue.replies import Unusable, parse_json
 from nodes.events import (
     ApprovalRequired,
     ApprovalResolved,
@@ -20,8 +22,11 @@ from nodes.events import (
     RunStarted,
     Token,
 )
+from nodes.planning.plan_reply import read_reply
 from server.protocol.assistants import ASSISTANT_ID, GRAPH_ID
 from server.protocol.state_json import checkpoint_payload
+
+PLANNER = "planner"
 
 MODES = ("values", "updates", "messages", "messages-tuple", "custom", "events", "checkpoints")
 UNSERVED_MODES = ("debug", "tasks", "tools", "lifecycle")
@@ -64,9 +69,21 @@ def _chunk(id: str, text: str, usage: dict[str, int] | None = None, last: bool =
     return message | {"tool_call_chunks": [], "chunk_position": "last" if last else None}
 
 
+def _spoken(node: str | None, text: str) -> str:
+    """Return a reply as people read it: the planner writes its answers as JSON."""
+    if node == PLANNER:
+        with suppress(Unusable):
+            reply = read_reply(parse_json(text))
+            return reply if isinstance(reply, str) else text
+    return text
+
+
 @dataclass
 class LangChainMessages:
-    """Converts the model calls of a run. Message ids come from the log, so every replay gives the same."""
+    """Converts the model calls of a run. Message ids come from the log, so every replay gives the same.
+
+    A reply of the planner comes as a whole: before its end nobody knows whether it is a plan or an answer.
+    """
 
     run_id: str
     metadata: dict[str, Any]
@@ -85,11 +102,16 @@ class LangChainMessages:
         if isinstance(event.data, BudgetUpdated):
             input, output = event.data.input_tokens, event.data.output_tokens
             usage = {"input_tokens": input, "output_tokens": output, "total_tokens": input + output}
-        closed = self._close(event)
-        if as_tuples:
-            metadata = self.metadata_of(event)
-            return [("messages", [_chunk(id, "", usage, last=True), metadata]) for id, _ in closed]
-        return [("messages/complete", [_message(id, "ai", text, usage)]) for id, text in closed]
+        metadata, messages = self.metadata_of(event), list[tuple[str, Any]]()
+        for node, id, text in self._close(event):
+            if as_tuples:
+                rest = text if node == PLANNER else ""
+                messages.append(("messages", [_chunk(id, rest, usage, last=True), metadata]))
+                continue
+            if node == PLANNER:
+                messages.append(("messages/metadata", {id: {"metadata": metadata}}))
+            messages.append(("messages/complete", [_message(id, "ai", text, usage)]))
+        return messages
 
     def metadata_of(self, event: Event) -> dict[str, Any]:
         """Return the metadata for a message of the event's node."""
@@ -105,20 +127,26 @@ class LangChainMessages:
         new = f"run-{self.run_id}-{event.seq}"
         id, before = self._open.get((event.node, event.step_id), (new, ""))
         self._open[event.node, event.step_id] = id, before + text
+        if event.node == PLANNER:
+            return []
         metadata = self.metadata_of(event)
         if as_tuples:
             return [("messages", [_chunk(id, text), metadata])]
         first = [("messages/metadata", {id: {"metadata": metadata}})] if id == new else []
         return [*first, ("messages/partial", [_message(id, "ai", before + text)])]
 
-    def _close(self, event: Event) -> list[tuple[str, str]]:
-        """Remove the open messages that an event of a node, of a step, or of the whole run ends."""
+    def _close(self, event: Event) -> list[tuple[str | None, str, str]]:
+        """Remove the open messages that an event of a node, of a step, or of the whole run ends.
+
+        Return the node, the id and the text of each.
+        """
         ended = [
             (node, step)
             for node, step in self._open
             if event.node in (None, node) and event.step_id in (None, step)
         ]
-        return [self._open.pop(key) for key in ended]
+        closed = ((key[0], *self._open.pop(key)) for key in ended)
+        return [(node, id, _spoken(node, text)) for node, id, text in closed]
 
 
 @dataclass

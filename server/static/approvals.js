@@ -64,11 +64,13 @@ function editable(request, send, explain) {
 }
 
 /** What a person must know of a tool before it runs: the step, its command, and why it asks. */
-function toolFacts({ step, command, remote, reason, uncertain }) {
+function toolFacts({ step, command, remote, reason, uncertain, difference = [], renewal }) {
   return [
     h("p", {}, visible(step ?? "")),
     commandList([command ?? ""]),
     ...(remote ? [h("p", {}, `The remote is ${visible(remote)}.`)] : []),
+    difference.length ? diffView(difference.join("\n")) : null,
+    renewal ? h("p", {}, `The lock is renewed, with network: ${visible(renewal)}`) : null,
     h("p", { className: uncertain ? "bad" : "meta" }, `Why: ${visible(reason)}`),
   ];
 }

@@ -12,6 +12,7 @@ from tools.catalogue.parameters import (
     EntryPath,
     PackageSpecifier,
     PlainLine,
+    RelativePath,
     TestSelector,
     Text,
     Word,
@@ -78,7 +79,12 @@ class PipFreeze(PlanTool):
 
 
 class PackagesTool(PlanTool):
-    """A tool on named packages. A policy knows them by their normalised names."""
+    """A tool on named packages. A policy knows them by their normalised names.
+
+    `folder` is that of the declaration. Without it, there must be only one to choose.
+    """
+
+    folder: RelativePath | None = None
 
     @classmethod
     def as_subject(cls, pattern: str) -> str:

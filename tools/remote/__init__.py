@@ -4,6 +4,7 @@ from tools.remote.clone import Cloned, CloneLimits, check_branch, clone
 from tools.remote.configured import default_remote, remote_names, remote_url
 from tools.remote.connection import ANONYMOUS, Login
 from tools.remote.errors import GitMissing, RemoteError, RemoteRefused
+from tools.remote.git_dir import remove_leftovers
 from tools.remote.git_program import GitLimits, GitProgram
 from tools.remote.pull import Pulled, pull
 from tools.remote.push import Pushed, check_target, push
@@ -34,5 +35,6 @@ __all__ = [
     "push",
     "remote_names",
     "remote_url",
+    "remove_leftovers",
     "unpushed",
 ]

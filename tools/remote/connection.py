@@ -94,7 +94,7 @@ async def connect(
     settings: Sequence[Setting] = (),
 ) -> AsyncIterator[Connection]:
     """Prepare the use of a remote. `hosts` are those that may be internal. Raises RemoteError."""
-    with own_git_dir(objects, settings) as folder:
+    with own_git_dir(git.place, objects, settings) as folder:
         own = await git.own_settings(folder) if login.own else []
         ssh = next((value for key, value in reversed(own) if key.lower() == "core.sshcommand"), "ssh")
         added = [(key, value) for key, value in own if key.lower() != "core.sshcommand"]

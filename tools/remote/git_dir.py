@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from memory.records.owner import Owner, this_process
 from tools.remote.errors import RemoteError
 
 Setting = tuple[str, str]
@@ -54,12 +55,20 @@ SAFE: tuple[Setting, ...] = (
 
 
 @contextmanager
-def own_git_dir(objects: Path | None = None, settings: Sequence[Setting] = ()) -> Iterator[Path]:
+def own_git_dir(
+    place: Path | None, objects: Path | None = None, settings: Sequence[Setting] = ()
+) -> Iterator[Path]:
     """Make a bare git folder that nobody else can enter, with access to the objects of a repository.
 
-    `objects` is the repository's folder of that name.
+    It lies in `place`, or with the system's temporary files. `objects` is the repository's folder of that
+    name.
     """
-    with tempfile.TemporaryDirectory(prefix="autocode-git-", ignore_cleanup_errors=True) as name:
+    if place:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_leftovers(place)
+    # A colon would separate paths in some variables of git.
+    prefix = f"{this_process()}-".replace(":", "+") if place else "autocode-git-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         for inner in ("objects/info", "objects/pack", "refs/heads"):
             (folder / inner).mkdir(parents=True)
@@ -72,6 +81,14 @@ def own_git_dir(objects: Path | None = None, settings: Sequence[Setting] = ()) -
             (folder / "objects/info/alternates").write_bytes(os.fsencode(path) + b"\n")
             _copy_shallow(objects.parent, folder)
         yield folder
+
+
+def remove_leftovers(place: Path) -> None:
+    """Remove the folders of processes that have died. One of them may hold the header of a login."""
+    for folder in place.glob("*-*"):
+        owner = Owner.parse(folder.name.rpartition("-")[0].replace("+", ":"))
+        if owner and owner.died():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def config_text(settings: Sequence[Setting]) -> str:

@@ -81,10 +81,14 @@ class GitOutput:
 
 @dataclass(frozen=True)
 class GitProgram:
-    """Runs git. `environment` is the process's own, of which git gets a few variables."""
+    """Runs git. `environment` is the process's own, of which git gets a few variables.
+
+    `place` holds the git folders of our own while they are used.
+    """
 
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     limits: GitLimits = field(default_factory=GitLimits)
+    place: Path | None = None
 
     async def run(
         self,

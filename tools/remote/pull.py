@@ -53,7 +53,7 @@ async def pull(
     ref = f"refs/heads/{check_branch(branch)}" if branch else "HEAD"
     objects = workspace.store / "objects"
     if url.scheme == "file":
-        commit = await asyncio.to_thread(_fetch_folder, url, ref, objects, head)
+        commit = await asyncio.to_thread(_fetch_folder, git, url, ref, objects, head)
     else:
         commit = await _fetch(git, url, ref, objects, head, login)
     return await asyncio.to_thread(_merged, workspace, head, commit, name, url, branch)
@@ -73,9 +73,9 @@ async def _fetch(git: GitProgram, url: RemoteUrl, ref: str, objects: Path, head:
         return await asyncio.to_thread(_keep, connection.folder, objects)
 
 
-def _fetch_folder(url: RemoteUrl, ref: str, objects: Path, head: str) -> str:
+def _fetch_folder(git: GitProgram, url: RemoteUrl, ref: str, objects: Path, head: str) -> str:
     """Fetch from a folder through libgit2, because git would run what the folder's configuration says."""
-    with own_git_dir(objects) as folder, git_errors(f"{url}: cannot fetch"):
+    with own_git_dir(git.place, objects) as folder, git_errors(f"{url}: cannot fetch"):
         write_ref(folder, _HAVE, head)
         repository = pygit2.Repository(str(folder))
         repository.remotes.create_anonymous(url.text).fetch([f"+{ref}:{_REF}"])

@@ -55,7 +55,7 @@ async def push(
     tip = await asyncio.to_thread(workspace.resolve, commit)
     objects = workspace.store / "objects"
     if url.scheme == "file":
-        status = await asyncio.to_thread(_push_folder, url, objects, tip, branch)
+        status = await asyncio.to_thread(_push_folder, git, url, objects, tip, branch)
         return Pushed(status, name, str(url), branch, tip)
     if url.scheme == "ssh" and not login.own:
         raise RemoteRefused(f"{url}: ssh needs your login, which nobody has approved")
@@ -96,10 +96,10 @@ async def _push(connection: Connection, tip: str, branch: str) -> tuple[PushStat
     return known[flag], output.errors
 
 
-def _push_folder(url: RemoteUrl, objects: Path, tip: str, branch: str) -> PushStatus:
+def _push_folder(git: GitProgram, url: RemoteUrl, objects: Path, tip: str, branch: str) -> PushStatus:
     """Push to a folder through libgit2. git would run the hooks of that folder and what it configures."""
     ref = f"refs/heads/{branch}"
-    with own_git_dir(objects) as folder, git_errors(f"{url}: cannot push"):
+    with own_git_dir(git.place, objects) as folder, git_errors(f"{url}: cannot push"):
         before = pygit2.Repository(url.path).references.get(ref)
         if before is not None and str(before.target) == tip:
             return "up to date"

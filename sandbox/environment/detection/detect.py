@@ -40,7 +40,7 @@ _STATED_IMAGE = Toolset(
     installs_packages=True,
     chooses_image=True,
 )
-_SKIPPED = re.compile(
+SKIPPED = re.compile(
     r"(^|/)(node_modules|vendor|third_party|fixtures|examples?|docs?|site-packages|testdata)/"
 )
 
@@ -121,7 +121,7 @@ def _everywhere(sources: Sources) -> dict[str, dict[Language, None]]:
     found: dict[str, dict[Language, None]] = {}
     for path in sorted(sources.paths, key=lambda path: (path.count("/"), path)):
         folder, _, name = path.rpartition("/")
-        if name not in names or _SKIPPED.search(f"{folder}/"):
+        if name not in names or SKIPPED.search(f"{folder}/"):
             continue
         if not any(above in found for above in folders_above(folder)):
             found.setdefault(folder, {})[names[name]] = None

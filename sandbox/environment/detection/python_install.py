@@ -43,7 +43,7 @@ _MAX_COMPILED = 2000
 _COMPILER = ("gcc", "Python.h")
 _SYNC = "uv sync --frozen"
 # Poetry reads no settings of pip, so uv installs. Where Poetry must lock again, a plugin names it the index.
-_POETRY = "uv tool run --with poetry-plugin-export --with poetry-plugin-pypi-mirror poetry"
+POETRY = "uv tool run --with poetry-plugin-export --with poetry-plugin-pypi-mirror poetry"
 _REQUIREMENTS = "uv pip install -r requirements.txt"
 _PYTEST = re.compile(r"pytest\s*(?:(?:>=|~=)\s*[0-9][0-9.]*)?")  # every sandbox has a recent one
 
@@ -150,7 +150,10 @@ def _unlocked(project: PythonProject, own: str) -> tuple[tuple[str, ...], str]:
     line = "".join(words)
     if own:
         origins.insert(0, "the project's metadata")
-    return ((f"uv pip install{line}",) if line else ()), f"From {', '.join(origins)}" if line else ""
+    # uv refuses constraints of the machine, which have no hashes, beside requirements that do.
+    texts = (project.sources.text(path) for path in project.requirements)
+    program = "UV_CONSTRAINT= uv" if any("--hash=" in text for text in texts) else "uv"
+    return ((f"{program} pip install{line}",) if line else ()), f"From {', '.join(origins)}" if line else ""
 
 
 def _own(project: PythonProject) -> str:
@@ -184,8 +187,8 @@ def _uv_sync(project: PythonProject, lock: str) -> str:
 
 def _poetry(project: PythonProject) -> tuple[str, ...]:
     """Return the commands that install what Poetry has locked, from the indexes of this machine."""
-    words = [f"({_POETRY} check --lock --quiet || {_POETRY} lock --no-interaction --no-ansi) &&"]
-    words.append(f"{_POETRY} export --without-hashes --output /tmp/requirements.txt")
+    words = [f"({POETRY} check --lock --quiet || {POETRY} lock --no-interaction --no-ansi) &&"]
+    words.append(f"{POETRY} export --without-hashes --output /tmp/requirements.txt")
     words += [f"--extras {extra}" for extra in project.extras]
     if project.poetry_groups:
         words.append(f"--with {','.join(project.poetry_groups)}")

@@ -61,6 +61,12 @@ def describe(about: Mapping[str, Any]) -> str:
     return "an environment (approved by an older version)"
 
 
+def answered_by(about: Mapping[str, Any]) -> str:
+    """Return who approved, and which way. Approvals of older versions do not tell."""
+    words = [f"{name} {about[key]}" for name, key in (("by", "by"), ("over", "through")) if about.get(key)]
+    return one_line(" ".join(words))
+
+
 def _find(consents: "list[Consent]", name: str) -> "Consent":
     matches = [consent for consent in consents if consent.key.startswith(name)] if name else []
     if len(matches) != 1:
@@ -75,5 +81,6 @@ def _print(console: "CliConsole", consents: "list[Consent]") -> None:
     table = list_table("key", "given", repository=1, approval=2)
     for consent in consents:
         place = one_line(str(consent.about.get("repository", "")))
-        table.add_row(consent.key[:KEY_LENGTH], consent.given[:16], place, describe(consent.about))
+        covered = "\n".join(filter(None, (describe(consent.about), answered_by(consent.about))))
+        table.add_row(consent.key[:KEY_LENGTH], consent.given[:16], place, covered)
     console.print(table)

@@ -62,6 +62,7 @@ async def threads(
         console.notify(f"{pluralize(len(pruned), 'thread')} deleted. The branches stay.")
     async with open_journal(settings) as journal:
         rows = await journal.threads.all()
+        answers = await journal.events.answers([row.id for row in rows if row.status == "answered"])
     if console.json:
         keys = ("id", "task", "status", "repo", "branch")
         console.write_raw(jsonlib.dumps([{key: getattr(row, key) for key in keys} for row in rows]) + "\n")
@@ -70,7 +71,8 @@ async def threads(
         table.add_column("branch", overflow="fold")
         for row in rows:
             status = Text(row.status, style=STYLES.get(row.status, ""))
-            texts = first_line(row.task), one_line(row.repo), one_line(row.branch or "")
+            answer = f"\n→ {first_line(answers[row.id], 200)}" if row.id in answers else ""
+            texts = first_line(row.task) + answer, one_line(row.repo), one_line(row.branch or "")
             table.add_row(row.id, status, *texts)
         console.print(table)
     else:

@@ -7,6 +7,8 @@ from server.cli.views.format import first_line, format_change, one_line, plurali
 OUTPUT_LINES = 10
 """Lines of a tool's output that a row shows."""
 
+DECISIONS = {"approve": "approved", "edit": "approved with changes", "reject": "refused"}
+
 OutcomePayload = (
     events.FilesEdited
     | events.SandboxStarted
@@ -41,6 +43,17 @@ def describe_environment(data: events.EnvironmentReported) -> str:
     if data.status == "ready":
         return f"environment{folder} ready, {data.seconds:.1f} s"
     return f"environment{folder} missing" if data.status == "failed" else f"building the environment{folder}"
+
+
+def describe_answer(data: events.ApprovalResolved) -> str:
+    """Describe the answer to a question in one line: who gave it, through which way, and its reason."""
+    words = [DECISIONS.get(data.decision, one_line(data.decision))]
+    if details := data.details:
+        words += [f"by {one_line(details.by)}"] if details.by else []
+        words += [f"over {one_line(details.through)}"] if details.through else []
+        words += [f"for this {details.scope}"] if details.scope else []
+    reason = f": {first_line(data.reason)}" if data.reason else ""
+    return " ".join(words) + reason
 
 
 def describe_tool_call(data: events.ToolCalled) -> str:
@@ -87,6 +100,9 @@ def describe_outcome(data: OutcomePayload) -> tuple[str, list[str]]:
             return describe_tool_call(data), []
         case events.ToolResult():
             state = f"exit code {data.returncode}" if data.returncode else "done"
+            # Logs of older versions have calls without their details, but no refusals.
+            if data.call is None and data.stderr and not data.stdout and data.returncode:
+                state = "not run"
             return f"{one_line(data.tool)}: {state}", output_lines(data.stdout + data.stderr)
 
 

@@ -15,6 +15,7 @@ from server.cli.views.format import (
 )
 from server.cli.views.outcomes import (
     OutcomePayload,
+    describe_answer,
     describe_environment,
     describe_outcome,
     describe_recall,
@@ -87,8 +88,7 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
             kind = one_line(str(data.request.get("kind", "step")))
             yield f"WAITING   for your approval of {_article(kind)} {kind}: {one_line(data.id)}"
         case events.ApprovalResolved() as data:
-            reason = f": {first_line(data.reason)}" if data.reason else ""
-            yield f"approval  {one_line(data.decision)}{reason}"
+            yield f"approval  {describe_answer(data)}"
         # Other nodes finish at once, or write lines of their own.
         case events.NodeStarted() if event.step_id or event.node in ("tester", "debugger", "critic"):
             yield f"{_author(event, run)} started"

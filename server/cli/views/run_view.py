@@ -10,6 +10,7 @@ from nodes.state import Plan
 from server.cli.views.format import first_fault, first_line, one_line, pluralize, sanitize, timestamp
 from server.cli.views.outcomes import (
     OutcomePayload,
+    describe_answer,
     describe_environment,
     describe_outcome,
     describe_recall,
@@ -27,8 +28,6 @@ BUILDER = "environment"
 
 TAIL_CHARACTERS = 600
 """Length of the end of a streamed reply that its row keeps."""
-
-DECISIONS = {"approve": "approved", "edit": "approved with changes", "reject": "refused"}
 
 
 @dataclass(eq=False)
@@ -244,10 +243,9 @@ class RunView:
 
     def _resolve_approval(self, data: events.ApprovalResolved) -> None:
         self.waiting.pop(data.id, None)
-        reason = f": {first_line(data.reason)}" if data.reason else ""
         if row := self.asking.pop(data.id, None):
             row.state = "planned"
-            row.notes.append(DECISIONS.get(data.decision, one_line(data.decision)) + reason)
+            row.notes.append(describe_answer(data))
 
     def _finish_run(self, data: events.RunFinished) -> None:
         self.finished = data

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from server.cli.views.format import one_line, sanitize
+from server.cli.views.summary import render_diff
 
 SCOPES = {"a": None, "approve": None, "y": None, "yes": None, "u": "run", "p": "repository"}
 """The letters and words that approve, with the scope of the answer."""
@@ -44,6 +45,10 @@ def render_tool(request: Mapping[str, Any]) -> RenderableType:
     parts.append(Padding(Text(f"$ {sanitize(str(request.get('command', '')))}", style="bold"), (0, 0, 0, 2)))
     if remote := request.get("remote"):
         parts.append(Text(f"The remote is {one_line(str(remote))}."))
+    if difference := request.get("difference"):
+        parts.append(render_diff("\n".join(map(str, difference)), limit=None))
+    if renewal := request.get("renewal"):
+        parts.append(Text(f"The lock is renewed, with network: {one_line(str(renewal))}"))
     style = "red" if request.get("uncertain") else "dim"
     parts.append(Text(f"Why: {sanitize(str(request.get('reason', '')))}", style=style))
     return Group(*parts)
