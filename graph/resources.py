@@ -31,7 +31,7 @@ from sandbox.base import Limits, Ownership, Sandbox
 from sandbox.environment.backend import BuildLimits
 from sandbox.environment.environments import Environments, open_environments
 from tools.mcp import McpTools
-from tools.remote import remove_leftovers
+from tools.remote import OWN_DIRS, remove_leftovers
 from tools.workspace import Workspace, WorkspaceError
 
 VECTORS_AFTER_SECONDS = 3.0
@@ -64,7 +64,7 @@ async def open_resources(
     always = settings.environment_approval == "auto"
     preparation = Preparation(sandbox, environments, journal.consents, always)
     mcp = open_mcp(settings)
-    await asyncio.to_thread(remove_leftovers, settings.git_place)
+    await asyncio.to_thread(remove_leftovers, settings.home / OWN_DIRS)
     try:
         async with (
             open_models(settings.model_settings(), journal.completions, journal.notes) as models,
@@ -77,7 +77,10 @@ async def open_resources(
             )
             servers = ReadingServers(mcp, permissions) if mcp.servers else None
             agents = Agents(models, preparation, journal.tool_calls, limits, memory, steps, servers)
-            seconds, outside = settings.tool_executor_timeout, remote_tools(os.environ, settings.git_place)
+            seconds, outside = (
+                settings.tool_executor_timeout,
+                remote_tools(os.environ, settings.home / OWN_DIRS),
+            )
             execution = ToolExecution(agents, seconds, outside, mcp)
             tools = ToolBranch(execution, permissions, journal.intents, enabled=settings.enable_tool_use)
             most = settings.max_workspace_mb

@@ -264,16 +264,11 @@ class Settings(BaseSettings):
             context_tokens=self.context_tokens,
         )
 
-    @property
-    def git_place(self) -> Path:
-        """Return the folder for git folders of our own, which exist while a remote is used."""
-        return self.home / "git"
-
     def git_program(self) -> "GitProgram":
         """Return the git program, which gets what it needs of the environment of the process."""
-        from tools.remote import GitLimits, GitProgram
+        from tools.remote import OWN_DIRS, GitLimits, GitProgram
 
-        return GitProgram(os.environ, GitLimits(seconds=PUSH_SECONDS), self.git_place)
+        return GitProgram(os.environ, GitLimits(seconds=PUSH_SECONDS), self.home / OWN_DIRS)
 
     def sites(self) -> "Sites":
         """Return the GitHub and the GitLab of the user."""

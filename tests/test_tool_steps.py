@@ -198,8 +198,9 @@ async def test_two_tools_and_a_coder_wait_and_work_at_once_and_no_effect_happens
         }
         assert await answered(supervisor, answers) == "unverified"
         assert world.done == ["origin autocode/c", "origin autocode/d"]
-        outputs = [result.stdout for result in await told(supervisor, "tool.result")]
-        assert sorted(outputs) == ["origin autocode/c, named", "origin autocode/d, named"]
+        results = await told(supervisor, "tool.result")
+        outputs = sorted(result.stdout or result.stderr for result in results)
+        assert outputs == ["origin autocode/c, named", "origin autocode/d, named", "refused: not that one\n"]
         end = (await told(supervisor, "run.finished"))[-1]
         assert end.missing[0] == "step s1 failed: refused: not that one"
         events = await supervisor.journal.events.read("t")

@@ -4,7 +4,7 @@ from tools.remote.clone import Cloned, CloneLimits, check_branch, clone
 from tools.remote.configured import default_remote, remote_names, remote_url
 from tools.remote.connection import ANONYMOUS, Login
 from tools.remote.errors import GitMissing, RemoteError, RemoteRefused
-from tools.remote.git_dir import remove_leftovers
+from tools.remote.git_dir import OWN_DIRS, remove_leftovers
 from tools.remote.git_program import GitLimits, GitProgram
 from tools.remote.pull import Pulled, pull
 from tools.remote.push import Pushed, check_target, push
@@ -13,6 +13,7 @@ from tools.remote.unpushed import OutgoingCommit, unpushed
 
 __all__ = [
     "ANONYMOUS",
+    "OWN_DIRS",
     "CloneLimits",
     "Cloned",
     "GitLimits",

@@ -14,6 +14,9 @@ from tools.remote.errors import RemoteError
 Setting = tuple[str, str]
 """A key such as `credential.https://host.helper`, and its value."""
 
+OWN_DIRS = "git"
+"""The folder of AUTOCODE_HOME for git folders of our own, which exist while a remote is used."""
+
 _SHALLOW_BYTES = 1 << 20
 _PACK = re.compile(r"pack-[0-9a-f]{40}")
 
