@@ -1,17 +1,21 @@
 """The queue of runs: this process claims runs from it while there is room, and runs each in a task."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from graph.driver import Driver, Ending, Ready
+from graph.run_request import repository_bounds
+from graph.settings import Settings
 from memory.records.database import JournalError
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
 from nodes.events import Event
+from tools.workspace.opening import bounded
 
 POLL_SECONDS = 1.0
 """Interval at which the queue is read for runs whose threads other processes have released."""
@@ -32,6 +36,7 @@ class RunQueue:
     on_end: Callable[[RunRow, Exception | None], None]
     held_back: set[str] = field(default_factory=set)
     closed: bool = False
+    _bounds: Sequence[Path] = ()
     _drivers: dict[str, Driver] = field(default_factory=dict)
     _tasks: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     _claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -40,6 +45,10 @@ class RunQueue:
     def __contains__(self, run_id: str) -> bool:
         """Return True for a run that is active in this process."""
         return run_id in self._tasks
+
+    def hold_to_bounds(self, settings: Settings) -> None:
+        """Let no run open a repository outside AUTOCODE_REPOS. A command has the rights of its user."""
+        self._bounds = repository_bounds(settings)
 
     async def claim(self) -> None:
         """Claim and start queued runs while there is room, oldest first."""
@@ -101,7 +110,8 @@ class RunQueue:
             resumed = await self.journal.events.has_started(run.thread_id, run.id)
             if resumed:
                 await self.journal.completions.abandon_all(run.id)
-            await self._drivers[run.id].drive(resumed, ready)
+            with bounded(self._bounds):
+                await self._drivers[run.id].drive(resumed, ready)
         except Exception as error:  # on_end passes it to whoever waits for the run
             failure = error
         finally:

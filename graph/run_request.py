@@ -1,6 +1,7 @@
 """The request for a run: its task, repository and options, checked before anything is stored."""
 
 import asyncio
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -142,6 +143,12 @@ def check_thread_id(thread_id: str) -> str:
 def scratch_folder(settings: Settings, thread_id: str) -> Path:
     """Return the folder for the repository of a thread that came without one."""
     return settings.home / "scratch" / thread_id
+
+
+def repository_bounds(settings: Settings) -> list[Path]:
+    """Return the folders that repositories may use, from AUTOCODE_REPOS. None of them means no limit."""
+    allowed = [Path(folder).expanduser() for folder in settings.autocode_repos.split(os.pathsep) if folder]
+    return [*allowed, scratch_folder(settings, "")] if allowed else []
 
 
 async def open_repository(input: Input, scratch: Path) -> Input:

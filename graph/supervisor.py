@@ -97,11 +97,11 @@ class Supervisor:
             history = ThreadHistory(journal, graph, checkpointer)
             approvals = PendingApprovals(journal, graph, checkpointer)
             heartbeat = Heartbeat(journal, str(await asyncio.to_thread(this_process)))
-            supervisor = cls(
-                settings, journal, resources, graph, log, history, approvals, heartbeat, say, foreground
-            )
+            records = (journal, resources, graph, log, history, approvals, heartbeat)
+            supervisor = cls(settings, *records, say, foreground)
             stack.push_async_callback(supervisor.aclose)
             if not foreground:  # a command leaves the runs of others to their processes
+                supervisor.queue.hold_to_bounds(settings)
                 if settings.resume_on_start:
                     await supervisor.recover()
                 else:

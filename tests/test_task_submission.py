@@ -7,9 +7,9 @@ import pytest
 from gitrepo import GitRepo
 
 from graph.settings import Settings
-from server.api.problems import Problem
+from server.api.problems import Problem, problem_of
 from server.api.task_submission import check_repository, create_scratch
-from tools.workspace import WorkspaceError
+from tools.workspace import OutsideBounds, WorkspaceError
 
 
 @pytest.fixture
@@ -37,16 +37,16 @@ def test_what_leads_out_of_the_roots_is_refused_however_it_is_named(
     secret.git("worktree", "add", "-q", str(tmp_path / "one/tree"))
     GitRepo(tmp_path / "one-more")
     for named in ("secret", "one/../secret", "one/link", "one/tree", "one-more", "absent"):
-        with pytest.raises(Problem, match="AUTOCODE_REPOS") as refused:
+        with pytest.raises(OutsideBounds, match="AUTOCODE_REPOS") as refused:
             check_repository(settings, str(tmp_path / named))
-        assert refused.value.status_code == 403, named
+        assert problem_of(refused.value).status_code == 403, named
 
 
 def test_a_folder_whose_repository_begins_above_the_root_is_refused(tmp_path: Path) -> None:
     GitRepo(tmp_path)
     (tmp_path / "sub").mkdir()
     settings = Settings.load(autocode_home=tmp_path / "home", autocode_repos=str(tmp_path / "sub"))
-    with pytest.raises(Problem, match="AUTOCODE_REPOS"):
+    with pytest.raises(OutsideBounds, match="AUTOCODE_REPOS"):
         check_repository(settings, str(tmp_path / "sub"))
 
 

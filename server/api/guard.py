@@ -19,10 +19,12 @@ from contextlib import suppress
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from graph.run_request import repository_bounds
 from graph.settings import Settings
 from memory.secrets import masked
 from server.api.problems import Problem, problem_of
 from server.connection import counted_address
+from tools.workspace.opening import bounded
 
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 EVERYWHERE = frozenset(("0.0.0.0", "::", ""))  # noqa: S104  # compared, not bound
@@ -70,6 +72,7 @@ class Guard:
         self._hosts = LOOPBACK | {name.strip("[]").lower() for name in names}
         self._any_address = bound in EVERYWHERE
         self._origins = allowed_origins(settings)
+        self._bounds = repository_bounds(settings)
         self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +105,8 @@ class Guard:
             # After the checks, so that a stranger gets a 403 and learns nothing about the load.
             if scope["path"] not in ALIVE_PATHS:
                 self._check_load(client)
-            await self.app(scope, limited_receive, secure_send)
+            with bounded(self._bounds):
+                await self.app(scope, limited_receive, secure_send)
         except Exception as error:
             if not isinstance(error, Problem):
                 trace = "".join(traceback.format_exception(error))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+import pygit2
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -28,7 +29,7 @@ from memory.validation import faults_of
 from nodes.check import NoSuite
 from nodes.llm.model_settings import ModelError
 from sandbox.base import SandboxError
-from tools.workspace import NotARepository, WorkspaceError
+from tools.workspace import NotARepository, OutsideBounds, WorkspaceError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -49,6 +50,8 @@ ERRORS: dict[type[Exception], tuple[int, str, str]] = {
     NoSuite: (422, "No tests to run", ""),
     SandboxError: (503, "Sandbox unavailable", ""),
     WorkspaceError: (422, "Repository unusable", ""),
+    pygit2.GitError: (422, "Repository unusable", "it may be damaged: `git fsck` shows where"),
+    OutsideBounds: (403, "Repository not allowed", ""),
     NotARepository: (422, "Repository unusable", "name a git repository, or leave `repo` out"),
 }
 """Status, title and advice for the errors of other folders. Their messages state the facts."""

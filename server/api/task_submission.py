@@ -1,7 +1,6 @@
 """Submission of tasks, and their repositories: one in an allowed folder, or a new scratch repository."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from uuid import uuid4
 import pygit2
 from pygit2.enums import CheckoutStrategy, FileMode
 
-from graph.run_request import scratch_folder
+from graph.run_request import repository_bounds, scratch_folder
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
@@ -18,6 +17,7 @@ from nodes.state import ContextFile, Input
 from server.api.problems import Problem
 from server.api.schemas import StepsRequest, TaskRequest
 from tools.workspace import PathError, Workspace, WorkspaceError, check_path
+from tools.workspace.opening import bounded, check_inside
 
 ContextFiles = Sequence[str | ContextFile]
 
@@ -76,7 +76,7 @@ async def choose_repository(
 def check_repository(settings: Settings, repo: str) -> str:
     """Return the root of the repository at `repo`. Raises Problem if it is not allowed, WorkspaceError.
 
-    Symbolic links are resolved first. Git's own folder must be in an allowed folder as well.
+    Symbolic links are resolved first. All that git follows must be in an allowed folder as well.
     """
     path = Path(repo)
     # A relative path would depend on the folder in which the server was started.
@@ -87,12 +87,9 @@ def check_repository(settings: Settings, repo: str) -> str:
     except (OSError, RuntimeError, ValueError) as error:  # too long, a circle of links, a NUL
         detail = f"no folder can be found at the path given as `repo`: {error}"
         raise Problem(422, "Repository unusable", detail) from error
-    _check_allowed(settings, path, repo)
-    workspace = Workspace.open(path.resolve())
-    # The root may be above `path`, and a worktree's git folder may be anywhere.
-    _check_allowed(settings, workspace.path, repo)
-    _check_allowed(settings, workspace.store, repo)
-    return str(workspace.path)
+    with bounded(repository_bounds(settings)):
+        check_inside(repo)
+        return str(Workspace.open(path.resolve()).path)
 
 
 def create_scratch(
@@ -116,14 +113,6 @@ def create_scratch(
     except (OSError, pygit2.GitError) as error:
         raise WorkspaceError(f"{folder}: cannot create the scratch repository: {error}") from error
     return str(folder), [file if isinstance(file, str) else file["path"] for file in files]
-
-
-def _check_allowed(settings: Settings, path: Path, repo: str) -> None:
-    allowed = [Path(one).expanduser() for one in settings.autocode_repos.split(os.pathsep) if one]
-    folders = [folder.resolve() for folder in (*allowed, scratch_folder(settings, ""))]
-    if allowed and not any(path.resolve().is_relative_to(folder) for folder in folders):
-        detail = f"{repo} is in no folder that AUTOCODE_REPOS allows; use another one, or add its folder"
-        raise Problem(403, "Repository not allowed", detail)
 
 
 def _commit(folder: Path, contents: dict[str, str]) -> None:

@@ -43,6 +43,7 @@ ERRORS = {
     "tools.GitMissing": ExitCode.ENVIRONMENT,
     "tools.RemoteError": ExitCode.USAGE,
     "tools.HostingError": ExitCode.USAGE,
+    "_pygit2.GitError": ExitCode.USAGE,
     "memory.ThreadBusy": ExitCode.USAGE,
     "memory.BudgetSpent": ExitCode.BUDGET,
     "memory.JournalError": ExitCode.ENVIRONMENT,
@@ -60,6 +61,7 @@ ADVICE = {
     "graph.UnknownCheckpoint": "`autocode fork THREAD --list` lists the checkpoints",
     "memory.RunUnfinished": "resume or cancel it first",
     "tools.NotARepository": "--init makes it one",
+    "_pygit2.GitError": "the repository may be damaged: `git fsck` shows where",
 }
 """Advice for the terminal, by folder and class name. Messages of the lower folders state only the fact."""
 

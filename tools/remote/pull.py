@@ -16,6 +16,7 @@ from tools.remote.git_program import GitProgram
 from tools.remote.remote_url import RemoteUrl
 from tools.workspace import FileConflict, Workspace, WorkspaceError
 from tools.workspace.errors import git_errors
+from tools.workspace.opening import look
 
 _REF = "refs/autocode/pulled"
 _HAVE = "refs/autocode/have"
@@ -75,6 +76,7 @@ async def _fetch(git: GitProgram, url: RemoteUrl, ref: str, objects: Path, head:
 
 def _fetch_folder(git: GitProgram, url: RemoteUrl, ref: str, objects: Path, head: str) -> str:
     """Fetch from a folder through libgit2, because git would run what the folder's configuration says."""
+    look(Path(url.path))
     with own_git_dir(git.place, objects) as folder, git_errors(f"{url}: cannot fetch"):
         write_ref(folder, _HAVE, head)
         repository = pygit2.Repository(str(folder))

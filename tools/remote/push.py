@@ -16,6 +16,7 @@ from tools.remote.git_program import GitProgram
 from tools.remote.remote_url import RemoteUrl
 from tools.workspace import Workspace
 from tools.workspace.errors import git_errors
+from tools.workspace.opening import look
 
 OWN_BRANCHES = "autocode/"
 
@@ -99,6 +100,7 @@ async def _push(connection: Connection, tip: str, branch: str) -> tuple[PushStat
 def _push_folder(git: GitProgram, url: RemoteUrl, objects: Path, tip: str, branch: str) -> PushStatus:
     """Push to a folder through libgit2. git would run the hooks of that folder and what it configures."""
     ref = f"refs/heads/{branch}"
+    look(Path(url.path))
     with own_git_dir(git.place, objects) as folder, git_errors(f"{url}: cannot push"):
         before = pygit2.Repository(url.path).references.get(ref)
         if before is not None and str(before.target) == tip:

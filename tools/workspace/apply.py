@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,7 +15,7 @@ from pygit2.enums import BlobFilter, FileMode
 from tools.workspace.errors import WorkspaceError
 from tools.workspace.objects import Objects, TreeEntry
 from tools.workspace.paths import is_git_folder
-from tools.workspace.work_in_progress import has_filter
+from tools.workspace.status import QUICK_STEPS, has_filter, look_along
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,17 @@ class PathChange:
     new: TreeEntry | None
 
 
-def apply(repo: pygit2.Repository, objects: Objects, root: Path, base: str, result: str) -> tuple[str, ...]:
+def apply(
+    repo: pygit2.Repository, objects: Objects, root: Path, git_folders: Iterable[str], base: str, result: str
+) -> tuple[str, ...]:
     """Check every path first, then write. A failure restores every file."""
     changes = _changes(objects, base, result)
+    look = look_along(str(root), git_folders, (change.path for change in changes))
+    if look.steps > QUICK_STEPS:
+        raise WorkspaceError(
+            f"{root}: nothing was applied, because its .gitattributes take too long to match (many patterns "
+            "with `*`); use simpler ones, or merge the branch: git merge BRANCH"
+        )
     checkout = Checkout(repo, objects, root, frozenset(change.path for change in changes if not change.new))
     wanted, problems = list[PathChange](), list[str]()
     for change in changes:

@@ -14,6 +14,10 @@ class NotARepository(WorkspaceError):
     """The folder is in no git repository."""
 
 
+class OutsideBounds(WorkspaceError):
+    """A path that git follows leads out of the folders that the server allows."""
+
+
 class PathError(Exception):
     """A model wrote a path or a text that is not allowed. The message is for the model."""
 
@@ -25,6 +29,19 @@ def git_errors(problem: str) -> Iterator[None]:
         yield
     except (pygit2.GitError, OSError) as error:
         raise WorkspaceError(f"{problem}: {error}") from error
+
+
+@contextmanager
+def damage(place: object) -> Iterator[None]:
+    """Turn the errors of a repository that cannot be read as one into a WorkspaceError."""
+    try:
+        yield
+    except (pygit2.GitError, KeyError, ValueError, OSError) as error:
+        reason = str(error).strip("\"'")
+        raise WorkspaceError(
+            f"{place}: the repository is damaged: {reason}. `git fsck` shows where, "
+            "and a fresh clone repairs it"
+        ) from error
 
 
 @contextmanager

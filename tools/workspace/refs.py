@@ -7,9 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pygit2
+from pygit2.enums import ReferenceType
 
-from tools.workspace.errors import WorkspaceError, git_errors
+from tools.workspace.errors import WorkspaceError, damage, git_errors
 from tools.workspace.objects import EMAIL, NAME, Objects, clean
+from tools.workspace.opening import SMALL_BYTES, GitFolder, read_file
 
 HELD = "refs/autocode"
 BRANCHES = "refs/heads/autocode"
@@ -20,23 +22,17 @@ STALE_LOCK_SECONDS = 3.0
 _ATTEMPTS = 100
 
 
-def common_dir(repo: pygit2.Repository) -> Path:
-    """Return the folder of refs and objects, which a linked worktree shares with the main one."""
-    own = Path(repo.path)
-    shared = own / "commondir"
-    return (own / shared.read_text().strip()).resolve() if shared.is_file() else own
-
-
 class Refs:
     """Writes below refs/autocode, refs/heads/autocode and refs/notes/autocode, and nowhere else.
 
     `store` is the .git folder, which can be far from the checkout.
     """
 
-    def __init__(self, repo: pygit2.Repository, objects: Objects) -> None:
+    def __init__(self, repo: pygit2.Repository, objects: Objects, folder: GitFolder) -> None:
         self._repo = repo
         self._objects = objects
-        self.store = common_dir(repo)
+        self._folder = folder
+        self.store = Path(folder.shared)  # a linked worktree shares the refs of the main one
         repo.set_ident(NAME, EMAIL)
 
     def user(self) -> pygit2.Signature:
@@ -49,8 +45,10 @@ class Refs:
 
     def check_free(self) -> None:
         """Raise WorkspaceError if there is a branch `autocode`: git then allows no `autocode/...`."""
-        checked_out = self._repo.lookup_reference("HEAD").target == BRANCHES
-        if checked_out or self._repo.references.get(BRANCHES) is not None:
+        with damage(self.store):
+            checked_out = self._repo.lookup_reference("HEAD").target == BRANCHES
+            taken = checked_out or self._repo.references.get(BRANCHES) is not None
+        if taken:
             raise WorkspaceError(
                 f"{self.store}: a branch named `autocode` makes branches `autocode/...` impossible; "
                 "rename it: git branch -m autocode NEW-NAME"
@@ -65,7 +63,7 @@ class Refs:
     def held(self, thread: str) -> dict[str, str]:
         """Map the names of a thread's snapshots to their ids."""
         prefix = f"{HELD}/{_component(thread)}/"
-        with git_errors(f"{self.store}: cannot list refs"):
+        with damage(self.store):
             refs = [os.fsdecode(ref) for ref in sorted(self._repo.raw_listall_references())]
             ours = [self._repo.references[ref] for ref in refs if ref.startswith(prefix)]
         return {ref.name.removeprefix(prefix): str(ref.target) for ref in ours}
@@ -75,7 +73,9 @@ class Refs:
         for name in self.held(thread):
             if name not in keep:
                 ref = f"{HELD}/{thread}/{name}"
-                self._write(ref, self._repo.references[ref].delete)
+                with damage(self.store):
+                    delete = self._repo.references[ref].delete
+                self._write(ref, delete)
 
     def deliver(self, branch: str, snapshot: str, parent: str | None, message: str) -> str:
         """Commit the snapshot's tree on top of `parent`, and move the branch forward to it.
@@ -88,9 +88,14 @@ class Refs:
             raise WorkspaceError(f"{branch}: only branches `autocode/...` are written")
         self.check_free()
         tree, text, parents = self._objects.tree(snapshot).id, clean(message), [parent] if parent else []
-        existing = self._repo.references.get(ref)
-        if existing is not None:
-            tip = existing.peel(pygit2.Commit)
+        with damage(self.store):
+            existing = self._repo.references.get(ref)
+            tip = existing.peel(pygit2.Commit) if existing else None
+        if existing and existing.type == ReferenceType.SYMBOLIC:
+            raise WorkspaceError(
+                f"{self.store}: {ref} stands for {existing.target}; remove it: git symbolic-ref -d {ref}"
+            )
+        if tip:
             if (tip.tree_id, tip.message, list(map(str, tip.parent_ids))) == (tree, text, parents):
                 return str(tip.id)
             self._check_forward(branch, tip.id, parent)
@@ -115,9 +120,10 @@ class Refs:
         )
 
     def _check_not_checked_out(self, branch: str, ref: str) -> None:
-        unborn = self._repo.head_is_unborn and self._repo.lookup_reference("HEAD").target == ref
-        existing = self._repo.branches.local.get(branch)
-        if unborn or (existing is not None and existing.is_checked_out()):
+        # libgit2 would open the repositories of all worktrees, wherever they are.
+        heads = [self._folder.own, self.store, *(self.store / "worktrees").glob("*")]
+        texts = [read_file(f"{folder}/HEAD", SMALL_BYTES) or b"" for folder in heads]
+        if f"ref: {ref}" in [os.fsdecode(text).strip() for text in texts]:
             raise WorkspaceError(
                 f"the branch {branch} is checked out, and its files would no longer match it; "
                 "switch to another branch first: git switch -"
@@ -131,10 +137,10 @@ class Refs:
 
     def read_note(self, commit: str) -> str | None:
         """Read the note of a commit."""
-        try:
-            return self._repo.lookup_note(str(self._objects.commit(commit).id), NOTES).message
-        except KeyError:
-            return None
+        id = str(self._objects.commit(commit).id)
+        with damage(self.store), suppress(KeyError):
+            return self._repo.lookup_note(id, NOTES).message
+        return None
 
     def resolve(self, name: str) -> str:
         """Return the commit of a branch, a tag, an id or the prefix of an id."""
@@ -168,12 +174,17 @@ class Refs:
             act()
 
     def _check_no_links(self, ref: str) -> None:
-        """Reject a ref or reflog that is a link, because a hostile .git could make us write anywhere."""
+        """Reject a ref or reflog behind a link that a hostile .git could use to make us write anywhere."""
         for place in (Path(ref), Path("logs", ref)):
             ours = [place, *(above for above in place.parents if "autocode" in above.parts)]
             for link in ours:
                 if (self.store / link).is_symlink():
                     raise WorkspaceError(f"{self.store / link} is a symbolic link; remove it")
+            folder = (self.store / place).parent
+            if not folder.resolve().is_relative_to(self.store.resolve()):
+                raise WorkspaceError(
+                    f"{folder} leads out of the repository, and no ref is written there; make it a folder"
+                )
 
 
 def _component(thread: str) -> str:

@@ -9,12 +9,13 @@ import pygit2
 from pygit2.enums import DescribeStrategy
 
 from tools.workspace.apply import apply
-from tools.workspace.errors import NotARepository, WorkspaceError, git_errors
+from tools.workspace.errors import WorkspaceError, damage, git_errors
 from tools.workspace.history import LogEntry, history, log, recent_changes
 from tools.workspace.objects import Objects
-from tools.workspace.refs import Refs, common_dir
+from tools.workspace.opening import GitFolder, check_inside, look
+from tools.workspace.refs import Refs
 from tools.workspace.snapshots import Snapshots
-from tools.workspace.work_in_progress import WorkInProgress, collect
+from tools.workspace.status import QUICK_STEPS, WorkInProgress, collect, collect_apart, look_at_checkout
 
 WORK_MESSAGE = "Work in progress (not by AutoCodeAI)"
 
@@ -52,11 +53,11 @@ class Workspace(Snapshots, Refs):
 
     folder = ""
 
-    def __init__(self, path: Path, repo: pygit2.Repository) -> None:
+    def __init__(self, path: Path, repo: pygit2.Repository, folder: GitFolder) -> None:
         self.path = path
-        objects = Objects(repo.odb, common_dir(repo) / "objects")
+        objects = Objects(repo.odb, Path(folder.shared, "objects"))
         Snapshots.__init__(self, objects)
-        Refs.__init__(self, repo, objects)
+        Refs.__init__(self, repo, objects, folder)
 
     @classmethod
     def open(cls, path: Path) -> "Workspace":
@@ -64,11 +65,12 @@ class Workspace(Snapshots, Refs):
         pygit2.settings.owner_validation = False  # safe, because nothing of the repository runs
         if not path.is_dir():
             raise WorkspaceError(f"there is no folder {path}")
-        if pygit2.discover_repository(str(path)) is None:
-            raise NotARepository(f"{path} is not in a git repository")
+        folder = look(path)
         with git_errors(f"{path}: this repository cannot be opened. {_SUPPORTED}"):
             repo = pygit2.Repository(str(path))
-        return cls(_root(repo), repo)
+            root = _root(repo)
+            check_inside(str(root))
+            return cls(root, repo, folder)
 
     @classmethod
     def init(cls, path: Path) -> "Workspace":
@@ -83,8 +85,8 @@ class Workspace(Snapshots, Refs):
         """Return the snapshot for the start of a run: HEAD and, unless `from_head`, the work in progress."""
         self.check_free()
         head = None
-        if not self._repo.head_is_unborn:
-            with git_errors(f"{self.path}: HEAD cannot be read"):
+        with damage(self.path):
+            if not self._repo.head_is_unborn:
                 head = str(self._repo.head.peel(pygit2.Commit).id)
         objects = self._objects.repo
         start = head or self._objects.store(objects.TreeBuilder().write(), [], "Empty repository")
@@ -94,7 +96,7 @@ class Workspace(Snapshots, Refs):
         work = WorkInProgress()
         if not from_head and not self._repo.is_bare:
             with git_errors(f"{self.path}: cannot read the work in progress; {_JOIN_INDEX}"):
-                work = collect(self._repo, self._repo[tree.id].peel(pygit2.Tree))
+                work = self._collect(tree)
         snapshot = start
         if work.changes:
             with git_errors(f"{self.path}: cannot store work in progress (option from_head leaves it out)"):
@@ -103,6 +105,12 @@ class Workspace(Snapshots, Refs):
                     snapshot = self._objects.store(grafted, [start], WORK_MESSAGE, self.user())
         left_out = (tuple(sorted(paths)) for paths in (work.secrets, work.filtered, work.large))
         return Base(snapshot, head, snapshot != start, *left_out)
+
+    def _collect(self, tree: pygit2.Tree) -> WorkInProgress:
+        look = look_at_checkout(str(self.path), self._folder.places)
+        if look.steps > QUICK_STEPS:
+            return collect_apart(self.path, str(tree.id))
+        return collect(self._repo, self._repo[tree.id].peel(pygit2.Tree))
 
     def version(self, snapshot: str) -> str:
         """Return the version in the newest tag before a snapshot, such as `1.4.2`, empty without one."""
@@ -133,7 +141,7 @@ class Workspace(Snapshots, Refs):
         """
         if self._repo.is_bare:
             raise WorkspaceError(f"{self.path} has no checkout to apply to; merge the branch instead")
-        return apply(self._repo, self._objects, self.path, base, result)
+        return apply(self._repo, self._objects, self.path, self._folder.places, base, result)
 
 
 def _root(repo: pygit2.Repository) -> Path:
