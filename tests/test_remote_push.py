@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from githost import GitHost, redirect, silent
 from gitrepo import GitRepo
 
+from memory.records.owner import this_process
 from tools.remote import (
     GitLimits,
     GitProgram,
@@ -410,6 +412,19 @@ async def test_a_cancelled_push_leaves_no_program(repo: GitRepo, host: GitHost, 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert [child for child in psutil.Process().children(recursive=True) if "git" in child.name()] == []
+
+
+async def test_what_a_killed_process_left_is_removed(repo: GitRepo, bare: GitRepo, tmp_path: Path) -> None:
+    remote(repo, bare.path)
+    dead = this_process()
+    place = tmp_path / "home" / "git"
+    left = place / f"{replace(dead, started=1.0)}-abc".replace(":", "+")
+    alive = place / f"{dead}-abc".replace(":", "+")
+    for folder in (left, alive):
+        folder.mkdir(parents=True)
+    program = replace(git(), place=place)
+    assert (await pushed(repo, program)).status == "new"
+    assert list(place.iterdir()) == [alive]
 
 
 async def test_a_token_logs_in_over_https_alone(

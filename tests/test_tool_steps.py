@@ -24,6 +24,7 @@ from graph.errors import InputError
 from graph.event_log import open_journal
 from graph.supervisor import Supervisor
 from nodes.events import ApprovalRequired, ApprovalResolved, Event, ToolResult
+from server.api.run_results import RunResults
 from tools.catalogue import OutsidePlace, OutsideResult, PlanTool, ToolOutput
 
 YES = {"decision": "approve"}
@@ -232,6 +233,18 @@ async def test_an_effect_that_may_have_happened_is_asked_about(bench: Bench) -> 
         assert world.done == ["origin autocode/a"] * 2
 
 
+async def test_a_denied_step_is_told_by_its_rule_while_others_wait(bench: Bench) -> None:
+    world = Outside()
+    steps = plan(tool("git_push", branch="autocode/a"), tool("git_push", branch="main"))
+    script(bench.desk, planner=steps)
+    async with world.supervisor(bench, tool_policy={"git_push:origin main": "deny"}) as supervisor:
+        assert await begin(supervisor, bench) == "waiting"
+        events = await supervisor.journal.events.read("t")
+    waiting, denied = RunResults.from_events(events, events[0].run_id).outputs(str(bench.repo.path), True)
+    assert "a human's approval is needed" in waiting.model_dump()["output"]["stderr"]
+    assert "is denied (TOOL_POLICY or config.toml: git_push:origin main = deny)" in str(denied.output)
+
+
 async def test_the_planner_plans_around_a_refusal_once(bench: Bench) -> None:
     world = Outside()
     first = plan(tool("git_push", branch="autocode/a"), coder("Add mul", "calc.py", 2))
@@ -434,6 +447,8 @@ def test_the_terminal_shows_the_question_and_the_output_and_lists_what_was_appro
     assert f"autocode/{thread}-work of" in done.output and "seen" in waits.output
     listed = bench.autocode("approvals")
     assert "git push -- origin" in listed.output
+    assert "over terminal" in listed.output
+    assert re.search(r"approved by \S+ over terminal", bench.autocode("show", thread).output)
     key = listed.output.splitlines()[1].split()[0]
     assert (
         "Revoked: git push -- origin (in this repository)"
