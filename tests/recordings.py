@@ -112,7 +112,7 @@ class RecordedSandbox:
             return await self._sandbox.run([tree], command, limits, on_output)
         parts = (self.name, await self.identity(), list(command), asdict(limits))
         key = self._recordings.next_key(*parts, tree=tree)
-        if recording := self._recordings.load(key):
+        if recording := await asyncio.to_thread(self._recordings.load, key):
             if on_output:
                 on_output(recording.output)
             return recording.result
@@ -125,7 +125,7 @@ class RecordedSandbox:
 
         result = await self._sandbox.run([tree], command, limits, told)
         if not result.timed_out and not result.out_of_memory and result.exit_code != KILLED:
-            self._recordings.store(key, Recording(result, "".join(output)))
+            await asyncio.to_thread(self._recordings.store, key, Recording(result, "".join(output)))
         return result
 
     def layer(self, files: Iterable[bytes], limits: Limits) -> AbstractAsyncContextManager[Layer]:
@@ -146,13 +146,13 @@ def open_recorded(recordings: Recordings) -> Callable[..., Coroutine[Any, Any, S
     ) -> Sandbox:
         if backend != "bubblewrap":
             return RecordedSandbox(await open_sandbox(backend, home, image, say, owner), recordings)
-        shared = (home / "sandbox").resolve().parent
+        shared = (await asyncio.to_thread((home / "sandbox").resolve)).parent
         key = hashlib.sha256(str(shared).encode()).hexdigest()
-        found = recordings.load_opening(key)
+        found = await asyncio.to_thread(recordings.load_opening, key)
         if found is None:
             sandbox = await Bubblewrap.open(shared, say, ownership=owner)
             found = Opening(sandbox._jail, sandbox._cgroups, sandbox._version, await sandbox._can_overlay())
-            recordings.store(key, found)
+            await asyncio.to_thread(recordings.store, key, found)
             await sandbox.aclose()
         bubblewrap = Bubblewrap(found.jail, found.cgroups, found.version, owner)
         bubblewrap._has_overlay = found.has_overlay

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from desk import Desk
+from forking import Forked
 from gitrepo import GitRepo
 from runs import CALC, script
 
@@ -87,16 +88,20 @@ def proxy() -> Iterator[tuple[str, list[str]]]:
     server.server_close()
 
 
+def environment(tmp_path: Path, proxy: str, desk: Desk, **more: str) -> dict[str, str]:
+    """Return the environment of a command whose hook writes to `contacts`."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CONTACTS": str(tmp_path / "contacts")}
+    env |= {"PYTHONPATH": f"{tmp_path / 'hook'}:{ROOT}", "HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1"}
+    return env | {name: desk.url for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE", "GROQ_API_BASE")} | more
+
+
 def contacts(tmp_path: Path, proxy: str, desk: Desk, *command: str, **more: str) -> tuple[set[str], str]:
     """Run a command under the hook. Return the addresses that it reached for, and its stderr."""
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(HOOK)
-    noted = tmp_path / "contacts"
-    noted.touch()
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CONTACTS": str(noted)}
-    env |= {"PYTHONPATH": f"{tmp_path / 'hook'}:{ROOT}", "HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1"}
-    env |= {name: desk.url for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE", "GROQ_API_BASE")}
-    done = subprocess.run([sys.executable, *command], env=env | more, text=True, capture_output=True)
+    env = environment(tmp_path, proxy, desk, **more)
+    (noted := Path(env["CONTACTS"])).touch()
+    done = subprocess.run([sys.executable, *command], env=env, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     return set(noted.read_text().split()), done.stderr
 
@@ -141,6 +146,11 @@ def test_the_user_s_http_proxy_carries_the_calls(desk: Desk, tmp_path: Path) -> 
     program = ASK.replace("for number, each in enumerate(ALL)", "for number, each in enumerate(ALL[1:2])")
     through = desk.url.removesuffix("/v1")  # the scripted server answers as a forward proxy, too
     env = {"HTTP_PROXY": through, "OPENAI_BASE_URL": "http://models.example/v1"}
-    seen, said = contacts(tmp_path, through, desk, "-c", program, f"sqlite:///{tmp_path}/a.db", **env)
+    env = environment(tmp_path, through, desk, **env)
+    # The test of every mode shows that no import reaches for anything.
+    command = ["-c", HOOK + program, f"sqlite:///{tmp_path}/a.db"]
+    with Forked(command, env=env, stderr=subprocess.PIPE) as process:
+        _, said = process.communicate(60)
+    seen = set(Path(env["CONTACTS"]).read_text().split())
     assert seen == {through.removeprefix("http://")} and said.splitlines() == ["Hi"]
     assert desk.requests[0].messages[-1]["content"] == "Hello"

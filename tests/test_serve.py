@@ -5,12 +5,12 @@ import json
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from forking import MAIN, Forked
 from gitrepo import GitRepo
 from runs import Bench, script
 from served import COMMAND, ForkedServer, Reader, Served
@@ -22,8 +22,6 @@ from memory.records.database import Database
 from memory.records.threads import Threads
 from server.cli.exit_codes import UsageError
 from server.serve import check_exposure, is_loopback, trusted_proxies
-
-Serve = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "box.example", ""])
@@ -53,21 +51,21 @@ def test_proxies_that_are_no_addresses_are_refused() -> None:
 
 
 def test_an_open_address_or_a_taken_port_is_told_with_its_exit_code(tmp_path: Path) -> None:
-    def serve(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    def serve(*arguments: str) -> tuple[int | None, str, str]:
         environment = {"AUTOCODE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-        return subprocess.run(
-            [COMMAND, "serve", *arguments], env=environment, capture_output=True, text=True, timeout=60
-        )
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with Forked([MAIN, "serve", *arguments], env=environment, **streams) as process:
+            out, err = process.communicate(60)
+        return process.returncode, out, err
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        refused = serve("--port", port)
-    assert refused.returncode == 5 and port in refused.stderr and "--port" in refused.stderr
-    refused = serve("--host", "0.0.0.0")
-    assert refused.returncode == 2 and "AUTOCODE_API_KEY" in refused.stderr
-    assert not refused.stdout and "Traceback" not in refused.stderr
+        code, out, err = serve("--port", port)
+    assert code == 5 and port in err and "--port" in err
+    code, out, err = serve("--host", "0.0.0.0")
+    assert code == 2 and "AUTOCODE_API_KEY" in err and not out and "Traceback" not in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -107,7 +105,7 @@ def test_a_server_that_ends_in_mid_run_goes_on_at_its_next_start_and_readers_mis
 def test_a_server_with_a_key_serves_its_owner_alone(bench: Bench, tmp_path: Path) -> None:
     inside, outside = tmp_path / "repo", GitRepo(tmp_path / "outside").path
     settings = {"AUTOCODE_API_KEY": " a key of mine, mein Schlüssel ", "AUTOCODE_REPOS": str(inside)}
-    with Served(bench.home, bench.desk, **settings) as server, server.client() as client:
+    with ForkedServer(bench.home, bench.desk, **settings) as server, server.client() as client:
         assert client.get("/health").json()["status"] == "ok" and client.get("/").is_success
         assert client.get("/api/threads").status_code == 401
         with pytest.raises(InvalidStatus, match="401"), connect(f"ws{server.url[4:]}/api/ws", proxy=None):

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from forking import Forked
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 from runs import Bench, script
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def studio(bench: Bench, tmp_path: Path) -> Iterator[SyncLangGraphClient]:
+def studio(bench: Bench, tmp_path: Path, recordings_folder: Path) -> Iterator[SyncLangGraphClient]:
     """A client of `langgraph dev` on this project's langgraph.json."""
     with socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -34,12 +34,13 @@ def studio(bench: Bench, tmp_path: Path) -> Iterator[SyncLangGraphClient]:
         "LANGSMITH_TRACING": "false",
         "PYTHONPATH": str(ROOT),
     }
-    command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload"]
-    config = ["--port", str(port), "--config", str(ROOT / "langgraph.json")]
+    start = "import runpy; runpy.run_module('langgraph_cli', run_name='__main__')"
+    command = ["-c", start, "dev", "--no-browser", "--no-reload"]
+    config = ["--port", str(port), "--config", ROOT / "langgraph.json"]
     with (tmp_path / "studio.log").open("w") as log:
-        server = subprocess.Popen(
-            [*command, *config], cwd=tmp_path, env={**os.environ, **settings}, stdout=log, stderr=log,
-            start_new_session=True,
+        server = Forked(
+            [*command, *config], cwd=tmp_path, env={**os.environ, **settings}, stdin=subprocess.DEVNULL,
+            stdout=log.fileno(), stderr=log.fileno(), start_new_session=True, replay=recordings_folder,
         )  # fmt: skip
         try:
             _wait_for(f"http://127.0.0.1:{port}/ok", server)
@@ -50,7 +51,7 @@ def studio(bench: Bench, tmp_path: Path) -> Iterator[SyncLangGraphClient]:
             server.wait(20)
 
 
-def _wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
+def _wait_for(url: str, server: Forked) -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and server.poll() is None:
         try:
