@@ -12,7 +12,7 @@ from desk import KEY, Desk
 from filelock import FileLock
 from gitrepo import GitRepo
 from projects import Files, Project, Recognise
-from recordings import RecordedSandbox, Recordings, open_recorded
+from recordings import RecordedSandbox, Recordings, open_environment_recorded, open_recorded
 from runs import CALC, PLAN, Bench, block, script
 from served import ForkedServer, Served
 
@@ -24,6 +24,7 @@ from nodes.llm.model_settings import ModelSettings
 from nodes.llm.models import Models, open_models
 from sandbox.backends import open_sandbox
 from sandbox.base import Sandbox, SandboxError
+from sandbox.environment.bubblewrap_builder import BubblewrapEnvironments
 from tools.workspace import Workspace
 
 gc.freeze()  # else each full collection walks all libraries
@@ -150,11 +151,15 @@ def home(tmp_path: Path, bubblewrap: Sandbox, sandbox_home: Path) -> Path:
 
 
 @pytest.fixture
-def bench(
-    tmp_path: Path, desk: Desk, home: Path, recordings: Recordings, monkeypatch: pytest.MonkeyPatch
-) -> Bench:
-    """A small project, a scripted model and an installation of its own, whose runs in this process replay."""
+def replays(recordings: Recordings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the runs in this process replay."""
     monkeypatch.setattr("graph.resources.open_sandbox", open_recorded(recordings))
+    monkeypatch.setattr(BubblewrapEnvironments, "sandbox_with", open_environment_recorded(recordings))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, desk: Desk, home: Path, replays: None) -> Bench:
+    """A small project, a scripted model and an installation of its own, whose runs in this process replay."""
     repo = GitRepo(tmp_path / "repo")
     repo.commit(dict(CALC))
     return Bench(desk, home, repo)

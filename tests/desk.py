@@ -15,6 +15,7 @@ KEY = "sk-a-very-secret-key"
 """A provider's key, which no event and no row may hold."""
 
 PIECE = re.compile(r"\s*\S+|\s+$")
+SEVERAL = re.compile(r"(?:\s*\S+){1,10}|\s+$")
 
 Said = str | Sequence[str | tuple[str, Any]]
 """The reply of a rule."""
@@ -215,6 +216,8 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         deltas = list(_deltas(text, calls))
         usage = _counted(request, deltas) if rule.usage is None else rule.usage
+        if not rule.drop and not self.server.desk.tokens_per_second:
+            deltas = list(_deltas(text, calls, SEVERAL))  # each costs a client milliseconds
         finish = "tool_calls" if calls and rule.finish == "stop" else rule.finish
         if request.body.get("stream"):
             return self._stream(rule, request, deltas, finish, usage)
@@ -298,14 +301,16 @@ def _call(id: str, name: str, arguments: Any) -> dict[str, Any]:
     return {"id": id, "type": "function", "function": {"name": name, "arguments": text}}
 
 
-def _deltas(text: str, calls: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _deltas(
+    text: str, calls: list[dict[str, Any]], words: re.Pattern[str] = PIECE
+) -> Iterator[dict[str, Any]]:
     """Pieces of a stream: words, then each call's name and the words of its arguments."""
-    for piece in PIECE.findall(text):
+    for piece in words.findall(text):
         yield {"content": piece}
     for index, call in enumerate(calls):
         function = call["function"]
         yield {"tool_calls": [{"index": index, **call, "function": {**function, "arguments": ""}}]}
-        for piece in PIECE.findall(function["arguments"]):
+        for piece in words.findall(function["arguments"]):
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
 

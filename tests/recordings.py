@@ -18,6 +18,8 @@ from sandbox.base import Layer, Limits, OnText, Ownership, Result, Sandbox, Sess
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
 from sandbox.bubblewrap.jail import Jail
 from sandbox.cgroup import Cgroups
+from sandbox.environment.backend import Environment
+from sandbox.environment.bubblewrap_builder import BubblewrapEnvironments
 from sandbox.program import KILLED
 
 T = TypeVar("T")
@@ -87,14 +89,15 @@ class Recordings:
 
 
 class RecordedSandbox:
-    """Replays programs that an earlier test has run. Implements `Sandbox`.
+    """Replays programs that an earlier test has run, in the environment of a key. Implements `Sandbox`.
 
     A program that was killed is not recorded, and neither is one on a tree that does not switch mutants
     off. Layers and sessions are those of the real sandbox.
     """
 
-    def __init__(self, sandbox: Sandbox, recordings: Recordings) -> None:
+    def __init__(self, sandbox: Sandbox, recordings: Recordings, environment: str = "") -> None:
         self.name = sandbox.name
+        self._environment = environment
         self._sandbox = sandbox
         self._recordings = recordings
 
@@ -110,7 +113,7 @@ class RecordedSandbox:
         tree = await asyncio.to_thread(b"".join, files)
         if MUTANTS_OFF not in tree:  # mutants may take as long as the check took, so it must take its time
             return await self._sandbox.run([tree], command, limits, on_output)
-        parts = (self.name, await self.identity(), list(command), asdict(limits))
+        parts = (self.name, await self.identity(), self._environment, list(command), asdict(limits))
         key = self._recordings.next_key(*parts, tree=tree)
         if recording := await asyncio.to_thread(self._recordings.load, key):
             if on_output:
@@ -157,5 +160,18 @@ def open_recorded(recordings: Recordings) -> Callable[..., Coroutine[Any, Any, S
         bubblewrap = Bubblewrap(found.jail, found.cgroups, found.version, owner)
         bubblewrap._has_overlay = found.has_overlay
         return RecordedSandbox(bubblewrap, recordings)
+
+    return opened
+
+
+def open_environment_recorded(
+    recordings: Recordings,
+) -> Callable[[BubblewrapEnvironments, Environment], Coroutine[Any, Any, Sandbox]]:
+    """Return `BubblewrapEnvironments.sandbox_with` with sandboxes that replay."""
+    open_environment = BubblewrapEnvironments.sandbox_with
+
+    async def opened(environments: BubblewrapEnvironments, environment: Environment) -> Sandbox:
+        sandbox = await open_environment(environments, environment)
+        return RecordedSandbox(sandbox, recordings, environment.key)
 
     return opened

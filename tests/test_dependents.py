@@ -230,7 +230,7 @@ async def test_a_broken_dependent_makes_the_check_red(
         hidden = "import importlib\n\ncore = importlib.import_module('co' + 're')\n"
         source = hidden + "\n\ndef total():\n    return 2 * core.price()\n"
         shop = package("shop", source, case_of("shop", "total", 6), needs)
-    proof = await proof_of(project(OFF | CORE_FILES | shop), CHANGE)
+    proof = await proof_of(project(OFF | CORE_FILES | shop | LONE), CHANGE)
     assert not proof.green and not proof.base_shows_it
     assert [failure.id for failure in proof.failures] == ["libs/shop: tests.test_shop::test_total"]
     assert proof.problems[0].startswith("libs/shop: 1 case failed that passed on the base")

@@ -11,7 +11,7 @@ from runs import PASS, Bench, Run, block, script
 from graph.supervisor import Supervisor
 from nodes.events import ToolResult
 
-pytestmark = pytest.mark.bubblewrap
+pytestmark = [pytest.mark.bubblewrap, pytest.mark.usefixtures("replays")]
 
 SHOP = "import iniconfig\n\n\ndef one():\n    return 1\n"
 TEN = SHOP + "\n\ndef ten():\n    return 10\n"

@@ -53,8 +53,10 @@ def test_proxies_that_are_no_addresses_are_refused() -> None:
 def test_an_open_address_or_a_taken_port_is_told_with_its_exit_code(tmp_path: Path) -> None:
     def serve(*arguments: str) -> tuple[int | None, str, str]:
         environment = {"AUTOCODE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with Forked([MAIN, "serve", *arguments], env=environment, **streams) as process:
+        with Forked(
+            [MAIN, "serve", *arguments], env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
             out, err = process.communicate(60)
         return process.returncode, out, err
 
@@ -104,8 +106,9 @@ def test_a_server_that_ends_in_mid_run_goes_on_at_its_next_start_and_readers_mis
 
 def test_a_server_with_a_key_serves_its_owner_alone(bench: Bench, tmp_path: Path) -> None:
     inside, outside = tmp_path / "repo", GitRepo(tmp_path / "outside").path
-    settings = {"AUTOCODE_API_KEY": " a key of mine, mein Schlüssel ", "AUTOCODE_REPOS": str(inside)}
-    with ForkedServer(bench.home, bench.desk, **settings) as server, server.client() as client:
+    key = " a key of mine, mein Schlüssel "
+    opening = ForkedServer(bench.home, bench.desk, AUTOCODE_API_KEY=key, AUTOCODE_REPOS=str(inside))
+    with opening as server, server.client() as client:
         assert client.get("/health").json()["status"] == "ok" and client.get("/").is_success
         assert client.get("/api/threads").status_code == 401
         with pytest.raises(InvalidStatus, match="401"), connect(f"ws{server.url[4:]}/api/ws", proxy=None):
