@@ -1,9 +1,10 @@
 """What a thread has delivered and its user has not applied, task after task."""
 
+import pytest
 from runs import Bench, Run, block, script
 
 from graph.delivery import Delivery
-from tools.workspace import Workspace
+from tools.workspace import Workspace, WorkspaceError
 
 
 async def power(bench: Bench, name: str, formula: str, thread: str | None = None, **replies: str) -> Run:
@@ -44,7 +45,9 @@ async def test_what_was_not_applied_is_covered_however_many_tasks_it_took(bench:
 
     calc = bench.repo.path / "calc.py"
     calc.write_text('"""Sums and products."""\n\n' + calc.read_text())  # the user's own lone line
-    await both.apply()
+    with pytest.raises(WorkspaceError, match=r"tests/test_\w+.py lies in AUTOCODE_HOME"):
+        await both.apply(bench.repo.path / "tests")
+    await both.apply(bench.home)
     assert all(text in calc.read_text() for text in ("Sums and products", "def square", "def cube"))
     assert await (await delivery(bench, thread)).diff() == ""
 

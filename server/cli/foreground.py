@@ -128,7 +128,7 @@ class ForegroundRun:
             look = f"look at {', '.join(places)}, then `autocode apply {thread}`"
             self.console.notify(f"Not applied: {look}")
             return
-        paths = await unapplied.apply()
+        paths = await unapplied.apply(self.supervisor.settings.home)
         self.console.notify("Applied: " + (", ".join(map(one_line, paths)) or "nothing was left to do"))
 
     def _trusts(self, places: Sequence[str]) -> bool:

@@ -169,7 +169,7 @@ async def apply(
         if answer.strip().lower() not in ("y", "yes"):
             console.notify("Nothing was applied.")
             return ExitCode.UNVERIFIED
-    paths = await delivery.apply()
+    paths = await delivery.apply(settings.home)
     files = ", ".join(map(one_line, paths)) or "your checkout has these changes already"
     console.print(f"Applied {pluralize(len(paths), 'file')}: {files}", style="green")
     return ExitCode.VERIFIED
