@@ -14,6 +14,9 @@ WORKSPACE = "/workspace"
 """The folder of the files, in which every command starts."""
 
 
+MOST_IN_MEMORY = 768
+"""MiB of the largest workspace that is kept in memory."""
+
 OnText = Callable[[str], None]
 """Receives lines about progress, or pieces of a program's output."""
 
@@ -69,9 +72,19 @@ class Limits:
     """Files and folders of the workspace. A tmpfs takes memory for them beside its size."""
 
     @property
+    def on_disk(self) -> bool:
+        """True if the workspace is too large for memory, and lies in a folder on disk."""
+        return self.workspace_mb > MOST_IN_MEMORY
+
+    @property
+    def in_memory_mb(self) -> int:
+        """MiB that a tmpfs of the workspace may take, which a large one has only for what programs write."""
+        return min(self.workspace_mb, MOST_IN_MEMORY)
+
+    @property
     def total_memory(self) -> int:
         """Bytes for program and files together, because the kernel counts a tmpfs as memory."""
-        return (self.memory_mb + self.workspace_mb + self.tmp_mb) * 2**20
+        return (self.memory_mb + self.in_memory_mb + self.tmp_mb) * 2**20
 
     def with_room_for(self, size: int, files: int) -> "Limits":
         """Return the limits with a workspace for files, and for what programs add to them.

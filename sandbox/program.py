@@ -23,6 +23,7 @@ KILLED = 128 + signal.SIGKILL
 UNPACK_SECONDS = 120.0
 """Time limit for starting and unpacking, which the program's own limit does not include."""
 
+_UNPACKED_MB_A_SECOND = 10
 _DEATH_SECONDS = 30.0
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
@@ -53,6 +54,11 @@ class Program:
         self.output = Output(limits.output_bytes, on_output)
         self.seconds = 0.0
         self.timed_out = False
+
+    @property
+    def unpack_seconds(self) -> float:
+        """The time limit for starting and unpacking, longer for a large workspace."""
+        return UNPACK_SECONDS + self.limits.workspace_mb / _UNPACKED_MB_A_SECOND
 
     async def watch(
         self,
@@ -85,20 +91,20 @@ class Program:
     async def _wait_for_start(self, sending: "asyncio.Future[None]", reading: "asyncio.Future[None]") -> None:
         mark: asyncio.Future[Any] = asyncio.ensure_future(self.output.started.wait())
         try:
-            async with asyncio.timeout(UNPACK_SECONDS):
+            async with asyncio.timeout(self.unpack_seconds):
                 await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
                 if sending.done():
                     with suppress(OSError):
                         sending.result()
                 await asyncio.wait({mark, reading}, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
-            raise SandboxError(f"the files were not unpacked within {UNPACK_SECONDS:.0f} s") from None
+            raise SandboxError(f"the files were not unpacked within {self.unpack_seconds:.0f} s") from None
         finally:
             mark.cancel()
         if self.output.started.is_set():
             return
         await reading
-        preamble, size = self.output.preamble, self.limits.workspace_mb
+        preamble, size = self.output.preamble, self.limits.in_memory_mb
         if "No space left" in preamble or "Wrote only" in preamble:  # dd's and tar's words for a full disk
             raise SandboxError(f"the files do not fit into the sandbox's workspace of {size} MiB")
         reason = preamble or "the sandbox printed no reason"

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from gitrepo import GitRepo
 from runs import CALC, Bench, script
 
 from sandbox.base import Delta, Limits, Sandbox
+from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
+from sandbox.cgroup import Cgroups
 from tools.workspace import Workspace, WorkspaceError
 
 ROOT = Path(__file__).parent.parent
@@ -97,3 +100,39 @@ async def test_many_tiny_files_fit(sandbox: Sandbox, tmp_path: Path) -> None:
     async with sandbox.layer(Workspace.open(repo.path).tar(snapshot), limits) as layer:
         again = await layer.run(Delta(), command, limits)
     assert again.stdout.strip() == "9000"
+
+
+@pytest.mark.parametrize("without_cgroups", [False, True])
+async def test_a_large_workspace_lies_on_disk(
+    sandbox: Sandbox,
+    sandbox_home: Path,
+    project: GitRepo,
+    monkeypatch: pytest.MonkeyPatch,
+    without_cgroups: bool,
+) -> None:
+    monkeypatch.setattr("sandbox.base.MOST_IN_MEMORY", 1)
+    if without_cgroups:  # so that there is no overlay
+        if sandbox.name == "docker":
+            pytest.skip("cgroups are Docker's own affair")
+        sandbox = await Bubblewrap.open(sandbox_home, cgroups=Cgroups())
+    project.commit({"data.bin": os.urandom(8 * MIB)})
+    limits = Limits(workspace_mb=64)
+    overflow = ["sh", "-c", "head -c 200000000 /dev/zero >zeros || exit 9; sleep 20"]
+
+    def files() -> Iterator[bytes]:
+        workspace = Workspace.open(project.path)
+        return workspace.tar(workspace.begin(from_head=True).snapshot)
+
+    async with sandbox.layer(files(), limits) as layer:
+        result = await layer.run(Delta(), ["sh", "-c", "wc -c <data.bin; echo 1 >new"], limits)
+        assert result.stdout.split() == [str(8 * MIB)], result.stderr
+        assert (await layer.run(Delta(), ["ls"], limits)).stdout.split() == ["calc.py", "data.bin", "tests"]
+        beyond = await layer.run(Delta(), overflow, limits)
+        # An overlay's own part is in memory, and full at once. Other places are watched.
+        assert beyond.exit_code == 9 or beyond.out_of_memory
+    async with sandbox.session(files(), limits) as session:
+        await session.run(["rm", "tests/test_calc.py"])
+        await session.write("calc.py", b"mine")
+        changes = await session.changes()
+        assert changes.files["calc.py"].content == b"mine"
+        assert changes.removed == {"tests/test_calc.py"}

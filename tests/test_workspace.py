@@ -396,7 +396,7 @@ def test_a_branch_named_autocode_is_said_before_any_work(repo: GitRepo, pack: bo
 
 
 def test_malformed_and_explosive_trees_are_refused(repo: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.workspace.objects.MAX_FILES", 20_000)
+    monkeypatch.setattr("tools.workspace.listing.MAX_FILES", 20_000)
     repo.commit({"a.py": "1\n"})
     blob = bytes.fromhex(repo.git("rev-parse", "HEAD:a.py"))
 

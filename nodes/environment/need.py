@@ -105,6 +105,9 @@ class Texts(Mapping[str, str]):
             self._read[path] = (self._workspace.text(self._snapshot, path) or "") if small else ""
         return self._read[path]
 
+    def __contains__(self, path: object) -> bool:
+        return path in self._sizes  # Mapping's own would read the text
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._sizes)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sandbox.base import UNKNOWN, Delta, Layer, Limits, OnText, Ownership, Result, SandboxError, Session
+from sandbox.bubblewrap.disk_place import DiskPlaces
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.jail import Jail, Stage, as_root, namespaces, new_uid
 from sandbox.bubblewrap.jail_process import JailProcess
@@ -52,6 +53,7 @@ class Bubblewrap:
         self._cleanup = Cleanup()
         self._ends: set[asyncio.Event] = set()
         self._has_overlay: bool | None = None
+        self._places = DiskPlaces(jail.interpreter.venv.parent / "workspaces", ownership)
 
     @classmethod
     async def open(
@@ -70,6 +72,7 @@ class Bubblewrap:
         cgroups = await asyncio.to_thread(Cgroups.find) if cgroups is None else cgroups
         await asyncio.to_thread(cgroups.sweep, ownership)
         opened = cls(Jail(bwrap, interpreter), cgroups, version, ownership)
+        await asyncio.to_thread(opened._places.sweep)
         result = await opened.run([_EMPTY_TAR], ["python", "-c", "pass"], Limits(seconds=20))
         if result.exit_code:
             raise SandboxError(
@@ -93,12 +96,19 @@ class Bubblewrap:
     async def run(
         self, files: Iterable[bytes], command: Sequence[str], limits: Limits, on_output: OnText | None = None
     ) -> Result:
-        return await self.run_program(Program({"tree": files}, command, limits, on_output))
+        return await self._run_alone(Program({"tree": files}, command, limits, on_output))
+
+    async def _run_alone(self, program: Program) -> Result:
+        """Run a program in a workspace of its own."""
+        if not program.limits.on_disk:
+            return await self.run_program(program)
+        async with self._places.place() as disk:
+            return await self.run_program(program, Stage(folder=str(disk), disk=disk))
 
     async def run_program(self, program: Program, stage: Stage = _OWN_WORKSPACE) -> Result:
         """Run a program whose streams are set, once there is a free slot."""
         async with program_slot(), self._started(program, stage) as process:
-            await process.run(program)
+            await process.run(program, disk=stage.disk)
             out_of_memory = process.outgrown or await asyncio.to_thread(process.cgroup.ooms) > 0
         killed = program.timed_out or process.outgrown
         return await program.result(KILLED if killed else process.exit_code, out_of_memory, process.report)
@@ -111,7 +121,7 @@ class Bubblewrap:
                 yield _MountedLayer(self, self._mount_point, held)
         else:
             archive = await asyncio.to_thread(StoredArchive, files)
-            yield PackedLayer(archive, self.run_program)
+            yield PackedLayer(archive, self._run_alone)
 
     @asynccontextmanager
     async def session(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Session]:
@@ -123,7 +133,7 @@ class Bubblewrap:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
             held = await stack.enter_async_context(self._held(files, limits))
-            stage = visit(folder, held.uid, held.pid, has_overlay)
+            stage = visit(folder, held.uid, held.pid, has_overlay, held.disk)
             survey: Survey
 
             async def run(program: Program) -> Result:
@@ -155,7 +165,10 @@ class Bubblewrap:
         # Only `tar` works here, and somebody waits for it.
         own = replace(limits, seconds=_WITHOUT_END, cpus=max(limits.cpus, _UNPACK_CPUS))
         program = Program({"tree": files}, ["sleep", "infinity"], own)
-        async with self._started(program, holder(self._mount_point, limits, uid)) as process:
+        async with AsyncExitStack() as stack:
+            disk = await stack.enter_async_context(self._places.place()) if limits.on_disk else None
+            stage = holder(self._mount_point, limits, uid, disk)
+            process = await stack.enter_async_context(self._started(program, stage))
             holding = asyncio.ensure_future(process.run(program, is_trusted=True))
             unpacked = asyncio.ensure_future(program.output.started.wait())
             holding.add_done_callback(retrieve)
@@ -164,7 +177,7 @@ class Bubblewrap:
                 if holding.done():
                     await holding
                     raise SandboxError("the program that holds the unpacked files ended early; try again")
-                yield _HeldTree(uid, process.pid, holding)
+                yield _HeldTree(uid, process.pid, holding, disk)
             finally:
                 unpacked.cancel()
                 holding.cancel()
@@ -200,11 +213,15 @@ class Bubblewrap:
 
 @dataclass(frozen=True)
 class _HeldTree:
-    """An unpacked tree: the user that owns it, and the process whose mount namespace holds it."""
+    """An unpacked tree: the user that owns it, and the process whose mount namespace holds it.
+
+    `disk` is its folder if it is too large for memory.
+    """
 
     uid: int
     pid: int
     holding: "asyncio.Future[None]"
+    disk: Path | None
 
     def raise_if_gone(self) -> None:
         """Raise SandboxError when the process has ended, and the files with it."""

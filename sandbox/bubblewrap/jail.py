@@ -25,7 +25,8 @@ class Stage:
 
     The folder becomes the workspace. Without one, the workspace is an empty tmpfs. `uid` owns the files
     of the folder. Other programs may have it too: they have at most `strangers` processes. With many of
-    them, only a cgroup can count the program's own. `tmp` is the folder that becomes /tmp.
+    them, only a cgroup can count the program's own. `tmp` is the folder that becomes /tmp. `disk` is the
+    folder on disk that programs write to without a limit of its own.
     """
 
     command: tuple[str, ...] = ()
@@ -33,6 +34,7 @@ class Stage:
     uid: int | None = None
     strangers: int = 0
     tmp: str = ""
+    disk: Path | None = None
 
 
 @dataclass(frozen=True)

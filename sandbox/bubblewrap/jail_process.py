@@ -8,10 +8,12 @@ import socket
 import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
 from sandbox.base import SandboxError
+from sandbox.bubblewrap.disk_place import watch
 from sandbox.bubblewrap.jail import PATH, Jail, Stage
 from sandbox.cgroup import Cgroup
 from sandbox.output import Output
@@ -94,21 +96,25 @@ class JailProcess:
         code = self._process.returncode or 0
         return code if code >= 0 else 128 - code
 
-    async def run(self, program: Program, is_trusted: bool = False) -> None:
+    async def run(self, program: Program, is_trusted: bool = False, disk: Path | None = None) -> None:
         """Send the files and read output and report until the program has ended. Raises as `watch` does.
 
-        The memory of a trusted program is not watched where there is no cgroup.
+        The memory of a trusted program is not watched where there is no cgroup. A program that writes more
+        than its workspace into the folder `disk` is killed as one that takes too much memory.
         """
         sending = asyncio.ensure_future(
             asyncio.to_thread(send_streams, program.streams, self._sender.sendall)
         )
         reading = asyncio.ensure_future(self._read(program.output))
         limit = program.limits.memory_mb * 2**20
-        guard = None if self.cgroup.memory or is_trusted else asyncio.ensure_future(self._guard(limit))
+        guards = [] if self.cgroup.memory or is_trusted else [asyncio.ensure_future(self._guard(limit))]
+        if disk:
+            most = program.limits.workspace_mb * 2**20
+            guards.append(asyncio.ensure_future(watch(disk, most, self._kill_outgrown)))
         try:
             await program.watch(sending, reading, self.kill)
         finally:
-            if guard:
+            for guard in guards:
                 guard.cancel()
 
     async def _read(self, output: Output) -> None:
@@ -134,6 +140,10 @@ class JailProcess:
                 self.outgrown = await asyncio.to_thread(_exceeds, init[0], limit)
                 await asyncio.sleep(0 if self.outgrown else _GUARD_SECONDS)
             await self.kill()
+
+    async def _kill_outgrown(self) -> None:
+        self.outgrown = True
+        await self.kill()
 
     async def kill(self) -> None:
         """Kill the namespace's init, and with it every process inside. Bubblewrap then ends by itself.

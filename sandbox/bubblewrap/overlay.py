@@ -23,13 +23,13 @@ _OF_HOLDER = 2
 _OF_BRANCHES = 4096
 
 # No cgroup counts the names of files that several programs leave on a tmpfs, so their number is limited.
-_OPTIONS = "options=nr_inodes=500000,nosuid,nodev\n"
+_OPTIONS = "options=nr_inodes=$4,nosuid,nodev\n"
 # Relative paths, because a colon or comma in an absolute one would end an option of the mount. Sessions
 # without an overlay need exact times of access.
 _HOLD = f"""{_OPTIONS}
 cd "$1" && mount -t tmpfs -o "size=$2,$options,mode=755,strictatime" layer . &&
-cd "$1" && mkdir -m 1777 tree && mkdir run tmp &&
-mount -t tmpfs -o "size=$3,$options,mode=1777" tmp tmp && shift 3 && exec "$@"
+cd "$1" && mkdir -m 1777 tree && mkdir run tmp && {{ [ -z "$5" ] || mount --bind "$5" tree; }} &&
+mount -t tmpfs -o "size=$3,$options,mode=1777" tmp tmp && shift 5 && exec "$@"
 """
 # redirect_dir lets programs rename folders of the tree, as on other file systems. Without metacopy, what was
 # changed lies in the upper folder.
@@ -37,17 +37,17 @@ _BRANCH = f"""{_OPTIONS}
 cd "$1" && mount -t tmpfs -o "size=$2,$options,mode=755" run run &&
 mkdir -m 1777 run/written && mkdir run/internal run/workspace || exit
 folders=lowerdir=tree,upperdir=run/written,workdir=run/internal
-mount -t overlay -o "$folders,redirect_dir=on,metacopy=off" layer run/workspace && shift 3 && exec "$@"
+mount -t overlay -o "$folders,redirect_dir=on,metacopy=off" layer run/workspace && shift 5 && exec "$@"
 """
 
 
-def holder(folder: Path, limits: Limits, uid: int) -> Stage:
+def holder(folder: Path, limits: Limits, uid: int, disk: Path | None) -> Stage:
     """Return the stage of the program that unpacks a tree and holds it. It mounts a tmpfs on `folder`.
 
-    An ordinary user may mount in a user namespace only.
+    The tree lies in the folder `disk` if there is one. An ordinary user may mount in a user namespace only.
     """
     users = () if as_root() else ("--user", "--map-root-user")
-    command = (*_UNSHARE, *users, *_script(_HOLD, folder, limits))
+    command = (*_UNSHARE, *users, *_script(_HOLD, folder, limits, disk))
     return Stage(command, f"{folder}/tree", uid)
 
 
@@ -69,11 +69,12 @@ def grow(folder: Path, limits: Limits, holder_pid: int) -> None:
         raise SandboxError(f"the session's files could not be mounted: {reason}") from error
 
 
-def visit(folder: Path, uid: int, holder_pid: int, has_branch: bool) -> Stage:
+def visit(folder: Path, uid: int, holder_pid: int, has_branch: bool, disk: Path | None) -> Stage:
     """Return the stage of a program that changes the files of a holder, those in its `/tmp` included."""
     workspace, tmp = f"{folder}/run/workspace" if has_branch else f"{folder}/tree", folder / "tmp"
     strangers = _OF_HOLDER if as_root() else 0
-    return Stage(_entering(holder_pid), workspace, uid, strangers, tmp=str(tmp))
+    watched = None if has_branch else disk
+    return Stage(_entering(holder_pid), workspace, uid, strangers, tmp=str(tmp), disk=watched)
 
 
 def open_branch(folder: Path, holder_pid: int) -> OverlayFolders:
@@ -113,6 +114,6 @@ def _entering(holder_pid: int) -> tuple[str, ...]:
     return ("nsenter", *users, f"--mount={spaces}/mnt")
 
 
-def _script(script: str, folder: Path, limits: Limits) -> Sequence[str]:
-    sizes = (str(mib * _MIB) for mib in (limits.workspace_mb, limits.tmp_mb))
-    return ("sh", "-c", script, "sh", str(folder), *sizes)
+def _script(script: str, folder: Path, limits: Limits, disk: Path | None = None) -> Sequence[str]:
+    sizes = (str(mib * _MIB) for mib in (limits.in_memory_mb, limits.tmp_mb))
+    return ("sh", "-c", script, "sh", str(folder), *sizes, str(limits.files), str(disk or ""))

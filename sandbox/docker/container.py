@@ -45,6 +45,7 @@ class Container:
         self._stdin = stdin
         self._executions: list[Execution] = []
         self._removed = False
+        self.outgrown = False
 
     @classmethod
     def create(cls, client: DockerClient, image: str, ownership: Ownership, limits: Limits) -> "Container":
@@ -67,11 +68,19 @@ class Container:
         try:
             stdin = api.attach_socket(id, params={"stdin": 1, "stream": 1})
             api.start(id)
+            if limits.on_disk:  # the image's own folder belongs to root
+                command = ["sh", "-c", f"mkdir -p {WORKSPACE} && chmod 1777 {WORKSPACE}"]
+                api.exec_start(api.exec_create(id, command, user="0:0")["Id"])
         except BaseException:
             _close(stdin)
             api.remove_container(id, force=True, v=True)
             raise
         return cls(client, id, stdin)
+
+    def written(self) -> int:
+        """Return the bytes that programs have written to the container's disk. 0 once it is gone."""
+        listed = self._api.containers(all=True, size=True, filters={"id": self.id})
+        return int(listed[0].get("SizeRw", 0)) if listed else 0
 
     def execute(self, command: Sequence[str]) -> "Execution":
         """Start a command as the user of programs. Its connection stays open until `finish` or `remove`."""
@@ -206,11 +215,16 @@ def sweep(client: DockerClient, ownership: Ownership) -> None:
 
 def _host_config(client: DockerClient, limits: Limits) -> Any:
     owned = f"uid={UID},gid={UID},mode=700"
+    tmpfs = {"/tmp": f"mode=1777,exec,size={limits.tmp_mb}m"}  # noqa: S108  # inside
+    if not limits.on_disk:
+        # The survey of a session needs exact times of access.
+        size = f"size={limits.workspace_mb}m,nr_inodes={limits.files}"
+        tmpfs[WORKSPACE] = f"{owned},exec,strictatime,{size}"
     return client.api.create_host_config(
         init=True,
         network_mode="none",
         ipc_mode="private",
-        read_only=True,
+        read_only=not limits.on_disk,
         cap_drop=["ALL"],
         security_opt=security_options(client),
         mem_limit=limits.total_memory,
@@ -221,11 +235,7 @@ def _host_config(client: DockerClient, limits: Limits) -> Any:
         shm_size=limits.tmp_mb * 2**20,
         ulimits=[Ulimit(name="core", soft=0, hard=0)],
         log_config=LogConfig(type="none"),
-        tmpfs={
-            # The survey of a session needs exact times of access.
-            WORKSPACE: f"{owned},exec,strictatime,size={limits.workspace_mb}m,nr_inodes={limits.files}",
-            "/tmp": f"mode=1777,exec,size={limits.tmp_mb}m",  # noqa: S108  # inside
-        },
+        tmpfs=tmpfs,
     )
 
 

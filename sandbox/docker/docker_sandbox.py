@@ -28,6 +28,7 @@ from sandbox.sessions.workspace_session import WorkspaceSession
 _PING_SECONDS = 5
 _CALL_SECONDS = 60
 _COLLECT_SECONDS = 15.0
+_DISK_SECONDS = 2.0
 _THREADS = 4 * MAX_PROGRAMS
 _DEFAULT = Limits()
 
@@ -138,10 +139,25 @@ class Docker:
             loop = asyncio.get_running_loop()
             sending = loop.run_in_executor(self._threads, send_streams, program.streams, execution.send)
             reading = asyncio.ensure_future(self._read(execution, program.output))
+            if program.limits.on_disk:
+                guard = asyncio.ensure_future(self._watch_disk(container, program, lambda: kill(execution)))
+                reading.add_done_callback(lambda _: guard.cancel())
             await program.watch(sending, reading, lambda: kill(execution))
-            return KILLED if program.timed_out else await self._call(execution.exit_code)
+            killed = program.timed_out or container.outgrown
+            return KILLED if killed else await self._call(execution.exit_code)
         finally:
             await self._cleanup.run(self._call(container.finish, execution))
+
+    async def _watch_disk(
+        self, container: Container, program: Program, kill: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Kill a program whose container takes more of the disk than its workspace may have."""
+        while not container.outgrown:
+            await asyncio.sleep(_DISK_SECONDS)
+            with suppress(SandboxError):  # the engine may be busy, or the container gone
+                written = await self._call(container.written)
+                container.outgrown = written > program.limits.workspace_mb * 2**20
+        await kill()
 
     async def _abandon(
         self,
@@ -167,7 +183,7 @@ class Docker:
                 async with asyncio.timeout(_COLLECT_SECONDS):
                     xml, counters = await self._call(container.collect, program.report)
         counted = sum_of_ooms(counters.decode("utf-8", "replace"))
-        return counted > 0 or await self._call(container.state, "OOMKilled"), xml
+        return counted > 0 or container.outgrown or await self._call(container.state, "OOMKilled"), xml
 
     async def _call(self, function: Callable[[*Arguments], Returned], *args: *Arguments) -> Returned:
         loop = asyncio.get_running_loop()

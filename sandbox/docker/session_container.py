@@ -53,7 +53,7 @@ class SessionContainer:
             _, ooms = program.output.ending or (0, None)
             if ooms is None:
                 ooms = await self._stop()
-            ran_out, self._ooms = ooms > self._ooms, ooms
+            ran_out, self._ooms = ooms > self._ooms or self._container.outgrown, ooms
         return await program.result(exit_code, ran_out, b"")
 
     async def _kill(self, execution: Execution) -> None:

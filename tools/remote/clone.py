@@ -16,7 +16,8 @@ from tools.remote.git_program import GitProgram
 from tools.remote.remote_url import RemoteUrl, clone_url
 from tools.workspace import PathError, Workspace, WorkspaceError, check_path
 from tools.workspace.archive import stays_inside
-from tools.workspace.objects import Objects, TreeEntry
+from tools.workspace.listing import TreeEntry
+from tools.workspace.objects import Objects
 
 _REF = "refs/autocode/cloned"
 _MODULE_BYTES = 48 * 1024
@@ -94,7 +95,7 @@ def _adopt(
     commit = repository.references[_REF].peel(pygit2.Commit)
     objects = Objects(repository.odb, received / "objects")
     try:
-        entries = dict(_checked(objects.entries(commit.tree), objects, limits))
+        entries = dict(_checked(iter(objects.listing(commit.tree).entries.items()), objects, limits))
     except (WorkspaceError, PathError) as error:
         raise RemoteRefused(f"{url}: {error}") from error
     modules = tuple(path for path, entry in entries.items() if entry.mode == FileMode.COMMIT)

@@ -13,7 +13,8 @@ import pygit2
 from pygit2.enums import BlobFilter, FileMode
 
 from tools.workspace.errors import WorkspaceError
-from tools.workspace.objects import Objects, TreeEntry
+from tools.workspace.listing import TreeEntry
+from tools.workspace.objects import Objects
 from tools.workspace.paths import is_git_folder
 from tools.workspace.status import QUICK_STEPS, has_filter, look_along
 

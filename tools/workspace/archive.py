@@ -9,7 +9,8 @@ from pygit2.enums import FileMode
 
 from tools.workspace.errors import PathError
 from tools.workspace.large_blobs import LARGE, LargeBlobs
-from tools.workspace.objects import Objects, TreeEntry
+from tools.workspace.listing import TreeEntry
+from tools.workspace.objects import Objects
 from tools.workspace.paths import check_path
 
 TAR_PIECE = 1 << 20
@@ -38,12 +39,9 @@ def _members(
     paths: Iterable[str] | None,
     edits: Mapping[str, str],
 ) -> Iterator[bytes]:
-    entries = objects.entries(tree)
-    if paths is not None:
-        selected = ((path, objects.entry(tree, path)) for path in paths)
-        entries = ((path, entry) for path, entry in selected if entry)
-    for path, entry in entries:
-        if path not in edits:
+    listed = objects.listing(tree).entries
+    for path in listed if paths is None else paths:
+        if path not in edits and (entry := listed.get(path)):
             yield from _tar_member(objects, large, path, entry)
     for path, text in edits.items():
         check_path(path)

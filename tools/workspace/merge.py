@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pygit2
 from pygit2.enums import FileMode
 
-from tools.workspace.objects import REGULAR, Objects
+from tools.workspace.listing import REGULAR
+from tools.workspace.objects import Objects
 
 OURS = "ours (merged so far)"
 THEIRS = "theirs (this step)"

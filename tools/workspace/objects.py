@@ -1,33 +1,15 @@
 """The object database of a repository, used without its config and attributes."""
 
-import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import pygit2
 from pygit2.enums import DiffOption, FileMode
 
 from tools.workspace.errors import WorkspaceError, missing_objects
-from tools.workspace.paths import is_git_folder
+from tools.workspace.listing import Listing, TreeEntry, known_listing, listing_of
 
 NAME, EMAIL = "AutoCodeAI", "autocode@localhost"
-REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
-MAX_FILES = 1_000_000
-"""The most files of a tree. A hostile tree can contain one folder a million times at no cost."""
-
-
-@dataclass(frozen=True)
-class TreeEntry:
-    """An entry of a tree: a file, a symbolic link, a folder or a submodule's commit."""
-
-    id: pygit2.Oid
-    mode: FileMode
-
-    @property
-    def is_file(self) -> bool:
-        """True for a regular file, executable or not."""
-        return self.mode in REGULAR
 
 
 class Objects:
@@ -55,6 +37,9 @@ class Objects:
 
     def entry(self, tree: pygit2.Tree, path: str) -> TreeEntry | None:
         """Look up a path. A folder has an entry too."""
+        known = known_listing(tree.id)
+        if known and (listed := known.entries.get(path)):
+            return listed
         try:
             entry = tree[path]
         except KeyError:
@@ -71,37 +56,9 @@ class Objects:
         with missing_objects():
             return self.repo.odb.read_header(id)[1]
 
-    def entries(self, tree: pygit2.Tree, below: str = "") -> Iterator[tuple[str, TreeEntry]]:
-        """Yield everything but folders, depth first. Rejects trees that git itself would not check out.
-
-        `below` is a folder with a slash at its end. Folders that do not lead there are not read.
-        """
-        wanted = os.fsencode(below)
-        left = MAX_FILES
-        folders: list[tuple[bytes, pygit2.Oid]] = [(b"", tree.id)]
-        while folders:
-            prefix, id = folders.pop()
-            children: list[tuple[bytes, pygit2.Oid]] = []
-            for name, entry in self._children(id):
-                path = prefix + name
-                left -= 1
-                if left < 0 or len(path) > 4096:
-                    raise WorkspaceError(f"the tree {tree.id} has too many or too deeply nested files")
-                inner = path + b"/"
-                if entry.mode != FileMode.TREE:
-                    yield os.fsdecode(path), entry
-                elif inner.startswith(wanted) or wanted.startswith(inner):
-                    children.append((inner, entry.id))
-            folders.extend(reversed(children))
-
-    def _children(self, id: pygit2.Oid) -> list[tuple[bytes, TreeEntry]]:
-        with missing_objects():
-            folder = self.repo[id].peel(pygit2.Tree)
-            children = [(child.raw_name or b"", TreeEntry(child.id, child.filemode)) for child in folder]
-        names = {name for name, _ in children}
-        if len(names) < len(children) or any(map(_forbidden, names)):
-            raise WorkspaceError(f"the tree {id} is malformed (a forbidden or repeated name); see `git fsck`")
-        return children
+    def listing(self, tree: pygit2.Tree) -> Listing:
+        """List a tree. Raises WorkspaceError for trees that git itself would not check out."""
+        return listing_of(self.repo, tree.id)
 
     def graft(self, tree: pygit2.Tree, changes: Mapping[str, TreeEntry | None]) -> pygit2.Oid:
         """Write a copy of `tree` with some paths set or removed."""
@@ -151,10 +108,3 @@ def clean(message: str) -> str:
     """Turn any text into a commit message: valid UTF-8, no NUL, one final newline."""
     text = message.replace("\0", "").encode("utf-8", "replace").decode()
     return text.strip() + "\n"
-
-
-def _forbidden(name: bytes) -> bool:
-    if name in (b"", b".", b"..") or b"/" in name:
-        return True
-    suspicious = b"git" in name.lower() or not name.isascii()
-    return suspicious and is_git_folder(os.fsdecode(name))

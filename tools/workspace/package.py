@@ -1,6 +1,6 @@
 """A package of a repository, seen as if its folder were the root."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pygit2
@@ -21,10 +21,13 @@ class PackageView(Workspace):
         self.folder = folder
         self._below = f"{folder}/"
 
-    def _regular(self, snapshot: str, below: str = "") -> Iterator[tuple[str, pygit2.Oid]]:
-        for path, id in super()._regular(snapshot, self._below + below):
-            if path.startswith(self._below):
-                yield path.removeprefix(self._below), id
+    def files(self, snapshot: str) -> dict[str, int]:
+        sizes = super().files(snapshot)
+        return {path: sizes[self._below + path] for path in self._regular(snapshot)}
+
+    def _regular(self, snapshot: str) -> Mapping[str, pygit2.Oid]:
+        whole = super()._regular(snapshot).items()
+        return {path.removeprefix(self._below): id for path, id in whole if path.startswith(self._below)}
 
     def read(self, snapshot: str, path: str) -> bytes | None:
         return super().read(snapshot, self._below + path)

@@ -14,8 +14,9 @@ from pygit2.enums import DeltaStatus, FileMode
 from tools.workspace.archive import encoded, pack
 from tools.workspace.diff import unified
 from tools.workspace.errors import PathError, missing_objects
+from tools.workspace.listing import Listing, TreeEntry
 from tools.workspace.merge import Merged, describe
-from tools.workspace.objects import Objects, TreeEntry
+from tools.workspace.objects import Objects
 from tools.workspace.paths import check_path
 from tools.workspace.room import Room
 
@@ -52,23 +53,22 @@ class Snapshots:
 
     def files(self, snapshot: str) -> dict[str, int]:
         """Map every regular file to its size in bytes, sorted. Names that are not UTF-8 are left out."""
-        return dict(sorted((path, self._objects.size(id)) for path, id in self._regular(snapshot)))
+        sizes = self._listing(snapshot).sizes(self._objects.size)
+        return {path: sizes[path] for path in self._regular(snapshot)}
 
     def room(self, snapshot: str) -> Room:
         """Measure everything that `tar` packs, without reading it."""
-        entries = self._objects.entries(self._objects.tree(snapshot))
-        return Room.of(
-            (path, self._objects.size(entry.id)) for path, entry in entries if entry.mode != FileMode.COMMIT
-        )
+        return Room.of(self._listing(snapshot).sizes(self._objects.size).items())
 
     def blobs(self, snapshot: str) -> dict[str, str]:
         """Map every regular file to the id of its content. Names that are not UTF-8 are left out."""
-        return {path: str(id) for path, id in self._regular(snapshot)}
+        return {path: str(id) for path, id in self._regular(snapshot).items()}
 
-    def _regular(self, snapshot: str, below: str = "") -> Iterator[tuple[str, pygit2.Oid]]:
-        for path, entry in self._objects.entries(self._objects.tree(snapshot), below):
-            if entry.is_file and path.encode(errors="ignore").decode() == path:
-                yield path, entry.id
+    def _listing(self, snapshot: str) -> Listing:
+        return self._objects.listing(self._objects.tree(snapshot))
+
+    def _regular(self, snapshot: str) -> Mapping[str, pygit2.Oid]:
+        return self._listing(snapshot).regular
 
     def root(self, snapshot: str) -> str:
         """Return the first commit of a snapshot's history, which all clones have in common.
@@ -191,8 +191,8 @@ class Snapshots:
             return entry
         gone = entry.mode == FileMode.LINK and changes[path] is None
         if entry.mode == FileMode.TREE and changes[path] is not None:
-            inside = self._objects.entries(self._objects.repo[entry.id].peel(pygit2.Tree))
-            gone = all(changes.get(f"{path}/{name}", "") is None for name, _ in inside)
+            inside = self._objects.listing(self._objects.repo[entry.id].peel(pygit2.Tree)).entries
+            gone = all(changes.get(f"{path}/{name}", "") is None for name in inside)
         if not gone:
             raise PathError(f"{path} is {_kind(entry)}, not a file; choose another path")
         return entry
@@ -209,8 +209,7 @@ class Snapshots:
 
     def check_names(self, snapshot: str) -> None:
         """Raise WorkspaceError if a tree of the snapshot has a name that git would not check out."""
-        for _ in self._objects.entries(self._objects.tree(snapshot)):
-            pass
+        self._listing(snapshot)
 
     def place(self, snapshot: str, entries: Mapping[str, TreeEntry], message: str) -> str:
         """Add entries to `snapshot`, whose objects are in the database. Their paths must be checked."""

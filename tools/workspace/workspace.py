@@ -91,8 +91,7 @@ class Workspace(Snapshots, Refs):
         objects = self._objects.repo
         start = head or self._objects.store(objects.TreeBuilder().write(), [], "Empty repository")
         tree = self._objects.tree(start)
-        for _ in self._objects.entries(tree):  # rejects a malformed tree before anything relies on it
-            pass
+        self._objects.listing(tree)  # rejects a malformed tree before anything relies on it
         work = WorkInProgress()
         if not from_head and not self._repo.is_bare:
             with git_errors(f"{self.path}: cannot read the work in progress; {_JOIN_INDEX}"):

@@ -54,7 +54,8 @@ class BaseSide:
         paths = {path for path in changed if path in self.side}
         if self.suite.is_pytest:
             paths |= {path for path in changed if self._steers(path)}
-            paths |= {path for path in changed if path.endswith(".py") and self._is_helper(path)}
+            sources = [path for path in changed if path.endswith(".py") and path not in paths]
+            paths |= {path for path in sources if self._is_helper(path)}
         paths |= self._golden([path for path in changed if path not in paths])
         contents: Contents = {}
         for path in sorted(paths):

@@ -46,7 +46,7 @@ class PytestOptions:
 def _matches(pattern: str, path: str) -> bool:
     if "/" in pattern:
         return fnmatch.fnmatchcase(f"/{path}", f"*/{pattern.removeprefix('/')}")
-    return fnmatch.fnmatchcase(PurePosixPath(path).name, pattern)
+    return fnmatch.fnmatchcase(path.rpartition("/")[2], pattern)
 
 
 def read_options(workspace: Workspace, snapshot: str) -> PytestOptions:

@@ -8,7 +8,7 @@ from pygit2.enums import DeltaStatus, DiffOption, FileMode
 from pygit2.ffi import C
 
 from memory.secrets import is_secret
-from tools.workspace.objects import TreeEntry
+from tools.workspace.listing import TreeEntry
 
 _VALID, _SKIP_WORKTREE = 0x8000, 0x4000
 """Flags of files that git must not look for: `update-index --assume-unchanged`, and a sparse checkout's."""

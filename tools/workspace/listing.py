@@ -1,0 +1,178 @@
+"""The files of a tree. Folders that were read lately are kept, because snapshots have most in common."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, TypeVar
+
+import pygit2
+from pygit2.enums import FileMode
+
+from tools.workspace.errors import WorkspaceError, missing_objects
+from tools.workspace.paths import is_git_folder
+
+REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
+
+MAX_FILES = 1_000_000
+"""The most files of a tree. A hostile tree can contain one folder a million times at no cost."""
+
+_MOST_PATH_BYTES = 256 * 2**20
+_LONGEST_PATH = 4096
+_KEPT_ENTRIES = 400_000
+
+Key = TypeVar("Key")
+Kept = TypeVar("Kept", "Folder", "Listing")
+
+
+@dataclass(frozen=True)
+class TreeEntry:
+    """An entry of a tree: a file, a symbolic link, a folder or a submodule's commit."""
+
+    id: pygit2.Oid
+    mode: FileMode
+
+    @property
+    def is_file(self) -> bool:
+        """True for a regular file, executable or not."""
+        return self.mode in REGULAR
+
+
+class Folder:
+    """The entries of one folder by path. `inner` has its folders, as prefixes of paths with their trees."""
+
+    def __init__(self, repo: pygit2.Repository, prefix: bytes, id: pygit2.Oid) -> None:
+        self.entries: dict[str, TreeEntry] = {}
+        self.inner: list[tuple[bytes, pygit2.Oid]] = []
+        for name, entry in _children(repo, id):
+            path = prefix + name
+            if len(path) > _LONGEST_PATH:
+                raise WorkspaceError(f"the tree {id} has too deeply nested files")
+            if entry.mode == FileMode.TREE:
+                self.inner.append((path + b"/", entry.id))
+            else:
+                self.entries[os.fsdecode(path)] = entry
+        self.path_bytes = sum(map(len, self.entries)) + sum(len(path) for path, _ in self.inner)
+        self._sizes: dict[str, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.entries) + len(self.inner) + 1
+
+    def sizes(self, size: Callable[[pygit2.Oid], int]) -> dict[str, int]:
+        """Map everything but submodules to its size in bytes."""
+        if self._sizes is None:
+            self._sizes = {
+                path: size(entry.id) for path, entry in self.entries.items() if entry.mode != FileMode.COMMIT
+            }
+        return self._sizes
+
+
+class Listing:
+    """Everything but folders that a tree holds, depth first."""
+
+    def __init__(self, folders: list[Folder]) -> None:
+        self._folders = folders
+        self.entries: dict[str, TreeEntry] = {}
+        for folder in folders:
+            self.entries.update(folder.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def sizes(self, size: Callable[[pygit2.Oid], int]) -> Mapping[str, int]:
+        """Map everything but submodules to its size in bytes. `size` reads what is not known yet."""
+        sizes: dict[str, int] = {}
+        for folder in self._folders:
+            sizes.update(folder.sizes(size))
+        return sizes
+
+    @cached_property
+    def regular(self) -> Mapping[str, pygit2.Oid]:
+        """Regular files with UTF-8 names by path, sorted, with the ids of their content."""
+        return dict(
+            sorted(
+                (path, entry.id) for path, entry in self.entries.items() if entry.is_file and _is_utf8(path)
+            )
+        )
+
+
+class _Recent(Generic[Key, Kept]):
+    """The values that were used last, up to a number of entries in all of them together."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Key, Kept] = OrderedDict()
+        self._entries = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> Kept | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: Key, value: Kept) -> None:
+        with self._lock:
+            if key not in self._kept and len(value) <= _KEPT_ENTRIES:
+                self._kept[key] = value
+                self._entries += len(value)
+            while self._entries > _KEPT_ENTRIES:
+                self._entries -= len(self._kept.popitem(last=False)[1])
+
+
+# An id names the same content in every repository, so all threads and repositories share these.
+_folders: _Recent[tuple[bytes, pygit2.Oid], Folder] = _Recent()
+_listings: _Recent[pygit2.Oid, Listing] = _Recent()
+
+
+def known_listing(id: pygit2.Oid) -> Listing | None:
+    """Return the listing of a tree if it was read lately."""
+    return _listings.get(id)
+
+
+def listing_of(repo: pygit2.Repository, id: pygit2.Oid) -> Listing:
+    """Read a tree, depth first. Raises WorkspaceError for trees that git itself would not check out."""
+    if known := _listings.get(id):
+        return known
+    listing = Listing(list(_walk(repo, id)))
+    _listings.put(id, listing)
+    return listing
+
+
+def _walk(repo: pygit2.Repository, id: pygit2.Oid) -> Iterator[Folder]:
+    files, path_bytes = MAX_FILES, _MOST_PATH_BYTES
+    waiting: list[tuple[bytes, pygit2.Oid]] = [(b"", id)]
+    while waiting:
+        place = waiting.pop()
+        folder = _folders.get(place)
+        if folder is None:
+            folder = Folder(repo, *place)
+            _folders.put(place, folder)
+        files -= len(folder)
+        path_bytes -= folder.path_bytes
+        if files < 0 or path_bytes < 0:
+            raise WorkspaceError(f"the tree {id} has too many or too deeply nested files")
+        yield folder
+        waiting.extend(reversed(folder.inner))
+
+
+def _children(repo: pygit2.Repository, id: pygit2.Oid) -> list[tuple[bytes, TreeEntry]]:
+    with missing_objects():
+        folder = repo[id].peel(pygit2.Tree)
+        children = [(child.raw_name or b"", TreeEntry(child.id, child.filemode)) for child in folder]
+    names = {name for name, _ in children}
+    if len(names) < len(children) or any(map(_forbidden, names)):
+        raise WorkspaceError(f"the tree {id} is malformed (a forbidden or repeated name); see `git fsck`")
+    return children
+
+
+def _forbidden(name: bytes) -> bool:
+    if name in (b"", b".", b"..") or b"/" in name:
+        return True
+    suspicious = b"git" in name.lower() or not name.isascii()
+    return suspicious and is_git_folder(os.fsdecode(name))
+
+
+def _is_utf8(path: str) -> bool:
+    return path.isascii() or path.encode(errors="ignore").decode() == path
