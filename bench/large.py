@@ -126,7 +126,7 @@ def measure_unpacking(repo: Path, backend: str, home: Path) -> None:
 
 def measure_tasks(counts: list[int], backend: str, folder: Path, home: Path) -> None:
     """Run a task in a repository of each size, and print the ratio of the last to the first."""
-    walls, cpus = [], []
+    walls, cpus = list[float](), list[float]()
     with Desk() as desk:
         script(desk)
         own = {"AUTOCODE_HOME": str(home), "LLM_MODE": "local", "LOCAL_LLM_URL": desk.url}

@@ -30,7 +30,7 @@ from nodes.state import BranchInput, Input, State, open_steps, options_of
 from nodes.tester import Tester, unguarded_lines
 from nodes.tool.tool_branch import ToolBranch
 from sandbox.base import Limits
-from tools.workspace.room import MAX_WORKSPACE_MB
+from tools.workspace.packing.room import MAX_WORKSPACE_MB
 
 Graph = CompiledStateGraph[State, None, Input, State]
 

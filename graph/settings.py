@@ -26,7 +26,7 @@ from nodes.state import Agent
 from sandbox.base import Limits
 from tools.mcp import McpServer, read_servers
 from tools.policy import Permission, Policy
-from tools.workspace.room import MAX_WORKSPACE_MB
+from tools.workspace.packing.room import MAX_WORKSPACE_MB
 
 if TYPE_CHECKING:
     from memory.repo_index import IndexSettings

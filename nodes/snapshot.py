@@ -17,7 +17,7 @@ from nodes.publish import Publish, publisher
 from nodes.repository import thread_of
 from nodes.state import State, options_of
 from tools.workspace import Workspace, WorkspaceError
-from tools.workspace.room import MAX_WORKSPACE_MB
+from tools.workspace.packing.room import MAX_WORKSPACE_MB
 
 
 @dataclass(frozen=True)

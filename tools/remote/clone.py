@@ -15,9 +15,9 @@ from tools.remote.git_dir import keep_packs
 from tools.remote.git_program import GitProgram
 from tools.remote.remote_url import RemoteUrl, clone_url
 from tools.workspace import PathError, Workspace, WorkspaceError, check_path
-from tools.workspace.archive import stays_inside
 from tools.workspace.listing import TreeEntry
 from tools.workspace.objects import Objects
+from tools.workspace.packing.archive import stays_inside
 
 _REF = "refs/autocode/cloned"
 _MODULE_BYTES = 48 * 1024

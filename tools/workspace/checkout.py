@@ -11,8 +11,8 @@ from pathlib import Path
 from pygit2.enums import FileMode
 
 from memory.secrets import is_secret
-from tools.workspace.archive import file_member
 from tools.workspace.errors import PathError, WorkspaceError
+from tools.workspace.packing.archive import file_member
 from tools.workspace.paths import check_path
 
 MOST_BYTES = 64 * 2**20

@@ -10,7 +10,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode
 
-from tools.workspace.archive import TAR_END, file_member
+from tools.workspace.packing.archive import TAR_END, file_member
 
 COMMITS = 40
 """The most commits that the folder holds."""

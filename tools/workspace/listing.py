@@ -24,7 +24,7 @@ _LONGEST_PATH = 4096
 _KEPT_ENTRIES = 400_000
 
 Key = TypeVar("Key")
-Kept = TypeVar("Kept", "Folder", "Listing")
+Kept = TypeVar("Kept", "Folder", "TreeListing")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Folder:
         return self._sizes
 
 
-class Listing:
+class TreeListing:
     """Everything but folders that a tree holds, depth first."""
 
     def __init__(self, folders: list[Folder]) -> None:
@@ -123,19 +123,19 @@ class _Recent(Generic[Key, Kept]):
 
 # An id names the same content in every repository, so all threads and repositories share these.
 _folders: _Recent[tuple[bytes, pygit2.Oid], Folder] = _Recent()
-_listings: _Recent[pygit2.Oid, Listing] = _Recent()
+_listings: _Recent[pygit2.Oid, TreeListing] = _Recent()
 
 
-def known_listing(id: pygit2.Oid) -> Listing | None:
+def known_listing(id: pygit2.Oid) -> TreeListing | None:
     """Return the listing of a tree if it was read lately."""
     return _listings.get(id)
 
 
-def listing_of(repo: pygit2.Repository, id: pygit2.Oid) -> Listing:
+def listing_of(repo: pygit2.Repository, id: pygit2.Oid) -> TreeListing:
     """Read a tree, depth first. Raises WorkspaceError for trees that git itself would not check out."""
     if known := _listings.get(id):
         return known
-    listing = Listing(list(_walk(repo, id)))
+    listing = TreeListing(list(_walk(repo, id)))
     _listings.put(id, listing)
     return listing
 

@@ -7,7 +7,7 @@ import pygit2
 from pygit2.enums import DiffOption, FileMode
 
 from tools.workspace.errors import WorkspaceError, missing_objects
-from tools.workspace.listing import Listing, TreeEntry, known_listing, listing_of
+from tools.workspace.listing import TreeEntry, TreeListing, known_listing, listing_of
 
 NAME, EMAIL = "AutoCodeAI", "autocode@localhost"
 
@@ -56,7 +56,7 @@ class Objects:
         with missing_objects():
             return self.repo.odb.read_header(id)[1]
 
-    def listing(self, tree: pygit2.Tree) -> Listing:
+    def listing(self, tree: pygit2.Tree) -> TreeListing:
         """List a tree. Raises WorkspaceError for trees that git itself would not check out."""
         return listing_of(self.repo, tree.id)
 

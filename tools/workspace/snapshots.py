@@ -11,14 +11,14 @@ from typing import Literal
 import pygit2
 from pygit2.enums import DeltaStatus, FileMode
 
-from tools.workspace.archive import encoded, pack
 from tools.workspace.diff import unified
 from tools.workspace.errors import PathError, missing_objects
-from tools.workspace.listing import Listing, TreeEntry
+from tools.workspace.listing import TreeEntry, TreeListing
 from tools.workspace.merge import Merged, describe
 from tools.workspace.objects import Objects
+from tools.workspace.packing.archive import encoded, pack
+from tools.workspace.packing.room import Room
 from tools.workspace.paths import check_path
-from tools.workspace.room import Room
 
 Status = Literal["added", "modified", "deleted"]
 
@@ -64,7 +64,7 @@ class Snapshots:
         """Map every regular file to the id of its content. Names that are not UTF-8 are left out."""
         return {path: str(id) for path, id in self._regular(snapshot).items()}
 
-    def _listing(self, snapshot: str) -> Listing:
+    def _listing(self, snapshot: str) -> TreeListing:
         return self._objects.listing(self._objects.tree(snapshot))
 
     def _regular(self, snapshot: str) -> Mapping[str, pygit2.Oid]:

@@ -8,9 +8,9 @@ import pygit2
 from pygit2.enums import FileMode
 
 from tools.workspace.errors import PathError
-from tools.workspace.large_blobs import LARGE, LargeBlobs
 from tools.workspace.listing import TreeEntry
 from tools.workspace.objects import Objects
+from tools.workspace.packing.large_blobs import LARGE, LargeBlobs
 from tools.workspace.paths import check_path
 
 TAR_PIECE = 1 << 20
