@@ -28,7 +28,7 @@ from gitrepo import GitRepo
 from runs import CALC, script
 
 from sandbox.backends import Backend, open_sandbox
-from sandbox.base import Limits
+from sandbox.base import Delta, Limits
 from tools.workspace import Workspace
 
 MIB = 2**20
@@ -102,7 +102,8 @@ async def unpack(repo: Path, backend: Backend, home: Path) -> dict[str, float]:
         snapshot = workspace.begin(from_head=True).snapshot
         room = workspace.room(snapshot)
         limits = Limits(seconds=120).with_room_for(room.bytes, room.files)
-        result = await sandbox.run(workspace.tar(snapshot), ["true"], limits)
+        async with sandbox.layer(workspace.tar(snapshot), limits) as layer:
+            result = await layer.run(Delta(), ["true"], limits)
         assert result.exit_code == 0, result.stderr
         seconds = time.monotonic() - began
     finally:
