@@ -10,7 +10,7 @@ import pygit2
 from pygit2.enums import FileMode
 
 from tools.workspace.errors import WorkspaceError
-from tools.workspace.objects import TreeEntry
+from tools.workspace.listing import TreeEntry
 from tools.workspace.status.work_in_progress import WorkInProgress, collect
 
 SECONDS = 60.0
