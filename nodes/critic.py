@@ -188,7 +188,11 @@ def _grouped(cases: Sequence[str]) -> list[str]:
 def _report(proof: Proof) -> str:
     """Return what the check saw, without a word that would make it look stronger than it is."""
     asked = {"suspicious", "contradicted", "not imported", *(["no test"] if needs_consent(proof) else [])}
-    cases = [f"Fails without the change, passes with it: {case}" for case in proof.fail_to_pass[:40]]
+    cases = [f"Fails without the change, passes with it: {case}" for case in proof.fail_to_pass[:CASES]]
+    cases += [
+        f"Passes without the change too, and fails when the changed code is broken: {case}"
+        for case in proof.guards[:CASES]
+    ]
     weak = [str(weakness) for weakness in weaknesses(proof) if weakness.name not in asked]
     both = [case.id for case in failing_on_both(proof)]
     # The number of mutants depends on the time that they got, and prompts must not.

@@ -130,6 +130,8 @@ class Proof(BaseModel, frozen=True):
     failures: list[Failure] = Field(default_factory=list)
     vacuous: list[str] = Field(default_factory=list)
     """New cases that prove nothing, because they pass on the base too, or are idle."""
+    guards: list[str] = Field(default_factory=list)
+    """New cases that pass on the base too, and fail when what the change edits is broken."""
     contradicted: list[str] = Field(default_factory=list)
     """Cases of the base's tests, in the base's version, that passed on the base and fail on the change.
 

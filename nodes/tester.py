@@ -12,12 +12,14 @@ from nodes.agent.agents import Agents
 from nodes.agent.conversation import Conversation
 from nodes.agent.suite_command import suite_commands
 from nodes.check.base_tests.test_side import TestSide
+from nodes.check.mutation.mutants import Mutant, details
 from nodes.check.runners.test_names import is_test_name
 from nodes.check.suites.config import NoSuite
 from nodes.check.suites.packages import Packages
 from nodes.check.suites.suite import Suite
 from nodes.dialogue import sections
 from nodes.dialogue.edits import Edit, finish_edit
+from nodes.dialogue.excerpts import symbols
 from nodes.dialogue.nearby import changed_symbols, near_tests
 from nodes.dialogue.prompts import (
     DATA,
@@ -78,6 +80,14 @@ Your tests pass. But these lines of the change were broken one by one, and no te
 {places}
 Add tests that do notice, and that pass with the change; keep the tests that exist. Where a test could tell
 no difference, write none. If that is so for all of them, answer with one line: NO TESTS: the reason"""
+
+BROKEN = """\
+When your tests pass, each changed function is broken as a whole, and then these places one at a time. What no
+test notices comes back to you. Where a test can tell, let one notice; that one may pass without the change:
+{places}"""
+
+MUTANTS = 10
+"""Places of the change that the tester is told to guard."""
 
 EXAMPLES = 2
 LISTED = 30
@@ -174,9 +184,16 @@ class Tester:
         suites = packages.suites(changed)
         tests = [path for folder, suite in suites.items() for path in _tests(folder, suite, files)]
         others = [path for path in tests if path not in changed]
-        symbols = changed_symbols(workspace.diff(base, head))
-        asked = " ".join([state["task"], *(step["description"] for step in steps_of(state["plan"]))])
-        near = near_tests(workspace, head, others, symbols, changed, EXAMPLES, asked)
+        # The first line of a task names what it is about, so it counts twice.
+        asked = " ".join(
+            [
+                task_line(state["task"]),
+                state["task"],
+                *(step["description"] for step in steps_of(state["plan"])),
+            ]
+        )
+        names = dict.fromkeys([*changed_symbols(workspace.diff(base, head)), *symbols(asked)])
+        near = near_tests(workspace, head, others, [*names], changed, EXAMPLES, asked)
         near = near or {path: [] for path in others[:1]}  # for the style
         example = sections.EXAMPLE_TOKENS if tools else sections.LONG_EXAMPLE_TOKENS
         parts = [
@@ -188,6 +205,9 @@ class Tester:
             sections.plan(state["plan"], task=state["task"]),
             sections.change(workspace, base, head, "The change that your tests are to prove", tools),
             sections.remarks(state["results"]),
+            ""
+            if unguarded_lines(state)
+            else _broken(details(workspace, base, head, suites, changed, MUTANTS)),
             task_section(state["task"]),
             _again(state),
         ]
@@ -206,6 +226,12 @@ def _tests(folder: str, suite: Suite, files: Iterable[str]) -> list[str]:
     below = [path.removeprefix(f"{folder}/") for path in files if not folder or path.startswith(f"{folder}/")]
     tests = filter(suite.is_test if suite.is_pytest else TestSide(suite, below).is_test, below)
     return [f"{folder}/{path}" if folder else path for path in tests]
+
+
+def _broken(places: Sequence[Mutant]) -> str:
+    """Return the section of places that will be broken to try the tests."""
+    listed = fenced("\n".join(map(str, places)))
+    return section("What your tests should notice", BROKEN.format(places=listed)) if places else ""
 
 
 def _place(suites: Mapping[str, Suite]) -> str:

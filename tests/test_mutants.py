@@ -11,6 +11,7 @@ from projects import MATHS as QUIET_MATHS
 from nodes.check import compare
 from nodes.check.mutation.missing_names import lacks_name
 from nodes.check.mutation.mutants import MOST, ChangedSource, Mutant, choose, is_source, merge
+from nodes.dialogue.results import summarize
 from nodes.proof import Proof, Unguarded
 
 Make = Callable[[Files], Project]
@@ -150,6 +151,42 @@ def test_lines_that_did_not_change_are_left_alone() -> None:
     ]
 
 
+DUMP = """\
+def export(data, limit):
+    if limit > 3:
+        data.sort()
+    return dump(data, flow=False, unicode=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "details"),
+    [
+        (
+            "dump(data, flow=False, unicode=True)",
+            "dump(\n        data,\n        flow=False,\n        unicode=True,\n        sort=False,\n    )",
+            ["`False` becomes `True`"],
+        ),
+        (
+            "    if limit > 3:\n        data.sort()\n",
+            "    try:\n        if limit > 3:\n            data.sort()\n    finally:\n        limit = 2\n",
+            ["`2` becomes `3`"],
+        ),
+        ("if limit > 3", "if (\n        limit\n        > 4\n    )", ["`>` becomes `<=`", "`4` becomes `5`"]),
+        ("dump(data, flow=False", "dump(data,\n        flow=True", ["`True` becomes `False`"]),
+        (
+            "        data.sort()\n",
+            "        data.append(\n            3)\n        data.sort(\n        )\n",
+            ["`data.append( 3)` is removed", "`3` becomes `4`"],
+        ),
+    ],
+)
+def test_code_that_only_moved_to_other_lines_is_not_broken(old: str, new: str, details: list[str]) -> None:
+    head = DUMP.replace(old, new)
+    mutants = choose([ChangedSource("a.py", DUMP, head)], kinds=("detail", "constant"))
+    assert [mutant.description for mutant in mutants] == details
+
+
 def test_formatting_and_line_ends_are_kept() -> None:
     head = (
         "def f(a):\r\n\t'''Ö'''\r\n\treturn (  a+\\\r\n\t\t1 )  # keep\r\nÄ = 'ö' if f(1) == 'ü' else 2\r\n"
@@ -221,6 +258,7 @@ def test_only_sources_of_the_product_are_broken(path: str, source: bool) -> None
         "def f(): return 1\n" * 4_000,
         "x = '\\d'\ny = 1 is 1\n",
         "x = 1\ry = 2\n",
+        "def f():\n    return 0x" + "f" * 10_000 + "\n",
         "a" * 300_000,
         "\0",
         "def f():\n    return 1\n" + "\f\n\x0c\n",
@@ -304,6 +342,35 @@ async def test_a_strong_test_notices_every_mutant(project: Make) -> None:
     told = [data["what"] for type, data in here.events if type == "sandbox.started"]
     assert "mutant 1 of 3: maths.py:6 double() returns nothing" in told
     assert compare(Proof.model_validate_json(proof.model_dump_json()), proof) == []
+
+
+KEPT = """\
+import maths
+
+
+def test_double():
+    assert maths.add(2) == 4
+
+
+def test_sum():
+    assert maths.add(2, 3) == 5
+
+
+def test_call():
+    maths.add(2, 3)
+"""
+
+
+@pytest.mark.bubblewrap
+async def test_a_case_that_passes_on_the_base_and_notices_a_mutant_is_a_guard(project: Make) -> None:
+    code = "def add(a, b=None):\n    return a + (a if b is None else b)\n"
+    proof = await project(MATHS).prove({"maths.py": code, "tests/test_double.py": KEPT})
+    assert proof.fail_to_pass == [NEW] and not proof.unguarded
+    assert proof.guards == ["tests.test_double::test_sum"]
+    assert proof.vacuous == ["tests.test_double::test_call"]
+    told = summarize(proof.model_dump(), ())
+    assert "1 new case guards what worked before" in told.figures
+    assert [text for text in told.weaknesses if "test_call" in text and "test_sum" not in text]
 
 
 @pytest.mark.bubblewrap

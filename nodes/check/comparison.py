@@ -68,7 +68,7 @@ def _mutants(recorded: Proof, again: Proof) -> Iterator[str]:
         then, now = (proof.strength.share if proof.strength else "none" for proof in (recorded, again))
         if then != now:
             yield f"mutants that tests noticed: {then} recorded, {now} now"
-    for name in ("unguarded", "vacuous", "unsteady"):
+    for name in ("unguarded", "vacuous", "guards", "unsteady"):
         if name in recorded.model_fields_set:
             yield from _list_differences(recorded, again, name)
 

@@ -8,7 +8,7 @@ from nodes.proof import Strength
 
 _FILES = ("suspicious", "unguarded", "uncollected")
 _SENTENCES = ("problems", "gaps")
-_CASES = ("vacuous", "contradicted", "unsteady", "sensitive")
+_CASES = ("vacuous", "guards", "contradicted", "unsteady", "sensitive")
 _BY_CASE = ("old_errors",)
 _REASONS = ("baseline_reason", "scope_reason", "missing_environment")
 

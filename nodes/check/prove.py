@@ -201,6 +201,7 @@ async def _by_tests(executor: Executor, change: CheckedChange, program_seconds: 
         judgement.cases,
         evidence.new_on_base,
         evidence.unsteady,
+        judgement.vacuous,
     )
     return judged | tried.fields(judgement.cases, judgement.vacuous)
 

@@ -152,6 +152,9 @@ def figures(proof: Proof) -> str:
     kind = "new or edited" if sharpened else "new"
     fate = f"is {kind} and fails" if telling == 1 else f"are {kind} and fail"
     parts.append(f"{telling} of them {fate} without the change")
+    if guards := len(proof.guards):
+        guard = "1 new case guards" if guards == 1 else f"{guards} new cases guard"
+        parts.append(f"{guard} what worked before")
     if skipped := sum(case.head == "skipped" for case in proof.cases):
         parts.append(f"{skipped} skipped")
     if modules := len(proof.uncollected):

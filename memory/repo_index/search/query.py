@@ -15,7 +15,7 @@ _LONGEST = 4_000
 _MOST_TERMS = 32
 _MOST_NAMES = 8
 
-_STOP_WORDS = {
+STOP_WORDS = {
     "a", "about", "after", "all", "also", "an", "and", "any", "are", "as", "at", "be", "been", "but",
     "by", "can", "could", "do", "does", "for", "from", "had", "has", "have", "how", "i", "if", "in",
     "into", "is", "it", "its", "may", "me", "my", "no", "not", "of", "on", "or", "our", "should", "so",
@@ -47,7 +47,7 @@ def kind_of(path: str) -> FileKind:
 def terms(text: str) -> list[str]:
     """List the distinct words to search for. Common English words count only if there are no others."""
     distinct = list(dict.fromkeys(words(text)))
-    rare = [word for word in distinct if word not in _STOP_WORDS and len(word) > 1]
+    rare = [word for word in distinct if word not in STOP_WORDS and len(word) > 1]
     return (rare or distinct)[:_MOST_TERMS]
 
 
@@ -105,7 +105,7 @@ class Query:
         rest = self.text
         for piece in sorted([*self.paths, *self.names], key=len, reverse=True):
             rest = rest.replace(piece, " ")
-        return not [word for word in terms(rest) if word not in _STOP_WORDS]
+        return not [word for word in terms(rest) if word not in STOP_WORDS]
 
 
 def is_code(name: str) -> bool:

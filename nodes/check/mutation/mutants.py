@@ -7,16 +7,17 @@ change needs a few mutants of its own lines, made without running anything, for 
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import PurePosixPath
 
-from nodes.check.mutation.essence import essence, parse
+from nodes.check.mutation.essence import LONGEST_SOURCE, essence, parse
 from nodes.check.mutation.python_edits import MutantKind, PythonSource, SourceEdit
+from nodes.check.suites.suite import Suite
 from nodes.proof import Unguarded
-from tools.workspace import LineChange, line_changes
+from tools.workspace import LineChange, Workspace, line_changes
 
 MOST = 20
 """The most mutants of a change."""
@@ -94,8 +95,12 @@ class ChangedSource:
         if self._base is not None and (source or not self.path.endswith(".py")):
             for number, hunk in enumerate(self._hunks, start=1):
                 yield from self._reverted(hunk, number, source)
-        details = islice(source.details(), _MOST_DETAILS) if source else ()
-        yield from (self._mutant(edit) for edit in details if edit.kind != "name")
+        yield from self.details()
+
+    def details(self) -> Iterator[Mutant]:
+        """Yield the candidates of operators, statements and constants."""
+        edits = islice(self._python.details(), _MOST_DETAILS) if self._python else ()
+        yield from (self._mutant(edit) for edit in edits if edit.kind != "name")
 
     def hollow(self) -> str | None:
         """Return the file with every changed function and every new constant of it broken at once."""
@@ -118,7 +123,7 @@ class ChangedSource:
         changed = [line for hunk in self._hunks for line in hunk.added]
         try:
             return PythonSource(self._head, changed, self._base)
-        except (SyntaxError, RecursionError):
+        except (SyntaxError, ValueError, RecursionError):  # a long number cannot be printed
             return None
 
     def _mutant(self, edit: SourceEdit) -> Mutant:
@@ -167,6 +172,37 @@ class ChangedSource:
 
     def _novel_within(self, first: int, last: int) -> int:
         return bisect_right(self._novel_lines, last) - bisect_left(self._novel_lines, first)
+
+
+def changed_sources(workspace: Workspace, base: str, head: str, paths: Iterable[str]) -> list[ChangedSource]:
+    """Return the changed files among `paths` that are there and not too long."""
+    texts = {path: (workspace.text(base, path), workspace.text(head, path)) for path in paths}
+    gone: set[str] = set()
+    for before, after in texts.values():
+        kept = set(map(str.strip, (after or "").split("\n")))
+        gone |= {line for text in (before or "").split("\n") if (line := text.strip()) not in kept}
+    return [
+        ChangedSource(path, before, after, gone)
+        for path, (before, after) in texts.items()
+        if after is not None and max(len(after), len(before or "")) <= LONGEST_SOURCE
+    ]
+
+
+def details(
+    workspace: Workspace, base: str, head: str, suites: Mapping[str, Suite], changed: Sequence[str], most: int
+) -> list[Mutant]:
+    """Return the first mutants of operators, statements and constants, some of which may not compile.
+
+    `suites` are those of the packages that a change concerns, by their folders.
+    """
+    paths = dict[str, None]()
+    for folder, suite in suites.items():
+        below = f"{folder}/" if folder else ""
+        if suite.mutants and suite.grade == "tests":
+            own = (path for path in changed if path.startswith(below) and is_source(path))
+            paths |= dict.fromkeys(path for path in own if not suite.is_test(path.removeprefix(below)))
+    sources = changed_sources(workspace, base, head, paths)
+    return list(islice(_in_turns(mutant for each in sources for mutant in each.details()), most))
 
 
 def is_source(path: str) -> bool:

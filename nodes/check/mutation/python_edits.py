@@ -18,6 +18,7 @@ from nodes.check.mutation.essence import (
     strip,
     telling_lines,
 )
+from nodes.check.mutation.novelty import new_nodes
 
 MutantKind = Literal["body", "hunk", "detail", "constant", "name"]
 """A function's body, a hunk, an operator or statement, a constant, or a text that is assigned to a name."""
@@ -71,7 +72,7 @@ class SourceEdit:
 class PythonSource:
     """A Python source with its changed lines. Raises SyntaxError without a usable tree.
 
-    A function that is in `base` too, but for comments and the like, counts as unchanged.
+    Code that is in `base` too counts as unchanged, even if it moved to other lines or got a comment.
     """
 
     def __init__(self, text: str, changed: Sequence[int], base: str | None = None) -> None:
@@ -96,10 +97,14 @@ class PythonSource:
             self._units[node.lineno : last] = [name] * (last - node.lineno)
         self._tree = tree
         self._telling = telling_lines(tree)
-        before = function_effects(base)
+        before = parse(base) if base else None
+        if before and not strip(before):
+            before = None
+        self._new = new_nodes(tree, before)
+        known = function_effects(before)
         touched = {self._units[line] for line in self._changed}
         self._same = {
-            name for name, node in self._functions.items() if name in touched and ast.dump(node) in before
+            name for name, node in self._functions.items() if name in touched and ast.dump(node) in known
         }
 
     def unit_of(self, first: int, last: int) -> str:
@@ -133,13 +138,13 @@ class PythonSource:
                 yield SourceEdit(start, end, text, first, last, f"{name}() {verb} nothing", name, "body")
 
     def details(self) -> Iterator[SourceEdit]:
-        """Yield edits inside the changed lines: operators, conditions, constants and whole statements."""
+        """Yield edits of new code: operators, conditions, constants and whole statements."""
         ahead: list[tuple[ast.AST, str]] = [(self._tree, "")]
         while ahead:
             node, unit = ahead.pop()
             if isinstance(node, FunctionNode):
                 unit = self._names.get(node, unit)
-            if isinstance(node, ast.stmt | ast.expr) and not self._touches(node):
+            if node not in self._new:
                 continue
             for edit in self._edits(node, unit):
                 if unit not in self._same and self._changed_within(edit.first, edit.last):
@@ -163,7 +168,7 @@ class PythonSource:
                 kept = self._text[start + 3 : end].lstrip() or " "
                 yield self._edit(node, start, end, kept, f"`{self._shown(node)}` loses its not", unit)
             case ast.If(test=test) | ast.IfExp(test=test):
-                if not isinstance(test, ast.Compare | ast.UnaryOp):
+                if test in self._new and not isinstance(test, ast.Compare | ast.UnaryOp):
                     start, end = self._at(test)
                     text = f"not ({self._text[start:end]})"
                     yield self._edit(test, start, end, text, f"`{self._shown(test)}` is negated", unit)
@@ -202,7 +207,7 @@ class PythonSource:
         yield self._edit(node, *self._at(node), new, description, unit, kind="constant")
 
     def _string(self, node: ast.expr, unit: str, kind: MutantKind) -> Iterator[SourceEdit]:
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if node in self._new and isinstance(node, ast.Constant) and isinstance(node.value, str):
             new = '""' if node.value else '"mutant"'
             description = f"`{self._shown(node)}` becomes `{new}`"
             yield self._edit(node, *self._at(node), new, description, unit, kind=kind)
@@ -249,10 +254,6 @@ class PythonSource:
         place = self._bodies[node]
         first = bisect_left(self._starts, place[0] + 1) if place else node.lineno
         return first, node.end_lineno or node.lineno
-
-    def _touches(self, node: ast.stmt | ast.expr) -> bool:
-        first = getattr(node, "lineno", 0)  # nodes that the essence put in have no place
-        return first > 0 and self._changed_within(first, node.end_lineno or first)
 
     def _changed_within(self, first: int, last: int) -> bool:
         at = bisect_left(self._changed, first)

@@ -8,9 +8,8 @@ from typing import Any
 
 from nodes.check.change import CheckedChange
 from nodes.check.execution.executor import Executor, task_group
-from nodes.check.mutation.essence import LONGEST_SOURCE
 from nodes.check.mutation.missing_names import lacks_name
-from nodes.check.mutation.mutants import MOST, ChangedSource, Mutant, choose, is_source, merge
+from nodes.check.mutation.mutants import MOST, Mutant, changed_sources, choose, is_source, merge
 from nodes.check.outcomes import Outcomes, module_of, owners_of
 from nodes.check.suites.suite import Suite
 from nodes.proof import FAILED, CaseProof, Strength, Unguarded
@@ -43,12 +42,14 @@ class Prepared:
 class MutationResult:
     """The parts of a proof that follow from a trial.
 
-    `idle` are new cases that failed on the base for want of a name alone, and notice no mutant.
+    `idle` are new cases that failed on the base for want of a name alone, and notice no mutant. `guards` are
+    new cases that passed on the base, and notice one.
     """
 
     strength: Strength | None = None
     unguarded: list[Unguarded] = field(default_factory=list)
     idle: frozenset[str] = frozenset()
+    guards: frozenset[str] = frozenset()
 
     def fields(self, cases: Iterable[CaseProof], vacuous: Iterable[str]) -> dict[str, Any]:
         """Return the fields of a proof. `cases` and `vacuous` are those of the judgement."""
@@ -56,7 +57,8 @@ class MutationResult:
             "strength": self.strength,
             "unguarded": self.unguarded,
             "cases": [case.model_copy(update={"idle": case.id in self.idle}) for case in cases],
-            "vacuous": [*vacuous, *sorted(self.idle)],
+            "vacuous": [*(case for case in vacuous if case not in self.guards), *sorted(self.idle)],
+            "guards": sorted(self.guards),
         }
 
 
@@ -69,15 +71,15 @@ async def try_mutants(
     cases: Iterable[CaseProof] = (),
     new_on_base: Outcomes | None = None,
     unsteady: Iterable[str] = (),
+    passing: Iterable[str] = (),
 ) -> MutationResult:
     """Try the mutants of a change whose check is green and took `seconds`. The base may switch it off."""
     if not change.suite.mutants:
         return MutationResult()
     proving = frozenset(case.id for case in cases if case.fail_to_pass)
     nameless = frozenset(id for id in proving if new_on_base and new_on_base.is_nameless(id))
-    return await Trial(executor, change, suite, head, nameless, proving, frozenset(unsteady)).run(
-        _TIMES * seconds
-    )
+    trial = Trial(executor, change, suite, head, nameless, proving, frozenset(unsteady), frozenset(passing))
+    return await trial.run(_TIMES * seconds)
 
 
 @dataclass
@@ -86,7 +88,8 @@ class Trial:
 
     `nameless` are the new cases whose failure on the base was only a missing name. The first run breaks
     everything at once and decides on them. `proving` are all new cases that fail on the base. `unsteady`
-    cases fail by chance, and their failure says nothing about a mutant.
+    cases fail by chance, and their failure says nothing about a mutant. `passing` are new cases that passed
+    on the base.
     """
 
     executor: Executor
@@ -96,6 +99,7 @@ class Trial:
     nameless: frozenset[str] = frozenset()
     proving: frozenset[str] = frozenset()
     unsteady: frozenset[str] = frozenset()
+    passing: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         passed = {case.id for case in self.head.report or () if case.outcome == "passed"}
@@ -103,6 +107,7 @@ class Trial:
         self._failed = {case.id for case in self.head.report or () if case.outcome in FAILED} | self.unsteady
         self._noticing: set[str] = set()
         self._unnoticing: set[str] = set()
+        self._guards: set[str] = set()
         self._seen: dict[str, set[int]] = {case: set() for case in self.nameless}
         self._expected = self._passed
         self._killed: dict[int, bool] = {}
@@ -125,14 +130,16 @@ class Trial:
 
     def _prepare(self) -> Prepared:
         workspace = self.executor.workspace()
-        sources = changed_sources(workspace, self.change)
+        change = self.change
+        paths = [path for path in change.changed if is_source(path) and not change.suite.is_test(path)]
+        sources = changed_sources(workspace, change.base, change.head, paths)
         largest = sorted(sources, key=lambda source: (-source.novel, source.path))[:MOST]
         if self.suite.grade == "exit code":
             quick = self.head.seconds < _QUICK_COMMAND
             return Prepared(choose(largest, kinds=("hunk",)) if quick else [])
         mutants = choose(largest)
         hollow = None
-        if self.nameless and len(largest) == len(sources):
+        if self.nameless | self.passing and len(largest) == len(sources):
             texts = {source.path: source.hollow() for source in largest}
             hollow = {path: text for path, text in texts.items() if text is not None}
         return Prepared(
@@ -169,6 +176,7 @@ class Trial:
         result = await Run(self, 0, what, texts, self.suite.only(self.change.proving_tests), limit)()
         if result.timed_out:
             self._noticing |= self.nameless
+            self._guards |= self.passing
 
     def _runs(self, prepared: Prepared, seconds: float) -> "Iterator[Run]":
         self._expected = self._passed & {case.id for case in self._cases_of(prepared.tests)}
@@ -194,9 +202,9 @@ class Trial:
         modules = {module_of(path) for path in tests}
         return [case for case in cases if not modules or not modules.isdisjoint(owners_of(case.id))]
 
-    def stop_option(self) -> tuple[str, ...]:
+    def stop_option(self, number: int) -> tuple[str, ...]:
         """Return the option that ends a run at its first new failure, unless every case must tell."""
-        if not self.suite.is_pytest or self.nameless - self._noticing:
+        if not self.suite.is_pytest or number == 0 or self.nameless - self._noticing:
             return ()
         return (f"--maxfail={len(self._failed) + 1}",)
 
@@ -204,6 +212,8 @@ class Trial:
         """Record the result of a run. Run 0 broke everything at once, and decides on cases alone."""
         outcomes = self.executor.outcomes(result)
         for case in result.report or ():
+            if case.id in self.passing - self.unsteady and case.outcome == "failed":
+                self._guards.add(case.id)
             if case.id not in self.nameless:
                 continue
             self._seen[case.id].add(number)
@@ -241,7 +251,7 @@ class Trial:
         all_tried = 0 < len(prepared.mutants) == len(self._killed) < MOST
         if all_tried and killed == 0 and prepared.whole:
             idle |= self.proving  # they ask for a name in a way that `lacks_name` does not know
-        return MutationResult(strength, merge(survivors), frozenset(idle))
+        return MutationResult(strength, merge(survivors), frozenset(idle), frozenset(self._guards))
 
 
 @dataclass(frozen=True)
@@ -259,25 +269,10 @@ class Run:
         """Run the tests and record what they did."""
         executor = self.trial.executor
         limited = replace(executor, limits=replace(executor.limits, seconds=self.seconds))
-        command = (*self.command, *self.trial.stop_option())
+        command = (*self.command, *self.trial.stop_option(self.number))
         result = await limited.run_edited(self.what, self.trial.change.head, self.texts, command)
         self.trial.record(self.number, result)
         return result
-
-
-def changed_sources(workspace: Workspace, change: CheckedChange) -> list[ChangedSource]:
-    """Return the changed source files that are no tests."""
-    paths = [path for path in change.changed if is_source(path) and not change.suite.is_test(path)]
-    texts = {path: (workspace.text(change.base, path), workspace.text(change.head, path)) for path in paths}
-    gone: set[str] = set()
-    for base, head in texts.values():
-        kept = set(map(str.strip, (head or "").split("\n")))
-        gone |= {line for text in (base or "").split("\n") if (line := text.strip()) not in kept}
-    return [
-        ChangedSource(path, base, head, gone)
-        for path, (base, head) in texts.items()
-        if head is not None and max(len(head), len(base or "")) <= LONGEST_SOURCE
-    ]
 
 
 def _is_document(path: str) -> bool:
