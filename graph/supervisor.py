@@ -161,10 +161,10 @@ class Supervisor:
             if limits:
                 await raise_limits(self.journal, run, limits, self.settings)
             is_cancelled = run.status == "cancelled"
-            # A page that still shows the question of a cancelled run must not bring the run back.
-            if answers and is_cancelled and not self.foreground:
-                raise RunnerError(f"the run on {thread_id} was cancelled; resume it first, it asks again")
             if answers:
+                # A page that still shows the question of a cancelled run must not bring the run back.
+                if is_cancelled and not self.foreground:
+                    raise RunnerError(f"the run on {thread_id} was cancelled; resume it first, it asks again")
                 await self.approvals.answer(run, answers, answerer)
             elif not is_cancelled and (pending := await self.approvals.pending(run)):
                 ids = ", ".join(each.id for each in pending)

@@ -1,5 +1,6 @@
 """The coder carries out one step of the plan as an edit, stored as a snapshot on the group's base."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -23,7 +24,7 @@ from nodes.dialogue.replies import Unusable, no_edit_reason
 from nodes.events import ErrorReported
 from nodes.planning.habits import is_changelog
 from nodes.repository import open_workspace
-from nodes.state import BranchInput, State, Step, StepResult, Stop, files_of
+from nodes.state import BranchInput, Place, State, Step, StepResult, Stop, files_of
 from tools.outline import definitions
 from tools.workspace import Workspace
 
@@ -49,7 +50,7 @@ You are a coder. You carry out one step of a plan in a git repository, completel
 {DATA}"""
 
 LESSONS = 1
-"""Earlier tasks in a prompt. The planner has read them all, so a coder needs few."""
+"""Earlier tasks in a prompt. A coder gets them only if no planner has read them."""
 
 TESTS, TEST_TOKENS = 1, 400
 """Files with tests near a step, and the tokens of each. A coder writes no tests, so it needs few."""
@@ -150,15 +151,21 @@ class Coder:
     ) -> list[str]:
         """Return what may help beside the files in `seen`, the best first. `named` are their symbols."""
         step, head = branch["step"], branch["head"]
-        places = [place for place in branch.get("places", []) if place["path"] not in seen]
+        known = any(seen.values())  # a map is for those who have to find a place first
+        names = symbols(query)
+        places = [
+            place
+            for place in branch.get("places", [])
+            if place["path"] not in seen and (not known or _is_about(place, names))
+        ]
         lessons = sections.lessons(branch.get("lessons", [])[:LESSONS])
         if not tools:
             return [sections.outline(workspace, head, query), sections.places(places), lessons]
         tests = [path for path in sorted(workspace.files(head)) if is_test_name(path) and path not in seen]
         found = near_tests(workspace, head, tests, named, files_of(step), TESTS, query)
         near = {path: lines for path, lines in found.items() if lines}
-        long = [path for path, text in seen.items() if len(text) > sections.FIRST_TOKENS * CHARS_A_TOKEN]
-        known = any(seen.values())  # a map is for those who have to find a place first
+        whole = {path for path, text in seen.items() if len(text) <= sections.FIRST_TOKENS * CHARS_A_TOKEN}
+        long = [path for path in seen if path not in whole and path not in branch["context_files"]]
         return [
             sections.files("Tests near your step", workspace, head, near, TEST_TOKENS, near),
             sections.outlined(workspace, head, long) if known else "",
@@ -166,6 +173,12 @@ class Coder:
             lessons,
             "" if known else sections.outline(workspace, head, query, sections.FIRST_MAP_TOKENS),
         ]
+
+
+def _is_about(place: Place, names: Sequence[str]) -> bool:
+    """Return whether a place outside the step's files shows code that the step names."""
+    here = {*re.findall(r"\w+", f"{place['symbol']} {place['text']}")}
+    return not is_test_name(place["path"]) and not here.isdisjoint(names)
 
 
 def _read(workspace: Workspace, head: str, worked: str, step: Step, text: str) -> Edit | WithoutEdit:

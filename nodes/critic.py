@@ -9,6 +9,7 @@ from langgraph.runtime import Runtime
 from memory.calls.budget import BudgetSpent
 from nodes.agent.agents import Agents
 from nodes.agent.conversation import Conversation
+from nodes.check.runners.test_names import shown_case
 from nodes.dialogue import sections
 from nodes.dialogue.prompts import (
     DATA,
@@ -162,8 +163,9 @@ def _questions(proof: Proof) -> Iterator[str]:
     """Yield what the critic must answer besides the verdict."""
     if proof.contradicted:
         cases = _grouped(proof.contradicted)
-        told = [f"{case}: {error}" if (error := proof.old_errors.get(case)) else case for case in cases]
-        yield DEMANDED.format(places=_numbered(told), key=cases[0].replace('"', "'"))
+        errors = {case: proof.old_errors.get(case) for case in cases}
+        told = [shown_case(case) + (f": {error}" if error else "") for case, error in errors.items()]
+        yield DEMANDED.format(places=_numbered(told), key=shown_case(cases[0]).replace('"', "'"))
     if proof.suspicious:
         places = [f"{place.file}:{place.line}: {line(place.text)}" for place in proof.suspicious]
         yield SUSPICIONS.format(places=_numbered(places))
@@ -188,9 +190,11 @@ def _grouped(cases: Sequence[str]) -> list[str]:
 def _report(proof: Proof) -> str:
     """Return what the check saw, without a word that would make it look stronger than it is."""
     asked = {"suspicious", "contradicted", "not imported", *(["no test"] if needs_consent(proof) else [])}
-    cases = [f"Fails without the change, passes with it: {case}" for case in proof.fail_to_pass[:CASES]]
+    cases = [
+        f"Fails without the change, passes with it: {shown_case(case)}" for case in proof.fail_to_pass[:CASES]
+    ]
     cases += [
-        f"Passes without the change too, and fails when the changed code is broken: {case}"
+        f"Passes without the change too, and fails when the changed code is broken: {shown_case(case)}"
         for case in proof.guards[:CASES]
     ]
     weak = [str(weakness) for weakness in weaknesses(proof) if weakness.name not in asked]

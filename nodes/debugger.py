@@ -11,9 +11,10 @@ from memory.calls.budget import BudgetSpent
 from nodes.agent.agents import Agents
 from nodes.agent.conversation import Conversation
 from nodes.agent.suite_command import commands_near
+from nodes.check.runners.test_names import shown_case
 from nodes.dialogue import sections
 from nodes.dialogue.diffs import failing_lines
-from nodes.dialogue.edits import Edit, finish_edit
+from nodes.dialogue.edits import REMARK_LENGTH, Edit, finish_edit
 from nodes.dialogue.prompts import (
     DATA,
     EDIT_FORMAT,
@@ -68,8 +69,8 @@ LESSONS = 3
 NAMED = 4
 NAMED_TOKENS = 400
 SHOWN = 30
-FAULTS, FAULT_LENGTH, EXPLANATION_LENGTH = 4, 240, 600
-"""Limits on a repair in memory: faults, and characters of each and of the explanation."""
+FAULTS, FAULT_LENGTH = 4, 240
+"""Limits on a repair in memory: faults, and characters of each."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Debugger:
             return counted | {"verdict": state["verdict"], "not_the_change": how}
         await conversation.hold(workspace, edit)
         touched = [change.path for change in workspace.changes(head, edit.snapshot)]
-        repair = Repair(found=_faults(state, reviewed), how=how[:EXPLANATION_LENGTH], files=touched)
+        repair = Repair(found=_faults(state, reviewed), how=how[:REMARK_LENGTH], files=touched)
         return counted | {
             "head": edit.snapshot,
             "repairs": [*state["repairs"], edit.digest],  # the check notices a repeated repair
@@ -183,7 +184,13 @@ def _output(proof: Proof) -> str:
         function = failure.id.partition("[")[0]
         alike.setdefault((function, *_ERROR.findall(failure.text)), []).append(failure)
     return "\n\n".join(
-        "\n".join([first.id, fenced(first.text), *(f"{other.id} fails in the same way" for other in others)])
+        "\n".join(
+            [
+                shown_case(first.id),
+                fenced(first.text),
+                *(f"{shown_case(other.id)} fails in the same way" for other in others),
+            ]
+        )
         for first, *others in alike.values()
     )
 
@@ -197,7 +204,8 @@ def _read(workspace: Workspace, head: str, worked: str, text: str, step: str) ->
 
 def _on_the_base(proof: Proof) -> list[str]:
     """Return the failures that are not the change's, by name."""
-    cases = [f"- {case.id} fails on the base as well: not yours" for case in failing_on_both(proof)[:SHOWN]]
+    both = [shown_case(case.id) for case in failing_on_both(proof)[:SHOWN]]
+    cases = [f"- {case} fails on the base as well: not yours" for case in both]
     return cases + [
         f"- {module.file} cannot be imported on the base as well ({module.reason}): not yours"
         for module in proof.uncollected[:SHOWN]
@@ -209,7 +217,7 @@ def _faults(state: State, reviewed: bool) -> list[str]:
     verdict, proof = state["verdict"], Proof.model_validate(state["check"])
     if reviewed and verdict:
         return [f"the critic: {reason}"[:FAULT_LENGTH] for reason in verdict["reasons"][:FAULTS]]
-    errors = {failure.id: _ERROR.findall(failure.text) for failure in proof.failures}
+    errors = {shown_case(failure.id): _ERROR.findall(failure.text) for failure in proof.failures}
     cases = [f"{case}: {lines[0]}" for case, lines in errors.items() if lines]
     rest = [problem for problem in proof.problems if not any(case in problem for case in errors)]
     return [" ".join(fault.split())[:FAULT_LENGTH] for fault in [*cases, *rest][:FAULTS]]

@@ -61,6 +61,8 @@ def branches(state: State) -> list[Send] | str:
     if not state["pending"]:
         return "commit" if state["head"] == state["base"] else "tester"
     shared = {key: value for key, value in state.items() if key in SHARED_KEYS}
+    if not state.get("plan_is_given"):  # the planner has read them
+        shared.pop("lessons", None)
     places = state.get("step_places", {})
     sends = []
     for step in steps_of(state["plan"]):

@@ -13,7 +13,7 @@ from nodes.agent.conversation import Conversation
 from nodes.agent.suite_command import suite_commands
 from nodes.check.base_tests.test_side import TestSide
 from nodes.check.mutation.mutants import Mutant, details
-from nodes.check.runners.test_names import is_test_name
+from nodes.check.runners.test_names import is_test_name, shown_case
 from nodes.check.suites.config import NoSuite
 from nodes.check.suites.packages import Packages
 from nodes.check.suites.suite import Suite
@@ -251,7 +251,7 @@ def _again(state: State) -> str:
         return section("The critic wants a test", REFUSED.format(reason=fenced(wanted)))
     if not state["tests_asked"]:
         return ""
-    cases = "\n".join(f"- {case}" for case in state["vacuous"])
+    cases = "\n".join(f"- {shown_case(case)}" for case in state["vacuous"])
     return section("Your earlier tests", AGAIN.format(cases=cases) if cases else NONE_YET)
 
 

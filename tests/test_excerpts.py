@@ -46,3 +46,17 @@ def test_tests_near_a_step_are_those_that_share_its_words(tmp_path: Path) -> Non
     assert list(near) == ["tests/test_store.py"]
     line = tests.splitlines().index("def test_pickle_state(s):") + 1
     assert near["tests/test_store.py"][0] == range(line, line + 2)
+
+
+def test_the_tests_of_a_class_are_found_by_its_name_and_not_by_their_number(tmp_path: Path) -> None:
+    repo = GitRepo(tmp_path)
+    yaml = "class YAMLTests:\n    def test_export(self):\n        assert Set([1]).yaml == 'a: 1'\n"
+    many = "".join(f"def test_set_{n}():\n    assert Set([{n}]).rows == [{n}]\n\n\n" for n in range(40))
+    sets = f"from sets import Set\n\n\n{many}{yaml}\n\ndef test_last():\n    assert Set([]).rows == []\n"
+    other = "".join(f"def test_line_{n}():\n    assert Set([{n}]).line({n})\n\n\n" for n in range(99))
+    snapshot = repo.commit({"tests/test_sets.py": sets, "tests/test_lines.py": other})
+    files = ["tests/test_lines.py", "tests/test_sets.py"]
+    query = "Keep the order of columns in the YAML export. `Set.yaml` sorts them"
+    near = near_tests(Workspace.open(tmp_path), snapshot, files, ["Set"], ["yaml.py"], 2, query)
+    line = sets.splitlines().index("    def test_export(self):") + 1
+    assert near == {"tests/test_sets.py": [range(line, line + 2)]}

@@ -25,6 +25,13 @@ WEAK: dict[str, Any] = {
 }
 
 
+def test_long_parameters_of_a_case_are_cut_in_their_middle() -> None:
+    case = f"tests.test_utils::test_from_timestamp[1{'0' * 400}-utc]"
+    told = summary(unsteady=[case, "t::a[1]"]).weaknesses
+    assert "tests.test_utils::test_from_timestamp[10000" in told[0] and "00-utc], t::a[1]" in told[0]
+    assert len(told[0]) < 250
+
+
 def summary(missing: tuple[str, ...] = (), **more: Any) -> ResultSummary:
     return summarize(PROOF | {"vacuous": []} | more, missing)
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from nodes.check.mutation.missing_names import lacks_name
 from nodes.check.output_text import normalise
+from nodes.check.runners.test_names import shown_case
 from nodes.check.suites.refused_options import refusal_of
 from nodes.check.unrun.causes import Cause, cause_of, skipped_import, start_cause
 from nodes.proof import FAILED, CaseOutcome
@@ -177,4 +178,4 @@ def list_cases(cases: Collection[str], most: int = 10) -> str:
     """Return the first case ids in order, and the number of the rest."""
     shown = sorted(cases)[:most]
     more = len(cases) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    return ", ".join(map(shown_case, shown)) + (f" and {more} more" if more else "")

@@ -2,7 +2,7 @@
 
 from memory.records.episodes import Episode, EpisodeRepair, FileChange
 from nodes.dialogue.diffs import parse_diff
-from nodes.dialogue.excerpts import cut_tokens
+from nodes.dialogue.excerpts import cut_end
 from nodes.state import State, steps_of
 from tools.workspace import Workspace
 
@@ -10,6 +10,7 @@ TASK_TOKENS = 400
 PLAN_TOKENS = 500
 CHANGE_TOKENS = 600
 LESSON_TOKENS = 700
+SHORT_PLAN_TOKENS = 250
 HUNKS, HUNK_LINES, LINE_LENGTH = 4, 8, 120
 """Limits on the stored change: hunks of a file, changed lines of a hunk, and characters of a line."""
 
@@ -23,12 +24,12 @@ def episode_of(state: State, thread: str, workspace: Workspace, commit: str) -> 
         thread=thread,
         repo=str(workspace.path),
         root=workspace.root(base),
-        task=cut_tokens(state["task"].strip(), TASK_TOKENS),
-        plan=cut_tokens("\n".join([plan["explanation"] if plan else "", *steps]).strip(), PLAN_TOKENS),
+        task=cut_end(state["task"].strip(), TASK_TOKENS),
+        plan=cut_end("\n".join([plan["explanation"] if plan else "", *steps]).strip(), PLAN_TOKENS),
         files=[
             FileChange(path=c.path, added=c.added, removed=c.removed) for c in workspace.changes(base, head)
         ],
-        change=cut_tokens(abridge(workspace.diff(base, head)), CHANGE_TOKENS),
+        change=cut_end(abridge(workspace.diff(base, head)), CHANGE_TOKENS),
         mends=[EpisodeRepair(**mend) for mend in state.get("mends", [])],
         commit=commit,
         tree=workspace.tree(commit),
@@ -60,9 +61,9 @@ def lesson_text(episode: Episode, here: bool) -> str:
     parts = [
         f"Task: {episode.task}",
         f"Where: {repository}, commit {episode.commit[:12]}",
-        f"Plan: {episode.plan}",
+        f"Plan: {cut_end(episode.plan, SHORT_PLAN_TOKENS)}",
         *repairs,
         f"Files: {files}",
         f"Change:\n{episode.change}",
     ]
-    return cut_tokens("\n".join(parts), LESSON_TOKENS)
+    return cut_end("\n".join(parts), LESSON_TOKENS)

@@ -65,6 +65,14 @@ def cut_tokens(text: str, tokens: int) -> str:
     return cut(text, tokens * CHARS_A_TOKEN, head=2 / 3)
 
 
+def cut_end(text: str, tokens: int) -> str:
+    """Return the start of `text` within `tokens`, cut at the end of a line."""
+    if len(text) <= (limit := tokens * CHARS_A_TOKEN):
+        return text
+    start = text[:limit].rpartition("\n")[0] or text[:limit]
+    return f"{start}\n[… {len(text) - len(start):,} characters left out]"
+
+
 def around(text: str, places: Sequence[range], tokens: int, known: Sequence[Definition] = ()) -> str:
     """Return `text` whole if it fits, else the lines near `places` (line numbers from 1).
 

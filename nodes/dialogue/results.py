@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from nodes.check.runners.test_names import shown_case
 from nodes.proof import FAILED, CaseProof, EnvironmentProof, Proof, ResultSummary
 from nodes.state import LastWords
 
@@ -104,7 +105,8 @@ def _weaknesses(proof: Proof) -> Iterator[Weakness]:
         yield Weakness("suspicious", f"{place.file}:{place.line}: {line(place.text).rstrip('.')} ({answer})")
     yield from _rest(proof.suspicious, "suspicious", "place")
     for quote, cases in _by_quote(proof).items():
-        told = [f"{case} ({error})" if (error := proof.old_errors.get(case)) else case for case in cases]
+        errors = {case: proof.old_errors.get(case) for case in cases}
+        told = [shown_case(case) + (f" ({error})" if error else "") for case, error in errors.items()]
         old = "and its old version fails" if len(cases) == 1 else "and their old versions fail"
         fate = f"{listed(told)} passed on the base, {old} now"
         demand = "nobody has named a sentence of the task that demands it"
@@ -247,5 +249,5 @@ def _rest(items: Sequence[object], name: str, noun: str) -> Iterator[Weakness]:
 
 def listed(names: Sequence[str], most: int = CASES) -> str:
     """Return names in one line, and how many more there are."""
-    shown = ", ".join(names[:most])
+    shown = ", ".join(map(shown_case, names[:most]))
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nodes.check.runners.test_names import shown_case
 from nodes.dialogue import results
 from nodes.dialogue.replies import Unusable, parse_json
 from nodes.proof import Proof
@@ -134,7 +135,7 @@ def open_questions(proof: Proof, words: Sequence[str], objected: bool = False) -
         for place in proof.suspicious
         if not _says_something(place.answer)
     ]
-    questions = _named([f"no sentence of the task demands that {case} fails now" for case in cases])
+    questions = _named(f"no sentence of the task demands that {shown_case(case)} fails now" for case in cases)
     questions += _named(places)
     if needs_consent(proof) and not proof.consent and not objected:
         questions.append(f"the critic has not agreed that no test is possible: {proof.untestable}")
@@ -170,7 +171,7 @@ def keys_of(case: str) -> list[str]:
     """Return the keys of `demanded` that mean a case: its id and its function, with or without its module."""
     module, _, name = case.partition("::")
     function = name.partition("[")[0]
-    return [key for key in dict.fromkeys((case, f"{module}::{function}", function)) if key]
+    return [key for key in dict.fromkeys((case, shown_case(case), f"{module}::{function}", function)) if key]
 
 
 def _case_key(key: str) -> str:

@@ -1,5 +1,6 @@
 """A tool of a plan: a model of its parameters that turns them into an argument list."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -40,9 +41,9 @@ class PlanTool(BaseModel):
     name: ClassVar[str]
     effect: ClassVar[Effect]
 
+    @abstractmethod
     def arguments(self) -> Sequence[str]:
         """Return the command, word by word. A sandbox runs it as it is, and approvals show it."""
-        raise NotImplementedError
 
     def subjects(self) -> Sequence[str]:
         """Return what the patterns of a policy are compared with: the texts of the parameters."""

@@ -12,6 +12,23 @@ _TEST_NAME = re.compile(
 )
 
 
+LONGEST_CASE = 120
+"""Characters up to which the id of a case is shown whole."""
+
+_KEPT = 24
+
+
+def shown_case(case: str) -> str:
+    """Return a case's id as people and models read it. Long parameters are cut in their middle."""
+    if len(case) <= LONGEST_CASE:
+        return case
+    name, bracket, values = case.partition("[")
+    parts = (
+        part if len(part) <= LONGEST_CASE else f"{part[:_KEPT]}…{part[-_KEPT:]}" for part in (name, values)
+    )
+    return bracket.join(parts)
+
+
 def is_test_name(path: str) -> bool:
     """Return whether a file is code that holds tests, judged by its name and its folders."""
     pure = PurePosixPath(path)

@@ -1,6 +1,7 @@
 """Outcomes of nodes in a line, with details in further lines."""
 
 from nodes import events
+from nodes.check.runners.test_names import shown_case
 from nodes.event_parts import COMMAND
 from server.cli.views.format import first_line, format_change, one_line, pluralize
 
@@ -109,7 +110,6 @@ def describe_outcome(data: OutcomePayload) -> tuple[str, list[str]]:
 def _problems(data: events.CheckFinished) -> list[str]:
     """Return the problems of a check, and the failed cases that they do not mention."""
     problems = [first_line(problem, 200) for problem in data.problems]
-    ids = [
-        one_line(str(case.get("id", "?"))) for case in data.cases if case.get("head") in ("failed", "error")
-    ]
+    failed = [case for case in data.cases if case.get("head") in ("failed", "error")]
+    ids = [one_line(shown_case(str(case.get("id", "?")))) for case in failed]
     return problems + [f"failed: {id}" for id in ids if not any(id in problem for problem in problems)]

@@ -8,6 +8,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from nodes.check.runners.test_names import shown_case
 from nodes.dialogue import results
 from nodes.event_parts import AgentUsage
 from nodes.events import RunFinished
@@ -135,14 +136,14 @@ def _proof_rows(proof: Proof, missing: Sequence[str]) -> Iterator[tuple[str, Ren
         yield "", Text(one_line(places), style="dim")
     yield "tree", Text(f"{one_line(proof.tree)} (base {one_line(proof.base)[:12]})", style="dim")
     if cases := proof.fail_to_pass:
-        text = Text("\n".join(one_line(case) for case in cases[:CASES]), style="green")
+        text = Text("\n".join(one_line(shown_case(case)) for case in cases[:CASES]), style="green")
         text.append(f"\n… and {len(cases) - CASES} more" if len(cases) > CASES else "")
         yield "proves", text.append("\n(fails without the change, passes with it)", style="dim not bold")
     for problem in proof.problems:
         if problem not in missing:
             yield "problem", Text(sanitize(problem).strip(), style="red")
     for failure in proof.failures[:5]:
-        lines = [one_line(failure.id), *sanitize(failure.text).strip().splitlines()[-CASES:]]
+        lines = [one_line(shown_case(failure.id)), *sanitize(failure.text).strip().splitlines()[-CASES:]]
         yield "failed", Text("\n  ".join(lines), style="red")
     if proof.verdict:
         style = "green" if proof.verdict == "PASS" else "bold red"
