@@ -4,13 +4,22 @@ import asyncio
 import re
 from codecs import getincrementaldecoder
 from secrets import token_hex
+from typing import NamedTuple
 
 from sandbox.base import REPORT, OnText
 from sandbox.script import end_mark
 
 _PREAMBLE_BYTES = 16_384
 _FLOOD_SECONDS = 0.002
-_ENDING = re.compile(rb" (\d{1,6}) (\d{1,6})\n")
+_ENDING = re.compile(rb" (\d{1,6}) (\d{1,6}) (\d{1,3})\n")
+
+
+class Ending(NamedTuple):
+    """What the script tells after the program: processes left running, those out of memory, the exit code."""
+
+    left: int
+    ooms: int
+    exit_code: int
 
 
 class Output:
@@ -65,13 +74,10 @@ class Output:
         return data[:at]
 
     @property
-    def ending(self) -> tuple[int, int] | None:
-        """Return how many processes were left running, and how many in total were out of memory.
-
-        None for a program that was killed together with the shell that counts them.
-        """
+    def ending(self) -> Ending | None:
+        """Return the script's last words, None if the program was killed together with its shell."""
         found = _ENDING.match(self._held, len(self._end)) if self._held.startswith(self._end) else None
-        return (int(found[1]), int(found[2])) if found else None
+        return Ending(*map(int, found.groups())) if found else None
 
     @property
     def stdout(self) -> bytes | None:

@@ -115,7 +115,7 @@ class Program:
         stdout, stderr = self.output.texts(self.report)
         report = await asyncio.to_thread(read_report, xml) if self.report else None
         cut, late = self.output.truncated, self.timed_out
-        left, _ = self.output.ending or (0, 0)
+        left = self.output.ending.left if self.output.ending else 0
         return Result(exit_code, stdout, stderr, self.seconds, late, out_of_memory, cut, report, left)
 
 

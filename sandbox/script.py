@@ -88,7 +88,7 @@ kill -9 -1
 wait_until_left "$alone"
 [ -n "$report" ] && [ -f "$report" ] && [ ! -L "$report" ] && head -c {MAX_BYTES + 1} "$report" >&0
 count_ooms
-echo "$end $left $ooms" >&4
+echo "$end $left $ooms $code" >&4
 exit "$code"
 """
 
@@ -116,7 +116,8 @@ def run_script(
 ) -> list[str]:
     """Return a command that reads `streams`, writes `mark` to stderr, runs `command`, and sends `report`.
 
-    It ends with `end_mark(mark)` and the numbers of processes left running and of those out of memory.
+    It ends with `end_mark(mark)`, the numbers of processes left running and of those out of memory, and the
+    exit code.
     """
     half = len(mark) // 2
     return ["sh", "-c", _SCRIPT, "sh", mark[:half], mark[half:], report, " ".join(streams), *command]

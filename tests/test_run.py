@@ -134,6 +134,9 @@ async def test_a_critic_that_wants_a_test_sends_the_task_back_to_the_tester(benc
     bench.desk.on("You are the tester.*The critic wants a test.*mul\\(3, 4\\) is 12", TESTS)
     script(bench.desk, tester="NO TESTS: it is too simple")
     run = await bench.run()
+    first, guards, *_ = bench.desk.prompts("You are the tester")
+    assert "calc.py:6 `*` becomes `/`" in first.split("## What your tests should notice")[1]
+    assert "## What your tests should notice" not in guards
     # The tester is asked about the lines that no test guards before the critic is.
     assert run.nodes() == [
         *("planner", "coder", "tester", "sandbox", "tester", "critic"),

@@ -143,8 +143,10 @@ class Docker:
                 guard = asyncio.ensure_future(self._watch_disk(container, program, lambda: kill(execution)))
                 reading.add_done_callback(lambda _: guard.cancel())
             await program.watch(sending, reading, lambda: kill(execution))
-            killed = program.timed_out or container.outgrown
-            return KILLED if killed else await self._call(execution.exit_code)
+            if program.timed_out or container.outgrown:
+                return KILLED
+            ending = program.output.ending  # the engine needs a further request to tell
+            return ending.exit_code if ending else await self._call(execution.exit_code)
         finally:
             await self._cleanup.run(self._call(container.finish, execution))
 

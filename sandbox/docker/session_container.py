@@ -50,9 +50,8 @@ class SessionContainer:
             except SandboxError as error:
                 await self._raise_if_gone(error)
                 raise
-            _, ooms = program.output.ending or (0, None)
-            if ooms is None:
-                ooms = await self._stop()
+            ending = program.output.ending
+            ooms = ending.ooms if ending else await self._stop()
             ran_out, self._ooms = ooms > self._ooms or self._container.outgrown, ooms
         return await program.result(exit_code, ran_out, b"")
 

@@ -36,7 +36,9 @@ _CLOCK_STEP = 0.001
 _ALL = f"find . -path ./{HIDDEN} -prune -o"
 _LIST = f"""
 most=$1 touched=${{2:+"( -newerct @$2 -o -newerat @$2 )"}}
-if grep -qE ' {WORKSPACE} [^ ]+ [^ ]*(no|rel)atime' /proc/mounts; then touched=; fi
+while read -r _ place _ options _; do
+  case "$place $options" in "{WORKSPACE} "*noatime*|"{WORKSPACE} "*relatime*) touched=;; esac
+done </proc/mounts
 {_ALL} -type d ! -perm -500 -exec chmod u+rwx -- {{}} \\; -o \\
   -type f ! -perm -400 -exec chmod u+r -- {{}} +
 {{
