@@ -14,7 +14,7 @@ _FLOOD_SECONDS = 0.002
 _ENDING = re.compile(rb" (\d{1,6}) (\d{1,6}) (\d{1,3})\n")
 
 
-class Ending(NamedTuple):
+class ScriptEnding(NamedTuple):
     """What the script tells after the program: processes left running, those out of memory, the exit code."""
 
     left: int
@@ -74,10 +74,10 @@ class Output:
         return data[:at]
 
     @property
-    def ending(self) -> Ending | None:
+    def ending(self) -> ScriptEnding | None:
         """Return the script's last words, None if the program was killed together with its shell."""
         found = _ENDING.match(self._held, len(self._end)) if self._held.startswith(self._end) else None
-        return Ending(*map(int, found.groups())) if found else None
+        return ScriptEnding(*map(int, found.groups())) if found else None
 
     @property
     def stdout(self) -> bytes | None:
