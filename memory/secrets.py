@@ -28,21 +28,24 @@ _AFTER = re.compile(
     re.IGNORECASE,
 )
 _NAMED = re.compile(
-    r"(?P<name>[\w.-]{0,40}(?:api[_-]?key|access[_-]?key|private[_-]?key|secret|token(?!s|i)|passw(?:or)?d|pwd"
+    r"(?P<name>(?:api[_-]?key|access[_-]?key|private[_-]?key|secret|token(?!s|i)|passw(?:or)?d|pwd"
     r"|passphrase|credential)[\w-]{0,40})"
     r"(?P<sign>[\"']?\s{0,4}(?:[:=]|:=|=>)\s{0,4})"
-    r"(?:(?P<quote>[\"'])(?P<quoted>[^\"'\n]{4,400})(?P=quote)"
-    r"|(?P<bare>[^\s\"'(),;\[\]{}<>]{6,400})(?=[\s,;)\]}]|\Z))",
+    r"(?:(?P<quote>[\"'])(?P<quoted>[^\"'\n]{4,400}+)(?P=quote)"
+    r"|(?P<bare>[^\s\"'(),;\[\]{}<>]{6,400}+)(?=[\s,;)\]}]|\Z))",
     re.IGNORECASE,
 )
+_NAME_BEFORE = re.compile(r"(?<![\w.-])[\w.-]+\Z")
 _RANDOM = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
 _HASHES = re.compile(r"(?:commit|sha-?\d*|md5|hash|digest|checksum|tree|blob|revision|etag)\W{0,12}$", re.I)
 _SECRET_NAMES = re.compile(
-    r"\.env.*|.*\.(env|pem|key|p12|pfx|jks|keystore|kdbx|ppk)|id_[^.]*|id_(rsa|dsa|ecdsa|ed25519).*"
-    r"|[._]netrc|\.pgpass|\.pypirc|\.git-credentials|\.htpasswd",
+    r"^(?:\.env.*|.*\.(env|pem|key|p12|pfx|jks|keystore|kdbx|ppk)|id_[^.]*|id_(rsa|dsa|ecdsa|ed25519).*"
+    r"|[._]netrc|\.pgpass|\.pypirc|\.git-credentials|\.htpasswd)",
     re.DOTALL,
 )
-_HARMLESS_NAMES = re.compile(r".*\.(pub|example|sample|template|dist)|\.env.*(example|sample|template).*")
+_HARMLESS_NAMES = re.compile(
+    r"^(?:.*\.(pub|example|sample|template|dist)|\.env.*(example|sample|template).*)"
+)
 _SECRET_FOLDERS = {".ssh", ".aws", ".gnupg"}
 
 
@@ -86,7 +89,10 @@ def _mask_named(match: re.Match[str]) -> str:
     if bare and "." in bare and bare.replace(".", "").isidentifier():
         return match[0]
     # Lower-case words without digits are more often code than passwords.
-    if bare and not (match["name"].isupper() or any(char.isdigit() for char in bare)):
+    start = match.start()
+    before = _NAME_BEFORE.search(match.string[max(0, start - 40) : start])
+    name = (before[0] if before else "") + match["name"]
+    if bare and not (name.isupper() or any(char.isdigit() for char in bare)):
         return match[0]
     quote = match["quote"] or ""
     return f"{match['name']}{match['sign']}{quote}{MASK}{quote}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from sandbox.base import REPORT
 
 _HEADER = b"autocode junit files\n"
-_SIZE = re.compile(rb" *(\d{1,9})\n")
+_SIZE = re.compile(rb" {0,20}(\d{1,9})\n")
 _GLOB = re.compile(r"[*?\[]")
 
 # Files that match before the command runs are removed: a repository may hold forged ones.

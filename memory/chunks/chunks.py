@@ -23,7 +23,7 @@ _MINIFIED = 400
 """Mean length of a line from which a file counts as generated."""
 _MINIFIED_CHUNKS = 4
 """Chunks that such a file gets at most."""
-_HEADING = re.compile(r"#{1,6}\s+(.*?)\s*#*\s*$")
+_HEADING = re.compile(r"^#{1,6}\s+(.*)")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _sections(lines: list[NumberedLine], headings: bool) -> Iterator[tuple[str, 
     for number, line in lines:
         if headings and (match := _HEADING.match(line)):
             yield symbol, section
-            symbol, section = match[1][:80], []
+            symbol, section = match[1].rstrip().rstrip("#").rstrip()[:80], []
         section.append((number, line))
     yield symbol, section
 

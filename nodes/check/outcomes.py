@@ -23,8 +23,10 @@ _MOST_FAULTS = 1_000
 _MOST_ERRORS = 200
 _ERROR_LENGTH = 160
 _ERROR_LINE = re.compile(r"^E +(\S.*)", re.MULTILINE)
-_FIRST_LINE = re.compile(r"^\s*(\S.*)", re.MULTILINE)
-_FAULT_LINE = re.compile(r"^\s*((?:\w+ ?)*(?:Error|error)\b.*|Cannot find .*|\S+:\d+:\d+: .*)", re.MULTILINE)
+_FIRST_LINE = re.compile(r"(\S.*)")
+_FAULT_LINE = re.compile(
+    r"^[ \t]*((?:\w[\w ]{0,200})?(?:Error|error)\b.*|Cannot find .*|\S+:\d+:\d+: .*)", re.MULTILINE
+)
 
 
 class Outcomes(BaseModel, frozen=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nodes.llm.fences import FENCE
 
-_DIFF = re.compile(r"\s*(?:diff --git |index |---[ \t]+\S)")
+_DIFF = re.compile(r"^\s*(?:diff --git |index |---[ \t]+\S)")
 _DIFF_INFO = ("diff", "patch", "udiff")
 
 

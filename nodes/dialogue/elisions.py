@@ -9,17 +9,17 @@ _NOUNS = (
     "|handlers?|fields?|page|config|configuration|entries|items|rules"
 )
 _MARKER = re.compile(
-    r"\s*(?:<{5,} ?(?:SEARCH|ORIGINAL)|>{5,} ?(?:REPLACE|UPDATED))\b"
+    r"^(?=.{0,200}$)(?:\s*(?:<{5,} ?(?:SEARCH|ORIGINAL)|>{5,} ?(?:REPLACE|UPDATED))\b"
     r"|\W{0,8}(?:\.\.\.|…)\W{0,4}(?:the |your |all |keep |and )*"
     r"(?:rest|remaining|existing|previous|other|same|unchanged|original|omitted|code|imports?)\b"
     r"[\w ,'()-]*\W*$"
     rf"|{_COMMENT}(?:the |all |keep )*(?:rest of|remaining|existing|other)\b.*\b(?:{_NOUNS})\b.*"
     r"(?:\.\.\.|…|unchanged|the same|as before|as is|stays?|here)\W*$"
     rf"|{_COMMENT}(?:code |lines )?(?:unchanged|omitted|snip|snipped|truncated)"
-    r"(?: for brevity| here| code)?\W*$",
+    r"(?: for brevity| here| code)?\W*$)",
     re.IGNORECASE,
 )
-_DOTS = re.compile(r"\s*(?:#|//|/\*|<!--|--|;)\s{0,4}(?:\.{3,}|…)\W{0,4}$")
+_DOTS = re.compile(r"^\s*(?:#|//|/\*|<!--|--|;)\s{0,4}(?:\.{3,}|…)\W{0,4}$")
 """Comments of dots alone. They stand for lines of an existing file, but may be the content of a new one."""
 
 

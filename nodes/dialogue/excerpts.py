@@ -27,7 +27,7 @@ HEAD_LINES = 30
 _NAME = re.compile(r"(?<![\w/.])[A-Za-z_][\w.]{2,60}\b")
 _QUOTED = re.compile(r"`([A-Za-z_][\w.]{1,60})(?:\(\))?`")
 _DEFINES = "def|class|func|function|fn|type|interface|struct|enum|trait|const|let|var"
-_IMPORT = re.compile(r"\s*(?:import|from|use|const .*\brequire\()\b")
+_IMPORT = re.compile(r"^\s*(?:import|from|use|const .*\brequire\()\b")
 _LONG_LINE = 300
 _MOST_USES = 4  # of a name that a file does not define
 

@@ -37,7 +37,9 @@ STEM = 5
 """Letters from which a word counts as a part of another one, as `pickle` in `unpickled`."""
 
 _SYMBOL = re.compile(
-    r"^(?:@@.*@@.*?|[ +-]\s*(?:\w+\s+){0,3})\b(?:def|class|func|function|fn)\s+(\w{3,})", re.MULTILINE
+    r"^(?:@@[^@\n]{0,100}@@.{0,200}?|[ +-][ \t]*(?:\w{1,40}[ \t]+){0,3})\b"
+    r"(?:def|class|func|function|fn)[ \t]+(\w{3,})",
+    re.MULTILINE,
 )
 
 

@@ -26,12 +26,14 @@ _VERB = re.compile(
     r"(?:[ \t]+file)?(?::[ \t]*|[ \t]+)",
     re.IGNORECASE,
 )
-_REMARK = re.compile(r"[ \t]+(?:\([^()]{1,60}\)|\[[^\[\]]{1,60}\]|-{1,2}[ \t]+(?:new|updated)(?: file)?)$")
+_REMARK = re.compile(
+    r"(?<![ \t])[ \t]+(?:\([^()]{1,60}\)|\[[^\[\]]{1,60}\]|-{1,2}[ \t]+(?:new|updated)(?: file)?)$"
+)
 _PLAIN_PATH = re.compile(r"(?:\./)?[^\s`*\"'<>|?:#()\[\]{},;!$&\\]+")
-_SPACED_PATH = re.compile(r"[\w./ -]{1,200}\.\w{1,12}")
+_SPACED_PATH = re.compile(r"^[\w./ -]{1,200}\.\w{1,12}")
 _VERSION = re.compile(r"v?[\d.]+")
 _QUOTED_PATH = re.compile(
-    r"(?=[*`\"])(?P<stars>\*{0,3})(?P<tick>`*|\")(?P<path>[^`*\"\n]+)(?P=tick)(?P=stars)"
+    r"^(?=[*`\"])(?P<stars>\*{0,3})(?P<tick>`*|\")(?P<path>[^`*\"\n]+)(?P=tick)(?P=stars)"
 )
 _HEADER = re.compile(r" {0,3}(?:---|\+\+\+) (?:[ab]/)?(?P<path>\S+)")
 _BARE_DIFF = re.compile(r"^--- \S.*\n\+\+\+ \S(?s:.*)", re.MULTILINE)

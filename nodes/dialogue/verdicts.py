@@ -27,8 +27,8 @@ _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _CJK_SIGN = re.compile(f"[{_CJK}]")
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
 _MARKS = str.maketrans({"`": "", "*": "", "\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
-_DISAGREES = re.compile(r"\W*(?:i )?disagree\w*\W*", re.IGNORECASE)
-_AGREES = re.compile(r"\W*(?:agree|agreed|i agree)\b", re.IGNORECASE)
+_DISAGREES = re.compile(r"^\W*(?:i )?disagree\w*\W*", re.IGNORECASE)
+_AGREES = re.compile(r"^\W*(?:agree|agreed|i agree)\b", re.IGNORECASE)
 
 
 class Unanswered(Unusable):

@@ -23,10 +23,10 @@ _CHANGELOG = re.compile(
 )
 _UNRELEASED = re.compile(r"(?im)^.{0,40}\b(?:unreleased|not yet released|in development)\b")
 _FRAGMENTS = re.compile(
-    r"(?:[\w.-]+/){0,3}(?:newsfragments|changelog\.d|changes\.d|news\.d|releasenotes/notes|\.changeset)(?=/)"
+    r"^(?:[\w.-]+/){0,3}(?:newsfragments|changelog\.d|changes\.d|news\.d|releasenotes/notes|\.changeset)(?=/)"
 )
-_FRAGMENT = re.compile(r"[\w+-][\w.+-]*\.(?:md|rst|txt|ya?ml)")
-_DOCUMENT = re.compile(r"(docs?)/(?:[\w .+-]+/)*[\w .+-]+\.(?:md|mdx|rst|txt|adoc|ipynb)")
+_FRAGMENT = re.compile(r"(?<![\w.+-])[\w+-][\w.+-]*\.(?:md|rst|txt|ya?ml)")
+_DOCUMENT = re.compile(r"^(docs?)/(?:[\w .+-]+/)*[\w .+-]+\.(?:md|mdx|rst|txt|adoc|ipynb)")
 _ABOUT = re.compile(r"(?:readme|template|_template)\b", re.IGNORECASE)
 _PLAIN = re.compile(r"[\w.-]+(?:/[\w.-]+){0,3}")
 

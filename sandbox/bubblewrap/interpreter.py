@@ -75,7 +75,7 @@ class Interpreter:
 def pinned() -> list[str]:
     """Read the pins of pytest and its dependencies from the Dockerfile: one list for both backends."""
     text = (files("sandbox") / "Dockerfile").read_text()
-    return re.findall(r"\b[\w-]+==[\w.]+", text)
+    return re.findall(r"(?<![\w-])[\w-]+==[\w.]+", text)
 
 
 def _identify(home: Path) -> tuple[Path, str]:

@@ -29,8 +29,8 @@ _PIP_TO_UV = {
     "timeout": "UV_HTTP_TIMEOUT",
 }
 _PASSED = re.compile(
-    r"UV_(DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|INDEX\w*|INSECURE_HOST|CONSTRAINT|HTTP_TIMEOUT|NATIVE_TLS|SYSTEM_CERTS)"
-    r"|GO(PROXY|SUMDB|NOSUMDB|PRIVATE|NOPROXY)|(?i:npm_config_(registry|cafile|strict_ssl|_.*registry))"
+    r"^(?:UV_(DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|INDEX\w*|INSECURE_HOST|CONSTRAINT|HTTP_TIMEOUT|NATIVE_TLS|SYSTEM_CERTS)"
+    r"|GO(PROXY|SUMDB|NOSUMDB|PRIVATE|NOPROXY)|(?i:npm_config_(registry|cafile|strict_ssl|_.*registry)))"
 )
 _CERTIFICATES = [
     "SSL_CERT_FILE",
@@ -42,7 +42,7 @@ _CERTIFICATES = [
     "CARGO_HTTP_CAINFO",
 ]
 _NPM_KEYS = re.compile(
-    r"(@[\w.-]+:)?registry|cafile|strict-ssl|//.+:(_authToken|_auth|_password|username|always-auth)"
+    r"^(?:(@[\w.-]+:)?registry|cafile|strict-ssl|//.+:(_authToken|_auth|_password|username|always-auth))"
 )
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _SYSTEM_CERTIFICATES = (

@@ -11,7 +11,7 @@ from sandbox.base import WORKSPACE, Limits, Sandbox, SandboxError
 from sandbox.bubblewrap.jail import Mounts
 from sandbox.environment.backend import EnvironmentFailure
 
-_FINDER = re.compile(r"__editable__.*_finder\.py")
+_FINDER = re.compile(r"^__editable__.*_finder\.py")
 _MAX_LINKS = 40
 _TRY_SECONDS = 20
 _EMPTY_TAR = bytes(10_240)
@@ -43,11 +43,11 @@ def mounts_of(venv: Path) -> Mounts:
     prefix = Path(real).parent.parent
     if not any(prefix.glob("lib/python3*/os.py")):
         raise SandboxError(f"the interpreter of {venv} leads to {real}, which is no Python installation")
-    home = re.search(r"(?m)^home\s*=\s*(\S.*?)\s*$", (venv / "pyvenv.cfg").read_text())
+    home = re.search(r"(?m)^home[ \t]*=[ \t]*(\S.*)", (venv / "pyvenv.cfg").read_text())
     shown = [os.path.realpath(venv)]
     if not prefix.is_relative_to("/usr"):
         shown += [str(prefix / name) for name in ("bin", "lib", "lib64") if (prefix / name).is_dir()]
-    links = _links(str(venv / "bin" / "python")) | (_links(home[1]) if home else {})
+    links = _links(str(venv / "bin" / "python")) | (_links(home[1].rstrip()) if home else {})
     outside = {
         link: target
         for link, target in links.items()

@@ -18,7 +18,7 @@ COMMENTS = 50
 TITLE_CHARACTERS = 200
 
 _PATHS: dict[SiteKind, re.Pattern[str]] = {
-    "gitlab": re.compile(r"/(?P<path>[^?#]+?)(?:/-)?/(?:issues|work_items)/(?P<number>[1-9]\d{0,9})/?"),
+    "gitlab": re.compile(r"^/(?P<path>[^?#]+?)(?:/-)?/(?:issues|work_items)/(?P<number>[1-9]\d{0,9})/?"),
     "github": re.compile(r"/(?P<path>[^/]+/[^/]+)/issues/(?P<number>[1-9]\d{0,9})/?"),
 }
 

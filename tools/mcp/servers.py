@@ -17,7 +17,7 @@ FILE = "mcp.json"
 MOST_BYTES = 1_000_000
 NAME_LENGTH = 40
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}$]*))?\}")
 _SECRET = re.compile(r"key|token|secret|pass|pwd|credential|auth|cookie", re.IGNORECASE)
 _HARMLESS_HEADERS = ("accept", "content-type", "user-agent")
 _SHORTEST_SECRET = 8  # shorter values would mask ordinary words

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([\w+.#-]*)[ \t]*$")
+_FENCE = re.compile(r"^([ \t]*)(`{3,}+|~{3,}+)[ \t]*+([\w+.#-]*+)[ \t]*$")
 
 
 def unfence(lines: list[str]) -> tuple[list[str], bool]:

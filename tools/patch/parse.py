@@ -45,13 +45,16 @@ class FilePatch:
     hunks: list[Hunk] = field(default_factory=list)
 
 
-_NUMBERS = re.compile(r"@@+\s*-\s*(\d+)(?:\s*,\s*(\d+))?\s*\+\s*(\d+)(?:\s*,\s*(\d+))?\s*(?:@@+)?(.*)")
-_GIT = re.compile(r'diff --git ("?)(?:a/)?(.+?)\1 \1(?:b/)?(.+?)\1\s*$')
+_NUMBERS = re.compile(r"^@@+\s*-\s*(\d+)(?:\s*,\s*(\d+))?\s*\+\s*(\d+)(?:\s*,\s*(\d+))?\s*(?:@@+)?(.*)")
+_GIT = re.compile(
+    r'^diff --git (?:"(?:a/)?((?:[^"\\]|\\.)+)" "(?:b/)?((?:[^"\\]|\\.)+)"\s*$'
+    r'|(?!")(?:a/)?(.+?) (?:b/)?(.+)$)'
+)
 _NOTE = re.compile(
     r"index [0-9a-f]{4,}|(?:old|new|deleted file|new file) mode |(?:dis)?similarity index "
     r"|(?:copy|rename) (?:from|to) "
 )
-_STAMP = re.compile(r"\t.*|\s{1,}\d{4}-\d\d-\d\d[ T]\d\d:\d\d.*|\s+\((?:\w+ ?){1,3}\)\s*$")
+_STAMP = re.compile(r"\t.*|(?<!\s)\s+(?:\d{4}-\d\d-\d\d[ T]\d\d:\d\d.*|\(\w{1,40}(?: \w{1,40}){0,2} ?\)\s*$)")
 
 
 def parse(diff: str) -> list[FilePatch]:
@@ -163,7 +166,8 @@ class _Reader:
 
     def _git(self, line: str) -> None:
         names = _GIT.match(line)
-        self._file(f"a/{names[2]}" if names else None, f"b/{names[3]}" if names else None)
+        old, new = (names[1] or names[3], names[2] or names[4].rstrip()) if names else (None, None)
+        self._file(f"a/{old}" if old else None, f"b/{new}" if new else None)
 
     def _file(self, old: str | None, new: str | None) -> None:
         self._close()

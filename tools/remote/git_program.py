@@ -36,8 +36,8 @@ _SSH = (
     " -oControlMaster=no -oControlPersist=no"
 )
 _USERS_OWN = re.compile(
-    r"credential\..*|http\.(?:.+\.)?(?:sslcainfo|sslcapath|sslcert|sslkey|sslverify|extraheader|emptyauth)"
-    r"|core\.sshcommand",
+    r"^(?:credential\..*|http\.(?:.+\.)?(?:sslcainfo|sslcapath|sslcert|sslkey|sslverify|extraheader|emptyauth)"
+    r"|core\.sshcommand)",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -137,7 +137,7 @@ class GitProgram:
     async def own_settings(self, folder: Path) -> list[Setting]:
         """Return what the user's and the system's configuration says about logins and certificates."""
         version = (await self.run(folder, ["version"])).text
-        numbers = re.search(r"(\d+)\.(\d+)", version)
+        numbers = re.search(r"(\d{1,4})\.(\d{1,4})", version)
         # An older git cannot be told to leave out the user's other settings.
         if not numbers or tuple(map(int, numbers.groups())) < _OLDEST:
             raise GitMissing(f"a login needs git 2.32 or newer, and this is {version.strip() or 'unknown'}")

@@ -16,8 +16,8 @@ Scheme = Literal["https", "http", "ssh", "file"]
 _LENGTH = 2000
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._~+-]{0,99}")
-_SCP = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>[^@/:\[\]]+|\[[^\]/]+\]):(?P<path>[^:].*)")
-_HELPER = re.compile(r"[A-Za-z0-9+.-]*::")
+_SCP = re.compile(r"^(?:(?P<user>[^@/:]+)@)?(?P<host>[^@/:\[\]]+|\[[^\]/]+\]):(?P<path>[^:].*)")
+_HELPER = re.compile(r"^[A-Za-z0-9+.-]*::")
 PORTS = {"https": 443, "http": 80}
 
 

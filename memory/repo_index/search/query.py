@@ -24,7 +24,7 @@ STOP_WORDS = {
     "with", "would", "you", "your",
 }  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|#)[A-Za-z_$][\w$]*)*")
-_PATH = re.compile(r"[\w.@+-]+(?:/[\w.@+-]+)+|[\w-][\w.-]*\.[A-Za-z]{1,4}\b")
+_PATH = re.compile(r"(?<![\w.@+-])[\w.@+-]+(?:/[\w.@+-]+)+|(?<![\w.-])\.*[\w-][\w.-]*\.[A-Za-z]{1,4}\b")
 _ABOUT: dict[FileKind, re.Pattern[str]] = {
     "test": re.compile(r"\b(tests?|testing|tested|pytest|unittest|specs?)\b", re.IGNORECASE),
     "docs": re.compile(r"\b(docs?|documentation|documented|readme|guide|manual|tutorial)\b", re.IGNORECASE),
@@ -81,9 +81,11 @@ class Query:
     def names(self) -> list[str]:
         """Names in code, in their order: quoted, called, dotted or spelled as no English word is."""
         spelled = []
+        bare = self.text.strip("`()")
         for match in _NAME.finditer(self.text):
-            name, before, after = match[0], self.text[: match.start()][-1:], self.text[match.end() :][:1]
-            alone = name == self.text.strip("`()")
+            name, start, end = match[0], *match.span()
+            before, after = self.text[start - 1 : start], self.text[end : end + 1]
+            alone = name == bare
             # A part of a path or of a number is no name.
             if before not in {"/", "."} and (alone or before == "`" or after == "(" or is_code(name)):
                 spelled.append(re.sub(r"::|#", ".", name).strip("."))

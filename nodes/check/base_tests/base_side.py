@@ -22,7 +22,7 @@ _STARTUP = re.compile(r"(?:^|/)(?:sitecustomize|usercustomize)\.py$|\.pth$")
 _HELPER = re.compile(
     r"(?:^|_)(?:tests?|testing|testutils?|helpers?|fixtures?|assert\w*|fakes?|stubs?|mocks?)(?:_|$)"
 )
-_TEST_TOOLS = re.compile(r"^\s*(?:import|from)\s+(?:pytest|unittest)\b|^pytest_plugins\b", re.MULTILINE)
+_TEST_TOOLS = re.compile(r"^[ \t]*(?:import|from)[ \t]+(?:pytest|unittest)\b|^pytest_plugins\b", re.MULTILINE)
 _PLUGIN = re.compile(r"^(?:async )?def pytest_\w+\(|@(?:pytest\.)?hookimpl\b", re.MULTILINE)
 _DOCUMENT = re.compile(r"\.(?:md|rst|txt)$")
 _NO_DATA = re.compile(

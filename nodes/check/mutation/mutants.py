@@ -34,8 +34,8 @@ _TEST_FOLDERS = {"test", "tests", "testing", "spec", "specs", "__tests__", "test
 _OTHER_FOLDERS = {"doc", "docs", "example", "examples", "benchmark", "benchmarks", "bench"}
 _TEST_NAME = re.compile(r"^(?:test_.*|conftest|.*_test|.*[.]test|.*[.]spec|.*_spec|.*Tests?)[.]\w+$")
 _BUILD_NAMES = {"setup.py", "noxfile.py"}
-_NO_CODE = re.compile(r"\s*(?:$|//|#|/\*|\*|--|;|import\b|use\b|package\b)")
-_DEFINITION = re.compile(r"^\s*(?:async\s+def|def|class)\s+(\w+)", re.MULTILINE)
+_NO_CODE = re.compile(r"^\s*(?:$|//|#|/\*|\*|--|;|import\b|use\b|package\b)")
+_DEFINITION = re.compile(r"^[ \t]*(?:async[ \t]+def|def|class)[ \t]+(\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)

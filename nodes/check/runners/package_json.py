@@ -11,11 +11,12 @@ from typing import Any
 Words = tuple[str, ...]
 """The words of a simple command, as the shell reads them, quotes included."""
 
-_TOKEN = re.compile(r"""\s*(&&|[&|;<>()`]|(?:[^\s'"\\&|;<>()`]|\\.|'[^']*'|"(?:[^"\\`]|\\.)*")+)""")
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_TOKEN = re.compile(r"""\s{0,9}(&&|[&|;<>()`]|(?:[^\s'"\\&|;<>()`]|\\.|'[^']*'|"(?:[^"\\`]|\\.)*")+)""")
+_ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
 _NO_TEST = re.compile(r"no tests? (?:specified|yet)", re.IGNORECASE)
 _MANAGERS = ("npm", "yarn", "pnpm", "bun")
 _DEEPEST = 5
+_LONGEST = 10_000
 _MOST_PARTS = 50
 
 
@@ -102,6 +103,8 @@ def split(text: str) -> list[Words] | None:
     commands: list[Words] = [()]
     at = 0
     text = text.strip()
+    if len(text) > _LONGEST:
+        return None
     while at < len(text):
         token = _TOKEN.match(text, at)
         if token is None or token[1] in "&|;<>()`" or "$(" in token[1]:

@@ -8,14 +8,14 @@ from pathlib import PurePosixPath
 from nodes.check.runners.runner import Read
 from nodes.check.suites.pytest_config import PytestOptions
 
-_UNITTEST_NAME = re.compile(r"tests?\w*\.py$")
-_UNITTEST = re.compile(r"^\s*(?:import|from)\s+(?:unittest|django\.test)\b", re.MULTILINE)
+_UNITTEST_NAME = re.compile(r"^tests?\w*\.py$")
+_UNITTEST = re.compile(r"^[ \t]*(?:import|from)[ \t]+(?:unittest|django\.test)\b", re.MULTILINE)
 _COMMANDS = ("tox.ini", "Makefile", "noxfile.py", "justfile")
 _DOCUMENTS = ("README.md", "README.rst", "README.txt", "CONTRIBUTING.md")
 _MODULES = re.compile(
-    r"\b(?:pytest|py\.test)\b[^\n#]*--doctest-modules\b|\bpython[\d.]*\b[^\n#]* -m doctest\b"
+    r"\b(?:pytest|py\.test)\b[^\n#]{0,200}--doctest-modules\b|\bpython[\d.]{0,9}\b[^\n#]{0,200} -m doctest\b"
 )
-_DOCTEST_FILE = re.compile(r"\bpython[\d.]*\b[^\n#]* -m doctest\b[^\n#]*?\s([\w./-]+\.(?:md|rst|txt))\b")
+_DOCTEST_FILE = re.compile(r"^[\w./-]+\.(?:md|rst|txt)\b")
 _MOST_READ = 200
 
 
@@ -37,7 +37,10 @@ def python_suite(
     lines = [line for text in texts for line in text.splitlines() if not line.lstrip().startswith("#")]
     if any(map(_MODULES.search, lines)):
         arguments += ["--doctest-modules", "--doctest-ignore-import-errors"]
-        named = {match[1] for line in lines if (match := _DOCTEST_FILE.search(line))}
+        words = (line.partition(" -m doctest ")[2].partition("#")[0].split() for line in lines)
+        named = {
+            match[0] for line in words if (match := next(filter(None, map(_DOCTEST_FILE.match, line)), None))
+        }
         arguments += [f"--doctest-glob={PurePosixPath(path).name}" for path in sorted(named) if path in files]
     return arguments, options
 

@@ -22,7 +22,7 @@ _GLOBS = re.compile(
     rf"""\b(?:testMatch|include|spec)["']?\s*[:=]\s*(\[[^\[\]]{{0,2000}}\]|{_TEXT})""",
 )
 _LOADED = re.compile(
-    rf"""(?:^|[\s"'])(?:-r|--?require|--?import|--?file|setupFiles\w{{0,20}}|globalSetup|globalTeardown)["']?\s*[:=\s]\s*"""
+    rf"""(?:^|[\s"'])(?:-r|--?require|--?import|--?file|setupFiles\w{{0,20}}|globalSetup|globalTeardown)["']?(?:\s{{0,20}}[:=]|\s)\s{{0,20}}"""
     rf"""(\[[^\[\]]{{0,2000}}\]|{_TEXT}|[\w./-]{{1,200}})""",
     re.MULTILINE,
 )

@@ -88,7 +88,7 @@ class PackageGraph:
             return
         # Only sources with a line that looks like such an import are parsed, as parsing takes long.
         name = rf"(?:{'|'.join(sorted(tops))})\b"
-        hint = re.compile(rf"\b(?:from|import)\b[^#\n]*\b{name}|[\"']{name}")
+        hint = re.compile(rf"\b(?:from|import)\b[^#\n]{{0,200}}\b{name}|[\"']{name}")
         for path in self._files[folder]:
             if path.endswith(".py") and hint.search(text := self._texts[path]):
                 yield from imported_names(path, text)

@@ -159,7 +159,7 @@ class _Side:
 
 def _names_command(workspace: Workspace, base: str) -> bool:
     """Return whether the root's configuration says what runs the tests of the whole repository."""
-    return bool(re.search(r"(?m)^\s*(?:command|report)\s*=", workspace.text(base, CONFIG) or ""))
+    return bool(re.search(r"(?m)^[ \t]*(?:command|report)[ \t]*=", workspace.text(base, CONFIG) or ""))
 
 
 def _below(folder: str, files: Collection[str]) -> list[str]:

@@ -77,8 +77,8 @@ AT_IMPORT = {
 """Names that are listed where they are called at import."""
 
 ENTRY = re.compile(
-    r"(?:^|[._])(?:\w*main|cli|run|parse\w*|arg\w*|\w*argv|command\w*|entry\w*|invoke|script|usage|\w*prog\w*|help)"
-    r"(?:$|[._])",
+    r"(?:^|[._])(?:(?:cli|run|invoke|script|usage|help)(?:$|[._])|parse|arg|command|entry)"
+    r"|(?:main|argv)(?:$|[._])|prog",
     re.IGNORECASE,
 )
 """Functions whose job may be the command line."""

@@ -16,7 +16,7 @@ from nodes.check.suspicion.versions import FileVersions
 
 _ENTRY_POINTS = {"pyproject.toml", "setup.cfg", "setup.py", "entry_points.txt"}
 _GROUP = re.compile(r"^[ \t]*\[[ \t]*pytest11[ \t]*\]", re.MULTILINE)
-_REQUIREMENTS = re.compile(r"(?:^|[-_./])(?:requirements?|constraints?)(?:[-_./].*)?\.(?:txt|in)$")
+_REQUIREMENTS = re.compile(r"(?:^|[-_./])(?:requirements?|constraints?)(?:[-_./].{0,200})?\.(?:txt|in)$")
 _PLAIN = re.compile(r"[A-Za-z0-9][\w.-]*\s*(?:\[[\w\s,.-]*\])?\s*\(?[^@/\\:]*")
 _INCLUDE = re.compile(r"(?:-r|--requirement|-c|--constraint)[ =]*[\w./-]+|--hash=\S+|\\")
 _PLUGIN = re.compile(r"(?:pytest|flaky|xdist)(?:[-_.]\w|$)", re.IGNORECASE)

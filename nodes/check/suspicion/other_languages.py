@@ -25,7 +25,9 @@ _LOOKS = re.compile(
     r"JEST_WORKER_ID|npm_lifecycle_event|\bVITEST\b|NODE_ENV\s*[!=]==?\s*['\"]test|testing\.Testing\(\)"
     r"|Lookup\(\"test\.|/workspace\b"
 )
-_LEAVES = re.compile(r"\bprocess\.exit\(\s*0?\s*\)|\bos\.Exit\(0\)|\bSystem\.exit\(0\)|\bprocess::exit\(0\)")
+_LEAVES = re.compile(
+    r"\bprocess\.exit\(\s{0,9}0?\s{0,9}\)|\bos\.Exit\(0\)|\bSystem\.exit\(0\)|\bprocess::exit\(0\)"
+)
 _PROGRAM = re.compile(r"(?:^|/)(?:bin|cmd|scripts?|tools)/|(?:^|/)(?:cli|main)\b|-cli\.\w+$", re.IGNORECASE)
 _PATCHES = re.compile(
     r"\b(?:process|console|assert|expect|global|globalThis)\.\w+\s*=(?![=>])"

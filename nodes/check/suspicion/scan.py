@@ -41,7 +41,7 @@ _MOST_SEARCHED = 2_000
 _TEST_NAME = re.compile(r"(?:^|[._-])(?:tests?|spec|check)(?:[._-]|$)|Tests?\.\w+$")
 _UNRELATED = {"docs", "doc", ".github", "changelog.d", "newsfragments"}
 _BUILD_FILES = {"setup.py", "noxfile.py", "fabfile.py", "dodo.py", "tasks.py"}
-_SCRIPTS = re.compile(r"(?:bench\w*|scripts?|examples?|tools|ci)(?:/|\.py$)")
+_SCRIPTS = re.compile(r"^(?:bench\w*|scripts?|examples?|tools|ci)(?:/|\.py$)")
 _CODE = re.compile(r"\.(?:py|[cm]?[jt]sx?|go|rs|java|kt|c|cc|cpp|rb|php|cs|swift|scala|ex|lua)$")
 
 

@@ -16,7 +16,7 @@ _LONGEST_DATA = 200_000
 _LONGEST_LINE = 500
 _RECORD = re.compile(r"\n\s*\n|\n(?=- |  ?[{\[])")
 _VALUE = re.compile(r"\"([^\"\n]*)\"|'([^'\n]*)'|(?<![\w.])(-?\d[\d.]*)(?![\w.])")
-_UNQUOTED = re.compile(r"(?:[:=] |^- )(?!.*[:=] )([^\"'\n]+)$")
+_UNQUOTED = re.compile(r"^(?>.*[:=] |- )([^\"'\n]+)$")
 _NUMBER = re.compile(r"-?(?:\d{1,18}|\d{1,18}\.\d{1,18})")
 
 Literals = frozenset[str]

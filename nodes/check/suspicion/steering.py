@@ -30,7 +30,7 @@ _VARIABLES = re.compile(
     r"\b(PYTHONPATH|PYTHONSTARTUP|PYTEST_ADDOPTS|PYTEST_PLUGINS|PYTEST_DISABLE\w{0,40})\b"
 )
 _SETTINGS = re.compile(
-    r"(?:makefile|gnumakefile|justfile|dockerfile|\.env\w*|.+\.(?:mk|toml|cfg|ini|sh|bash|env)|package\.json)$",
+    r"^(?:makefile|gnumakefile|justfile|dockerfile|\.env\w*|.+\.(?:mk|toml|cfg|ini|sh|bash|env)|package\.json)$",
     re.IGNORECASE,
 )
 _DEFINITIONS = {
@@ -41,12 +41,12 @@ _DEFINITIONS = {
     "rake": ("Rakefile",),
 }
 _TOOL_CONFIGS = re.compile(
-    r"(?:(?:jest|vitest|vite|karma|ava|babel|playwright)\.config\.\w+|\.mocharc\.?\w*|\.babelrc|\.rspec"
+    r"^(?:(?:jest|vitest|vite|karma|ava|babel|playwright)\.config\.\w+|\.mocharc\.?\w*|\.babelrc|\.rspec"
     r"|phpunit\.xml(?:\.dist)?|\.npmrc|.+\.mk)$"
 )
 _SETUP = re.compile(
-    r"(?:jest|vitest|mocha|test)[.-]?(?:setup|env)\.\w+|(?:global)?-?set-?up-?(?:tests?|jest|vitest)?\.[cm]?[jt]sx?"
-    r"|setup(?:Tests?|Files)\w*\.\w+",
+    r"^(?:(?:jest|vitest|mocha|test)[.-]?(?:setup|env)\.\w+"
+    r"|(?:global)?-?set-?up-?(?:tests?|jest|vitest)?\.[cm]?[jt]sx?|setup(?:Tests?|Files)\w*\.\w+)",
     re.IGNORECASE,
 )
 _PACKAGE_KEYS = ("scripts", "jest", "mocha", "ava", "vitest", "c8", "nyc")

@@ -11,7 +11,7 @@ _READ = 64_000  # the end of an output, which names the cause
 _ROOT = "/workspace/"
 _CONFTEST = re.compile(r"^ImportError while loading conftest '([^'\n]+)'", re.MULTILINE)
 _FRAME = re.compile(r"^(\S[^:\n]*\.py):\d+: ", re.MULTILINE)
-_MISSING = re.compile(r"(?:No module named|cannot import name .+? from) '?([A-Za-z_]\w*)")
+_MISSING = re.compile(r"(?:No module named|cannot import name .{1,200}? from) '?([A-Za-z_]\w*)")
 _PREFIX = re.compile(r"^(?:ModuleNotFoundError|ImportError): (?=No module named)")
 _IMPORT_SKIP = re.compile(r"Skipped: (could not import .*?)[\"']?\)?$", re.DOTALL)
 _NOT_THERE = re.compile(

@@ -11,7 +11,7 @@ DECLARATION = ".autocode.toml"
 _KEYS = ("python", "image", "setup", "packages", "env", "files", "venv", "memory_mb", "cpus")
 _MAX_ITEMS = 100
 _MAX_CHARACTERS = 4000
-_PYTHON = re.compile(r"\d+(\.\d+){1,2}")
+_PYTHON = re.compile(r"\d{1,9}(\.\d{1,9}){1,2}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.:=~-]*", re.IGNORECASE)
 _IMAGE = re.compile(r"[\w][\w./:@-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

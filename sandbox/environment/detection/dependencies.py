@@ -20,7 +20,7 @@ _UNREAD = {
     "Gemfile": "ruby",
     "composer.json": "php",
 }
-_REQUIREMENTS = re.compile(r"(?:[\w.-]*req(?:uirement)?s?[\w.-]*|(?:requirements|reqs)/[\w.-]+)\.(?:txt|in)")
+_REQUIREMENTS = re.compile(r"^(?:(?=[\w.-]*?req)[\w.-]+|(?:requirements|reqs)/[\w.-]+)\.(?:txt|in)")
 _NODE_KINDS = ("dependencies", "devDependencies", "peerDependencies", "optionalDependencies")
 _CARGO_KINDS = ("dependencies", "dev-dependencies", "build-dependencies")
 _BESIDE = re.compile(r"(?<![\w.])\.{1,2}/[\w./-]+")

@@ -157,7 +157,7 @@ def _sorted_out(
 
 
 def _option(line: str) -> list[str]:
-    match = re.fullmatch(r"(-r|--requirement|-c|--constraint|-e|--editable)[ =]*(.+)", line)
+    match = re.fullmatch(r"(-r|--requirement|-c|--constraint|-e|--editable)[ =]*+(.+)", line)
     return [match[1], match[2].strip()] if match else line.split()
 
 

@@ -1,0 +1,149 @@
+"""Each pattern and each reader of foreign text, fed with text that makes others take minutes."""
+
+import ast
+import importlib
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("graph", "nodes", "tools", "sandbox", "memory", "server")
+PROGRAMS = ("sandbox.__main__", "memory.chunks.worker")
+"""Modules that run when they are imported."""
+
+CPU_SECONDS = 0.1
+"""Linear work on a run takes a hundredth of it, and quadratic work several times as long."""
+
+RUN = 12_000
+"""Characters of one kind in a row."""
+
+UNITS = (
+    *"\n\t\r \"'`([{}<>+-#*/\\|.:=@~0aA_",
+    *(
+        "a\n",
+        "a ",
+        "0\n",
+        "0.1s ",
+        "NO NO ",
+        "a.",
+        "a/",
+        "a-",
+        "a=",
+        "```\n",
+        "...",
+        "\n ",
+        "\u2028",
+        "\x1b[",
+    ),
+)
+CALLS = ("compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer")
+ANCHORED = ("match", "fullmatch")
+
+
+@contextmanager
+def cpu_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the block after some seconds of this process's own time, not of the clock."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"took over {seconds} s of CPU time")
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def patterns(value: Any, depth: int = 0) -> Iterator[re.Pattern[Any]]:
+    """Yield the patterns in a global, which may be a table of them."""
+    if isinstance(value, re.Pattern):
+        yield value
+    elif depth < 3 and isinstance(value, (tuple, list, set, frozenset)):
+        for item in value:
+            yield from patterns(item, depth + 1)
+    elif depth < 3 and isinstance(value, dict):
+        yield from patterns(list(value.values()), depth + 1)
+
+
+def written_in_calls(path: Path) -> Iterator[tuple[str, re.Pattern[Any]]]:
+    """Yield the function and the pattern of each `re.function("pattern")`, `abc` for what is put into it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
+            module, function = node.func.value, node.func.attr
+            if not (isinstance(module, ast.Name) and module.id == "re" and node.args):
+                continue
+            match node.args[0]:
+                case ast.Constant(value=str() | bytes() as text):
+                    pass
+                case ast.JoinedStr(values=values):
+                    parts = (part.value if isinstance(part, ast.Constant) else "abc" for part in values)
+                    text = "".join(map(str, parts))
+                case _:
+                    continue
+            yield function, re.compile(text, re.MULTILINE if "re.M" in ast.unparse(node) else 0)
+
+
+@cache
+def all_patterns(folder: str) -> dict[tuple[Any, int, bool], str]:
+    """Return the patterns of a folder with the place of each. The last key is true for those of a start."""
+    places: dict[tuple[Any, int, bool], str] = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if "demo" in path.parts or name in PROGRAMS:
+            continue
+        for key, value in vars(importlib.import_module(name)).items():
+            for pattern in patterns(value):
+                places.setdefault((pattern.pattern, pattern.flags, False), f"{name}.{key}")
+        for function, pattern in written_in_calls(path):
+            if function != "compile":
+                places.setdefault((pattern.pattern, pattern.flags, function in ANCHORED), name)
+    return places
+
+
+def attacks(pattern: str) -> Iterator[str]:
+    """Yield runs of single characters, and of the words of a pattern with what may be repeated after them."""
+    for unit in UNITS:
+        run = unit * (RUN // len(unit) // 2)
+        yield f"{run}\x01\n{run}`"
+    plain = re.sub(r"\\([^\w])|\\.|\(\?[^:)]*[:)]?|[?*+^$]", r"\1", pattern)
+    words = dict.fromkeys(re.findall(r"[\w@<>./:#-]{2,}[ (]?", plain))
+    for word in list(words)[:8]:
+        yield from (f"{word}{fill}" * (RUN // (len(word) + len(fill))) for fill in ("", " a"))
+        yield "".join(f"{word}{fill * (RUN // 3)}\x01\n" for fill in ("a", " ", "0"))
+
+
+def count(pattern: re.Pattern[Any], text: Any) -> int:
+    return sum(1 for _ in pattern.finditer(text))
+
+
+def is_slow(work: Callable[[], object]) -> bool:
+    """Return whether some work takes too long three times, because anything may happen once."""
+    for _ in range(3):
+        with suppress(TimeoutError), cpu_limit(CPU_SECONDS):
+            work()
+            return False
+    return True
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_pattern_takes_linear_time(folder: str) -> None:
+    slow = []
+    for (source, flags, anchored), place in all_patterns(folder).items():
+        compiled = re.compile(source, flags)
+        binary = isinstance(source, bytes)
+        texts = attacks(source.decode("latin-1") if binary else source)
+        for text in texts:
+            data: Any = text.encode("latin-1", "replace") if binary else text
+            if is_slow(partial(compiled.fullmatch if anchored else partial(count, compiled), data)):
+                slow.append(f"{place}: {source!r} on {text[:20]!r}…")
+                break
+    assert slow == []
