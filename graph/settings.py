@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from memory.secrets import names_key
+from memory.validation import valid_text
 from nodes.llm.model_settings import ModelSettings
 from nodes.llm.prices import read_prices
 from nodes.state import Agent
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from tools.hosting import Sites
     from tools.remote import GitProgram
 
+MOST = 1_000_000_000
+"""The largest number of any setting: 30 years of seconds."""
+
 PUSH_SECONDS = 300.0
 """Time limit of a push that the user waits for."""
 
@@ -45,7 +49,7 @@ class Settings(BaseSettings):
     """All settings, under the names that users set. They are read once and passed down as values."""
 
     model_config = SettingsConfigDict(
-        extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+        extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True, allow_inf_nan=False
     )
 
     autocode_home: Path = Path("~/.autocode")
@@ -70,7 +74,7 @@ class Settings(BaseSettings):
     llm_timeout: float = Field(default=120.0, gt=0)
     llm_max_retries: int = Field(default=4, ge=0)
     llm_max_output_tokens: int = Field(default=8192, gt=0)
-    llm_max_wait: float = Field(default=300.0, ge=0, allow_inf_nan=False)
+    llm_max_wait: float = Field(default=300.0, ge=0)
     model_prices: str | None = None
     context_tokens: int | None = Field(default=None, ge=1024, le=100_000_000)
 
@@ -133,6 +137,16 @@ class Settings(BaseSettings):
         if isinstance(values, dict) and "policy" in values:
             values.setdefault("tool_policy", values.pop("policy"))
         return values
+
+    @field_validator("*")
+    @classmethod
+    def _check_size(cls, value: Any) -> Any:
+        """Refuse numbers that no clock or database takes, and text that no program can be given."""
+        if isinstance(value, int | float) and value > MOST:
+            raise ValueError(f"write a number of at most {MOST:,}")
+        if isinstance(value, str | Path) and ("\0" in str(value) or valid_text(str(value)) != str(value)):
+            raise ValueError("it holds a NUL character or no valid Unicode")
+        return value
 
     @field_validator("tool_policy")
     @classmethod

@@ -1,9 +1,26 @@
-"""Validation of what comes from outside: readable messages for faults, and text that is valid Unicode."""
+"""Validation of what comes from outside: readable messages for faults, valid Unicode, and bounded JSON."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+import json
+import tomllib
+from collections.abc import Iterable, Sequence
+from configparser import Error as ConfigParserError
+from configparser import RawConfigParser
+from math import isfinite
+from typing import Any, NoReturn, Protocol
 
 from pydantic import BaseModel, model_validator
+
+DEEPEST = 100
+"""Levels of lists and objects in JSON from outside. Libraries that copy or store a value recurse."""
+
+LONGEST_TOML, MOST_DOTS = 256_000, 500
+"""The most characters of a TOML file, and dots of a key, whose square tomllib's work grows with."""
+
+INI_WORK = 50_000_000
+"""The most that the squares of an INI file's lines add up to, as configparser's work does."""
+
+LARGEST = 2**63
+"""Integers from here on fit neither a database nor a checkpoint."""
 
 
 class HasErrors(Protocol):
@@ -28,12 +45,74 @@ def valid_text(text: str) -> str:
     return text
 
 
+def read_json(text: str, *, strict: bool = True) -> Any:
+    """Return a JSON value that everything can store.
+
+    Raises ValueError for what is no JSON, is nested too deeply, or holds a number that is too large.
+    """
+    try:
+        value = json.loads(text, strict=strict, parse_constant=refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    check_json(value)
+    return value
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """Return the table of a TOML file. Raises ValueError if it is no TOML, or takes too long to read."""
+    if len(text) > LONGEST_TOML:
+        raise ValueError(f"it has {len(text):,} characters, and at most {LONGEST_TOML:,} are read")
+    if any(part.count(".") > MOST_DOTS for line in text.splitlines() for part in line.split("=")):
+        raise ValueError(f"a line has more than {MOST_DOTS} dots")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_ini(text: str) -> RawConfigParser:
+    """Return an INI file. Raises ValueError if it is none, or takes too long to read."""
+    if sum(len(line) ** 2 for line in text.splitlines()) > INI_WORK:
+        raise ValueError("its lines are too long")
+    parser = RawConfigParser(strict=False, allow_no_value=True)
+    try:
+        parser.read_string(text)
+    except ConfigParserError as error:
+        raise ValueError(str(error)) from error
+    return parser
+
+
+def refuse_constant(name: str) -> NoReturn:
+    """Raise ValueError for `NaN` and `Infinity`, which Python's parser accepts."""
+    raise ValueError(f"{name} is no JSON")
+
+
+def check_json(value: Any) -> None:
+    """Raise ValueError for a value that is nested too deeply, or holds a number that is too large."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    """Return the values in a list or an object. Raises ValueError for a number that cannot be stored."""
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError("a number is not finite")
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        raise ValueError("a whole number has more than 64 bits")
+    return value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+
+
 class ForeignModel(BaseModel):
     """A model of data from clients. Half surrogate pairs in its texts, at any depth, are replaced first."""
 
     @model_validator(mode="before")
     @classmethod
     def _repair(cls, value: Any) -> Any:
+        check_json(value)
         return _valid(value)
 
 

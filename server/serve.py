@@ -23,6 +23,7 @@ from server.cli.signals import exit_now, on_stop
 from server.cli.views.console import CliConsole
 from server.cli.views.format import one_line
 from server.connection import ConnectionLimits, Network, limited_connections
+from server.watchdog import watch_loop
 
 GRACE_SECONDS = 2
 """Time for responses in progress once the server stops. Their runs are parked by then."""
@@ -61,7 +62,7 @@ async def serve(settings: Settings, console: CliConsole) -> ExitCode:
     )
     loop = asyncio.get_running_loop()
     with closing(listen(settings.autocode_host, settings.autocode_port)) as listening, _error_log(settings):
-        async with app.router.lifespan_context(app):
+        async with watch_loop(), app.router.lifespan_context(app):
             server = _Server(config, app.state.supervisor.aclose)
             # A signal handler runs between any two instructions, so the loop must do the work.
             with on_stop(lambda: loop.call_soon_threadsafe(_stop, server, console)):

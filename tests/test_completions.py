@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from memory.calls.budget import BudgetLimits, BudgetSpent, Estimate, Sums, allowed_output
 from memory.calls.completions import CallKey, Completions, Grant, ModelUsage
-from memory.calls.reply import Answer, Spent
+from memory.calls.reply import Answer, Spent, ToolCall
 from memory.records.journal import Journal
 from nodes.events import EVENT, Event
 
@@ -193,3 +193,16 @@ def test_a_granted_call_fits_into_its_limits(estimate: Estimate, limits: BudgetL
         assert limits.tokens and sums.tokens + estimate.input_tokens + tokens <= limits.tokens
         cost = estimate.input_tokens * (estimate.input_price or 0) + tokens * (estimate.output_price or 0)
         assert limits.cost_usd and sums.cost_usd + cost <= limits.cost_usd * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("argument", [10**30, float("inf"), "deep"], ids=["number", "infinity", "deep"])
+async def test_a_stored_reply_that_cannot_be_read_is_asked_for_anew(
+    journal: Journal[Event], argument: object
+) -> None:
+    value: object = argument
+    for _ in range(200 if argument == "deep" else 0):
+        value = [value]
+    ledger = journal.completions
+    grant = await reserve(ledger, key(), BudgetLimits())
+    await ledger.settle(grant, Answer("", tool_calls=(ToolCall("1", "read", {"a": value}),)), Spent())
+    assert await ledger.lookup(key()) is None

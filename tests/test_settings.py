@@ -122,3 +122,22 @@ def test_the_config_lies_in_the_home_whoever_names_it(
         monkeypatch.setenv("AUTOCODE_HOME", str(home))
     settings = Settings.load(env_file, autocode_home=home if source == "flag" else None)
     assert (settings.home, settings.max_tokens) == (home, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SANDBOX_TIMEOUT", "inf"),
+        ("LLM_TIMEOUT", "nan"),
+        ("LLM_TIMEOUT", "1e300"),
+        ("MAX_TOKENS", "9" * 20),
+        ("MAX_RUN_SECONDS", "inf"),
+        ("LLM_MODEL", "a\udc80b"),
+    ],
+)
+def test_what_no_clock_and_no_program_takes_is_refused_by_name(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings.load()

@@ -1,7 +1,6 @@
 """The policy on tools: which calls are allowed, which ask a human, and which are denied."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from memory.validation import read_toml
 from tools.catalogue import TOOLS, Effect, PlanTool
 from tools.catalogue.mcp_call import PREFIX
 from tools.catalogue.tool import faults_in_words
@@ -128,8 +128,8 @@ def decide(call: PlanTool, user: Policy, *repository: Policy) -> Ruling:
 def repository_policy(text: str | None, source: str) -> Policy:
     """Return the table `[policy]` of a repository's own file. Raises PolicyError."""
     try:
-        table = tomllib.loads(text or "").get("policy", {})
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        table = read_toml(text or "").get("policy", {})
+    except ValueError as error:
         raise PolicyError(f"{source} is not usable TOML: {str(error)[:200]}") from error
     return Policy.read(table, source)
 

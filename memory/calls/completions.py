@@ -22,6 +22,7 @@ from memory.calls.reply import Answer, Spent, StoredReply, dump_calls, load_call
 from memory.records.database import Database, read_only, transaction
 from memory.records.tables import completions, runs
 from memory.secrets import masked
+from memory.validation import read_json
 
 POLL_SECONDS = 1.0
 """Time between two looks for settled calls of other processes, which wake nobody here."""
@@ -80,13 +81,16 @@ class Completions:
 
     @read_only
     def lookup(self, connection: Connection, key: CallKey) -> StoredReply | None:
-        """Return the stored reply of exactly this call, or None."""
+        """Return the stored reply of exactly this call, or None, also for one that cannot be read."""
         same = (completions.c[name] == value for name, value in vars(key).items())
         table = completions.c
         query = select(completions).where(*same, table.state == "settled").order_by(table.number.desc())
         # Two processes that ran the same run after a lost lease may both have settled the call.
         row = connection.execute(query.limit(1)).one_or_none()
-        return _reply(row) if row else None
+        try:
+            return _reply(row) if row else None
+        except (TypeError, ValueError):
+            return None
 
     async def reserve(
         self,
@@ -249,7 +253,7 @@ def _reply(row: Row[Any]) -> StoredReply:
         row.reply,
         cut=row.cut,
         tool_calls=load_calls(row.tool_calls),
-        reasoning=json.loads(row.reasoning or "{}"),
+        reasoning=read_json(row.reasoning or "{}"),
         **{name: getattr(row, name) for name in ("model", "estimated", *USAGE) if name != "seconds"},
     )
 

@@ -1,9 +1,10 @@
 """A model's reply as it is stored: text, calls of tools, and what it took."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from memory.validation import read_json
 
 
 @dataclass(frozen=True)
@@ -69,4 +70,4 @@ def dump_calls(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
 
 def load_calls(text: str | None) -> tuple[ToolCall, ...]:
     """Return the calls of a JSON text, which a reply of an older version does not have."""
-    return tuple(ToolCall(**call) for call in json.loads(text or "[]"))
+    return tuple(ToolCall(**call) for call in read_json(text or "[]"))

@@ -33,6 +33,9 @@ CALLS = 1_000
 WITHOUT_TOOLS = CALLS // 2
 """The first of these calls after a model has refused tools."""
 
+LONGEST_REPLY = 500_000
+"""Characters of an answer that are read."""
+
 CONTINUE_LINES = 4
 CONTINUE = """\
 The output limit cut your reply off. Go on exactly where it ends, without repeating anything and without a
@@ -214,4 +217,10 @@ def _read(reply: Reply, read: Callable[[str], T]) -> T:
         raise Unusable(f"It was cut off after {reply.output_tokens} tokens. Answer in fewer words.")
     if not reply.text.strip():
         raise Unusable("It held no text. Write the answer as text. No tool can be called any more.")
-    return read(without_reasoning(reply.text))
+    if len(reply.text) > LONGEST_REPLY:
+        raise Unusable(f"It has {len(reply.text):,} characters. Answer with at most {LONGEST_REPLY:,}.")
+    try:
+        return read(without_reasoning(reply.text))
+    except (RecursionError, OverflowError, UnicodeError) as error:
+        # A stored reply that ends the run would end each resume of it too.
+        raise Unusable(f"It could not be read ({type(error).__name__}). Answer in a simpler form.") from error

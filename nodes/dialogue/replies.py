@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from memory.validation import check_json, refuse_constant
 from nodes.dialogue.blocks import Blocks, UnclosedBlock, has_inner_fences, split_blocks
 from nodes.llm.fences import FENCE
 from nodes.llm.reasoning import without_reasoning
@@ -263,7 +264,8 @@ def _candidates(text: str) -> Iterator[str]:
 
 def _first_object(text: str) -> tuple[dict[str, Any] | None, str]:
     """Return the first JSON object, or None and the fault of the first brace."""
-    decoder = json.JSONDecoder(strict=False)  # models write bare newlines into strings
+    # Models write bare newlines into strings.
+    decoder = json.JSONDecoder(strict=False, parse_constant=refuse_constant)
     fault, at = "", -1
     for _ in range(_MOST_BRACES):
         at = text.find("{", at + 1)
@@ -271,6 +273,7 @@ def _first_object(text: str) -> tuple[dict[str, Any] | None, str]:
             break
         try:
             value: dict[str, Any] = decoder.raw_decode(text, at)[0]
+            check_json(value)
             return value, ""
         except json.JSONDecodeError as error:  # later braces are inside, and say less
             where = f"line {error.lineno}, column {error.colno}"

@@ -255,7 +255,7 @@ class Models:
             if not clock.expired():
                 raise
             reason = f"the reply took over {longest:g} s in all, {TOTAL_TIMEOUTS} times LLM_TIMEOUT"
-            raise ProviderError(reason, retries=0) from error
+            raise ProviderError(reason, retries=1) from error
         check_end(message)
         return message
 

@@ -5,13 +5,13 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
 from memory.calls.reply import ToolCall
-from memory.validation import valid_text
+from memory.validation import read_json, valid_text
 
 ToolDefinition = dict[str, Any]
 """A tool in OpenAI's format, which `bind_tools` accepts: `{"type": "function", "function": {...}}`."""
@@ -47,22 +47,18 @@ def read_arguments(text: str) -> dict[str, Any] | None:
         if isinstance(value, str):  # some servers encode the object twice
             value = _loads(value)
         return value if isinstance(value, dict) else {} if value is None else None
-    except (ValueError, RecursionError):  # no JSON, or nested too deeply
+    except ValueError:
         return None
 
 
 def _loads(text: str) -> Any:
     # Models write line breaks into strings, which strict JSON forbids.
-    return valid_json(json.loads(text, strict=False, parse_constant=_refuse))
+    return valid_json(read_json(text, strict=False))
 
 
 def valid_json(value: Any) -> Any:
     """Return a JSON value whose texts are valid Unicode."""
     return json.loads(valid_text(json.dumps(value, ensure_ascii=False)))
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def with_ids(calls: Sequence[ToolCall], place: str) -> tuple[ToolCall, ...]:

@@ -1,12 +1,12 @@
 """The habits of a repository: the changelog, news fragments and documents that change with its code."""
 
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from memory.validation import read_toml
 from nodes.check.runners.test_names import CODE, is_test_name
 from nodes.dialogue.prompts import section
 from tools.workspace import Workspace
@@ -92,11 +92,11 @@ def _declared_folder(workspace: Workspace, base: str) -> str:
     """Return the folder of towncrier's fragments, empty without one."""
     for name in ("towncrier.toml", "pyproject.toml"):
         try:
-            table = tomllib.loads(workspace.text(base, name) or "").get("tool", {}).get("towncrier")
+            table = read_toml(workspace.text(base, name) or "").get("tool", {}).get("towncrier")
             folder = (
                 str(table.get("directory") or "newsfragments").removeprefix("./").rstrip("/") if table else ""
             )
-        except (tomllib.TOMLDecodeError, RecursionError, AttributeError):
+        except (ValueError, AttributeError):
             continue
         if _PLAIN.fullmatch(folder):
             return folder

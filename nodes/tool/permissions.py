@@ -16,7 +16,7 @@ from nodes.state import BranchInput, options_of
 from nodes.tool.installation import Installation
 from nodes.tool.remote_work import destination
 from tools.catalogue import InvalidCall, PlanTool, read_call
-from tools.policy import Policy, Ruling, decide, repository_policy
+from tools.policy import Policy, PolicyError, Ruling, decide, repository_policy
 from tools.workspace import Workspace
 
 CONFIG = ".autocode.toml"
@@ -137,7 +137,14 @@ def _policies(workspace: Workspace, base: str, thread: str) -> list[Policy]:
     """
     start = workspace.held(thread).get("start", base)
     snapshots = dict.fromkeys((start, base))
-    return [repository_policy(workspace.text(each, CONFIG), CONFIG) for each in snapshots]
+    return [repository_policy(_config(workspace, each), CONFIG) for each in snapshots]
+
+
+def _config(workspace: Workspace, snapshot: str) -> str | None:
+    text = workspace.text(snapshot, CONFIG)
+    if text is None and workspace.read(snapshot, CONFIG) is not None:
+        raise PolicyError(f"{CONFIG} is not UTF-8; save it as UTF-8")
+    return text
 
 
 def _allowed_or_asked(call: PlanTool, ruling: Ruling) -> Ruling:

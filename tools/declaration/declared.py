@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tools.catalogue import InvalidCall
 from tools.catalogue.parameters import package_name
 
-_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_NAME = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
 class DeclarationError(InvalidCall):

@@ -11,8 +11,8 @@ _OTHERWISE = "{path} is written in a way that cannot be edited here; edit it in 
 _LIST = re.compile(r"^[ \t]*dependencies[ \t]*=[ \t]*\[", re.MULTILINE)
 _PIECE = re.compile(r"#[^\n]*|\"[^\"\n]*\"|'[^'\n]*'|\]|[^\"'#\]]+")
 _NEXT = re.compile(r"^[ \t]*\[", re.MULTILINE)
-_KEY = re.compile(r"[ \t]*[\"']?([A-Za-z0-9][A-Za-z0-9._-]*)[\"']?[ \t]*=")
-_PARTS = re.compile(r"([^\[<>=!~]+)(?:\[([^\]]*)\])?(.*)")
+_KEY = re.compile(r"^[ \t]*[\"']?([A-Za-z0-9][A-Za-z0-9._-]*)[\"']?[ \t]*=")
+_PARTS = re.compile(r"([^\[<>=!~]+)(?:\[([^\]\n]*)\])?(.*)")
 
 
 def in_project(path: str, text: str, add: Sequence[str], gone: Collection[str]) -> str:

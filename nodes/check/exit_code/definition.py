@@ -3,12 +3,12 @@
 import json
 import re
 import sys
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
+from memory.validation import read_toml
 from nodes.check.base_tests.test_side import TestSide
 from nodes.check.runners.package_json import Package, split_env
 from nodes.check.suites.build_files import BUILD_FILES, MAKE_FILES
@@ -168,7 +168,7 @@ def _mixed(path: str, old: bytes | None, new: bytes | None) -> bytes | None:
 def _parsed(path: str, data: bytes) -> dict[str, Any] | None:
     try:
         text = data.decode()
-        value = json.loads(text) if path.endswith(".json") else tomllib.loads(text)
+        value = json.loads(text) if path.endswith(".json") else read_toml(text)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

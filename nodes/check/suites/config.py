@@ -2,11 +2,11 @@
 
 import shlex
 import tomllib
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, PositiveFloat, ValidationError, field_validator
 
-from memory.validation import faults_of
+from memory.validation import faults_of, read_toml
 from sandbox.collect import is_pattern
 
 CONFIG = ".autocode.toml"
@@ -16,11 +16,20 @@ class NoSuite(Exception):
     """The repository does not say how its tests run. The message says what to write in `.autocode.toml`."""
 
 
+def _without_nul(word: str) -> str:
+    if "\0" in word:
+        raise ValueError("it holds a NUL character, which no program can be given")
+    return word
+
+
+Word = Annotated[str, AfterValidator(_without_nul)]
+
+
 class TestTable(BaseModel, extra="forbid"):
     """The table `[test]` of `.autocode.toml`."""
 
-    command: list[str] | None = Field(default=None, min_length=1)
-    report: list[str] = Field(default_factory=list)
+    command: list[Word] | None = Field(default=None, min_length=1)
+    report: list[Word] = Field(default_factory=list)
     scope: Literal["auto", "all", "affected"] = "auto"
     timeout: PositiveFloat | None = Field(default=None, le=86_400)
     mutants: Literal["on", "off"] = "on"
@@ -58,11 +67,11 @@ def read_config(text: str | None) -> TestTable:
     if text is None:
         return TestTable()
     try:
-        config = _ConfigFile.model_validate(tomllib.loads(text))
+        config = _ConfigFile.model_validate(read_toml(text))
     except tomllib.TOMLDecodeError as error:
         raise NoSuite(f"{CONFIG} is not valid TOML: {error}") from error
     except ValidationError as error:
         raise NoSuite(f"{CONFIG}: {'; '.join(faults_of(error))}") from error
-    except (RecursionError, ValueError) as error:  # nested without end, or a number of thousands of digits
+    except ValueError as error:  # nested without end, or a number of thousands of digits
         raise NoSuite(f"{CONFIG} is not usable TOML: {str(error)[:200]}") from error
     return config.test if config.mutants == "on" else config.test.model_copy(update={"mutants": "off"})

@@ -1,13 +1,12 @@
 """pytest's configuration in a repository, and the files that may change how pytest runs or reports."""
 
-import configparser
 import fnmatch
 import shlex
-import tomllib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from memory.validation import read_ini, read_toml
 from tools.workspace import Workspace
 
 _CONFIGS = (
@@ -71,13 +70,13 @@ def _table(text: str | None, path: str, keys: tuple[str, ...]) -> dict[str, Any]
         return None
     try:
         table = _toml(text, keys) if path.endswith(".toml") else _ini(text, keys[0])
-    except (ValueError, configparser.Error, RecursionError):  # of TOML, or a number in it
+    except ValueError:
         table = None  # pytest itself reports a file that does not parse
     return {} if table is None and "pytest." in path else table  # pytest's own file counts even if empty
 
 
 def _toml(text: str, keys: tuple[str, ...]) -> dict[str, Any] | None:
-    table: Any = tomllib.loads(text)
+    table: Any = read_toml(text)
     for key in keys:
         table = table.get(key) if isinstance(table, dict) else None
     if not isinstance(table, dict):
@@ -87,8 +86,7 @@ def _toml(text: str, keys: tuple[str, ...]) -> dict[str, Any] | None:
 
 
 def _ini(text: str, section: str) -> dict[str, Any] | None:
-    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)  # pytest itself reports mistakes
-    parser.read_string(text)
+    parser = read_ini(text)
     return dict(parser[section]) if parser.has_section(section) else None
 
 

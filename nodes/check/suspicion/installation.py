@@ -7,11 +7,11 @@ file into the Python that runs the tests.
 import ast
 import configparser
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+from memory.validation import read_ini, read_toml
 from nodes.check.suspicion.versions import FileVersions
 
 _ENTRY_POINTS = {"pyproject.toml", "setup.cfg", "setup.py", "entry_points.txt"}
@@ -180,18 +180,16 @@ def _ini(text: str) -> object:
 
 
 def _parsed(text: str) -> configparser.RawConfigParser | None:
-    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
     try:
-        parser.read_string(text)
-    except configparser.Error:
+        return read_ini(text)
+    except ValueError:
         return None
-    return parser
 
 
 def _toml(text: str) -> dict[str, Any] | None:
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
+        return read_toml(text)
+    except ValueError:
         return None
 
 

@@ -17,6 +17,7 @@ MAX_CHARACTERS = 512_000
 # tomllib's work grows with the square of a dotted key's length.
 _MAX_TOML_CHARACTERS = 256_000
 _MAX_DOTS = 500
+_MAX_INI_WORK = 50_000_000  # configparser's work grows with the square of a line's length
 _MAX_LOCK_CHARACTERS = 20_000_000
 _MAX_PYTHON_CHARACTERS = 100_000
 
@@ -91,8 +92,12 @@ class Sources:
     def ini(self, path: str) -> dict[str, dict[str, str]]:
         """Return the sections of an INI file, without interpolation."""
         parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
+        text = self.text(path)
+        if sum(len(line) ** 2 for line in text.splitlines()) > _MAX_INI_WORK:
+            self.fault("too large", f"{path} has lines that are too long and is not read.")
+            return {}
         try:
-            parser.read_string(self.text(path), path)
+            parser.read_string(text, path)
         except configparser.Error as error:
             lines = getattr(error, "errors", None)
             line = lines[0][0] if lines else getattr(error, "lineno", "?")
