@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 
 from memory.secrets import names_key
-from memory.validation import valid_text
+from memory.validation import check_setting
 from nodes.llm.model_settings import ModelSettings
 from nodes.llm.prices import read_prices
 from nodes.state import Agent
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from memory.repo_index import IndexSettings
     from tools.hosting import Sites
     from tools.remote import GitProgram
-
-MOST = 1_000_000_000
-"""The largest number of any setting: 30 years of seconds."""
 
 PUSH_SECONDS = 300.0
 """Time limit of a push that the user waits for."""
@@ -138,15 +135,7 @@ class Settings(BaseSettings):
             values.setdefault("tool_policy", values.pop("policy"))
         return values
 
-    @field_validator("*")
-    @classmethod
-    def _check_size(cls, value: Any) -> Any:
-        """Refuse numbers that no clock or database takes, and text that no program can be given."""
-        if isinstance(value, int | float) and value > MOST:
-            raise ValueError(f"write a number of at most {MOST:,}")
-        if isinstance(value, str | Path) and ("\0" in str(value) or valid_text(str(value)) != str(value)):
-            raise ValueError("it holds a NUL character or no valid Unicode")
-        return value
+    _check_plain = field_validator("*")(check_setting)
 
     @field_validator("tool_policy")
     @classmethod

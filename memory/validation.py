@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from configparser import Error as ConfigParserError
 from configparser import RawConfigParser
 from math import isfinite
+from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from pydantic import BaseModel, model_validator
@@ -15,6 +16,9 @@ DEEPEST = 100
 
 LONGEST_TOML, MOST_DOTS = 256_000, 500
 """The most characters of a TOML file, and dots of a key, whose square tomllib's work grows with."""
+
+MOST = 1_000_000_000
+"""The largest number of a setting: 30 years of seconds."""
 
 INI_WORK = 50_000_000
 """The most that the squares of an INI file's lines add up to, as configparser's work does."""
@@ -104,6 +108,15 @@ def _inside(value: Any) -> Iterable[Any]:
     if isinstance(value, int) and abs(value) >= LARGEST:
         raise ValueError("a whole number has more than 64 bits")
     return value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+
+
+def check_setting(value: Any) -> Any:
+    """Return a setting. Raises ValueError for numbers that no clock takes, and text that no program takes."""
+    if isinstance(value, int | float) and value > MOST:
+        raise ValueError(f"write a number of at most {MOST:,}")
+    if isinstance(value, str | Path) and ("\0" in str(value) or valid_text(str(value)) != str(value)):
+        raise ValueError("it holds a NUL character, or bytes that are not UTF-8")
+    return value
 
 
 class ForeignModel(BaseModel):

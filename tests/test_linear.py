@@ -13,16 +13,89 @@ from typing import Any
 
 import pytest
 
+from memory.chunks.words import words
+from memory.repo_index.search.query import Query
+from memory.secrets import mask
+from memory.validation import read_ini
+from nodes.agent.toolbox import definitions
+from nodes.check.output_text import cut_output, normalise
+from nodes.check.runners.package_json import split
+from nodes.check.suites.config import NoSuite, read_config
+from nodes.check.suspicion.special_cases import data_literals
+from nodes.check.unrun.causes import cause_of
+from nodes.dialogue.answers import spoken_answer
+from nodes.dialogue.diffs import parse_diff
+from nodes.dialogue.edits import check_whole
+from nodes.dialogue.episodes import abridge
+from nodes.dialogue.excerpts import cut, named_places
+from nodes.dialogue.last_words import as_markdown
+from nodes.dialogue.nearby import changed_symbols
+from nodes.dialogue.replies import Unusable, explanation, parse_edits, parse_json
+from nodes.dialogue.verdicts import parse_verdict
+from nodes.llm.reasoning import without_reasoning
+from nodes.llm.tool_calls import read_call
+from nodes.llm.written_calls import written_calls
+from sandbox.base import Limits
+from sandbox.json_report import read_json as read_json_report
+from sandbox.report import read_report
+from server.cli.views.format import sanitize
+from tools.hosting.quoting import inert
+from tools.patch import PatchError, apply_patch
+from tools.patch.fences import unfence
+from tools.policy import PolicyError, repository_policy
+
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("graph", "nodes", "tools", "sandbox", "memory", "server")
 PROGRAMS = ("sandbox.__main__", "memory.chunks.worker")
 """Modules that run when they are imported."""
+
+READERS: dict[str, Callable[[str], object]] = {
+    "edits": parse_edits,
+    "JSON": parse_json,
+    "verdict": parse_verdict,
+    "prose": explanation,
+    "spoken answer": spoken_answer,
+    "reasoning": without_reasoning,
+    "written calls": lambda text: written_calls(text, definitions(Limits(), search=True)),
+    "arguments": lambda text: read_call("a", text),
+    "elision": lambda text: check_whole("a.py", text, "a\n"),
+    "Markdown": as_markdown,
+    "diff": lambda text: apply_patch({"a.py": "a\nb\n"}, text),
+    "file of a diff": lambda text: apply_patch({"a.py": text}, DIFF),
+    "fences of a diff": lambda text: unfence(text.split("\n")),
+    "unified diff": parse_diff,
+    "episode": abridge,
+    "symbols": changed_symbols,
+    "cut": lambda text: cut(text, 4_000),
+    "places": lambda text: named_places(text, "name of_a_thing a"),
+    "output": lambda text: cut_output(normalise(text)),
+    "cause": cause_of,
+    "literals": data_literals,
+    "script": split,
+    "configuration": read_config,
+    "policy": lambda text: repository_policy(text, "file"),
+    "INI": read_ini,
+    "masking": mask,
+    "words": words,
+    "query": lambda text: (Query.of(text).paths, Query.of(text).names, Query.of(text).capitalised),
+    "JUnit": lambda text: read_report(text.encode()),
+    "JSON report": lambda text: read_json_report(text.encode()),
+    "markup of a site": inert,
+    "terminal": sanitize,
+}
+DIFF = "--- a/a.py\n+++ b/a.py\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
+REFUSALS = (Unusable, PatchError, NoSuite, PolicyError, ValueError)
+
+READER_SECONDS = 2.0
+"""What a reader may take for a megabyte, on a slow machine. One whose work is not linear takes minutes."""
 
 CPU_SECONDS = 0.1
 """Linear work on a run takes a hundredth of it, and quadratic work several times as long."""
 
 RUN = 12_000
 """Characters of one kind in a row."""
+
+READER_RUN, MEGABYTE = 30_000, 1_000_000
 
 UNITS = (
     *"\n\t\r \"'`([{}<>+-#*/\\|.:=@~0aA_",
@@ -42,6 +115,18 @@ UNITS = (
         "\u2028",
         "\x1b[",
     ),
+)
+MARKUP = (
+    "~~~\n",
+    "```a\n",
+    "<think>",
+    "[{",
+    '{"a":',
+    "@@ ",
+    "--- a\n+++ b\n",
+    "### a.py\n```\n",
+    "<tool_call>",
+    "a.",
 )
 CALLS = ("compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer")
 ANCHORED = ("match", "fullmatch")
@@ -125,11 +210,12 @@ def count(pattern: re.Pattern[Any], text: Any) -> int:
     return sum(1 for _ in pattern.finditer(text))
 
 
-def is_slow(work: Callable[[], object]) -> bool:
+def is_slow(work: Callable[[], object], seconds: float) -> bool:
     """Return whether some work takes too long three times, because anything may happen once."""
     for _ in range(3):
-        with suppress(TimeoutError), cpu_limit(CPU_SECONDS):
-            work()
+        with suppress(TimeoutError), cpu_limit(seconds):
+            with suppress(*REFUSALS):
+                work()
             return False
     return True
 
@@ -143,7 +229,21 @@ def test_every_pattern_takes_linear_time(folder: str) -> None:
         texts = attacks(source.decode("latin-1") if binary else source)
         for text in texts:
             data: Any = text.encode("latin-1", "replace") if binary else text
-            if is_slow(partial(compiled.fullmatch if anchored else partial(count, compiled), data)):
+            if is_slow(
+                partial(compiled.fullmatch if anchored else partial(count, compiled), data), CPU_SECONDS
+            ):
                 slow.append(f"{place}: {source!r} on {text[:20]!r}…")
                 break
+    assert slow == []
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_reader_takes_linear_time(name: str) -> None:
+    units = [*UNITS, *MARKUP]
+    runs = [unit * (READER_RUN // len(unit)) for unit in units]
+    slow = [
+        text[:20]
+        for text in (*runs, "\n".join(runs)[:MEGABYTE], "\n".join(reversed(runs))[:MEGABYTE])
+        if is_slow(partial(READERS[name], text), READER_SECONDS)
+    ]
     assert slow == []

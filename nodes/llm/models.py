@@ -17,10 +17,9 @@ from memory.records.notes import Notes
 from nodes.events import BudgetUpdated, ErrorReported, Event, Retried
 from nodes.llm.answer import check_end, is_cut, read_answer
 from nodes.llm.cassette import CassetteProvider, record
-from nodes.llm.context import output_limit
 from nodes.llm.model_settings import ModelError, ModelSettings, price_advice
 from nodes.llm.prices import ModelLimits, limits_of
-from nodes.llm.prompt import Prompt, ReplyListener
+from nodes.llm.prompt import Prompt, ReplyListener, output_limit
 from nodes.llm.provider_errors import PromptTooLong, ProviderError, ToolsRefused, classify, refuses_tools
 from nodes.llm.providers import LiteLLMProvider, OpenAIProvider, PricedModel, Provider
 from nodes.llm.reasoning import without_reasoning

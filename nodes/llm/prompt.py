@@ -11,7 +11,9 @@ from typing import Any
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
 
+from memory.calls.budget import LEAST_OUTPUT
 from memory.calls.reply import Spent
+from nodes.llm.model_settings import ModelError
 from nodes.llm.prices import Price
 from nodes.llm.provider_errors import ProviderError
 from nodes.llm.tool_calls import CallPiece, CallPieces, ToolDefinition
@@ -22,6 +24,10 @@ REASONING = ("thinking_blocks", "reasoning_content")
 
 CHARACTERS_PER_TOKEN, SPARE_CHARACTERS = 32, 10_000
 """The most characters of a reply: so many for each token of its limit, and so many besides."""
+
+
+PROMPT_MARGIN, FRAME_TOKENS = 1.25, 64
+"""Tokenizers differ from the estimate by up to this factor, and servers add tokens of their own."""
 
 
 @dataclass(frozen=True)
@@ -106,3 +112,24 @@ class ReplyListener(BaseCallbackHandler):
             cost = self._price.cost(used.input, used.output, used.cached, used.written)
         seconds = time.monotonic() - self._start
         return Spent(used.input, used.output, cost, seconds, used.estimated, used.cached)
+
+
+def output_limit(longest: int, window: int | None, estimate: int, counted: int | None, place: str) -> int:
+    """Return the tokens that a reply may have: `longest`, or what the prompt leaves of `window`.
+
+    `counted` are the prompt's tokens as the server counted them. Raises ModelError if the prompt itself does
+    not fit. `place` opens its message.
+    """
+    if window is None:
+        return longest
+    prompt = max(counted or 0, estimate)
+    # An exact count needs no margin for another tokenizer.
+    room = window - FRAME_TOKENS - (prompt if counted else int(PROMPT_MARGIN * estimate))
+    least = min(LEAST_OUTPUT, longest)
+    if window - prompt < least:
+        raise ModelError(
+            f"{place}: the prompt of about {prompt} tokens leaves no room for a reply in the context of "
+            f"{window} tokens; set CONTEXT_TOKENS if the context is larger, or choose a model with a larger "
+            "one, or name fewer context files"
+        )
+    return max(least, min(longest, room))

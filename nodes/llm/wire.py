@@ -1,7 +1,6 @@
 """Event streams of servers that speak OpenAI's protocol loosely, made regular for the client library."""
 
 import json
-import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from nodes.llm.bodies import BoundedBody, InflatedBody
 from nodes.llm.provider_errors import ProviderError, StreamedError
 from nodes.llm.tool_calls import CallPiece, CallPieces
 from nodes.llm.usage import TokenCounts, total
@@ -22,9 +22,6 @@ ERROR_BYTES = 100_000
 FRAME_BYTES, SPARE_BYTES = 2_000, 2_000_000
 """The most bytes of a stream: so many for each token of the output limit, and so many besides."""
 
-PIECE_BYTES = 1_000_000
-"""Bytes that a compressed reply is unpacked to at once."""
-
 DEFAULT_OUTPUT = 8192
 
 THOUGHTS: ContextVar[list[str]] = ContextVar("thoughts")
@@ -34,11 +31,11 @@ THOUGHTS: ContextVar[list[str]] = ContextVar("thoughts")
 async def regularize(response: httpx.Response) -> None:
     """Put a regular event stream in the place of a chat completion's body. A response hook of httpx."""
     if response.status_code >= 400:
-        response.stream = _Bounded(_stream_of(response), ERROR_BYTES)
+        response.stream = BoundedBody(_stream_of(response), ERROR_BYTES)
     elif _is_chat(response.request):
         encoding = response.headers.pop("content-encoding", "identity").strip().lower()
         if encoding in ("gzip", "x-gzip", "deflate"):
-            response.stream = _Inflated(_stream_of(response))
+            response.stream = InflatedBody(_stream_of(response))
         elif encoding not in ("identity", ""):
             raise ProviderError(
                 f"the server sent {encoding[:40]}, though it was asked for identity", retries=0
@@ -54,45 +51,6 @@ def _stream_of(response: httpx.Response) -> httpx.AsyncByteStream:
     if not isinstance(response.stream, httpx.AsyncByteStream):
         raise TypeError("the hook is for asynchronous clients")
     return response.stream
-
-
-@dataclass
-class _Bounded(httpx.AsyncByteStream):
-    """A body that ends after `limit` bytes."""
-
-    raw: httpx.AsyncByteStream
-    limit: int
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = self.limit
-        async for data in self.raw:
-            yield data[:left]
-            left -= len(data)
-            if left <= 0:
-                return
-
-    async def aclose(self) -> None:
-        await self.raw.aclose()
-
-
-@dataclass
-class _Inflated(httpx.AsyncByteStream):
-    """A compressed body in pieces of limited size, because a few bytes may stand for gigabytes."""
-
-    raw: httpx.AsyncByteStream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip and zlib
-        try:
-            async for data in self.raw:
-                while data:
-                    yield decoder.decompress(data, PIECE_BYTES)
-                    data = decoder.unconsumed_tail
-        except zlib.error as error:
-            raise ProviderError("the server's compressed reply is broken") from error
-
-    async def aclose(self) -> None:
-        await self.raw.aclose()
 
 
 class _RegularStream(httpx.AsyncByteStream):

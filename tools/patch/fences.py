@@ -1,7 +1,8 @@
 """Extraction of a diff from a reply: from code fences, after prose, or indented as a whole."""
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 
 _FENCE = re.compile(r"^([ \t]*)(`{3,}+|~{3,}+)[ \t]*+([\w+.#-]*+)[ \t]*$")
 
@@ -10,11 +11,12 @@ def unfence(lines: list[str]) -> tuple[list[str], bool]:
     """Return the contents of fenced diffs, or all lines, and whether a fence was left open."""
     kept: list[str] = []
     is_open = False
+    following = _Following(lines)
     i = 0
     while i < len(lines):
         fence = _FENCE.match(lines[i])
         if fence:
-            end = _closing(lines, i + 1, fence[1], fence[2])
+            end = _closing(lines, i + 1, fence[1], fence[2], following)
             block = _inner(lines[i + 1 : end], fence[1])
             if any(_begins(block, k) for k in range(len(block))):
                 kept += block
@@ -38,7 +40,27 @@ def _inner(lines: list[str], indent: str) -> list[str]:
     return [line.removeprefix(indent) for line in lines]
 
 
-def _closing(lines: Sequence[str], i: int, indent: str, fence: str) -> int:
+class _Following:
+    """The hunks after each line, found in one pass, because a reply may hold any number of fences."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._hunks: dict[str, list[int]] = {}
+        self._named = [len(lines)] * (len(lines) + 1)  # the next fence with a language
+        for k in range(len(lines) - 1, -1, -1):
+            plain = lines[k].lstrip(" \t")
+            fence = _FENCE.match(lines[k])
+            self._named[k] = k if fence and fence[3] else self._named[k + 1]
+            if plain.startswith("@@ "):
+                self._hunks.setdefault(lines[k][: len(lines[k]) - len(plain)], []).append(-k)
+
+    def has_hunk(self, i: int, indent: str) -> bool:
+        """Return whether a hunk with this indentation follows before a fence with a language opens."""
+        hunks = self._hunks.get(indent, [])
+        at = bisect_right(hunks, -i)  # they are negative, the last one first
+        return at > 0 and -hunks[at - 1] < self._named[i]
+
+
+def _closing(lines: Sequence[str], i: int, indent: str, fence: str, following: _Following) -> int:
     """Return the line that closes a fence: the first that fits, unless more of the diff follows."""
     fits = re.compile(re.escape(indent) + re.escape(fence[0]) + f"{{{len(fence)},}}[ \t]*$")
     last = len(lines)
@@ -46,16 +68,9 @@ def _closing(lines: Sequence[str], i: int, indent: str, fence: str) -> int:
         if fits.match(lines[k]):
             last = k
             # A diff of a Markdown file has fences of its own.
-            following = _until_fence(lines, k + 1)
-            if not any(lines[j].startswith(indent + "@@ ") for j in following):
+            if not following.has_hunk(k + 1, indent):
                 return k
     return last
-
-
-def _until_fence(lines: Sequence[str], i: int) -> Iterator[int]:
-    while i < len(lines) and not ((fence := _FENCE.match(lines[i])) and fence[3]):
-        yield i
-        i += 1
 
 
 def _begins(lines: Sequence[str], i: int) -> bool:

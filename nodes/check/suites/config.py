@@ -22,14 +22,14 @@ def _without_nul(word: str) -> str:
     return word
 
 
-Word = Annotated[str, AfterValidator(_without_nul)]
+_Argument = Annotated[str, AfterValidator(_without_nul)]
 
 
 class TestTable(BaseModel, extra="forbid"):
     """The table `[test]` of `.autocode.toml`."""
 
-    command: list[Word] | None = Field(default=None, min_length=1)
-    report: list[Word] = Field(default_factory=list)
+    command: list[_Argument] | None = Field(default=None, min_length=1)
+    report: list[_Argument] = Field(default_factory=list)
     scope: Literal["auto", "all", "affected"] = "auto"
     timeout: PositiveFloat | None = Field(default=None, le=86_400)
     mutants: Literal["on", "off"] = "on"
