@@ -193,8 +193,7 @@ class Settings(BaseSettings):
         for name, value in dotenv_values(file).items():
             if name.lower() not in cls.model_fields and value:
                 os.environ.setdefault(name, value)  # litellm looks for keys nowhere else
-        given = {name: value for name, value in flags.items() if value is not None}
-        settings = cls(_env_file=file, **given)
+        settings = cls(_env_file=file, **{name: flag for name, flag in flags.items() if flag is not None})
         _ = settings.mcp_servers  # what is wrong there is said before any work begins
         return settings
 
@@ -211,8 +210,7 @@ class Settings(BaseSettings):
         sources = (init_settings, env_settings, dotenv_settings)
         # The other sources say where the home is, so they are read before its file can be found.
         home = next((home for source in sources if (home := source().get("autocode_home"))), "~/.autocode")
-        config = Path(home).expanduser() / "config.toml"
-        return (*sources, TomlConfigSettingsSource(settings_cls, toml_file=config))
+        return (*sources, TomlConfigSettingsSource(settings_cls, Path(home).expanduser() / "config.toml"))
 
     def sandbox_limits(self) -> Limits:
         """Return the limits of one program in the sandbox."""
