@@ -8,7 +8,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import DescribeStrategy
 
-from tools.workspace.apply import apply
+from tools.workspace.applying import apply, check_finished, recover
 from tools.workspace.errors import WorkspaceError, damage, git_errors
 from tools.workspace.history import LogEntry, history, log, recent_changes
 from tools.workspace.objects import Objects
@@ -94,6 +94,7 @@ class Workspace(Snapshots, Refs):
         self._objects.listing(tree)  # rejects a malformed tree before anything relies on it
         work = WorkInProgress()
         if not from_head and not self._repo.is_bare:
+            check_finished(Path(self._repo.path), self.path)
             with git_errors(f"{self.path}: cannot read the work in progress; {_JOIN_INDEX}"):
                 work = self._collect(tree)
         snapshot = start
@@ -131,6 +132,10 @@ class Workspace(Snapshots, Refs):
     def recent_changes(self, snapshot: str) -> list[set[str]]:
         """Return the paths that each of the last commits changed, along first parents, the newest first."""
         return recent_changes(self._repo, snapshot)
+
+    def recover(self) -> str:
+        """Undo an application that was interrupted, and return a message if there was one. See `recover`."""
+        return recover(Path(self._repo.path), self.path)
 
     def apply(self, base: str, result: str) -> tuple[str, ...]:
         """Apply the difference of two snapshots to the user's checkout, entirely or not at all.

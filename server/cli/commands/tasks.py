@@ -130,8 +130,11 @@ async def start_run(
 ) -> ExitCode:
     """Run a task and show it until it ends or waits."""
     from graph.supervisor import Supervisor
+    from server.cli.commands.threads import recover
     from server.cli.foreground import ForegroundRun
 
+    if repo := input.get("repo"):
+        await recover(console, Path(repo))
     async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
         return await ForegroundRun(supervisor, console, yes, apply).start(input, thread)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json as jsonlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
@@ -120,7 +121,7 @@ async def diff(
     """
     from server.cli.views.summary import render_diff
 
-    delivery = await _delivery(settings, thread, whole)
+    delivery = await _delivery(settings, console, thread, whole)
     text = await delivery.diff()
     if not text:
         console.notify(NOTHING_LEFT.format(thread=delivery.thread_id))
@@ -146,7 +147,7 @@ async def apply(
     """
     from server.cli.views.summary import render_diff
 
-    delivery = await _delivery(settings, thread, whole)
+    delivery = await _delivery(settings, console, thread, whole)
     if not delivery.verified and not unverified:
         # The branch may have moved since its proof, so the status of the run is not enough.
         console.notify(f"{delivery.branch} is not verified. Nothing was applied. --unverified applies it.")
@@ -246,8 +247,18 @@ async def _reply(settings: "Settings", console: "CliConsole", thread: str, text:
         return False
 
 
-async def _delivery(settings: "Settings", thread: str, whole: bool) -> "Delivery":
+async def _delivery(settings: "Settings", console: "CliConsole", thread: str, whole: bool) -> "Delivery":
     from graph.delivery import Delivery
 
     async with open_journal(settings) as journal:
-        return await Delivery.of_thread(journal, (await find_thread(journal, thread)).id, whole=whole)
+        delivery = await Delivery.of_thread(journal, (await find_thread(journal, thread)).id, whole=whole)
+    await recover(console, delivery.repo)
+    return delivery
+
+
+async def recover(console: "CliConsole", repo: Path) -> None:
+    """Undo an application to a checkout that was interrupted, and tell the user."""
+    from tools.workspace import Workspace
+
+    if message := await asyncio.to_thread(lambda: Workspace.open(repo).recover()):
+        console.notify(message)

@@ -3,15 +3,15 @@
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pygit2
 from pygit2.enums import BlobFilter, FileMode
 
+from tools.workspace.applying.journal import ApplyJournal, applying, finish, recover_locked, staging
 from tools.workspace.errors import WorkspaceError
 from tools.workspace.listing import TreeEntry
 from tools.workspace.objects import Objects
@@ -32,6 +32,14 @@ def apply(
     repo: pygit2.Repository, objects: Objects, root: Path, git_folders: Iterable[str], base: str, result: str
 ) -> tuple[str, ...]:
     """Check every path first, then write. A failure restores every file."""
+    with applying(Path(repo.path)):
+        recover_locked(Path(repo.path), root)
+        return _apply(repo, objects, root, git_folders, base, result)
+
+
+def _apply(
+    repo: pygit2.Repository, objects: Objects, root: Path, git_folders: Iterable[str], base: str, result: str
+) -> tuple[str, ...]:
     changes = _changes(objects, base, result)
     look = look_along(str(root), git_folders, (change.path for change in changes))
     if look.steps > QUICK_STEPS:
@@ -84,9 +92,13 @@ class Checkout:
 
         A file that the user changed as well is merged. The reason is in words for the user.
         """
-        if problem := self._unfit(change) or self._blocked(change.path):
+        if problem := self._unfit(change):
             return problem
         try:
+            if change.new is None and self.holds(change) is None:  # also if a folder has its place
+                return PathChange(change.path, None, None)
+            if problem := self._blocked(change.path):
+                return problem
             now = self.holds(change)
             if now in (change.old, change.new):
                 return PathChange(change.path, now, change.new)
@@ -181,57 +193,54 @@ class Checkout:
                 file.chmod(mode)
         _give(file, like)
 
-    def place(self, path: str, file: Path, undo: ExitStack) -> None:
-        """Rename `file` to its path. `undo` gets the steps that restore the former file."""
+    def place(self, path: str, file: Path) -> None:
+        """Rename `file` to its path, and keep the former file beside it."""
         target = self.root / path
         for folder in reversed(target.parents):
             if not folder.exists():
                 folder.mkdir()
-                undo.callback(folder.rmdir)
                 _give(folder, folder.parent)
         if target.is_dir() and not target.is_symlink():
             raise IsADirectoryError(f"{path} is a folder with other files in it")
         if os.path.lexists(target):
-            backup = file.with_suffix(".old")
+            former = file.with_suffix(".old")
             try:
-                os.link(target, backup, follow_symlinks=False)
+                os.link(target, former, follow_symlinks=False)
             except OSError:
-                shutil.copy2(target, backup, follow_symlinks=False)
-            undo.callback(os.replace, backup, target)
-        else:
-            undo.callback(target.unlink, missing_ok=True)
+                shutil.copy2(target, former, follow_symlinks=False)
         file.replace(target)
 
-    def remove(self, path: str, backup: Path, undo: ExitStack) -> None:
+    def remove(self, path: str, former: Path) -> None:
         """Move a file away, and remove the folders that become empty."""
         target = self.root / path
-        target.rename(backup)
-        undo.callback(os.replace, backup, target)
+        target.rename(former)
         for folder in target.parents:
             if folder == self.root or any(folder.iterdir()):
                 break
-            mode = stat.S_IMODE(folder.stat().st_mode)
             folder.rmdir()
-            undo.callback(folder.mkdir, mode)
 
 
 def _write(checkout: Checkout, changes: list[PathChange]) -> None:
-    # Files are staged in .git, unless it is on another device, where renames fail.
     git, root = Path(checkout.repo.path), checkout.root
-    beside = git if git.stat().st_dev == root.stat().st_dev else root
-    folder = tempfile.TemporaryDirectory(prefix="autocode-apply-", dir=beside)
-    with folder as staging, ExitStack() as undo:
-        staged = [(change, Path(staging, str(number))) for number, change in enumerate(changes)]
+    with staging(git, root) as folder:
+        staged = [(change, folder / str(number)) for number, change in enumerate(changes)]
         for change, file in staged:
             if change.new:
                 checkout.stage(change, change.new, file)
-        for change, file in staged:
-            if change.new is None:
-                checkout.remove(change.path, file, undo)
-        for change, file in staged:
-            if change.new:
-                checkout.place(change.path, file, undo)
-        undo.pop_all()
+        journal = ApplyJournal.of(root, folder, [(change.path, change.new is not None) for change in changes])
+        journal.write()
+        try:
+            for change, file in staged:
+                if change.new is None:
+                    checkout.remove(change.path, file.with_suffix(".old"))
+            for change, file in staged:
+                if change.new:
+                    checkout.place(change.path, file)
+        except BaseException:
+            journal.undo()
+            finish(folder)
+            raise
+        finish(folder)
 
 
 def _give(file: Path, like: Path) -> None:
