@@ -69,7 +69,7 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph.add_node("sandbox", Check(preparation, resources.checks, resources.limits))
     graph.add_node("debugger", Debugger(agents))
     graph.add_node("critic", Critic(agents))
-    graph.add_node("commit", Commit(memory))
+    graph.add_node("commit", Commit(memory, agents.models.settings.secrets))
 
     graph.add_edge(START, "snapshot")
     graph.add_edge("snapshot", "environment")

@@ -231,7 +231,7 @@ async def _translated(parts: "asyncio.Queue[Any]", translator: Translator) -> As
             async with asyncio.timeout(translator.due()):
                 batch = [await parts.get()]
         except TimeoutError:
-            yield translator.flush()
+            yield translator.release_due()
             continue
         while not parts.empty() and batch[-1] is not None:
             batch.append(parts.get_nowait())

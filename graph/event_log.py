@@ -3,10 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from graph.errors import InputError, RunnerError, UnknownThread
 from graph.settings import Settings
+from memory.records.checkpoints import open_checkpointer
 from memory.records.database import JournalError
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
@@ -26,6 +29,11 @@ NOTE_CHARACTERS = 20_000
 async def open_journal(settings: Settings) -> Journal[Event]:
     """Open the journal of the settings' database."""
     return await Journal.open(settings.database, EVENT.validate_python, settings.secrets())
+
+
+def open_saver(settings: Settings) -> AbstractAsyncContextManager[BaseCheckpointSaver[str]]:
+    """Open the checkpoints of the settings' database, which hold no known key."""
+    return open_checkpointer(settings.database, settings.secrets())
 
 
 class EventBuffer:

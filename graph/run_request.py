@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from graph.errors import InputError
 from graph.settings import Settings
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
+from memory.secrets import masked_tokens
 from memory.validation import ForeignModel, faults_of
 from nodes.dialogue.messages import task_of
 from nodes.dialogue.replies import Unusable
@@ -66,11 +68,16 @@ def complete_request(input: Mapping[str, Any], settings: Settings, repo: str | N
     place = request.repo or repo
     if not place:
         raise InputError("the task names no repository")
+    # Before anything is stored, and for the models as well: a key in a task is nothing that they need.
+    hide = partial(masked_tokens, secrets=tuple(settings.secrets()))
     return Input(
-        task=task,
+        task=hide(task),
         repo=place,
-        context_files=request.context_files,
-        steps=request.steps or None,
+        context_files=[
+            file if isinstance(file, str) else ContextFile(path=file["path"], content=hide(file["content"]))
+            for file in request.context_files
+        ],
+        steps=hide(request.steps) or None,
         options=options.model_dump(),
     )
 

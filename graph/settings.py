@@ -9,6 +9,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -229,14 +230,9 @@ class Settings(BaseSettings):
         """Return the values to mask: our keys, and variables of the process whose names mark them as keys."""
         values = {value for name, value in os.environ.items() if names_key(name)}
         values |= {secret for server in self.mcp_servers.values() for secret in server.secrets}
-        own = (
-            self.openai_api_key,
-            self.deepseek_api_key,
-            self.autocode_api_key,
-            self.github_token,
-            self.gitlab_token,
-        )
-        values |= {key.get_secret_value() for key in own if key}
+        own = (self.openai_api_key, self.deepseek_api_key, self.autocode_api_key)
+        values |= {key.get_secret_value() for key in (*own, self.github_token, self.gitlab_token) if key}
+        values |= {urlsplit(self.database_url or "").password or ""}
         # Short values would mask ordinary words. The longest go first, as one may contain another.
         return sorted((value for value in values if len(value) >= 8), key=len, reverse=True)
 

@@ -1,5 +1,6 @@
 """Translation of LangGraph's stream to events: tasks become nodes, messages become coalesced tokens."""
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from nodes.publish import Draft
 
 COALESCE_SECONDS = 0.05
 
+_WORD = re.compile(r"[\w+/=.:@%~-]{0,300}", re.ASCII)
+
 TokenSource = tuple[str | None, str | None]
 """Node and step that tokens come from."""
 
@@ -21,12 +24,15 @@ TokenSource = tuple[str | None, str | None]
 class Translator:
     """Translates one stream. Tokens that come within COALESCE_SECONDS of the last are held and joined.
 
+    The last word is held until it has ended, because the halves of a key would not be recognised as one.
+
     `done` are the ids of tasks that ended before a resume. LangGraph starts them again in its stream alone.
     """
 
     done: frozenset[str] = frozenset()
     _tokens: dict[TokenSource, list[str]] = field(default_factory=dict)
     _released: dict[TokenSource, float] = field(default_factory=dict)
+    _words: dict[TokenSource, str] = field(default_factory=dict)
     _running: dict[str, tuple[str, str | None, float]] = field(default_factory=dict)
 
     def due(self) -> float | None:
@@ -58,10 +64,15 @@ class Translator:
             return [*self.flush(), Draft(saved)]
         return []
 
+    def release_due(self) -> list[Draft]:
+        """Release the held tokens, without words that may go on."""
+        return [draft for source in list(self._tokens) for draft in self._release(source)]
+
     def flush(self, node: str | None = None, step_id: str | None = None) -> list[Draft]:
         """Release the held tokens: all, or only those of a node or of one of its steps."""
-        held = [(n, s) for n, s in self._tokens if node in (None, n) and step_id in (None, s)]
-        return [draft for source in held for draft in self._release(source)]
+        sources = dict.fromkeys((*self._words, *self._tokens))
+        held = [(n, s) for n, s in sources if node in (None, n) and step_id in (None, s)]
+        return [draft for source in held for draft in self._release(source, is_end=True)]
 
     def _message(self, message: BaseMessage, metadata: Mapping[str, Any]) -> list[Draft]:
         text = message.text
@@ -91,7 +102,11 @@ class Translator:
         ended = NodeFinished(seconds=seconds, error=str(error) if error else None)
         return [*self.flush(node), Draft(ended, node, step_id)]
 
-    def _release(self, source: TokenSource) -> list[Draft]:
-        pieces = self._tokens.pop(source, None)
+    def _release(self, source: TokenSource, is_end: bool = False) -> list[Draft]:
+        text = self._words.pop(source, "") + "".join(self._tokens.pop(source, ()))
         self._released[source] = time.monotonic()
-        return [Draft(Token(text=valid_text("".join(pieces))), *source)] if pieces else []
+        if not is_end:
+            # From the end on, because a search for `word$` would begin at each word of the text.
+            start = len(text) - len(_WORD.match(text[::-1]).group())  # type: ignore[union-attr]  # it matches always
+            self._words[source], text = text[start:], text[:start]
+        return [Draft(Token(text=valid_text(text)), *source)] if text else []

@@ -14,7 +14,7 @@ from graph.approvals import NOBODY, Answerer, AnswersById, PendingApprovals
 from graph.builder import Graph, Resources, build
 from graph.driver import PARKED, STOPPED, Driver, Ending
 from graph.errors import RunnerError, UnknownRun
-from graph.event_log import EventLog, open_journal
+from graph.event_log import EventLog, open_journal, open_saver
 from graph.heartbeat import Heartbeat
 from graph.resources import check_ready, open_resources
 from graph.run_queue import RunQueue
@@ -28,7 +28,6 @@ from graph.run_request import (
 )
 from graph.settings import Settings
 from graph.thread_history import ThreadHistory
-from memory.records.checkpoints import open_checkpointer
 from memory.records.journal import Journal
 from memory.records.owner import this_process
 from memory.records.runs import RunRow, RunUnfinished
@@ -91,7 +90,7 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             journal = await open_journal(settings)
             stack.push_async_callback(journal.aclose)
-            checkpointer = await stack.enter_async_context(open_checkpointer(settings.database))
+            checkpointer = await stack.enter_async_context(open_saver(settings))
             resources = await stack.enter_async_context(open_resources(settings, journal, say))
             graph, log = build(resources, checkpointer), EventLog(journal)
             history = ThreadHistory(journal, graph, checkpointer)

@@ -5,14 +5,19 @@ RFC 7519 for JWTs). Others are recognised by the name that they are assigned to,
 and digits alternate.
 """
 
+import json
 import re
+from base64 import b64encode
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import log2
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 MASK = "***"
+HIDDEN = "[hidden key]"
+"""Stands for a known key in prompts and replies. No file may hold it, so an edit cannot replace a key."""
 
 _WHOLE = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,40}-----|\Z)"
@@ -49,22 +54,64 @@ _HARMLESS_NAMES = re.compile(
 _SECRET_FOLDERS = {".ssh", ".aws", ".gnupg"}
 
 
-def masked(value: Any, secrets: tuple[str, ...]) -> Any:
-    """Return `value` with every secret in its texts and keys replaced by ***."""
+def masked(value: Any, secrets: tuple[str, ...], mask: str = MASK) -> Any:
+    """Return `value` with every secret in its texts and keys replaced."""
     if isinstance(value, str):
         for secret in secrets:
-            value = value.replace(secret, MASK)
+            value = value.replace(secret, mask)
         return value
     if isinstance(value, Mapping):
-        return {masked(key, secrets): masked(item, secrets) for key, item in value.items()}
+        return {masked(key, secrets, mask): masked(item, secrets, mask) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [masked(item, secrets) for item in value]
+        return [masked(item, secrets, mask) for item in value]
     return value
+
+
+def masked_tokens(value: Any, secrets: tuple[str, ...] = ()) -> Any:
+    """Return `value` without secrets, and without texts in it that have the shape of an issuer's token."""
+    if isinstance(value, str):
+        return mask_tokens(masked(value, secrets))
+    if isinstance(value, Mapping):
+        return {masked_tokens(key, secrets): masked_tokens(item, secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked_tokens(item, secrets) for item in value]
+    return value
+
+
+def mask_tokens(text: str) -> str:
+    """Replace tokens of documented shapes, and passwords in addresses, by ***. All else stays.
+
+    Unlike `mask` it does not guess, so a task or a note keeps hashes, ids and words about passwords.
+    """
+    text = _WHOLE.sub(MASK, text)
+    return _AFTER.sub(lambda match: f"{match['before'] or match['scheme']}{MASK}", text)
+
+
+def spellings(secrets: Iterable[str]) -> tuple[str, ...]:
+    """Return the secrets as JSON, an address and HTTP's basic scheme write them, the longest first.
+
+    Weak values are left out: `POSTGRES_PASSWORD=postgres` is an ordinary word of code.
+    """
+    found: set[str] = set()
+    for secret in filter(_is_strong, secrets):
+        found |= {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+        found |= {
+            quote(secret, safe=""),
+            quote(secret),
+            b64encode(secret.encode("utf-8", "replace")).decode(),
+        }
+    return tuple(sorted(found, key=lambda text: (-len(text), text)))
+
+
+def _is_strong(secret: str) -> bool:
+    has_digit_and_letter = any(map(str.isdigit, secret)) and any(map(str.isalpha, secret))
+    return len(secret) >= 16 or (len(secret) >= 10 and has_digit_and_letter)
 
 
 def names_key(variable: str) -> bool:
     """Return True if the name of a variable of the environment marks it as a key or a password."""
-    return any(mark in variable.upper() for mark in ("API_KEY", "TOKEN", "SECRET", "PASSWORD"))
+    marks = ("API_KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "ACCESS_KEY", "PRIVATE_KEY")
+    return any(mark in variable.upper() for mark in marks)
 
 
 def is_secret(path: str) -> bool:
@@ -77,9 +124,7 @@ def is_secret(path: str) -> bool:
 
 def mask(text: str) -> str:
     """Replace keys, tokens and passwords in `text` by `***`. Their names stay."""
-    text = _WHOLE.sub(MASK, text)
-    text = _AFTER.sub(lambda match: f"{match['before'] or match['scheme']}{MASK}", text)
-    text = _NAMED.sub(_mask_named, text)
+    text = _NAMED.sub(_mask_named, mask_tokens(text))
     return _RANDOM.sub(_mask_random, text)
 
 

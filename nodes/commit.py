@@ -1,12 +1,15 @@
 """The commit delivers the head as a branch with its proof, verified or openly unverified."""
 
 import asyncio
+import json
 import textwrap
 from dataclasses import dataclass
+from typing import Any
 
 from langgraph.runtime import Runtime
 
 from memory.search.recollection import Recollection
+from memory.secrets import mask_tokens, masked, masked_tokens, spellings
 from nodes.dialogue import results
 from nodes.dialogue.episodes import episode_of
 from nodes.dialogue.last_words import as_markdown, last_words
@@ -73,6 +76,7 @@ class Commit:
     """Writes one commit, with its proof as a note. The branch's name says whether it is verified."""
 
     memory: Recollection | None = None
+    secrets: tuple[str, ...] = ()
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return branch and proof, and remember a verified run. Without a change there is no branch."""
@@ -81,7 +85,7 @@ class Commit:
             done: State = {"missing": lacks, "branch": None, "proof": state["check"]}
         else:
             thread, workspace = thread_of(runtime), await open_workspace(state)
-            done = await asyncio.to_thread(_deliver, workspace, state, thread, lacks)
+            done = await asyncio.to_thread(_deliver, workspace, state, thread, lacks, self.secrets)
             if self.memory and (commit := done.get("delivered")):
                 try:
                     episode = await asyncio.to_thread(episode_of, state, thread, workspace, commit)
@@ -94,14 +98,16 @@ class Commit:
         return done | {"messages": [ai(state["run"], "result", result_text(state, done))]}
 
 
-def _deliver(workspace: Workspace, state: State, thread: str, lacks: list[str]) -> State:
+def _deliver(
+    workspace: Workspace, state: State, thread: str, lacks: list[str], secrets: tuple[str, ...]
+) -> State:
     proof = _signed(state, lacks)
     tree = workspace.tree(state["head"])
     branch, commit = _target(workspace, thread, tree, verified=not lacks)
     if commit is None:
         text = _message(state, proof, tree, lacks)
         commit = workspace.deliver(branch, state["head"], state["base"], text)
-    workspace.note(commit, proof.model_dump_json(indent=1) if proof else "{}")
+    workspace.note(commit, _note(proof, spellings(secrets)) if proof else "{}")
     workspace.hold(thread, "result", commit)  # users delete branches, but the thread goes on from here
     done: State = {"missing": lacks, "branch": branch, "proof": proof.model_dump() if proof else None}
     return done if lacks else done | {"delivered": commit}
@@ -169,6 +175,14 @@ def _target(workspace: Workspace, thread: str, tree: str, verified: bool) -> tup
         branch = f"{name}-{number}"
 
 
+def _note(proof: Proof, secrets: tuple[str, ...]) -> str:
+    """Return the proof as JSON. Ids of cases keep what only looks like a token, as they are compared."""
+    value: dict[str, Any] = masked(proof.model_dump(mode="json"), secrets)
+    prose = ("task", "reasons", "missing", "gaps", "untestable", "not_the_change", "missing_environment")
+    shown = (*prose, "failures", "problems", "old_errors")
+    return json.dumps(value | {name: masked_tokens(value[name]) for name in shown}, indent=1)
+
+
 def _message(state: State, proof: Proof | None, tree: str, lacks: list[str]) -> str:
     """Return a commit message: the task or what git_commit said, and trailers with run, tree and checks."""
     said = [result["message"] for result in latest(state["results"]).values() if result.get("message")]
@@ -190,4 +204,4 @@ def _message(state: State, proof: Proof | None, tree: str, lacks: list[str]) -> 
         if proof.grade == "exit code":
             proved = results.figures(proof)
         trailers.append(f"Autocode-Verified: {proved}")
-    return "\n\n".join([*body, "\n".join(trailers)]) + "\n"
+    return mask_tokens("\n\n".join([*body, "\n".join(trailers)]) + "\n")

@@ -172,3 +172,10 @@ def test_no_committed_file_names_a_machine_or_a_registry() -> None:
     words += ["pypi" + r"\.org", "python" + "hosted", r"deb\." + "debian", "registry" + r"\.npmjs"]
     done = git("grep", "-nIE", "|".join(words))
     assert done.returncode == 1, done.stdout or done.stderr
+
+
+def test_each_test_that_the_security_page_names_exists() -> None:
+    rows = re.findall(r"^\|.*\| `(tests/\w+\.py)::(\w+)` \|$", (ROOT / "docs/security.md").read_text(), re.M)
+    assert len(rows) > 20
+    for path, name in rows:
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.M), f"{path}::{name}"

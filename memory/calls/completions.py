@@ -21,7 +21,7 @@ from memory.calls.budget import (
 from memory.calls.reply import Answer, Spent, StoredReply, dump_calls, load_calls
 from memory.records.database import Database, read_only, transaction
 from memory.records.tables import completions, runs
-from memory.secrets import masked
+from memory.secrets import masked, masked_tokens
 from memory.validation import read_json
 
 POLL_SECONDS = 1.0
@@ -106,7 +106,9 @@ class Completions:
         The rest of the budget caps the reply. If calls in flight hold what this one lacks, it waits until
         they have settled, because most calls take less than they reserve.
         """
-        texts = {"model": model, "messages": json.dumps(list(messages)), "state": "reserved"}
+        # Nothing but cassettes is made of the messages, so they need no keys that a repository holds.
+        shown = json.dumps(masked_tokens(list(messages), self._secrets))
+        texts = {"model": model, "messages": shown, "state": "reserved"}
         row = {**vars(key), **texts, "tools": json.dumps(list(tools)) if tools else None}
         while True:
             freed = self._freed  # before the attempt, to notice a call that settles during it

@@ -1,9 +1,10 @@
 """A model's reply as it is stored: text, calls of tools, and what it took."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from memory.secrets import HIDDEN, masked, spellings
 from memory.validation import read_json
 
 
@@ -49,6 +50,20 @@ class Answer:
     cut: bool = False
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: Mapping[str, Any] = field(default_factory=dict)
+
+    def hidden(self, secrets: Sequence[str]) -> "Answer":
+        """Return the reply without known keys, so that no edit writes a key and a resume gets the same."""
+        forms = spellings(secrets)
+        calls = [
+            replace(
+                call,
+                arguments=masked(call.arguments, forms, HIDDEN),
+                unread=masked(call.unread, forms, HIDDEN),
+            )
+            for call in self.tool_calls
+        ]
+        text, reasoning = masked(self.text, forms, HIDDEN), masked(self.reasoning, forms, HIDDEN)
+        return replace(self, text=text, tool_calls=tuple(calls), reasoning=reasoning)
 
 
 @dataclass(frozen=True, kw_only=True)

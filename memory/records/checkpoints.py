@@ -1,7 +1,7 @@
 """LangGraph's checkpoints, in the journal's database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from memory.records.database import PRAGMAS, JournalError, explained, prepare, sqlite_path
+from memory.secrets import spellings
 
 
 class _Saver(AsyncSqliteSaver):
@@ -43,8 +44,23 @@ class _Saver(AsyncSqliteSaver):
         await asyncio.shield(super().adelete_thread(thread_id))
 
 
+class _MaskingSerializer(JsonPlusSerializer):
+    """Serializer that stores no secret. Its masks have the secrets' lengths, which the format counts."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        # None: loading a checkpoint imports and calls nothing outside LangGraph's own list of types.
+        super().__init__(allowed_msgpack_modules=None)
+        self._secrets = [form.encode("utf-8", "replace") for form in spellings(secrets)]
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        kind, data = super().dumps_typed(obj)
+        for secret in self._secrets:
+            data = data.replace(secret, b"*" * len(secret))
+        return kind, data
+
+
 @asynccontextmanager
-async def open_checkpointer(url: str) -> AsyncIterator[BaseCheckpointSaver[str]]:
+async def open_checkpointer(url: str, secrets: Iterable[str] = ()) -> AsyncIterator[BaseCheckpointSaver[str]]:
     """Open the saver for `sqlite:///PATH`. It restores only plain values and LangGraph's own types."""
     path = sqlite_path(url)
     if path is None:
@@ -56,7 +72,6 @@ async def open_checkpointer(url: str) -> AsyncIterator[BaseCheckpointSaver[str]]
         with explained(str(path)):
             for pragma in PRAGMAS:
                 await connection.execute(f"PRAGMA {pragma}")
-            # None: loading a checkpoint imports and calls nothing outside LangGraph's own list of types.
-            saver = _Saver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+            saver = _Saver(connection, serde=_MaskingSerializer(secrets))
             await saver.setup()
         yield saver

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateColumn
 
 from memory.records.tables import SCHEMA, about, metadata
+from memory.secrets import masked, spellings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,10 +88,15 @@ class Database:
         self.where = where
 
     @classmethod
-    async def open(cls, url: str) -> "Database":
-        """Connect to `sqlite:///PATH` or `postgresql://…`, and create missing tables and columns."""
+    async def open(cls, url: str, secrets: Iterable[str] = ()) -> "Database":
+        """Connect to `sqlite:///PATH` or `postgresql://…`, and create missing tables and columns.
+
+        No table ever stores one of `secrets`, whoever writes it.
+        """
         path = sqlite_path(url)
         engine = await asyncio.to_thread(_sqlite, path) if path else _postgresql(url)
+        if forms := spellings(secrets):
+            _mask_values(engine, forms)
         database = cls(engine, str(path or engine.url))
         try:
             await database.run(_create, writes=True)
@@ -170,6 +176,25 @@ def _in_database(
         )
 
     return call
+
+
+def _mask_values(engine: Engine, secrets: tuple[str, ...]) -> None:
+    """Mask the values of every statement."""
+
+    def clean(parameters: Any) -> Any:
+        if isinstance(parameters, str):
+            return masked(parameters, secrets)
+        if isinstance(parameters, Mapping):
+            return {name: clean(value) for name, value in parameters.items()}
+        if isinstance(parameters, list | tuple):
+            return type(parameters)(clean(value) for value in parameters)
+        return parameters
+
+    @event.listens_for(engine, "before_cursor_execute", retval=True)
+    def execute(
+        connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> tuple[str, Any]:
+        return statement, clean(parameters)
 
 
 def _create(connection: Connection) -> None:

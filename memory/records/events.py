@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, select, update
 
 from memory.records.database import Database, JournalError, now, read_only, transaction
 from memory.records.tables import ACTIVE, events, outputs, runs, threads
-from memory.secrets import masked
+from memory.secrets import masked_tokens
 from memory.validation import faults_of
 
 LARGEST = 64 * 1024
@@ -145,7 +145,7 @@ class Events(Generic[E]):
 
     def mask(self, text: str) -> str:
         """Replace secrets in `text`, as in the data of events."""
-        return str(masked(text, self._secrets))
+        return str(masked_tokens(text, self._secrets))
 
     def _read(self, row: Mapping[Any, Any]) -> E:
         with _ill_shaped(row, "read"):
@@ -157,7 +157,7 @@ class Events(Generic[E]):
         """Return a draft's data in its stored form, the same as JSON, and whether it was cut."""
         # A payload may have been built without validation, and masking may change a status. `add` parses
         # the result, so pydantic need not warn.
-        data = masked(draft.data.model_dump(mode="json", warnings=False), self._secrets)
+        data = masked_tokens(draft.data.model_dump(mode="json", warnings=False), self._secrets)
         text = json.dumps(data)
         if len(text) <= LARGEST or draft.type in NEVER_CUT:
             return data, text, False

@@ -40,7 +40,7 @@ class Journal(Generic[E]):
 
         `parse` validates the stored form of an event. Each of `secrets` is stored as `***`.
         """
-        return cls(await Database.open(url), parse, secrets)
+        return cls(await Database.open(url, secrets), parse, secrets)
 
     async def aclose(self) -> None:
         """Close the database."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from heapq import nlargest
 from pathlib import Path
@@ -16,6 +16,7 @@ from memory.embeddings.base import Vectors
 from memory.repo_index import schema, shared_vectors
 from memory.repo_index.files import FileStat
 from memory.repo_index.vector_codec import packed, similarity, unpacked
+from memory.secrets import mask_tokens
 
 _KEEP_SECONDS = 7 * 86_400.0
 _KEEP_VERSIONS = 1_000
@@ -89,6 +90,7 @@ class IndexStore:
             (path, blob, len(chunks), time.time()),
         )
         doc = insert.lastrowid or 0
+        chunks = [replace(chunk, text=mask_tokens(chunk.text)) for chunk in chunks]
         start = self._writer.execute("SELECT coalesce(max(id), 0) + 1 FROM chunks").fetchone()[0]
         self._writer.executemany(
             "INSERT INTO chunks (id, doc, symbol, first, last, outline, text, key) "

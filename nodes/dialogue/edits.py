@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
+from memory.secrets import HIDDEN
 from nodes.dialogue.elisions import elision
 from nodes.dialogue.replies import EditReply, Unusable, explanation, parse_edits
 from tools.patch import PatchError, place_patch
@@ -80,7 +81,12 @@ def finish_edit(
 
 
 def check_whole(path: str, text: str, old: str | None) -> None:
-    """Raise Unusable if a file leaves parts of it out, or holds search-and-replace markers."""
+    """Raise Unusable if a file leaves parts of it out, holds search-and-replace markers, or lacks a key."""
+    if HIDDEN in text and HIDDEN not in (old or ""):
+        raise Unusable(
+            f"{path} would hold `{HIDDEN}`, which stands for a key of the user that nobody shows you. Change "
+            "the other lines alone, with edit_file or a ```diff block."
+        )
     if line := elision(text, old):
         raise Unusable(
             f"{path} is not whole: `{line}` stands for other lines. Write the whole file, or a ```diff block "

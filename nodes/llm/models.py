@@ -19,7 +19,7 @@ from nodes.llm.answer import check_end, is_cut, read_answer
 from nodes.llm.cassette import CassetteProvider, record
 from nodes.llm.model_settings import ModelError, ModelSettings, price_advice
 from nodes.llm.prices import ModelLimits, limits_of
-from nodes.llm.prompt import Prompt, ReplyListener, output_limit
+from nodes.llm.prompt import Prompt, ReplyListener, hide_keys, output_limit
 from nodes.llm.provider_errors import PromptTooLong, ProviderError, ToolsRefused, classify, refuses_tools
 from nodes.llm.providers import LiteLLMProvider, OpenAIProvider, PricedModel, Provider
 from nodes.llm.reasoning import without_reasoning
@@ -146,7 +146,7 @@ class Models:
         Raises BudgetSpent, ToolsRefused if the model or the fallback takes no tools, and ModelError once all
         retries and the fallback have failed.
         """
-        prompt = Prompt(messages, tools)
+        prompt = Prompt(hide_keys(messages, self.settings.secrets), tools)
         key = CallKey(call.run, call.agent, call.step, call.ordinal, prompt.hash)
         if stored := await self.completions.lookup(key):
             reply = Reply(**{**vars(stored), "cost_usd": 0.0}, cached=True)  # it was paid for before
@@ -269,8 +269,9 @@ class Models:
             if grant.capped == "cost":
                 raise BudgetSpent("cost", sums.cost_usd, limits.cost_usd or 0.0)
             raise BudgetSpent("tokens", sums.tokens, limits.tokens or 0)
-        place = f"{request.key.agent} {request.key.step_id} {request.key.ordinal}"
-        answer = read_answer(message, listener, request.prompt, place, cut)
+        prompt, key = request.prompt, request.key
+        place = f"{key.agent} {key.step_id} {key.ordinal}"
+        answer = read_answer(message, listener, prompt, place, cut).hidden(self.settings.secrets)
         sums = await self.completions.settle(grant, answer, spent)
         if tape := self.settings.record:
             exchange = await self.completions.exchange(grant)

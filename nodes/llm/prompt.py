@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_me
 
 from memory.calls.budget import LEAST_OUTPUT
 from memory.calls.reply import Spent
+from memory.secrets import HIDDEN, masked, spellings
 from nodes.llm.model_settings import ModelError
 from nodes.llm.prices import Price
 from nodes.llm.provider_errors import ProviderError
@@ -58,6 +59,19 @@ class Prompt:
         texts = sum(estimate(message["content"]) + 4 for message in self.wire)  # 4 for the frame of a message
         parts = [{name: part[name] for name in part.keys() - {"role", "content"}} for part in self.wire]
         return texts + sum(estimate(json.dumps(part)) for part in [*parts, *self.tools] if part)
+
+
+def hide_keys(messages: Sequence[BaseMessage], secrets: Sequence[str]) -> list[BaseMessage]:
+    """Return messages without known keys. No provider gets the key of another one from a repository."""
+    forms = spellings(secrets)
+    hidden: list[BaseMessage] = []
+    for message in messages:
+        parts: dict[str, Any] = {"content": message.content, "additional_kwargs": message.additional_kwargs}
+        if isinstance(message, AIMessage):
+            parts["tool_calls"] = message.tool_calls
+        update = {name: masked(part, forms, HIDDEN) for name, part in parts.items()}
+        hidden.append(message if update == parts else message.model_copy(update=update))
+    return hidden
 
 
 def without_field(message: BaseMessage, name: str) -> BaseMessage:

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graph.run_request import repository_bounds
 from graph.settings import Settings
-from memory.secrets import masked
+from memory.secrets import masked_tokens
 from server.api.problems import Problem, problem_of
 from server.connection import counted_address
 from tools.workspace.opening import bounded
@@ -110,7 +110,7 @@ class Guard:
         except Exception as error:
             if not isinstance(error, Problem):
                 trace = "".join(traceback.format_exception(error))
-                log.error("%s", masked(trace, tuple(self.settings.secrets())))
+                log.error("%s", masked_tokens(trace, tuple(self.settings.secrets())))
             # A started response cannot become a problem. Closing the connection tells the client.
             if not started:
                 await problem_of(error).response()(scope, receive, secure_send)

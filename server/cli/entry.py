@@ -103,14 +103,16 @@ def _report(error: Exception, console: "CliConsole", settings: "Settings | None"
 
 def _log(trace: str, settings: "Settings") -> str:
     """Append a traceback to errors.log, with secrets masked. Return a hint to where it is."""
-    from memory.secrets import masked
+    from memory.secrets import masked_tokens
 
     log, time = settings.home / "errors.log", datetime.now(UTC).isoformat()
     try:
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Tracebacks may quote the user's code: only the owner may read the log, from its creation on.
         with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
-            file.write(f"{time} {' '.join(sys.argv[1:2])}\n{masked(trace, tuple(settings.secrets()))}\n")
+            file.write(
+                f"{time} {' '.join(sys.argv[1:2])}\n{masked_tokens(trace, tuple(settings.secrets()))}\n"
+            )
     except OSError:
         return "Set AUTOCODE_DEBUG=1 to see the traceback."
     return f"Details are in {log}"

@@ -8,7 +8,7 @@ from langgraph.types import Overwrite, StateSnapshot
 from pydantic_core import to_jsonable_python
 
 from graph.supervisor import Supervisor
-from memory.secrets import masked
+from memory.secrets import masked_tokens
 
 RUN_STATUSES: dict[str, str] = {
     "queued": "pending",
@@ -60,7 +60,7 @@ def thread_state(snapshot: StateSnapshot, secrets: tuple[str, ...]) -> dict[str,
     """Convert a snapshot to the SDKs' ThreadState. Every secret becomes `***`."""
 
     def to_json(value: Any) -> Any:
-        return masked(to_jsonable_python(_without_overwrites(value), fallback=str), secrets)
+        return masked_tokens(to_jsonable_python(_without_overwrites(value), fallback=str), secrets)
 
     tasks = [
         {

@@ -6,6 +6,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import DiffOption, FileMode
 
+from memory.secrets import mask_tokens
 from tools.workspace.errors import WorkspaceError, missing_objects
 from tools.workspace.listing import TreeEntry, TreeListing, known_listing, listing_of
 
@@ -101,7 +102,9 @@ class Objects:
         time = max((self.commit(parent).commit_time for parent in parents), default=0)
         committer = pygit2.Signature(NAME, EMAIL, time, 0)
         writer = pygit2.Signature(author.name, author.email, time, 0) if author else committer
-        return str(self.repo.create_commit(None, writer, committer, clean(message), tree, parents))
+        return str(
+            self.repo.create_commit(None, writer, committer, clean(mask_tokens(message)), tree, parents)
+        )
 
 
 def clean(message: str) -> str:

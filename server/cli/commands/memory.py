@@ -94,7 +94,7 @@ async def _open_memory(settings: "Settings", console: "CliConsole") -> AsyncIter
 
     enabled = settings.model_copy(update={"enable_memory": True})
     async with (
-        aclosing(await Database.open(settings.database)) as database,
+        aclosing(await Database.open(settings.database, settings.secrets())) as database,
         open_memory(enabled, Episodes(database, settings.secrets()), console.notify, delay=0) as memory,
     ):
         if memory is not None:
