@@ -24,7 +24,7 @@ _VERSION = re.compile(r"(?:^|[^\d.])v?(\d{1,9}(?:\.\d{1,9}){0,5})(?:\D|$)")
 _SUPPORTED = "Partial clones, SHA-256 and reftable repositories are not supported; use a full clone"
 _JOIN_INDEX = (
     "option from_head leaves it out. Join a split index with `git update-index --no-split-index`, "
-    "a sparse one with `git sparse-checkout reapply --no-sparse-index`"
+    "a sparse one with `git sparse-checkout reapply --no-sparse-index`; `git fsck` shows what is damaged"
 )
 
 
