@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,8 @@ def collect_apart(root: Path, tree: str) -> WorkInProgress:
 
 def main() -> None:
     """Collect for the repository and the tree that the arguments name, and print the result."""
+    limit = int(SECONDS)  # of the process itself, because its parent may be killed before it
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     pygit2.settings.owner_validation = False
     repo = pygit2.Repository(sys.argv[1])
     work = collect(repo, repo[sys.argv[2]].peel(pygit2.Tree))
