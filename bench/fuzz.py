@@ -9,6 +9,7 @@ hypothesis makes a failing example as small as it can. The exit code is 1 if any
 
 import argparse
 import asyncio
+import faulthandler
 import json
 import os
 import random
@@ -216,14 +217,17 @@ def limits(example: Any, last: Path) -> Any:
     last.write_text(ascii(example)[:20_000])
     signal.alarm(HANG_SECONDS)
     start = time.process_time()
-    yield
-    signal.alarm(0)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
     if (spent := time.process_time() - start) > CPU_SECONDS:
         raise AssertionError(f"took {spent:.1f} s of CPU time")
 
 
 def run(name: str, number: int, seconds: float, last: Path) -> None:
     """Run one target for some seconds. Raises the error of the smallest failing example."""
+    faulthandler.register(signal.SIGALRM, chain=True)  # shows where a process hangs before it ends
     examples, make = targets()[name]
     check, end, count = make(), time.monotonic() + seconds, 0
     while time.monotonic() < end:

@@ -247,3 +247,9 @@ def test_every_reader_takes_linear_time(name: str) -> None:
         if is_slow(partial(READERS[name], text), READER_SECONDS)
     ]
     assert slow == []
+
+
+@pytest.mark.parametrize("lines", ["\n", "x\n", "--- a\n+++ b\n", " ...\n", "-\n\n", "```\n", "+a\n\n"])
+def test_a_hunk_whose_lines_are_in_doubt_takes_linear_time(lines: str) -> None:
+    diff = f"--- a/a.py\n+++ b/a.py\n@@ -1,9 +1,9 @@\n a\n-b\n+c\n{lines * 20_000}x\n"
+    assert not is_slow(partial(apply_patch, {"a.py": "a\nb\n"}, diff), READER_SECONDS)

@@ -114,6 +114,7 @@ class _Reader:
         self.patches: list[FilePatch] = []
         self.header: tuple[int | None, tuple[int, int] | None, str] | None = None
         self.body: list[Line] = []
+        self.old = self.new = 0  # lines of the body, which are too many to be counted for each header
 
     def read(self) -> list[FilePatch]:
         i = 0
@@ -162,7 +163,7 @@ class _Reader:
     def _met(self) -> bool:
         """Return whether the open hunk already has as many lines as its header says."""
         counts = self.header[1] if self.header else None
-        return counts is not None and counts == counted(self.body)
+        return counts is not None and counts == (self.old, self.new)
 
     def _git(self, line: str) -> None:
         names = _GIT.match(line)
@@ -241,9 +242,13 @@ class _Reader:
         if self.body and line.startswith("\\ No newline"):
             self.body[-1] = self.body[-1]._replace(end=True)
         elif line[:1] == "+" or line[:1] == "-" or line[:1] == " ":
-            self.body.append(Line(line[0], line[1:]))  # type: ignore[arg-type]
+            self._append(Line(line[0], line[1:]))  # type: ignore[arg-type]
         else:
-            self.body.append(Line(" ", line, bare=True))
+            self._append(Line(" ", line, bare=True))
+
+    def _append(self, line: Line) -> None:
+        self.body.append(line)
+        self.old, self.new = self.old + (line.kind != "+"), self.new + (line.kind != "-")
 
     def _close(self) -> None:
         """Close the open hunk."""
@@ -251,7 +256,7 @@ class _Reader:
             start, counts, section = self.header
             patch = self.patches[-1]
             patch.hunks.append(Hunk(len(patch.hunks) + 1, start, counts, section, _trim(self.body, counts)))
-        self.header, self.body = None, []
+        self.header, self.body, self.old, self.new = None, [], 0, 0
 
 
 def counted(lines: Sequence[Line]) -> tuple[int, int]:
@@ -263,8 +268,7 @@ def counted(lines: Sequence[Line]) -> tuple[int, int]:
 def _trim(lines: list[Line], counts: tuple[int, int] | None) -> tuple[Line, ...]:
     """Remove the empty lines after a hunk, except those that its header counts."""
     end = len(lines)
-    while end and lines[end - 1].bare and not lines[end - 1].text.strip():
-        if counts == counted(lines[:end]):
-            break
-        end -= 1
+    old, new = counted(lines)
+    while end and lines[end - 1].bare and not lines[end - 1].text.strip() and counts != (old, new):
+        end, old, new = end - 1, old - 1, new - 1
     return tuple(lines[:end])

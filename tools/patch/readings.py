@@ -29,7 +29,7 @@ def elided(line: Line) -> bool:
 def readings(hunk: Hunk) -> list[tuple[Line, ...]]:
     """Return the hunk's lines in every plausible reading, the likeliest first."""
     lines = hunk.lines
-    met = next((i for i in _ends(lines) if hunk.counts == counted(lines[:i])), None)
+    met = _met(hunk)
     if met is not None and not any(
         line.kind != "+" and line.text.strip() and not line.bare for line in lines[met:]
     ):
@@ -42,6 +42,17 @@ def readings(hunk: Hunk) -> list[tuple[Line, ...]]:
     if any(line.bare and line.text.strip() for line in lines):
         ways.append(tuple(_unshifted(line) for line in lines))
     return ways
+
+
+def _met(hunk: Hunk) -> int | None:
+    """Return the first line where prose may begin and the header's counts are met."""
+    ends = set(_ends(hunk.lines))
+    old = new = 0
+    for i, line in enumerate(hunk.lines):
+        if i in ends and (old, new) == hunk.counts:
+            return i
+        old, new = old + (line.kind != "+"), new + (line.kind != "-")
+    return None
 
 
 def without_prose(hunk: Hunk) -> Iterator[tuple[Line, ...]]:
