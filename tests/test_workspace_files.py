@@ -10,6 +10,7 @@ import pytest
 from gitrepo import GitRepo
 
 from tools.workspace import Change, PathError, Workspace
+from tools.workspace.package import open_package
 
 Edits = dict[str, str | bytes | None]
 
@@ -32,6 +33,12 @@ def workspace(repo: GitRepo) -> Workspace:
 @pytest.fixture
 def head(workspace: Workspace) -> str:
     return workspace.begin().snapshot
+
+
+def test_a_package_names_its_files_below_its_folder(repo: GitRepo, head: str) -> None:
+    package = open_package(repo.path, "src")
+    assert package.files(head) == {"app.py": 14, "deep/x.py": 2} and package.size(head, "app.py") == 14
+    assert package.blobs(head).keys() == package.files(head).keys()
 
 
 def test_files_are_read_by_path_and_links_are_not_followed(workspace: Workspace, head: str) -> None:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import pygit2
 
 from tools.workspace.workspace import Workspace
+
+Value = TypeVar("Value")
 
 
 class PackageView(Workspace):
@@ -22,12 +25,14 @@ class PackageView(Workspace):
         self._below = f"{folder}/"
 
     def files(self, snapshot: str) -> dict[str, int]:
-        sizes = super().files(snapshot)
-        return {path: sizes[self._below + path] for path in self._regular(snapshot)}
+        return self._inside(super().files(snapshot))
 
     def _regular(self, snapshot: str) -> Mapping[str, pygit2.Oid]:
-        whole = super()._regular(snapshot).items()
-        return {path.removeprefix(self._below): id for path, id in whole if path.startswith(self._below)}
+        return self._inside(super()._regular(snapshot))
+
+    def _inside(self, files: Mapping[str, Value]) -> dict[str, Value]:
+        below = self._below
+        return {path.removeprefix(below): files[path] for path in files if path.startswith(below)}
 
     def read(self, snapshot: str, path: str) -> bytes | None:
         return super().read(snapshot, self._below + path)

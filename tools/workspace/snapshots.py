@@ -53,8 +53,9 @@ class Snapshots:
 
     def files(self, snapshot: str) -> dict[str, int]:
         """Map every regular file to its size in bytes, sorted. Names that are not UTF-8 are left out."""
-        sizes = self._listing(snapshot).sizes(self._objects.size)
-        return {path: sizes[path] for path in self._regular(snapshot)}
+        listing = self._listing(snapshot)
+        sizes = listing.sizes(self._objects.size)
+        return {path: sizes[path] for path in listing.regular}
 
     def room(self, snapshot: str) -> Room:
         """Measure everything that `tar` packs, without reading it."""
