@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from server import protocol
-from server.api import agent_routes, approval_routes, thread_routes, websocket
+from server.api import agent_routes, approval_routes, repository_routes, thread_routes, websocket
 from server.api.guard import Guard, allowed_origins
 from server.api.problems import handle_problems, responses
 
@@ -59,8 +59,8 @@ def create_app(
             expose_headers=["Content-Location", "Location"],
         )
     handle_problems(app)
-    for router in (agent_routes.router, websocket.router, thread_routes.router, approval_routes.router):
-        app.include_router(router)
+    for module in (agent_routes, websocket, thread_routes, approval_routes, repository_routes):
+        app.include_router(module.router)
     if own is None:  # LangGraph's server has its own Agent Protocol
         app.include_router(protocol.router)
     _add_pages(app)
@@ -82,7 +82,8 @@ def _add_pages(app: FastAPI) -> None:
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(STATIC / "index.html")
+        # The other files have names that change with their content. This one must not be kept.
+        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
     # Programs import this address, so it stays when the page's files move.
     @app.get("/client.js", include_in_schema=False)

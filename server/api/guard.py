@@ -42,7 +42,11 @@ ALIVE_PATHS = frozenset(("/health", "/ok"))
 _HOST = re.compile(
     r"(?:\[(?P<address>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9._-]{1,253}))(?::(?P<port>[0-9]{0,5}))?"
 )
-_CONTENT = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_CONTENT = (
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; "
+    # No text can become markup or a script. The page's one policy names the script that colours code.
+    "require-trusted-types-for 'script'; trusted-types autocode-worker"
+)
 HEADER_BYTES = 32 * 1024
 """Limit for the headers of a request. h11 enforces its own only on headers that come in several pieces."""
 

@@ -19,6 +19,7 @@ from server.api.problems import Problem
 from tools.catalogue import ToolOutput
 
 NonBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+TITLE_CHARACTERS = 200
 ThreadId = Annotated[str, StringConstraints(pattern=f"^{THREAD_ID}$")]
 
 
@@ -108,11 +109,21 @@ class RunResponse(BaseModel):
     diff: str | None = None
 
 
+def _title(metadata: Any) -> str:
+    """Return the title in a thread's metadata, empty without one."""
+    title = metadata.get("title") if isinstance(metadata, dict) else metadata
+    return title[:TITLE_CHARACTERS] if isinstance(title, str) else ""
+
+
 class ThreadSummary(BaseModel):
-    """A thread with its newest run. `live` means that a process runs it now."""
+    """A thread with its newest run. `live` means that a process runs it now.
+
+    `title` is the one in its metadata, empty unless somebody has renamed the thread.
+    """
 
     id: str
     task: str
+    title: Annotated[str, BeforeValidator(_title), Field(validation_alias="metadata")] = ""
     status: str
     repo: str
     branch: str | None
@@ -165,6 +176,18 @@ class ResumeRequest(_StrictModel):
     """Larger limits for the run. A run that has spent its budget needs them."""
 
     options: LimitsBody = LimitsBody()
+
+
+class ApplyRequest(_StrictModel):
+    """The wish to apply. A result without proof must be meant."""
+
+    unverified: bool = False
+
+
+class ApplyResponse(BaseModel):
+    """The files of the checkout that were changed. It had all of the change if there are none."""
+
+    paths: list[str]
 
 
 class CancelResponse(BaseModel):

@@ -1,5 +1,6 @@
 """Routes of the web page and of curl: threads with their events, approvals, notes, forks and diffs."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -16,6 +17,8 @@ from server.api.dependencies import SupervisorDep, find_thread
 from server.api.problems import responses
 from server.api.schemas import (
     AnswersBody,
+    ApplyRequest,
+    ApplyResponse,
     CancelResponse,
     ForkRequest,
     ForkResponse,
@@ -27,7 +30,7 @@ from server.api.schemas import (
     ThreadSummary,
 )
 from server.api.sse import LAST_SEQ, event_messages, last_seen, sse_response
-from server.api.task_submission import submit_task
+from server.api.task_submission import check_repository, submit_task
 
 router = APIRouter(tags=["Threads"])
 
@@ -154,6 +157,20 @@ async def diff(
     else:
         delivery = await _delivery_of(supervisor, thread_id, run_id)
     return Response(await delivery.diff(), media_type="text/x-diff; charset=utf-8")
+
+
+@router.post("/api/threads/{thread_id}/apply", responses=responses(404, 409))
+async def apply(
+    thread_id: ThreadPath, supervisor: SupervisorDep, body: ApplyRequest | None = None
+) -> ApplyResponse:
+    """Apply what the thread has delivered and nobody has applied to the checkout: all of it, or nothing."""
+    thread = await find_thread(supervisor, thread_id)
+    # Threads of the command line may work where this server must not write.
+    await asyncio.to_thread(check_repository, supervisor.settings, thread.repo)
+    delivery = await Delivery.of_thread(supervisor.journal, thread_id)
+    if not (delivery.verified or (body and body.unverified)):
+        raise RunnerError(f"{delivery.branch} is not verified, so nothing was applied")
+    return ApplyResponse(paths=list(await delivery.apply()) if await delivery.diff() else [])
 
 
 async def _delivery_of(supervisor: Supervisor, thread_id: str, run_id: str) -> Delivery:
