@@ -3,7 +3,7 @@ bin := .venv/bin
 # Neighbours share fixtures and replay each other's programs, so they stay on a worker while others have work.
 workers := -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo serve test coverage check constraints
+.PHONY: demo serve page test coverage check constraints
 
 demo:         ## run an example task with recorded models, without key, Docker or network
 	@./bootstrap.sh sandbox
@@ -12,6 +12,10 @@ demo:         ## run an example task with recorded models, without key, Docker o
 serve:        ## serve the web page and the APIs on http://127.0.0.1:8000
 	@./bootstrap.sh sandbox
 	@$(bin)/autocode serve
+
+page:         ## build the page of web/ into server/static/ (needs Node.js)
+	@./bootstrap.sh
+	@$(bin)/python bench/web.py
 
 test:         ## run all tests
 	@./bootstrap.sh sandbox
@@ -29,6 +33,7 @@ check:        ## check style, types, layers, start-up and prose, without changin
 	$(bin)/lint-imports --no-logo
 	$(bin)/python bench/startup.py --check
 	$(bin)/python bench/prose.py --check
+	$(bin)/python bench/web.py --check
 
 constraints:  ## pin versions again after a change of dependencies
 	@./bootstrap.sh

@@ -122,7 +122,7 @@ CASES = [
     keyed(200, path="/"),
     keyed(200, path="/ok"),
     keyed(200, path="/health"),
-    keyed(200, path="/static/page.js"),
+    keyed(200, path="/static/icon.svg"),
     keyed(403, path="/health", Host="evil.example"),
     # Body
     Case(200, "POST", headers=JSON, body=b"{}"),

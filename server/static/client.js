@@ -139,14 +139,16 @@ export class AgentSocket {
  * Receive every event of a thread after number `after`, without gaps or repeats. It reconnects when a
  * connection breaks.
  *
- * Ends when `signal` is aborted. Throws an AgentError when the server refuses.
+ * onConnection(connected) is called when the connection is made, and when it is lost. Ends when `signal` is
+ * aborted. Throws an AgentError when the server refuses.
  */
-export async function followThread(threadId, onEvent, { after = 0, signal, ...more } = {}) {
+export async function followThread(threadId, onEvent, { after = 0, signal, onConnection = () => {}, ...more } = {}) {
   const path = `/api/threads/${encodeURIComponent(threadId)}/events`;
   for (let wait = 250; !signal?.aborted; wait = Math.min(wait * 2, 5000)) {
     try {
       const headers = { Accept: "text/event-stream", "Last-Event-ID": String(after) };
       const response = await request(path, { ...more, headers, signal });
+      onConnection(true);
       await readMessages(response, ({ id, data }) => {
         if (!(Number(id) > after)) return;
         after = Number(id);
@@ -157,6 +159,8 @@ export async function followThread(threadId, onEvent, { after = 0, signal, ...mo
       if (signal?.aborted) return;
       if (error instanceof AgentError && error.status < 500) throw error;
     }
+    if (signal?.aborted) return;
+    onConnection(false);
     await new Promise((resolve) => setTimeout(resolve, wait));
   }
 }

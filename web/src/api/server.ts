@@ -1,0 +1,101 @@
+/** The requests of the page, by what they are for. */
+
+import { request } from "../../client.js";
+import type { Answer, LogEvent } from "./events";
+
+export interface ThreadSummary {
+  id: string;
+  task: string;
+  title: string;
+  status: string;
+  repo: string;
+  branch: string | null;
+  created: string;
+  live: boolean;
+}
+
+export interface RunSummary {
+  thread_id: string;
+  run_id: string;
+  status: string;
+}
+
+export interface ContextFile {
+  path: string;
+  content: string;
+}
+
+export interface RunOptions {
+  approve_plan?: boolean;
+  max_cost_usd?: number;
+}
+
+export interface Task {
+  task: string;
+  repo?: string;
+  thread_id?: string;
+  context_files?: (string | ContextFile)[];
+  options?: RunOptions;
+}
+
+export interface Folder {
+  path: string;
+  repository: boolean;
+}
+
+const at = (thread: string) => `/api/threads/${encodeURIComponent(thread)}`;
+
+async function json<T>(path: string, options?: Parameters<typeof request>[1]): Promise<T> {
+  return (await request(path, options)).json() as Promise<T>;
+}
+
+const post = <T>(path: string, body?: unknown) => json<T>(path, { method: "POST", body });
+
+/** List the newest threads. */
+export const listThreads = (signal?: AbortSignal) => json<ThreadSummary[]>("/api/threads?limit=500", { signal });
+
+/** Start a task on a new thread, or continue one. */
+export const startTask = (task: Task) => post<RunSummary>("/api/threads", task);
+
+/** Read the events of a thread that are stored. */
+export const readEvents = (thread: string, signal?: AbortSignal) =>
+  json<LogEvent[]>(`${at(thread)}/events`, { headers: { Accept: "application/json" }, signal });
+
+/** Answer a question of a run. */
+export const answerQuestion = (thread: string, id: string, answer: Answer) =>
+  post<RunSummary>(`${at(thread)}/approvals`, { answers: { [id]: answer } });
+
+/** Send a note to a running task, or answer the question that it waits for. */
+export const sendNote = (thread: string, text: string) => post<LogEvent>(`${at(thread)}/messages`, { text });
+
+export const cancelRun = (thread: string) => post<{ cancelled: boolean }>(`${at(thread)}/cancel`);
+
+/** Continue a run. One that has spent its budget needs a larger one, in dollars. */
+export const resumeRun = (thread: string, budget?: number) =>
+  post<RunSummary>(`${at(thread)}/resume`, budget ? { options: { max_cost_usd: budget } } : undefined);
+
+export const forkThread = (thread: string, checkpoint?: string) =>
+  post<{ thread_id: string }>(`${at(thread)}/fork`, checkpoint ? { checkpoint_id: checkpoint } : undefined);
+
+/** Read the change of one run as a unified diff. */
+export async function readDiff(thread: string, run: string): Promise<string> {
+  return (await request(`${at(thread)}/diff?run_id=${encodeURIComponent(run)}`)).text();
+}
+
+/** Apply what a thread has delivered to the checkout. An unverified result must be meant. */
+export const applyResult = (thread: string, unverified: boolean) =>
+  post<{ paths: string[] }>(`${at(thread)}/apply`, { unverified });
+
+export const renameThread = (thread: string, title: string) =>
+  request(`/threads/${encodeURIComponent(thread)}`, { method: "PATCH", body: { metadata: { title } } });
+
+export const deleteThread = (thread: string) =>
+  request(`/threads/${encodeURIComponent(thread)}`, { method: "DELETE" });
+
+/** Complete a path to folders that tasks may use. */
+export const completeFolder = (path: string, signal?: AbortSignal) =>
+  json<Folder[]>(`/api/repositories?path=${encodeURIComponent(path)}`, { signal });
+
+/** Find files of a repository whose paths match the words. */
+export const findFiles = (repo: string, words: string, signal?: AbortSignal) =>
+  json<string[]>(`/api/repositories/files?${new URLSearchParams({ repo, words })}`, { signal });

@@ -1,0 +1,96 @@
+/** The pieces of a turn, in the order in which they happen. */
+
+import type { Payloads, Step } from "../api/events";
+
+export type WorkState = "running" | "done" | "failed" | "stopped";
+
+export interface ToolCall {
+  seq: number;
+  line: string;
+  failed: boolean;
+  arguments: Record<string, unknown>;
+  bytes: number;
+}
+
+const OUTPUT = 200_000;
+
+/** The work of one agent or node, from its start to its end. */
+export class Work {
+  readonly kind = "work";
+  state = $state<WorkState>("running");
+  seconds = $state(0);
+  tokens = $state(0);
+  output = $state("");
+  outcome = $state("");
+  notes = $state.raw<string[]>([]);
+  calls = $state.raw<ToolCall[]>([]);
+  waitUntil = $state(0);
+  /** The result of a check or a review, which is shown in the place of the work once it has ended. */
+  outcomeItem = $state.raw<CheckItem | VerdictItem | null>(null);
+
+  constructor(
+    readonly key: number,
+    readonly node: string,
+    readonly began: number,
+    readonly step: Step | null,
+  ) {}
+
+  write(text: string): void {
+    const joined = this.output + text;
+    // Cutting at each piece would copy the text each time.
+    this.output = joined.length > 2 * OUTPUT ? joined.slice(-OUTPUT) : joined;
+  }
+
+  note(text: string): void {
+    this.notes = [...this.notes, text];
+  }
+
+  end(state: WorkState, at: number, seconds?: number): void {
+    if (this.state === "running") this.state = state;
+    this.seconds = seconds ?? Math.max(0, (at - this.began) / 1000);
+    this.waitUntil = 0;
+  }
+}
+
+/** Steps of a plan that run at the same time. */
+export class Parallel {
+  readonly kind = "parallel";
+  works = $state.raw<Work[]>([]);
+
+  constructor(
+    readonly key: number,
+    readonly group: number,
+  ) {}
+}
+
+/** The result of a check. `round` counts the checks of the run. */
+export interface CheckItem {
+  kind: "check";
+  key: number;
+  round: number;
+  check: Payloads["check"];
+}
+
+export interface VerdictItem {
+  kind: "verdict";
+  key: number;
+  verdict: Payloads["verdict"];
+}
+
+/** A text of the user, or the answer to a question of the run. */
+export interface NoteItem {
+  kind: "note";
+  key: number;
+  by: "you" | "agents";
+  text: string;
+}
+
+export interface AnsweredItem {
+  kind: "answered";
+  key: number;
+  about: string;
+  decision: string;
+  reason: string;
+}
+
+export type Item = Work | Parallel | CheckItem | VerdictItem | NoteItem | AnsweredItem;
