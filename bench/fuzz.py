@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
@@ -266,8 +267,12 @@ def main() -> int:
     parser.add_argument("--child", nargs=2, metavar=("SECONDS", "FILE"), help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.child:
-        run(words.target[0], words.seed, float(words.child[0]), Path(words.child[1]))
-        return 0
+        try:
+            run(words.target[0], words.seed, float(words.child[0]), Path(words.child[1]))
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)  # the application's threads would keep the process
     end, number, broken = time.monotonic() + 60 * words.minutes, words.seed, list[str]()
     print(f"seed {number}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
