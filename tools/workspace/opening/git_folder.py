@@ -72,8 +72,8 @@ def _check_candidate(folder: str) -> None:
     if not os.path.isdir(folder):
         if os.path.isfile(folder):
             check_file(folder, SMALL_BYTES)
-            target = (read_file(folder, SMALL_BYTES) or b"").removeprefix(b"gitdir:").strip()
-            folder = os.path.join(os.path.dirname(folder), os.fsdecode(target))
+            target = (read_file(folder, SMALL_BYTES) or b"").removeprefix(b"gitdir:")
+            folder = os.path.join(os.path.dirname(folder), _written_path(target, folder))
         else:
             return
     if os.path.lexists(f"{folder}/commondir") and os.path.lexists(f"{folder}/HEAD"):
@@ -85,9 +85,16 @@ def _git_folder(own: str) -> GitFolder:
     text = read_file(f"{own}/commondir", SMALL_BYTES)
     if text is None:
         return GitFolder(own, own)
-    shared = os.path.realpath(os.path.join(own, os.fsdecode(text.strip())))
+    shared = os.path.realpath(os.path.join(own, _written_path(text, f"{own}/commondir")))
     check_inside(shared)
     return GitFolder(own, shared)
+
+
+def _written_path(text: bytes, file: str) -> str:
+    """Return a path that stands in a file. Raises WorkspaceError for a NUL, which no path can hold."""
+    if b"\0" in text:
+        raise WorkspaceError(f"{file} holds a NUL character: it is damaged. Correct or remove it")
+    return os.fsdecode(text.strip())
 
 
 def _check_files(folder: GitFolder) -> None:
@@ -139,6 +146,7 @@ def _object_folders(objects: str) -> Iterator[str]:
         if check_folder(place) is None:
             continue
         yield place
-        text = read_file(f"{place}/info/alternates", SMALL_BYTES) or b""
-        lines = [os.fsdecode(line.strip()) for line in text.split(b"\n") if line.strip()]
+        file = f"{place}/info/alternates"
+        text = read_file(file, SMALL_BYTES) or b""
+        lines = [_written_path(line, file) for line in text.split(b"\n") if line.strip()]
         waiting += [os.path.join(place, line) for line in lines if not line.startswith("#")]

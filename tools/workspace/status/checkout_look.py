@@ -43,7 +43,9 @@ class CheckoutLook:
     def add(self, path: str) -> None:
         """Read a file of patterns, if there is one. Raises WorkspaceError if it is no regular file."""
         if not os.path.isdir(path):
-            for line in (read_file(path, LIST_BYTES) or b"").splitlines():
+            for line in (read_file(path, LIST_BYTES) or b"").removeprefix(b"\xef\xbb\xbf").splitlines():
+                if line.lstrip(b" \t").startswith((b"\v", b"\f")):  # libgit2 would read it for ever
+                    raise WorkspaceError(f"{path} has a line that begins with a form feed; remove it")
                 parts = line.split()[0].split(b"/") if line.strip() else []
                 folders = sum(b"**" in part for part in parts)
                 self.patterns[folders, max([0, *(part.count(b"*") for part in parts)])] += 1
