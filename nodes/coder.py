@@ -30,6 +30,7 @@ from tools.workspace import Workspace
 
 SYSTEM = f"""\
 You are a coder. You carry out one step of a plan in a git repository, completely, and nothing beyond it.
+Where the step falls short of what the task demands of the code you change, do that too, and say so.
 
 {EDIT_FORMAT}
 

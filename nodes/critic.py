@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 from memory.calls.budget import BudgetSpent
 from nodes.agent.agents import Agents
 from nodes.agent.conversation import Conversation
-from nodes.check.runners.test_names import shown_case
+from nodes.check.runners.test_names import by_function, shown_case
 from nodes.dialogue import sections
 from nodes.dialogue.prompts import (
     DATA,
@@ -190,12 +190,10 @@ def _grouped(cases: Sequence[str]) -> list[str]:
 def _report(proof: Proof) -> str:
     """Return what the check saw, without a word that would make it look stronger than it is."""
     asked = {"suspicious", "contradicted", "not imported", *(["no test"] if needs_consent(proof) else [])}
-    cases = [
-        f"Fails without the change, passes with it: {shown_case(case)}" for case in proof.fail_to_pass[:CASES]
-    ]
+    proving, guards = by_function(proof.fail_to_pass)[:CASES], by_function(proof.guards)[:CASES]
+    cases = [f"Fails without the change, passes with it: {case}" for case in proving]
     cases += [
-        f"Passes without the change too, and fails when the changed code is broken: {shown_case(case)}"
-        for case in proof.guards[:CASES]
+        f"Passes without the change too, and fails when the changed code is broken: {case}" for case in guards
     ]
     weak = [str(weakness) for weakness in weaknesses(proof) if weakness.name not in asked]
     both = [case.id for case in failing_on_both(proof)]

@@ -155,12 +155,13 @@ class Tester:
                 warning = f"no tests for the unguarded lines: {error}"
                 conversation.publish(ErrorReported(message=warning, kind="warning"))
                 return asked
+            said = edit if isinstance(edit, str) else edit.remark
+            remark = " ".join(filter(None, (state.get("tester_remark"), said)))
             if isinstance(edit, str) or workspace.tree(edit.snapshot) == workspace.tree(state["head"]):
-                return asked
+                return asked | {"tester_remark": remark}
             await conversation.hold(workspace, edit)
         proof = Proof.model_validate(state["check"])
         before = ProvedState(head=state["head"], check=proof.model_dump(), untestable=proof.untestable)
-        remark = " ".join(filter(None, (state.get("tester_remark"), edit.remark)))
         return asked | {
             "head": edit.snapshot,
             "untestable": "",

@@ -59,4 +59,4 @@ def test_the_tests_of_a_class_are_found_by_its_name_and_not_by_their_number(tmp_
     query = "Keep the order of columns in the YAML export. `Set.yaml` sorts them"
     near = near_tests(Workspace.open(tmp_path), snapshot, files, ["Set"], ["yaml.py"], 2, query)
     line = sets.splitlines().index("    def test_export(self):") + 1
-    assert near == {"tests/test_sets.py": [range(line, line + 2)]}
+    assert near == {"tests/test_sets.py": [range(line, line + 2), range(1, 2)]}  # the test, and the imports

@@ -119,7 +119,7 @@ async def test_a_damaged_index_and_a_chroma_that_is_gone_are_no_run_s_end(bench:
 async def test_a_step_is_shown_what_the_run_has_changed_and_its_own_file_only_once(bench: Bench) -> None:
     steps = [
         {"agent": "coder", "description": "Write the gadget multiplier", "file": "gadget.py"},
-        {"agent": "coder", "description": "Let mul use the gadget multiplier", "file": "calc.py"},
+        {"agent": "coder", "description": "Let mul use `gadget_multiplier`", "file": "calc.py"},
     ]
     bench.desk.on("Step: Write", block("gadget.py", "def gadget_multiplier(a, b):\n    return a * b"))
     code = f"from gadget import gadget_multiplier as mul\n\n\n{CALC['calc.py']}\n__all__ = ['add', 'mul']"

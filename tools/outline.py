@@ -97,12 +97,17 @@ def _end(found: Sequence[Definition], place: int) -> int:
 
 
 def repository_map(
-    files: Mapping[str, int], read: Callable[[str], str | None], query: str, token_limit: int
+    files: Mapping[str, int],
+    read: Callable[[str], str | None],
+    query: str,
+    token_limit: int,
+    aside: Callable[[str], bool] = lambda path: False,
 ) -> str:
     """Return paths and top-level definitions within `token_limit`, at 4 characters a token.
 
     `files` maps paths to sizes in bytes. `read` returns a file's text. The files most relevant to `query`
-    have their definitions, others only their path. A last line counts the files that are not shown.
+    have their definitions, others only their path, and those `aside` come last. A last line counts the files
+    that are not shown.
     """
     paths = sorted(path for path in files if path.isprintable())
     wanted = set(_terms(query))
@@ -110,7 +115,7 @@ def repository_map(
     ranked = sorted(paths, key=lambda path: (-by_path[path], not has_grammar(path), path.count("/"), path))
     defined = outlines(_texts(ranked, files, read))
     by_definition = _relevance(wanted, {path: _terms(" ".join(defined.get(path, ()))) for path in defined})
-    ranked.sort(key=lambda path: -by_path[path] - by_definition.get(path, 0.0))
+    ranked.sort(key=lambda path: (aside(path), -by_path[path] - by_definition.get(path, 0.0)))
     return _fit(ranked, defined, len(files), token_limit * 4)
 
 

@@ -30,6 +30,7 @@ _DEFINES = "def|class|func|function|fn|type|interface|struct|enum|trait|const|le
 _IMPORT = re.compile(r"^\s*(?:import|from|use|const .*\brequire\()\b")
 _LONG_LINE = 300
 _MOST_USES = 4  # of a name that a file does not define
+_MOST_NAMESAKES = 4  # definitions of a name that still says which one is meant
 
 
 def cut(text: str, limit: int, head: float = 0.5) -> str:
@@ -145,17 +146,27 @@ def _dotted(query: str) -> list[str]:
 def named_places(text: str, query: str, known: Sequence[Definition] = ()) -> list[range]:
     """Return the lines that define what `query` names, or use it. What is named first comes first.
 
-    Of `known`, the definitions of the text, those of `Class.method` come before those of one name.
+    Of `known`, the definitions of the text, those of `Class.method` come first, and stand for both names.
     """
-    names = symbols(query)
-    whole = [name for name in _dotted(query) if "." in name]
     by_name = defaultdict[str, list[Definition]](list)
     for each in known:
         for name in {each.symbol, each.symbol.rpartition(".")[2], ".".join(each.symbol.split(".")[-2:])}:
             by_name[name].append(each)
-    if found := [each for name in dict.fromkeys([*whole, *names]) for each in by_name[name]]:
+    names = symbols(query)
+    whole = [name for name in dict.fromkeys(_dotted(query)) if "." in name and name in by_name]
+    methods = {name.rpartition(".")[2] for name in whole}
+    single = [name for name in names if name not in methods and name in by_name]
+    telling = [*whole, *(name for name in single if len(by_name[name]) <= _MOST_NAMESAKES)]
+    if found := [each for name in telling or single for each in by_name[name]]:
         return [_lines_of(each) for each in dict.fromkeys(found)]
     return _written_places(text, names)
+
+
+def imports(text: str) -> list[range]:
+    """Return the lines of the imports at the top of a file, as one place, none without imports."""
+    lines = text.split("\n", HEAD_LINES)[:HEAD_LINES]
+    numbers = [number for number, line in enumerate(lines, 1) if _IMPORT.match(line[:_LONG_LINE])]
+    return [range(numbers[0], numbers[-1] + 1)] if numbers else []
 
 
 def _lines_of(definition: Definition) -> range:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from memory.chunks.words import words
 from memory.repo_index.search.query import STOP_WORDS
-from nodes.dialogue.excerpts import WHOLE_LINES, named_places
+from nodes.dialogue.excerpts import WHOLE_LINES, imports, named_places
 from tools.outline import Definition, definitions
 from tools.workspace import Workspace
 
@@ -60,7 +60,8 @@ def near_tests(
     """Return up to `most` files with tests of the symbols, the nearest first, each with the tests' lines.
 
     A file that is named as one of `paths` counts twice, and is near without a symbol as well. Of the tests
-    in a file, those come first that share words with `query`. What few tests name counts most.
+    in a file, those come first that share words with `query`. What few tests name counts most. After the
+    first test come the imports of its file, because a new test needs them.
     """
     texts = {path: workspace.text(snapshot, path) or "" for path in tests[:MOST_SEARCHED]}
     named = re.compile(rf"\b(?:{'|'.join(map(re.escape, symbols))})\b") if symbols else None
@@ -76,7 +77,10 @@ def near_tests(
     total = {path: (1 + (path in own)) * sum(points for points, _ in tests) for path, tests in scored.items()}
     near = sorted(scored, key=lambda path: (-total[path], ranked.index(path)))[:most]
     backup = " ".join(f"`{name}`" for name in symbols)
-    return {path: [place for _, place in scored[path]] or named_places(texts[path], backup) for path in near}
+    places = {
+        path: [place for _, place in scored[path]] or named_places(texts[path], backup) for path in near
+    }
+    return {path: [*own[:1], *imports(texts[path]), *own[1:]] if own else [] for path, own in places.items()}
 
 
 def _rarity(counts: Mapping[str, Counter[str]]) -> dict[str, float]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
+from nodes.check.runners.test_names import is_test_name
 from nodes.dialogue.diffs import parse_diff, shown_change
 from nodes.dialogue.excerpts import CHARS_A_TOKEN, around, cut_tokens
 from nodes.dialogue.prompts import fenced, section
@@ -31,8 +32,8 @@ CHANGE_TOKENS = 5_000
 OUTLINED = 4
 """Files whose outlines are shown."""
 
-STEP_LENGTH = 200
-"""Characters of the steps of others, as far as a plan shows them."""
+STEP_LENGTH, PLAN_LENGTH = 200, 1_200
+"""Characters of the steps of others as a plan shows them: of each at least, and of all together."""
 
 _SYMBOL = re.compile(r"[\w.:$~<>-]{1,80}")
 
@@ -98,9 +99,9 @@ def outlined(workspace: Workspace, snapshot: str, paths: Iterable[str]) -> str:
 
 
 def outline(workspace: Workspace, snapshot: str, query: str, tokens: int = MAP_TOKENS) -> str:
-    """Return a map of the repository's definitions, most relevant to `query` first."""
+    """Return a map of the repository's definitions, most relevant to `query` first, and tests last."""
     files = workspace.files(snapshot)
-    text = repository_map(files, lambda path: workspace.text(snapshot, path), query, tokens)
+    text = repository_map(files, lambda path: workspace.text(snapshot, path), query, tokens, is_test_name)
     return section("Map of the repository", text or "(the repository is empty)")
 
 
@@ -161,9 +162,10 @@ def plan(plan: Plan | None, own: str = "", task: str = "") -> str:
     """
     if plan is None:
         return ""
+    length = max(STEP_LENGTH, PLAN_LENGTH // max(len(plan["steps"]), 1))
     lines = [
         f"- {step['id']}{' on ' + ', '.join(files_of(step)) if 'file' in step else ''}: "
-        + ("yours" if step["id"] == own else line(step["description"], STEP_LENGTH))
+        + ("yours" if step["id"] == own else line(step["description"], length))
         for step in plan["steps"]
         if " ".join(step["description"].split()) not in " ".join(task.split())
     ]

@@ -1,6 +1,7 @@
 """Names of tests in any language."""
 
 import re
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 TEST_FOLDERS = ("test", "tests", "__tests__", "testdata")
@@ -27,6 +28,17 @@ def shown_case(case: str) -> str:
         part if len(part) <= LONGEST_CASE else f"{part[:_KEPT]}…{part[-_KEPT:]}" for part in (name, values)
     )
     return bracket.join(parts)
+
+
+def by_function(cases: Iterable[str]) -> list[str]:
+    """Return cases as they are read, those of one parametrised function as one, with their number."""
+    functions: dict[str, list[str]] = {}
+    for case in cases:
+        functions.setdefault(case.partition("[")[0], []).append(case)
+    return [
+        shown_case(same[0]) if len(same) == 1 else f"{shown_case(function)} ({len(same)} cases)"
+        for function, same in functions.items()
+    ]
 
 
 def is_test_name(path: str) -> bool:
