@@ -296,7 +296,9 @@ async def test_no_traceback_and_no_secret_leaves(caplog: pytest.LogCaptureFixtur
 async def test_every_answer_forbids_what_pages_of_others_could_do_with_it() -> None:
     async with guarded() as client:
         headers = (await client.get("/")).headers
-    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy and "require-trusted-types-for 'script'" in policy
+    assert "unsafe" not in policy
     assert headers["X-Content-Type-Options"] == "nosniff" and headers["X-Frame-Options"] == "DENY"
 
 

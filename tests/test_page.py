@@ -98,6 +98,10 @@ async def test_a_task_goes_from_the_form_over_an_edited_plan_to_an_applied_resul
         await tab.get_by_label("Follow up").press("Control+Enter")
         await page.wait_for("The sum.")
         await expect(tab.get_by_text("Worked for")).to_have_count(2)
+        await page.press("More")
+        await page.press("Fork from here")
+        await page.wait_for("This thread has no task of its own yet.")
+        await expect(tab.get_by_role("heading", level=1)).to_have_text("Fork of Add mul to calc.py")
 
 
 @pytest.mark.usefixtures("packages")

@@ -2,6 +2,8 @@
 
 import { listThreads, type ThreadSummary } from "../api/server";
 import { connection } from "./connection.svelte";
+import { notify } from "./notifications";
+import { place } from "./place.svelte";
 
 const SECONDS = { shown: 2.5, hidden: 15, offline: 1 };
 
@@ -18,7 +20,10 @@ class History {
       const threads = await connection.watch(listThreads(AbortSignal.timeout(10_000)));
       const text = JSON.stringify(threads);
       // A list that is the same must not be drawn again.
-      if (text !== this.#text) this.threads = threads;
+      if (text !== this.#text) {
+        this.#notify(threads);
+        this.threads = threads;
+      }
       this.#text = text;
       this.loaded = true;
     } catch {
@@ -28,6 +33,17 @@ class History {
     if (connection.keyNeeded) return;
     const pace = !connection.online ? SECONDS.offline : document.hidden ? SECONDS.hidden : SECONDS.shown;
     this.#timer = window.setTimeout(() => void this.refresh(), pace * 1000);
+  }
+
+  /** Notify of threads that have come to wait for the user meanwhile, except the one that is shown. */
+  #notify(threads: ThreadSummary[]): void {
+    const before = new Map(this.threads.map((thread) => [thread.id, thread.status]));
+    for (const thread of threads) {
+      const known = before.get(thread.id);
+      if (known && known !== "waiting" && thread.status === "waiting" && thread.id !== place.thread) {
+        notify("waiting", titleOf(thread));
+      }
+    }
   }
 
   find(id: string): ThreadSummary | undefined {

@@ -177,7 +177,8 @@ export class Turn {
       edited.set(path, { added: before.added + added, removed: before.removed + removed });
     }
     this.edited = edited;
-    this.#outcome(event, `+${event.data.added} −${event.data.removed} ${event.data.files.map((file) => file.path).join(", ")}`);
+    const places = event.data.files.map((file) => file.path).join(", ");
+    this.#outcome(event, places ? `+${event.data.added} −${event.data.removed} ${places}` : "no change");
   }
 
   #build(event: Of<"environment">, at: number): void {
