@@ -134,7 +134,7 @@ def measure_tasks(counts: list[int], backend: str, folder: Path, home: Path) -> 
         environment = {**os.environ, **own, "SANDBOX_BACKEND": backend, "PYTHONPATH": str(ROOT)}
         for count in (counts[0], *counts):  # the first run builds the sandbox's environment
             repo = make(folder / f"tasks{len(walls)}", small_files(count))
-            program = [sys.executable, str(ROOT / "server/main.py"), "run", "Add mul"]
+            program = [sys.executable, "-m", "server.main", "run", "Add mul"]
             command = [*program, "--repo", str(repo.path), "--json"]
 
             def run(command: list[str] = command) -> None:
@@ -153,6 +153,7 @@ def main() -> None:
     parser.add_argument("--backend", choices=("bubblewrap", "docker"), default="bubblewrap")
     parser.add_argument("--only", choices=("unpack", "tasks"))
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--counts", default="100,2000,20000", help="files of the repositories of tasks")
     parser.add_argument("--unpack", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -172,7 +173,7 @@ def main() -> None:
                 measure_unpacking(make(folder / title.partition(" ")[0], files).path, options.backend, home)
         if options.only != "unpack":
             print("one-function task")
-            counts = [int(count * options.scale) for count in (100, 2_000, 20_000)]
+            counts = [int(float(count) * options.scale) for count in options.counts.split(",")]
             measure_tasks(counts, options.backend, folder, home)
 
 

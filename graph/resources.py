@@ -37,6 +37,9 @@ from tools.workspace import Workspace, WorkspaceError
 VECTORS_AFTER_SECONDS = 3.0
 """Seconds before vectors of hashed words are made: in a short run Chroma's import would not pay."""
 
+INDEX_SHARE = 0.2
+"""Share of the time in which indexes are brought up to date beside runs."""
+
 
 @asynccontextmanager
 async def open_resources(
@@ -140,7 +143,7 @@ async def open_memory(
     index = settings.index_settings()
     choice = await asyncio.to_thread(choose, index.embeddings)
     patience = delay if choice.kind == "hash" else 0.0
-    indexes = LiveIndexes(index, say, patience)
+    indexes = LiveIndexes(index, say, patience, INDEX_SHARE)
     open_collection = indexes.vectors.collection
     similarity = TaskSimilarity(lambda: open_embedder(index.embeddings), open_collection, patience)
     memory = Recollection(episodes, indexes, similarity, settings.memory_scope)

@@ -267,3 +267,16 @@ def test_an_index_found_damaged_is_read_again_while_it_follows(
     assert file.exists() and live.index.lacks_text
     eventually(lambda: live.status().files == 2 and live.index.search("circle area", 1) != [], "read again")
     assert "it was damaged" in live.status().note
+
+
+def test_a_slowed_index_becomes_complete_and_closes_at_once(repo: GitRepo, settings: IndexSettings) -> None:
+    repo.commit({f"src/many/m{number}.py": f"def value_{number}():\n    pass\n" for number in range(150)})
+    with closing(LiveIndexes(settings, print, share=0.9)) as indexes:
+        live = indexes.of(repo.path)
+        assert live.wait(60, vectors=True) and live.status().files == 152
+    shutil.rmtree(settings.folder)
+    with closing(LiveIndexes(settings, print, share=0.0001)) as indexes:
+        live = indexes.of(repo.path)
+        assert not live.wait(2), "the folder was read at full speed"
+        began = time.monotonic()
+    assert time.monotonic() - began < 3

@@ -9,6 +9,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 
+from memory.live.pace import Pace
 from memory.live.watcher import Watcher, WatchLimit
 from memory.repo_index import Changes, IndexSettings, IndexStatus, RepoIndex
 from memory.vectors import VectorStore
@@ -52,6 +53,7 @@ class LiveIndex:
         notify: Callable[[str], None],
         listener: ChangeListener | None = None,
         delay: float = 0.0,
+        share: float = 1.0,
     ) -> None:
         self.index = index
         self._notify = notify
@@ -59,6 +61,7 @@ class LiveIndex:
         self._delay = delay
         self._marked: SimpleQueue[str | None] = SimpleQueue()
         self._closing = Event()
+        self._text_pace, self._vector_pace = Pace(share, self._closing), Pace(share, self._closing)
         self._read, self._embedded, self._changed = Event(), Event(), Event()
         self._watcher: Watcher | None = None
         self._notes: dict[str, str] = {}
@@ -135,7 +138,8 @@ class LiveIndex:
         elif not marked:
             return
         paths = None if everything else {path for path in marked if path is not None}
-        changes = self.index.refresh(paths, self._stop_if_closing)
+        self._text_pace.begin()
+        changes = self.index.refresh(paths, self._pause_text)
         if changes.changed or changes.gone or not self._read.is_set():
             self._embedded.clear()
             self._read.set()
@@ -166,7 +170,8 @@ class LiveIndex:
                 pause = min(max(2 * pause, first), longest) if self.index.lacks_vectors else CHECK_SECONDS
 
     def _make_vectors(self) -> None:
-        self.index.embed(lambda done, total: None, self._closing.is_set)
+        self._vector_pace.begin()
+        self.index.embed(lambda done, total: None, self._vector_pace.pause)
         if not (self.index.lacks_vectors or self._changed.is_set() or self._closing.is_set()):
             self._embedded.set()
             if self._listener:
@@ -192,9 +197,9 @@ class LiveIndex:
         else:
             self._notes.pop(topic, None)
 
-    def _stop_if_closing(self, done: int, total: int) -> None:
+    def _pause_text(self, done: int, total: int) -> None:
         # A refresh has no other way to stop than an error from its progress callback.
-        if self._closing.is_set():
+        if self._text_pace.pause():
             raise _Closing
 
 
@@ -202,14 +207,21 @@ class LiveIndexes:
     """Live indexes by their root.
 
     `notify` receives messages for people. Vectors start `delay` seconds after the text, because importing
-    Chroma does not pay for a process that has ended by then.
+    Chroma does not pay for a process that has ended by then. Text and vectors each take `share` of the time,
+    because Chroma's writes and the reading of a large folder hold up everything else in the process.
     """
 
-    def __init__(self, settings: IndexSettings, notify: Callable[[str], None], delay: float = 0.0) -> None:
+    def __init__(
+        self,
+        settings: IndexSettings,
+        notify: Callable[[str], None],
+        delay: float = 0.0,
+        share: float = 1.0,
+    ) -> None:
         self.vectors = VectorStore(settings.chroma, settings.chroma_host, settings.chroma_port, notify)
         self._settings = settings
         self._notify = notify
-        self._delay = delay
+        self._delay, self._share = delay, share
         self._lock = Lock()
         self._live: dict[Path, LiveIndex] = {}
 
@@ -222,7 +234,8 @@ class LiveIndexes:
         with self._lock:
             if root not in self._live:
                 index = RepoIndex(root, self._settings, self.vectors.collection)
-                self._live[root] = LiveIndex(index, self._notify, listener, self._delay).start()
+                live = LiveIndex(index, self._notify, listener, self._delay, self._share)
+                self._live[root] = live.start()
             return self._live[root]
 
     def close(self) -> None:

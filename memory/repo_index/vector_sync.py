@@ -1,6 +1,6 @@
 """Embed the chunks that have no vector, and make the searched collection equal to the stored vectors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import RLock
 from typing import TypeVar
@@ -8,11 +8,15 @@ from typing import TypeVar
 import numpy as np
 
 from memory.embeddings import Embedder
+from memory.embeddings.base import Vectors
 from memory.repo_index.index_store import IndexStore
 from memory.repo_index.index_types import ProgressCallback
 from memory.vectors import Collection as VectorCollection
 
 BATCH = 64
+
+_WRITE = 16
+"""Vectors of one write. Chroma holds the interpreter's lock for two or three milliseconds of each."""
 
 T = TypeVar("T")
 
@@ -46,7 +50,7 @@ class VectorSync:
             with store.transaction():
                 store.keep(embedder.key, keys, rows)
             if collection:
-                collection.upsert(keys, rows)
+                _write(collection, keys, rows)
             done += len(batch)
             self.progress(done, len(missing))
 
@@ -61,7 +65,7 @@ class VectorSync:
         self.lacking = len(lacking)
         for keys in self._batches(lacking):
             rows = self.store.embeddings(self.embedder.key, keys, self.embedder.dimension)
-            collection.upsert(list(rows), np.array(list(rows.values()), np.float32))
+            _write(collection, list(rows), np.array(list(rows.values()), np.float32))
             self.lacking -= len(keys)
             self.progress(len(lacking) - self.lacking, len(lacking))
 
@@ -74,3 +78,8 @@ class VectorSync:
             if self.stop():
                 return
             yield items[start : start + BATCH]
+
+
+def _write(collection: VectorCollection, keys: Sequence[str], rows: Vectors) -> None:
+    for start in range(0, len(keys), _WRITE):
+        collection.upsert(keys[start : start + _WRITE], rows[start : start + _WRITE])
