@@ -18,12 +18,12 @@ from graph.supervisor import Supervisor
 from memory.vectors import VectorsUnavailable, load
 from server.api.guard import HEADER_BYTES, log
 from server.app import create_app
+from server.blocked_loop import watch_loop
 from server.cli.exit_codes import ExitCode, SetupError, UsageError
 from server.cli.signals import exit_now, on_stop
 from server.cli.views.console import CliConsole
 from server.cli.views.format import one_line
 from server.connection import ConnectionLimits, Network, limited_connections
-from server.watchdog import watch_loop
 
 GRACE_SECONDS = 2
 """Time for responses in progress once the server stops. Their runs are parked by then."""

@@ -269,14 +269,17 @@ def test_an_index_found_damaged_is_read_again_while_it_follows(
     assert "it was damaged" in live.status().note
 
 
-def test_a_slowed_index_becomes_complete_and_closes_at_once(repo: GitRepo, settings: IndexSettings) -> None:
+def test_a_slowed_index_reads_all_and_closes_at_once(
+    repo: GitRepo, settings: IndexSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memory.live.pace.QUICK_SECONDS", 0.0)
     repo.commit({f"src/many/m{number}.py": f"def value_{number}():\n    pass\n" for number in range(150)})
-    with closing(LiveIndexes(settings, print, share=0.9)) as indexes:
+    with closing(LiveIndexes(settings, print, share=0.5)) as indexes:
         live = indexes.of(repo.path)
-        assert live.wait(60, vectors=True) and live.status().files == 152
+        assert live.wait(60) and live.status().files == 152
     shutil.rmtree(settings.folder)
     with closing(LiveIndexes(settings, print, share=0.0001)) as indexes:
         live = indexes.of(repo.path)
-        assert not live.wait(2), "the folder was read at full speed"
+        assert not live.wait(1), "the folder was read at full speed"
         began = time.monotonic()
     assert time.monotonic() - began < 3

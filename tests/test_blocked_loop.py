@@ -5,7 +5,7 @@ import time
 import pytest
 
 from server.api.guard import log
-from server.watchdog import BLOCKED_SECONDS, watch_loop
+from server.blocked_loop import BLOCKED_SECONDS, watch_loop
 
 
 def block() -> None:
@@ -22,7 +22,9 @@ async def test_a_blocked_event_loop_is_logged_once_with_its_stack(caplog: pytest
                 await asyncio.sleep(0.1)
     finally:
         log.removeHandler(caplog.handler)
-    (line,) = {record.getMessage() for record in caplog.records if "test_watchdog.py" in record.getMessage()}
+    (line,) = {
+        record.getMessage() for record in caplog.records if "test_blocked_loop.py" in record.getMessage()
+    }
     assert line.endswith(" block")
     assert "\n" not in line
 
