@@ -86,7 +86,9 @@ async def test_a_task_goes_from_the_form_over_an_edited_plan_to_an_applied_resul
         await expect(result).to_contain_text("1 test fails without the change and passes with it")
         await expect(tab.get_by_role("region", name="calc.py", exact=True)).to_contain_text("def mul(a, b):")
         assert await faults_of(page) == []
-        await tab.get_by_role("tab", name="Tests").click()
+        for name in ("Cost", "Proof", "Log", "Tests"):
+            await tab.get_by_role("tab", name=name).click()
+            assert await faults_of(page) == []
         await expect(tab.get_by_role("tabpanel")).to_contain_text("proves the change")
         assert tab.url.endswith("/tests")
         await page.press("Apply")

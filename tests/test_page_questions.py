@@ -120,6 +120,7 @@ async def test_the_questions_about_an_environment_are_answered_with_buttons_and_
     async with open_page(browser, served.url) as page:
         await page.tab.goto("/#builds")
         box = box_of(page, "build this environment?")
+        await box.wait_for()
         buttons = [name for name in await box.get_by_role("button").all_inner_texts() if name.strip()]
         assert buttons == ["Approve", "Use .venv", "Refuse"] and await box.locator("textarea").count() == 0
         assert await box.locator("code").all_inner_texts() == BUILD["commands"]
@@ -190,6 +191,7 @@ async def test_a_tool_is_asked_for_with_its_command_and_never_as_raw_json(
     async with open_page(browser, served.url) as page:
         await page.tab.goto("/#tools")
         box = box_of(page, "run git_push?")
+        await box.wait_for()
         assert await box.locator("code").all_inner_texts() == ["git push -- origin"]
         assert "{" not in await box.inner_text() and "Show it" in await box.inner_text()
         assert await box.locator(".added").all_inner_texts() == ["+new"]
@@ -222,6 +224,7 @@ async def test_a_tool_is_asked_for_with_its_command_and_never_as_raw_json(
         ]
         await write_log(served.home, "tools", more)
         await expect(page.tab.get_by_role("region", name="Waiting for you:")).to_have_count(2)
+        await expect(box).to_contain_text("this may have happened already")
         await expect(box_of(page, "run git_push?")).to_contain_text("this may have happened already")
         buttons = await box_of(page, "run git_push?").get_by_role("button").all_inner_texts()
         assert [name for name in buttons if name.strip()] == ["Approve", "Reject"]

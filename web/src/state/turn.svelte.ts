@@ -1,6 +1,7 @@
 /** One task of a thread: what was asked, the plan, the work, and the result. */
 
 import type { AgentUsage, LogEvent, Payloads, Plan, Question } from "../api/events";
+import { EMPTY_PROOF } from "./proof";
 import { callLine, counts } from "./words";
 import { Parallel, Work, type CheckItem, type Item, type VerdictItem } from "./work.svelte";
 
@@ -87,7 +88,7 @@ export class Turn {
 
   #finish(data: Payloads["run.finished"], at: number): void {
     this.status = data.status;
-    this.end = data;
+    this.end = data.proof ? { ...data, proof: { ...EMPTY_PROOF, ...data.proof } } : data;
     this.ended = at;
     if (data.usage?.length) this.usage = data.usage;
     if (data.status !== "waiting") this.questions = [];
