@@ -8,6 +8,7 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from selectors import BaseSelector
+from types import FrameType
 
 from server.api.guard import log
 
@@ -18,7 +19,10 @@ TURN_SECONDS = 0.05
 """Time between two signs of life."""
 
 DEEPEST = 30
-"""Frames of a stack that are logged, the innermost ones."""
+"""Frames of the loop's stack that are logged, the innermost ones."""
+
+SHOWN, WAITING = 4, ("_worker", "wait", "select", "poll", "get", "run")
+"""Frames of another thread's stack, and innermost functions of threads that only wait."""
 
 
 @asynccontextmanager
@@ -61,9 +65,20 @@ class _Watchdog(threading.Thread):
                 log.error("the event loop is blocked, for %.2f s so far: %s", silent, stack)
 
     def _stack(self) -> str:
-        """Return the calls of the loop's thread in one line, empty if it only waits for a processor."""
-        frame = sys._current_frames().get(self._loop_thread)
+        """Return the calls of the loop's thread in one line, empty if it only waits for a processor.
+
+        Other threads follow that are at work, because one of them may keep the interpreter for itself.
+        """
+        frames = sys._current_frames()
+        frame = frames.pop(self._loop_thread, None)
         if frame is None or isinstance(frame.f_locals.get("self"), BaseSelector):
             return ""
-        calls = traceback.extract_stack(frame)[-DEEPEST:]
-        return " > ".join(f"{call.filename}:{call.lineno} {call.name}" for call in calls)
+        frames.pop(threading.get_ident(), None)
+        others = [_calls(other, SHOWN) for other in frames.values() if other.f_code.co_name not in WAITING]
+        beside = f" (beside it: {'; '.join(others)})" if others else ""
+        return _calls(frame, DEEPEST) + beside
+
+
+def _calls(frame: FrameType, most: int) -> str:
+    calls = traceback.extract_stack(frame)[-most:]
+    return " > ".join(f"{call.filename}:{call.lineno} {call.name}" for call in calls)

@@ -22,6 +22,7 @@ _SEVERITY = ("passed", "skipped", "failed", "error")
 _MOST_FAULTS = 1_000
 _MOST_ERRORS = 200
 _ERROR_LENGTH = 160
+_READ = 1_000  # characters of a line that are normalised
 _ERROR_LINE = re.compile(r"^E +(\S.*)", re.MULTILINE)
 _FIRST_LINE = re.compile(r"(\S.*)")
 _FAULT_LINE = re.compile(
@@ -146,7 +147,7 @@ def _errors(result: Result, runner: str) -> Iterator[tuple[str, str]]:
     line = _FIRST_LINE if runner else _ERROR_LINE
     for case in result.report or ():
         if case.outcome in FAILED and (match := line.search(case.message)):
-            yield case.id, normalise(match[1])[:_ERROR_LENGTH].strip()
+            yield case.id, normalise(match[1][:_READ])[:_ERROR_LENGTH].strip()
 
 
 def _faults(result: Result, runner: str) -> Iterator[tuple[str, str]]:
@@ -154,7 +155,7 @@ def _faults(result: Result, runner: str) -> Iterator[tuple[str, str]]:
     for case in result.report or ():
         if case.id.startswith("::") and case.outcome != "passed" and runner:
             line = _FAULT_LINE.search(case.message) or _FIRST_LINE.search(case.message)
-            yield case.id, normalise(line[1])[:_ERROR_LENGTH].strip() if line else "it does not load"
+            yield case.id, normalise(line[1][:_READ])[:_ERROR_LENGTH].strip() if line else "it does not load"
         elif case.id.startswith("::") and case.outcome != "passed":
             skipped = case.outcome == "skipped"
             if reason := skipped_import(case.message) if skipped else cause_of(case.message).reason:

@@ -140,6 +140,7 @@ class SuiteRuns:
             result = await self._head(attempt)
             if result.timed_out and attempt.suite.scope == "auto" and attempt.suite.is_pytest:
                 return base.model_copy(update={"stopped": "timed out"})
+        files, tests = await asyncio.to_thread(self._named, attempt.suite)
         evidence = Evidence(
             base=base,
             head=result,
@@ -149,13 +150,18 @@ class SuiteRuns:
             added=frozenset(change.added),
             deleted=change.deleted,
             tests_untouched=both[1] is None and not change.irrevocable,
-            files=ChangedFiles.of(change.changed, change.base_files | change.head_files),
-            tests=frozenset(filter(attempt.suite.is_test, change.base_files | change.head_files)),
+            files=files,
+            tests=tests,
             runner=attempt.suite.runner,
         )
         evidence = await self._with_failures_alone(attempt, evidence)
         old = await old_tests.settle(old_on_head.result(), base, evidence.head_outcomes)
         return replace(evidence, old_on_head=old)
+
+    def _named(self, suite: Suite) -> tuple[ChangedFiles, frozenset[str]]:
+        """Return what the change's names tell, and the tests. A large repository takes a while."""
+        names = self.change.base_files | self.change.head_files
+        return ChangedFiles.of(self.change.changed, names), frozenset(filter(suite.is_test, names))
 
     async def _with_failures_alone(self, attempt: Attempt, evidence: Evidence) -> Evidence:
         """Run a few cases that fail on the change once more, without other runs beside them.
@@ -167,7 +173,7 @@ class SuiteRuns:
         head, report = evidence.head, evidence.head.report
         if report is None or not (failing := chance_failures(evidence)):
             return evidence
-        tests = sorted(path for path in self.change.head_files if self.change.suite.is_test(path))
+        tests = sorted(evidence.tests & self.change.head_files)
         files = [path for path in tests if any(evidence.is_case_of(case, path) for case in failing)]
         command = attempt.head_command
         if head.seconds > _QUICK_SUITE and files:
