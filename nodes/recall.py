@@ -12,19 +12,25 @@ from langgraph.runtime import Runtime
 from memory.repo_index import SnapshotView, Snippet
 from memory.search.recollection import Readiness, Recollection
 from nodes.dialogue.episodes import lesson_text
-from nodes.dialogue.excerpts import cut_tokens
+from nodes.dialogue.excerpts import CHARS_A_TOKEN, cut_end, cut_tokens
 from nodes.event_parts import IndexState, RecalledEpisode
 from nodes.events import MemoryRecalled
 from nodes.publish import Publish, publisher
 from nodes.repository import open_workspace
 from nodes.state import ContextFile, Lesson, Place, State, files_of, steps_of
+from tools.outline import definitions
 from tools.workspace import Workspace
 
 PLANNER_PLACES = 3
 STEP_PLACES = 2
 """Files that a search may show a part of. A coder needs fewer: its prompt has its own file, and the map."""
 
-PLACE_TOKENS = 500
+PLACE_TOKENS, SHORT_TOKENS = 700, 500
+"""Limits of a place, and of a file that is shown whole for a place in it."""
+
+MEMBER_LENGTH = 160
+"""Characters of the line that opens a member of a long class."""
+
 TIMEOUT_SECONDS = 5.0
 """Limit on the delay of a run by a hosted embedder that does not answer."""
 
@@ -126,17 +132,32 @@ def search_snapshot(
     """Return the best snippets of a snapshot, as their lines stand in the file. Blocks."""
     view = SnapshotView(workspace.blobs(snapshot), lambda path: workspace.read(snapshot, path))
     found = memory.search(workspace.path, view, query, most)
-    return [replace(snippet, text=_whole_lines(workspace, snapshot, snippet)) for snippet in found]
+    return [_whole_lines(workspace, snapshot, snippet) for snippet in found]
 
 
-def _whole_lines(workspace: Workspace, snapshot: str, found: Snippet) -> str:
-    """Return the lines of a snippet with the blank ones, which the index leaves out. Blocks.
+def _whole_lines(workspace: Workspace, snapshot: str, found: Snippet) -> Snippet:
+    """Return a snippet with its lines as they stand in the file, of a short file with all of them. Blocks.
 
-    An outline stands for a whole file, and has a text of its own.
+    The index keeps only the head of a class. If the class is long, its members follow the head by name. An
+    outline, which stands for a whole file, has a text of its own.
     """
-    lines = (workspace.text(snapshot, found.path) or "").splitlines()[found.first - 1 : found.last]
+    text = workspace.text(snapshot, found.path) or ""
+    if text and len(text) <= SHORT_TOKENS * CHARS_A_TOKEN:
+        return replace(found, first=1, last=len(text.splitlines()), text=text.rstrip())
+    lines = text.splitlines()[found.first - 1 : found.last]
+    whole = "\n".join(lines)
     filled = sum(bool(line.strip()) for line in lines)
-    return "\n".join(lines) if filled == len(found.text.splitlines()) else found.text
+    if filled == len(found.text.splitlines()) or len(whole) <= PLACE_TOKENS * CHARS_A_TOKEN:
+        return replace(found, text=whole)
+    members = [
+        f"{text.splitlines()[each.first - 1].rstrip()[:MEMBER_LENGTH]}  [line {each.first}]"
+        for each in definitions({found.path: text}).get(found.path, ())
+        if found.symbol and each.symbol.startswith(f"{found.symbol}.") and each.last <= found.last
+    ]
+    if not members:
+        return found
+    head = cut_end(found.text, PLACE_TOKENS // 3)
+    return replace(found, text="\n".join([head, *members]))
 
 
 def _shown(given: Collection[str | ContextFile], files: Collection[str] = ()) -> set[str]:

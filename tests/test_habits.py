@@ -77,6 +77,16 @@ def test_a_changelog_with_an_unreleased_version_is_kept_from_the_start(tmp_path:
     assert "`CHANGELOG.md`, under its unreleased version" in line
     with_code(repo, 6)
     assert told(repo) == [], "nobody writes in it any more"
+    repo.commit({"CHANGELOG.md": "# Changelog\n\n## [Unreleased]\n\n- More\n"})
+    assert told(repo) == [f"{NOTICE} an entry in `CHANGELOG.md`, under its unreleased version."]
+
+
+def test_the_changelog_with_an_unreleased_version_is_the_one_that_is_written(tmp_path: Path) -> None:
+    start = {"CHANGES.md": "## 8.4\n\nUnreleased\n", "docs/changes.md": "See CHANGES.md.\n"}
+    repo = with_code(GitRepo(tmp_path), 3, "docs/changes.md", start=start)
+    assert "`docs/changes.md`, at its top" in told(repo)[0]
+    repo.commit({"CHANGES.md": "## 8.5\n\nUnreleased\n"})
+    assert "`CHANGES.md`, under its unreleased version" in told(repo)[0]
 
 
 def test_a_merge_stands_for_what_it_brought_in_and_a_shallow_clone_for_what_it_has(tmp_path: Path) -> None:

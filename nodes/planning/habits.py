@@ -38,10 +38,12 @@ def habits(workspace: Workspace, base: str) -> str:
 
     It depends on the base alone. Blocks.
     """
-    history = History([paths for paths in workspace.recent_changes(base) if _has_code(paths)])
+    recent = workspace.recent_changes(base)
+    history = History([paths for paths in recent if _has_code(paths)])
     files = workspace.files(base).keys()
     # Where there are fragments, a release writes the changelog from them.
-    lines = [_fragments(workspace, base, files, history) or _changelog(workspace, base, files, history)]
+    kept = _changelog(workspace, base, files, history, {path for paths in recent for path in paths})
+    lines = [_fragments(workspace, base, files, history) or kept]
     lines.append(_documents(files, history))
     return section(TITLE, "\n".join(filter(None, lines)))
 
@@ -103,21 +105,25 @@ def _declared_folder(workspace: Workspace, base: str) -> str:
     return ""
 
 
-def _changelog(workspace: Workspace, base: str, files: Collection[str], history: History) -> str:
-    """Return the habit of the changelog that changes most often."""
-    found = [path for path in sorted(files) if is_changelog(path)]
-    if not found:
+def _changelog(
+    workspace: Workspace, base: str, files: Collection[str], history: History, recent: Collection[str]
+) -> str:
+    """Return the habit of the changelog, one with an unreleased version before one that changes often."""
+
+    def rank(path: str) -> tuple[bool, int]:
+        top = "\n".join((workspace.text(base, path) or "").splitlines()[:TOP_LINES])
+        # Its maintainers may write it themselves, and a young repository has one before it has a habit.
+        is_kept = path in recent or len(history.commits) < FEWEST
+        return is_kept and bool(_UNRELEASED.search(top)), history.times(re.compile(re.escape(path)))
+
+    ranks = {path: rank(path) for path in sorted(files) if is_changelog(path)}
+    if not ranks:
         return ""
-    path = max(found, key=lambda path: history.times(re.compile(re.escape(path))))
-    times = history.times(re.compile(re.escape(path)))
-    top = "\n".join((workspace.text(base, path) or "").splitlines()[:TOP_LINES])
-    unreleased = _UNRELEASED.search(top)
-    # A young repository has a changelog before it has a habit.
-    is_kept = times or len(history.commits) < FEWEST
-    if not history.is_habit(times) and not (unreleased and is_kept):
-        return ""
+    path = max(ranks, key=lambda path: ranks[path])
+    unreleased, times = ranks[path]
+    often = f" ({history.so_often(times)})" if history.is_habit(times) else ""
     place = "under its unreleased version" if unreleased else "at its top"
-    return f"- What users notice gets an entry in `{path}`, {place} ({history.so_often(times)})."
+    return f"- What users notice gets an entry in `{path}`, {place}{often}." if unreleased or often else ""
 
 
 def _documents(files: Collection[str], history: History) -> str:
