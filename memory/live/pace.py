@@ -10,10 +10,7 @@ _LONGEST_PAUSE = 5.0
 
 
 class Pace:
-    """Slows one thread's work to a share of the time. `closing` ends every pause.
-
-    A share of 1 never pauses.
-    """
+    """Slows one thread's work to a share of the time, 1 for all of it. `closing` ends every pause."""
 
     def __init__(self, share: float, closing: Event) -> None:
         self._share, self._closing = share, closing

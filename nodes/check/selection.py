@@ -3,9 +3,13 @@
 import ast
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
+from hashlib import sha256
 from pathlib import PurePosixPath
 
 _LONGEST_SOURCE = 1_000_000
+_MOST_KEPT = 100_000
+_names: dict[tuple[str, bytes], tuple[str, ...]] = {}
 _IMPORTERS = {"import_module", "importorskip", "__import__"}
 
 
@@ -26,6 +30,7 @@ class ImportGraph:
             parts = path.removesuffix(".py").removesuffix("/__init__").split("/")
             for start in range(len(parts)):
                 self._fitting[".".join(parts[start:])].append(path)
+        self._resolve, self._rootdir = cache(self._find_module), cache(self._find_rootdir)
         self._imports = {path: self._targets(path, text) for path, text in sources.items()}
         self._importers: dict[str, set[str]] = defaultdict(set)
         for path, targets in self._imports.items():
@@ -46,28 +51,38 @@ class ImportGraph:
 
     def _targets(self, path: str, text: str) -> set[str]:
         """Return the files that importing `path` executes, for a test with the conftest.py files above."""
-        targets = {target for name in imported_names(path, text) for target in self._resolve(name, path)}
-        folders = PurePosixPath(path).parents
-        if PurePosixPath(path).name.startswith("test") or path.endswith(("_test.py", "conftest.py")):
-            targets |= {str(folder / "conftest.py") for folder in folders}
+        folder, _, file = path.rpartition("/")
+        rootdir = self._rootdir(folder)
+        targets = {target for name in _known_names(path, text) for target in self._resolve(name, rootdir)}
+        if file.startswith("test") or path.endswith(("_test.py", "conftest.py")):
+            targets |= {str(above / "conftest.py") for above in PurePosixPath(path).parents}
         return (targets & self._paths) - {path}
 
-    def _resolve(self, name: str, importer: str) -> set[str]:
+    def _find_module(self, name: str, rootdir: str) -> Collection[str]:
         """Return a module's file and its packages' `__init__.py` files."""
         parts = name.split(".")
         prefixes = [parts[:count] for count in range(1, len(parts) + 1)]
-        for root in (*self._roots, self._rootdir(importer)):
+        for root in (*self._roots, rootdir):
             files = {path for prefix in prefixes for path in _files(root, prefix) if path in self._paths}
             if any(path in files for path in _files(root, parts)):
                 return files
-        return set(self._fitting.get(name, ()))
+        return self._fitting.get(name, ())
 
-    def _rootdir(self, importer: str) -> str:
-        """Return the folder that pytest and Python put on the path for a file."""
-        for folder in PurePosixPath(importer).parents:  # the first that is not a package
-            if str(folder / "__init__.py") not in self._paths:
-                return "" if str(folder) == "." else str(folder)
-        return ""
+    def _find_rootdir(self, folder: str) -> str:
+        """Return the folder that pytest and Python put on the path for the files of a folder."""
+        while folder and f"{folder}/__init__.py" in self._paths:  # the first that is not a package
+            folder = folder.rpartition("/")[0]
+        return folder
+
+
+def _known_names(path: str, text: str) -> tuple[str, ...]:
+    """Return `imported_names`, and keep them, because all snapshots have most files in common."""
+    key = (path, sha256(text.encode("utf-8", "surrogatepass")).digest())
+    if (known := _names.get(key)) is None:
+        if len(_names) >= _MOST_KEPT:
+            _names.clear()
+        known = _names[key] = tuple(imported_names(path, text))
+    return known
 
 
 def _closure(starts: Iterable[str], edges: Mapping[str, Collection[str]]) -> set[str]:

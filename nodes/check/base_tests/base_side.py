@@ -109,7 +109,7 @@ class BaseSide:
         """The folders of the base, with whether they hold code."""
         folders: dict[str, bool] = {}
         for path in self.base_files:
-            folder = str(PurePosixPath(path).parent)
+            folder = path.rpartition("/")[0] or "."
             folders[folder] = folders.get(folder, False) or bool(_NO_DATA.search(path))
         return folders
 

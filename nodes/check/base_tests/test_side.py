@@ -1,6 +1,6 @@
 """The test side of a repository, judged by names."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 
 from nodes.check.runners.test_names import CODE, TEST_FOLDERS, is_test_name
@@ -99,7 +99,16 @@ class TestSide:
 
 def _without_code(paths: Iterable[str], names: Collection[str]) -> set[str]:
     """Return the folders with one of these names that hold files and no code."""
-    folders: dict[bool, set[PurePosixPath]] = {True: set(), False: set()}
+    holders: dict[bool, set[str]] = {True: set(), False: set()}
     for path in paths:
-        folders[bool(CODE.search(path))].update(PurePosixPath(path).parents)
-    return {str(folder) for folder in folders[False] - folders[True] if folder.name in names}
+        holders[bool(CODE.search(path))].add(path.rpartition("/")[0])
+    code, data = ({above for folder in holders[kind] for above in _upwards(folder)} for kind in (True, False))
+    return {folder for folder in data - code if folder.rpartition("/")[2] in names}
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    """Yield a folder and those above it, up to the root, which is empty."""
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
+    yield ""

@@ -113,8 +113,8 @@ class _Side:
         self._path = workspace.path
         self._base = base
         self.files = files
-        found = (PurePosixPath(path) for path in files if PurePosixPath(path).name in DECLARATIONS)
-        self.declared = {str(path.parent) for path in found if not _DATA.search(f"{path.parent}/")}
+        found = (path.rpartition("/") for path in files if path.rpartition("/")[2] in DECLARATIONS)
+        self.declared = {folder or "." for folder, _, _ in found if not _DATA.search(f"{folder or '.'}/")}
         self.folders = self.declared - {"."}
         self._known: dict[str, bool] = {}
 

@@ -105,8 +105,9 @@ class ObservationRules:
 def names_of_tests(paths: Iterable[str]) -> frozenset[str]:
     """Return the texts by which a source can mean one of the test files at `paths`, or their folder."""
     names = set[str]()
-    for path in map(PurePosixPath, paths):
-        names |= {path.name, str(path), *(part for part in path.parts[:-1] if part in TEST_FOLDERS)}
+    for path in paths:
+        *folders, name = path.split("/")
+        names |= {name, path, *TEST_FOLDERS.intersection(folders)}
     return frozenset(names)
 
 

@@ -101,7 +101,7 @@ class _Scan:
         self._known_uses, self._is_imported = cache(self._search_base), cache(self._search_head)
         self._is_known, self._is_of_tests = cache(self._search_text), cache(self._search_definition)
         self._products = {
-            PurePosixPath(path).name for path in head_files if _CODE.search(path) and not self._is_test(path)
+            path.rpartition("/")[2] for path in head_files if _CODE.search(path) and not self._is_test(path)
         }
         self._test_names = names_of_tests(
             path for path in head_files if path.endswith(".py") and suite.is_test(path)
@@ -210,12 +210,12 @@ class _Scan:
         return any("--doctest-glob" in word for word in words) and path.endswith((".md", ".rst", ".txt"))
 
     def _is_test(self, path: str) -> bool:
-        name = PurePosixPath(path)
-        if name.name == "conftest.py" or self._suite.is_test(path) or PytestOptions().is_test(path):
+        *folders, name = path.split("/")
+        if name == "conftest.py" or self._suite.is_test(path) or PytestOptions().is_test(path):
             return True
-        if not TEST_FOLDERS.isdisjoint(name.parts[:-1]):
+        if not TEST_FOLDERS.isdisjoint(folders):
             return True
-        return not path.endswith(".py") and bool(_TEST_NAME.search(name.name))
+        return not path.endswith(".py") and bool(_TEST_NAME.search(name))
 
     def _search_head(self, module: str) -> bool:
         """Return whether a source or test of the change imports a script's module."""

@@ -68,9 +68,10 @@ class SteeringRules:
         named = [folder for value in env for folder in value.split(":")]
         roots = {*("", "src"), *map(_folder, (*suite.options.pythonpath, *suite.options.testpaths, *named))}
         # pytest puts the first folder that is no package on the path, for every test file.
+        usual = PytestOptions()
         for path in head_files:
-            above = _folder(str(PurePosixPath(path).parent))
-            if PytestOptions().is_test(path) and f"{above}/__init__.py".lstrip("/") not in head_files:
+            above = path.rpartition("/")[0]
+            if usual.is_test(path) and f"{above}/__init__.py".lstrip("/") not in head_files:
                 roots.add(above)
         return cls(suite, base_files, head_files, frozenset(roots))
 
