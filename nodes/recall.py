@@ -136,28 +136,30 @@ def search_snapshot(
 
 
 def _whole_lines(workspace: Workspace, snapshot: str, found: Snippet) -> Snippet:
-    """Return a snippet with its lines as they stand in the file, of a short file with all of them. Blocks.
+    """Return a snippet with its lines as they stand in the file. Blocks.
 
-    The index keeps only the head of a class. If the class is long, its members follow the head by name. An
-    outline, which stands for a whole file, has a text of its own.
+    A short file is shown whole, and so is a short definition, of which the index may keep a part. A longer
+    class is shown by its head and its members' first lines. An outline, which stands for a whole file, has a
+    text of its own.
     """
     text = workspace.text(snapshot, found.path) or ""
     if text and len(text) <= SHORT_TOKENS * CHARS_A_TOKEN:
         return replace(found, first=1, last=len(text.splitlines()), text=text.rstrip())
-    lines = text.splitlines()[found.first - 1 : found.last]
-    whole = "\n".join(lines)
-    filled = sum(bool(line.strip()) for line in lines)
-    if filled == len(found.text.splitlines()) or len(whole) <= PLACE_TOKENS * CHARS_A_TOKEN:
-        return replace(found, text=whole)
-    members = [
-        f"{text.splitlines()[each.first - 1].rstrip()[:MEMBER_LENGTH]}  [line {each.first}]"
-        for each in definitions({found.path: text}).get(found.path, ())
-        if found.symbol and each.symbol.startswith(f"{found.symbol}.") and each.last <= found.last
-    ]
-    if not members:
-        return found
-    head = cut_end(found.text, PLACE_TOKENS // 3)
-    return replace(found, text="\n".join([head, *members]))
+    lines = text.splitlines()
+    known = definitions({found.path: text}).get(found.path, ()) if found.symbol else ()
+    for own in known:
+        if own.symbol != found.symbol or not own.first <= found.first <= own.last:
+            continue
+        if len(whole := "\n".join(lines[own.first - 1 : own.last])) <= PLACE_TOKENS * CHARS_A_TOKEN:
+            return replace(found, first=own.first, last=own.last, text=whole)
+        if members := [each for each in known if each.symbol.startswith(f"{own.symbol}.")]:
+            above = "\n".join(lines[own.first - 1 : members[0].first - 1])
+            head = cut_end(above, PLACE_TOKENS // 3).rstrip()
+            openings = [f"{lines[m.first - 1].rstrip()[:MEMBER_LENGTH]}  [line {m.first}]" for m in members]
+            return replace(found, first=own.first, last=own.last, text="\n".join([head, *openings]))
+    shown = lines[found.first - 1 : found.last]
+    filled = sum(bool(line.strip()) for line in shown)
+    return replace(found, text="\n".join(shown)) if filled == len(found.text.splitlines()) else found
 
 
 def _shown(given: Collection[str | ContextFile], files: Collection[str] = ()) -> set[str]:

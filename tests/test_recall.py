@@ -136,6 +136,19 @@ async def test_a_step_is_shown_what_the_run_has_changed_and_its_own_file_only_on
     assert "calc.py" in files[None]
 
 
+async def test_a_long_class_is_shown_by_its_members(bench: Bench) -> None:
+    methods = "".join(
+        f"    def give_{n}(self):\n        return 'the goods number {n}'\n\n" for n in range(60)
+    )
+    bench.repo.commit({"shop.py": f'class Basket:\n    """Goods."""\n\n{methods}'})
+    script(bench.desk)
+    index(bench)
+    await bench.run("Add mul to calc.py, as `Basket` needs it")
+    (prompt,) = bench.desk.prompts("You are the planner")
+    assert '"""Goods."""' in prompt and "    def give_59(self):  [line 181]" in prompt
+    assert "the goods number 59" not in prompt
+
+
 async def test_a_resumed_run_is_told_what_it_was_told_before(bench: Bench) -> None:
     bench.desk.on("You are the planner", "", status=400, times=1)
     script(bench.desk)
