@@ -110,5 +110,6 @@ async def test_planner_and_critic_are_told(bench: Bench) -> None:
     for agent in ("planner", "critic"):
         (prompt,) = bench.desk.prompts(f"You are the {agent}")
         assert "an entry in `CHANGES.md`, at its top (3 of the last" in prompt
+        assert ("```\n2\n```" in prompt) == (agent == "planner"), "the newest entries"
     (prompt,) = bench.desk.prompts("You are a coder")
     assert "## Habits" not in prompt

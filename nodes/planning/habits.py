@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from memory.validation import read_toml
 from nodes.check.runners.test_names import CODE, is_test_name
-from nodes.dialogue.prompts import section
+from nodes.dialogue.prompts import fenced, section
 from tools.workspace import Workspace
 
 FEWEST, SHARE = 3, 0.25
@@ -16,6 +16,9 @@ FEWEST, SHARE = 3, 0.25
 
 TOP_LINES = 60
 EXAMPLES = 2
+
+SHOWN_LINES, SHOWN_LENGTH = 10, 160
+"""Lines of a changelog that a planner is shown, from its unreleased version on, and characters of each."""
 
 _CHANGELOG = re.compile(
     r"(?:docs?/(?:source/|src/)?)?(?:change(?:s|log)|history|news|release[-_]?notes|whatsnew)(?:\.(?:md|rst|txt|adoc))?",
@@ -33,19 +36,28 @@ _PLAIN = re.compile(r"[\w.-]+(?:/[\w.-]+){0,3}")
 TITLE = "Habits of this repository (part of the task where they fit)"
 
 
-def habits(workspace: Workspace, base: str) -> str:
+def habits(workspace: Workspace, base: str, shows_top: bool = False) -> str:
     """Return a section on what changes with the code here, empty for a repository without such a habit.
 
-    It depends on the base alone. Blocks.
+    With `shows_top` it holds the newest entries of a changelog. It depends on the base alone. Blocks.
     """
     recent = workspace.recent_changes(base)
     history = History([paths for paths in recent if _has_code(paths)])
     files = workspace.files(base).keys()
     # Where there are fragments, a release writes the changelog from them.
-    kept = _changelog(workspace, base, files, history, {path for paths in recent for path in paths})
-    lines = [_fragments(workspace, base, files, history) or kept]
-    lines.append(_documents(files, history))
-    return section(TITLE, "\n".join(filter(None, lines)))
+    path, kept = _changelog(workspace, base, files, history, {path for paths in recent for path in paths})
+    fragments = _fragments(workspace, base, files, history)
+    top = _newest(workspace, base, path) if shows_top and kept and not fragments else ""
+    return section(TITLE, "\n".join(filter(None, [fragments or kept, top, _documents(files, history)])))
+
+
+def _newest(workspace: Workspace, base: str, path: str) -> str:
+    """Return the first lines of a changelog, from its unreleased version on."""
+    text = "\n".join((workspace.text(base, path) or "").splitlines()[:TOP_LINES])
+    if unreleased := _UNRELEASED.search(text):
+        above = text[: unreleased.start()].rstrip("\n").splitlines()
+        text = "\n".join([*above[-1:], text[unreleased.start() :]])  # its title may stand above
+    return fenced("\n".join(line[:SHOWN_LENGTH] for line in text.splitlines()[:SHOWN_LINES]))
 
 
 def is_changelog(path: str) -> bool:
@@ -107,8 +119,8 @@ def _declared_folder(workspace: Workspace, base: str) -> str:
 
 def _changelog(
     workspace: Workspace, base: str, files: Collection[str], history: History, recent: Collection[str]
-) -> str:
-    """Return the habit of the changelog, one with an unreleased version before one that changes often."""
+) -> tuple[str, str]:
+    """Return the changelog, one with an unreleased version before one that changes often, and its habit."""
 
     def rank(path: str) -> tuple[bool, int]:
         top = "\n".join((workspace.text(base, path) or "").splitlines()[:TOP_LINES])
@@ -118,12 +130,13 @@ def _changelog(
 
     ranks = {path: rank(path) for path in sorted(files) if is_changelog(path)}
     if not ranks:
-        return ""
+        return "", ""
     path = max(ranks, key=lambda path: ranks[path])
     unreleased, times = ranks[path]
     often = f" ({history.so_often(times)})" if history.is_habit(times) else ""
     place = "under its unreleased version" if unreleased else "at its top"
-    return f"- What users notice gets an entry in `{path}`, {place}{often}." if unreleased or often else ""
+    habit = f"- What users notice gets an entry in `{path}`, {place}{often}." if unreleased or often else ""
+    return path, habit
 
 
 def _documents(files: Collection[str], history: History) -> str:

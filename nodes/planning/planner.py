@@ -152,7 +152,7 @@ class Planner:
             sections.places(_fitting(places) if tools else places),
             sections.context(workspace, head, state["context_files"]),
             sections.lessons(state.get("lessons", [])),
-            habits(workspace, state["base"]),
+            habits(workspace, state["base"], shows_top=True),
             server_tools(listings),
             section("The task", state["task"]),
             *(rest_sections(workspace, state) if state.get("blocked") else ()),
