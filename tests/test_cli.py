@@ -15,6 +15,7 @@ import pytest
 from desk import Rule
 from forking import MAIN, Forked
 from gitrepo import GitRepo
+from pygit2 import GitError
 from runs import MUL, Bench, block, script
 from served import COMMAND
 from story import PENDING, PLAN, PROOF, Story, episode, verified, waiting
@@ -151,6 +152,7 @@ CODES: dict[type[Exception], int] = {
     RemoteError: 2,
     HostingError: 2,
     GitMissing: 5,
+    GitError: 2,
     ThreadBusy: 2,
     BudgetSpent: 4,
     JournalError: 5,
@@ -172,7 +174,8 @@ def test_every_error_of_ours_has_its_code_and_any_other_is_internal(kind: type[E
 
 
 def test_the_table_of_exit_codes_names_only_errors_that_exist() -> None:
-    assert {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in CODES} == set(ERRORS)
+    names = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in CODES}
+    assert names == set(ERRORS)
 
 
 @pytest.mark.parametrize(

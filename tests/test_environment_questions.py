@@ -115,7 +115,7 @@ async def test_http_chooses_a_virtual_environment_and_the_build_is_in_the_log(
         answer = {"decision": "edit", "params": {"venv": ".venv"}}
         done = await client.post("/api/threads/t/approvals", json={"answers": {asked["id"]: answer}})
         assert done.status_code == 200 and await ended(supervisor) == "verified"
-        assert heard == [answer]
+        assert heard == [answer | {"by": "127.0.0.1", "through": "HTTP"}]
         told = (await client.get("/api/threads/t/events", headers={"Accept": "application/json"})).json()
         assert [event["data"]["status"] for event in told if event["type"] == "environment"] == [
             "building",
@@ -148,11 +148,14 @@ async def test_words_answer_both_questions(bench: Bench, heard: list[Any]) -> No
             said = await client.post("/threads/t/messages", json={"text": words})
             assert said.status_code == 200 and await ended(supervisor) == status
         refused, agreed = heard
-        assert refused == {"decision": "reject", "reason": "no thanks"} and agreed == {"decision": "approve"}
+        spoken = {"by": "127.0.0.1", "through": "chat"}
+        assert refused == {"decision": "reject", "reason": "no thanks", **spoken}
+        assert agreed == {"decision": "approve", **spoken}
 
 
 async def test_words_choose_what_is_at_hand(bench: Bench, heard: list[Any]) -> None:
     async with asking(bench, heard) as (supervisor, client):
         assert (await client.post("/threads/t/messages", json={"text": "use .venv"})).status_code == 200
         assert await ended(supervisor) == "verified"
-        assert heard == [{"decision": "edit", "params": {"venv": ".venv"}}]
+        (answer,) = heard
+        assert answer["decision"] == "edit" and answer["params"] == {"venv": ".venv"}

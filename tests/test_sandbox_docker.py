@@ -106,7 +106,9 @@ async def test_the_container_is_held_to_its_limits(own: Docker, engine: Any) -> 
     assert config["Memory"] == config["MemorySwap"] == (512 + 256 + 64) * 2**20
     assert (config["NanoCpus"], config["PidsLimit"], config["NetworkMode"]) == (500_000_000, 64, "none")
     assert config["ReadonlyRootfs"] and config["CapDrop"] == ["ALL"] and not config["Privileged"]
-    assert config["SecurityOpt"] == ["no-new-privileges"] and not config["Binds"]
+    privileges, seccomp = config["SecurityOpt"]
+    assert privileges == "no-new-privileges" and seccomp.startswith("seccomp={")
+    assert not config["Binds"]
     assert set(config["Tmpfs"]) == {"/workspace", "/tmp"}
     assert inspected["Config"]["User"] == "65534:65534"
 

@@ -22,7 +22,7 @@ from nodes.dialogue.excerpts import cut
 from nodes.dialogue.replies import Unusable
 from sandbox.base import MAX_FILE_BYTES, WORKSPACE, Limits, Sandbox, Session, SessionError
 from tools.catalogue.mcp_call import is_mcp
-from tools.workspace import PathError, Workspace
+from tools.workspace import PathError, Workspace, archive
 from tools.workspace.paths import check_path
 
 OpenPlace = Callable[[], Awaitable[tuple[Sandbox, Limits]]]
@@ -122,8 +122,7 @@ class Workbench:
         sandbox, self._limits = await self.place()
         self.backend = sandbox.name
         self._leave_out = await asyncio.to_thread(leaves_out, self.workspace, self._begun)
-        # libgit2's repositories are not for several threads, and the sandbox reads in a thread of its choice.
-        files = Workspace.open(self.workspace.path).tar(self._begun)
+        files = archive(self.workspace.path, self._begun)
         return await self._stack.enter_async_context(sandbox.session(files, self._limits))
 
     async def _session(self) -> Session:
@@ -169,13 +168,15 @@ class Workbench:
 
     async def _add_history(self, session: Session) -> list[str]:
         """Give git the last commits before the run, once a command asks for it. Return what is missing."""
-        # libgit2's repositories are not for several threads. After a resume, HEAD stays what the agent began
-        # with, so that the stored files are changes.
-        own = Workspace.open(self.workspace.path)
-        archive = await asyncio.to_thread(own.history, self.base, self._first, MAX_FILE_BYTES)
-        if archive is None:
+
+        def pack() -> bytes | None:  # libgit2's repositories are not for several threads
+            # After a resume, HEAD stays what the agent began with, so that the stored files are changes.
+            return Workspace.open(self.workspace.path).history(self.base, self._first, MAX_FILE_BYTES)
+
+        history = await asyncio.to_thread(pack)
+        if history is None:
             return ["[git knows no commits here: they are too large for this place]"]
-        await session.write(".git/history.tar", archive)
+        await session.write(".git/history.tar", history)
         await session.run(_UNPACK)
         return []
 

@@ -102,7 +102,8 @@ def _scored(
     bodies = dict[tuple[str, Definition], str]()
     for path, text in texts.items():
         lines = text.split("\n")
-        for each, after in zip(known[path], [*known[path][1:], None], strict=True):
+        following = [*known[path][1:], None] if known[path] else []
+        for each, after in zip(known[path], following, strict=True):
             holds_others = after is not None and after.first <= each.last  # a class, whose tests count alone
             if not holds_others and each.last - each.first < WHOLE_LINES:
                 bodies[path, each] = "\n".join(lines[each.first - 1 : each.last])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sandbox.environment.environments import Environments
 from sandbox.environment.recipe import Recipe
-from tools.workspace import Workspace
+from tools.workspace import Workspace, archive
 from tools.workspace.checkout import CheckoutFile, ignored_modules, read_checkout
 
 _MOST_BYTES = 8 * 2**20  # a lock file can be large
@@ -74,8 +74,7 @@ class Need:
     def archive(self, path: Path) -> Iterator[bytes]:
         """Yield the snapshot of the repository at `path`, with the checkout's files, as a tar stream."""
         yield from (file.member for file in self.files)
-        # libgit2's repositories are not for several threads, and the sandbox reads in a thread of its choice.
-        yield from Workspace.open(path).tar(self.snapshot)
+        yield from archive(path, self.snapshot)
 
 
 def _present(root: Path, names: Iterable[str]) -> list[str]:

@@ -18,7 +18,7 @@ from tools.catalogue.git_tools import GitCommit
 from tools.catalogue.mcp_call import McpCall
 from tools.catalogue.snapshot_git import SNAPSHOT_TOOLS, run_on_snapshots
 from tools.mcp import McpTools
-from tools.workspace import PathError, Workspace, WorkspaceError
+from tools.workspace import PathError, Workspace, WorkspaceError, archive
 
 TIMEOUT = "TOOL_EXECUTOR_TIMEOUT"
 FAILED = 1
@@ -93,10 +93,8 @@ class ToolExecution:
         """Run a command on the files. Only a sandboxed tool may change them."""
         head = state["head"]
         sandbox, limits = await self.agents.place(workspace, state, head, [])
-        # libgit2's repositories are not for several threads, and the sandbox reads in a thread of its choice.
-        files = Workspace.open(workspace.path).tar(head)
         limits = replace(limits, seconds=self.seconds)
-        async with sandbox.session(files, limits) as session:
+        async with sandbox.session(archive(workspace.path, head), limits) as session:
             result = await session.run(list(call.arguments()))
             output = _output(call, result, limits)
             # Programs that only read may leave caches behind.

@@ -5,7 +5,7 @@ from tools.workspace.errors import NotARepository, OutsideBounds, PathError, Wor
 from tools.workspace.merge import FileConflict, Merged
 from tools.workspace.paths import check_path
 from tools.workspace.snapshots import Change
-from tools.workspace.workspace import Base, Workspace
+from tools.workspace.workspace import Base, Workspace, archive
 
 __all__ = [
     "Base",
@@ -18,6 +18,7 @@ __all__ = [
     "PathError",
     "Workspace",
     "WorkspaceError",
+    "archive",
     "check_path",
     "line_changes",
 ]

@@ -1,6 +1,7 @@
 """The repository that agents work on: a start from the user's files, a branch, its application."""
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,3 +160,14 @@ def _root(repo: pygit2.Repository) -> Path:
             "repository; correct it: git config --unset core.worktree"
         )
     return root
+
+
+def archive(
+    path: Path, snapshot: str, paths: Iterable[str] | None = None, edits: Mapping[str, str] | None = None
+) -> Iterator[bytes]:
+    """Yield a snapshot as `Workspace.tar` packs it, from the repository at `path`.
+
+    Only the reader opens the repository, because libgit2's are not for several threads, opening blocks, and
+    a sandbox reads in a thread of its choice.
+    """
+    yield from Workspace.open(path).tar(snapshot, paths, edits)

@@ -1,7 +1,7 @@
 """The files of a check's base, unpacked once and shared by its runs."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
@@ -9,7 +9,7 @@ from typing import Self
 from nodes.check.change import CheckedChange
 from sandbox.base import Delta, Layer, Limits, OnText, Result, Sandbox
 from sandbox.program import Cleanup, retrieve
-from tools.workspace import Workspace
+from tools.workspace import Workspace, archive
 
 # Up to these sizes a run unpacks its files sooner than a layer opens. bench/layers.py measures it.
 _SMALL_FILES = 300
@@ -54,7 +54,7 @@ class SharedTree:
     ) -> Result:
         """Run `command` on a snapshot with other texts of some files."""
         if self._is_small:
-            files = _tar(self._path, snapshot, None, edits)
+            files = archive(self._path, snapshot, None, edits)
             return await self._sandbox.run(files, command, limits, on_output)
         if self._opening is None:
             self._opening = asyncio.ensure_future(self._open())
@@ -64,7 +64,7 @@ class SharedTree:
         return await layer.run(delta, command, limits, on_output)
 
     async def _open(self) -> Layer:
-        files = _tar(self._path, self._base)
+        files = archive(self._path, self._base)
         return await self._stack.enter_async_context(self._sandbox.layer(files, self._limits))
 
     async def _close(self) -> None:
@@ -77,12 +77,5 @@ class SharedTree:
 
 def _delta(path: Path, base: str, snapshot: str, edits: Mapping[str, str]) -> Delta:
     removed, added = Workspace.open(path).difference(base, snapshot)
-    files = _tar(path, snapshot, added, edits) if added or edits else None
+    files = archive(path, snapshot, added, edits) if added or edits else None
     return Delta(tuple(removed), files)
-
-
-def _tar(
-    path: Path, snapshot: str, paths: Sequence[str] | None = None, edits: Mapping[str, str] | None = None
-) -> Iterator[bytes]:
-    # libgit2's repositories are not for several threads, and the sandbox reads in a thread of its choice.
-    yield from Workspace.open(path).tar(snapshot, paths, edits)
