@@ -97,6 +97,13 @@ def test_files_are_read_as_models_write_them(reply: dict[str, Any], read: dict[s
     assert plan["steps"] == [{"id": "s1", "agent": "coder", "description": "x", "group": 0} | read]
 
 
+def test_a_tool_needs_no_description() -> None:
+    plan = read_plan({"steps": [{"agent": "tool", "tool_name": "pwd", "tool_params": {}}]})
+    assert plan["steps"][0]["description"] == "Run pwd"
+    with pytest.raises(Unusable, match="description"):
+        read_plan({"steps": [{"agent": "coder", "file": "a.py"}]})
+
+
 def test_a_plan_shows_all_files_and_an_edit_of_it_names_each_once() -> None:
     step = {"agent": "coder", "description": "Add mul", "files": ["a.py", "b.py"], "context_files": ["c.py"]}
     plan = read_plan({"steps": [step]})

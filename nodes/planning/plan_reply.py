@@ -52,6 +52,14 @@ class StepReply(ForeignModel):
     tool_name: Any = None
     tool_params: Any = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _describe_tool(cls, value: Any) -> Any:
+        # The original's API takes tools without a description, because name and parameters say it all.
+        if isinstance(value, dict) and value.get("agent") == "tool" and "description" not in value:
+            return {**value, "description": f"Run {value.get('tool_name')}"}
+        return value
+
     @model_validator(mode="after")
     def _check_tool(self) -> Self:
         if self.agent == "tool":
