@@ -1,6 +1,6 @@
 """Requests and responses of the original API and of the thread routes."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -10,6 +10,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     StringConstraints,
+    model_validator,
 )
 
 from graph.run_request import THREAD_ID
@@ -61,13 +62,21 @@ class StepRequest(_StrictModel):
     """A step as a planner writes it. Steps with the same `parallel_group` run in parallel."""
 
     agent: str = "coder"  # no Literal, because `planned` explains what other agents do
-    description: NonBlank
+    description: str = Field("", description="What to do. Only a tool needs none.")
     file: str | None = None
     files: list[str] = Field(default_factory=list, description="All files that it edits, if several.")
     context_files: list[str] = Field(default_factory=list, description="Paths that its coder must read.")
     parallel_group: int = 0
     tool_name: str | None = None
     tool_params: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _check_description(self) -> Self:
+        if not self.description.strip():
+            if self.agent != "tool":
+                raise ValueError("a step needs a description")
+            self.description = f"Run {self.tool_name}"
+        return self
 
     def planned(self, number: int) -> dict[str, Any]:
         """Return the step as planners write it. Raises Problem for agents that clients cannot choose."""
