@@ -70,18 +70,18 @@ class Delivery:
         """Return the change as a unified diff."""
         return await asyncio.to_thread(lambda: Workspace.open(self.repo).diff(self.base, self.commit))
 
-    async def apply(self, home: Path | None = None) -> tuple[str, ...]:
+    async def apply(self, home: Path) -> tuple[str, ...]:
         """Merge the change into the checkout and return its paths. Raises WorkspaceError on a conflict.
 
         The thread's next `apply` begins where this one ended. Nothing is written below `home`, AUTOCODE_HOME.
         """
         return await asyncio.to_thread(self._apply, home)
 
-    def _apply(self, home: Path | None) -> tuple[str, ...]:
+    def _apply(self, home: Path) -> tuple[str, ...]:
         workspace = Workspace.open(self.repo)
         # The policy and the MCP servers stand there. A repository of a user's whole home may hold it.
         root = workspace.path.resolve()
-        if home and home.resolve().is_relative_to(root):
+        if home.resolve().is_relative_to(root):
             own = home.resolve().relative_to(root)
             for change in workspace.changes(self.base, self.commit):
                 if Path(change.path).is_relative_to(own):

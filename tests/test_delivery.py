@@ -55,11 +55,11 @@ async def test_what_was_not_applied_is_covered_however_many_tasks_it_took(bench:
     rest = await delivery(bench, thread)
     assert "+def quad" in await rest.diff() and "+def cube" not in await rest.diff()
     calc.write_text(calc.read_text().replace("Sums and", "Sums, powers and"))
-    assert await rest.apply() == ("calc.py", "tests/test_quad.py")
+    assert await rest.apply(bench.home) == ("calc.py", "tests/test_quad.py")
     assert "powers" in calc.read_text() and "def quad" in calc.read_text()
     everything = await delivery(bench, thread, whole=True)
     assert "+def square" in await everything.diff() and "+def quad" in await everything.diff()
-    assert await everything.apply() == ()
+    assert await everything.apply(bench.home) == ()
 
 
 async def test_an_unverified_result_is_no_part_of_what_follows_and_a_merge_counts_as_applied(

@@ -170,7 +170,8 @@ async def apply(
     delivery = await Delivery.of_thread(supervisor.journal, thread_id)
     if not (delivery.verified or (body and body.unverified)):
         raise RunnerError(f"{delivery.branch} is not verified, so nothing was applied")
-    return ApplyResponse(paths=list(await delivery.apply()) if await delivery.diff() else [])
+    home = supervisor.settings.home
+    return ApplyResponse(paths=list(await delivery.apply(home)) if await delivery.diff() else [])
 
 
 async def _delivery_of(supervisor: Supervisor, thread_id: str, run_id: str) -> Delivery:
