@@ -107,6 +107,6 @@ class Translator:
         self._released[source] = time.monotonic()
         if not is_end:
             # From the end on, because a search for `word$` would begin at each word of the text.
-            start = len(text) - len(_WORD.match(text[::-1]).group())  # type: ignore[union-attr]  # it matches always
+            start = len(_WORD.sub("", text[::-1], count=1))
             self._words[source], text = text[start:], text[:start]
         return [Draft(Token(text=valid_text(text)), *source)] if text else []

@@ -9,7 +9,7 @@ import json
 import re
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import log2
 from pathlib import PurePosixPath
 from typing import Any
@@ -56,26 +56,28 @@ _SECRET_FOLDERS = {".ssh", ".aws", ".gnupg"}
 
 def masked(value: Any, secrets: tuple[str, ...], mask: str = MASK) -> Any:
     """Return `value` with every secret in its texts and keys replaced."""
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, mask)
-        return value
-    if isinstance(value, Mapping):
-        return {masked(key, secrets, mask): masked(item, secrets, mask) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked(item, secrets, mask) for item in value]
-    return value
+    return _in_texts(value, lambda text: _without(text, secrets, mask))
 
 
 def masked_tokens(value: Any, secrets: tuple[str, ...] = ()) -> Any:
     """Return `value` without secrets, and without texts in it that have the shape of an issuer's token."""
+    return _in_texts(value, lambda text: mask_tokens(_without(text, secrets, MASK)))
+
+
+def _in_texts(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return mask_tokens(masked(value, secrets))
+        return change(value)
     if isinstance(value, Mapping):
-        return {masked_tokens(key, secrets): masked_tokens(item, secrets) for key, item in value.items()}
+        return {_in_texts(key, change): _in_texts(item, change) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [masked_tokens(item, secrets) for item in value]
+        return [_in_texts(item, change) for item in value]
     return value
+
+
+def _without(text: str, secrets: tuple[str, ...], mask: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, mask)
+    return text
 
 
 def mask_tokens(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from memory.search.recollection import Recollection
-from memory.secrets import mask_tokens, masked, masked_tokens, spellings
+from memory.secrets import masked, masked_tokens, spellings
 from nodes.dialogue import results
 from nodes.dialogue.episodes import episode_of
 from nodes.dialogue.last_words import as_markdown, last_words
@@ -204,4 +204,4 @@ def _message(state: State, proof: Proof | None, tree: str, lacks: list[str]) -> 
         if proof.grade == "exit code":
             proved = results.figures(proof)
         trailers.append(f"Autocode-Verified: {proved}")
-    return mask_tokens("\n\n".join([*body, "\n".join(trailers)]) + "\n")
+    return "\n\n".join([*body, "\n".join(trailers)]) + "\n"

@@ -15,7 +15,7 @@ _ENDING = re.compile(rb" (\d{1,6}) (\d{1,6}) (\d{1,3})\n")
 
 
 class ScriptEnding(NamedTuple):
-    """What the script tells after the program: processes left running, those out of memory, the exit code."""
+    """The script's last words: the numbers of processes left running and out of memory, and the exit code."""
 
     left: int
     ooms: int

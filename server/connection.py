@@ -95,7 +95,7 @@ class LimitedConnection(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
         """Wait for the first request."""
         super().connection_made(transport)
         self.address = counted_address(self.client[0] if self.client else "")

@@ -208,7 +208,7 @@ def _become(request: dict[str, Any]) -> None:
 def _replay(folder: Path) -> None:
     """Let the sandboxes of this process replay what other tests have run."""
     recordings = Recordings(folder, shared=True)
-    setattr(resources, "open_sandbox", open_recorded(recordings))  # noqa: B010  # it is imported there
+    setattr(resources, "open_sandbox", open_recorded(recordings))  # noqa: B010  # it only imports this name
 
 
 def _run(arguments: list[str]) -> None:

@@ -85,7 +85,7 @@ if __name__ == "__main__":
                 answer = _use(Path(request["repo"]), request["actions"], request["bounds"])
             except (WorkspaceError, PathError) as error:
                 answer = str(error)
-            except Exception as error:
+            except Exception as error:  # no repository may cause one, so the test names it
                 answer = f"INTERNAL {type(error).__name__}: {error}"
             taken = time.monotonic() - begun
             sys.stdout.write(json.dumps(answer if taken < 8 else f"SLOW {taken:.1f} s {answer}") + "\n")

@@ -37,7 +37,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Opening:
-    """What a sandbox of bubblewrap is made of, once it has tried what works here."""
+    """The parts of an open bubblewrap sandbox, which it finds out by trial."""
 
     jail: Jail
     cgroups: Cgroups

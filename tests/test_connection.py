@@ -3,9 +3,10 @@
 import asyncio
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
+from typing import cast
 
 import httpx
 import pytest
@@ -133,9 +134,10 @@ async def test_streams_and_websockets_live_on_while_their_clients_are_silent() -
 async def test_a_client_that_reads_no_answer_is_disconnected() -> None:
     async with serving() as port:
         streams = await opened(port, b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        streams[0]._transport.pause_reading()  # type: ignore[attr-defined]  # as a client that is stuck
+        stuck = cast(asyncio.Transport, streams[1].transport)
+        stuck.pause_reading()
         await asyncio.sleep(1)
-        streams[0]._transport.resume_reading()  # type: ignore[attr-defined]
+        stuck.resume_reading()
         assert len(await answer(streams)) < 10_000_000
 
 
@@ -196,9 +198,11 @@ async def test_one_client_cannot_take_the_connections_of_all() -> None:
         await send({"type": "http.response.body", "body": b""})
 
     guard = Guard(waiting, Settings(max_connections_per_client=1))
-    made: Callable[[str], httpx.AsyncClient] = lambda host: httpx.AsyncClient(  # noqa: E731
-        transport=httpx.ASGITransport(guard, client=(host, 1)), base_url="http://localhost"
-    )
+
+    def made(host: str) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(guard, client=(host, 1))
+        return httpx.AsyncClient(transport=transport, base_url="http://localhost")
+
     async with made("10.0.0.1") as one, made("10.0.0.2") as other:
         held = asyncio.create_task(one.get("/wait"))
         await entered.wait()

@@ -87,7 +87,7 @@ DIFF = "--- a/a.py\n+++ b/a.py\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
 REFUSALS = (Unusable, PatchError, NoSuite, PolicyError, ValueError)
 
 READER_SECONDS = 2.0
-"""What a reader may take for a megabyte, on a slow machine. One whose work is not linear takes minutes."""
+"""CPU seconds for a megabyte, generous for slow machines. A reader that is not linear takes minutes."""
 
 CPU_SECONDS = 0.1
 """Linear work on a run takes a hundredth of it, and quadratic work several times as long."""

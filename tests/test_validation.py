@@ -1,4 +1,4 @@
-"""What comes from outside is bounded: JSON, TOML and INI files, and the replies that hold them."""
+"""Bounds of what comes from outside: JSON, TOML and INI files, and the replies that hold them."""
 
 import math
 from typing import Any

@@ -52,7 +52,7 @@ class _Rule:
     permission: Permission
 
     def rank(self) -> int:
-        return _rank(self.permission)
+        return _STRICTNESS[self.permission]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def decide(call: PlanTool, user: Policy, *repository: Policy) -> Ruling:
     mine = user.rule(call) or Ruling(DEFAULTS[call.effect], _REASONS[call.effect])
     theirs = filter(None, (policy.rule(call) for policy in repository))
     # A hostile repository must not be able to allow itself a push. Of equals, the user's comes first.
-    return max((mine, *theirs), key=lambda ruling: _rank(ruling.permission))
+    return max((mine, *theirs), key=lambda ruling: _STRICTNESS[ruling.permission])
 
 
 def repository_policy(text: str | None, source: str) -> Policy:
@@ -156,7 +156,3 @@ def _fits(text: str, pattern: str) -> bool:
 def _is_above(subject: str, pattern: str) -> bool:
     """Return whether a call on `subject` includes what a pattern names. Without one, it is on everything."""
     return subject in ("", ".") or pattern.startswith(f"{subject}/")
-
-
-def _rank(permission: Permission) -> int:
-    return _STRICTNESS[permission]

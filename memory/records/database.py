@@ -182,13 +182,12 @@ def _mask_values(engine: Engine, secrets: tuple[str, ...]) -> None:
     """Mask the values of every statement."""
 
     def clean(parameters: Any) -> Any:
-        if isinstance(parameters, str):
-            return masked(parameters, secrets)
+        # The names of parameters stay, and so does the type of a row, unlike in `masked`.
         if isinstance(parameters, Mapping):
             return {name: clean(value) for name, value in parameters.items()}
         if isinstance(parameters, list | tuple):
-            return type(parameters)(clean(value) for value in parameters)
-        return parameters
+            return type(parameters)(map(clean, parameters))
+        return masked(parameters, secrets)
 
     @event.listens_for(engine, "before_cursor_execute", retval=True)
     def execute(

@@ -7,9 +7,11 @@ from functools import cache
 from hashlib import sha256
 from pathlib import PurePosixPath
 
+from tools.workspace.recent import Recent
+
 _LONGEST_SOURCE = 1_000_000
 _MOST_KEPT = 100_000
-_names: dict[tuple[str, bytes], tuple[str, ...]] = {}
+_names = Recent[tuple[str, bytes], tuple[str, ...]](_MOST_KEPT)
 _IMPORTERS = {"import_module", "importorskip", "__import__"}
 
 
@@ -79,9 +81,8 @@ def _known_names(path: str, text: str) -> tuple[str, ...]:
     """Return `imported_names`, and keep them, because all snapshots have most files in common."""
     key = (path, sha256(text.encode("utf-8", "surrogatepass")).digest())
     if (known := _names.get(key)) is None:
-        if len(_names) >= _MOST_KEPT:
-            _names.clear()
-        known = _names[key] = tuple(imported_names(path, text))
+        known = tuple(imported_names(path, text))
+        _names.put(key, known)
     return known
 
 

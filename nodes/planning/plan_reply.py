@@ -57,7 +57,7 @@ class StepReply(ForeignModel):
     def _describe_tool(cls, value: Any) -> Any:
         # The original's API takes tools without a description, because name and parameters say it all.
         if isinstance(value, dict) and value.get("agent") == "tool" and "description" not in value:
-            return {**value, "description": f"Run {value.get('tool_name')}"}
+            return {**value, "description": describe_tool(value.get("tool_name"))}
         return value
 
     @model_validator(mode="after")
@@ -85,6 +85,11 @@ class StepReply(ForeignModel):
         if context:
             step["context_files"] = context
         return step
+
+
+def describe_tool(name: Any) -> str:
+    """Return the description of a tool step that has none."""
+    return f"Run {name}"
 
 
 class PlanReply(ForeignModel):

@@ -215,7 +215,7 @@ def sweep(client: DockerClient, ownership: Ownership) -> None:
 
 def _host_config(client: DockerClient, limits: Limits) -> Any:
     owned = f"uid={UID},gid={UID},mode=700"
-    tmpfs = {"/tmp": f"mode=1777,exec,size={limits.tmp_mb}m"}  # noqa: S108  # inside
+    tmpfs = {"/tmp": f"mode=1777,exec,size={limits.tmp_mb}m"}  # noqa: S108  # of the container
     if not limits.on_disk:
         # The survey of a session needs exact times of access.
         size = f"size={limits.workspace_mb}m,nr_inodes={limits.files}"

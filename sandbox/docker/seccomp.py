@@ -5,7 +5,7 @@
 """
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ def security_options(client: DockerClient) -> list[str]:
     An engine without seccomp, or with a profile that its owner chose, keeps what it has. So does Podman,
     which takes a path where Docker takes the profile.
     """
-    options = ["no-new-privileges"]
+    return ["no-new-privileges", *([f"seccomp={_profile()}"] if _takes_profile(client) else [])]
+
+
+@lru_cache(maxsize=8)
+def _takes_profile(client: DockerClient) -> bool:
+    # Every container asks, and an engine takes its time to answer.
     is_docker = any(part.get("Name") == "Engine" for part in client.version().get("Components") or ())
-    if is_docker and not set(_DEFAULTS).isdisjoint(client.info().get("SecurityOptions") or ()):
-        options.append(f"seccomp={_profile()}")
-    return options
+    return is_docker and not set(_DEFAULTS).isdisjoint(client.info().get("SecurityOptions") or ())
 
 
 @cache

@@ -64,10 +64,7 @@ def _complete(settings: Settings, text: str) -> list[FolderChoice]:
         named = [child for root in allowed or [Path.home()] for child in _folders(root, text, at_start=False)]
     roots = [folder.resolve() for folder in allowed]
     inside = [folder for folder in named if not roots or _is_below(folder, roots)]
-    choices = [
-        FolderChoice(path=str(folder), repository=(folder / ".git").exists()) for folder in inside[:SHOWN]
-    ]
-    return sorted(choices, key=lambda choice: not choice.repository)
+    return sorted(map(_choice, inside[:SHOWN]), key=lambda choice: not choice.repository)
 
 
 def _choice(folder: Path) -> FolderChoice:

@@ -15,6 +15,7 @@ from pydantic import (
 
 from graph.run_request import THREAD_ID
 from memory.validation import ForeignModel
+from nodes.planning.plan_reply import describe_tool
 from nodes.state import ContextFile, Options
 from server.api.problems import Problem
 from tools.catalogue import ToolOutput
@@ -75,7 +76,7 @@ class StepRequest(_StrictModel):
         if not self.description.strip():
             if self.agent != "tool":
                 raise ValueError("a step needs a description")
-            self.description = f"Run {self.tool_name}"
+            self.description = describe_tool(self.tool_name)
         return self
 
     def planned(self, number: int) -> dict[str, Any]:

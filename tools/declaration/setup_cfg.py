@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from sandbox.environment.detection.sources import Sources
-from tools.declaration.declared import DeclarationError, declared_name
+from tools.declaration.declared import DeclarationError, without
 
 _SECTION = re.compile(r"^\[options\][ \t]*$", re.MULTILINE)
 _NEXT = re.compile(r"^\[", re.MULTILINE)
@@ -17,7 +17,7 @@ def in_setup_cfg(sources: Sources, path: str, add: Sequence[str], gone: Collecti
     text = sources.text(path)
     before = sources.ini(path)
     old = before.get("options", {}).get("install_requires", "").splitlines()
-    wanted = [line for line in old if line.strip() and declared_name(line) not in gone] + list(add)
+    wanted = without([line for line in old if line.strip()], gone) + list(add)
     edited = _edited(path, text, add, gone)
     after = Sources({path: edited}).ini(path)
     listed = after.get("options", {}).pop("install_requires", "")
@@ -50,8 +50,7 @@ def _edited(path: str, text: str, add: Sequence[str], gone: Collection[str]) -> 
             count = number + 1
     entries = lines[:count]
     indents = re.findall(r"(?m)^([ \t]+)\S", "".join(entries))
-    kept = [line for line in entries if not declared_name(line) or declared_name(line) not in gone]
-    body = "".join(kept) or "\n"
+    body = "".join(without(entries, gone)) or "\n"
     new = "".join(f"{indents[0] if indents else '    '}{each}\n" for each in add)
     joint = "" if body.endswith("\n") else "\n"
     return f"{text[: key.end()]}{body}{joint}{new}{''.join(lines[count:])}{text[end:]}"

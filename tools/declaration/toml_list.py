@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from sandbox.environment.detection.sources import Sources
-from tools.declaration.declared import DeclarationError, declared_name
+from tools.declaration.declared import DeclarationError, declared_name, without
 
 _OTHERWISE = "{path} is written in a way that cannot be edited here; edit it in a step"
 _LIST = re.compile(r"^[ \t]*dependencies[ \t]*=[ \t]*\[", re.MULTILINE)
@@ -18,7 +18,7 @@ _PARTS = re.compile(r"([^\[<>=!~]+)(?:\[([^\]\n]*)\])?(.*)")
 def in_project(path: str, text: str, add: Sequence[str], gone: Collection[str]) -> str:
     """Return the text with another list of dependencies in `[project]`. Raises DeclarationError."""
     old = [str(each) for each in parsed(path, text)["project"].get("dependencies") or []]
-    wanted = [line for line in old if declared_name(line) not in gone] + list(add)
+    wanted = without(old, gone) + list(add)
 
     def expect(tables: dict[str, Any]) -> None:
         tables["project"]["dependencies"] = wanted

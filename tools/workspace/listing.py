@@ -1,18 +1,16 @@
 """The files of a tree. Folders that were read lately are kept, because snapshots have most in common."""
 
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
 
 import pygit2
 from pygit2.enums import FileMode
 
 from tools.workspace.errors import WorkspaceError, missing_objects
 from tools.workspace.paths import is_git_folder
+from tools.workspace.recent import Recent
 
 REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 
@@ -22,9 +20,6 @@ MAX_FILES = 1_000_000
 _MOST_PATH_BYTES = 256 * 2**20
 _LONGEST_PATH = 4096
 _KEPT_ENTRIES = 400_000
-
-Key = TypeVar("Key")
-Kept = TypeVar("Kept", "Folder", "TreeListing")
 
 
 @dataclass(frozen=True)
@@ -98,32 +93,9 @@ class TreeListing:
         )
 
 
-class _Recent(Generic[Key, Kept]):
-    """The values that were used last, up to a number of entries in all of them together."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Key, Kept] = OrderedDict()
-        self._entries = 0
-        self._lock = threading.Lock()
-
-    def get(self, key: Key) -> Kept | None:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def put(self, key: Key, value: Kept) -> None:
-        with self._lock:
-            if key not in self._kept and len(value) <= _KEPT_ENTRIES:
-                self._kept[key] = value
-                self._entries += len(value)
-            while self._entries > _KEPT_ENTRIES:
-                self._entries -= len(self._kept.popitem(last=False)[1])
-
-
 # An id names the same content in every repository, so all threads and repositories share these.
-_folders: _Recent[tuple[bytes, pygit2.Oid], Folder] = _Recent()
-_listings: _Recent[pygit2.Oid, TreeListing] = _Recent()
+_folders: Recent[tuple[bytes, pygit2.Oid], Folder] = Recent(_KEPT_ENTRIES, len)
+_listings: Recent[pygit2.Oid, TreeListing] = Recent(_KEPT_ENTRIES, len)
 
 
 def known_listing(id: pygit2.Oid) -> TreeListing | None:

@@ -102,12 +102,15 @@ class Objects:
         time = max((self.commit(parent).commit_time for parent in parents), default=0)
         committer = pygit2.Signature(NAME, EMAIL, time, 0)
         writer = pygit2.Signature(author.name, author.email, time, 0) if author else committer
-        return str(
-            self.repo.create_commit(None, writer, committer, clean(mask_tokens(message)), tree, parents)
-        )
+        return str(self.repo.create_commit(None, writer, committer, as_message(message), tree, parents))
+
+
+def as_message(text: str) -> str:
+    """Turn any text into a commit message, without tokens in it."""
+    return clean(mask_tokens(text))
 
 
 def clean(message: str) -> str:
-    """Turn any text into a commit message: valid UTF-8, no NUL, one final newline."""
+    """Turn any text into one that git stores: valid UTF-8, no NUL, one final newline."""
     text = message.replace("\0", "").encode("utf-8", "replace").decode()
     return text.strip() + "\n"

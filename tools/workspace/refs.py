@@ -10,7 +10,7 @@ import pygit2
 from pygit2.enums import ReferenceType
 
 from tools.workspace.errors import WorkspaceError, damage, git_errors
-from tools.workspace.objects import EMAIL, NAME, Objects, clean
+from tools.workspace.objects import EMAIL, NAME, Objects, as_message, clean
 from tools.workspace.opening import SMALL_BYTES, GitFolder, read_file
 
 HELD = "refs/autocode"
@@ -87,7 +87,7 @@ class Refs:
         if not ref.startswith(f"{BRANCHES}/"):
             raise WorkspaceError(f"{branch}: only branches `autocode/...` are written")
         self.check_free()
-        tree, text, parents = self._objects.tree(snapshot).id, clean(message), [parent] if parent else []
+        tree, text, parents = self._objects.tree(snapshot).id, as_message(message), [parent] if parent else []
         with damage(self.store):
             existing = self._repo.references.get(ref)
             tip = existing.peel(pygit2.Commit) if existing else None

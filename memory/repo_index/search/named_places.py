@@ -78,10 +78,8 @@ class NamedPlaces:
         if "." not in name:
             return None
         stem = name.replace(".", "/")
-        ends = tuple(f"{stem}{suffix}" for suffix in (".py", "/__init__.py", ".js", ".ts", ".go"))
-        return next(
-            (path for path in sorted(self.visible) if f"/{path}".endswith(tuple("/" + e for e in ends))), None
-        )
+        ends = tuple(f"/{stem}{suffix}" for suffix in _MODULES)
+        return next((path for path in sorted(self.visible) if f"/{path}".endswith(ends)), None)
 
     def _defining(self, name: str) -> list[StoredChunk]:
         """Return the chunks that define a name, those in named files and in likely files first."""

@@ -3,15 +3,14 @@
 import os
 import re
 import tempfile
-from collections import OrderedDict
 from dataclasses import dataclass
-from threading import Lock
 
 import pygit2
 
 from tools.workspace.errors import WorkspaceError
 from tools.workspace.opening.bounds import check_inside
 from tools.workspace.opening.regular import check_file, read_file
+from tools.workspace.recent import Recent
 
 CONFIG_BYTES = 1 << 20
 LIST_BYTES = 1 << 20
@@ -35,8 +34,7 @@ class ConfigFiles:
     """Look at configuration files, and remember those that have not changed since."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[object, ...], _NamedPaths] = OrderedDict()
-        self._lock = Lock()
+        self._known = Recent[tuple[object, ...], _NamedPaths](_MOST_KNOWN)
 
     def check(self, path: str, root: str) -> None:
         """Raise WorkspaceError if `path`, or a file that it includes or names, cannot be read safely."""
@@ -64,14 +62,10 @@ class ConfigFiles:
         if status is None:
             return _NamedPaths((), ())
         key = (path, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
-        with self._lock:
-            known = self._known.get(key)
+        known = self._known.get(key)
         if known is None:
             known = _parse(path, read_file(path, CONFIG_BYTES) or b"")
-            with self._lock:
-                self._known[key] = known
-                if len(self._known) > _MOST_KNOWN:
-                    self._known.popitem(last=False)
+            self._known.put(key, known)
         return known
 
 

@@ -3,13 +3,12 @@
 import os
 import stat
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
-from threading import Lock
 
 from tools.workspace.errors import WorkspaceError
 from tools.workspace.opening.bounds import bounds_key
 from tools.workspace.opening.regular import check_file, check_folder
+from tools.workspace.recent import Recent
 
 _SETTLED_NS = 2 * 10**9
 """A folder that changed in the last two seconds may change again within the same tick of its clock."""
@@ -28,8 +27,7 @@ class FolderScan:
     """Look at the entries of folders, and remember the folders that have not changed since."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[object, ...], _Seen] = OrderedDict()
-        self._lock = Lock()
+        self._seen = Recent[tuple[object, ...], _Seen](_MOST_KNOWN)
 
     def check(self, folder: str, most: int, remedy: str, size: int | None = None, depth: int = 40) -> None:
         """Raise WorkspaceError unless all below `folder` are folders and regular files, and `most` at most.
@@ -53,16 +51,12 @@ class FolderScan:
             return None
         key = (folder, size, bounds_key())
         changed = (status.st_dev, status.st_ino, status.st_mtime_ns)
-        with self._lock:
-            known = self._seen.get(key)
+        known = self._seen.get(key)
         if known is not None and known.changed == changed:
             return known
         seen = _look(folder, changed, size)
         if time.time_ns() - status.st_mtime_ns > _SETTLED_NS:
-            with self._lock:
-                self._seen[key] = seen
-                if len(self._seen) > _MOST_KNOWN:
-                    self._seen.popitem(last=False)
+            self._seen.put(key, seen)
         return seen
 
 
