@@ -14,7 +14,8 @@ from sandbox.environment.recipe import Fault, FaultName
 MAX_CHARACTERS = 512_000
 """The longest file that is parsed. Lock files are hashed but not parsed."""
 
-# tomllib's work grows with the square of a dotted key's length.
+# The bounds of memory/validation.py, which this folder may not import. tomllib's work grows with the square
+# of a dotted key's length.
 _MAX_TOML_CHARACTERS = 256_000
 _MAX_DOTS = 500
 _MAX_INI_WORK = 50_000_000  # configparser's work grows with the square of a line's length
