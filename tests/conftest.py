@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -11,6 +10,7 @@ import pytest
 from desk import KEY, Desk
 from filelock import FileLock
 from gitrepo import GitRepo
+from programs import REQUIRED
 from projects import Files, Project, Recognise
 from recordings import RecordedSandbox, Recordings, open_environment_recorded, open_recorded
 from runs import CALC, PLAN, Bench, block, script
@@ -34,9 +34,6 @@ def pytest_collection_finish() -> None:
     """Spare full collections of garbage the modules of all tests."""
     gc.collect()
     gc.freeze()
-
-
-REQUIRED = bool(os.environ.get("AUTOCODE_REQUIRE_SANDBOXES") or os.environ.get("CI"))
 
 
 @pytest.fixture

@@ -1,28 +1,18 @@
 """The Agent Protocol as LangGraph's npm SDK speaks it, run by node against a real server process."""
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gitrepo import GitRepo
+from programs import REQUIRED, find_program
 from served import Served
 
 from server.protocol.assistants import ASSISTANT_ID
 
 HERE = Path(__file__).parent / "js"
-
-
-def needed(program: str) -> str:
-    """A program of Node.js; without it the test is skipped, in CI it fails."""
-    if (found := shutil.which(program)) is None:
-        if os.environ.get("CI") or os.environ.get("AUTOCODE_REQUIRE_SANDBOXES"):
-            pytest.fail(f"{program} is missing, and the npm SDK is tested here")
-        pytest.skip(f"{program} is not installed")
-    return found
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +22,9 @@ def packages() -> None:
     lock = (HERE / "package-lock.json").read_text()
     if mark.is_file() and mark.read_text() == lock:
         return
-    npm = [needed("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    npm = [find_program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     done = subprocess.run(npm, cwd=HERE, capture_output=True, text=True)
-    if done.returncode and not (os.environ.get("CI") or os.environ.get("AUTOCODE_REQUIRE_SANDBOXES")):
+    if done.returncode and not REQUIRED:
         pytest.skip(f"npm ci cannot fetch the SDK: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr
     mark.write_text(lock)
@@ -42,7 +32,7 @@ def packages() -> None:
 
 @pytest.mark.usefixtures("packages")
 def test_the_npm_sdk_works_unmodified(served: Served, repo: GitRepo) -> None:
-    command = [needed("node"), str(HERE / "client.mjs"), served.url, str(repo.path)]
+    command = [find_program("node"), str(HERE / "client.mjs"), served.url, str(repo.path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr + done.stdout
     seen: dict[str, Any] = json.loads(done.stdout)

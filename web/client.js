@@ -80,7 +80,7 @@ export async function streamTask(task, files, onChunk, onDone = () => {}, more =
  */
 export class AgentSocket {
   #socket = null;
-  #running = 0;
+  #unfinished = 0;
 
   constructor(onMessage, onDone = () => {}, onError = () => {}, more = {}) {
     Object.assign(this, { onMessage, onDone, onError, more });
@@ -91,14 +91,14 @@ export class AgentSocket {
     const { base, key, ...fields } = this.more;
     const frame = JSON.stringify({ ...fields, task, context_files: files ?? [] });
     const socket = this.#connected();
-    this.#running += 1;
+    this.#unfinished += 1;
     if (socket.readyState === WebSocket.OPEN) socket.send(frame);
     else socket.addEventListener("open", () => socket.send(frame), { once: true });
   }
 
   /** Close the connection. Started runs continue on the server. */
   close() {
-    this.#running = 0;
+    this.#unfinished = 0;
     this.#socket?.close();
   }
 
@@ -116,7 +116,7 @@ export class AgentSocket {
 
   #receive(text) {
     if (text === "__DONE__") {
-      this.#running -= 1;
+      this.#unfinished -= 1;
       this.onDone();
     } else if (text.startsWith('{"error":')) {
       this.onError(fromProblem(JSON.parse(text).error));
@@ -128,7 +128,7 @@ export class AgentSocket {
   #lost(socket) {
     if (this.#socket !== socket) return;
     this.#socket = null;
-    for (; this.#running > 0; this.#running -= 1) {
+    for (; this.#unfinished > 0; this.#unfinished -= 1) {
       this.onError(new AgentError("the connection was refused or lost; a started run continues on the server"));
       this.onDone();
     }

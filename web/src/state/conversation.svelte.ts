@@ -15,9 +15,9 @@ export class Conversation {
   missing = $state(false);
   readonly log = new LogBook();
 
-  #waiting: LogEvent[] = [];
-  #drawing = 0;
-  #stop = new AbortController();
+  #queued: LogEvent[] = [];
+  #timer = 0;
+  #controller = new AbortController();
 
   constructor(readonly id: string) {
     void this.#follow();
@@ -25,8 +25,8 @@ export class Conversation {
 
   /** Stop following the thread. */
   close(): void {
-    this.#stop.abort();
-    clearTimeout(this.#drawing);
+    this.#controller.abort();
+    clearTimeout(this.#timer);
   }
 
   get newest(): Turn | null {
@@ -38,7 +38,7 @@ export class Conversation {
   }
 
   async #follow(): Promise<void> {
-    const { signal } = this.#stop;
+    const { signal } = this.#controller;
     try {
       const stored = await this.#stored();
       if (signal.aborted) return;
@@ -58,7 +58,7 @@ export class Conversation {
   async #stored(): Promise<LogEvent[]> {
     for (;;) {
       try {
-        return await connection.watch(readEvents(this.id, this.#stop.signal));
+        return await connection.watch(readEvents(this.id, this.#controller.signal));
       } catch (error) {
         if (connection.online || isAborted(error)) throw error;
         await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -68,10 +68,10 @@ export class Conversation {
 
   /** Take events together, at most about once a frame. A frame of the browser never comes to a hidden tab. */
   #queue(event: LogEvent): void {
-    this.#waiting.push(event);
-    this.#drawing ||= window.setTimeout(() => {
-      this.#drawing = 0;
-      this.#take(this.#waiting.splice(0));
+    this.#queued.push(event);
+    this.#timer ||= window.setTimeout(() => {
+      this.#timer = 0;
+      this.#take(this.#queued.splice(0));
     }, 30);
   }
 
@@ -87,7 +87,7 @@ export class Conversation {
     const known = this.turns.findLast((turn) => turn.run === event.run_id);
     if (known || event.type !== "run.started") return known ?? this.newest;
     this.repo = event.data.repo;
-    const turn = new Turn(event.run_id, event.data.task, Date.parse(event.ts), event.data.base ?? "");
+    const turn = new Turn(event.run_id, event.data.task, Date.parse(event.ts));
     this.turns = [...this.turns, turn];
     return turn;
   }

@@ -1,6 +1,7 @@
 /** The list of threads. It is read again every few seconds, because threads are started elsewhere too. */
 
 import { listThreads, type ThreadSummary } from "../api/server";
+import { baseName } from "../text/format";
 import { connection } from "./connection.svelte";
 import { notify } from "./notifications";
 import { place } from "./place.svelte";
@@ -59,6 +60,11 @@ class History {
 /** Return true for a repository that was made for a task without one. */
 export function isScratch(repo: string): boolean {
   return /\/scratch\/[^/]+$/.test(repo);
+}
+
+/** The name that a repository is shown by. */
+export function repositoryName(repo: string): string {
+  return isScratch(repo) ? "new repository" : baseName(repo);
 }
 
 /** The name that a thread is shown by. */

@@ -12,7 +12,7 @@ export interface LogLine {
 }
 
 export class LogBook {
-  /** Counts the lines that can be shown. It changes when there are new ones. */
+  /** Changes when there are new lines to show. */
   version = $state(0);
   readonly lines: LogLine[] = [];
   readonly #open = new Map<string, LogLine>();

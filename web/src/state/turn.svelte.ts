@@ -40,7 +40,6 @@ export class Turn {
     readonly run: string,
     readonly task: string,
     readonly began: number,
-    readonly base: string,
   ) {}
 
   /** Take the next event of this run. */
@@ -76,6 +75,10 @@ export class Turn {
     return this.status === "running";
   }
 
+  get finished(): boolean {
+    return this.end !== null && this.status !== "waiting";
+  }
+
   #push(item: Item): void {
     this.items = [...this.items, item];
   }
@@ -83,7 +86,7 @@ export class Turn {
   #resume(): void {
     this.status = "running";
     this.end = null;
-    this.#stopAll("stopped", 0);
+    this.#stopAll(0);
   }
 
   #finish(data: Payloads["run.finished"], at: number): void {
@@ -92,7 +95,7 @@ export class Turn {
     this.ended = at;
     if (data.usage?.length) this.usage = data.usage;
     if (data.status !== "waiting") this.questions = [];
-    this.#stopAll("stopped", at);
+    this.#stopAll(at);
     this.#sayOnce(data.reason ?? "");
   }
 
@@ -104,9 +107,9 @@ export class Turn {
   }
 
   /** End what has no end of its own, so that nothing looks alive in a run that has ended. */
-  #stopAll(state: "stopped", at: number): void {
-    for (const work of this.#open.values()) work.end(state, at || work.began);
-    for (const [step, value] of this.stepStates) if (value === "running") this.#mark(step, state);
+  #stopAll(at: number): void {
+    for (const work of this.#open.values()) work.end("stopped", at || work.began);
+    for (const [step, value] of this.stepStates) if (value === "running") this.#mark(step, "stopped");
     this.#open.clear();
   }
 
@@ -243,7 +246,7 @@ export class Turn {
 
   #message(event: Of<"message">): void {
     if (event.data.role === "assistant") this.answer = event.data.text;
-    else this.#push({ kind: "note", key: event.seq, by: "you", text: event.data.text });
+    else this.#push({ kind: "note", key: event.seq, text: event.data.text });
   }
 
   #ask(data: Payloads["approval.required"]): void {

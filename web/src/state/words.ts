@@ -20,13 +20,15 @@ export function counts(check: Payloads["check"]): string {
   return failed ? `${passed} passed, ${failed} failed` : `${passed} passed`;
 }
 
+/** The tool of a step with its parameters, such as `git_push branch="main"`. */
+export function stepCall(tool: string, params?: Record<string, unknown>): string {
+  return [tool, ...Object.entries(params ?? {}).map(([name, value]) => `${name}=${JSON.stringify(value)}`)].join(" ");
+}
+
 /** The files that a step edits and those that it only reads, or the call of its tool. */
 export function placesOf(step: Step): string {
   const { file, files = file ? [file] : [], context_files: read = [], tool_name: tool, tool_params: params } = step;
-  if (tool) {
-    const given = Object.entries(params ?? {}).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
-    return visible([tool, ...given].join(" "));
-  }
+  if (tool) return visible(stepCall(tool, params));
   return visible([files.join(", "), read.length ? `reads ${read.join(", ")}` : ""].filter(Boolean).join(", "));
 }
 

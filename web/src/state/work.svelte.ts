@@ -81,7 +81,6 @@ export interface VerdictItem {
 export interface NoteItem {
   kind: "note";
   key: number;
-  by: "you" | "agents";
   text: string;
 }
 
