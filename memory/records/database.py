@@ -21,6 +21,8 @@ from memory.records.tables import SCHEMA, about, metadata
 from memory.secrets import masked, spellings
 
 P = ParamSpec("P")
+CONNECT_SECONDS = 10
+
 T = TypeVar("T")
 S = TypeVar("S", bound="Persistent")
 
@@ -227,7 +229,9 @@ def _widen(connection: Connection) -> None:
 def _postgresql(url: str) -> Engine:
     address = make_url(url)
     try:
-        return create_engine(address.set(drivername="postgresql+psycopg"))
+        return create_engine(
+            address.set(drivername="postgresql+psycopg"), connect_args={"connect_timeout": CONNECT_SECONDS}
+        )
     except ImportError as error:
         raise JournalError(f"{address} needs a driver: pip install 'psycopg[binary]'") from error
 

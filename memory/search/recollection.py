@@ -15,6 +15,7 @@ from memory.search.task_similarity import TaskSimilarity
 
 MOST_EPISODES = 5
 GRACE_SECONDS = 0.5
+WARM_SECONDS = 600.0
 """Time that a run waits for the embedder to load. After that, words are compared."""
 
 RecallScope = Literal["all", "repository"]
@@ -62,7 +63,7 @@ class Recollection:
 
     async def warm(self) -> None:
         """Wait until episodes can be compared by vectors, or it is known that they cannot."""
-        await asyncio.to_thread(self._similarity.warm().join)
+        await asyncio.to_thread(self._similarity.warm().join, WARM_SECONDS)
 
     def readiness(self, root: Path) -> Readiness:
         """Return the state of the repository's index."""

@@ -53,6 +53,8 @@ class CheckedChange:
     """The package that all paths are relative to, empty for the root."""
     file_count: int = 0
     """Number of files of the whole repository, and `size` their blocks in bytes."""
+    odd_names: bool = False
+    """True if a path of base or head is not UTF-8. Only whole suites run such tests."""
     near_data: tuple[str, ...] = ()
     """Test files beside changed data of tests."""
     readers: tuple[str, ...] = ()
@@ -108,6 +110,7 @@ class CheckedChange:
             folder=folder,
             size=max(room.bytes for room in rooms),
             file_count=max(room.files for room in rooms),
+            odd_names=workspace.has_odd_names(base) or workspace.has_odd_names(head),
             changed=changed,
             added=added,
             edited=edited,

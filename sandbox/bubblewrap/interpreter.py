@@ -25,6 +25,7 @@ OPTIONAL = "ripgrep"
 """The package that programs can do without. Some machines have no wheel of it."""
 
 # The machine's own pip would be found otherwise.
+_INSTALL_SECONDS = 600
 _PIP = """#!/bin/sh
 echo "pip: nothing can be installed here, as there is no network" >&2
 exit 1
@@ -126,14 +127,23 @@ def _install(python: Path, pins: list[str]) -> None:
             f"install one: {sys.executable} -m ensurepip"
         )
     for tool in tools:
-        done = subprocess.run(  # noqa: S603  # a list of ours, no shell
-            [*tool, *pins], cwd=python.parent, capture_output=True, text=True, check=False
-        )
-        if not done.returncode:
+        try:
+            subprocess.run(  # noqa: S603  # a list of ours, no shell
+                [*tool, *pins],
+                cwd=python.parent,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=_INSTALL_SECONDS,
+            )
             return
+        except subprocess.TimeoutExpired:
+            problem = f"{tool[0]} did not end within {_INSTALL_SECONDS} s"
+        except subprocess.CalledProcessError as error:
+            problem = error.stderr.strip()[-2000:]
     raise SandboxError(
         "pytest could not be installed into the sandbox's Python environment; connect to the network "
-        f"(or set PIP_INDEX_URL) and try again:\n{done.stderr.strip()[-2000:]}"
+        f"(or set PIP_INDEX_URL) and try again:\n{problem}"
     )
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from socket import SHUT_RDWR
 from typing import Any
 
 from docker import DockerClient
@@ -240,6 +241,9 @@ def _host_config(client: DockerClient, limits: Limits) -> Any:
 
 
 def _close(socket: Any) -> None:
+    # A thread may wait for the next frame, and `close` alone does not wake it.
+    with suppress(OSError, AttributeError):
+        socket._sock.shutdown(SHUT_RDWR)
     # docker-py returns a reader. The socket under it and the HTTP response stay open unless closed as well.
     for part in (getattr(socket, "_sock", None), getattr(socket, "_response", None), socket):
         with suppress(OSError):

@@ -15,9 +15,10 @@ from docker.errors import DockerException
 from sandbox.base import UNKNOWN, Layer, Limits, NoEngine, OnText, Ownership, Result, SandboxError, Session
 from sandbox.cgroup import sum_of_ooms
 from sandbox.docker.container import Container, Execution, sweep
-from sandbox.docker.image import digest, ready_image
+from sandbox.docker.image import IMAGE_SECONDS, digest, ready_image
 from sandbox.docker.pool import ContainerPool
 from sandbox.docker.session_container import SessionContainer
+from sandbox.limited_call import limited_call
 from sandbox.output import Output
 from sandbox.packed_layer import PackedLayer, StoredArchive
 from sandbox.program import KILLED, MAX_PROGRAMS, Cleanup, Program, program_slot
@@ -58,7 +59,8 @@ class Docker:
         """Connect, remove old containers, build or pull the image. Raises NoEngine or SandboxError."""
         client = await asyncio.to_thread(connect)
         await asyncio.to_thread(_translate_errors, sweep, client, ownership)
-        id = await asyncio.to_thread(_translate_errors, ready_image, client, image, notify)
+        make = partial(_translate_errors, ready_image, client, image, notify)
+        id = await limited_call(IMAGE_SECONDS, "pulling or building the sandbox's image", make)
         return cls(client, id, await asyncio.to_thread(digest, client, id), ownership)
 
     async def identity(self) -> str:

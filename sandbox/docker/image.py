@@ -13,6 +13,9 @@ from sandbox.base import OnText, SandboxError
 NAME = "autocode-sandbox"
 """The name of our image. Its tag is a hash of the Dockerfile and the base image."""
 
+IMAGE_SECONDS = 1800.0
+"""The most that a pull or a build may take. docker-py waits for both without a limit."""
+
 
 def ready_image(client: DockerClient, named: str | None, notify: OnText) -> str:
     """Return the id of the image. It is pulled or built if it is missing. Raises SandboxError."""

@@ -11,17 +11,20 @@ from docker.errors import APIError, ImageNotFound
 
 from sandbox.base import Ownership, SandboxError
 from sandbox.docker.docker_sandbox import Docker, connect
-from sandbox.docker.image import digest, ready_image
+from sandbox.docker.image import IMAGE_SECONDS, digest, ready_image
 from sandbox.environment.backend import Build, Built, Environment
 from sandbox.environment.docker_build import ContainerBuild
 from sandbox.environment.machine import find_uv
 from sandbox.environment.proxy import open_proxy
 from sandbox.environment.recipe import VENV, Python, Recipe, Toolset
+from sandbox.limited_call import limited_call
 from sandbox.script import UID
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
+_LOOK_SECONDS = 60
+_DEATH_SECONDS = 60.0
 _TOOLS = ("node", "npm", "pnpm", "yarn", "go", "cargo", "gcc", "apt-get")
 _LOOK = (
     "include=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()[\"include\"])'); "
@@ -55,7 +58,7 @@ class DockerEnvironments:
             client = connect()
             return cls(client, ready_image(client, image, lambda _: None), environ, ownership)
 
-        return await asyncio.to_thread(opened)
+        return await limited_call(IMAGE_SECONDS, "opening the engine's image", opened)
 
     async def toolset(self) -> Toolset:
         if self._toolset is None:
@@ -72,7 +75,7 @@ class DockerEnvironments:
             detach=True,  # else docker-py reads the output as a stream, whose socket nobody closes
         )
         try:
-            container.wait()
+            container.wait(timeout=_LOOK_SECONDS)
             output = container.logs(stderr=False)
         finally:
             container.remove(force=True)
@@ -103,14 +106,16 @@ class DockerEnvironments:
             image = ready_image(self._client, named, lambda line: notify(f"{line}\n")) if named else ""
             return work.run(image or self._image)
 
-        running = asyncio.ensure_future(asyncio.to_thread(run))
+        seconds = work.build.limits.seconds + IMAGE_SECONDS
+        running = asyncio.ensure_future(limited_call(seconds, "the environment's build", run))
         try:
             return await asyncio.shield(running)
         finally:
             if not running.done():
                 work.cancelled.set()
                 await asyncio.to_thread(work.kill)
-                await asyncio.wait({running})
+                await asyncio.wait({running}, timeout=_DEATH_SECONDS)
+                running.cancel()
 
     async def is_present(self, environment: Environment) -> bool:
         try:

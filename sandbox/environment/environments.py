@@ -36,6 +36,7 @@ from sandbox.environment.registries import MaskedOutput, Registries
 from sandbox.environment.virtual_environment import check_venv, fingerprint, venvs_at_hand
 
 _WAIT_SECONDS = 0.2
+_IMAGE_SECONDS = 3600.0
 
 
 async def open_environments(
@@ -276,7 +277,8 @@ class Environments:
 
     @asynccontextmanager
     async def _lock(self, key: str, on_output: Callable[[str], None]) -> AsyncIterator[None]:
-        told = False
+        told, began = False, time.monotonic()
+        longest = 2 * self._limits.seconds + _IMAGE_SECONDS  # a build, one before this run, and their images
         while True:
             try:
                 with held(self._folder, key):
@@ -286,4 +288,9 @@ class Environments:
                 if not told:
                     on_output("Another run is building this environment. Waiting for it.\n")
                 told = True
+                if time.monotonic() - began > longest:
+                    raise EnvironmentFailure(
+                        f"Another process has held the lock of the environment {key} for {longest:.0f} s. "
+                        "It may be stopped: look for it with `ps`, end it and try again."
+                    ) from None
                 await asyncio.sleep(_WAIT_SECONDS)

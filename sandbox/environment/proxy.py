@@ -182,9 +182,10 @@ class FilteringProxy:
         flags = socket.AI_NUMERICHOST if upstream and not self.resolves_always else 0
         addresses: list[str] = []
         with suppress(OSError):
-            infos = await asyncio.get_running_loop().getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=flags
-            )
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                infos = await asyncio.get_running_loop().getaddrinfo(
+                    host, port, type=socket.SOCK_STREAM, flags=flags
+                )
             addresses = [str(info[4][0]) for info in infos]
         if not configured and not all(map(self.is_allowed, addresses)):
             return []

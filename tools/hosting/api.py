@@ -1,5 +1,6 @@
 """Calls to the API of a hosting site: limited in size and time, repeated where that is safe."""
 
+import asyncio
 import json
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
@@ -13,6 +14,7 @@ from tools.hosting.errors import HostingError
 from tools.hosting.sites import Site
 
 SECONDS = 20.0
+TOTAL_SECONDS = 60.0
 ANSWER_BYTES = 4 << 20
 _ATTEMPTS = 3
 _LONGEST_WAIT = 4.0
@@ -62,7 +64,10 @@ class HostingApi:
         params = {name: str(value) for name, value in query.items()} or None
         for _ in range(_REDIRECTS):
             try:
-                status, headers, data = await self._send(method, url, params, body)
+                async with asyncio.timeout(TOTAL_SECONDS):  # httpx limits each silence alone
+                    status, headers, data = await self._send(method, url, params, body)
+            except TimeoutError as error:
+                raise HostingError(f"{self.site.name} did not answer within {TOTAL_SECONDS:g} s") from error
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 reason = str(error) or type(error).__name__
                 raise HostingError(f"{self.site.name} cannot be reached: {reason}") from error

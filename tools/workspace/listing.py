@@ -92,6 +92,11 @@ class TreeListing:
             )
         )
 
+    @cached_property
+    def has_odd_names(self) -> bool:
+        """True if a path is not UTF-8."""
+        return not all(map(_is_utf8, self.entries))
+
 
 # An id names the same content in every repository, so all threads and repositories share these.
 _folders: Recent[tuple[bytes, pygit2.Oid], Folder] = Recent(_KEPT_ENTRIES, len)

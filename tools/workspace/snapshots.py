@@ -57,6 +57,10 @@ class Snapshots:
         sizes = listing.sizes(self._objects.size)
         return {path: sizes[path] for path in listing.regular}
 
+    def has_odd_names(self, snapshot: str) -> bool:
+        """Return whether a path is not UTF-8, which `files` leaves out."""
+        return self._listing(snapshot).has_odd_names
+
     def room(self, snapshot: str) -> Room:
         """Measure everything that `tar` packs, without reading it."""
         return Room.of(self._listing(snapshot).sizes(self._objects.size).items())

@@ -13,6 +13,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from nodes.check.change import CheckedChange
+from nodes.check.execution.names import readable_report
 from nodes.check.execution.shared_tree import SharedTree
 from nodes.check.outcomes import NO_TESTS, Outcomes
 from nodes.events import SandboxOutput, SandboxStarted
@@ -57,6 +58,8 @@ class Executor:
     on_base: "Executor | None" = None
     has_environment: bool = False
     """True if the sandbox holds packages, of which one may be the project itself."""
+    odd_names: bool = False
+    """True if a file that pytest may run has a name that is not UTF-8."""
     watched: frozenset[str] = frozenset()
     """The changed modules of other packages, which the sandbox may hold as well."""
 
@@ -86,6 +89,7 @@ class Executor:
         if not command:
             return _NO_TESTS
         self.publish(SandboxStarted(what=what, backend=self.sandbox.name, command=list(command)))
+        command = readable_report(command) if self.odd_names else command
         output = _OutputBuffer(self.publish)
         on_output = output.append if publish_output else None
         try:
@@ -122,6 +126,7 @@ class Executor:
         limits = self.limits  # without the size of the workspace, which depends on the change as well
         bounds = [limits.seconds, limits.memory_mb, limits.tmp_mb, limits.cpus, limits.processes]
         parts = [_CACHE_VERSION, tree, self.folder, list(command), self.sandbox.name, self.image, bounds]
+        parts += ["odd names"] * self.odd_names
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -133,7 +138,10 @@ async def open_executor(
     runner = change.suite.runner.name if change.suite.runner else ""
     image = await sandbox.identity()
     async with SharedTree.of(change, path, sandbox, limits) as tree:
-        yield Executor(path, sandbox, image, limits, cache, publish, tree, runner, change.folder)
+        odd = change.suite.is_pytest and change.odd_names
+        yield Executor(
+            path, sandbox, image, limits, cache, publish, tree, runner, change.folder, odd_names=odd
+        )
 
 
 def change_limits(limits: Limits, program_seconds: float, base: Outcomes) -> Limits:
