@@ -14,7 +14,14 @@ from starlette.middleware.cors import CORSMiddleware
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from server import protocol
-from server.api import agent_routes, approval_routes, repository_routes, thread_routes, websocket
+from server.api import (
+    agent_routes,
+    approval_routes,
+    delivery_routes,
+    repository_routes,
+    thread_routes,
+    websocket,
+)
 from server.api.guard import Guard, allowed_origins
 from server.api.problems import handle_problems, responses
 
@@ -59,7 +66,14 @@ def create_app(
             expose_headers=["Content-Location", "Location"],
         )
     handle_problems(app)
-    for module in (agent_routes, websocket, thread_routes, approval_routes, repository_routes):
+    for module in (
+        agent_routes,
+        websocket,
+        thread_routes,
+        delivery_routes,
+        approval_routes,
+        repository_routes,
+    ):
         app.include_router(module.router)
     if own is None:  # LangGraph's server has its own Agent Protocol
         app.include_router(protocol.router)

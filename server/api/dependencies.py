@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Path
 from starlette.requests import HTTPConnection
 
 from graph.errors import UnknownThread
 from graph.supervisor import Supervisor
 from memory.records.threads import ThreadRow
+from server.api.schemas import ThreadId
 
 
 # HTTPConnection instead of Request, because WebSockets use it too.
@@ -17,6 +18,7 @@ def _supervisor(connection: HTTPConnection) -> Supervisor:
 
 
 SupervisorDep = Annotated[Supervisor, Depends(_supervisor)]
+ThreadPath = Annotated[ThreadId, Path(description="A thread.")]
 
 
 async def find_thread(supervisor: Supervisor, thread_id: str) -> ThreadRow:

@@ -29,7 +29,7 @@ from memory.validation import faults_of
 from nodes.check import NoSuite
 from nodes.llm.model_settings import ModelError
 from sandbox.base import SandboxError
-from tools.workspace import NotARepository, OutsideBounds, WorkspaceError
+from tools.workspace import CheckoutConflict, NotARepository, Outdated, OutsideBounds, WorkspaceError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -51,6 +51,8 @@ ERRORS: dict[type[Exception], tuple[int, str, str]] = {
     SandboxError: (503, "Sandbox unavailable", ""),
     WorkspaceError: (422, "Repository unusable", ""),
     pygit2.GitError: (422, "Repository unusable", "it may be damaged: `git fsck` shows where"),
+    CheckoutConflict: (409, "Checkout has changed", ""),
+    Outdated: (409, "Outdated changes", "GET /api/threads/ID/changes has the present ones"),
     OutsideBounds: (403, "Repository not allowed", ""),
     NotARepository: (422, "Repository unusable", "name a git repository, or leave `repo` out"),
 }

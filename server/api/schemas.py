@@ -22,6 +22,7 @@ from tools.catalogue import ToolOutput
 
 NonBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 TITLE_CHARACTERS = 200
+MOST_SELECTED = 100_000
 ThreadId = Annotated[str, StringConstraints(pattern=f"^{THREAD_ID}$")]
 
 
@@ -188,16 +189,66 @@ class ResumeRequest(_StrictModel):
     options: LimitsBody = LimitsBody()
 
 
+class HunkSummary(BaseModel):
+    """A part of a file's change. Its lines stand in the diff below `header`, unless it is a mode."""
+
+    id: str
+    header: str
+    old_start: int
+    old_lines: int
+    new_start: int
+    new_lines: int
+    added: int
+    removed: int
+
+
+class ChangedFileSummary(BaseModel):
+    """A changed file, in the order of the diff. One without hunks is applied as a whole.
+
+    `other` is the path of the other half of a rename. Both are applied together.
+    """
+
+    path: str
+    status: Literal["added", "modified", "deleted"]
+    other: str | None
+    hunks: list[HunkSummary]
+
+
+class ChangesResponse(BaseModel):
+    """All that is left to apply. `id` changes with it. `undo` says whether there is an apply to undo."""
+
+    id: str
+    verified: bool
+    branch: str
+    files: list[ChangedFileSummary]
+    undo: bool
+
+
 class ApplyRequest(_StrictModel):
-    """The wish to apply. A result without proof must be meant."""
+    """The wish to apply: everything, or the files and hunks that are named.
+
+    `changes` is the id of the changes that the client has seen. A result without proof must be meant.
+    """
 
     unverified: bool = False
+    changes: str | None = None
+    files: list[str] | None = Field(None, max_length=MOST_SELECTED, description="Paths.")
+    hunks: dict[str, Annotated[list[str], Field(max_length=MOST_SELECTED)]] | None = Field(
+        None, max_length=MOST_SELECTED, description="Ids of hunks by path."
+    )
 
 
 class ApplyResponse(BaseModel):
     """The files of the checkout that were changed. It had all of the change if there are none."""
 
     paths: list[str]
+
+
+class UndoResponse(BaseModel):
+    """The files of the checkout that were restored. Those in `committed` differ from your last commit now."""
+
+    paths: list[str]
+    committed: list[str]
 
 
 class CancelResponse(BaseModel):

@@ -1,24 +1,18 @@
-"""Routes of the web page and of curl: threads with their events, approvals, notes, forks and diffs."""
+"""Routes of the web page and of curl: threads with their events, approvals, notes and forks."""
 
-import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from graph.approvals import Answerer
-from graph.delivery import Delivery
-from graph.errors import RunnerError, UnknownRun
-from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
 from memory.records.threads import ThreadRow
 from nodes.events import EVENT, AnyEvent, ApprovalRequired, Event
-from server.api.dependencies import SupervisorDep, find_thread
+from server.api.dependencies import SupervisorDep, ThreadPath, find_thread
 from server.api.problems import responses
 from server.api.schemas import (
     AnswersBody,
-    ApplyRequest,
-    ApplyResponse,
     CancelResponse,
     ForkRequest,
     ForkResponse,
@@ -26,15 +20,12 @@ from server.api.schemas import (
     ResumeRequest,
     RunSummary,
     TaskRequest,
-    ThreadId,
     ThreadSummary,
 )
 from server.api.sse import LAST_SEQ, event_messages, last_seen, sse_response
-from server.api.task_submission import check_repository, submit_task
+from server.api.task_submission import submit_task
 
 router = APIRouter(tags=["Threads"])
-
-ThreadPath = Annotated[ThreadId, Path(description="A thread.")]
 
 
 @router.get("/api/threads", response_model=list[ThreadSummary], responses=responses())
@@ -143,42 +134,3 @@ async def fork(
     """Copy this thread's history and files to a new thread. Both continue independently."""
     checkpoint = body.checkpoint_id if body else None
     return ForkResponse(thread_id=await supervisor.history.fork(thread_id, checkpoint))
-
-
-@router.get("/api/threads/{thread_id}/diff", responses=responses(404, 409))
-async def diff(
-    thread_id: ThreadPath,
-    supervisor: SupervisorDep,
-    run_id: Annotated[str | None, Query(description="A run whose change alone is wanted.")] = None,
-) -> Response:
-    """Return what the thread has delivered and nobody has applied, or one run's change, as a unified diff."""
-    if run_id is None:
-        delivery = await Delivery.of_thread(supervisor.journal, thread_id)
-    else:
-        delivery = await _delivery_of(supervisor, thread_id, run_id)
-    return Response(await delivery.diff(), media_type="text/x-diff; charset=utf-8")
-
-
-@router.post("/api/threads/{thread_id}/apply", responses=responses(404, 409))
-async def apply(
-    thread_id: ThreadPath, supervisor: SupervisorDep, body: ApplyRequest | None = None
-) -> ApplyResponse:
-    """Apply what the thread has delivered and nobody has applied to the checkout: all of it, or nothing."""
-    thread = await find_thread(supervisor, thread_id)
-    # Threads of the command line may work where this server must not write.
-    await asyncio.to_thread(check_repository, supervisor.settings, thread.repo)
-    delivery = await Delivery.of_thread(supervisor.journal, thread_id)
-    if not (delivery.verified or (body and body.unverified)):
-        raise RunnerError(f"{delivery.branch} is not verified, so nothing was applied")
-    home = supervisor.settings.home
-    return ApplyResponse(paths=list(await delivery.apply(home)) if await delivery.diff() else [])
-
-
-async def _delivery_of(supervisor: Supervisor, thread_id: str, run_id: str) -> Delivery:
-    run = await supervisor.run(run_id)
-    if run.thread_id != thread_id:
-        raise UnknownRun(f"there is no run {run_id} on thread {thread_id}")
-    delivery = await Delivery.of_run(run)
-    if delivery is None:
-        raise RunnerError(f"run {run_id} has made no branch")
-    return delivery

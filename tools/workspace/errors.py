@@ -14,6 +14,14 @@ class NotARepository(WorkspaceError):
     """The folder is in no git repository."""
 
 
+class CheckoutConflict(WorkspaceError):
+    """The user's files are not as they must be for a change, and none was written."""
+
+
+class Outdated(WorkspaceError):
+    """The change is another one than the client has seen."""
+
+
 class OutsideBounds(WorkspaceError):
     """A path that git follows leads out of the folders that the server allows."""
 

@@ -16,6 +16,9 @@ from tools.workspace.opening import SMALL_BYTES, GitFolder, read_file
 HELD = "refs/autocode"
 BRANCHES = "refs/heads/autocode"
 NOTES = "refs/notes/autocode"
+APPLIED = "applied"
+"""Name of the ref, below refs/autocode/<thread>, that holds the record of what the user applied last."""
+
 STALE_LOCK_SECONDS = 3.0
 """Age at which a lock counts as left by a killed process, for git holds it for milliseconds."""
 
@@ -72,10 +75,17 @@ class Refs:
         """Delete the refs of a thread, but those named by `keep`. Delivered branches stay."""
         for name in self.held(thread):
             if name not in keep:
-                ref = f"{HELD}/{thread}/{name}"
-                with damage(self.store):
-                    delete = self._repo.references[ref].delete
-                self._write(ref, delete)
+                self.mark(thread, name, None)
+
+    def mark(self, thread: str, name: str, snapshot: str | None) -> None:
+        """Hold a snapshot under a name, or delete the ref of this name for None."""
+        if snapshot:
+            return self.hold(thread, name, snapshot)
+        ref = _checked(f"{HELD}/{_component(thread)}/{name}")
+        with damage(self.store):
+            existing = self._repo.references.get(ref)
+        if existing:
+            self._write(ref, existing.delete)
 
     def deliver(self, branch: str, snapshot: str, parent: str | None, message: str) -> str:
         """Commit the snapshot's tree on top of `parent`, and move the branch forward to it.

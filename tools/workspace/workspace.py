@@ -1,7 +1,7 @@
 """The repository that agents work on: a start from the user's files, a branch, its application."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,23 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import DescribeStrategy
 
-from tools.workspace.applying import apply, check_finished, recover
+from tools.workspace.applying import (
+    Application,
+    Applying,
+    ApplyRecord,
+    ChangedFile,
+    Selection,
+    Undone,
+    changed_files,
+    check_finished,
+    recover,
+    select,
+)
 from tools.workspace.errors import WorkspaceError, damage, git_errors
 from tools.workspace.history import LogEntry, history, log, recent_changes
 from tools.workspace.objects import Objects
 from tools.workspace.opening import GitFolder, check_inside, look
-from tools.workspace.refs import Refs
+from tools.workspace.refs import APPLIED, Refs
 from tools.workspace.snapshots import Snapshots
 from tools.workspace.status import QUICK_STEPS, WorkInProgress, collect, collect_apart, look_at_checkout
 
@@ -136,17 +147,37 @@ class Workspace(Snapshots, Refs):
 
     def recover(self) -> str:
         """Undo an application that was interrupted, and return a message if there was one. See `recover`."""
-        return recover(Path(self._repo.path), self.path)
+        return recover(Path(self._repo.path), self.path, self)
 
-    def apply(self, base: str, result: str) -> tuple[str, ...]:
+    def changed_files(self, base: str, head: str) -> list[ChangedFile]:
+        """Return the files that differ between two snapshots, by path, with their hunks."""
+        return changed_files(self._patches(base, head), self._objects.diff(base, head))
+
+    def select(self, base: str, files: Sequence[ChangedFile], selection: Selection) -> str:
+        """Return the snapshot with the selected part of the change of `files`. See `select`."""
+        return select(self._objects, base, files, selection)
+
+    def apply(self, base: str, result: str, application: Application | None = None) -> tuple[str, ...]:
         """Apply the difference of two snapshots to the user's checkout, entirely or not at all.
 
-        Files that the user changed since `base` are merged. Index and HEAD stay as they are. Returns the
-        paths that were written or deleted. Raises WorkspaceError, which lists the paths that conflict.
+        Files that the user changed since `base` are merged. Index and HEAD stay as they are. An `application`
+        is recorded, so that it can be undone. Returns the paths that were written or deleted. Raises
+        CheckoutConflict, which lists the paths that conflict.
         """
+        return self._applying().apply(base, result, application)
+
+    def records(self, thread: str) -> Iterator[ApplyRecord]:
+        """Yield the records of what a thread's user has applied, newest first."""
+        return ApplyRecord.chain(self._objects, thread, self.held(thread).get(APPLIED))
+
+    def undo(self, record: ApplyRecord, base: str) -> Undone:
+        """Take back the newest application of a thread. See `Applying.undo`. Raises CheckoutConflict."""
+        return self._applying().undo(record, base)
+
+    def _applying(self) -> Applying:
         if self._repo.is_bare:
             raise WorkspaceError(f"{self.path} has no checkout to apply to; merge the branch instead")
-        return apply(self._repo, self._objects, self.path, self._folder.places, base, result)
+        return Applying(self._repo, self._objects, self, self.path, self._folder.places)
 
 
 def _root(repo: pygit2.Repository) -> Path:

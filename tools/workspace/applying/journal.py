@@ -15,6 +15,7 @@ from typing import Any
 from tools.workspace.errors import WorkspaceError
 from tools.workspace.opening import read_file
 from tools.workspace.paths import is_git_folder
+from tools.workspace.refs import APPLIED, Refs
 
 LOCK_SECONDS = 30.0
 """Time to wait for another application to the same checkout."""
@@ -36,6 +37,20 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """The move of a thread's ref `applied` from one record to another, which belongs to the application."""
+
+    thread: str
+    old: str | None
+    new: str | None
+
+    def undo(self, refs: Refs) -> None:
+        """Move the ref back, unless it is elsewhere."""
+        if refs.held(self.thread).get(APPLIED) == self.new:
+            refs.mark(self.thread, APPLIED, self.old)
+
+
+@dataclass(frozen=True)
 class ApplyJournal:
     """The paths of an application, and the folders that it makes or may remove, with their modes.
 
@@ -47,9 +62,12 @@ class ApplyJournal:
     placements: tuple[Placement, ...]
     made: tuple[str, ...]
     emptied: tuple[tuple[str, int], ...]
+    mark: Mark | None = None
 
     @classmethod
-    def of(cls, root: Path, folder: Path, paths: Sequence[tuple[str, bool]]) -> "ApplyJournal":
+    def of(
+        cls, root: Path, folder: Path, paths: Sequence[tuple[str, bool]], mark: Mark | None
+    ) -> "ApplyJournal":
         """Return the journal for paths, each with whether its new file is staged."""
         placements = [
             Placement(path, stamp_of(folder / str(number)) if staged else None)
@@ -63,7 +81,8 @@ class ApplyJournal:
                     emptied[str(above)] = stat.S_IMODE(place.stat().st_mode)
                 elif place.is_symlink() or not place.is_dir():
                     made.add(str(above))
-        return cls(root, folder, tuple(placements), tuple(sorted(made)), tuple(sorted(emptied.items())))
+        sorted_folders = tuple(sorted(made)), tuple(sorted(emptied.items()))
+        return cls(root, folder, tuple(placements), *sorted_folders, mark)
 
     def write(self) -> None:
         """Write the journal at once. Before it is there, nothing of the checkout may change."""
@@ -85,7 +104,8 @@ class ApplyJournal:
             data = json.loads(text)
             placements = tuple(_placement(entry) for entry in data["placements"])
             emptied = tuple((str(path), int(mode) & 0o777) for path, mode in data["emptied"])
-            journal = cls(root, folder, placements, tuple(map(str, data["made"])), emptied)
+            mark = _mark(data.get("mark"))  # older versions have none
+            journal = cls(root, folder, placements, tuple(map(str, data["made"])), emptied, mark)
             journal._check()
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise WorkspaceError(
@@ -111,8 +131,8 @@ class ApplyJournal:
             for number, entry in enumerate(self.placements)
         )
 
-    def undo(self) -> list[str]:
-        """Restore every file. Return the paths that the user has changed since, which stay as they are."""
+    def undo(self, refs: Refs) -> list[str]:
+        """Restore every file and the ref. Return the paths that the user has changed since, which stay."""
         kept: list[str] = []
         numbered = list(enumerate(self.placements))[::-1]
         for number, entry in numbered:
@@ -130,6 +150,8 @@ class ApplyJournal:
                     continue
                 self._restore_folders(target)
                 former.replace(target)
+        if self.mark:
+            self.mark.undo(refs)
         return sorted(kept)
 
     def _undo_placement(self, former: Path, entry: Placement, kept: list[str]) -> None:
@@ -157,17 +179,17 @@ class ApplyJournal:
         return self.folder / f"{number}.old"
 
 
-def recover(git: Path, root: Path) -> str:
+def recover(git: Path, root: Path, refs: Refs) -> str:
     """Undo an application that was interrupted. Return what was done, in words for the user, if anything."""
     if not any(map(os.path.lexists, _folders(git, root))):
         return ""
     with applying(git):
-        return recover_locked(git, root)
+        return recover_locked(git, root, refs)
 
 
-def recover_locked(git: Path, root: Path) -> str:
+def recover_locked(git: Path, root: Path, refs: Refs) -> str:
     """Do as `recover` in a process that holds the lock."""
-    return "\n".join(filter(None, (_recovered(root, folder) for folder in _folders(git, root))))
+    return "\n".join(filter(None, (_recovered(root, folder, refs) for folder in _folders(git, root))))
 
 
 def check_finished(git: Path, root: Path) -> None:
@@ -222,7 +244,7 @@ def stamp_of(path: Path) -> Stamp | None:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _recovered(root: Path, folder: Path) -> str:
+def _recovered(root: Path, folder: Path, refs: Refs) -> str:
     if not os.path.lexists(folder):
         return ""
     if folder.is_symlink() or not folder.is_dir():
@@ -231,7 +253,7 @@ def _recovered(root: Path, folder: Path) -> str:
     if journal:
         done = f"had come to its end, and its {len(journal.placements)} files stay"
         if not journal.is_complete:
-            kept = journal.undo()
+            kept = journal.undo(refs)
             done = "was undone, and every file is as before"
             if kept:
                 done = f"was undone, but for files that have changed since: {', '.join(kept)}"
@@ -247,6 +269,15 @@ def _folders(git: Path, root: Path) -> tuple[Path, Path]:
 def _placement(entry: dict[str, Any]) -> Placement:
     new = entry["new"]
     return Placement(str(entry["path"]), (int(new[0]), int(new[1]), int(new[2])) if new else None)
+
+
+def _mark(entry: dict[str, Any] | None) -> Mark | None:
+    if entry is None:
+        return None
+    old, new = (str(entry[side]) if entry[side] else None for side in ("old", "new"))
+    if "/" in (thread := str(entry["thread"])) or not thread:
+        raise ValueError(f"a forbidden thread {thread[:200]!r}")
+    return Mark(thread, old, new)
 
 
 def _lock(descriptor: int) -> bool:

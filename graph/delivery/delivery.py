@@ -1,21 +1,20 @@
 """Delivery of a thread or run: its branch, its diff and files, and their way into the checkout."""
 
 import asyncio
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
+from graph.delivery.base import DeliveryBase, first_base, run_of
 from graph.errors import RunnerError, UnknownThread
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
 from nodes.events import Event, RunFinished
 from nodes.proof import Proof, Suspicion
-from tools.workspace import Workspace, WorkspaceError
-
-APPLIED = "applied"
-"""Name of the ref, below refs/autocode/<thread>, that holds the commit which the user applied last."""
+from tools.workspace import Application, ChangedFile, Selection, Workspace, WorkspaceError
+from tools.workspace.refs import APPLIED
 
 KEPT = ("start", "result", APPLIED)
 """Names of the refs that a thread with a result keeps: its first base, its newest commit, the applied one."""
@@ -38,6 +37,10 @@ class Delivery:
     commit: str
     verified: bool
     thread_id: str = ""
+    since: str = ""
+    """The newest delivered commit in `base`, which has parts of later ones if the user applied parts."""
+    applied: str | None = None
+    """The thread's newest record of an application."""
     verified_branch: str | None = None
     """The branch with the verified results of earlier tasks, if this result is another one's."""
     suspicious: tuple[Suspicion, ...] = ()
@@ -59,7 +62,7 @@ class Delivery:
             raise RunnerError(f"thread {thread_id} has delivered nothing: none of its runs has made a branch")
         runs = {event.run_id for event in events}
         delivery = await asyncio.to_thread(cls._of_end, Path(thread.repo), thread_id, ends[-1], runs, whole)
-        return replace(delivery, suspicious=tuple(_suspicious(ends, delivery.base)))
+        return replace(delivery, suspicious=tuple(_suspicious(ends, delivery.since)))
 
     @classmethod
     async def of_run(cls, run: RunRow) -> "Delivery | None":
@@ -70,27 +73,43 @@ class Delivery:
         """Return the change as a unified diff."""
         return await asyncio.to_thread(lambda: Workspace.open(self.repo).diff(self.base, self.commit))
 
-    async def apply(self, home: Path) -> tuple[str, ...]:
-        """Merge the change into the checkout and return its paths. Raises WorkspaceError on a conflict.
+    async def is_empty(self) -> bool:
+        """Return True if nothing is left to apply."""
+        base, commit = await asyncio.to_thread(self._trees)
+        return base == commit
+
+    async def changes_id(self) -> str:
+        """Return an id that changes with any of the changed files."""
+        trees = await asyncio.to_thread(self._trees)
+        return sha256(" ".join(trees).encode()).hexdigest()[:16]
+
+    async def changed_files(self) -> list[ChangedFile]:
+        """Return the changed files by path, with their hunks."""
+        return await asyncio.to_thread(
+            lambda: Workspace.open(self.repo).changed_files(self.base, self.commit)
+        )
+
+    async def apply(self, home: Path, selection: Selection | None = None) -> tuple[str, ...]:
+        """Merge the change, or the selected part, into the checkout and return its paths.
 
         The thread's next `apply` begins where this one ended. Nothing is written below `home`, AUTOCODE_HOME.
+        Raises CheckoutConflict, Outdated, WorkspaceError.
         """
-        return await asyncio.to_thread(self._apply, home)
+        return await asyncio.to_thread(self._apply, home, selection)
 
-    def _apply(self, home: Path) -> tuple[str, ...]:
+    def _trees(self) -> tuple[str, str]:
         workspace = Workspace.open(self.repo)
-        # The policy and the MCP servers stand there. A repository of a user's whole home may hold it.
-        root = workspace.path.resolve()
-        if home.resolve().is_relative_to(root):
-            own = home.resolve().relative_to(root)
-            for change in workspace.changes(self.base, self.commit):
-                if Path(change.path).is_relative_to(own):
-                    what = "lies in AUTOCODE_HOME, which no result may change; nothing was applied"
-                    raise WorkspaceError(f"{change.path} {what}. Take it from {self.branch} yourself")
-        paths = workspace.apply(self.base, self.commit)
-        if self.thread_id:
-            workspace.hold(self.thread_id, APPLIED, self.commit)
-        return paths
+        return workspace.tree(self.base), workspace.tree(self.commit)
+
+    def _apply(self, home: Path, selection: Selection | None) -> tuple[str, ...]:
+        workspace, taken = Workspace.open(self.repo), self.commit
+        if selection is not None:
+            taken = workspace.select(self.base, workspace.changed_files(self.base, self.commit), selection)
+        check_outside_home(workspace, home, self.base, taken, self.branch)
+        if not self.thread_id:
+            return workspace.apply(self.base, taken)
+        application = Application(self.thread_id, self.applied, self.base, taken, self.commit, self.since)
+        return workspace.apply(self.base, taken, application)
 
     async def files(self) -> Mapping[str, str | None]:
         """Return the changed files by path. None stands for a file that is deleted, too large or no text."""
@@ -105,14 +124,18 @@ class Delivery:
         commit = workspace.resolve(f"refs/heads/{branch}")
         proof = Proof.model_validate(end.proof) if end.proof else None
         held = workspace.held(thread_id)
-        base = _first_base(workspace, held.get("start"), commit, runs, proof)
-        if not whole:
-            base = _newest(workspace, commit, base, held.get(APPLIED))
+        first = first_base(workspace, held.get("start"), commit, runs, proof)
+        base = (
+            DeliveryBase.whole(workspace, thread_id, first)
+            if whole
+            else DeliveryBase.unapplied(workspace, thread_id, commit, first)
+        )
         # Somebody may have committed to the branch since.
         proved = proof is not None and proof.tree == workspace.tree(commit)
         verified = end.status == "verified" and proved
         earlier = None if verified else _other_branch(workspace, f"autocode/{thread_id}", branch)
-        return cls(repo, branch, base, commit, verified, thread_id, earlier)
+        place = (base.snapshot, commit, verified, thread_id, base.since, base.applied)
+        return cls(repo, branch, *place, verified_branch=earlier)
 
     @classmethod
     def _of_run(cls, run: RunRow, branch: str) -> "Delivery":
@@ -120,7 +143,7 @@ class Delivery:
         workspace = Workspace.open(repo)
         commit = workspace.resolve(f"refs/heads/{branch}")
         # A later run on the thread has built on this one's result.
-        while _run_of(workspace, commit) not in (run.id, None):
+        while run_of(workspace, commit) not in (run.id, None):
             commit = workspace.resolve(f"{commit}^")
         base = workspace.resolve(f"{commit}^")
         return cls(repo, branch, base, commit, run.status == "verified")
@@ -144,45 +167,22 @@ def release_snapshots(repo: Path, thread_id: str) -> None:
         workspace.release(thread_id, keep=KEPT if delivered else ())
 
 
-def _first_base(
-    workspace: Workspace, start: str | None, commit: str, runs: Collection[str], proof: Proof | None
-) -> str:
-    """Return the commit that the first of the tasks in `commit` started from."""
-    if start and workspace.meeting(start, commit) == start:
-        return start
-    base = commit  # a thread of an earlier version has no `start`, but its commits name their runs
-    while _run_of(workspace, base) in runs:
-        base = workspace.resolve(f"{base}^")
-    if base != commit:
-        return base
-    return proof.base if proof else workspace.resolve(f"{commit}^")
-
-
-def _newest(workspace: Workspace, commit: str, base: str, applied: str | None) -> str:
-    """Return the newest commit of the delivery that the user has by `apply` or by a merge, else `base`."""
-    marks = [applied] if applied else []
-    with suppress(WorkspaceError):  # a branch without a commit
-        marks.append(workspace.resolve("HEAD"))
-    for mark in marks:
-        meeting = workspace.meeting(mark, commit)
-        if meeting and workspace.meeting(base, meeting) == base:
-            base = meeting
-    return base
+def check_outside_home(workspace: Workspace, home: Path, base: str, commit: str, branch: str) -> None:
+    """Raise WorkspaceError for a change of a file below `home`, which is AUTOCODE_HOME."""
+    # The policy and the MCP servers stand there. A repository of a user's whole home may hold it.
+    root = workspace.path.resolve()
+    if home.resolve().is_relative_to(root):
+        own = home.resolve().relative_to(root)
+        for change in workspace.changes(base, commit):
+            if Path(change.path).is_relative_to(own):
+                what = "lies in AUTOCODE_HOME, which no result may change; nothing was applied"
+                raise WorkspaceError(f"{change.path} {what}. Take it from {branch} yourself")
 
 
 def _other_branch(workspace: Workspace, name: str, branch: str) -> str | None:
     with suppress(WorkspaceError):
         workspace.resolve(f"refs/heads/{name}")
         return None if name == branch else name
-    return None
-
-
-def _run_of(workspace: Workspace, commit: str) -> str | None:
-    """Return the id of the run that delivered a commit, from its note."""
-    with suppress(ValueError, RecursionError):  # anybody can write a note
-        note = json.loads(workspace.read_note(commit) or "null")
-        if isinstance(note, dict) and isinstance(note.get("run"), str):
-            return str(note["run"])
     return None
 
 
