@@ -45,6 +45,10 @@ class Ending:
 
 
 STOPPED = Ending.of("cancelled", "stopped")
+WITHDRAWN = Ending.of("cancelled", "cancelled while it was queued")
+CANCELLED = Ending.of("cancelled", "cancelled by the user")
+INTERRUPTED = Ending.of("cancelled", "another run took its place")
+ABANDONED = Ending.of("cancelled", "cancelled while nobody ran it")
 PARKED = Ending(
     {"status": "waiting", "reason": "the server stopped; the run goes on when it starts again"}, "queued"
 )
@@ -75,7 +79,9 @@ class Driver:
         Raises the error that the run failed with, `ready` included, once `run.finished` is stored. Raises
         ThreadBusy if another process has taken the thread over: then nothing more is stored.
         """
-        started = RunStarted(task=self.run.input["task"], repo=self.run.input["repo"], resumed=resumed)
+        input, options = self.run.input, self.run.input.get("options") or {}
+        chosen = {"model": options.get("model"), "models": options.get("models") or {}}
+        started = RunStarted(task=input["task"], repo=input["repo"], resumed=resumed, **chosen)
         await self._write([Draft(started)])
         lease = asyncio.create_task(self._keep_lease())
         failure: Exception | None = None

@@ -2,9 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from graph.builder import Resources
 from graph.settings import Settings
@@ -19,7 +20,8 @@ from memory.secrets import names_key
 from nodes.agent.agents import Agents
 from nodes.environment.preparation import Preparation
 from nodes.events import Event
-from nodes.llm.models import Models, open_models
+from nodes.llm.models import open_models
+from nodes.state import options_of
 from nodes.tool.execution import ToolExecution
 from nodes.tool.installation import Installation
 from nodes.tool.permissions import Permissions
@@ -154,19 +156,14 @@ async def open_memory(
         await asyncio.to_thread(indexes.close)
 
 
-async def check_ready(resources: Resources, repo: str) -> None:
-    """Prepare sandbox and memory for a run. Raises ModelError or SandboxError if it cannot work."""
+async def check_ready(resources: Resources, input: Mapping[str, Any]) -> None:
+    """Prepare models, sandbox and memory for a run. Raises ModelError or SandboxError if it cannot work."""
+    models = resources.agents.models
+    await models.probe(options_of(input))  # a missing key is told before anything is built
     if resources.memory:
         with suppress(WorkspaceError):  # the snapshot node reports it
-            workspace = await asyncio.to_thread(Workspace.open, Path(repo))
+            workspace = await asyncio.to_thread(Workspace.open, Path(input["repo"]))
             await resources.memory.prepare(workspace.path)
-    sandbox, _ = await asyncio.gather(
-        resources.preparation.sandbox(), _prepare_models(resources.agents.models)
-    )
-    sandbox.prepare()  # starts in the background, while the planner is asked
-
-
-async def _prepare_models(models: Models) -> None:
-    await models.probe()
     # The import takes a second, most of which the sandbox spends waiting for its first programs.
-    await asyncio.to_thread(models.preload)
+    sandbox, _ = await asyncio.gather(resources.preparation.sandbox(), asyncio.to_thread(models.preload))
+    sandbox.prepare()  # starts in the background, while the planner is asked

@@ -1,7 +1,7 @@
 """The queue of runs: this process claims runs from it while there is room, and runs each in a task."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +32,7 @@ class RunQueue:
     owner: str
     limit: int
     driver_of: Callable[[RunRow], Driver]
-    ready: Callable[[str], Coroutine[Any, Any, None]]
+    ready: Callable[[Mapping[str, Any]], Coroutine[Any, Any, None]]
     on_end: Callable[[RunRow, Exception | None], None]
     held_back: set[str] = field(default_factory=set)
     closed: bool = False
@@ -61,7 +61,7 @@ class RunQueue:
             for run in await self.journal.runs.queue(room + len(skipped)):
                 if room and run.id not in skipped and await self.journal.runs.claim(run.id, self.owner):
                     room -= 1
-                    self.start(run, partial(self.ready, run.input["repo"]))
+                    self.start(run, partial(self.ready, run.input))
 
     async def poll(self, say: Callable[[str], None]) -> None:
         """Claim runs whenever one ends here, and every POLL_SECONDS. `say` receives database errors."""

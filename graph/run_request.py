@@ -19,9 +19,10 @@ from memory.validation import ForeignModel, faults_of
 from nodes.dialogue.messages import task_of
 from nodes.dialogue.replies import Unusable
 from nodes.events import Event
-from nodes.llm.model_settings import price_advice
+from nodes.llm.model_settings import ModelError, price_advice
+from nodes.llm.models import Models
 from nodes.planning.plan_reply import read_plan
-from nodes.state import ContextFile, Input, Options, Plan
+from nodes.state import ContextFile, Input, Options, Plan, options_of
 from tools.catalogue import InvalidCall
 from tools.catalogue.mcp_call import is_mcp, read_mcp_call
 from tools.mcp.toolset import check_server
@@ -108,16 +109,40 @@ def run_options(options: Mapping[str, Any], settings: Settings) -> Options:
         chosen = Options.model_validate(limits | {name: v for name, v in options.items() if v is not None})
     except ValidationError as error:
         raise InputError("; ".join(faults_of(error))) from error
-    if chosen.max_cost_usd is not None and (unpriced := settings.model_settings().unpriced()):
+    models = settings.model_settings().chosen_by(chosen)
+    try:
+        models.check_chosen()
+    except ModelError as error:
+        raise InputError(str(error)) from error
+    if chosen.max_cost_usd is not None and (unpriced := models.unpriced()):
         raise InputError(price_advice(unpriced))
     return chosen
+
+
+async def check_models(models: Models, input: Mapping[str, Any]) -> None:
+    """Raise InputError for models in a run's options that have no known provider or no key."""
+    try:
+        await models.check(options_of(input))
+    except ModelError as error:
+        raise InputError(str(error)) from error
+
+
+def with_limits(run: RunRow, limits: Mapping[str, Any] | None, settings: Settings) -> dict[str, Any]:
+    """Return a run's input with new limits and models. Raises InputError."""
+    if not limits:
+        return run.input
+    options = run_options({**(run.input.get("options") or {}), **limits}, settings)
+    return {**run.input, "options": options.model_dump()}
 
 
 async def raise_limits(
     journal: Journal[Event], run: RunRow, limits: Mapping[str, Any], settings: Settings
 ) -> None:
-    """Store new limits for a run and its thread's next ones. Raises InputError if they are spent already."""
-    options = run_options({**(run.input.get("options") or {}), **limits}, settings).model_dump()
+    """Store new limits and models for a run and its thread's next ones.
+
+    Raises InputError if the limits are spent already.
+    """
+    options = with_limits(run, limits, settings)["options"]
     sums = await journal.completions.sums(run.id)
     used = {"max_cost_usd": sums.cost_usd, "max_tokens": sums.tokens, "max_run_seconds": run.seconds}
     for name, spent in used.items():
@@ -125,7 +150,7 @@ async def raise_limits(
             raise InputError(
                 f"{name} is {options[name]:g}, and the run has used {spent:.6g} of it; give it more"
             )
-    raised = {name: options[name] for name in used if name in limits}
+    raised = {name: options[name] for name in (*used, "model", "models") if name in limits}
     await journal.runs.set_limits(run.id, raised)
     if thread := await journal.threads.get(run.thread_id):
         await journal.threads.remember(run.thread_id, merge_options(thread.options, raised))
@@ -137,6 +162,8 @@ def merge_options(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict
     # Whoever asks for the plan wants to see it, although an earlier run approved everything.
     if given.get("approve_plan") and "auto_approve" not in given:
         options.pop("auto_approve", None)
+    if given.get("model") and "models" not in given:  # for all agents, those with one of their own included
+        options.pop("models", None)
     return {name: value for name, value in options.items() if value is not None}
 
 

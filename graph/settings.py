@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from memory.secrets import names_key
 from memory.validation import check_setting
-from nodes.llm.model_settings import ModelSettings
+from nodes.llm.model_settings import ModelSettings, providers_with_keys
 from nodes.llm.prices import read_prices
 from nodes.state import Agent
 from sandbox.base import Limits
@@ -240,6 +240,7 @@ class Settings(BaseSettings):
         """Return the models' part of the settings."""
         keys = {"OPENAI_API_KEY": self.openai_api_key, "DEEPSEEK_API_KEY": self.deepseek_api_key}
         named = (name for name in (*AGENTS, "default") if f"{name}_model" in self.model_fields_set)
+        variables = [*filter(os.environ.get, os.environ), *filter(keys.get, keys)]
         return ModelSettings(
             mode=self.llm_mode,
             model=self.llm_model,
@@ -259,6 +260,7 @@ class Settings(BaseSettings):
             max_wait=self.llm_max_wait,
             prices=read_prices(self.model_prices) if self.model_prices else {},
             context_tokens=self.context_tokens,
+            providers=frozenset(providers_with_keys(variables)),
         )
 
     def git_program(self) -> "GitProgram":

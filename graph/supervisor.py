@@ -12,19 +12,21 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from graph.approvals import NOBODY, Answerer, AnswersById, PendingApprovals
 from graph.builder import Graph, Resources, build
-from graph.driver import PARKED, STOPPED, Driver, Ending
+from graph.driver import ABANDONED, CANCELLED, INTERRUPTED, PARKED, STOPPED, WITHDRAWN, Driver, Ending
 from graph.errors import RunnerError, UnknownRun
 from graph.event_log import EventLog, open_journal, open_saver
 from graph.heartbeat import Heartbeat
 from graph.resources import check_ready, open_resources
 from graph.run_queue import RunQueue
 from graph.run_request import (
+    check_models,
     check_thread_id,
     complete_request,
     merge_options,
     open_repository,
     raise_limits,
     scratch_folder,
+    with_limits,
 )
 from graph.settings import Settings
 from graph.thread_history import ThreadHistory
@@ -38,11 +40,6 @@ from nodes.state import Input
 
 Strategy = Literal["reject", "enqueue", "interrupt"]
 BuildGraph = Callable[[Resources, BaseCheckpointSaver[Any]], Graph]
-
-WITHDRAWN = Ending.of("cancelled", "cancelled while it was queued")
-CANCELLED = Ending.of("cancelled", "cancelled by the user")
-INTERRUPTED = Ending.of("cancelled", "another run took its place")
-ABANDONED = Ending.of("cancelled", "cancelled while nobody ran it")
 
 
 @dataclass
@@ -132,7 +129,7 @@ class Supervisor:
             for earlier in await self.journal.runs.of_thread(thread_id):  # the newest first
                 if earlier.unfinished:
                     await self._cancel(earlier, INTERRUPTED, wait=True)
-        async with self._held(thread_id, request["repo"]):
+        async with self._held(thread_id, request):
             behind = strategy == "enqueue"
             run = await self.journal.runs.submit(str(uuid4()), thread_id, request, metadata or {}, behind)
             await self.journal.threads.remember(thread_id, options)
@@ -154,7 +151,7 @@ class Supervisor:
         run = await self.history.resumable_run(thread_id, limits)
         if not answers and not self.foreground and await self.queue.at_work(run):
             raise RunUnfinished(thread_id, run.id, run.status)
-        async with self._held(thread_id, run.input["repo"]):
+        async with self._held(thread_id, with_limits(run, limits, self.settings)):
             # It may have ended while the tools were checked.
             run = await self.history.resumable_run(thread_id, limits)
             if limits:
@@ -252,13 +249,14 @@ class Supervisor:
         self.log.close()
 
     @asynccontextmanager
-    async def _held(self, thread_id: str, repo: str) -> AsyncIterator[None]:
-        """In the foreground, check the tools and take the lease first: nobody else may claim the run."""
+    async def _held(self, thread_id: str, input: Mapping[str, Any]) -> AsyncIterator[None]:
+        """Check the models first. In the foreground, also check the tools and take the lease."""
         if not self.foreground:
+            await check_models(self.resources.agents.models, input)
             yield
             return
-        await check_ready(self.resources, repo)
-        await self.journal.threads.acquire(thread_id, repo, self.heartbeat.owner)
+        await check_ready(self.resources, input)
+        await self.journal.threads.acquire(thread_id, input["repo"], self.heartbeat.owner)
         try:
             yield  # ends with the run's start, which hands the lease over to the run
         except BaseException:

@@ -26,7 +26,7 @@ from nodes.dialogue.replies import Unusable
 from nodes.dialogue.results import failing_on_both, figures, line, listed, weaknesses
 from nodes.dialogue.verdicts import Review, Unanswered, needs_consent, read_review
 from nodes.events import VerdictGiven
-from nodes.llm.models import Call
+from nodes.llm.call import Call
 from nodes.planning.habits import habits
 from nodes.proof import Proof
 from nodes.repository import open_workspace

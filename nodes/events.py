@@ -19,13 +19,15 @@ class Payload(parts.Part):
 
 
 class RunStarted(Payload):
-    """A run starts, or resumes after it parked, stopped or crashed."""
+    """A run starts, or resumes after it parked, stopped or crashed. Its options name its models."""
 
     type = "run.started"
     task: str
     repo: str
     base: str | None = None
     resumed: bool = False
+    model: str | None = None
+    models: dict[str, str] = Field(default_factory=dict)
 
 
 class RunFinished(Payload):

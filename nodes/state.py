@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from operator import add
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, StringConstraints
 from typing_extensions import TypedDict
 
 from nodes.dialogue.messages import Message, add_messages
 
 Agent = Literal["planner", "coder", "tester", "debugger", "critic"]
+ModelName = Annotated[str, StringConstraints(pattern=r"^\S{1,200}$")]
 
 
 class ContextFile(TypedDict):
@@ -191,6 +192,10 @@ class Options(BaseModel, extra="forbid"):
     max_review_rounds: int = Field(default=2, ge=0)
     issue: str | None = Field(default=None, max_length=2000)
     """The address of the issue that the task came from. A pull request names it."""
+    model: ModelName | None = None
+    """The model of all agents, in the place of those of the settings."""
+    models: dict[Agent, ModelName] = Field(default_factory=dict)
+    """The models of single agents, which come before `model`."""
     sandbox_seconds: PositiveFloat | None = None  # None: what `[test] timeout` says, or 300
 
 

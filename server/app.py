@@ -18,6 +18,7 @@ from server.api import (
     agent_routes,
     approval_routes,
     delivery_routes,
+    model_routes,
     repository_routes,
     thread_routes,
     websocket,
@@ -73,6 +74,7 @@ def create_app(
         delivery_routes,
         approval_routes,
         repository_routes,
+        model_routes,
     ):
         app.include_router(module.router)
     if own is None:  # LangGraph's server has its own Agent Protocol

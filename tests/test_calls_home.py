@@ -35,7 +35,8 @@ import asyncio, os, sys
 from langchain_core.messages import HumanMessage
 from memory.records.journal import Journal
 from nodes.events import EVENT
-from nodes.llm.models import Call, open_models
+from nodes.llm.call import Call
+from nodes.llm.models import open_models
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.state import Options
 AGENTS = {"coder": "gpt-4o"}

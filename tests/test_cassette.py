@@ -15,9 +15,10 @@ from memory.calls.budget import BudgetSpent
 from memory.calls.completions import Completions
 from memory.records.database import Database
 from nodes.events import ErrorReported, Payload
+from nodes.llm.call import Call
 from nodes.llm.cassette import Exchange, ReplayModel, record
 from nodes.llm.model_settings import ModelError, ModelSettings
-from nodes.llm.models import Call, open_models
+from nodes.llm.models import open_models
 from nodes.state import Options
 
 

@@ -22,8 +22,9 @@ from langgraph.types import Send
 from memory.calls.budget import BudgetSpent
 from memory.records.journal import Journal
 from nodes.events import Event, Payload
+from nodes.llm.call import Call, Reply
 from nodes.llm.model_settings import ModelError, ModelSettings
-from nodes.llm.models import Call, Models, Reply, open_models
+from nodes.llm.models import Models, open_models
 from nodes.llm.prices import price_of
 from nodes.state import Agent, Options
 
@@ -319,7 +320,8 @@ import asyncio, os, signal
 from langchain_core.messages import HumanMessage, SystemMessage
 from memory.records.journal import Journal
 from nodes.events import EVENT
-from nodes.llm.models import Call, open_models
+from nodes.llm.call import Call
+from nodes.llm.models import open_models
 from nodes.llm.model_settings import ModelSettings
 from nodes.state import Options
 async def main():
@@ -419,7 +421,7 @@ async def test_a_server_that_answers_is_enough_to_begin(models: Models) -> None:
 async def test_a_busy_machine_does_not_hide_a_server_that_answers(
     models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nodes.llm.providers.PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("nodes.llm.providers.openai_provider.PROBE_SECONDS", 0.2)
     asyncio.get_running_loop().call_later(0, time.sleep, 0.5)  # while the server accepts
     await models.probe()
 
@@ -438,7 +440,8 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from pydantic import BaseModel
 from memory.records.journal import Journal
 from nodes.events import EVENT
-from nodes.llm.models import Call, open_models
+from nodes.llm.call import Call
+from nodes.llm.models import open_models
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.tool_calls import define_tool
 from nodes.state import Options

@@ -13,8 +13,9 @@ from langchain_core.messages import HumanMessage
 from memory.calls.budget import BudgetSpent
 from memory.records.journal import Journal
 from nodes.events import Event, Payload
+from nodes.llm.call import Call, Reply
 from nodes.llm.model_settings import ModelError, ModelSettings
-from nodes.llm.models import Call, Models, Reply, open_models
+from nodes.llm.models import Models, open_models
 from nodes.llm.prices import read_prices
 from nodes.llm.usage import TokenCounts, checked, total
 from nodes.state import Options

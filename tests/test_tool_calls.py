@@ -18,9 +18,10 @@ from memory.calls.budget import BudgetSpent
 from memory.calls.reply import ToolCall
 from memory.records.journal import Journal
 from nodes.events import Event
+from nodes.llm.call import Call, Reply
 from nodes.llm.cassette import Exchange, ReplayModel
 from nodes.llm.model_settings import ModelError, ModelSettings
-from nodes.llm.models import Call, Models, Reply, open_models
+from nodes.llm.models import Models, open_models
 from nodes.llm.prices import price_of
 from nodes.llm.prompt import Prompt
 from nodes.llm.provider_errors import ToolsRefused

@@ -156,10 +156,10 @@ class Completions:
         connection.execute(update(completions).where(left).values(lost))
 
     @read_only
-    def limits(self, connection: Connection, run_id: str, options: Mapping[str, Any]) -> BudgetLimits:
-        """Return the limits among a run's options. Those that a resume gave win."""
+    def options(self, connection: Connection, run_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a run's options. Those that a resume gave win."""
         raised = connection.scalar(select(runs.c.limits).where(runs.c.id == run_id))
-        return BudgetLimits.of({**options, **json.loads(raised or "{}")})
+        return {**options, **json.loads(raised or "{}")}
 
     @read_only
     def check_time(self, connection: Connection, run_id: str, limits: BudgetLimits) -> None:

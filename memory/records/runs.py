@@ -151,8 +151,8 @@ class Runs(Generic[E]):
         set_status(connection, run_id, status)
 
     @transaction
-    def set_limits(self, connection: Connection, run_id: str, limits: Mapping[str, float]) -> None:
-        """Replace some limits in a run's options, from its next model call on."""
+    def set_limits(self, connection: Connection, run_id: str, limits: Mapping[str, Any]) -> None:
+        """Replace some limits and models in a run's options, from its next model call on."""
         own = runs.c.id == run_id
         before = json.loads(connection.scalar(select(runs.c.limits).where(own)) or "{}")
         connection.execute(update(runs).where(own).values(limits=json.dumps(before | dict(limits))))

@@ -23,7 +23,7 @@ from nodes.llm.models import Models
 from nodes.llm.tool_calls import ToolDefinition
 from nodes.recall import search_snapshot
 from nodes.repository import thread_of
-from nodes.state import Agent, Earlier, State
+from nodes.state import Agent, Earlier, State, options_of
 from sandbox.base import Limits, Sandbox
 from tools.workspace import Workspace
 
@@ -83,7 +83,8 @@ class Agents:
 
         It goes on with the messages of `earlier`, if they fit.
         """
-        calls_tools = bool(self.most_steps) and await self.models.calls_tools(agent)
+        options = await self.models.options(state["run"], options_of(state))
+        calls_tools = bool(self.most_steps) and await self.models.calls_tools(agent, options)
         offered = OfferedTools()
         if calls_tools and self.offer:
             offered = await self.offer(workspace, state["base"], thread_of(runtime))
@@ -109,7 +110,7 @@ class Agents:
                 step,
                 self.most_steps,
             )
-        room = int(LONGEST * (await self.models.window(agent) or WINDOW))
+        room = int(LONGEST * (await self.models.window(agent, options) or WINDOW))
         try:
             yield Conversation(self.models, runtime, state, agent, step, bench, room, tools, earlier)
         finally:

@@ -17,7 +17,8 @@ from nodes.dialogue.edits import Edit
 from nodes.dialogue.prompts import NOTES, add_notes, fenced, indent_steps, section
 from nodes.dialogue.replies import Unusable, join_cut
 from nodes.events import Payload, Retried
-from nodes.llm.models import Call, Models, Reply
+from nodes.llm.call import Call, Reply
+from nodes.llm.models import Models
 from nodes.llm.provider_errors import ToolsRefused
 from nodes.llm.reasoning import without_reasoning
 from nodes.publish import publisher

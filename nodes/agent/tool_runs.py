@@ -19,7 +19,8 @@ from nodes.agent.workbench import ToolOutcome, Workbench, arguments_json
 from nodes.dialogue.prompts import indent_steps
 from nodes.event_parts import COMMAND
 from nodes.events import SandboxStarted, ToolCalled
-from nodes.llm.models import Call, Models, Reply
+from nodes.llm.call import Call, Reply
+from nodes.llm.models import Models
 from nodes.llm.tool_calls import ToolDefinition
 from nodes.publish import Publish
 from nodes.state import Agent

@@ -170,7 +170,7 @@ class CassetteProvider(Provider):
     async def recorded_result(self, key: CallKey, call_id: str) -> str | None:
         return (await self._loaded()).result(key, call_id)
 
-    async def probe(self, models: Mapping[Agent, str]) -> None:
+    async def check(self, models: Mapping[Agent, str]) -> None:
         await self._loaded()
 
     async def _loaded(self) -> Cassette:

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 
 from langchain_core.language_models import BaseChatModel
@@ -12,17 +12,16 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from memory.calls.budget import BudgetLimits, BudgetSpent, Estimate, Sums
 from memory.calls.completions import CallKey, Completions, Grant
-from memory.calls.reply import Answer, StoredReply
 from memory.records.notes import Notes
 from nodes.events import BudgetUpdated, ErrorReported, Event, Retried
 from nodes.llm.answer import check_end, is_cut, read_answer
+from nodes.llm.call import ANSWER, Call, Reply
 from nodes.llm.cassette import CassetteProvider, record
 from nodes.llm.model_settings import ModelError, ModelSettings, price_advice
 from nodes.llm.prices import ModelLimits, limits_of
 from nodes.llm.prompt import Prompt, ReplyListener, hide_keys, output_limit
 from nodes.llm.provider_errors import PromptTooLong, ProviderError, ToolsRefused, classify, refuses_tools
-from nodes.llm.providers import LiteLLMProvider, OpenAIProvider, PricedModel, Provider
-from nodes.llm.reasoning import without_reasoning
+from nodes.llm.providers import LiteLLMProvider, Offers, OpenAIProvider, PricedModel, Provider
 from nodes.llm.retries import RateGates, Retries
 from nodes.llm.tool_calls import ToolDefinition
 from nodes.llm.wire import THOUGHTS
@@ -31,36 +30,6 @@ from nodes.state import Agent, Options
 
 TOTAL_TIMEOUTS = 10
 """A reply may take so many times LLM_TIMEOUT in all, which itself counts only silence."""
-
-ANSWER = {each.name for each in fields(Answer)}
-"""Fields of a reply that are no usage."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """The place of a call: the `ordinal`th of an agent's step in a run."""
-
-    run: str
-    agent: Agent
-    step: str
-    ordinal: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reply(StoredReply):
-    """A model's text, tool calls and usage. `cached` is true if an earlier call paid for it."""
-
-    cached: bool = False
-
-    @property
-    def message(self) -> AIMessage:
-        """The reply as a message of the next prompt. Each of its calls must be followed by its result."""
-        calls = [
-            {"type": "tool_call", "id": call.id, "name": call.name, "args": dict(call.arguments)}
-            for call in self.tool_calls
-        ]
-        kept = dict(self.reasoning)
-        return AIMessage(without_reasoning(self.text), tool_calls=calls, additional_kwargs=kept)
 
 
 @asynccontextmanager
@@ -98,15 +67,25 @@ class Models:
     gates: RateGates = field(default_factory=RateGates)
     learned: dict[str, ModelLimits] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    offers: Offers = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "offers", Offers(self.settings, self.provider))
 
     def preload(self) -> None:
         """Import the client library ahead of the first call. Blocks for seconds."""
         self.provider.preload()
 
-    async def probe(self) -> None:
+    async def check(self, options: Options) -> None:
+        """Raise ModelError if the options of a run name models that cannot be reached, or have no key."""
+        settings = self.settings.chosen_by(options)
+        settings.check_chosen()
+        await self.provider.check({agent: settings.model_of(agent) for agent in settings.chosen})
+
+    async def probe(self, options: Options | None = None) -> None:
         """Raise ModelError if a key is missing, a server does not answer, or LLM_RECORD is not writable."""
-        agents = self.settings.agents
-        await self.provider.probe({agent: self.settings.model_of(agent) for agent in agents})
+        settings = self.settings.chosen_by(options or Options())
+        await self.provider.probe({agent: settings.model_of(agent) for agent in settings.agents})
         tape = self.settings.record
         if tape and not os.access(tape if tape.exists() else tape.absolute().parent, os.W_OK):
             raise ModelError(f"LLM_RECORD={tape} cannot be written; name a file in a writable folder")
@@ -117,9 +96,13 @@ class Models:
             return []
         return await self.user_notes.for_call(call.run, call.agent, call.step, call.ordinal)
 
-    async def calls_tools(self, agent: Agent) -> bool:
+    async def options(self, run: str, options: Options) -> Options:
+        """Return the options of a run, with those that a resume gave."""
+        return Options.model_validate(await self.completions.options(run, options.model_dump()))
+
+    async def calls_tools(self, agent: Agent, options: Options | None = None) -> bool:
         """Return False if the agent's model is known to call no tools, which a refusal may teach."""
-        name = self.settings.model_of(agent)
+        name = self.settings.chosen_by(options or Options()).model_of(agent)
         return name not in self.refused and await self.provider.calls_tools(name, agent)
 
     async def recorded_result(self, call: Call, call_id: str) -> str | None:
@@ -127,9 +110,9 @@ class Models:
         key = CallKey(call.run, call.agent, call.step, call.ordinal, "")
         return await self.provider.recorded_result(key, call_id)
 
-    async def window(self, agent: Agent) -> int | None:
+    async def window(self, agent: Agent, options: Options) -> int | None:
         """Return the tokens that the agent's model takes at once, None if nobody knows."""
-        name = self.settings.model_of(agent)
+        name = self.settings.chosen_by(options).model_of(agent)
         known = self.learned.get(name) or await asyncio.to_thread(limits_of, name)
         return self.settings.context_tokens or (known.window if known else None)
 
@@ -152,9 +135,9 @@ class Models:
             reply = Reply(**{**vars(stored), "cost_usd": 0.0}, cached=True)  # it was paid for before
             _publish_usage(publish, call.agent, reply, await self.completions.sums(call.run))
             return reply
-        limits = await self.completions.limits(call.run, options.model_dump())
-        request = _Request(key, prompt, limits, publish)
-        chosen, fallback = self.settings.model_of(call.agent), self.settings.fallback
+        options = await self.options(call.run, options)
+        request = _Request(key, prompt, BudgetLimits.of(options.model_dump()), publish)
+        chosen, fallback = self.settings.chosen_by(options).model_of(call.agent), self.settings.fallback
         try:
             return await self._retry(request, chosen)
         except ProviderError as first:

@@ -4,7 +4,8 @@ The map is read as data, because importing LiteLLM takes seconds.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -17,6 +18,9 @@ from memory.validation import faults_of
 
 PRICE_MAP = "model_prices_and_context_window_backup.json"
 
+
+DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|\d{4})$")
+"""The date of a version at the end of a model's name."""
 
 MILLION = 1_000_000
 
@@ -126,6 +130,23 @@ def limits_of(model: str) -> ModelLimits:
 def supports_tools(model: str) -> bool:
     """Return False if the map says that a model calls no tools. Blocks to read the map."""
     return _entry(model).get("supports_function_calling") is not False
+
+
+def listed_models(providers: Sequence[str]) -> list[str]:
+    """Return the chat models of providers that call tools, by name. Blocks to read the map.
+
+    Fine-tuned models and dated versions of a model that has a name without a date are left out.
+    """
+    names = set()
+    for name, entry in _price_map().items():
+        provider = str(entry.get("litellm_provider"))
+        is_agent = entry.get("mode") == "chat" and entry.get("supports_function_calling")
+        if provider not in providers or not is_agent or name.startswith("ft:"):
+            continue
+        undated = DATE.sub("", name)
+        if undated == name or undated not in _price_map():
+            names.add(name if provider in ("openai", name.partition("/")[0]) else f"{provider}/{name}")
+    return sorted(names)
 
 
 def _entry(model: str) -> Mapping[str, Any]:

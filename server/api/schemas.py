@@ -16,7 +16,7 @@ from pydantic import (
 from graph.run_request import THREAD_ID
 from memory.validation import ForeignModel
 from nodes.planning.plan_reply import describe_tool
-from nodes.state import ContextFile, Options
+from nodes.state import Agent, ContextFile, ModelName, Options
 from server.api.problems import Problem
 from tools.catalogue import ToolOutput
 
@@ -176,15 +176,17 @@ class NoteRequest(_StrictModel):
 
 
 class LimitsBody(_StrictModel):
-    """Limits of a run, in the place of those that it has."""
+    """Limits and models of a run, in the place of those that it has."""
 
     max_cost_usd: PositiveFloat | None = None
     max_tokens: PositiveInt | None = None
     max_run_seconds: PositiveFloat | None = None
+    model: ModelName | None = None
+    models: dict[Agent, ModelName] | None = None
 
 
 class ResumeRequest(_StrictModel):
-    """Larger limits for the run. A run that has spent its budget needs them."""
+    """Larger limits for the run, which one that has spent its budget needs, or other models."""
 
     options: LimitsBody = LimitsBody()
 

@@ -1,9 +1,12 @@
 """Arguments and options that several commands share."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
+
+OF_AGENT = "The model of this agent, before --model."
 
 ThreadArgument = Annotated[
     str, Argument(metavar="THREAD", help="A thread's id, a unique prefix of it, or `last`.")
@@ -19,4 +22,38 @@ MaxSecondsOption = Annotated[
 NoLimitsOption = Annotated[
     bool, Option("--no-limits", help="Drop the cost, token and time limits of the thread.")
 ]
+ModelOption = Annotated[
+    str | None,
+    Option("--model", metavar="NAME", help='The model of all agents ("" for those of the settings).'),
+]
+PlannerModelOption = Annotated[str | None, Option("--planner-model", metavar="NAME", help=OF_AGENT)]
+CoderModelOption = Annotated[str | None, Option("--coder-model", metavar="NAME", help=OF_AGENT)]
+TesterModelOption = Annotated[str | None, Option("--tester-model", metavar="NAME", help=OF_AGENT)]
+DebuggerModelOption = Annotated[str | None, Option("--debugger-model", metavar="NAME", help=OF_AGENT)]
+CriticModelOption = Annotated[str | None, Option("--critic-model", metavar="NAME", help=OF_AGENT)]
 RepoOption = Annotated[Path, Option(metavar="DIR", help="The git repository.")]
+
+
+def model_options(
+    before: Mapping[str, Any],
+    model: str | None,
+    planner: str | None,
+    coder: str | None,
+    tester: str | None,
+    debugger: str | None,
+    critic: str | None,
+) -> dict[str, Any]:
+    """Return the options of a run for the models of the flags, beside those that it has from `before`.
+
+    An empty name takes a model back.
+    """
+    options: dict[str, Any] = {} if model is None else {"model": model or None}
+    agents = {"planner": planner, "coder": coder, "tester": tester, "debugger": debugger, "critic": critic}
+    named = {agent: name for agent, name in agents.items() if name is not None}
+    if named:
+        # A new model for all agents replaces those that single agents had before.
+        kept = (before.get("models") or {}) if model is None else {}
+        options["models"] = {agent: name for agent, name in {**kept, **named}.items() if name} or None
+    elif model is not None:
+        options["models"] = None
+    return options

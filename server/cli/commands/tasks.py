@@ -10,12 +10,19 @@ from typer import Argument, Option
 
 from server.cli.commands.options import (
     BudgetOption,
+    CoderModelOption,
+    CriticModelOption,
+    DebuggerModelOption,
     JsonOption,
     MaxSecondsOption,
     MaxTokensOption,
+    ModelOption,
     NoLimitsOption,
+    PlannerModelOption,
+    TesterModelOption,
     ThreadArgument,
     YesOption,
+    model_options,
 )
 from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, UsageError
@@ -68,6 +75,12 @@ async def run(
     max_tokens: MaxTokensOption = None,
     max_seconds: MaxSecondsOption = None,
     no_limits: NoLimitsOption = False,
+    model: ModelOption = None,
+    planner_model: PlannerModelOption = None,
+    coder_model: CoderModelOption = None,
+    tester_model: TesterModelOption = None,
+    debugger_model: DebuggerModelOption = None,
+    critic_model: CriticModelOption = None,
     from_head: Annotated[
         bool | None, Option("--from-head/--no-from-head", help="Leave out uncommitted work.")
     ] = None,
@@ -89,6 +102,8 @@ async def run(
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if no_limits:
         given = dict.fromkeys(limits) | given
+    agents = (planner_model, coder_model, tester_model, debugger_model, critic_model)
+    given |= model_options(row.options if row else {}, model, *agents)
     place = repo or Path(row.repo if row else "")
     input = read_input(settings, task or (read.task if read else ""), place, context, given, init)
     if read:
@@ -211,8 +226,14 @@ async def resume(
     budget: BudgetOption = None,
     max_tokens: MaxTokensOption = None,
     max_seconds: MaxSecondsOption = None,
+    model: ModelOption = None,
+    planner_model: PlannerModelOption = None,
+    coder_model: CoderModelOption = None,
+    tester_model: TesterModelOption = None,
+    debugger_model: DebuggerModelOption = None,
+    critic_model: CriticModelOption = None,
 ) -> ExitCode:
-    """Continue a run that waits, was stopped, failed or died, or that gets a larger budget.
+    """Continue a run that waits, was stopped, failed or died, or that gets a larger budget or another model.
 
     Without answers, asks each open request. Nothing that is done is repeated or paid for again. Limits are
     those of the whole run, with what it has spent so far.
@@ -235,5 +256,7 @@ async def resume(
         pending = await supervisor.pending(thread)
         answers = answers_from_flags(pending, approve, reject, reason, edit, scope)
         limits = {"max_cost_usd": budget, "max_tokens": max_tokens, "max_run_seconds": max_seconds}
-        raised = {name: limit for name, limit in limits.items() if limit is not None}
+        raised: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
+        agents = (planner_model, coder_model, tester_model, debugger_model, critic_model)
+        raised |= model_options(run.input.get("options") or {}, model, *agents)
         return await ForegroundRun(supervisor, console, yes).resume(run, answers, raised)
