@@ -19,6 +19,7 @@ from server.api import (
     approval_routes,
     delivery_routes,
     model_routes,
+    publication_routes,
     repository_routes,
     thread_routes,
     websocket,
@@ -55,7 +56,7 @@ def create_app(
         redoc_url=None,
         lifespan=_lifespan,
     )
-    app.state.settings, app.state.say = settings, say
+    app.state.settings, app.state.say, app.state.mounted = settings, say, own is not None
     app.add_middleware(Guard, settings=settings, own=own)
     # The middleware that is added last runs first: a preflight request has no key for the guard to check.
     if origins := allowed_origins(settings):
@@ -72,6 +73,7 @@ def create_app(
         websocket,
         thread_routes,
         delivery_routes,
+        publication_routes,
         approval_routes,
         repository_routes,
         model_routes,

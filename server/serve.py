@@ -16,7 +16,7 @@ import uvicorn
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from memory.vectors import VectorsUnavailable, load
-from server.api.guard import HEADER_BYTES, log
+from server.api.guard import HEADER_BYTES, is_loopback, log
 from server.app import create_app
 from server.blocked_loop import watch_loop
 from server.cli.exit_codes import ExitCode, SetupError, UsageError
@@ -96,14 +96,6 @@ def trusted_proxies(settings: Settings) -> tuple[Network, ...]:
     except ValueError as error:
         advice = "write addresses or networks such as 10.0.0.0/8, separated by commas"
         raise UsageError(f"AUTOCODE_TRUSTED_PROXIES: {one_line(str(error))}; {advice}") from error
-
-
-def is_loopback(host: str) -> bool:
-    """Return True for a name or address that only this machine can reach."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def listen(host: str, port: int) -> socket.socket:

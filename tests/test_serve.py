@@ -20,8 +20,9 @@ from websockets.sync.client import connect
 from graph.settings import Settings
 from memory.records.database import Database
 from memory.records.threads import Threads
+from server.api.guard import is_loopback
 from server.cli.exit_codes import UsageError
-from server.serve import check_exposure, is_loopback, trusted_proxies
+from server.serve import check_exposure, trusted_proxies
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "box.example", ""])

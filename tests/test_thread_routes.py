@@ -1,8 +1,11 @@
 """Threads over HTTP: their events from any point on, approvals, notes and stops."""
 
+from typing import Any
+
 import httpx
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
+from browser import write_log
 from gitrepo import GitRepo
 from served import Reader, Served
 
@@ -131,3 +134,41 @@ def test_a_spent_budget_is_raised_over_http(served: Served, repo: GitRepo) -> No
         assert client.post(at, json={"options": {"max_tokens": 1}}).status_code == 422
         assert client.post(at, json={"options": {"max_tokens": 10**6}}).status_code == 200
         assert reader.until("run.finished")[-1]["data"]["status"] == "verified"
+
+
+async def test_a_search_finds_threads_by_all_their_words_and_by_state_and_repository(served: Served) -> None:
+    for thread, task, repo in (
+        ("found-a", "Ännder the CSV import", "/src/shop"),
+        ("found-b", "Speed up the csv export", "/src/shop"),
+        ("found-c", "Ännder nothing", "/src/other"),
+    ):
+        await write_log(served.home, thread, [("run.started", {"task": task, "repo": repo})], repo, task)
+    with served.client() as client:
+        client.patch("/threads/found-c", json={"metadata": {"title": "CSV of the year"}})
+
+        def found(**query: Any) -> list[str]:
+            threads = client.get("/api/threads", params=query).json()
+            return [thread["id"] for thread in threads if thread["id"].startswith("found-")]
+
+        assert found(q="csv") == ["found-c", "found-b", "found-a"]
+        assert found(q="CSV änNder") == ["found-c", "found-a"]
+        assert found(q="csv", repo="/src/shop") == ["found-b", "found-a"]
+        assert found(q="found-b shop") == ["found-b"] and found(q="100%") == []
+        assert found(q="csv", status=["verified", "waiting"], limit=1) == ["found-c"]
+        assert found(q="csv", status="verified") == []
+        assert client.get("/api/threads", params={"q": "x" * 201}).status_code == 422
+
+
+def test_a_changed_file_is_read_as_it_is_with_the_change(served: Served, repo: GitRepo) -> None:
+    with served.client() as client:
+        run = client.post("/api/threads", json={"task": "Add mul", "repo": str(repo.path)}).json()
+        Reader(served.url, run["thread_id"]).until("run.finished")
+
+        def read(path: str, run_id: str = run["run_id"]) -> httpx.Response:
+            query = {"run_id": run_id, "path": path}
+            return client.get(f"/api/threads/{run['thread_id']}/file", params=query)
+
+        assert read("calc.py").text.startswith("def add(a, b):") and "def mul" in read("calc.py").text
+        for path in (".autocode.toml", "../calc.py", "/etc/passwd", "no.py"):  # not part of the change
+            assert read(path).status_code == 404
+        assert read("calc.py", "nobody").status_code == 404

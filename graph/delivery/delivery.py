@@ -115,6 +115,10 @@ class Delivery:
         """Return the changed files by path. None stands for a file that is deleted, too large or no text."""
         return await asyncio.to_thread(self._files)
 
+    async def text(self, path: str) -> str | None:
+        """Return the text of a changed file, or None if there is no such one, or it is no text."""
+        return await asyncio.to_thread(self._text, path)
+
     @classmethod
     def _of_end(
         cls, repo: Path, thread_id: str, end: RunFinished, runs: Collection[str], whole: bool
@@ -147,6 +151,11 @@ class Delivery:
             commit = workspace.resolve(f"{commit}^")
         base = workspace.resolve(f"{commit}^")
         return cls(repo, branch, base, commit, run.status == "verified")
+
+    def _text(self, path: str) -> str | None:
+        workspace = Workspace.open(self.repo)
+        changed = any(change.path == path for change in workspace.changes(self.base, self.commit))
+        return workspace.text(self.commit, path) if changed else None
 
     def _files(self) -> dict[str, str | None]:
         workspace = Workspace.open(self.repo)

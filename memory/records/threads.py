@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Select, and_, delete, func, select, update
@@ -75,6 +76,12 @@ class ThreadRow:
             metadata=json.loads(row.metadata),
             options=json.loads(row.options),
         )
+
+    @property
+    def text(self) -> str:
+        """Return what a search looks at, in lower case."""
+        title = self.metadata.get("title", "")
+        return f"{title}\n{self.task}\n{self.repo}\n{self.id}".casefold()
 
     @property
     def resumable(self) -> bool:
@@ -173,6 +180,28 @@ class Threads:
         """Return all threads, newest first."""
         rows = connection.execute(_with_run().order_by(threads.c.number.desc()))
         return [ThreadRow.of(row) for row in rows]
+
+    @read_only
+    def find(
+        self,
+        connection: Connection,
+        words: Collection[str] = (),
+        repo: str = "",
+        statuses: tuple[str, ...] = (),
+        limit: int = 100,
+    ) -> list[ThreadRow]:
+        """Return the newest threads whose title, task, repository or id contain all of `words`."""
+        query = _with_run().order_by(threads.c.number.desc())
+        if repo:
+            query = query.where(threads.c.repo == repo)
+        if statuses:
+            query = query.where(func.coalesce(runs.c.status, "new").in_(statuses))
+        if not words:
+            query = query.limit(limit)
+        # Titles and tasks are JSON, whose escapes a search by SQL would have to know.
+        rows = (ThreadRow.of(row) for row in connection.execute(query))
+        wanted = [word.casefold() for word in words]
+        return list(islice((row for row in rows if all(word in row.text for word in wanted)), limit))
 
     @read_only
     def search(

@@ -32,11 +32,22 @@ async def diff(
     run_id: Annotated[str | None, Query(description="A run whose change alone is wanted.")] = None,
 ) -> Response:
     """Return what the thread has delivered and nobody has applied, or one run's change, as a unified diff."""
-    if run_id is None:
-        delivery = await Delivery.of_thread(supervisor.journal, thread_id)
-    else:
-        delivery = await _delivery_of(supervisor, thread_id, run_id)
+    delivery = await _delivered(supervisor, thread_id, run_id)
     return Response(await delivery.diff(), media_type="text/x-diff; charset=utf-8")
+
+
+@router.get("/api/threads/{thread_id}/file", responses=responses(404, 409))
+async def show_file(
+    thread_id: ThreadPath,
+    supervisor: SupervisorDep,
+    path: Annotated[str, Query(max_length=4096, description="A file in the diff.")],
+    run_id: Annotated[str | None, Query(description="A run whose change alone is wanted.")] = None,
+) -> Response:
+    """Return the text of a changed file with the change, for the lines that a diff leaves out."""
+    text = await (await _delivered(supervisor, thread_id, run_id)).text(path)
+    if text is None:
+        raise Problem(404, "Unknown file", f"the result has no changed text file {path}")
+    return Response(text, media_type="text/plain; charset=utf-8")
 
 
 @router.get("/api/threads/{thread_id}/changes", responses=responses(404, 409))
@@ -124,7 +135,9 @@ def _hunk(hunk: FileHunk) -> HunkSummary:
     )
 
 
-async def _delivery_of(supervisor: Supervisor, thread_id: str, run_id: str) -> Delivery:
+async def _delivered(supervisor: Supervisor, thread_id: str, run_id: str | None) -> Delivery:
+    if run_id is None:
+        return await Delivery.of_thread(supervisor.journal, thread_id)
     run = await supervisor.run(run_id)
     if run.thread_id != thread_id:
         raise UnknownRun(f"there is no run {run_id} on thread {thread_id}")

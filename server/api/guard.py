@@ -191,6 +191,14 @@ def allowed_origins(settings: Settings) -> frozenset[str]:
     return frozenset(url.rstrip("/").lower() for url in _split(settings.autocode_cors_origins))
 
 
+def is_loopback(host: str) -> bool:
+    """Return True for a name or address that only this machine can reach."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def _split(text: str) -> list[str]:
     """Split a setting at commas and blanks."""
     return [word for word in re.split(r"[,\s]+", text) if word]

@@ -29,6 +29,7 @@ from memory.validation import faults_of
 from nodes.check import NoSuite
 from nodes.llm.model_settings import ModelError
 from sandbox.base import SandboxError
+from tools.remote import RemoteError
 from tools.workspace import CheckoutConflict, NotARepository, Outdated, OutsideBounds, WorkspaceError
 
 MEDIA_TYPE = "application/problem+json"
@@ -53,6 +54,7 @@ ERRORS: dict[type[Exception], tuple[int, str, str]] = {
     pygit2.GitError: (422, "Repository unusable", "it may be damaged: `git fsck` shows where"),
     CheckoutConflict: (409, "Checkout has changed", ""),
     Outdated: (409, "Outdated changes", "GET /api/threads/ID/changes has the present ones"),
+    RemoteError: (409, "Remote not usable", ""),
     OutsideBounds: (403, "Repository not allowed", ""),
     NotARepository: (422, "Repository unusable", "name a git repository, or leave `repo` out"),
 }

@@ -30,10 +30,14 @@ router = APIRouter(tags=["Threads"])
 
 @router.get("/api/threads", response_model=list[ThreadSummary], responses=responses())
 async def list_threads(
-    supervisor: SupervisorDep, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    supervisor: SupervisorDep,
+    q: Annotated[str, Query(max_length=200, description="Words of the title, task, path or id.")] = "",
+    repo: Annotated[str, Query(max_length=4096, description="The repository's path.")] = "",
+    status: Annotated[list[str] | None, Query(max_length=20, description="One of these states.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[ThreadRow]:
-    """List threads, newest first."""
-    return (await supervisor.journal.threads.all())[:limit]
+    """List threads, newest first: all of them, or those that a search finds."""
+    return await supervisor.journal.threads.find(q.split(), repo, tuple(status or ()), limit)
 
 
 @router.post("/api/threads", status_code=202, response_model=RunSummary, responses=responses(404, 409, 501))

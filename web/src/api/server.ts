@@ -51,8 +51,18 @@ async function json<T>(path: string, options?: Parameters<typeof request>[1]): P
 
 const post = <T>(path: string, body?: unknown) => json<T>(path, { method: "POST", body });
 
-/** List the newest threads. */
-export const listThreads = (signal?: AbortSignal) => json<ThreadSummary[]>("/api/threads?limit=500", { signal });
+/** What a list of threads shows. Empty fields match all. */
+export interface ThreadFilter {
+  words: string;
+  state: string;
+  repo: string;
+}
+
+/** List the newest threads that match a filter. */
+export function listThreads(limit: number, { words, state, repo }: ThreadFilter, signal?: AbortSignal): Promise<ThreadSummary[]> {
+  const wanted = Object.entries({ q: words.trim().slice(0, 200), status: state, repo }).filter(([, value]) => value);
+  return json(`/api/threads?${new URLSearchParams([["limit", String(limit)], ...wanted])}`, { signal });
+}
 
 /** Start a task on a new thread, or continue one. */
 export const startTask = (task: Task) => post<RunSummary>("/api/threads", task);
@@ -81,6 +91,41 @@ export const forkThread = (thread: string, checkpoint?: string) =>
 export async function readDiff(thread: string, run: string): Promise<string> {
   return (await request(`${at(thread)}/diff?run_id=${encodeURIComponent(run)}`)).text();
 }
+
+/** Read a changed file as it is with the change. */
+export async function readFile(thread: string, run: string, path: string): Promise<string> {
+  return (await request(`${at(thread)}/file?${new URLSearchParams({ run_id: run, path })}`)).text();
+}
+
+/** What a push would send where. `refused` says why the server does not do it, empty if it does. */
+export interface PushPreview {
+  remote: string;
+  url: string;
+  branch: string;
+  commit: string;
+  verified: boolean;
+  missing: string[];
+  work_in_progress: boolean;
+  actions: string[];
+  commits: { id: string; subject: string; author: string }[];
+  files: { path: string; added: number; removed: number }[];
+  refused: string;
+}
+
+export interface PushOutcome {
+  status: string;
+  url: string;
+  branch: string;
+  messages: string;
+  pull_request: string | null;
+  problem: string | null;
+}
+
+export const previewPush = (thread: string) => json<PushPreview>(`${at(thread)}/push`);
+
+/** Push what a preview has shown. */
+export const pushBranch = (thread: string, { url, commit }: PushPreview, pullRequest: boolean) =>
+  post<PushOutcome>(`${at(thread)}/push`, { url, commit, pull_request: pullRequest });
 
 /** Apply what a thread has delivered to the checkout. An unverified result must be meant. */
 export const applyResult = (thread: string, unverified: boolean) =>

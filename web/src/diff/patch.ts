@@ -12,6 +12,9 @@ export interface Line {
 
 export interface Hunk {
   header: string;
+  /** The first line in each version. */
+  old: number;
+  new: number;
   lines: Line[];
 }
 
@@ -47,6 +50,8 @@ function fileOf(file: DiffFile): FileChange {
     removed: file.deletedLines,
     hunks: file.blocks.map((block) => ({
       header: block.header,
+      old: block.oldStartLine,
+      new: block.newStartLine,
       lines: block.lines.map((line) => ({
         kind: line.type === LineType.INSERT ? "added" : line.type === LineType.DELETE ? "removed" : "same",
         old: line.oldNumber ?? null,

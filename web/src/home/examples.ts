@@ -15,6 +15,6 @@ export function examplesFor(files: string[] | null): string[] {
   if (!first || !second) return files?.length ? ["Explain what this repository is for", "Add a README that says how to start", "Find what is untested here"] : PLAIN;
   const names = (files ?? []).filter((path) => TEST.test(path)).join("\n");
   const stem = (path: string) => (path.split("/").at(-1) ?? path).replace(/\.\w+$/, "");
-  const untested = sources.find((path) => !names.includes(stem(path))) ?? second;
+  const untested = sources.find((path) => path !== second && !names.includes(stem(path))) ?? first;
   return [`Explain how ${first} works`, `Add tests for what ${untested} does at its limits`, `Find a bug in ${second} and mend it`];
 }

@@ -1,29 +1,41 @@
 /** The list of threads. It is read again every few seconds, because threads are started elsewhere too. */
 
-import { listThreads, type ThreadSummary } from "../api/server";
+import { listThreads, type ThreadFilter, type ThreadSummary } from "../api/server";
 import { baseName } from "../text/format";
 import { connection } from "./connection.svelte";
 import { notify } from "./notifications";
 import { place } from "./place.svelte";
 
 const SECONDS = { shown: 2.5, hidden: 15, offline: 1 };
+const PAGE = 200;
+const MOST = 1000;
+export const ALL: ThreadFilter = { words: "", state: "", repo: "" };
 
 class History {
+  /** The newest threads. */
   threads = $state.raw<ThreadSummary[]>([]);
+  /** Those that the filter finds, among all that are stored. */
+  matching = $state.raw<ThreadSummary[]>([]);
+  filter = $state.raw(ALL);
   loaded = $state(false);
+  limit = $state(PAGE);
   #timer = 0;
   #text = "";
 
   /** Read the list now, and go on reading it. */
   async refresh(): Promise<void> {
     clearTimeout(this.#timer);
+    const { filter } = this;
     try {
-      const threads = await connection.watch(listThreads(AbortSignal.timeout(10_000)));
-      const text = JSON.stringify(threads);
+      const threads = await connection.watch(listThreads(this.limit, ALL, AbortSignal.timeout(10_000)));
+      const matching = this.filtered ? await connection.watch(listThreads(this.limit, filter, AbortSignal.timeout(10_000))) : threads;
+      if (filter !== this.filter) return; // the user has typed on, and that is asked for
+      const text = JSON.stringify([threads, matching]);
       // A list that is the same must not be drawn again.
       if (text !== this.#text) {
         this.#notify(threads);
         this.threads = threads;
+        this.matching = matching;
       }
       this.#text = text;
       this.loaded = true;
@@ -47,8 +59,29 @@ class History {
     }
   }
 
+  /** Look for threads among all that are stored, also for those that are not in the list. */
+  search(filter: ThreadFilter): void {
+    this.filter = filter;
+    clearTimeout(this.#timer);
+    this.#timer = window.setTimeout(() => void this.refresh(), 120);
+  }
+
+  get filtered(): boolean {
+    return Object.values(this.filter).some((value: string) => value.trim() !== "");
+  }
+
+  /** True if there may be older threads than those in the list. */
+  get more(): boolean {
+    return this.matching.length >= this.limit && this.limit < MOST;
+  }
+
+  showOlder(): void {
+    this.limit = Math.min(MOST, this.limit + PAGE);
+    void this.refresh();
+  }
+
   find(id: string): ThreadSummary | undefined {
-    return this.threads.find((thread) => thread.id === id);
+    return this.threads.find((thread) => thread.id === id) ?? this.matching.find((thread) => thread.id === id);
   }
 
   /** The repositories of the threads, the one that was used last first. */

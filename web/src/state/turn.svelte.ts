@@ -75,6 +75,11 @@ export class Turn {
     return this.status === "running";
   }
 
+  /** True if a resume goes on with it. A plan that was refused would only be asked about again. */
+  get resumable(): boolean {
+    return this.status === "failed" || (this.status === "cancelled" && !this.end?.missing?.length);
+  }
+
   get finished(): boolean {
     return this.end !== null && this.status !== "waiting";
   }
