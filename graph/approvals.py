@@ -57,7 +57,7 @@ class PendingApprovals:
         """
         questions = await self._questions(run)
         checked = {
-            id: _checked(id, answer, questions.get(id, ({}, 0))[0], answerer)
+            id: check_answer(id, answer, questions.get(id, ({}, 0))[0], answerer)
             for id, answer in answers.items()
         }
         # The count tells a question that is asked again from one whose answer is still on its way.
@@ -101,8 +101,8 @@ def _resolved(id: str, answer: Mapping[str, Any], answerer: Answerer) -> Approva
     return ApprovalResolved(id=id, decision=answer["decision"], reason=answer.get("reason"), details=details)
 
 
-def _checked(
-    id: str, answer: Mapping[str, Any], request: Mapping[str, Any], answerer: Answerer
+def check_answer(
+    id: str, answer: Mapping[str, Any], request: Mapping[str, Any], answerer: Answerer = NOBODY
 ) -> dict[str, Any]:
     """Return the answer if it fits its question. Raises InputError."""
     try:

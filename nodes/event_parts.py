@@ -32,11 +32,12 @@ class AgentUsage(Part):
 
 
 class RecalledEpisode(Part):
-    """An earlier task like this one. `similarity` is between 0 and 1."""
+    """An earlier task like this one. `similarity` is between 0 and 1. `repo` is set if it is another one."""
 
     id: str
     task: str
     similarity: float
+    repo: str = ""
 
 
 class IndexState(Part):

@@ -93,6 +93,7 @@ async def _lessons(memory: Recollection, workspace: Workspace, state: State) -> 
             task=match.episode.task,
             similarity=round(match.similarity, 3),
             text=lesson_text(match.episode, match.here),
+            repo="" if match.here else match.episode.repo,
         )
         for match in similar
     ], ""
@@ -181,7 +182,12 @@ def _publish_recall(
 ) -> None:
     note = "; ".join(filter(None, (problem, ready.note)))
     episodes = [
-        RecalledEpisode(id=lesson["id"], task=lesson["task"][:200], similarity=lesson["similarity"])
+        RecalledEpisode(
+            id=lesson["id"],
+            task=lesson["task"][:200],
+            similarity=lesson["similarity"],
+            repo=lesson.get("repo", ""),
+        )
         for lesson in lessons
     ]
     files = [place["path"] for place in places]

@@ -118,12 +118,16 @@ class Place(TypedDict):
 
 
 class Lesson(TypedDict):
-    """An earlier task like this one. `text` tells what was done, what failed and how it was repaired."""
+    """An earlier task like this one. `text` tells what was done, what failed and how it was repaired.
+
+    `repo` is empty for a task of the same repository.
+    """
 
     id: str
     task: str
     similarity: float
     text: str
+    repo: NotRequired[str]
 
 
 class Repair(TypedDict):

@@ -2,12 +2,14 @@ import asyncio
 import json
 import os
 import pty
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
 
@@ -34,6 +36,7 @@ from nodes.llm.model_settings import ModelError
 from nodes.publish import Draft
 from sandbox.base import SandboxError
 from server.cli.app import app
+from server.cli.arguments import ONLY_REQUEST
 from server.cli.commands.tasks import read_context
 from server.cli.exit_codes import ERRORS, STATUSES, SetupError, UsageError, exit_code_of
 from server.cli.views import approval_prompts as approvals
@@ -229,6 +232,39 @@ def test_what_cannot_be_done_as_typed_is_a_usage_error_in_one_line(
     assert done.stderr.strip()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "Add", "mul"], 'Put it in quotes: autocode run "Add mul"'),
+        (["run", "x", "--budget", "-1"], "'--budget': -1 is no limit; give a number above 0"),
+        (["run", "x", "--max-tokens", "0"], "'--max-tokens': 0 is no limit"),
+        (["show", "7"], "7 names 2 threads: 7f3a13, 7f3a12; add letters"),
+        (["show", "8"], "the newest are 7f3a13, 7f3a12"),
+        (["threads", "--repo", ".", "--all"], "give one of them"),
+    ],
+)
+def test_a_usage_error_says_what_to_type(arguments: list[str], said: str, place: Path, repo: GitRepo) -> None:
+    keep(place, repo.path, waiting(), "7f3a12")
+    keep(place, repo.path, verified(), "7f3a13")
+    refused = autocode(*arguments)
+    assert refused.exit_code == 2 and said in refused.stderr
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert autocode("--version").stdout == f"autocode {version('autocode-ai')}\n"
+
+
+def test_an_answer_without_an_id_is_for_the_only_request() -> None:
+    only = ONLY_REQUEST
+    assert approvals.answers_from_flags(PENDING, approve=[only]) == {"i-1": {"decision": "approve"}}
+    assert approvals.answers_from_flags(PENDING, edit=(only, json.dumps(PLAN)))["i-1"]["decision"] == "edit"
+    several = [PENDING[0], PENDING[0].model_copy(update={"id": "i-2"})]
+    with pytest.raises(UsageError, match="2 requests wait; name the one to answer: i-1, i-2"):
+        approvals.answers_from_flags(several, reject=[only])
+    with pytest.raises(UsageError, match="no request waits"):
+        approvals.answers_from_flags([], approve=[only])
+
+
 def test_a_wrong_setting_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_DEBUG_ROUNDS", "sk-verysecret")
     done = autocode("threads")
@@ -278,8 +314,32 @@ def test_threads_are_listed_newest_first_in_the_agreed_shape(place: Path, repo: 
         "branch": "autocode/7f3a12",
     }
     assert found[0]["branch"] is None
-    table = autocode("threads").stdout
+    table = autocode("threads", "--all").stdout
     assert table.index("newer") < table.index("older")
+
+
+def test_threads_of_other_repositories_are_counted_and_listed_on_request(
+    place: Path, repo: GitRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(place, repo.path, verified(), "here")
+    keep(place, tmp_path / "elsewhere", verified(), "there")
+    (inside := repo.path / "src").mkdir()
+    monkeypatch.chdir(inside)
+    listed = autocode("threads")
+    assert "here" in listed.stdout and "there" not in listed.stdout
+    assert "1 thread of another repository not listed; --all lists it." in listed.stderr
+    everything = autocode("threads", "--all")
+    assert "here" in everything.stdout and "there" in everything.stdout and not everything.stderr
+    assert len(json.loads(autocode("threads", "--json").stdout)) == 2
+    assert len(json.loads(autocode("threads", "--json", "--repo", ".").stdout)) == 1
+    monkeypatch.chdir(tmp_path)
+    assert "there" in autocode("threads").stdout
+
+
+def test_show_prints_the_newest_runs_events(place: Path, repo: GitRepo) -> None:
+    keep(place, repo.path, verified())
+    told = [EVENT.validate_json(line) for line in autocode("show", "7f3a12", "--json").stdout.splitlines()]
+    assert told[0].type == "run.started" and told[-1].type == "run.finished"
 
 
 def test_show_tells_plan_steps_checks_verdict_proof_and_cost(place: Path, repo: GitRepo) -> None:
@@ -440,7 +500,7 @@ print("ANSWER", approvals.ask(CliConsole.open().out, PENDING))
         (b"a\n", "{'decision': 'approve'}"),
         (b"what\nr\ntoo much\n", "{'decision': 'reject', 'reason': 'too much'}"),
         (b"\x04", "ANSWER None"),
-        (b"e\n", "'parallel_group': 7"),
+        (b"e\nr\n", "'parallel_group': 7"),
     ],
 )
 def test_a_human_can_approve_refuse_edit_or_leave(
@@ -456,7 +516,34 @@ def test_a_human_can_approve_refuse_edit_or_leave(
     assert answer in shown
 
 
-@pytest.mark.parametrize("arguments", [["threads", "--json"], ["threads"], ["show", "7f3a12"]])
+KEPT = re.compile(r"Your text is kept in\s+(\S+\.json)")
+
+
+def test_a_typo_in_a_plan_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor, count = tmp_path / "editor", tmp_path / "count"
+    # The first edit is no JSON, the second no plan, the third mends both.
+    edits = ['s/"steps"/steps"/; s/group": 2/group": 7/', 's/steps"/"stepz"/', "s/stepz/steps/"]
+    editor.write_text(
+        "#!/bin/sh\n"
+        + f"echo x >> {count}\ncase $(wc -l < {count}) in\n"
+        + "".join(f" {number}) sed -i '{edit}' \"$1\" ;;\n" for number, edit in enumerate(edits, 1))
+        + "esac\n"
+    )
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    shown = on_a_terminal(ASK, b"e\ne\ne\nr\n")
+    assert "the edit is not JSON" in shown and "Your text is kept in" in shown
+    assert "Your plan, as it will run:" in shown and "'parallel_group': 7" in shown
+    (used,) = set(KEPT.findall(shown))
+    assert not Path(used).exists()
+    count.unlink()
+    cancelled = on_a_terminal(ASK, b"e\nc\n\x04")
+    (kept,) = KEPT.findall(cancelled)
+    assert '"parallel_group": 7' in Path(kept).read_text()
+    Path(kept).unlink()
+
+
+@pytest.mark.parametrize("arguments", [["threads", "--json"], ["threads", "--all"], ["show", "7f3a12"]])
 def test_a_reader_that_left_is_met_with_silence(arguments: list[str], place: Path, repo: GitRepo) -> None:
     keep(place, repo.path, waiting())
     reader, writer = os.pipe()
@@ -508,8 +595,14 @@ def test_a_verified_run_shows_its_proof_and_can_be_looked_at_verified_and_applie
     held = autocode("verify", "autocode/t1", "--repo", ready.repo.path)
     assert held.exit_code == 0, held.output
     assert "holds" in held.stdout
+    transcript = autocode("show", "t1", "--transcript").stdout
+    assert "=== planner: call 1, " in transcript and "=== coder s1: " in transcript
+    assert "Add mul to calc.py" in transcript and "--- reply ---" in transcript
+    assert "autocode apply t1" in autocode("show", "last").stdout
     assert autocode("apply", "t1", "--yes").exit_code == 0
     assert "def mul" in (ready.repo.path / "calc.py").read_text()
+    after = autocode("show", "t1").stdout
+    assert "autocode apply" not in after and "git merge" not in after and "autocode show" not in after
     assert autocode("resume", "t1").exit_code == 2
 
 
@@ -600,11 +693,13 @@ def test_a_plan_without_a_human_parks_and_the_printed_command_goes_on(ready: Ben
     assert parked.exit_code == 3
     printed = next(one for one in parked.stderr.splitlines() if "--approve" in one).split()
     assert printed[:3] == ["autocode", "resume", "t1"]
+    assert "more than one answer" in autocode("resume", "t1", "--approve", "--reject").stderr
+    assert "the edit is not JSON" in autocode("resume", "t1", "--edit", '{"steps": [}').stderr
     unknown = autocode("resume", "t1", "--approve", "nosuch")
     assert unknown.exit_code == 2
     assert printed[-1] in unknown.stderr
     assert autocode("resume", "t1").exit_code == 3
-    done = autocode(*printed[1:], "--json")
+    done = autocode(*printed[1:-1], "--json")
     assert done.exit_code == 0, done.output
     assert {event.type for event in events_of(done)} >= {"approval.resolved", "run.finished"}
     assert autocode("resume", "t1", "--approve", printed[-1]).exit_code == 2
@@ -691,7 +786,7 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on(ready: Bench, how: str) -> 
                 cancelled = autocode("cancel", "t1")
                 assert (cancelled.exit_code, "Cancelled. Go on with" in cancelled.stderr) == (0, True)
                 assert (
-                    "cancelled" in autocode("threads").stdout
+                    "cancelled" in autocode("threads", "--all").stdout
                 )  # told once it is so, not when it is asked for
             else:
                 child.send_signal(signal.Signals[f"SIG{how}"])

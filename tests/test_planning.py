@@ -10,7 +10,8 @@ from runs import Bench, plan_of, script
 from nodes.dialogue.replies import Unusable
 from nodes.events import ApprovalRequired
 from nodes.planning.plan_reply import read_plan
-from server.cli.views.approval_prompts import planner_format, show_request
+from server.cli.views.approval_prompts import show_request
+from server.cli.views.editing import planner_format
 
 
 async def test_a_coder_sees_all_files_of_its_step_and_those_that_it_must_read(bench: Bench) -> None:

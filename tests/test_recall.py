@@ -12,6 +12,7 @@ from memory.records.episodes import Episodes
 from memory.repo_index import RepoIndex
 from nodes.events import MemoryRecalled
 from nodes.state import Input
+from server.cli.views.outcomes import describe_recall
 
 SUB = block("calc.py", f"{CALC['calc.py']}\n\ndef sub(a, b):\n    return a - b")
 SUB_TESTS = block(
@@ -76,7 +77,11 @@ async def test_a_task_of_another_kind_is_told_nothing_and_a_repository_may_keep_
     ask = {"approve_plan": True}
     for scope, known in (("all", 1), ("repository", 0)):
         run = await bench.run("Add mul to the calculator", settings={"memory_scope": scope}, options=ask)
-        assert len(run.of("recall")[0].episodes) == known and run.of("recall")[0].scope == scope
+        recall = run.of("recall")[0]
+        assert len(recall.episodes) == known and recall.scope == scope
+        if known:
+            elsewhere = recall.model_copy(update={"episodes": [*recall.episodes] * 2})
+            assert recall.episodes[0].repo.endswith("/repo") and "(repo)" in describe_recall(elsewhere)
 
 
 async def test_what_is_not_verified_is_not_remembered_and_what_is_survives_pruning(bench: Bench) -> None:

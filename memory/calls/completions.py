@@ -196,6 +196,16 @@ class Completions:
     def exchange(self, connection: Connection, grant: Grant) -> dict[str, Any]:
         """Return a settled call as a line of a cassette, secrets masked."""
         row = connection.execute(select(completions).where(completions.c.number == grant.number)).one()
+        return self._line(row)
+
+    @read_only
+    def exchanges(self, connection: Connection, run_id: str) -> list[dict[str, Any]]:
+        """Return the settled calls of a run, oldest first, as lines of a cassette with secrets masked."""
+        settled = and_(completions.c.run_id == run_id, completions.c.state == "settled")
+        query = select(completions).where(settled).order_by(completions.c.number)
+        return [self._line(row) for row in connection.execute(query)]
+
+    def _line(self, row: Row[Any]) -> dict[str, Any]:
         line = {
             "agent": row.agent,
             "step": row.step_id,

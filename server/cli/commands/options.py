@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
+from server.cli.arguments import above_zero
+
 OF_AGENT = "The model of this agent, before --model."
 
 ThreadArgument = Annotated[
@@ -14,10 +16,16 @@ ThreadArgument = Annotated[
 YesOption = Annotated[bool, Option("--yes", help="Approve every request, plans included.")]
 JsonOption = Annotated[bool, Option("--json", help="Print only events, one JSON object a line.")]
 # These limits hold across parallel steps: memory/calls/completions.py checks them before each model call.
-BudgetOption = Annotated[float | None, Option("--budget", metavar="USD", help="Limit of the cost.")]
-MaxTokensOption = Annotated[int | None, Option("--max-tokens", metavar="N", help="Limit of the tokens.")]
+BudgetOption = Annotated[
+    float | None,
+    Option("--budget", metavar="USD", help="Limit of the cost, such as 0.50.", callback=above_zero),
+]
+MaxTokensOption = Annotated[
+    int | None, Option("--max-tokens", metavar="N", help="Limit of the tokens.", callback=above_zero)
+]
 MaxSecondsOption = Annotated[
-    float | None, Option("--max-seconds", metavar="S", help="Limit of the run time.")
+    float | None,
+    Option("--max-seconds", metavar="S", help="Limit of the run time in seconds.", callback=above_zero),
 ]
 NoLimitsOption = Annotated[
     bool, Option("--no-limits", help="Drop the cost, token and time limits of the thread.")

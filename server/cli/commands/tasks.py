@@ -211,12 +211,16 @@ async def resume(
     console: "CliConsole",
     thread: ThreadArgument,
     yes: YesOption = False,
-    approve: Annotated[list[str], Option(metavar="ID", help="Approve this request; repeatable.")] = [],  # noqa: B006
-    reject: Annotated[list[str], Option(metavar="ID", help="Refuse this request; repeatable.")] = [],  # noqa: B006
+    approve: Annotated[
+        list[str], Option(metavar="ID", help="Approve this request, or the only one; repeatable.")
+    ] = [],  # noqa: B006
+    reject: Annotated[
+        list[str], Option(metavar="ID", help="Refuse this request, or the only one; repeatable.")
+    ] = [],  # noqa: B006
     reason: Annotated[str | None, Option(metavar="TEXT", help="Reason for --reject.")] = None,
     edit: Annotated[
         tuple[str, str] | None,
-        Option(metavar="ID JSON", help="Approve with changes: JSON, @FILE, or - (stdin)."),
+        Option(metavar="[ID] JSON", help="Approve with changes: JSON, @FILE, or - (stdin)."),
     ] = None,
     scope: Annotated[
         str | None,

@@ -1,7 +1,8 @@
-"""The commands that list and show threads, use their results, cancel them, and add notes."""
+"""The commands that list threads, use their results, cancel them, and add notes."""
 
 import asyncio
 import json as jsonlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +12,11 @@ from server.cli.commands.options import ThreadArgument
 from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, SetupError, UsageError
 from server.cli.thread_names import find_thread, open_journal
-from server.cli.views.format import first_line, one_line, pluralize, sanitize
+from server.cli.views.format import first_line, one_line, pluralize
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from graph.delivery import Delivery
     from graph.settings import Settings
     from memory.records.journal import Journal
@@ -46,15 +49,21 @@ async def threads(
     json: Annotated[
         bool, Option("--json", help="Print a JSON array: id, task, status, repo, branch.")
     ] = False,
+    repo: Annotated[
+        Path | None, Option(metavar="DIR", help="List those of this repository (default: this folder's).")
+    ] = None,
+    every: Annotated[bool, Option("--all", help="List the threads of all repositories.")] = False,
     prune: Annotated[
         float | None, Option(min=0, metavar="DAYS", help="First delete threads that ended this long ago.")
     ] = None,
 ) -> ExitCode:
-    """List the threads, newest first."""
-    from rich.text import Text
+    """List the threads of this repository, newest first.
 
-    from server.cli.views.console import list_table
-
+    With --json, or outside a repository, list those of all repositories.
+    """
+    if repo and every:
+        raise UsageError("--repo lists one repository and --all lists every one; give one of them")
+    here = await asyncio.to_thread(_root, repo) if not every and (repo or not json) else None
     if prune is not None:
         from graph.supervisor import Supervisor  # imports LangGraph, which a plain list does not need
 
@@ -62,53 +71,50 @@ async def threads(
             pruned = await supervisor.history.prune(prune)
         console.notify(f"{pluralize(len(pruned), 'thread')} deleted. The branches stay.")
     async with open_journal(settings) as journal:
-        rows = await journal.threads.all()
+        stored = await journal.threads.all()
+        rows = [row for row in stored if here in (None, row.repo)]
         answers = await journal.events.answers([row.id for row in rows if row.status == "answered"])
-    if console.json:
+    if json:
         keys = ("id", "task", "status", "repo", "branch")
         console.write_raw(jsonlib.dumps([{key: getattr(row, key) for key in keys} for row in rows]) + "\n")
-    elif rows:
-        table = list_table("id", "status", "task", "repo", task=2, repo=1)
-        table.add_column("branch", overflow="fold")
-        for row in rows:
-            status = Text(row.status, style=STYLES.get(row.status, ""))
-            answer = f"\n→ {first_line(answers[row.id], 200)}" if row.id in answers else ""
-            texts = first_line(row.task) + answer, one_line(row.repo), one_line(row.branch or "")
-            table.add_row(row.id, status, *texts)
-        console.print(table)
+        return ExitCode.VERIFIED
+    if rows:
+        console.print(_table(rows, answers, with_repo=here is None))
     else:
-        console.notify('There are no threads yet. Start one with: autocode run "TASK"')
+        place = f" of {one_line(here)}" if here and stored else ""
+        console.notify(f'There are no threads{place} yet. Start one with: autocode run "TASK"')
+    if others := len(stored) - len(rows):
+        noun = pluralize(others, "thread of another repository", "threads of other repositories")
+        console.notify(f"{noun} not listed; --all lists {'it' if others == 1 else 'them'}.")
     return ExitCode.VERIFIED
 
 
-@command
-async def show(settings: "Settings", console: "CliConsole", thread: ThreadArgument) -> ExitCode:
-    """Show the newest run of a thread.
+def _root(repo: Path | None) -> str | None:
+    """Return the root of a repository as threads name it. None if this folder is in none."""
+    from tools.workspace import Workspace, WorkspaceError
 
-    Its plan and steps, checks and verdicts, proof and cost.
-    """
-    from server.cli.views.approval_prompts import show_request
-    from server.cli.views.run_view import RunView
-    from server.cli.views.summary import print_summary
-    from server.cli.views.terminal import render_row
+    try:
+        return str(Workspace.open((repo or Path()).expanduser().absolute()).path)
+    except WorkspaceError:
+        if repo:
+            raise
+        return None
 
-    async with open_journal(settings) as journal:
-        thread_row = await find_thread(journal, thread)
-        run = RunView.from_events(await journal.events.read(thread_row.id))
-    console.print(f"{thread_row.id}  {sanitize(run.task).strip()}", style="bold")
-    console.print(one_line(thread_row.repo), style="dim")
-    if run.plan and run.plan["explanation"]:
-        console.print(sanitize(run.plan["explanation"]).strip(), style="italic")
-    console.print("", *(render_row(row, run) for row in run.rows if row.shown))
-    with console.page() as page:
-        for approval in run.waiting.values():
-            show_request(page, approval)
-        print_summary(page, run)
-    if run.finished is None and thread_row.owner:
-        console.print(f"\nrunning: {one_line(thread_row.owner)}", style="cyan")
-    elif run.finished is None:
-        console.print(f"\nnobody runs it; go on with: autocode resume {thread_row.id}", style="yellow")
-    return ExitCode.VERIFIED
+
+def _table(rows: "list[ThreadRow]", answers: Mapping[str, str], with_repo: bool) -> "Table":
+    from rich.text import Text
+
+    from server.cli.views.console import list_table
+
+    place = {"repo": 1} if with_repo else {}
+    table = list_table("id", "status", "task", *place, task=2, **place)
+    table.add_column("branch", overflow="fold")
+    for row in rows:
+        status = Text(row.status, style=STYLES.get(row.status, ""))
+        answer = f"\n→ {first_line(answers[row.id], 200)}" if row.id in answers else ""
+        repo = [one_line(row.repo)] if with_repo else []
+        table.add_row(row.id, status, first_line(row.task) + answer, *repo, one_line(row.branch or ""))
+    return table
 
 
 @command

@@ -1,5 +1,7 @@
 """Outcomes of nodes in a line, with details in further lines."""
 
+from pathlib import Path
+
 from nodes import events
 from nodes.check.runners.test_names import shown_case
 from nodes.event_parts import COMMAND
@@ -27,6 +29,8 @@ def describe_recall(data: events.MemoryRecalled) -> str:
     parts = [f"{places} in {files}"] if data.files else []
     if data.episodes:
         whose = {"repository": " of this repository", "all": " of all repositories", None: ""}[data.scope]
+        others = dict.fromkeys(one_line(Path(each.repo).name) for each in data.episodes if each.repo)
+        whose = f" ({', '.join(others)})" if others else whose
         parts.append(pluralize(len(data.episodes), "earlier task") + whose)
     index = data.index
     if not index.ready:

@@ -36,8 +36,11 @@ HEADLINES = {
 }
 
 
-def print_summary(console: Console, run: RunView, applied: bool = False) -> None:
-    """Print the summary of a finished run. With `applied`, leave out the command to apply its result."""
+def print_summary(console: Console, run: RunView, applied: bool = False, shown: bool = False) -> None:
+    """Print the summary of a finished run, without the commands that the user has just carried out.
+
+    `applied`: the result is in the checkout. `shown`: this summary is the output of `autocode show`.
+    """
     finished = run.finished
     if finished is None:
         return
@@ -51,7 +54,9 @@ def print_summary(console: Console, run: RunView, applied: bool = False) -> None
         console.print()
         console.print(cost_table(finished.usage))
     console.print()
-    console.print(_columns(_next_commands(finished, proof, run.thread_id, applied), "bold cyan", gap=3))
+    console.print(
+        _columns(_next_commands(finished, proof, run.thread_id, applied, shown), "bold cyan", gap=3)
+    )
 
 
 def suspicious_places(suspicious: Iterable[Suspicion]) -> list[str]:
@@ -210,17 +215,16 @@ def cost_table(usage: Sequence[AgentUsage]) -> Table:
 
 
 def _next_commands(
-    finished: RunFinished, proof: Proof | None, thread: str, applied: bool
+    finished: RunFinished, proof: Proof | None, thread: str, applied: bool, shown: bool
 ) -> Iterator[tuple[str, Text]]:
     """Yield the commands that make sense now, each with its meaning."""
     commands = {}
     weak = results.advice(proof, finished.missing)
     if finished.branch and (finished.status != "verified" or weak):
         commands[f"autocode diff {thread}"] = "read the changes"
-    if finished.branch and finished.status == "verified":
+    if finished.branch and finished.status == "verified" and not applied:
         commands[f"git merge {finished.branch}"] = "merge the result into your branch"
-        if not applied:
-            commands[f"autocode apply {thread}"] = "apply the result to your checkout, uncommitted"
+        commands[f"autocode apply {thread}"] = "apply the result to your checkout, uncommitted"
     elif finished.status == "answered":
         commands[f'autocode run "…" --thread {thread}'] = "ask more, or give a task"
     elif finished.status == "unverified":
@@ -231,6 +235,7 @@ def _next_commands(
     if finished.status == "budget":
         flag = next((flag for word, flag in FLAGS.items() if word in (finished.reason or "")), "--budget USD")
         commands[f"autocode resume {thread} {flag}"] = "continue where the budget was spent, with more"
-    commands[f"autocode show {thread}"] = "show the whole run again"
+    if not shown:
+        commands[f"autocode show {thread}"] = "show the whole run again"
     for command, meaning in commands.items():
         yield command, Text(meaning, style="dim")
