@@ -1,6 +1,7 @@
 """Undo of what a thread's user applied last."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,19 +27,17 @@ async def undo(journal: Journal[Event], thread_id: str, home: Path) -> Undone:
     return await asyncio.to_thread(_undo, thread, runs, home)
 
 
-async def newest_application(repo: Path, threads: "set[str]") -> str | None:
+async def newest_application(repo: Path, threads: Collection[str]) -> str | None:
     """Return the thread of which something was applied last in a repository, of those in `threads`."""
 
     def find() -> str | None:
-        workspace = Workspace.open(repo)
-        newest = [newest_record(workspace, thread) for thread in sorted(threads)]
-        records = [record for record in newest if record and record.thread in threads]
+        records = [each for each in Workspace.open(repo).newest_records() if each.thread in threads]
         return max(records, key=lambda record: record.time).thread if records else None
 
     return await asyncio.to_thread(find)
 
 
-def _undo(thread: ThreadRow, runs: "set[str]", home: Path) -> Undone:
+def _undo(thread: ThreadRow, runs: Collection[str], home: Path) -> Undone:
     workspace = Workspace.open(Path(thread.repo))
     record = newest_record(workspace, thread.id)
     if record is None:

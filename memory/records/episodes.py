@@ -97,6 +97,11 @@ class Episodes:
         return [Episode.model_validate_json(content) for content in connection.scalars(query)]
 
     @transaction
+    def forget_runs(self, connection: Connection, runs: Collection[str]) -> int:
+        """Delete the episodes of runs, and return their number."""
+        return connection.execute(delete(episodes).where(episodes.c.run_id.in_(runs))).rowcount
+
+    @transaction
     def forget(self, connection: Connection, ids: Collection[str]) -> set[str]:
         """Delete the episodes with these ids, all or none. Return the ids that are unknown."""
         known = set(connection.scalars(select(episodes.c.id).where(episodes.c.id.in_(ids))))

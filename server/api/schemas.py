@@ -259,6 +259,14 @@ class CancelResponse(BaseModel):
     cancelled: bool
 
 
+class ForgetResponse(BaseModel):
+    """The deleted branches, and those that stay with the reason. `unapplied` counts files that are lost."""
+
+    branches: list[str]
+    kept: dict[str, str]
+    unapplied: int
+
+
 class ForkRequest(_StrictModel):
     """The checkpoint to fork at, by default the thread's newest."""
 

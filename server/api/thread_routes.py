@@ -6,6 +6,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from graph.approvals import Answerer
+from graph.forgetting import forget
+from graph.run_request import repository_bounds
 from memory.records.runs import RunRow
 from memory.records.threads import ThreadRow
 from nodes.events import EVENT, AnyEvent, ApprovalRequired, Event
@@ -14,6 +16,7 @@ from server.api.problems import responses
 from server.api.schemas import (
     AnswersBody,
     CancelResponse,
+    ForgetResponse,
     ForkRequest,
     ForkResponse,
     NoteRequest,
@@ -24,6 +27,7 @@ from server.api.schemas import (
 )
 from server.api.sse import LAST_SEQ, event_messages, last_seen, sse_response
 from server.api.task_submission import submit_task
+from tools.workspace.opening import bounded
 
 router = APIRouter(tags=["Threads"])
 
@@ -50,6 +54,19 @@ async def start(body: TaskRequest, supervisor: SupervisorDep) -> RunRow:
 async def show(thread_id: ThreadPath, supervisor: SupervisorDep) -> ThreadRow:
     """Show one thread."""
     return await find_thread(supervisor, thread_id)
+
+
+@router.delete("/api/threads/{thread_id}", responses=responses(404, 409))
+async def delete(thread_id: ThreadPath, supervisor: SupervisorDep) -> ForgetResponse:
+    """Forget a thread: its branches, snapshots, proofs, records, and what its tasks taught.
+
+    A thread that runs is refused. A branch that is checked out, or has commits of others, stays.
+    """
+    with bounded(repository_bounds(supervisor.settings)):
+        forgotten = await forget(supervisor.history, thread_id)
+    kept = {branch.name: branch.kept for branch in forgotten.branches if branch.kept}
+    deleted = [branch.name for branch in forgotten.branches if not branch.kept]
+    return ForgetResponse(branches=deleted, kept=kept, unapplied=forgotten.unapplied)
 
 
 @router.get("/api/events/schema", responses=responses())

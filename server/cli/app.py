@@ -5,10 +5,12 @@ from typing import Annotated
 import typer
 
 from server.cli.arguments import AnswerCommand, TaskCommand
+from server.cli.commands.apply import apply, diff, undo
 from server.cli.commands.approvals import approvals
 from server.cli.commands.demo import demo
 from server.cli.commands.doctor import doctor
 from server.cli.commands.environments import environments
+from server.cli.commands.forget import forget
 from server.cli.commands.fork import fork
 from server.cli.commands.index import index
 from server.cli.commands.memory import memory
@@ -16,7 +18,7 @@ from server.cli.commands.push import push
 from server.cli.commands.serve import serve
 from server.cli.commands.show import show
 from server.cli.commands.tasks import resume, run
-from server.cli.commands.threads import apply, cancel, diff, note, threads
+from server.cli.commands.threads import cancel, note, threads
 from server.cli.commands.verify import verify
 
 app = typer.Typer(
@@ -28,8 +30,8 @@ app = typer.Typer(
 )
 
 COMMANDS = (
-    run, resume, threads, show, diff, apply, push, verify, cancel, serve, note, fork, demo, doctor,
-    environments, approvals, index,
+    run, resume, threads, show, diff, apply, undo, push, verify, cancel, serve, note, fork, forget, demo,
+    doctor, environments, approvals, index,
 )  # fmt: skip
 
 CLASSES = {run: TaskCommand, resume: AnswerCommand}

@@ -21,6 +21,7 @@ from tools.workspace.errors import (
 from tools.workspace.merge import FileConflict, Merged
 from tools.workspace.paths import check_path
 from tools.workspace.snapshots import Change
+from tools.workspace.thread_branches import ThreadBranch
 from tools.workspace.workspace import Base, Workspace, archive
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "OutsideBounds",
     "PathError",
     "Selection",
+    "ThreadBranch",
     "Undone",
     "Workspace",
     "WorkspaceError",

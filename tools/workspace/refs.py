@@ -71,6 +71,16 @@ class Refs:
             ours = [self._repo.references[ref] for ref in refs if ref.startswith(prefix)]
         return {ref.name.removeprefix(prefix): str(ref.target) for ref in ours}
 
+    def holders(self, name: str) -> dict[str, str]:
+        """Map the threads that hold a snapshot under a name to its id."""
+        with damage(self.store):
+            ids: dict[str, str] = {}
+            for ref in map(os.fsdecode, self._repo.raw_listall_references()):
+                folder, _, last = ref.rpartition("/")
+                if last == name and folder.startswith(f"{HELD}/"):
+                    ids[folder.removeprefix(f"{HELD}/")] = str(self._repo.references[ref].target)
+            return ids
+
     def release(self, thread: str, keep: Container[str] = ()) -> None:
         """Delete the refs of a thread, but those named by `keep`. Delivered branches stay."""
         for name in self.held(thread):
@@ -85,7 +95,11 @@ class Refs:
         with damage(self.store):
             existing = self._repo.references.get(ref)
         if existing:
-            self._write(ref, existing.delete)
+            self.delete(existing)
+
+    def delete(self, reference: pygit2.Reference) -> None:
+        """Delete a ref."""
+        self._write(reference.name, reference.delete)
 
     def deliver(self, branch: str, snapshot: str, parent: str | None, message: str) -> str:
         """Commit the snapshot's tree on top of `parent`, and move the branch forward to it.
@@ -109,7 +123,7 @@ class Refs:
             if (tip.tree_id, tip.message, list(map(str, tip.parent_ids))) == (tree, text, parents):
                 return str(tip.id)
             self._check_forward(branch, tip.id, parent)
-        self._check_not_checked_out(branch, ref)
+        self.check_not_checked_out(branch, ref)
         committer = pygit2.Signature(NAME, EMAIL)
         with git_errors(f"{self.store}: cannot write the commit"):
             id = self._objects.repo.create_commit(None, self.user(), committer, text, tree, parents)
@@ -129,7 +143,8 @@ class Refs:
             f"keep them under another name: git branch -m {branch} NEW-NAME"
         )
 
-    def _check_not_checked_out(self, branch: str, ref: str) -> None:
+    def check_not_checked_out(self, branch: str, ref: str) -> None:
+        """Raise WorkspaceError if a branch is checked out, here or in a linked worktree."""
         # libgit2 would open the repositories of all worktrees, wherever they are.
         heads = [self._folder.own, self.store, *(self.store / "worktrees").glob("*")]
         texts = [read_file(f"{folder}/HEAD", SMALL_BYTES) or b"" for folder in heads]

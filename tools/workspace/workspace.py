@@ -1,7 +1,7 @@
 """The repository that agents work on: a start from the user's files, a branch, its application."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from tools.workspace.opening import GitFolder, check_inside, look
 from tools.workspace.refs import APPLIED, Refs
 from tools.workspace.snapshots import Snapshots
 from tools.workspace.status import QUICK_STEPS, WorkInProgress, collect, collect_apart, look_at_checkout
+from tools.workspace.thread_branches import ThreadBranches
 
 WORK_MESSAGE = "Work in progress (not by AutoCodeAI)"
 
@@ -169,6 +170,14 @@ class Workspace(Snapshots, Refs):
     def records(self, thread: str) -> Iterator[ApplyRecord]:
         """Yield the records of what a thread's user has applied, newest first."""
         return ApplyRecord.chain(self._objects, thread, self.held(thread).get(APPLIED))
+
+    def newest_records(self) -> list[ApplyRecord]:
+        """Return the newest record of each thread."""
+        return [ApplyRecord.read(self._objects, *held) for held in self.holders(APPLIED).items()]
+
+    def thread_branches(self, thread: str, runs: Collection[str]) -> ThreadBranches:
+        """Return the branches of a thread whose runs have the ids `runs`."""
+        return ThreadBranches(self._repo, self, thread, runs)
 
     def undo(self, record: ApplyRecord, base: str) -> Undone:
         """Take back the newest application of a thread. See `Applying.undo`. Raises CheckoutConflict."""

@@ -145,7 +145,7 @@ async def start_run(
 ) -> ExitCode:
     """Run a task and show it until it ends or waits."""
     from graph.supervisor import Supervisor
-    from server.cli.commands.threads import recover
+    from server.cli.commands.apply import recover
     from server.cli.foreground import ForegroundRun
 
     if repo := input.get("repo"):

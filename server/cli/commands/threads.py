@@ -1,4 +1,4 @@
-"""The commands that list threads, use their results, cancel them, and add notes."""
+"""The commands that list threads, cancel them, and add notes."""
 
 import asyncio
 import json as jsonlib
@@ -17,7 +17,6 @@ from server.cli.views.format import first_line, one_line, pluralize
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from graph.delivery import Delivery
     from graph.settings import Settings
     from memory.records.journal import Journal
     from memory.records.threads import ThreadRow
@@ -37,9 +36,6 @@ STOP_SECONDS = 10.0
 """Time limit for a cancelled run to stop. One second is usual."""
 
 POLL_SECONDS = 0.1
-
-WholeOption = Annotated[bool, Option("--all", help="Include what you have applied or merged before.")]
-NOTHING_LEFT = "You have applied all that thread {thread} delivered. --all includes it."
 
 
 @command
@@ -118,71 +114,6 @@ def _table(rows: "list[ThreadRow]", answers: Mapping[str, str], with_repo: bool)
 
 
 @command
-async def diff(
-    settings: "Settings", console: "CliConsole", thread: ThreadArgument, whole: WholeOption = False
-) -> ExitCode:
-    """Print what a thread has delivered and you have not applied.
-
-    In colour on a terminal, as a patch in a pipe.
-    """
-    from server.cli.views.summary import render_diff
-
-    delivery = await _delivery(settings, console, thread, whole)
-    text = await delivery.diff()
-    if not text:
-        console.notify(NOTHING_LEFT.format(thread=delivery.thread_id))
-    elif console.out.is_terminal:
-        console.print(render_diff(text, limit=None))
-    else:
-        console.write_raw(text)
-    return ExitCode.VERIFIED
-
-
-@command
-async def apply(
-    settings: "Settings",
-    console: "CliConsole",
-    thread: ThreadArgument,
-    yes: Annotated[bool, Option("--yes", help="Do not ask.")] = False,
-    unverified: Annotated[bool, Option("--unverified", help="Apply a result without proof too.")] = False,
-    whole: WholeOption = False,
-) -> ExitCode:
-    """Apply what a thread has delivered to the checkout.
-
-    Applies all or nothing, merges with your own changes, and refuses where both changed the same lines.
-    """
-    from server.cli.views.summary import render_diff
-
-    delivery = await _delivery(settings, console, thread, whole)
-    if not delivery.verified and not unverified:
-        # The branch may have moved since its proof, so the status of the run is not enough.
-        console.notify(f"{delivery.branch} is not verified. Nothing was applied. --unverified applies it.")
-        if delivery.verified_branch:
-            command = f"git merge {delivery.verified_branch}"
-            console.notify(f"The verified results of this thread's earlier tasks alone: {command}")
-        return ExitCode.UNVERIFIED
-    text = await delivery.diff()
-    if not text:
-        console.notify(NOTHING_LEFT.format(thread=delivery.thread_id))
-        return ExitCode.VERIFIED
-    console.print(render_diff(text, delivery.thread_id, limit=None))
-    if not yes:
-        if not console.can_ask:
-            raise UsageError("there is no terminal to ask on; --yes applies without asking")
-        try:
-            answer = console.out.input(f"Apply this to {delivery.repo}? [y/N] ")
-        except EOFError:
-            answer = ""
-        if answer.strip().lower() not in ("y", "yes"):
-            console.notify("Nothing was applied.")
-            return ExitCode.UNVERIFIED
-    paths = await delivery.apply(settings.home)
-    files = ", ".join(map(one_line, paths)) or "your checkout has these changes already"
-    console.print(f"Applied {pluralize(len(paths), 'file')}: {files}", style="green")
-    return ExitCode.VERIFIED
-
-
-@command
 async def cancel(settings: "Settings", console: "CliConsole", thread: ThreadArgument) -> ExitCode:
     """Stop the run of a thread. It can be resumed."""
     # First a flag in the database for a process that runs it: importing LangGraph would delay the stop.
@@ -251,20 +182,3 @@ async def _reply(settings: "Settings", console: "CliConsole", thread: str, text:
             return True
         await supervisor.log.note(thread, text)
         return False
-
-
-async def _delivery(settings: "Settings", console: "CliConsole", thread: str, whole: bool) -> "Delivery":
-    from graph.delivery import Delivery
-
-    async with open_journal(settings) as journal:
-        delivery = await Delivery.of_thread(journal, (await find_thread(journal, thread)).id, whole=whole)
-    await recover(console, delivery.repo)
-    return delivery
-
-
-async def recover(console: "CliConsole", repo: Path) -> None:
-    """Undo an application to a checkout that was interrupted, and tell the user."""
-    from tools.workspace import Workspace
-
-    if message := await asyncio.to_thread(lambda: Workspace.open(repo).recover()):
-        console.notify(message)
