@@ -54,7 +54,7 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     beside = BesidePlanner()
     graph = StateGraph(State, input_schema=Input)
 
-    graph.add_node("snapshot", Snapshot(resources.max_workspace_mb))
+    graph.add_node("snapshot", Snapshot(resources.max_workspace_mb, agents.models.notes_of))
     graph.add_node("environment", PrepareEnvironment(preparation))
     graph.add_node("go_on", GoOn())
     graph.add_node("recall", Recall(memory))

@@ -21,6 +21,7 @@ from nodes.dialogue.excerpts import CHARS_A_TOKEN, TOP, named_places, symbols
 from nodes.dialogue.nearby import near_tests
 from nodes.dialogue.prompts import DATA, EDIT_FORMAT, messages, section, with_tools
 from nodes.dialogue.replies import Unusable, no_edit_reason
+from nodes.dialogue.turns import earlier
 from nodes.events import ErrorReported
 from nodes.planning.habits import is_changelog
 from nodes.repository import open_workspace
@@ -90,7 +91,7 @@ class Coder:
         result = StepResult(step_id=step["id"], base=head)
         try:
             answer = await conversation.ask(
-                lambda: self._prompt(workspace, state, conversation.offers_tools),
+                lambda: self._prompt(workspace, state, conversation),
                 lambda text: _read(workspace, head, conversation.snapshot, step, text),
                 question=1 if state["conflict"] else 0,
             )
@@ -112,8 +113,10 @@ class Coder:
             await conversation.hold(workspace, answer, f"{step['id']}-edit")
         return {"results": [result | {"snapshot": answer.snapshot, "remark": answer.remark}]}
 
-    def _prompt(self, workspace: Workspace, branch: BranchInput, tools: bool) -> list[BaseMessage]:
-        step, head = branch["step"], branch["head"]
+    def _prompt(
+        self, workspace: Workspace, branch: BranchInput, conversation: Conversation
+    ) -> list[BaseMessage]:
+        step, head, tools = branch["step"], branch["head"], conversation.offers_tools
         step_files = files_of(step)
         to_read = [path for path in step.get("context_files", []) if path not in branch["context_files"]]
         query = f"{step['description']} {branch['task']}"
@@ -129,6 +132,7 @@ class Coder:
             sections.agents_md(workspace, head, step_files),
             commands_near(workspace, branch["base"], head, step_files) if tools else "",
             sections.context(workspace, head, branch["context_files"]),
+            earlier(branch.get("turns", []), conversation.room, not branch.get("plan_is_given")),
             section("The whole task, for your orientation", task),
             sections.plan(branch["plan"], step["id"]),
             sections.tool_outputs(branch["plan"], branch.get("results", [])),

@@ -24,6 +24,7 @@ from nodes.dialogue.prompts import (
 )
 from nodes.dialogue.replies import Unusable
 from nodes.dialogue.results import failing_on_both, figures, line, listed, weaknesses
+from nodes.dialogue.turns import earlier
 from nodes.dialogue.verdicts import Review, Unanswered, needs_consent, read_review
 from nodes.events import VerdictGiven
 from nodes.llm.call import Call
@@ -102,7 +103,7 @@ class Critic:
         words = [state["task"], *notes]
         try:
             review, proof = await conversation.ask(
-                lambda: self._prompt(workspace, state, checked, conversation.offers_tools),
+                lambda: self._prompt(workspace, state, checked, conversation),
                 lambda text: read_review(text, checked, words),
             )
             reviewed = verdict_of(review, proof)
@@ -117,11 +118,14 @@ class Critic:
         asked = verdict["reasons"] if verdict["verdict"] == "FAIL" else []
         return reviewed | {"notes": notes, "demands": [*state.get("demands", []), *asked]}
 
-    def _prompt(self, workspace: Workspace, state: State, proof: Proof, tools: bool) -> list[BaseMessage]:
-        left_out = state.get("guards_failed", "")
+    def _prompt(
+        self, workspace: Workspace, state: State, proof: Proof, conversation: Conversation
+    ) -> list[BaseMessage]:
+        left_out, tools = state.get("guards_failed", ""), conversation.offers_tools
         parts = [
             sections.agents_md(workspace, state["head"]),
             sections.context(workspace, state["head"], state["context_files"]),
+            earlier(state.get("turns", []), conversation.room, brief=True),
             sections.plan(state["plan"], task=state["task"]),
             habits(workspace, state["base"]),
             sections.diff(workspace, state["base"], state["head"], "The change"),

@@ -29,6 +29,7 @@ from nodes.dialogue.prompts import (
 )
 from nodes.dialogue.replies import Unusable, explanation, no_edit_reason
 from nodes.dialogue.results import failing_on_both
+from nodes.dialogue.turns import earlier
 from nodes.events import ErrorReported
 from nodes.proof import Failure, Proof
 from nodes.repository import open_workspace
@@ -138,6 +139,7 @@ def _first(workspace: Workspace, state: State, conversation: Conversation) -> Se
         sections.agents_md(workspace, head, changed),
         sections.context(workspace, head, state["context_files"]),
         sections.lessons(state.get("lessons", [])[:LESSONS]),
+        earlier(state.get("turns", []), conversation.room, brief=True),
         sections.plan(state["plan"], task=state["task"]),
         task_section(state["task"]),
         commands_near(workspace, base, head, changed) if tools else "",

@@ -13,6 +13,7 @@ from memory.repo_index import SnapshotView, Snippet
 from memory.search.recollection import Readiness, Recollection
 from nodes.dialogue.episodes import lesson_text
 from nodes.dialogue.excerpts import CHARS_A_TOKEN, cut_end, cut_tokens
+from nodes.dialogue.turns import search_words
 from nodes.event_parts import IndexState, RecalledEpisode
 from nodes.events import MemoryRecalled
 from nodes.publish import Publish, publisher
@@ -49,7 +50,7 @@ class Recall:
         lessons, problem = await _lessons(self.memory, workspace, state)
         shown = _shown(state["context_files"])
         places, ready = await _search(
-            self.memory, workspace, state["base"], state["task"], PLANNER_PLACES, shown
+            self.memory, workspace, state["base"], search_words(state), PLANNER_PLACES, shown
         )
         _publish_recall(
             publisher(runtime.stream_writer, "recall"), self.memory, places, lessons, ready, problem
@@ -81,6 +82,7 @@ async def search_steps(
 async def _lessons(memory: Recollection, workspace: Workspace, state: State) -> tuple[list[Lesson], str]:
     """Return earlier tasks like this one, and why there are none if memory failed."""
     repo, base = str(workspace.path), state["base"]
+    told = {turn["run"] for turn in state.get("turns", [])}  # the prompt has these tasks already
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await memory.prepare(workspace.path)
@@ -96,6 +98,7 @@ async def _lessons(memory: Recollection, workspace: Workspace, state: State) -> 
             repo="" if match.here else match.episode.repo,
         )
         for match in similar
+        if match.episode.run not in told
     ], ""
 
 

@@ -1,6 +1,7 @@
 """The snapshot that a run starts from. The node also clears the state of the thread's last run."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -11,7 +12,8 @@ from langgraph.types import Overwrite
 from nodes.check.suites.config import NoSuite
 from nodes.check.suites.packages import Packages
 from nodes.check.suites.suite import recognise
-from nodes.dialogue.messages import human, task_of
+from nodes.dialogue.messages import Turn, human, task_of
+from nodes.dialogue.turns import turns_of
 from nodes.events import ErrorReported
 from nodes.publish import Publish, publisher
 from nodes.repository import thread_of
@@ -24,10 +26,12 @@ from tools.workspace.packing.room import MAX_WORKSPACE_MB
 class Snapshot:
     """Fixes the run's base, and checks what can be checked before a model is paid.
 
-    A repository whose files take more than `max_workspace_mb` is refused.
+    A repository whose files take more than `max_workspace_mb` is refused. `notes_of` returns the user's notes
+    to an earlier run.
     """
 
     max_workspace_mb: int = MAX_WORKSPACE_MB
+    notes_of: Callable[[str], Awaitable[list[str]]] | None = None
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return a fresh state. Raises WorkspaceError and NoSuite for what a person must fix."""
@@ -37,10 +41,15 @@ class Snapshot:
         message = task_of(state.get("messages") or [])
         task = message or str(state.get("task") or "")
         base = await asyncio.to_thread(self._begin, state, thread_of(runtime), publish)
+        last = state.get("run")
+        notes = await self.notes_of(last) if last and self.notes_of else []
+        turns = await asyncio.to_thread(_turns, state, notes)
         fresh: State = {  # every key, because a thread's next run starts with the state of its last
             "task": task,
             "messages": [] if message else [human(run, task)],
             "run": run,
+            "asked": task,
+            "turns": turns,
             "options": options_of(state).model_dump(),
             "context_files": list(state.get("context_files") or ()),
             "repo": state["repo"],
@@ -121,3 +130,7 @@ class Snapshot:
         if not state.get("delivered"):
             workspace.hold(thread, "start", snapshot)  # `autocode apply` covers what is delivered since
         return snapshot
+
+
+def _turns(state: State, notes: list[str]) -> list[Turn]:
+    return turns_of(state, Workspace.open(Path(state["repo"])), notes)

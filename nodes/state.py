@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, StringConstraints
 from typing_extensions import TypedDict
 
-from nodes.dialogue.messages import Message, add_messages
+from nodes.dialogue.messages import Message, Turn, add_messages
 
 Agent = Literal["planner", "coder", "tester", "debugger", "critic"]
 ModelName = Annotated[str, StringConstraints(pattern=r"^\S{1,200}$")]
@@ -260,6 +260,8 @@ class State(TypedDict, total=False):
     verdict: Verdict | None
 
     # Older checkpoints lack these keys, so they are read with `get`.
+    asked: str
+    turns: list[Turn]
     answer: str
     plan_is_given: bool
     blocked: list[Step]

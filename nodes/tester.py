@@ -33,6 +33,7 @@ from nodes.dialogue.prompts import (
     with_tools,
 )
 from nodes.dialogue.replies import Unusable, no_edit_reason
+from nodes.dialogue.turns import earlier
 from nodes.events import ErrorReported
 from nodes.llm.model_settings import ModelError
 from nodes.proof import Proof, Unguarded
@@ -172,27 +173,22 @@ class Tester:
     async def _ask(self, conversation: Conversation, workspace: Workspace, state: State) -> Edit | str:
         packages = Packages(workspace, state["base"], state["head"])
         return await conversation.ask(
-            lambda: self._prompt(workspace, packages, state, conversation.offers_tools),
+            lambda: self._prompt(workspace, packages, state, conversation),
             lambda text: _read(workspace, packages, state["head"], conversation.snapshot, text),
         )
 
     def _prompt(
-        self, workspace: Workspace, packages: Packages, state: State, tools: bool
+        self, workspace: Workspace, packages: Packages, state: State, conversation: Conversation
     ) -> list[BaseMessage]:
-        base, head = state["base"], state["head"]
+        base, head, tools = state["base"], state["head"], conversation.offers_tools
         changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
         files = workspace.files(head)
         suites = packages.suites(changed)
         tests = [path for folder, suite in suites.items() for path in _tests(folder, suite, files)]
         others = [path for path in tests if path not in changed]
         # The first line of a task names what it is about, so it counts twice.
-        asked = " ".join(
-            [
-                task_line(state["task"]),
-                state["task"],
-                *(step["description"] for step in steps_of(state["plan"])),
-            ]
-        )
+        steps = [step["description"] for step in steps_of(state["plan"])]
+        asked = " ".join([task_line(state["task"]), state["task"], *steps])
         names = dict.fromkeys([*changed_symbols(workspace.diff(base, head)), *symbols(asked)])
         near = near_tests(workspace, head, others, [*names], changed, EXAMPLES, asked)
         near = near or {path: [] for path in others[:1]}  # for the style
@@ -203,6 +199,7 @@ class Tester:
             section("The repository's test files", _listed(tests, near) or f"(none yet{_place(suites)})"),
             sections.files("Existing tests near the change", workspace, head, near, example, near),
             sections.context(workspace, head, state["context_files"]),
+            earlier(state.get("turns", []), conversation.room, brief=True),
             sections.plan(state["plan"], task=state["task"]),
             sections.change(workspace, base, head, "The change that your tests are to prove", tools),
             sections.remarks(state["results"]),

@@ -4,7 +4,7 @@ from typing import Generic
 
 from sqlalchemy import Connection, and_, func, select
 
-from memory.records.database import Database, transaction
+from memory.records.database import Database, read_only, transaction
 from memory.records.events import E, EventDraft, Events
 from memory.records.tables import UNFINISHED, notes, notes_seen, runs
 
@@ -31,6 +31,12 @@ class Notes(Generic[E]):
         text = self._log.mask(draft.data.model_dump()["text"])
         connection.execute(notes.insert().values(run_id=run_id, seq=event.seq, text=text))
         return event
+
+    @read_only
+    def of_run(self, connection: Connection, run_id: str) -> list[str]:
+        """Return all notes to a run, in order."""
+        texts = select(notes.c.text).where(notes.c.run_id == run_id)
+        return list(connection.scalars(texts.order_by(notes.c.seq)))
 
     @transaction
     def for_call(self, connection: Connection, run_id: str, agent: str, step: str, ordinal: int) -> list[str]:

@@ -19,6 +19,25 @@ class Message(TypedDict):
     id: str
 
 
+class Turn(TypedDict):
+    """An earlier task of a thread, as later agents read it.
+
+    `end` says what became of it, `words` what its last agent said. `change` is its diff, kept for the newest
+    turn alone. `delivered` is true if the next task begins with this change.
+    """
+
+    run: str
+    task: str
+    notes: list[str]
+    plan: str
+    refusals: list[str]
+    end: str
+    words: str
+    files: list[str]
+    change: str
+    delivered: bool
+
+
 def add_messages(before: Sequence[Message], new: Any) -> list[Message]:
     """Append messages and replace those with a known id. Only human and AI messages are kept."""
     # LangGraph's own reducer makes message objects, which checkpoints would store by module and class.

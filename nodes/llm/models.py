@@ -96,6 +96,10 @@ class Models:
             return []
         return await self.user_notes.for_call(call.run, call.agent, call.step, call.ordinal)
 
+    async def notes_of(self, run: str) -> list[str]:
+        """Return all notes of the user to a run."""
+        return await self.user_notes.of_run(run) if self.user_notes else []
+
     async def options(self, run: str, options: Options) -> Options:
         """Return the options of a run, with those that a resume gave."""
         return Options.model_validate(await self.completions.options(run, options.model_dump()))

@@ -16,6 +16,7 @@ from nodes.dialogue.excerpts import CHARS_A_TOKEN
 from nodes.dialogue.messages import ai
 from nodes.dialogue.prompts import DATA, DISCARDED, fenced, messages, section, with_tools
 from nodes.dialogue.replies import Unusable, parse_json
+from nodes.dialogue.turns import earlier, search_words
 from nodes.events import ErrorReported, MessageAdded, PlanMade
 from nodes.planning.habits import habits
 from nodes.planning.plan_reply import read_plan, read_reply
@@ -107,7 +108,7 @@ class Planner:
             conversation.publish(ErrorReported(message=message, kind="warning"))
         try:
             reply = await conversation.ask(
-                lambda: self._prompt(workspace, state, conversation.offers_tools, listings),
+                lambda: self._prompt(workspace, state, conversation, listings),
                 self._read,
                 question,
             )
@@ -141,19 +142,24 @@ class Planner:
         return reply
 
     def _prompt(
-        self, workspace: Workspace, state: State, tools: bool, listings: Sequence[ServerListing] = ()
+        self,
+        workspace: Workspace,
+        state: State,
+        conversation: Conversation,
+        listings: Sequence[ServerListing] = (),
     ) -> list[BaseMessage]:
-        head = state["head"]
+        head, tools = state["head"], conversation.offers_tools
         map_tokens = sections.FIRST_MAP_TOKENS if tools else sections.MAP_TOKENS
         places = state.get("places", [])
         parts = [
             sections.agents_md(workspace, head),
-            sections.outline(workspace, head, state["task"], map_tokens),
+            sections.outline(workspace, head, search_words(state), map_tokens),
             sections.places(_fitting(places) if tools else places),
             sections.context(workspace, head, state["context_files"]),
             sections.lessons(state.get("lessons", [])),
             habits(workspace, state["base"], shows_top=True),
             server_tools(listings),
+            earlier(state.get("turns", []), conversation.room),
             section("The task", state["task"]),
             *(rest_sections(workspace, state) if state.get("blocked") else ()),
             *map(_refusal, state.get("refusals") or []),
