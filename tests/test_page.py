@@ -86,16 +86,29 @@ async def test_a_task_goes_from_the_form_over_an_edited_plan_to_an_applied_resul
         await expect(result).to_contain_text("1 test fails without the change and passes with it")
         await expect(tab.get_by_role("region", name="calc.py", exact=True)).to_contain_text("def mul(a, b):")
         assert await faults_of(page) == []
-        for name in ("Cost", "Proof", "Log", "Tests"):
+        for name in ("Cost", "Proof", "Log", "Tests", "Changes"):
             await tab.get_by_role("tab", name=name).click()
             assert await faults_of(page) == []
-        await expect(tab.get_by_role("tabpanel")).to_contain_text("proves the change")
-        assert tab.url.endswith("/tests")
+            if name == "Tests":
+                await expect(tab.get_by_role("tabpanel")).to_contain_text("proves the change")
+                assert tab.url.endswith("/tests")
+        await page.press("Choose what to apply")
+        await tab.get_by_label("Apply tests/test_mul.py").uncheck()
+        await page.press("Apply selected (1 of 2)")
+        await page.wait_for("Applied 1 file to your checkout: calc.py")
+        assert "def mul" in (repo.path / "calc.py").read_text()
+        assert not (repo.path / "tests" / "test_mul.py").exists()
+        await page.press("Apply selected (1 of 1)")
+        await page.wait_for("Nothing is left to apply.")
+        assert (repo.path / "tests" / "test_mul.py").exists()
+        await expect(result.get_by_text("Applied", exact=True)).to_be_visible()
+        for path in ("tests/test_mul.py", "calc.py"):
+            await page.press("Undo")
+            await page.wait_for(f"Took back 1 file: {path}.")
+        assert "def mul" not in (repo.path / "calc.py").read_text()
         await page.press("Apply")
         await page.wait_for("Applied 2 files to your checkout")
-        assert "def mul" in (repo.path / "calc.py").read_text()
-        await page.press("Apply")
-        await page.wait_for("Nothing left to apply")
+        await expect(result.get_by_role("button", name="Apply", exact=True)).to_have_count(0)
         await tab.get_by_label("Follow up").fill("What does add return?")
         await tab.get_by_label("Follow up").press("Control+Enter")
         await page.wait_for("The sum.")
@@ -104,6 +117,51 @@ async def test_a_task_goes_from_the_form_over_an_edited_plan_to_an_applied_resul
         await page.press("Fork from here")
         await page.wait_for("This thread has no task of its own yet.")
         await expect(tab.get_by_role("heading", level=1)).to_have_text("Fork of Add mul to calc.py")
+
+
+LINES = [f"line {number}\n" for number in range(1, 81)]
+
+
+async def test_hunks_are_chosen_applied_and_taken_back_and_unchanged_lines_are_opened(
+    browser: Browser, served: Served, repo: GitRepo
+) -> None:
+    repo.commit({"long.txt": "".join(LINES)})
+    repo.git("checkout", "-q", "-b", "autocode/parts-unverified")
+    changed = [*LINES]
+    changed[4], changed[69] = "line five\n", "line seventy\n"
+    repo.commit({"long.txt": "".join(changed), "new.txt": "new\n"})
+    repo.git("checkout", "-q", "main")
+    end = {"status": "unverified", "branch": "autocode/parts-unverified", "missing": ["nothing was checked"]}
+    events = [("run.started", {"task": "Name two lines", "repo": str(repo.path)}), ("run.finished", end)]
+    await write_log(served.home, "parts", events, repo=str(repo.path))
+    file = repo.path / "long.txt"
+    async with open_page(browser, served.url, viewport=WIDE) as page:
+        tab = page.tab
+        await tab.goto("/#parts")
+        await expect(tab.get_by_role("button", name="Push…")).to_be_visible()
+        long = tab.get_by_role("region", name="long.txt", exact=True)
+        await expect(long).not_to_contain_text("line 40")
+        await long.get_by_role("button", name="Show 30 lines more below").click()
+        await expect(long).to_contain_text("line 38")
+        await long.get_by_role("button", name="Show 28 lines").click()
+        await expect(long).to_contain_text("line 40")
+        await long.get_by_role("button", name="Show 7 lines").click()
+        await expect(long).to_contain_text("line 80")
+        await page.press("Choose what to apply")
+        await tab.get_by_label("Apply new.txt").uncheck()
+        await tab.get_by_label("Apply this hunk, line 67").uncheck()
+        await page.press("Apply selected (1 of 3)")
+        await page.press("Apply it although it is not verified")
+        await page.wait_for("Applied 1 file to your checkout: long.txt")
+        assert file.read_text() == "".join([*LINES[:4], "line five\n", *LINES[5:]])
+        await expect(tab.get_by_role("button", name="Apply selected (2 of 2)")).to_be_visible()
+        file.write_text(file.read_text().replace("line five", "line 5, mine"))
+        await page.press("Undo")
+        await page.wait_for("nothing was taken back")  # the same line has changed since
+        file.write_text(file.read_text().replace("line 5, mine", "line five"))
+        await page.press("Undo")
+        await page.wait_for("Took back 1 file: long.txt.")
+        assert file.read_text() == "".join(LINES)
 
 
 @pytest.mark.usefixtures("packages")

@@ -109,7 +109,7 @@ export interface Answer {
 }
 
 export interface Payloads {
-  "run.started": { task: string; repo: string; base?: string | null; resumed?: boolean };
+  "run.started": { task: string; repo: string; base?: string | null; resumed?: boolean; model?: string | null };
   "run.finished": {
     status: RunStatus; proof?: Proof | null; branch?: string | null; reason?: string | null;
     missing: string[]; summary?: ResultSummary | null; usage?: AgentUsage[];

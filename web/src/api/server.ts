@@ -28,6 +28,24 @@ export interface ContextFile {
 export interface RunOptions {
   approve_plan?: boolean;
   max_cost_usd?: number;
+  /** Null takes back the model that the thread has. */
+  model?: string | null;
+}
+
+/** A model to choose. Prices are dollars per million tokens. */
+export interface OfferedModel {
+  id: string;
+  provider: string;
+  context: number | null;
+  input_price: number | null;
+  output_price: number | null;
+  tools: boolean;
+}
+
+export interface ModelOffer {
+  agents: Record<string, string>;
+  models: OfferedModel[];
+  problem: string;
 }
 
 export interface Task {
@@ -64,6 +82,8 @@ export function listThreads(limit: number, { words, state, repo }: ThreadFilter,
   return json(`/api/threads?${new URLSearchParams([["limit", String(limit)], ...wanted])}`, { signal });
 }
 
+export const listModels = () => json<ModelOffer>("/api/models");
+
 /** Start a task on a new thread, or continue one. */
 export const startTask = (task: Task) => post<RunSummary>("/api/threads", task);
 
@@ -87,14 +107,14 @@ export const resumeRun = (thread: string, budget?: number) =>
 export const forkThread = (thread: string, checkpoint?: string) =>
   post<{ thread_id: string }>(`${at(thread)}/fork`, checkpoint ? { checkpoint_id: checkpoint } : undefined);
 
-/** Read the change of one run as a unified diff. */
-export async function readDiff(thread: string, run: string): Promise<string> {
-  return (await request(`${at(thread)}/diff?run_id=${encodeURIComponent(run)}`)).text();
+/** Read the change of one run as a unified diff, or what is left to apply. */
+export async function readDiff(thread: string, run = ""): Promise<string> {
+  return (await request(`${at(thread)}/diff?${new URLSearchParams(run ? { run_id: run } : {})}`)).text();
 }
 
-/** Read a changed file as it is with the change. */
+/** Read a file of that diff as it is with the change. */
 export async function readFile(thread: string, run: string, path: string): Promise<string> {
-  return (await request(`${at(thread)}/file?${new URLSearchParams({ run_id: run, path })}`)).text();
+  return (await request(`${at(thread)}/file?${new URLSearchParams({ path, ...(run ? { run_id: run } : {}) })}`)).text();
 }
 
 /** What a push would send where. `refused` says why the server does not do it, empty if it does. */
@@ -127,9 +147,30 @@ export const previewPush = (thread: string) => json<PushPreview>(`${at(thread)}/
 export const pushBranch = (thread: string, { url, commit }: PushPreview, pullRequest: boolean) =>
   post<PushOutcome>(`${at(thread)}/push`, { url, commit, pull_request: pullRequest });
 
-/** Apply what a thread has delivered to the checkout. An unverified result must be meant. */
-export const applyResult = (thread: string, unverified: boolean) =>
-  post<{ paths: string[] }>(`${at(thread)}/apply`, { unverified });
+/** What nobody has applied yet. `undo` is true if there is an application to take back. */
+export interface Changes {
+  id: string;
+  verified: boolean;
+  branch: string;
+  files: { path: string; other: string | null; hunks: { id: string; header: string }[] }[];
+  undo: boolean;
+}
+
+/** Files and hunks of changes, which `changes` names. */
+export interface Choice {
+  changes: string;
+  files: string[];
+  hunks: Record<string, string[]>;
+}
+
+export const readChanges = (thread: string) => json<Changes>(`${at(thread)}/changes`);
+
+/** Apply what a thread has delivered to the checkout, or a part of it. An unverified result must be meant. */
+export const applyResult = (thread: string, body: Partial<Choice> & { unverified: boolean }) =>
+  post<{ paths: string[] }>(`${at(thread)}/apply`, body);
+
+/** Take back what was applied last. */
+export const undoApply = (thread: string) => post<{ paths: string[]; committed: string[] }>(`${at(thread)}/undo`);
 
 export const renameThread = (thread: string, title: string) =>
   request(`/threads/${encodeURIComponent(thread)}`, { method: "PATCH", body: { metadata: { title } } });

@@ -4,6 +4,7 @@ import { followThread } from "../../client.js";
 import type { LogEvent } from "../api/events";
 import { readEvents } from "../api/server";
 import { connection, isAborted, reasonOf } from "./connection.svelte";
+import { Delivery } from "./delivery.svelte";
 import { LogBook } from "./logbook.svelte";
 import { Turn } from "./turn.svelte";
 
@@ -14,12 +15,14 @@ export class Conversation {
   failure = $state("");
   missing = $state(false);
   readonly log = new LogBook();
+  readonly delivery: Delivery;
 
   #queued: LogEvent[] = [];
   #timer = 0;
   #controller = new AbortController();
 
   constructor(readonly id: string) {
+    this.delivery = new Delivery(id);
     void this.#follow();
   }
 
@@ -31,6 +34,11 @@ export class Conversation {
 
   get newest(): Turn | null {
     return this.turns.at(-1) ?? null;
+  }
+
+  /** The newest turn that has made a branch. */
+  get delivering(): Turn | null {
+    return this.turns.findLast((turn) => turn.end?.branch) ?? null;
   }
 
   get status(): string {
@@ -87,7 +95,7 @@ export class Conversation {
     const known = this.turns.findLast((turn) => turn.run === event.run_id);
     if (known || event.type !== "run.started") return known ?? this.newest;
     this.repo = event.data.repo;
-    const turn = new Turn(event.run_id, event.data.task, Date.parse(event.ts));
+    const turn = new Turn(event.run_id, event.data.task, Date.parse(event.ts), event.data.model ?? "");
     this.turns = [...this.turns, turn];
     return turn;
   }

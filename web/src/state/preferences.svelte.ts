@@ -10,6 +10,8 @@ interface Stored {
   /** Null until the user chooses. Then the last one of the history is meant. */
   repo: string | null;
   approvePlan: boolean;
+  /** The model of new tasks, empty for those of the settings. */
+  model: string;
   visited: boolean;
 }
 
@@ -18,6 +20,7 @@ class Preferences {
   split = $state(false);
   repo = $state<string | null>(null);
   approvePlan = $state(false);
+  model = $state("");
   visited = $state(false);
 
   constructor() {
@@ -32,10 +35,10 @@ class Preferences {
   }
 
   #store() {
-    const { theme, split, repo, approvePlan, visited } = this;
+    const { theme, split, repo, approvePlan, model, visited } = this;
     document.documentElement.dataset["theme"] = theme;
     try {
-      localStorage.setItem(KEY, JSON.stringify({ theme, split, repo, approvePlan, visited } satisfies Stored));
+      localStorage.setItem(KEY, JSON.stringify({ theme, split, repo, approvePlan, model, visited } satisfies Stored));
     } catch {
       // Without storage the choices last as long as the page.
     }

@@ -40,6 +40,8 @@ export class Turn {
     readonly run: string,
     readonly task: string,
     readonly began: number,
+    /** The model that the user has chosen for all agents, empty for those of the settings. */
+    readonly model = "",
   ) {}
 
   /** Take the next event of this run. */
