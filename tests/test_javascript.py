@@ -109,7 +109,7 @@ def test_a_script_that_is_no_known_runner_is_judged_by_its_exit_code(
         ("b.test.js", "**/*.{test,spec}.?(c|m)[jt]s?(x)", True),
         ("b.test.js", "<rootDir>/b.test.js", True),
         ("b.js", "!(b).js", False),
-        ("a" * 3_000, "*a" * 99, False),
+        ("a" * 3_000, "*a" * 99, True),
         ("(", "(", True),
     ],
 )

@@ -24,6 +24,7 @@ _REASONS: dict[Effect, str] = {
     "outside": "tools that reach outside of the sandbox ask by default",
 }
 _STRICTNESS: dict[Permission, int] = {"allow": 0, "ask": 1, "deny": 2}
+_MOST_RULES, _LONGEST_RULE = 1_000, 500
 _SPECIAL = re.compile(r"[?\[]")
 _Rules = Annotated[dict[Annotated[str, Field(max_length=300)], Permission], Field(max_length=200)]
 _RULES: TypeAdapter[dict[str, Permission]] = TypeAdapter(_Rules)
@@ -78,6 +79,11 @@ class Policy:
             problem = f"[policy] in {source}: {faults_in_words(error)}"
             raise PolicyError(f"{problem}; write allow, ask or deny") from error
         # A misspelt name would leave a tool without the rule that somebody relies on.
+        if len(rules) > _MOST_RULES or any(len(rule) > _LONGEST_RULE for rule in rules):
+            raise PolicyError(
+                f"[policy] in {source}: it has more than {_MOST_RULES} rules, or one of over {_LONGEST_RULE} "
+                "characters; write fewer and shorter ones, with `*` where they are alike"
+            )
         for rule in rules:
             tool, _, pattern = rule.partition(":")
             if tool not in TOOLS and not tool.startswith(PREFIX):

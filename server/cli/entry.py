@@ -50,10 +50,12 @@ def command(body: CommandBody) -> Callable[..., None]:
 
 def _run(body: CommandBody, env_file: Path | None, flags: Mapping[str, Any]) -> int:
     from server.cli.views.console import CliConsole
+    from tools.workspace.blocked_calls import interrupt_blocked_calls
 
     console, settings = CliConsole.open(flags.get("json", False)), None
     try:
         settings = _load_settings(env_file)
+        interrupt_blocked_calls()
         return asyncio.run(body(settings, console, **flags))
     except BrokenPipeError:
         # The reader (`| head`) is gone. Python flushes stdout at exit and would complain about it.

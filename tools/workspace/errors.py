@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import pygit2
 
+from tools.workspace.blocked_calls import interruptible
+
 
 class WorkspaceError(Exception):
     """The repository cannot be used. The message says what happened, where, and what to do."""
@@ -34,7 +36,8 @@ class PathError(Exception):
 def git_errors(problem: str) -> Iterator[None]:
     """Turn libgit2's errors into a WorkspaceError that begins with `problem`."""
     try:
-        yield
+        with interruptible():
+            yield
     except (pygit2.GitError, OSError) as error:
         raise WorkspaceError(f"{problem}: {error}") from error
 
@@ -43,7 +46,8 @@ def git_errors(problem: str) -> Iterator[None]:
 def damage(place: object) -> Iterator[None]:
     """Turn the errors of a repository that cannot be read as one into a WorkspaceError."""
     try:
-        yield
+        with interruptible():
+            yield
     except (pygit2.GitError, KeyError, ValueError, OSError) as error:
         reason = str(error).strip("\"'")
         raise WorkspaceError(

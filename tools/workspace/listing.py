@@ -8,6 +8,7 @@ from functools import cached_property
 import pygit2
 from pygit2.enums import FileMode
 
+from tools.workspace.blocked_calls import interruptible
 from tools.workspace.errors import WorkspaceError, missing_objects
 from tools.workspace.paths import is_git_folder
 from tools.workspace.recent import Recent
@@ -112,7 +113,8 @@ def listing_of(repo: pygit2.Repository, id: pygit2.Oid) -> TreeListing:
     """Read a tree, depth first. Raises WorkspaceError for trees that git itself would not check out."""
     if known := _listings.get(id):
         return known
-    listing = TreeListing(list(_walk(repo, id)))
+    with interruptible():
+        listing = TreeListing(list(_walk(repo, id)))
     _listings.put(id, listing)
     return listing
 

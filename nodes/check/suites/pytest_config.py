@@ -7,8 +7,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from memory.validation import read_ini, read_toml
+from nodes.check.suites.config import NoSuite
 from tools.workspace import Workspace
 
+_MOST_PATTERNS, _LONGEST_PATTERN = 200, 200
 _CONFIGS = (
     ("pytest.toml", ("pytest",)),
     (".pytest.toml", ("pytest",)),
@@ -49,17 +51,17 @@ def _matches(pattern: str, path: str) -> bool:
 
 
 def read_options(workspace: Workspace, snapshot: str) -> PytestOptions:
-    """Return the options of the first configuration that pytest would use."""
+    """Return the options of the first configuration that pytest would use. Raises NoSuite."""
     for path, keys in _CONFIGS:
         table = _table(workspace.text(snapshot, path), path, keys)
         if table is not None:
             return PytestOptions(
                 source=path,
-                files=_words(table.get("python_files")) or PytestOptions.files,
+                files=_patterns(table.get("python_files"), path) or PytestOptions.files,
                 addopts=_words(table.get("addopts")),
-                testpaths=_words(table.get("testpaths")),
+                testpaths=_patterns(table.get("testpaths"), path),
                 pythonpath=_words(table.get("pythonpath")),
-                norecursedirs=_words(table.get("norecursedirs")) or PytestOptions.norecursedirs,
+                norecursedirs=_patterns(table.get("norecursedirs"), path) or PytestOptions.norecursedirs,
             )
     return PytestOptions()
 
@@ -88,6 +90,17 @@ def _toml(text: str, keys: tuple[str, ...]) -> dict[str, Any] | None:
 def _ini(text: str, section: str) -> dict[str, Any] | None:
     parser = read_ini(text)
     return dict(parser[section]) if parser.has_section(section) else None
+
+
+def _patterns(value: object, path: str) -> tuple[str, ...]:
+    """Return patterns that can be compared with each path. Raises NoSuite for too many or too long ones."""
+    words = _words(value)
+    if len(words) > _MOST_PATTERNS or any(len(word) > _LONGEST_PATTERN for word in words):
+        raise NoSuite(
+            f"{path}: pytest's options hold more than {_MOST_PATTERNS} patterns, or one of over "
+            f"{_LONGEST_PATTERN} characters; write fewer and shorter ones"
+        )
+    return words
 
 
 def _words(value: object) -> tuple[str, ...]:

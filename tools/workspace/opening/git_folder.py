@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pygit2
 
+from tools.workspace.blocked_calls import interruptible
 from tools.workspace.errors import NotARepository, WorkspaceError
 from tools.workspace.opening.bounds import check_inside
 from tools.workspace.opening.config_files import LIST_BYTES, ConfigFiles
@@ -48,13 +49,14 @@ class GitFolder:
 def look(path: Path) -> GitFolder:
     """Find the repository around `path`, and look at what libgit2 will read. Raises WorkspaceError.
 
-    Whoever can write to a repository while it is opened can still replace a file between look and open.
+    Whoever can write to the repository can replace a file between look and open. `interruptible` ends that.
     """
     for place in (path, *path.parents):
         for candidate in (place / ".git", place):
             _check_candidate(os.fspath(candidate))
     try:
-        found = pygit2.discover_repository(str(path))
+        with interruptible():
+            found = pygit2.discover_repository(str(path))
     except (pygit2.GitError, OSError, ValueError) as error:
         raise WorkspaceError(f"{path}: its .git cannot be read: {error}; repair or remove it") from error
     if found is None:
