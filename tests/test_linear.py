@@ -19,8 +19,10 @@ from memory.secrets import mask
 from memory.validation import read_ini
 from nodes.agent.toolbox import definitions
 from nodes.check.output_text import cut_output, normalise
+from nodes.check.runners.globs import matches
 from nodes.check.runners.package_json import split
 from nodes.check.suites.config import NoSuite, read_config
+from nodes.check.suites.pytest_config import PytestOptions
 from nodes.check.suspicion.special_cases import data_literals
 from nodes.check.unrun.causes import cause_of
 from nodes.dialogue.answers import spoken_answer
@@ -39,10 +41,11 @@ from sandbox.base import Limits
 from sandbox.json_report import read_json as read_json_report
 from sandbox.report import read_report
 from server.cli.views.format import sanitize
+from tools.catalogue import read_call as read_tool_call
 from tools.hosting.quoting import inert
 from tools.patch import PatchError, apply_patch
 from tools.patch.fences import unfence
-from tools.policy import PolicyError, repository_policy
+from tools.policy import Policy, PolicyError, repository_policy
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("graph", "nodes", "tools", "sandbox", "memory", "server")
@@ -247,6 +250,32 @@ def test_every_reader_takes_linear_time(name: str) -> None:
         if is_slow(partial(READERS[name], text), READER_SECONDS)
     ]
     assert slow == []
+
+
+@pytest.mark.parametrize(
+    "glob",
+    [
+        "*a" * 90 + "b",
+        "a*" * 4 + "b",
+        "**/a/" * 39 + "b",
+        "**/*a*a*b/" * 18,
+        "{a,b}*" * 6 + "c",
+        "a*?*" * 40 + "/b",
+    ],
+)
+@pytest.mark.parametrize("path", ["a" * 4_000, "a/" * 2_000, "ab" * 2_000, "aaaaaaaab/" * 400])
+def test_patterns_of_repositories_match_in_linear_time(glob: str, path: str) -> None:
+    options = PytestOptions(files=(glob,), norecursedirs=(glob,))
+    policy = Policy.read({f"git_push:{glob}": "deny"}, "a file")
+    call = read_tool_call("git_push", {"branch": path[:200].strip("/")})
+
+    def match() -> None:
+        matches(path, glob)
+        options.is_test(f"{path}.py")
+        options.skips(path)
+        policy.rule(call)
+
+    assert not is_slow(match, READER_SECONDS)
 
 
 @pytest.mark.parametrize("lines", ["\n", "x\n", "--- a\n+++ b\n", " ...\n", "-\n\n", "```\n", "+a\n\n"])

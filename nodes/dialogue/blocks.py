@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from nodes.llm.fences import FENCE
 
 _DIFF = re.compile(r"^\s*(?:diff --git |index |---[ \t]+\S)")
+_MOST_BLOCKS = 10_000
 _DIFF_INFO = ("diff", "patch", "udiff")
 
 
 class UnclosedBlock(Exception):
     """A block has no closing fence. The text is the line that opens it."""
+
+
+class TooManyBlocks(UnclosedBlock):
+    """A reply has more blocks than anybody writes."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Blocks:
 
 
 def split_blocks(text: str, nested: bool = False) -> Blocks:
-    """Return the blocks of a reply. Raises UnclosedBlock.
+    """Return the blocks of a reply. Raises UnclosedBlock, also for one with too many blocks.
 
     In a nested reading, a fence with a language inside a block opens an inner block, and the next bare fence
     closes that. Otherwise the first bare fence closes the block, as in Markdown.
@@ -52,6 +57,8 @@ def split_blocks(text: str, nested: bool = False) -> Blocks:
             rest.append(lines[at])
             at += 1
             continue
+        if len(blocks) == _MOST_BLOCKS:
+            raise TooManyBlocks(f"more than {_MOST_BLOCKS:,} blocks")
         end = _closing(lines, at, opening, nested)
         body = _without_indent(lines[at + 1 : end], opening["indent"])
         content = "".join(f"{line}\n" for line in body)

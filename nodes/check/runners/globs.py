@@ -7,7 +7,7 @@ from itertools import product
 _LONGEST = 200
 _MOST_CHOICES = 64
 _KEPT = 1_000
-_PARTS = re.compile(r"[?@+*]\(([^()]*)\)|\{([^{}]*)\}|\[[^\[\]/]*\]|[^?@+*{\[]+|.")
+_PARTS = re.compile(r"[?@+*]\(([^()]*)\)|\{([^{}]*)\}|\[[^\[\]/]*\]|\*+/?|[^?@+*{\[]+|.")
 _FOLDERS = re.compile(r"(?:^|(?<=/))(?:\*\*/)+")
 _SIMPLE = re.compile(r"\*+|\[[^\[\]/]*\]|\?|[^*?\[]+|.")
 
