@@ -51,14 +51,14 @@ class Resources:
 def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = None) -> Graph:
     """Compile the graph. A platform such as Studio brings a checkpointer of its own."""
     agents, memory, preparation = resources.agents, resources.memory, resources.preparation
-    beside = BesidePlanner()
+    beside, within = BesidePlanner(), agents.models.within_time
     graph = StateGraph(State, input_schema=Input)
 
     graph.add_node("snapshot", Snapshot(resources.max_workspace_mb, agents.models.notes_of))
     graph.add_node("environment", PrepareEnvironment(preparation))
     graph.add_node("go_on", GoOn())
     graph.add_node("recall", Recall(memory))
-    graph.add_node("tryout", Tryout(preparation, resources.checks, resources.limits, beside))
+    graph.add_node("tryout", Tryout(preparation, resources.checks, resources.limits, beside, within))
     graph.add_node("planner", Planner(agents, resources.tools.enabled, beside, resources.tools.execution.mcp))
     graph.add_node("approval", Approval())
     graph.add_node("dispatch", Dispatch(memory))
@@ -66,7 +66,7 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph.add_node("tool", resources.tools, input_schema=BranchInput)
     graph.add_node("merge", Merge())
     graph.add_node("tester", Tester(agents))
-    graph.add_node("sandbox", Check(preparation, resources.checks, resources.limits))
+    graph.add_node("sandbox", Check(preparation, resources.checks, resources.limits, within))
     graph.add_node("debugger", Debugger(agents))
     graph.add_node("critic", Critic(agents))
     graph.add_node("commit", Commit(memory, agents.models.settings.secrets))
@@ -145,8 +145,10 @@ def after_check(state: State) -> Literal["debugger", "tester", "critic", "commit
 
     What no agent can cure goes to the commit: a red that the base shows too, and gaps of the proof.
     """
+    if state["stops"]:
+        return "commit"
     options, proof = options_of(state), Proof.model_validate(state["check"])
-    if state["stops"] or proof.gaps:
+    if proof.gaps:
         return "commit"
     if not proof.green:
         hopeless = proof.base_shows_it or state["debug_rounds"] >= options.max_debug_rounds

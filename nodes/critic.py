@@ -27,7 +27,6 @@ from nodes.dialogue.results import failing_on_both, figures, line, listed, weakn
 from nodes.dialogue.turns import earlier
 from nodes.dialogue.verdicts import Review, Unanswered, needs_consent, read_review
 from nodes.events import VerdictGiven
-from nodes.llm.call import Call
 from nodes.planning.habits import habits
 from nodes.proof import Proof
 from nodes.repository import open_workspace
@@ -99,12 +98,10 @@ class Critic:
 
     async def _review(self, conversation: Conversation, workspace: Workspace, state: State) -> State:
         checked = Proof.model_validate(state["check"])
-        notes = await self.agents.models.notes(Call(state["run"], "critic", conversation.step, 0))
-        words = [state["task"], *notes]
         try:
             review, proof = await conversation.ask(
                 lambda: self._prompt(workspace, state, checked, conversation),
-                lambda text: read_review(text, checked, words),
+                lambda text: read_review(text, checked, [state["task"], *conversation.notes]),
             )
             reviewed = verdict_of(review, proof)
         except BudgetSpent as spent:
@@ -113,10 +110,10 @@ class Critic:
             reviewed = verdict_without(error, checked)
         verdict = reviewed["verdict"]
         if verdict is None:
-            return reviewed | {"notes": notes}
+            return reviewed | {"notes": conversation.notes}
         conversation.publish(VerdictGiven(**verdict))
         asked = verdict["reasons"] if verdict["verdict"] == "FAIL" else []
-        return reviewed | {"notes": notes, "demands": [*state.get("demands", []), *asked]}
+        return reviewed | {"notes": conversation.notes, "demands": [*state.get("demands", []), *asked]}
 
     def _prompt(
         self, workspace: Workspace, state: State, proof: Proof, conversation: Conversation

@@ -1,12 +1,18 @@
 """The pieces of event payloads."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
 
 
 class Part(BaseModel, extra="forbid"):
     """A piece of a payload. An unknown field is an error."""
+
+
+class Payload(Part):
+    """The data of an event. `type` is the event's type on the wire."""
+
+    type: ClassVar[str]
 
 
 COMMAND = "command"

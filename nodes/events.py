@@ -1,21 +1,16 @@
 """The events of a run: typed payloads, their union, and the numbered event that the log keeps."""
 
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, Field, SerializeAsAny, TypeAdapter, create_model
 
 from nodes import event_parts as parts
+from nodes.event_parts import Payload
 from nodes.proof import Grade, ResultSummary
 from nodes.state import Plan
 
 RunStatus = Literal["verified", "answered", "unverified", "waiting", "cancelled", "failed", "budget"]
-
-
-class Payload(parts.Part):
-    """The data of an event. `type` is the event's type on the wire."""
-
-    type: ClassVar[str]
 
 
 class RunStarted(Payload):
@@ -92,11 +87,12 @@ class MemoryRecalled(Payload):
 
 
 class PlanMade(Payload):
-    """The current plan. `fallback` is true if the planner's own plan was unusable."""
+    """The current plan, as it runs. `fallback` is true if the planner's own plan was unusable."""
 
     type = "plan"
     plan: Plan
     fallback: bool = False
+    by: Literal["planner", "user"] = "planner"
 
 
 class ApprovalRequired(Payload):
@@ -151,10 +147,7 @@ class FilesEdited(Payload):
 
 
 class EnvironmentReported(Payload):
-    """A step in the making of an environment: it is built, or a piece of the build's output, or its end.
-
-    `key` names a finished environment. `text` is masked output, or the problem. `seconds` are the build's.
-    """
+    """A step in the making of an environment. `key` names a finished one, `text` is output or the problem."""
 
     type = "environment"
     status: Literal["building", "output", "ready", "failed"]
@@ -251,6 +244,13 @@ class MessageAdded(Payload):
     text: str
 
 
+class NoteRead(Payload):
+    """The step's agent reads notes for the first time: the `seq` of their `message` events."""
+
+    type = "note.read"
+    notes: list[int]
+
+
 class ErrorReported(Payload):
     """A failure that a person should read. `kind` is `warning` if the run goes on as intended."""
 
@@ -260,7 +260,6 @@ class ErrorReported(Payload):
 
 
 PAYLOADS: dict[str, type[Payload]] = {payload.type: payload for payload in Payload.__subclasses__()}
-"""The union of payloads, by the type of their event."""
 
 
 class Event(BaseModel, extra="forbid"):

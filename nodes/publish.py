@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from nodes.events import Payload
+from nodes.event_parts import Payload
 
 
 @dataclass(frozen=True)

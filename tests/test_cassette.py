@@ -14,7 +14,8 @@ from langchain_core.messages import HumanMessage
 from memory.calls.budget import BudgetSpent
 from memory.calls.completions import Completions
 from memory.records.database import Database
-from nodes.events import ErrorReported, Payload
+from nodes.event_parts import Payload
+from nodes.events import ErrorReported
 from nodes.llm.call import Call
 from nodes.llm.cassette import Exchange, ReplayModel, record
 from nodes.llm.model_settings import ModelError, ModelSettings

@@ -19,12 +19,12 @@ from memory.records.database import JournalError
 from memory.records.journal import Journal
 from memory.records.owner import Owner, this_process
 from memory.records.threads import ThreadBusy
+from nodes.event_parts import Payload
 from nodes.events import (
     EVENT,
     ApprovalRequired,
     Event,
     FilesEdited,
-    Payload,
     RunFinished,
     RunStatus,
     SandboxOutput,

@@ -12,7 +12,8 @@ from langchain_core.messages import HumanMessage
 
 from memory.calls.budget import BudgetSpent
 from memory.records.journal import Journal
-from nodes.events import Event, Payload
+from nodes.event_parts import Payload
+from nodes.events import Event
 from nodes.llm.call import Call, Reply
 from nodes.llm.model_settings import ModelError, ModelSettings
 from nodes.llm.models import Models, open_models

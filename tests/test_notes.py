@@ -55,3 +55,28 @@ async def test_what_a_call_has_seen_it_sees_again_and_no_more(tmp_path: Path) ->
     assert await journal.notes.for_call("r", "coder", "s1", 1) == ["one", "two", "three"]
     assert await journal.notes.for_call("another", "coder", "s1", 0) == []
     await journal.aclose()
+
+
+async def test_each_agent_reads_a_note_once_and_the_log_says_which(bench: Bench) -> None:
+    look = [("execute", {"command": "true"})]
+    bench.desk.on("^(?!.*tool: ).*You are a coder", look, delay=2, times=1)
+    script(bench.desk, critic='{"verdict": "FAIL", "reasons": ["calc.py: mend it"]}')
+    async with bench.supervisor() as supervisor:
+        given: Any = {"task": "Add mul", "repo": str(bench.repo.path), "options": {"max_review_rounds": 1}}
+        run = await supervisor.submit(given, "t")
+        await asyncio.to_thread(bench.desk.wait, 2)
+        told = await supervisor.log.note("t", "Call it times")
+        await supervisor.wait(run.id)
+        events = await supervisor.journal.events.read("t")
+    read = [
+        (event.node, event.step_id, getattr(event.data, "notes", []))
+        for event in events
+        if event.type == "note.read"
+    ]
+    assert len(read) == len(set(map(str, read))) and {tuple(notes) for *_, notes in read} == {(told.seq,)}
+    assert read[:2] == [("coder", "s1", [told.seq]), ("tester", "tester-1", [told.seq])]
+    assert {agent for agent, *_ in read} == {"coder", "tester", "critic", "debugger"}
+    first, second = bench.desk.prompts("You are a coder")[:2]
+    assert "Call it times" not in first and second.count("Call it times") == 1
+    for agent in ("tester", "critic", "debugger"):
+        assert {prompt.count("Call it times") for prompt in bench.desk.prompts(f"You are the {agent}")} == {1}

@@ -1,6 +1,8 @@
 """Budgets of runs: limits, what has been spent, and the output that the rest allows."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,7 +55,8 @@ class BudgetSpent(Exception):
             "tokens": f"{spent:.0f} of {limit:.0f} tokens",
             "seconds": f"{spent:.0f} of {limit:g} seconds",
         }
-        super().__init__(f"the budget is spent: {used[kind]}, too little left for another model call")
+        rest = "" if kind == "seconds" else ", too little left for another model call"
+        super().__init__(f"the budget is spent: {used[kind]}{rest}")
         self.kind, self.spent, self.limit = kind, spent, limit
 
 
@@ -71,3 +74,18 @@ def allowed_output(estimate: Estimate, limits: BudgetLimits, sums: Sums) -> tupl
         if left <= 0 or left < tokens * price:
             tokens, kind = int(left / price) if price and left > 0 else 0, "cost"
     return tokens, kind
+
+
+@asynccontextmanager
+async def within_time(limit: float | None, spent: float) -> AsyncIterator[None]:
+    """Stop the work inside once a run of `spent` seconds has reached its limit. Raises BudgetSpent."""
+    if limit is None:
+        yield
+        return
+    try:
+        async with asyncio.timeout(max(0.0, limit - spent)) as clock:
+            yield
+    except TimeoutError as error:
+        if not clock.expired():
+            raise
+        raise BudgetSpent("seconds", max(limit, spent), limit) from error

@@ -164,10 +164,14 @@ class Completions:
     @read_only
     def check_time(self, connection: Connection, run_id: str, limits: BudgetLimits) -> None:
         """Raise BudgetSpent if the run has used up its time."""
-        if limits.seconds is not None:
-            seconds = connection.scalar(select(runs.c.seconds).where(runs.c.id == run_id)) or 0.0
-            if seconds >= limits.seconds:
-                raise BudgetSpent("seconds", seconds, limits.seconds)
+        seconds = _seconds(connection, run_id)
+        if limits.seconds is not None and seconds >= limits.seconds:
+            raise BudgetSpent("seconds", seconds, limits.seconds)
+
+    @read_only
+    def seconds(self, connection: Connection, run_id: str) -> float:
+        """Return the seconds that a run has been at work."""
+        return _seconds(connection, run_id)
 
     @read_only
     def sums(self, connection: Connection, run_id: str) -> Sums:
@@ -258,6 +262,10 @@ class Completions:
         """Let the calls that wait for budget try again."""
         self._freed.set()
         self._freed = asyncio.Event()
+
+
+def _seconds(connection: Connection, run_id: str) -> float:
+    return connection.scalar(select(runs.c.seconds).where(runs.c.id == run_id)) or 0.0
 
 
 def _reply(row: Row[Any]) -> StoredReply:

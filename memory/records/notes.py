@@ -1,5 +1,6 @@
 """A user's notes to a run, and which of them each call of a model sees."""
 
+from collections.abc import Callable
 from typing import Generic
 
 from sqlalchemy import Connection, and_, func, select
@@ -39,10 +40,19 @@ class Notes(Generic[E]):
         return list(connection.scalars(texts.order_by(notes.c.seq)))
 
     @transaction
-    def for_call(self, connection: Connection, run_id: str, agent: str, step: str, ordinal: int) -> list[str]:
+    def for_call(
+        self,
+        connection: Connection,
+        run_id: str,
+        agent: str,
+        step: str,
+        ordinal: int,
+        draft_of: Callable[[list[int]], EventDraft] | None = None,
+    ) -> list[str]:
         """Return the notes for a call, in order: those that existed when it was first made.
 
-        A resumed run repeats the call with the same notes, so its prompt matches the stored reply.
+        A resumed run repeats the call with the same notes, so its prompt matches the stored reply. `draft_of`
+        makes the event of the notes that the step reads for the first time, by their numbers in the log.
         """
         call = {"run_id": run_id, "agent": agent, "step_id": step, "ordinal": ordinal}
         seen = and_(*(notes_seen.c[name] == value for name, value in call.items()))
@@ -50,6 +60,13 @@ class Notes(Generic[E]):
         if upto is None:
             newest = select(func.coalesce(func.max(notes.c.seq), 0)).where(notes.c.run_id == run_id)
             upto = connection.scalar(newest)
+            own = and_(*(notes_seen.c[name] == call[name] for name in ("run_id", "agent", "step_id")))
+            before = connection.scalar(select(func.coalesce(func.max(notes_seen.c.upto), 0)).where(own))
             connection.execute(notes_seen.insert().values(**call, upto=upto))
+            unread = and_(notes.c.run_id == run_id, notes.c.seq > before, notes.c.seq <= upto)
+            fresh = list(connection.scalars(select(notes.c.seq).where(unread).order_by(notes.c.seq)))
+            if fresh and draft_of:
+                thread_id = connection.scalar(select(runs.c.thread_id).where(runs.c.id == run_id))
+                self._log.add(connection, str(thread_id), run_id, [draft_of(fresh)])
         texts = select(notes.c.text).where(notes.c.run_id == run_id, notes.c.seq <= upto)
         return list(connection.scalars(texts.order_by(notes.c.seq)))

@@ -16,7 +16,8 @@ from nodes.agent.workbench import Workbench
 from nodes.dialogue.edits import Edit
 from nodes.dialogue.prompts import NOTES, add_notes, fenced, indent_steps, section
 from nodes.dialogue.replies import Unusable, join_cut
-from nodes.events import Payload, Retried
+from nodes.event_parts import Payload
+from nodes.events import Retried
 from nodes.llm.call import Call, Reply
 from nodes.llm.models import Models
 from nodes.llm.provider_errors import ToolsRefused
@@ -93,6 +94,11 @@ class Conversation:
         return Earlier(messages=messages, notes=len(self._notes), tools=self.offers_tools, head=head)
 
     @property
+    def notes(self) -> list[str]:
+        """The user's notes that the agent has read."""
+        return list(self._notes)
+
+    @property
     def calls(self) -> list[str]:
         """The calls of tools so far, each with its result in a line."""
         return self.tools.calls if self.tools else []
@@ -115,6 +121,12 @@ class Conversation:
         Both callables run in threads. The prompt follows `begun`. `question` counts the questions of one
         step. Raises Unusable if the second answer is unusable too, BudgetSpent, ModelError and SandboxError.
         """
+        async with self.models.within_time(self.state["run"], options_of(self.state)):
+            return await self._ask(make_prompt, read, question)
+
+    async def _ask(
+        self, make_prompt: Callable[[], Sequence[BaseMessage]], read: Callable[[str], T], question: int
+    ) -> T:
         await self._begin(make_prompt, question)
         is_second = False
         while True:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from langgraph.runtime import Runtime
 
+from memory.calls.budget import BudgetSpent
 from nodes.check.execution.executor import CheckCache
 from nodes.check.execution.package_sandboxes import PackageSandboxes
 from nodes.check.prove import prove
+from nodes.check.tryout import WithinTime, always
 from nodes.environment.preparation import Preparation
 from nodes.events import PAYLOADS, CheckFinished, ErrorReported
 from nodes.proof import FAILED, Proof
@@ -27,13 +29,20 @@ class Check:
     preparation: Preparation
     cache: CheckCache
     limits: Limits
+    within_time: WithinTime = always
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Return the check, with a `stop` if the last repair had no effect.
+        """Return the check, with a `stop` if the last repair had no effect, or if the run's time is up.
 
         Interrupts the run if the change needs an environment of its own, which a human must approve.
         """
-        publish = publisher(runtime.stream_writer, "sandbox")
+        try:
+            async with self.within_time(state["run"], options_of(state)):
+                return await self._check(state, publisher(runtime.stream_writer, "sandbox"))
+        except BudgetSpent as spent:
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
+
+    async def _check(self, state: State, publish: Publish) -> State:
         options = options_of(state)
         workspace = await asyncio.to_thread(Workspace.open, Path(state["repo"]))
         packages = await PackageSandboxes.prepare(

@@ -23,7 +23,7 @@ from nodes.check.mutation.trial import try_mutants
 from nodes.check.outcomes import Outcomes, list_cases
 from nodes.check.suites.reach import MOST_DEPENDENTS, Reach
 from nodes.check.unrun.gaps import UnrunTests
-from nodes.events import Payload
+from nodes.event_parts import Payload
 from nodes.proof import Proof
 from nodes.publish import Publish
 from sandbox.base import Limits, Sandbox

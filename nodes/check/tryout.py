@@ -1,12 +1,13 @@
 """The tryout: the base's own suite runs while the planner works, so that its faults are known and named."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 
 from langgraph.runtime import Runtime
 
+from memory.calls.budget import BudgetSpent
 from nodes.check.change import CheckedChange
 from nodes.check.execution.executor import CheckCache, Executor, open_executor
 from nodes.check.execution.package_sandboxes import base_need
@@ -20,12 +21,21 @@ from nodes.events import ErrorReported
 from nodes.proof import FAILED
 from nodes.publish import Publish, publisher
 from nodes.repository import open_workspace
-from nodes.state import State, options_of
+from nodes.state import Options, State, options_of
 from sandbox.base import Limits, SandboxError
 from tools.workspace import Workspace
 
 _MOST_MODULES = 5
 _MOST_PACKAGES = 3
+
+
+WithinTime = Callable[[str, Options], AbstractAsyncContextManager[None]]
+"""Stops the work of a run when its time is up, with BudgetSpent."""
+
+
+def always(run: str, options: Options) -> AbstractAsyncContextManager[None]:
+    """Return a limit of time that never ends."""
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -62,11 +72,17 @@ class Tryout:
     cache: CheckCache
     limits: Limits
     beside: BesidePlanner = field(default_factory=BesidePlanner)
+    within_time: WithinTime = always
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
         """Return nothing: the outcomes are cached, and the faults are events."""
-        async with self.beside.until_answered(state["run"]):
-            await self._try(state, runtime)
+        # The planner, whose time is up as well, ends the run.
+        with suppress(BudgetSpent):
+            async with (
+                self.within_time(state["run"], options_of(state)),
+                self.beside.until_answered(state["run"]),
+            ):
+                await self._try(state, runtime)
         return {}
 
     async def _try(self, state: State, runtime: Runtime[None]) -> None:

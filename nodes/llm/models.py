@@ -10,10 +10,10 @@ from functools import partial
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 
-from memory.calls.budget import BudgetLimits, BudgetSpent, Estimate, Sums
+from memory.calls.budget import BudgetLimits, BudgetSpent, Estimate, Sums, within_time
 from memory.calls.completions import CallKey, Completions, Grant
 from memory.records.notes import Notes
-from nodes.events import BudgetUpdated, ErrorReported, Event, Retried
+from nodes.events import BudgetUpdated, ErrorReported, Event, NoteRead, Retried
 from nodes.llm.answer import check_end, is_cut, read_answer
 from nodes.llm.call import ANSWER, Call, Reply
 from nodes.llm.cassette import CassetteProvider, record
@@ -25,7 +25,7 @@ from nodes.llm.providers import LiteLLMProvider, Offers, OpenAIProvider, PricedM
 from nodes.llm.retries import RateGates, Retries
 from nodes.llm.tool_calls import ToolDefinition
 from nodes.llm.wire import THOUGHTS
-from nodes.publish import Publish
+from nodes.publish import Draft, Publish
 from nodes.state import Agent, Options
 
 TOTAL_TIMEOUTS = 10
@@ -91,14 +91,28 @@ class Models:
             raise ModelError(f"LLM_RECORD={tape} cannot be written; name a file in a writable folder")
 
     async def notes(self, call: Call) -> list[str]:
-        """Return the user's notes for a call. A repeated call gets the same ones."""
+        """Return the user's notes for a call. A repeated call gets the same ones.
+
+        A note counts until the end of its run. Each step of an agent reads it once, which is an event.
+        """
         if self.user_notes is None:
             return []
-        return await self.user_notes.for_call(call.run, call.agent, call.step, call.ordinal)
+
+        def read(notes: list[int]) -> Draft:
+            return Draft(NoteRead(notes=notes), call.agent, None if call.agent == "planner" else call.step)
+
+        return await self.user_notes.for_call(call.run, call.agent, call.step, call.ordinal, read)
 
     async def notes_of(self, run: str) -> list[str]:
         """Return all notes of the user to a run."""
         return await self.user_notes.of_run(run) if self.user_notes else []
+
+    @asynccontextmanager
+    async def within_time(self, run: str, options: Options) -> AsyncIterator[None]:
+        """Stop the work inside when the time of its run is up. Raises BudgetSpent."""
+        limit = (await self.options(run, options)).max_run_seconds
+        async with within_time(limit, await self.completions.seconds(run)):
+            yield
 
     async def options(self, run: str, options: Options) -> Options:
         """Return the options of a run, with those that a resume gave."""

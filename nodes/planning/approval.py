@@ -35,7 +35,7 @@ class Approval:
             return {}
         if answer.decision == "edit":
             plan = joined(state, read_plan(answer.plan))
-            publisher(runtime.stream_writer, "approval")(PlanMade(plan=plan))
+            publisher(runtime.stream_writer, "approval")(PlanMade(plan=plan, by="user"))
             return {"plan": plan}
         refusals = list(state.get("refusals") or [])
         if not answer.reason:

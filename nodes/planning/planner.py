@@ -92,7 +92,7 @@ class Planner:
         if given := state.get("steps"):
             reply = {"explanation": "These steps came with the task.", "steps": given}
             plan = read_plan(reply, self.tool_use)
-            publish(PlanMade(plan=plan))
+            publish(PlanMade(plan=plan, by="user"))
             return {"plan": plan, "steps": None, "plan_is_given": True}
         workspace = await open_workspace(state)
         asking = self.agents.conversation(runtime, state, "planner", "planner", workspace, state["head"])

@@ -76,7 +76,8 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
             yield f"run       {data.status}" + (f": {first_line(data.reason, 300)}" if data.reason else "")
         case events.PlanMade() as data:
             steps = pluralize(len(data.plan["steps"]), "step")
-            yield f"plan      {steps}: {first_line(data.plan['explanation'], 200)}"
+            whose = ", yours" if data.by == "user" else ""
+            yield f"plan      {steps}{whose}: {first_line(data.plan['explanation'], 200)}"
             for step in data.plan["steps"]:
                 author = f"group {step['group'] + 1}  {one_line(step['agent'])}"
                 yield f"            {author}: {one_line(step['description'])}"
@@ -115,6 +116,8 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
             yield f"retry     {author}, attempt {data.attempt}: {first_fault(data.reason, 300)}{wait}"
         case events.MessageAdded(role="user") as data:
             yield f"you       {first_line(data.text, 300)}"
+        case events.NoteRead():
+            yield f"read      your note: {_author(event, run).strip()}"
         case events.ErrorReported() as data:
             kind = "warning" if data.kind == "warning" else "error"
             yield f"{kind:<9} {first_line(data.message, 500)}"

@@ -123,6 +123,8 @@ class RunView:
                 row = self.row(event)
                 row.notes.append(first_line(data.message, 300))
                 row.state = row.state if data.kind == "warning" else "failed"
+            case events.NoteRead():
+                self.row(event).notes.append("has read your note")
             case events.BudgetUpdated() as data:
                 self.tokens, self.cost = data.total_tokens, data.total_cost_usd
                 self.unpriced = self.unpriced or data.unpriced
@@ -194,6 +196,7 @@ class RunView:
         planner = next((row for row in reversed(self.rows) if row.node == "planner"), None)
         if planner:
             planner.outcome = pluralize(len(data.plan["steps"]), "step")
+            planner.outcome += ", as you edited them" if data.by == "user" else ""
             note = "no usable plan: the whole task is one step"
             if data.fallback and note not in planner.notes:
                 planner.notes.append(note)
