@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from sandbox.base import UNKNOWN, NoEngine, OnText, Ownership, Sandbox, SandboxError
-from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap, working_bwrap
+from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
+from sandbox.bubblewrap.bwrap import working_bwrap
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.seccomp import seccomp_filter
 from sandbox.cgroup import Cgroups, Resource

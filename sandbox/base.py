@@ -240,11 +240,16 @@ class Sandbox(Protocol):
         SandboxError when the sandbox itself fails. A program's own failure is part of the Result.
         """
 
-    def layer(self, files: Iterable[bytes], limits: Limits) -> AbstractAsyncContextManager[Layer]:
+    async def kept_layers(self) -> Sequence[str]:
+        """Return the keys of the layers that open without reading their files, the latest used first."""
+
+    def layer(
+        self, files: Iterable[bytes], limits: Limits, key: str = ""
+    ) -> AbstractAsyncContextManager[Layer]:
         """Keep the tree in the tar stream `files` for several runs, until the context ends.
 
-        The files must be readable by every user. Raises SandboxError, also when they exceed
-        `limits.workspace_mb`.
+        The files must be readable by every user. A sandbox may keep the tree longer under a `key`, which must
+        name its content. Raises SandboxError, also when the files exceed `limits.workspace_mb`.
         """
 
     def session(self, files: Iterable[bytes], limits: Limits) -> AbstractAsyncContextManager[Session]:

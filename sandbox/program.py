@@ -106,7 +106,7 @@ class Program:
         await reading
         preamble, size = self.output.preamble, self.limits.in_memory_mb
         if "No space left" in preamble or "Wrote only" in preamble:  # dd's and tar's words for a full disk
-            raise SandboxError(f"the files do not fit into the sandbox's workspace of {size} MiB")
+            raise does_not_fit(size)
         reason = preamble or "the sandbox printed no reason"
         raise SandboxError(f"the program could not be started: {reason}")
 
@@ -117,6 +117,11 @@ class Program:
         cut, late = self.output.truncated, self.timed_out
         left = self.output.ending.left if self.output.ending else 0
         return Result(exit_code, stdout, stderr, self.seconds, late, out_of_memory, cut, report, left)
+
+
+def does_not_fit(megabytes: int) -> SandboxError:
+    """Return the error for files that take more than the workspace has."""
+    return SandboxError(f"the files do not fit into the sandbox's workspace of {megabytes} MiB")
 
 
 def retrieve(future: "asyncio.Future[Any]") -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Literal
 
 from sandbox.base import WORKSPACE, Delta
@@ -18,8 +19,8 @@ ENVIRONMENT = {
 UID = 10001
 """The user that programs run as, if the backend can choose."""
 
-# The shell starts a process for each piece.
-_PIECE_BYTES = 4 * 2**20
+# The shell starts a process for each frame.
+_FRAME_BYTES = 4 * 2**20
 
 Stream = Literal["tree", "removed", "files", "path", "orders", "input"]
 """The parts of stdin before the program starts: a whole tree, paths to remove, files to add, and the value of
@@ -48,12 +49,13 @@ count_ooms() {
 """
 
 # A stream arrives in frames: a line with a size, then so many bytes. A frame of size 0 ends it, because
-# not every connection to a Docker engine can close stdin alone. The shell outlives the program, because
-# the program's own children could keep the output open. The shell's messages about signals are not shown,
-# because they name process ids. The command line holds the second mark in two parts, so that a program which
-# prints command lines does not end its own output.
+# not every connection to a Docker engine can close stdin alone. Where stdin can be closed, tar reads an
+# archive that comes last to the end of stdin, which saves copies and processes. The shell outlives the
+# program, because the program's own children could keep the output open. The shell's messages about signals
+# are not shown, because they name process ids. The command line holds the second mark in two parts, so that
+# a program which prints command lines does not end its own output.
 _SCRIPT = f"""umask 022
-mark=$1$2 end=$2$1 report=$3 streams=$4 input=; shift 4
+mark=$1$2 end=$2$1 report=$3 streams=$4 unframed=$5 input=; shift 5
 frames() {{
   while read -r size && [ "$size" -gt 0 ]; do
     dd bs="$size" count=1 iflag=fullblock 2>/dev/null
@@ -68,6 +70,7 @@ for stream in $streams; do
     path) path=$(frames; printf x); export path="${{path%x}}";;
     orders) exec 3<&0; {{ read -r _ <&3 && kill -9 -1; }} >/dev/null 2>&1 & exec 3<&-;;
     input) input=1;;
+    "$unframed") tar -xf - || exit;;
     *) frames | tar -xf - || exit;;
   esac
 done
@@ -112,15 +115,21 @@ count_ooms
 
 
 def run_script(
-    command: Sequence[str], mark: str, streams: Iterable[Stream] = (), report: str = ""
+    command: Sequence[str],
+    mark: str,
+    streams: Sequence[Stream] = (),
+    report: str = "",
+    can_close: bool = False,
 ) -> list[str]:
     """Return a command that reads `streams`, writes `mark` to stderr, runs `command`, and sends `report`.
 
     It ends with `end_mark(mark)`, the numbers of processes left running and of those out of memory, and the
-    exit code.
+    exit code. With `can_close`, `send_streams` must get a function that closes stdin.
     """
     half = len(mark) // 2
-    return ["sh", "-c", _SCRIPT, "sh", mark[:half], mark[half:], report, " ".join(streams), *command]
+    unframed = _unframed(streams) if can_close else ""
+    arguments = (mark[:half], mark[half:], report, " ".join(streams), unframed)
+    return ["sh", "-c", _SCRIPT, "sh", *arguments, *command]
 
 
 def end_mark(mark: str) -> str:
@@ -149,17 +158,39 @@ def collect_script(report: str) -> list[str]:
     return ["sh", "-c", _COLLECT, "sh", report]
 
 
-def send_streams(streams: Mapping[Stream, Iterable[bytes]], write: Callable[[bytes], object]) -> None:
-    """Write the streams in the frames that the script reads. No more than a piece is in memory."""
-    for stream in streams.values():
-        _send(stream, write)
+def send_streams(
+    streams: Mapping[Stream, Iterable[bytes]],
+    write: Callable[[bytes], object],
+    close: Callable[[], object] | None = None,
+) -> None:
+    """Write the streams as the script reads them. No more than a few pieces are in memory.
+
+    `close` ends stdin, if the script expects that.
+    """
+    unframed = _unframed(tuple(streams)) if close else ""
+    for name, stream in streams.items():
+        if close and name == unframed:
+            for piece in stream:
+                write(piece)
+            close()
+        else:
+            _send_frames(stream, write)
 
 
-def _send(stream: Iterable[bytes], write: Callable[[bytes], object]) -> None:
-    piece = bytearray()
-    for chunk in stream:
-        piece += chunk
-        if len(piece) >= _PIECE_BYTES:
-            write(b"%d\n" % len(piece) + piece)
-            piece.clear()
-    write(b"%d\n" % len(piece) + piece + b"0\n" if piece else b"0\n")
+def _unframed(streams: Sequence[Stream]) -> str:
+    """Return the archive that comes last, which can end with stdin. Empty if there is none."""
+    return streams[-1] if streams and streams[-1] in ("tree", "files") else ""
+
+
+def _send_frames(stream: Iterable[bytes], write: Callable[[bytes], object]) -> None:
+    waiting: list[bytes] = []
+    for piece in chain(stream, (None,)):
+        size = sum(map(len, waiting))
+        if size >= _FRAME_BYTES or (piece is None and size):
+            write(b"%d\n" % size)
+            for each in waiting:
+                write(each)
+            waiting.clear()
+        if piece is not None:
+            waiting.append(piece)
+    write(b"0\n")

@@ -24,6 +24,7 @@ class SandboxAround:
         self.real = real
         self.name, self.identity, self.prepare = real.name, real.identity, real.prepare
         self.aclose, self.layer, self.session = real.aclose, real.layer, real.session
+        self.kept_layers = real.kept_layers
 
     async def run(
         self, files: Iterable[bytes], command: Sequence[str], limits: Limits, on_output: OnText | None = None

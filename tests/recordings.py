@@ -131,8 +131,13 @@ class RecordedSandbox:
             await asyncio.to_thread(self._recordings.store, key, Recording(result, "".join(output)))
         return result
 
-    def layer(self, files: Iterable[bytes], limits: Limits) -> AbstractAsyncContextManager[Layer]:
-        return self._sandbox.layer(files, limits)
+    async def kept_layers(self) -> Sequence[str]:
+        return await self._sandbox.kept_layers()
+
+    def layer(
+        self, files: Iterable[bytes], limits: Limits, key: str = ""
+    ) -> AbstractAsyncContextManager[Layer]:
+        return self._sandbox.layer(files, limits, key)
 
     def session(self, files: Iterable[bytes], limits: Limits) -> AbstractAsyncContextManager[Session]:
         return self._sandbox.session(files, limits)

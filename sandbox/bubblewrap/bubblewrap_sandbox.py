@@ -1,37 +1,30 @@
 """The bubblewrap backend: namespaces for each program, and cgroups if this process may create them."""
 
 import asyncio
-import re
-import shutil
-import subprocess
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from sandbox.base import UNKNOWN, Delta, Layer, Limits, OnText, Ownership, Result, SandboxError, Session
+from sandbox.bubblewrap.bwrap import working_bwrap
 from sandbox.bubblewrap.disk_place import DiskPlaces
 from sandbox.bubblewrap.interpreter import Interpreter
-from sandbox.bubblewrap.jail import Jail, Stage, as_root, namespaces, new_uid
+from sandbox.bubblewrap.jail import Jail, Stage, as_root, new_uid
 from sandbox.bubblewrap.jail_process import JailProcess
-from sandbox.bubblewrap.overlay import branch, grow, holder, open_branch, overlay_works, visit
+from sandbox.bubblewrap.kept_trees import KeptTree, KeptTrees
+from sandbox.bubblewrap.overlay import branch, branch_of_disk, grow, holder, open_branch, overlay_works, visit
 from sandbox.cgroup import Cgroups
+from sandbox.environment.disk import folder_bytes
 from sandbox.packed_layer import PackedLayer, StoredArchive
-from sandbox.program import KILLED, Cleanup, Program, program_slot, retrieve
+from sandbox.program import KILLED, Cleanup, Program, does_not_fit, program_slot, retrieve
 from sandbox.script import delta_streams
 from sandbox.sessions.listed_survey import ListedSurvey
 from sandbox.sessions.overlay_survey import OverlayFolders, OverlaySurvey
 from sandbox.sessions.survey import Survey
 from sandbox.sessions.workspace_session import WorkspaceSession
 
-_OLDEST = (0, 7)  # the first version that can limit the size of a tmpfs
-_INSTALL = "install bubblewrap 0.7 or newer (apt, dnf, zypper: install bubblewrap; pacman -S bubblewrap)"
-_ALLOW = (
-    "let users make user namespaces: sysctl -w kernel.unprivileged_userns_clone=1 (Debian), "
-    "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), user.max_user_namespaces=10000; "
-    "inside a container, run it with --security-opt seccomp=unconfined, or use Docker as backend"
-)
-_TRY_SECONDS = 10
 _EMPTY_TAR = bytes(10_240)
 _WITHOUT_END = 10 * 365 * 86_400.0
 _UNPACK_CPUS = 2.0
@@ -54,6 +47,7 @@ class Bubblewrap:
         self._ends: set[asyncio.Event] = set()
         self._has_overlay: bool | None = None
         self._places = DiskPlaces(jail.interpreter.venv.parent / "workspaces", ownership)
+        self._trees = KeptTrees(jail.interpreter.venv.parent / "trees")
 
     @classmethod
     async def open(
@@ -79,6 +73,7 @@ class Bubblewrap:
                 "Python does not start in bubblewrap; it must lie where every user may read it: "
                 + (result.stderr.strip() or f"exit code {result.exit_code}")
             )
+        opened._cleanup.start(asyncio.to_thread(opened._trees.prune))
         return opened
 
     async def identity(self) -> str:
@@ -113,15 +108,37 @@ class Bubblewrap:
         killed = program.timed_out or process.outgrown
         return await program.result(KILLED if killed else process.exit_code, out_of_memory, process.report)
 
+    async def kept_layers(self) -> Sequence[str]:
+        return await asyncio.to_thread(self._trees.keys) if await self._can_overlay() else ()
+
     @asynccontextmanager
-    async def layer(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Layer]:
-        """Unpack the tree once if this process may mount it for each run. Otherwise keep its archive."""
-        if await self._can_overlay():
+    async def layer(self, files: Iterable[bytes], limits: Limits, key: str = "") -> AsyncIterator[Layer]:
+        """Unpack the tree once if this process may mount it for each run. Otherwise keep its archive.
+
+        A tree with a key stays on disk. Without space there, it is unpacked for this layer alone.
+        """
+        can_overlay = await self._can_overlay()
+        if can_overlay and key and await asyncio.to_thread(self._trees.has_room, limits.workspace_mb):
+            async with self._trees.tree(key, new_uid(), partial(self._unpack, files, limits)) as tree:
+                yield _MountedLayer(self, partial(branch_of_disk, uid=tree.uid, tree=tree.folder))
+            self._cleanup.start(asyncio.to_thread(self._trees.prune))
+        elif can_overlay:
             async with self._held(files, limits) as held:
-                yield _MountedLayer(self, self._mount_point, held)
+                yield _MountedLayer(self, partial(branch, uid=held.uid, holder_pid=held.pid))
         else:
             archive = await asyncio.to_thread(StoredArchive, files)
             yield PackedLayer(archive, self._run_alone)
+
+    async def _unpack(self, files: Iterable[bytes], limits: Limits, tree: KeptTree) -> None:
+        """Unpack a tar stream into a folder on disk. Raises SandboxError."""
+        program = Program({"tree": files}, ["true"], _for_unpacking(limits, on_disk=True))
+        stage = Stage(folder=str(tree.folder), uid=tree.uid, disk=tree.folder)
+        result = await self.run_program(program, stage)
+        size = await asyncio.to_thread(folder_bytes, tree.folder)
+        if result.out_of_memory or size > limits.workspace_mb << 20:
+            raise does_not_fit(limits.workspace_mb)
+        if result.exit_code:
+            raise SandboxError(f"the files could not be unpacked: {result.stderr.strip()}")
 
     @asynccontextmanager
     async def session(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Session]:
@@ -129,7 +146,7 @@ class Bubblewrap:
 
         An overlay tells what has changed. Without one, the session hashes its files.
         """
-        folder, has_overlay = self._mount_point, await self._can_overlay()
+        folder, has_overlay = self.mount_point, await self._can_overlay()
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
             held = await stack.enter_async_context(self._held(files, limits))
@@ -155,19 +172,18 @@ class Bubblewrap:
         """Return whether trees can be mounted. Programs then share a user, so a cgroup has to count them."""
         if self._has_overlay is None:
             counted = as_root() and "pids" in self._cgroups.parents
-            self._has_overlay = counted and await asyncio.to_thread(overlay_works, self._mount_point)
+            self._has_overlay = counted and await asyncio.to_thread(overlay_works, self.mount_point)
         return self._has_overlay
 
     @asynccontextmanager
     async def _held(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator["_HeldTree"]:
         """Unpack a tree in a jail, whose mount namespace holds it until the context ends."""
         uid = new_uid()
-        # Only `tar` works here, and somebody waits for it.
-        own = replace(limits, seconds=_WITHOUT_END, cpus=max(limits.cpus, _UNPACK_CPUS))
+        own = replace(_for_unpacking(limits, limits.on_disk), seconds=_WITHOUT_END)
         program = Program({"tree": files}, ["sleep", "infinity"], own)
         async with AsyncExitStack() as stack:
             disk = await stack.enter_async_context(self._places.place()) if limits.on_disk else None
-            stage = holder(self._mount_point, limits, uid, disk)
+            stage = holder(self.mount_point, limits, uid, disk)
             process = await stack.enter_async_context(self._started(program, stage))
             holding = asyncio.ensure_future(process.run(program, is_trusted=True))
             unpacked = asyncio.ensure_future(program.output.started.wait())
@@ -184,7 +200,8 @@ class Bubblewrap:
                 await asyncio.wait({holding})
 
     @property
-    def _mount_point(self) -> Path:
+    def mount_point(self) -> Path:
+        """The folder on which trees are mounted, in mount namespaces alone."""
         return self._jail.interpreter.venv.parent / "layer"
 
     @asynccontextmanager
@@ -233,18 +250,23 @@ class _HeldTree:
 
 @dataclass(frozen=True)
 class _MountedLayer:
-    """A tree in the mount namespace of a holder. Implements `Layer`."""
+    """A tree that each run mounts, by a stage of its own. Implements `Layer`."""
 
     sandbox: Bubblewrap
-    folder: Path
-    held: _HeldTree
+    stage: Callable[[Path, Limits], Stage]
 
     async def run(
         self, delta: Delta, command: Sequence[str], limits: Limits, on_output: OnText | None = None
     ) -> Result:
         program = Program(delta_streams(delta), command, limits, on_output)
-        stage = branch(self.folder, limits, self.held.uid, self.held.pid)
-        return await self.sandbox.run_program(program, stage)
+        return await self.sandbox.run_program(program, self.stage(self.sandbox.mount_point, limits))
+
+
+def _for_unpacking(limits: Limits, on_disk: bool) -> Limits:
+    """Return the limits of tar, which somebody waits for."""
+    # A cgroup counts the buffers that wait to be written to disk.
+    buffers = limits.workspace_mb if on_disk else 0
+    return replace(limits, cpus=max(limits.cpus, _UNPACK_CPUS), memory_mb=limits.memory_mb + buffers)
 
 
 async def _close(opening: "asyncio.Future[OverlayFolders]") -> None:
@@ -266,28 +288,3 @@ async def _remove_after(end: asyncio.Event, starting: "asyncio.Future[JailProces
             process = starting.result()
             await process.close()
             await asyncio.to_thread(process.cgroup.remove)
-
-
-def working_bwrap() -> tuple[str, str]:
-    """Return path and version of bubblewrap after it has run `true`. Raises SandboxError with the cure."""
-    path = shutil.which("bwrap")
-    if not path:
-        raise SandboxError(f"bubblewrap is not installed; {_INSTALL}")
-    for tool in ("setpriv", "prlimit"):
-        if not shutil.which(tool):
-            raise SandboxError(f"bubblewrap's programs need {tool}; install util-linux")
-    version = _call([path, "--version"]).stdout.strip().rpartition(" ")[2]
-    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < _OLDEST:
-        raise SandboxError(f"bubblewrap {version or 'of an unknown version'} is too old; {_INSTALL}")
-    tried = _call([path, *namespaces(), "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"])
-    if tried.returncode:
-        raise SandboxError(
-            f"bubblewrap is installed but does not work here: {tried.stderr.strip()}; {_ALLOW}"
-        )
-    return path, version
-
-
-def _call(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603  # a list of ours, no shell
-        command, capture_output=True, text=True, check=False, timeout=_TRY_SECONDS
-    )

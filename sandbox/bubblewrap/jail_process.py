@@ -51,7 +51,8 @@ class JailProcess:
     @classmethod
     async def start(cls, jail: Jail, cgroup: Cgroup, program: Program, stage: Stage) -> "JailProcess":
         """Start the script, which waits for its files. Raises SandboxError when it cannot be started."""
-        script = run_script(program.command, program.output.mark, program.streams, program.report)
+        streams = tuple(program.streams)
+        script = run_script(program.command, program.output.mark, streams, program.report, can_close=True)
         command = ["nice", "-n", "10"]  # counts where there is no cgroup
         if cgroup.directories:
             command = ["/bin/sh", "-c", _JOIN, "sh", *map(str, cgroup.directories), "--", *command]
@@ -103,7 +104,7 @@ class JailProcess:
         than its workspace into the folder `disk` is killed as one that takes too much memory.
         """
         sending = asyncio.ensure_future(
-            asyncio.to_thread(send_streams, program.streams, self._sender.sendall)
+            asyncio.to_thread(send_streams, program.streams, self._sender.sendall, self._close_stdin)
         )
         reading = asyncio.ensure_future(self._read(program.output))
         limit = program.limits.memory_mb * 2**20
@@ -116,6 +117,9 @@ class JailProcess:
         finally:
             for guard in guards:
                 guard.cancel()
+
+    def _close_stdin(self) -> None:
+        self._sender.shutdown(socket.SHUT_WR)
 
     async def _read(self, output: Output) -> None:
         out, err = self._process.stdout, self._process.stderr

@@ -57,6 +57,12 @@ def branch(folder: Path, limits: Limits, uid: int, holder_pid: int) -> Stage:
     return Stage(command, f"{folder}/run/workspace", uid, _OF_BRANCHES)
 
 
+def branch_of_disk(folder: Path, limits: Limits, uid: int, tree: Path) -> Stage:
+    """Return the stage of a program that sees a tree on disk, and can write beside it."""
+    command = (*_UNSHARE, *_script(_HOLD, folder, limits, tree), *_script(_BRANCH, folder, limits))
+    return Stage(command, f"{folder}/run/workspace", uid, _OF_BRANCHES)
+
+
 def grow(folder: Path, limits: Limits, holder_pid: int) -> None:
     """Mount one branch for all programs of a holder. Raises SandboxError."""
     command = (*_entering(holder_pid), *_script(_BRANCH, folder, limits), "true")

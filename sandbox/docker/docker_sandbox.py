@@ -81,8 +81,11 @@ class Docker:
     ) -> Result:
         return await self._run_program(Program({"tree": files}, command, limits, on_output))
 
+    async def kept_layers(self) -> Sequence[str]:
+        return ()
+
     @asynccontextmanager
-    async def layer(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Layer]:
+    async def layer(self, files: Iterable[bytes], limits: Limits, key: str = "") -> AsyncIterator[Layer]:
         """Keep the archive of the tree and send it to each container."""
         archive = await asyncio.to_thread(StoredArchive, files)
         yield PackedLayer(archive, self._run_program)
@@ -113,7 +116,7 @@ class Docker:
         async with program_slot():
             container = await self._take(program.limits)
             try:
-                command = run_script(program.command, program.output.mark, program.streams)
+                command = run_script(program.command, program.output.mark, tuple(program.streams))
                 exit_code = await self._execute(
                     container, program, command, lambda _: self._call(container.kill)
                 )

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from sandbox.base import WORKSPACE, Limits, Ownership, Result, SandboxError
-from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap, working_bwrap
+from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
+from sandbox.bubblewrap.bwrap import working_bwrap
 from sandbox.bubblewrap.interpreter import VENV as SANDBOX_VENV
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.jail import Jail, Mounts

@@ -37,12 +37,21 @@ class EnvironmentSandbox:
         tree = chain(self._environment.members(), files)
         return await self._sandbox.run(tree, self.command(command), self.limits(limits), on_output)
 
+    async def kept_layers(self) -> Sequence[str]:
+        kept, end = await self._sandbox.kept_layers(), self._end_of_keys
+        return [key.removesuffix(end) for key in kept if key.endswith(end)]
+
     @asynccontextmanager
-    async def layer(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Layer]:
+    async def layer(self, files: Iterable[bytes], limits: Limits, key: str = "") -> AsyncIterator[Layer]:
         """Keep the environment's generated files and the tree."""
-        tree = chain(self._environment.members(), files)
-        async with self._sandbox.layer(tree, self.limits(limits)) as layer:
+        tree, key = chain(self._environment.members(), files), key and key + self._end_of_keys
+        async with self._sandbox.layer(tree, self.limits(limits), key) as layer:
             yield _EnvironmentLayer(self, layer)
+
+    @property
+    def _end_of_keys(self) -> str:
+        """The part of a key that tells trees with generated files from others."""
+        return f" {self._environment.key}" if self._generated_mb else ""
 
     @asynccontextmanager
     async def session(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Session]:

@@ -27,14 +27,15 @@ class Objects:
         try:
             return self.repo[snapshot].peel(pygit2.Commit)
         except (KeyError, ValueError, pygit2.GitError) as error:
-            raise WorkspaceError(
-                f"there is no commit {snapshot} in this repository; it may have been pruned"
-            ) from error
+            raise _no_snapshot(snapshot) from error
 
     def tree(self, snapshot: str) -> pygit2.Tree:
-        """Look up the tree of a commit."""
+        """Look up the tree of a commit, or one by its own id."""
         with missing_objects():
-            return self.commit(snapshot).tree
+            try:
+                return self.repo[snapshot].peel(pygit2.Tree)
+            except (KeyError, ValueError, pygit2.GitError) as error:
+                raise _no_snapshot(snapshot) from error
 
     def entry(self, tree: pygit2.Tree, path: str) -> TreeEntry | None:
         """Look up a path. A folder has an entry too."""
@@ -103,6 +104,10 @@ class Objects:
         committer = pygit2.Signature(NAME, EMAIL, time, 0)
         writer = pygit2.Signature(author.name, author.email, time, 0) if author else committer
         return str(self.repo.create_commit(None, writer, committer, as_message(message), tree, parents))
+
+
+def _no_snapshot(snapshot: str) -> WorkspaceError:
+    return WorkspaceError(f"there is no commit {snapshot} in this repository; it may have been pruned")
 
 
 def as_message(text: str) -> str:

@@ -30,10 +30,13 @@ def pack(
     waiting = bytearray()
     with LargeBlobs(objects.folder) as large:
         for member in _members(objects, large, tree, paths, edits):
-            waiting += member
-            if len(waiting) >= TAR_PIECE:
+            if waiting and len(waiting) + len(member) > TAR_PIECE:
                 yield bytes(waiting)
                 waiting.clear()
+            if len(member) >= TAR_PIECE:  # is not copied
+                yield member
+            else:
+                waiting += member
     yield bytes(waiting) + TAR_END
 
 

@@ -1,0 +1,152 @@
+"""Unpacked trees that stay on disk, so that later runs need not unpack them again.
+
+Programs see a tree only as the lower side of an overlay. No mount shows them the folder itself.
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sandbox.environment.disk import folder_bytes, remove_tree
+
+KEPT_MB = 4096
+"""MiB that all kept trees of an AUTOCODE_HOME may take together."""
+
+_KEPT_SECONDS = 7 * 86_400.0
+_RESERVE_MB = 2048  # of the disk, which kept trees leave free
+_POLL_SECONDS = 0.05
+_RECORD = "record.json"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class TreeRecord:
+    """A complete tree: its key, the user that owns the files, its size, and the boot of the machine.
+
+    The files are not synced, so that a tree counts only until the machine is started again.
+    """
+
+    key: str
+    uid: int
+    megabytes: int
+    boot: str
+
+
+@dataclass(frozen=True)
+class KeptTree:
+    """The folder of a tree, and the user that owns its files."""
+
+    folder: Path
+    uid: int
+
+
+class KeptTrees:
+    """The folders below `root`, which nobody else may enter. A lock keeps each one while it is used."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def keys(self) -> Sequence[str]:
+        """Return the keys of the complete trees, the latest used first. Blocks."""
+        return [record.key for _, record, _ in self._records()]
+
+    def has_room(self, megabytes: int) -> bool:
+        """Return whether a further tree of this size may be kept. Blocks."""
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return megabytes <= KEPT_MB and shutil.disk_usage(self._root).free >> 20 > megabytes + _RESERVE_MB
+
+    @asynccontextmanager
+    async def tree(
+        self, key: str, uid: int, unpack: Callable[[KeptTree], Awaitable[None]]
+    ) -> AsyncIterator[KeptTree]:
+        """Hold a tree, which `unpack` fills with files of the user `uid` if there is none yet."""
+        place = self._root / hashlib.sha256(key.encode()).hexdigest()[:40]
+        while True:
+            with _locked(place, fcntl.LOCK_SH) as is_locked:
+                if is_locked and (record := await asyncio.to_thread(_read, place)):
+                    os.utime(place / _RECORD)
+                    yield KeptTree(place / "tree", record.uid)
+                    return
+            with _locked(place, fcntl.LOCK_EX) as is_locked:
+                if is_locked and not await asyncio.to_thread(_read, place):
+                    await self._make(place, key, uid, unpack)
+                    continue
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _make(
+        self, place: Path, key: str, uid: int, unpack: Callable[[KeptTree], Awaitable[None]]
+    ) -> None:
+        tree = KeptTree(place / "tree", uid)
+        await asyncio.to_thread(_empty, tree.folder)
+        await unpack(tree)
+        await asyncio.to_thread(_complete, place, key, uid)
+
+    def prune(self) -> None:
+        """Remove trees that are incomplete, old, or beyond the limit, unless somebody uses them. Blocks."""
+        if not self._root.is_dir():
+            return
+        total, kept = 0, set()
+        for place, record, used in self._records():
+            total += record.megabytes
+            if total <= KEPT_MB and time.time() - used < _KEPT_SECONDS:
+                kept.add(place.name)
+        for place in self._root.iterdir():
+            if place.is_dir() and place.name not in kept:
+                with _locked(place, fcntl.LOCK_EX) as is_locked:
+                    if is_locked:
+                        (place / _RECORD).unlink(missing_ok=True)
+                        remove_tree(place)
+                        Path(f"{place}.lock").unlink()
+
+    def _records(self) -> list[tuple[Path, TreeRecord, float]]:
+        found = []
+        for place in self._root.iterdir() if self._root.is_dir() else ():
+            with suppress(OSError):
+                if record := _read(place):
+                    found.append((place, record, (place / _RECORD).stat().st_mtime))
+        return sorted(found, key=lambda entry: entry[2], reverse=True)
+
+
+def _read(place: Path) -> TreeRecord | None:
+    """Return the record of a complete tree of this boot."""
+    with suppress(OSError, ValueError, TypeError):
+        record = TreeRecord(**json.loads((place / _RECORD).read_text()))
+        return record if record.boot == _BOOT.read_text() else None
+    return None
+
+
+def _complete(place: Path, key: str, uid: int) -> None:
+    record = TreeRecord(key, uid, folder_bytes(place / "tree") >> 20, _BOOT.read_text())
+    (place / _RECORD).write_text(json.dumps(asdict(record)))
+
+
+def _empty(folder: Path) -> None:
+    """Make a folder for any user, without what an interrupted unpacking left there."""
+    (folder.parent / _RECORD).unlink(missing_ok=True)
+    remove_tree(folder)
+    folder.mkdir(parents=True)
+    folder.chmod(0o1777)
+
+
+@contextmanager
+def _locked(place: Path, kind: int) -> Iterator[bool]:
+    """Hold the lock beside a folder, and yield whether it was free."""
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(f"{place}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+            is_locked = os.fstat(fd).st_nlink > 0  # another process may have removed the file meanwhile
+        except BlockingIOError:
+            is_locked = False
+        yield is_locked
+    finally:
+        os.close(fd)
