@@ -1,6 +1,7 @@
 /** The lines of a thread's log, as they are shown. Pieces of one speech are joined to whole lines. */
 
 import type { LogEvent } from "../api/events";
+import { statusName } from "../text/format";
 import { callLine, counts } from "./words";
 
 export interface LogLine {
@@ -58,7 +59,7 @@ export class LogBook {
 function describe(event: LogEvent): [text: string, bad?: boolean] {
   switch (event.type) {
     case "run.started": return [`${event.data.resumed ? "Resumed" : "Started"}: ${event.data.task}`];
-    case "run.finished": return [["Ended:", event.data.status, event.data.reason ?? ""].join(" ").trim(), event.data.status === "failed"];
+    case "run.finished": return [`Ended: ${[statusName(event.data.status), event.data.reason].filter(Boolean).join(", ")}`, event.data.status === "failed"];
     case "node.finished": return event.data.error ? [event.data.error, true] : [""];
     case "plan": return [`Plan: ${event.data.plan.steps.map((step) => step.description).join("; ")}`];
     case "approval.required": return [`Waiting for you: ${event.data.request.kind}`];
