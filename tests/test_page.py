@@ -258,6 +258,27 @@ async def test_a_thread_is_renamed_filtered_and_deleted_in_the_list_with_the_key
         assert urlsplit(tab.url).fragment == ""
 
 
+async def test_a_thread_is_forgotten_with_its_branches(
+    browser: Browser, served: Served, repo: GitRepo
+) -> None:
+    with served.client() as client:
+        run = client.post("/api/threads", json={"task": "Add mul, to forget", "repo": str(repo.path)}).json()
+    async with open_page(browser, served.url, viewport=WIDE) as page:
+        tab = page.tab
+        await tab.goto(f"/#{run['thread_id']}")
+        await expect(tab.get_by_role("heading", name="Verified")).to_be_visible(timeout=60_000)
+        assert "autocode/" in repo.git("branch", "--list", "autocode/*")
+        await tab.get_by_role("searchbox", name="Search tasks").fill("to forget")
+        link = tab.get_by_role("navigation").get_by_role("link")
+        await expect(link).to_have_count(1)
+        await link.focus()
+        await tab.keyboard.press("Delete")
+        await page.press("Forget it with its branches")
+        await page.wait_for("No task matches.")
+        assert not repo.git("branch", "--list", "autocode/*")
+        await expect(tab.get_by_role("heading", name="What should be done?")).to_be_visible()
+
+
 async def test_a_server_that_is_gone_is_said_and_the_page_comes_back_with_it(
     browser: Browser, tmp_path: Path
 ) -> None:

@@ -235,6 +235,29 @@ async def test_a_tool_is_asked_for_with_its_command_and_never_as_raw_json(
         await expect(page.tab.get_by_label("Tidy up")).to_contain_text("pushed")
 
 
+async def test_a_note_names_its_readers_and_an_edited_plan_is_shown_as_it_runs(
+    browser: Browser, served: Served
+) -> None:
+    edited = PLAN | {"steps": [PLAN["steps"][0] | {"description": "My way"}]}  # type: ignore[operator]
+    events = [
+        STARTED,
+        ("plan", {"plan": PLAN}),
+        ("plan", {"plan": edited, "by": "user"}),
+        ("node.started", {}, "coder", "s1"),
+        ("message", {"role": "user", "text": "Mind the types"}),
+    ]
+    await write_log(served.home, "steered", events)
+    async with open_page(browser, served.url) as page:
+        await page.tab.goto("/#steered")
+        plan = page.tab.get_by_role("region", name="Plan", exact=True)
+        await expect(plan).to_contain_text("Plan, as you changed it")
+        await expect(plan).to_contain_text("My way")
+        await page.wait_for("No agent has read it yet")
+        await write_log(served.home, "steered", [("note.read", {"notes": [5]}, "coder", "s1")])
+        await page.wait_for("Read: My way")
+        await expect(page.tab.get_by_text("No agent has read it yet")).to_have_count(0)
+
+
 EVIL = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>"
 
 

@@ -119,7 +119,7 @@ export interface Payloads {
   checkpoint: { id: string; next: string[] };
   token: { text: string };
   recall: { files: string[]; episodes: { id: string; task: string }[] };
-  plan: { plan: Plan; fallback?: boolean };
+  plan: { plan: Plan; fallback?: boolean; by?: "planner" | "user" };
   "approval.required": { id: string; request: Question };
   "approval.resolved": { id: string; decision: string; reason?: string | null };
   "tool.call": {
@@ -144,6 +144,7 @@ export interface Payloads {
     total_tokens: number; total_cost_usd: number; unpriced?: boolean; estimated?: boolean;
   };
   retry: { reason: string; attempt: number; model?: string | null; wait_seconds?: number };
+  "note.read": { notes: number[] };
   message: { role: "user" | "assistant"; text: string };
   error: { message: string; kind: string };
 }

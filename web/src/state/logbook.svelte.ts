@@ -73,6 +73,7 @@ function describe(event: LogEvent): [text: string, bad?: boolean] {
     case "verdict": return [[event.data.verdict, ...event.data.reasons].join("\n"), event.data.verdict === "FAIL"];
     case "retry": return [`Trying again: ${event.data.reason}`, true];
     case "error": return [event.data.message, event.data.kind !== "warning"];
+    case "note.read": return ["Read your note"];
     case "message": return [event.data.text];
     default: return [""];
   }

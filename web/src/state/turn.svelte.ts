@@ -2,8 +2,8 @@
 
 import type { AgentUsage, LogEvent, Payloads, Plan, Question } from "../api/events";
 import { EMPTY_PROOF } from "./proof";
-import { callLine, counts } from "./words";
-import { Parallel, Work, type CheckItem, type Item, type VerdictItem } from "./work.svelte";
+import { callLine, counts, titleOfNode } from "./words";
+import { Note, Parallel, Work, type CheckItem, type Item, type VerdictItem } from "./work.svelte";
 
 /** Nodes whose work is only shown if it fails, because nothing in it is of interest to users. */
 const QUIET = new Set(["snapshot", "environment", "go_on", "recall", "tryout", "approval", "dispatch", "merge", "commit"]);
@@ -18,6 +18,8 @@ type Of<T extends LogEvent["type"]> = Extract<LogEvent, { type: T }>;
 export class Turn {
   status = $state("running");
   plan = $state.raw<Plan | null>(null);
+  /** True if the plan is the one that the user has edited. */
+  planEdited = $state(false);
   items = $state.raw<Item[]>([]);
   questions = $state.raw<OpenQuestion[]>([]);
   end = $state.raw<Payloads["run.finished"] | null>(null);
@@ -59,7 +61,7 @@ export class Turn {
       case "tool.call": this.#call(event); break;
       case "sandbox.started": this.#outcome(event, startLine(event.data)); break;
       case "edit": this.#edit(event); break;
-      case "plan": this.plan = event.data.plan; break;
+      case "plan": this.plan = event.data.plan; this.planEdited = event.data.by === "user"; break;
       case "environment": this.#build(event, at); break;
       case "check": this.#check(event); break;
       case "verdict": this.#conclude(event, { kind: "verdict", key: event.seq, verdict: event.data }); break;
@@ -67,6 +69,7 @@ export class Turn {
       case "retry": this.#retry(event, at); break;
       case "error": this.#error(event, at); break;
       case "message": this.#message(event); break;
+      case "note.read": this.#read(event); break;
       case "approval.required": this.#ask(event.data); break;
       case "approval.resolved": this.#answered(event); break;
       case "recall": break;
@@ -253,7 +256,14 @@ export class Turn {
 
   #message(event: Of<"message">): void {
     if (event.data.role === "assistant") this.answer = event.data.text;
-    else this.#push({ kind: "note", key: event.seq, text: event.data.text });
+    else this.#push(new Note(event.seq, event.data.text));
+  }
+
+  #read(event: Of<"note.read">): void {
+    const reader = this.#stepOf(event.step_id ?? "")?.description ?? titleOfNode(event.node ?? "");
+    for (const item of this.items) {
+      if (item instanceof Note && event.data.notes.includes(item.key) && !item.readers.includes(reader)) item.readers = [...item.readers, reader];
+    }
   }
 
   #ask(data: Payloads["approval.required"]): void {

@@ -77,13 +77,19 @@ export interface VerdictItem {
   verdict: Payloads["verdict"];
 }
 
-/** A text of the user, or the answer to a question of the run. */
-export interface NoteItem {
-  kind: "note";
-  key: number;
-  text: string;
+/** A note of the user, with the agents that have read it. */
+export class Note {
+  readonly kind = "note";
+  readers = $state.raw<string[]>([]);
+
+  /** `key` is the number of its event, by which readers name it. */
+  constructor(
+    readonly key: number,
+    readonly text: string,
+  ) {}
 }
 
+/** The answer to a question of the run. */
 export interface AnsweredItem {
   kind: "answered";
   key: number;
@@ -92,4 +98,4 @@ export interface AnsweredItem {
   reason: string;
 }
 
-export type Item = Work | Parallel | CheckItem | VerdictItem | NoteItem | AnsweredItem;
+export type Item = Work | Parallel | CheckItem | VerdictItem | Note | AnsweredItem;
