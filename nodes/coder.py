@@ -99,8 +99,10 @@ class Coder:
             stop = Stop(kind="budget", reason=str(spent))
             return {"results": [result | {"error": str(spent)}], "stops": [stop]}
         except Unusable as error:  # later groups go on without this step
-            conversation.publish(ErrorReported(message=f"step {step['id']} failed: {error}", kind="step"))
-            return {"results": [result | {"error": str(error)}]}
+            conversation.publish(
+                ErrorReported(message=f"step {step['id']} failed: {error.fault}", kind="step")
+            )
+            return {"results": [result | {"error": error.fault}]}
         if not isinstance(answer, Edit):
             if "error" in answer:
                 message = f"step {step['id']} failed: {answer['error']}"

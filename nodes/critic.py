@@ -151,7 +151,9 @@ def verdict_of(review: Review, proof: Proof) -> State:
 
 def verdict_without(error: Unusable, proof: Proof) -> State:
     """Return a FAIL for a critic whose second reply cannot be used either."""
-    reasons = error.questions if isinstance(error, Unanswered) else [f"the critic gave no verdict: {error}"]
+    reasons = (
+        error.questions if isinstance(error, Unanswered) else [f"the critic gave no verdict: {error.fault}"]
+    )
     failed: State = {"verdict": Verdict(verdict="FAIL", reasons=reasons, tree=proof.tree)}
     if not isinstance(error, Unanswered) or not proof.contradicted:
         # Only what the base's tests demand can be repaired without a reason from the critic.

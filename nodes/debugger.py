@@ -106,7 +106,7 @@ class Debugger:
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
-            message = f"the debugger's reply could not be used: {error}"
+            message = f"the debugger's reply could not be used: {error.fault}"
             conversation.publish(ErrorReported(message=message, kind="step"))
             return counted
         if edit is None:  # the verdict stands, because nothing was repaired

@@ -134,11 +134,11 @@ class Tester:
         except BudgetSpent as spent:
             return {"stops": [{"kind": "budget", "reason": str(spent)}]}
         except Unusable as error:
-            conversation.publish(ErrorReported(message=f"the tester failed: {error}", kind="step"))
+            conversation.publish(ErrorReported(message=f"the tester failed: {error.fault}", kind="step"))
             if wanted:  # the critic's verdict stands
-                reason = f"the tester wrote no usable test: {error}"
+                reason = f"the tester wrote no usable test: {error.fault}"
                 return {"stops": [{"kind": "unverified", "reason": reason}]}
-            failed = StepResult(step_id=step, base=state["head"], error=f"no usable tests: {error}")
+            failed = StepResult(step_id=step, base=state["head"], error=f"no usable tests: {error.fault}")
             return counted | {"results": [failed]}
         if isinstance(edit, str):
             return counted | {"untestable": edit}
@@ -153,7 +153,8 @@ class Tester:
             try:
                 edit = await self._ask(conversation, workspace, state)
             except (BudgetSpent, Unusable, ModelError) as error:
-                warning = f"no tests for the unguarded lines: {error}"
+                reason = error.fault if isinstance(error, Unusable) else error
+                warning = f"no tests for the unguarded lines: {reason}"
                 conversation.publish(ErrorReported(message=warning, kind="warning"))
                 return asked
             said = edit if isinstance(edit, str) else edit.remark
@@ -265,8 +266,9 @@ def _read(workspace: Workspace, packages: Packages, head: str, worked: str, text
     for path in edit.paths:
         if path not in admitted:
             raise Unusable(
-                f"{path} is no test file and no data of tests. Write tests and their data only, below a "
-                "folder that holds tests, and leave the code as it is."
+                f"{path} is no test file and no data of tests.",
+                "Write tests and their data only, below a folder that holds tests, and leave the code as it "
+                "is.",
             )
     return edit
 

@@ -556,3 +556,14 @@ async def test_halves_of_surrogate_pairs_in_a_reply_do_not_break_the_run(bench: 
     assert run.end.status == "verified"
     text = bench.repo.git("show", f"autocode/{run.thread}:calc.py")
     assert "# \ufffd and \U0001f600" in text
+
+
+async def test_people_read_what_is_wrong_and_not_what_the_model_is_told_to_do(bench: Bench) -> None:
+    script(bench.desk, coder="I would rather not.", planner="no plan")
+    run = await bench.run()
+    (told,) = bench.desk.prompts("assistant: I would rather not")
+    assert "It holds no edit. Change an existing file with a ```diff block" in told
+    shown = [retry.reason for retry in run.of("retry")] + [error.message for error in run.of("error")]
+    shown += [*run.end.missing, run.end.reason or ""]
+    assert any("It holds no edit." in text for text in shown)
+    assert not [text for text in shown if "```" in text or "Answer" in text or "write a whole" in text]

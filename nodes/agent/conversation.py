@@ -144,7 +144,7 @@ class Conversation:
                 if is_second:
                     raise
                 is_second = True
-                self.publish(Retried(reason=f"unusable reply: {problem}", attempt=1, model=reply.model))
+                self.publish(Retried(reason=f"unusable reply: {problem.fault}", attempt=1, model=reply.model))
                 self._say(_as_message(reply), HumanMessage(indent_steps(self._repair(problem))))
             else:
                 self._say(_as_message(reply))
@@ -227,13 +227,15 @@ def _as_message(reply: Reply) -> AIMessage:
 def _read(reply: Reply, read: Callable[[str], T]) -> T:
     """Read a whole reply. Half of one may look complete, so a cut reply is never read."""
     if reply.cut:
-        raise Unusable(f"It was cut off after {reply.output_tokens} tokens. Answer in fewer words.")
+        raise Unusable(f"It was cut off after {reply.output_tokens} tokens.", "Answer in fewer words.")
     if not reply.text.strip():
-        raise Unusable("It held no text. Write the answer as text. No tool can be called any more.")
+        raise Unusable("It held no text.", "Write the answer as text. No tool can be called any more.")
     if len(reply.text) > LONGEST_REPLY:
-        raise Unusable(f"It has {len(reply.text):,} characters. Answer with at most {LONGEST_REPLY:,}.")
+        raise Unusable(f"It has {len(reply.text):,} characters.", f"Answer with at most {LONGEST_REPLY:,}.")
     try:
         return read(without_reasoning(reply.text))
     except (RecursionError, OverflowError, UnicodeError) as error:
         # A stored reply that ends the run would end each resume of it too.
-        raise Unusable(f"It could not be read ({type(error).__name__}). Answer in a simpler form.") from error
+        raise Unusable(
+            f"It could not be read ({type(error).__name__}).", "Answer in a simpler form."
+        ) from error

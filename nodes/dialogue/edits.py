@@ -84,13 +84,13 @@ def check_whole(path: str, text: str, old: str | None) -> None:
     """Raise Unusable if a file leaves parts of it out, holds search-and-replace markers, or lacks a key."""
     if HIDDEN in text and HIDDEN not in (old or ""):
         raise Unusable(
-            f"{path} would hold `{HIDDEN}`, which stands for a key of the user that nobody shows you. Change "
-            "the other lines alone, with edit_file or a ```diff block."
+            f"{path} would hold `{HIDDEN}`, which stands for a key of the user that nobody shows you.",
+            "Change the other lines alone, with edit_file or a ```diff block.",
         )
     if line := elision(text, old):
         raise Unusable(
-            f"{path} is not whole: `{line}` stands for other lines. Write the whole file, or a ```diff block "
-            "with the lines that change."
+            f"{path} is not whole: `{line}` stands for other lines.",
+            "Write the whole file, or a ```diff block with the lines that change.",
         )
 
 
@@ -100,17 +100,19 @@ def _whole_files(workspace: Workspace, base: str, reply: EditReply, file: str | 
     if len(reply.loose) == 1 and reply.is_empty and file and workspace.size(base, file) is None:
         texts = {file: reply.loose[0]}  # the file of a step can only be meant
     elif reply.loose:
-        raise Unusable(_without_path(reply.loose[0]))
+        raise _without_path(reply.loose[0])
     elif reply.is_empty:
         raise Unusable(
-            "It holds no edit. Change an existing file with a ```diff block, or write a whole file as a line "
-            "`### path/to/file` followed by a fenced block."
+            "It holds no edit.",
+            "Change an existing file with a ```diff block, or write a whole file as a line "
+            "`### path/to/file` followed by a fenced block.",
         )
     for word in reply.words:
         if word != file and workspace.size(base, word) is None:
             raise Unusable(
-                f"`{word}` stands above a block as if it were a path. If it is a new file, write its path "
-                f"as `./{word}` in the heading. If it is not, leave the block out."
+                f"`{word}` stands above a block as if it were a path.",
+                f"If it is a new file, write its path as `./{word}` in the heading. If it is not, leave the "
+                "block out.",
             )
     for path, text in texts.items():
         check_whole(path, text or "", workspace.text(base, path))
@@ -127,7 +129,9 @@ def _patch(workspace: Workspace, base: str, contents: _Contents, diff: str) -> N
     try:
         result = place_patch(files, diff)
     except PatchError as error:
-        raise Unusable(f"A diff does not apply; no part of the reply was kept.\n{error}") from error
+        first, _, rest = str(error).partition("\n")
+        fault = f"A diff does not apply; no part of the reply was kept.\n{first}"
+        raise Unusable(fault, f"\n{rest}") from error
     changed = {path: text for path, text in result.files.items() if files.get(path) != text}
     for path, text in changed.items():
         check_whole(path, text, files.get(path))
@@ -139,13 +143,14 @@ def _patch(workspace: Workspace, base: str, contents: _Contents, diff: str) -> N
     contents.placed.update({path: list(how) for path, how in result.placed.items()})
 
 
-def _without_path(block: str) -> str:
-    """Return what is wrong with a block that no path belongs to."""
+def _without_path(block: str) -> Unusable:
+    """Return the error for a block that no path belongs to."""
     first = next((line.strip() for line in block.splitlines() if line.strip()), "")
-    return (
-        f"A block has no path: it begins with `{first[:80]}`. If it is a file, write `### path/to/file` on "
-        "the line above it. If it belongs to a file that has fences of its own, put that whole file into a "
-        "fence of four backticks. If it is an example, leave it out."
+    return Unusable(
+        f"A block has no path: it begins with `{first[:80]}`.",
+        "If it is a file, write `### path/to/file` on the line above it. If it belongs to a file that has "
+        "fences of its own, put that whole file into a fence of four backticks. If it is an example, leave "
+        "it out.",
     )
 
 

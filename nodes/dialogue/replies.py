@@ -63,7 +63,14 @@ NoEdit = Literal["NO CHANGE", "NO TESTS", "NOT THE CHANGE", "BLOCKED"]
 
 
 class Unusable(Exception):
-    """A reply that its author can correct. The text says precisely what is wrong with it."""
+    """A reply that its author can correct. The text says precisely what is wrong, and what to do.
+
+    People read the `fault` alone, because the `advice` is for the author.
+    """
+
+    def __init__(self, fault: str, advice: str = "") -> None:
+        super().__init__(f"{fault}{'' if advice.startswith(chr(10)) else ' '}{advice}".rstrip())
+        self.fault = fault
 
 
 @dataclass(frozen=True)
@@ -102,8 +109,8 @@ def parse_edits(text: str) -> EditReply:
         raise problem or Unusable("The blocks of the reply could not be read.")
     if any(reading != candidates[0] for reading in candidates):
         raise Unusable(
-            "A block holds fences of its own, and it is not clear where it ends. Put it into a longer fence, "
-            "such as ````, and answer again."
+            "A block holds fences of its own, and it is not clear where it ends.",
+            "Put it into a longer fence, such as ````, and answer again.",
         )
     return candidates[0]
 
@@ -112,11 +119,11 @@ def _split(text: str, nested: bool = False) -> Blocks:
     try:
         return split_blocks(text, nested)
     except TooManyBlocks as error:
-        raise Unusable(f"The reply has {error}. Write only those that the task needs.") from error
+        raise Unusable(f"The reply has {error}.", "Write only those that the task needs.") from error
     except UnclosedBlock as error:
         raise Unusable(
-            f"The block that opens with `{error}` is never closed: was the reply cut off? "
-            "Close every block with a fence of its own length."
+            f"The block that opens with `{error}` is never closed: was the reply cut off?",
+            "Close every block with a fence of its own length.",
         ) from error
 
 
@@ -132,20 +139,21 @@ def _edits(reply: Blocks) -> EditReply:
         elif path is None:
             loose.append(block.text)
         elif path in files and files[path] != block.text:
-            raise Unusable(f"There are two blocks for {path}. Write one block with the whole file.")
+            raise Unusable(f"There are two blocks for {path}.", "Write one block with the whole file.")
         else:
             files[path] = block.text
             words += [] if certain else [path]
     deleted = tuple(match["path"] for line in reply.rest if (match := _DELETE.match(line.rstrip("\r"))))
     if moves := [line.strip() for line in reply.rest if _MOVE.match(line)]:
         raise Unusable(
-            f"`{moves[0]}` is not understood. To rename a file, write a ```diff block with the lines "
-            "`diff --git a/OLD b/NEW`, `rename from OLD` and `rename to NEW`. To change its mode, write "
-            "`old mode 100644` and `new mode 100755` below the first line instead."
+            f"`{moves[0]}` is not understood.",
+            "To rename a file, write a ```diff block with the lines `diff --git a/OLD b/NEW`, `rename from "
+            "OLD` and `rename to NEW`. To change its mode, write `old mode 100644` and `new mode 100755` "
+            "below the first line instead.",
         )
     if bare := _BARE_DIFF.search("\n".join(reply.rest)):
         if diffs or files or deleted:
-            raise Unusable("A diff stands outside of a fenced block. Put every diff into a ```diff block.")
+            raise Unusable("A diff stands outside of a fenced block.", "Put every diff into a ```diff block.")
         diffs.append(bare[0].rstrip("\n") + "\n")  # some models forget the fence
     return EditReply(tuple(diffs), files, deleted, tuple(loose), tuple(words))
 
@@ -165,7 +173,7 @@ def join_cut(text: str, rest: str) -> str:
         rest = following
     rest = rest[len(_overlap(text, rest)) :]
     if _paths_in(text) & _paths_in(rest):
-        raise Unusable("It was cut off, and its rest begins a part of it anew. Answer in fewer words.")
+        raise Unusable("It was cut off, and its rest begins a part of it anew.", "Answer in fewer words.")
     return text + rest
 
 
@@ -255,7 +263,9 @@ def parse_json(text: str) -> dict[str, Any]:
         if value is not None:
             return value
         problem = fault or problem
-    raise Unusable(f"The reply could not be read: {problem}. Answer with one JSON object and nothing else.")
+    raise Unusable(
+        f"The reply could not be read: {problem}.", "Answer with one JSON object and nothing else."
+    )
 
 
 def _candidates(text: str) -> Iterator[str]:

@@ -121,7 +121,7 @@ def read_plan(value: Any, tool_use: bool = True) -> Plan:
     if not coding:
         raise Unusable('The plan has no step with agent "coder".')
     if not tool_use and any(step.agent == "tool" for step in coding):
-        raise Unusable(f'{TOOLS_OFF}. Plan steps with agent "coder" only.')
+        raise Unusable(f"{TOOLS_OFF}.", 'Plan steps with agent "coder" only.')
     groups = _groups(coding)
     steps = [step.numbered(i + 1, group) for i, (step, group) in enumerate(zip(coding, groups, strict=True))]
     return Plan(explanation=reply.explanation, steps=sorted(steps, key=lambda step: step["group"]))
