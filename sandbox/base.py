@@ -252,8 +252,12 @@ class Sandbox(Protocol):
         name its content. Raises SandboxError, also when the files exceed `limits.workspace_mb`.
         """
 
-    def session(self, files: Iterable[bytes], limits: Limits) -> AbstractAsyncContextManager[Session]:
+    def session(
+        self, files: Iterable[bytes], limits: Limits, key: str = ""
+    ) -> AbstractAsyncContextManager[Session]:
         """Unpack the tar stream `files` into /workspace and keep the place open until the context ends.
+
+        The files of a layer that the sandbox keeps under `key` are not unpacked again.
 
         `limits` hold for each command, and their sizes for everything that the session writes. A session
         holds a slot for a program only while a command runs. Raises SandboxError, also when the files exceed

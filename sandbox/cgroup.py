@@ -44,14 +44,14 @@ class Cgroup:
     def remove(self) -> None:
         """Remove the groups. The kernel needs a moment after the last process has ended."""
         for directory in self.directories:
-            for _ in range(200):
+            for attempt in range(200):
                 with suppress(OSError):
                     directory.rmdir()
                 if not directory.exists():
                     break
                 with suppress(OSError):
                     (directory / "cgroup.kill").write_text("1")  # version 2 on Linux 5.14 and newer
-                time.sleep(0.01)
+                time.sleep(min(0.0005 * 2**attempt, 0.02))
 
 
 @dataclass(frozen=True)

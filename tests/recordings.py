@@ -139,8 +139,10 @@ class RecordedSandbox:
     ) -> AbstractAsyncContextManager[Layer]:
         return self._sandbox.layer(files, limits, key)
 
-    def session(self, files: Iterable[bytes], limits: Limits) -> AbstractAsyncContextManager[Session]:
-        return self._sandbox.session(files, limits)
+    def session(
+        self, files: Iterable[bytes], limits: Limits, key: str = ""
+    ) -> AbstractAsyncContextManager[Session]:
+        return self._sandbox.session(files, limits, key)
 
     async def aclose(self) -> None:
         await self._sandbox.aclose()

@@ -90,6 +90,23 @@ async def test_no_program_reaches_the_folder_of_a_tree(opened: Bubblewrap, home:
     assert result.exit_code and not result.stdout
 
 
+async def test_a_session_begins_with_the_kept_tree_and_leaves_it_alone(opened: Bubblewrap) -> None:
+    before = await listed(opened, pack(TREE))
+    crowd = "for n in $(seq 40); do sleep 1 & done; wait; echo all"
+    async with (
+        opened.session(unread(), LIMITS, "tree") as session,
+        opened.session(unread(), LIMITS, "tree") as other,
+    ):
+        await session.run(["sh", "-c", "echo two >>a.txt; rm -r pkg/deep; mv run.sh moved"])
+        both = await asyncio.gather(*(each.run(["sh", "-c", crowd]) for each in (session, other)))
+        assert [result.stdout for result in both] == ["all\n"] * 2
+        changes = await session.changes()
+        assert (await other.changes()).removed == frozenset()
+    assert set(changes.files) == {"a.txt", "moved"} and changes.removed == {"pkg/deep/c.py", "run.sh"}
+    assert changes.files["a.txt"].content == b"one\ntwo\n"
+    assert await listed(opened, unread()) == before
+
+
 async def test_runs_at_once_unpack_a_tree_once(opened: Bubblewrap) -> None:
     reads = list[int]()
 

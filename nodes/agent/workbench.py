@@ -122,8 +122,8 @@ class Workbench:
         sandbox, self._limits = await self.place()
         self.backend = sandbox.name
         self._leave_out = await asyncio.to_thread(leaves_out, self.workspace, self._begun)
-        files = archive(self.workspace.path, self._begun)
-        return await self._stack.enter_async_context(sandbox.session(files, self._limits))
+        files, tree = archive(self.workspace.path, self._begun), self.workspace.tree(self._begun)
+        return await self._stack.enter_async_context(sandbox.session(files, self._limits, tree))
 
     async def _session(self) -> Session:
         return await asyncio.shield(self.warm())

@@ -94,7 +94,8 @@ class ToolExecution:
         head = state["head"]
         sandbox, limits = await self.agents.place(workspace, state, head, [])
         limits = replace(limits, seconds=self.seconds)
-        async with sandbox.session(archive(workspace.path, head), limits) as session:
+        files = archive(workspace.path, head)
+        async with sandbox.session(files, limits, workspace.tree(head)) as session:
             result = await session.run(list(call.arguments()))
             output = _output(call, result, limits)
             # Programs that only read may leave caches behind.

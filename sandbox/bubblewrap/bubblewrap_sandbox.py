@@ -141,7 +141,7 @@ class Bubblewrap:
             raise SandboxError(f"the files could not be unpacked: {result.stderr.strip()}")
 
     @asynccontextmanager
-    async def session(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Session]:
+    async def session(self, files: Iterable[bytes], limits: Limits, key: str = "") -> AsyncIterator[Session]:
         """Keep the files in a mount namespace that every command enters.
 
         An overlay tells what has changed. Without one, the session hashes its files.
@@ -149,8 +149,11 @@ class Bubblewrap:
         folder, has_overlay = self.mount_point, await self._can_overlay()
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
-            held = await stack.enter_async_context(self._held(files, limits))
-            stage = visit(folder, held.uid, held.pid, has_overlay, held.disk)
+            kept = None
+            if has_overlay and key:
+                kept = await stack.enter_async_context(self._trees.kept(key))
+            held = await stack.enter_async_context(self._held(files, limits, kept))
+            stage = visit(folder, held.uid, held.pid, has_overlay, held.disk, is_shared=kept is not None)
             survey: Survey
 
             async def run(program: Program) -> Result:
@@ -172,18 +175,24 @@ class Bubblewrap:
         """Return whether trees can be mounted. Programs then share a user, so a cgroup has to count them."""
         if self._has_overlay is None:
             counted = as_root() and "pids" in self._cgroups.parents
-            self._has_overlay = counted and await asyncio.to_thread(overlay_works, self.mount_point)
+            self._has_overlay = counted and await asyncio.to_thread(
+                overlay_works, self.mount_point, self._trees.root
+            )
         return self._has_overlay
 
     @asynccontextmanager
-    async def _held(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator["_HeldTree"]:
-        """Unpack a tree in a jail, whose mount namespace holds it until the context ends."""
-        uid = new_uid()
+    async def _held(
+        self, files: Iterable[bytes], limits: Limits, kept: KeptTree | None = None
+    ) -> AsyncIterator["_HeldTree"]:
+        """Hold a tree in the mount namespace of a jail until the context ends. It is unpacked or `kept`."""
+        uid = kept.uid if kept else new_uid()
         own = replace(_for_unpacking(limits, limits.on_disk), seconds=_WITHOUT_END)
-        program = Program({"tree": files}, ["sleep", "infinity"], own)
+        program = Program({} if kept else {"tree": files}, ["sleep", "infinity"], own)
         async with AsyncExitStack() as stack:
-            disk = await stack.enter_async_context(self._places.place()) if limits.on_disk else None
-            stage = holder(self.mount_point, limits, uid, disk)
+            disk = kept.folder if kept else None
+            if limits.on_disk and not kept:
+                disk = await stack.enter_async_context(self._places.place())
+            stage = holder(self.mount_point, limits, uid, disk, is_shared=kept is not None)
             process = await stack.enter_async_context(self._started(program, stage))
             holding = asyncio.ensure_future(process.run(program, is_trusted=True))
             unpacked = asyncio.ensure_future(program.output.started.wait())

@@ -52,7 +52,7 @@ class KeptTrees:
     """The folders below `root`, which nobody else may enter. A lock keeps each one while it is used."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
 
     def keys(self) -> Sequence[str]:
         """Return the keys of the complete trees, the latest used first. Blocks."""
@@ -60,26 +60,41 @@ class KeptTrees:
 
     def has_room(self, megabytes: int) -> bool:
         """Return whether a further tree of this size may be kept. Blocks."""
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return megabytes <= KEPT_MB and shutil.disk_usage(self._root).free >> 20 > megabytes + _RESERVE_MB
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return megabytes <= KEPT_MB and shutil.disk_usage(self.root).free >> 20 > megabytes + _RESERVE_MB
 
     @asynccontextmanager
     async def tree(
         self, key: str, uid: int, unpack: Callable[[KeptTree], Awaitable[None]]
     ) -> AsyncIterator[KeptTree]:
         """Hold a tree, which `unpack` fills with files of the user `uid` if there is none yet."""
-        place = self._root / hashlib.sha256(key.encode()).hexdigest()[:40]
+        place = self._place(key)
         while True:
-            with _locked(place, fcntl.LOCK_SH) as is_locked:
-                if is_locked and (record := await asyncio.to_thread(_read, place)):
-                    os.utime(place / _RECORD)
-                    yield KeptTree(place / "tree", record.uid)
+            async with self.kept(key) as tree:
+                if tree:
+                    yield tree
                     return
             with _locked(place, fcntl.LOCK_EX) as is_locked:
                 if is_locked and not await asyncio.to_thread(_read, place):
                     await self._make(place, key, uid, unpack)
                     continue
             await asyncio.sleep(_POLL_SECONDS)
+
+    @asynccontextmanager
+    async def kept(self, key: str) -> AsyncIterator[KeptTree | None]:
+        """Hold a complete tree. Yields None if there is none, or if it is being unpacked or removed."""
+        place = self._place(key)
+        if not await asyncio.to_thread(_read, place):
+            yield None
+            return
+        with _locked(place, fcntl.LOCK_SH) as is_locked:
+            record = await asyncio.to_thread(_read, place) if is_locked else None
+            if record:
+                os.utime(place / _RECORD)
+            yield KeptTree(place / "tree", record.uid) if record else None
+
+    def _place(self, key: str) -> Path:
+        return self.root / hashlib.sha256(key.encode()).hexdigest()[:40]
 
     async def _make(
         self, place: Path, key: str, uid: int, unpack: Callable[[KeptTree], Awaitable[None]]
@@ -91,14 +106,14 @@ class KeptTrees:
 
     def prune(self) -> None:
         """Remove trees that are incomplete, old, or beyond the limit, unless somebody uses them. Blocks."""
-        if not self._root.is_dir():
+        if not self.root.is_dir():
             return
         total, kept = 0, set()
         for place, record, used in self._records():
             total += record.megabytes
             if total <= KEPT_MB and time.time() - used < _KEPT_SECONDS:
                 kept.add(place.name)
-        for place in self._root.iterdir():
+        for place in self.root.iterdir():
             if place.is_dir() and place.name not in kept:
                 with _locked(place, fcntl.LOCK_EX) as is_locked:
                     if is_locked:
@@ -108,7 +123,7 @@ class KeptTrees:
 
     def _records(self) -> list[tuple[Path, TreeRecord, float]]:
         found = []
-        for place in self._root.iterdir() if self._root.is_dir() else ():
+        for place in self.root.iterdir() if self.root.is_dir() else ():
             with suppress(OSError):
                 if record := _read(place):
                     found.append((place, record, (place / _RECORD).stat().st_mtime))

@@ -41,14 +41,15 @@ mount -t overlay -o "$folders,redirect_dir=on,metacopy=off" layer run/workspace 
 """
 
 
-def holder(folder: Path, limits: Limits, uid: int, disk: Path | None) -> Stage:
+def holder(folder: Path, limits: Limits, uid: int, disk: Path | None, is_shared: bool = False) -> Stage:
     """Return the stage of the program that unpacks a tree and holds it. It mounts a tmpfs on `folder`.
 
-    The tree lies in the folder `disk` if there is one. An ordinary user may mount in a user namespace only.
+    The tree lies in the folder `disk` if there is one. With `is_shared`, other programs have the same user.
+    An ordinary user may mount in a user namespace only.
     """
     users = () if as_root() else ("--user", "--map-root-user")
     command = (*_UNSHARE, *users, *_script(_HOLD, folder, limits, disk))
-    return Stage(command, f"{folder}/tree", uid)
+    return Stage(command, f"{folder}/tree", uid, _OF_BRANCHES if is_shared else 0)
 
 
 def branch(folder: Path, limits: Limits, uid: int, holder_pid: int) -> Stage:
@@ -75,10 +76,12 @@ def grow(folder: Path, limits: Limits, holder_pid: int) -> None:
         raise SandboxError(f"the session's files could not be mounted: {reason}") from error
 
 
-def visit(folder: Path, uid: int, holder_pid: int, has_branch: bool, disk: Path | None) -> Stage:
+def visit(
+    folder: Path, uid: int, holder_pid: int, has_branch: bool, disk: Path | None, is_shared: bool = False
+) -> Stage:
     """Return the stage of a program that changes the files of a holder, those in its `/tmp` included."""
     workspace, tmp = f"{folder}/run/workspace" if has_branch else f"{folder}/tree", folder / "tmp"
-    strangers = _OF_HOLDER if as_root() else 0
+    strangers = _OF_BRANCHES if is_shared else _OF_HOLDER if as_root() else 0
     watched = None if has_branch else disk
     return Stage(_entering(holder_pid), workspace, uid, strangers, tmp=str(tmp), disk=watched)
 
@@ -99,13 +102,17 @@ def open_branch(folder: Path, holder_pid: int) -> OverlayFolders:
     return OverlayFolders(*fds)
 
 
-def overlay_works(folder: Path) -> bool:
-    """Create `folder` and try both mounts. An ordinary user, and root in some containers, may not."""
+def overlay_works(folder: Path, trees: Path) -> bool:
+    """Create both folders and try all mounts, with `trees` as a tree on disk.
+
+    An ordinary user, and root in some containers, may not mount. Some file systems cannot be below overlays.
+    """
     # A user namespace would let ordinary users mount, but without redirect_dir.
     small = Limits(workspace_mb=1, tmp_mb=1)
-    stages = (*_UNSHARE, *_script(_HOLD, folder, small), *_script(_BRANCH, folder, small), "true")
+    stages = (*_UNSHARE, *_script(_HOLD, folder, small, trees), *_script(_BRANCH, folder, small), "true")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        trees.mkdir(mode=0o700, parents=True, exist_ok=True)
         done = subprocess.run(  # noqa: S603  # scripts of ours, the folder is an argument
             stages, capture_output=True, check=False, timeout=_TRY_SECONDS
         )

@@ -91,7 +91,7 @@ class Docker:
         yield PackedLayer(archive, self._run_program)
 
     @asynccontextmanager
-    async def session(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Session]:
+    async def session(self, files: Iterable[bytes], limits: Limits, key: str = "") -> AsyncIterator[Session]:
         """Keep a container, in which every command is an execution of its own."""
         container = await self._take(limits)
         try:

@@ -44,9 +44,12 @@ class EnvironmentSandbox:
     @asynccontextmanager
     async def layer(self, files: Iterable[bytes], limits: Limits, key: str = "") -> AsyncIterator[Layer]:
         """Keep the environment's generated files and the tree."""
-        tree, key = chain(self._environment.members(), files), key and key + self._end_of_keys
-        async with self._sandbox.layer(tree, self.limits(limits), key) as layer:
+        tree = chain(self._environment.members(), files)
+        async with self._sandbox.layer(tree, self.limits(limits), self._key(key)) as layer:
             yield _EnvironmentLayer(self, layer)
+
+    def _key(self, key: str) -> str:
+        return f"{key}{self._end_of_keys}" if key else ""
 
     @property
     def _end_of_keys(self) -> str:
@@ -54,10 +57,10 @@ class EnvironmentSandbox:
         return f" {self._environment.key}" if self._generated_mb else ""
 
     @asynccontextmanager
-    async def session(self, files: Iterable[bytes], limits: Limits) -> AsyncIterator[Session]:
+    async def session(self, files: Iterable[bytes], limits: Limits, key: str = "") -> AsyncIterator[Session]:
         """Begin with the environment's generated files and the tree: neither counts as a change."""
         tree = chain(self._environment.members(), files)
-        async with self._sandbox.session(tree, self.limits(limits)) as session:
+        async with self._sandbox.session(tree, self.limits(limits), self._key(key)) as session:
             yield _EnvironmentSession(self, session)
 
     async def aclose(self) -> None:
