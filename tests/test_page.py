@@ -122,6 +122,7 @@ async def test_a_task_goes_from_the_form_over_an_edited_plan_to_an_applied_resul
 LINES = [f"line {number}\n" for number in range(1, 81)]
 
 
+@pytest.mark.usefixtures("packages")
 async def test_hunks_are_chosen_applied_and_taken_back_and_unchanged_lines_are_opened(
     browser: Browser, served: Served, repo: GitRepo
 ) -> None:
@@ -149,6 +150,7 @@ async def test_hunks_are_chosen_applied_and_taken_back_and_unchanged_lines_are_o
         await expect(long).to_contain_text("line 80")
         await page.press("Choose what to apply")
         await tab.get_by_label("Apply new.txt").uncheck()
+        assert await faults_of(page) == []
         await tab.get_by_label("Apply this hunk, line 67").uncheck()
         await page.press("Apply selected (1 of 3)")
         await page.press("Apply it although it is not verified")

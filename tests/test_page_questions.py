@@ -276,8 +276,10 @@ async def test_no_text_of_a_model_a_repository_or_a_user_becomes_markup(
         "advice": EVIL,
         "words": f"{EVIL}\n\n[go](javascript:hack)",
     }
+    usage = {"agent": EVIL, "model": EVIL, "calls": 1, "input_tokens": 1, "output_tokens": 1}
+    usage |= {"seconds": 1, "cost_usd": None}
     events = [
-        ("run.started", {"task": EVIL, "repo": str(repo.path)}),
+        ("run.started", {"task": EVIL, "repo": str(repo.path), "model": EVIL}),
         ("plan", {"plan": plan}),
         ("node.started", {}, "coder", "s1"),
         ("token", {"text": EVIL}, "coder", "s1"),
@@ -290,7 +292,13 @@ async def test_no_text_of_a_model_a_repository_or_a_user_becomes_markup(
         resolved("i1", EVIL),
         (
             "run.finished",
-            {"status": "unverified", "branch": "autocode/evil", "missing": [EVIL], "summary": summary},
+            {
+                "status": "unverified",
+                "branch": "autocode/evil",
+                "missing": [EVIL],
+                "summary": summary,
+                "usage": [usage],
+            },
         ),
     ]
     await write_log(served.home, "evil", events, repo=str(repo.path), task=EVIL)

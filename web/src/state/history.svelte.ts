@@ -11,6 +11,8 @@ const PAGE = 200;
 const MOST = 1000;
 export const ALL: ThreadFilter = { words: "", state: "", repo: "" };
 
+const WAITING: ThreadFilter = { ...ALL, state: "waiting" };
+
 class History {
   /** The newest threads. */
   threads = $state.raw<ThreadSummary[]>([]);
@@ -27,7 +29,11 @@ class History {
     clearTimeout(this.#timer);
     const { filter } = this;
     try {
-      const threads = await connection.watch(listThreads(this.limit, ALL, AbortSignal.timeout(10_000)));
+      const newest = await connection.watch(listThreads(this.limit, ALL, AbortSignal.timeout(10_000)));
+      // What waits for the user is listed however old it is.
+      const waiting = newest.length < this.limit ? [] : await connection.watch(listThreads(PAGE, WAITING, AbortSignal.timeout(10_000)));
+      const known = new Set(newest.map((thread) => thread.id));
+      const threads = [...newest, ...waiting.filter((thread) => !known.has(thread.id))];
       const matching = this.filtered ? await connection.watch(listThreads(this.limit, filter, AbortSignal.timeout(10_000))) : threads;
       if (filter !== this.filter) return; // the user has typed on, and that is asked for
       const text = JSON.stringify([threads, matching]);
