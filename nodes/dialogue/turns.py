@@ -102,7 +102,7 @@ def _shown(turn: Turn, brief: bool, tokens: int) -> str:
         f"Planned: {turn['plan']}" if turn["plan"] else "",
         f"Ended: {turn['end']}",
         f"Files: {', '.join(turn['files'])}" if turn["files"] else "",
-        turn["words"],
+        f"Said in the end: {turn['words']}" if turn["words"] else "",
     ]
     text = "\n".join(filter(None, became))
     parts = ["\n".join(said), fenced(cut_tokens(text, tokens // 2))]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from nodes import events
 from nodes.events import Event
+from nodes.state import files_of
 from server.cli.views.format import (
     first_fault,
     first_line,
@@ -80,7 +81,8 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
             yield f"plan      {steps}{whose}: {first_line(data.plan['explanation'], 200)}"
             for step in data.plan["steps"]:
                 author = f"group {step['group'] + 1}  {one_line(step['agent'])}"
-                yield f"            {author}: {one_line(step['description'])}"
+                edited = f"  ({one_line(', '.join(files_of(step)))})" if files_of(step) else ""
+                yield f"            {author}: {one_line(step['description'])}{edited}"
         case events.MemoryRecalled() as data:
             step_id = f"{event.step_id}: " if event.step_id else ""
             note = f": {first_line(data.index.note, 200)}" if data.index.note else ""
@@ -117,7 +119,7 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
         case events.MessageAdded(role="user") as data:
             yield f"you       {first_line(data.text, 300)}"
         case events.NoteRead():
-            yield f"read      your note: {_author(event, run).strip()}"
+            yield f"read      your note: {' '.join(_author(event, run).removesuffix(':').split())}"
         case events.ErrorReported() as data:
             kind = "warning" if data.kind == "warning" else "error"
             yield f"{kind:<9} {first_line(data.message, 500)}"
