@@ -71,15 +71,19 @@ def complete_request(input: Mapping[str, Any], settings: Settings, repo: str | N
         raise InputError("the task names no repository")
     # Before anything is stored, and for the models as well: a key in a task is nothing that they need.
     hide = partial(masked_tokens, secrets=tuple(settings.secrets()))
+    context = [
+        file if isinstance(file, str) else ContextFile(path=file["path"], content=hide(file["content"]))
+        for file in request.context_files
+    ]
+    steps = hide(request.steps) or None
+    masked = (hide(task), context, steps) != (task, list(request.context_files), request.steps or None)
     return Input(
         task=hide(task),
         repo=place,
-        context_files=[
-            file if isinstance(file, str) else ContextFile(path=file["path"], content=hide(file["content"]))
-            for file in request.context_files
-        ],
-        steps=hide(request.steps) or None,
+        context_files=context,
+        steps=steps,
         options=options.model_dump(),
+        masked=masked,
     )
 
 

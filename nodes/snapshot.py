@@ -21,6 +21,11 @@ from nodes.state import State, options_of
 from tools.workspace import Workspace, WorkspaceError
 from tools.workspace.packing.room import MAX_WORKSPACE_MB
 
+_MASKED = (
+    "a part of the task looks like a key, a token or a password, and was replaced by ***; no model sees it. "
+    "Name a variable of the environment or a fixture instead"
+)
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -40,6 +45,8 @@ class Snapshot:
         run = str((info and info.run_id) or uuid4())
         message = task_of(state.get("messages") or [])
         task = message or str(state.get("task") or "")
+        if state.get("masked"):
+            publish(ErrorReported(message=_MASKED, kind="warning"))
         base = await asyncio.to_thread(self._begin, state, thread_of(runtime), publish)
         last = state.get("run")
         notes = await self.notes_of(last) if last and self.notes_of else []
@@ -49,6 +56,7 @@ class Snapshot:
             "messages": [] if message else [human(run, task)],
             "run": run,
             "asked": task,
+            "masked": False,
             "turns": turns,
             "options": options_of(state).model_dump(),
             "context_files": list(state.get("context_files") or ()),

@@ -220,6 +220,7 @@ class Input(TypedDict):
     context_files: NotRequired[list[str | ContextFile]]
     steps: NotRequired[list[dict[str, Any]] | None]
     options: NotRequired[dict[str, Any]]
+    masked: NotRequired[bool]  # whether a key or a token was replaced before the input was stored
 
 
 class State(TypedDict, total=False):
@@ -230,6 +231,7 @@ class State(TypedDict, total=False):
     context_files: list[str | ContextFile]
     steps: list[dict[str, Any]] | None
     options: dict[str, Any]
+    masked: bool
 
     messages: Annotated[list[Message], add_messages]
 

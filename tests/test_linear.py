@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
@@ -89,8 +90,10 @@ READERS: dict[str, Callable[[str], object]] = {
 DIFF = "--- a/a.py\n+++ b/a.py\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
 REFUSALS = (Unusable, PatchError, NoSuite, PolicyError, ValueError)
 
-READER_SECONDS = 2.0
-"""CPU seconds for a megabyte, generous for slow machines. A reader that is not linear takes minutes."""
+READER_SECONDS = 0.5
+"""CPU seconds for a megabyte on a quiet machine. `slowness` says how much more another one needs."""
+
+UNIT_SECONDS = 0.08
 
 CPU_SECONDS = 0.1
 """Linear work on a run takes a hundredth of it, and quadratic work several times as long."""
@@ -213,10 +216,24 @@ def count(pattern: re.Pattern[Any], text: Any) -> int:
     return sum(1 for _ in pattern.finditer(text))
 
 
+@cache
+def slowness() -> float:
+    """Return how many times longer a fixed piece of work takes here than it took where limits were set."""
+
+    def seconds() -> float:
+        began = time.process_time()
+        for _ in range(5):
+            re.sub(r"(a+)b|[^ab]", r"\1", "aaaa b\n" * 20_000)
+            "".join(reversed(("ab " * 100_000).split()))
+        return time.process_time() - began
+
+    return max(1.0, min(seconds() for _ in range(3)) / UNIT_SECONDS)
+
+
 def is_slow(work: Callable[[], object], seconds: float) -> bool:
     """Return whether some work takes too long three times, because anything may happen once."""
     for _ in range(3):
-        with suppress(TimeoutError), cpu_limit(seconds):
+        with suppress(TimeoutError), cpu_limit(seconds * slowness()):
             with suppress(*REFUSALS):
                 work()
             return False
