@@ -43,6 +43,7 @@ class RunRequest(ForeignModel):
     steps: list[dict[str, Any]] = Field(default_factory=list)
     options: dict[str, Any] = Field(default_factory=dict)
     messages: list[Any] | None = None
+    masked: bool = False
 
 
 def complete_request(input: Mapping[str, Any], settings: Settings, repo: str | None = None) -> Input:
@@ -76,15 +77,17 @@ def complete_request(input: Mapping[str, Any], settings: Settings, repo: str | N
         for file in request.context_files
     ]
     steps = hide(request.steps) or None
-    masked = (hide(task), context, steps) != (task, list(request.context_files), request.steps or None)
-    return Input(
+    asked = (task, list(request.context_files), request.steps or None)
+    input = Input(
         task=hide(task),
         repo=place,
         context_files=context,
         steps=steps,
         options=options.model_dump(),
-        masked=masked,
     )
+    if request.masked or (input["task"], context, steps) != asked:
+        input["masked"] = True
+    return input
 
 
 def _check_servers(plan: Plan, settings: Settings) -> None:

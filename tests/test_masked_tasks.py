@@ -35,6 +35,4 @@ async def test_delivered_files_are_the_models_bytes_whatever_they_look_like(benc
     run = await bench.run()
     assert run.end.status == "verified"
     assert bench.repo.show(str(run.end.branch), "conf.py") == SETTINGS
-    result = bench.autocode("apply", run.thread)
-    assert result.exit_code == 0 and (bench.repo.path / "conf.py").read_text() == f"{SETTINGS}\n"
     assert TOKEN not in "\n".join(event.wire for event in run.events)
