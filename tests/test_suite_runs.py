@@ -90,6 +90,16 @@ async def test_a_base_that_is_always_too_slow_is_an_unknown_baseline(project: Ma
     assert fates(proof) == {ADD: ("unknown", "passed")}
 
 
+async def test_a_new_case_of_an_edited_file_counts_where_the_base_never_ends(project: Make) -> None:
+    slow = {"tests/test_slow.py": "import maths\n" + SLOW}
+    here = project(MATHS | slow | {".autocode.toml": '[test]\nscope = "affected"\ntimeout = 6\n'})
+    edited = MATHS["tests/test_maths.py"] + "\n\ndef test_double():\n    assert maths.double(2) == 4\n"
+    change = {"maths.py": DOUBLE["maths.py"], "tests/test_maths.py": f"import maths\n{edited}"}
+    proof = await here.prove(change | {"tests/test_slow.py": None})
+    assert proof.baseline == "unknown"
+    assert proof.fail_to_pass == ["tests.test_maths::test_double"]
+
+
 async def test_a_new_test_that_hangs_on_the_base_fails_there(project: Make) -> None:
     test = f"from loop import loop\n\n\ndef test_loop():\n    assert loop() == 1\n\n\n{TRUE}"
     here = project(MATHS | {"loop.py": ENDLESS})

@@ -14,6 +14,7 @@ class Evidence:
     """The executions of one check.
 
     `new_on_base` ran the change's added and edited test files on the base, None without such files.
+    `edited_on_base` ran the base's version of the edited ones, if the suite did not end on the base.
     `old_on_head` ran the base's tests on the change, None if the change touches nothing that they consist of.
     `listing` lists the change's cases. `files` are all files of the change, `tests` all test files of both
     sides. `runner` is None for pytest.
@@ -23,6 +24,7 @@ class Evidence:
     head: Result
     listing: Result
     new_on_base: Outcomes | None = None
+    edited_on_base: Outcomes | None = None
     old_on_head: Outcomes | None = None
     new_tests: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
@@ -38,9 +40,10 @@ class Evidence:
     def is_new(self, case: str) -> bool:
         """Return whether the base's own suite lacks a case of an added or edited test file."""
         # If the base's cases are unknown, those of an edited file may be old.
-        new = self.new_tests if self.base.known else self.added
-        if self.base.known and case in (self.base.cases or {}):
+        listed = next((run for run in (self.base, self.edited_on_base) if run and run.known), None)
+        if listed and case in (listed.cases or {}):
             return False
+        new = self.new_tests if listed else self.added
         if any(self.is_case_of(case, path) for path in new):
             return True
         # A report may name no files. The case is the change's, as the base's own tests lack it.

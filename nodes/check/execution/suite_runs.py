@@ -134,6 +134,7 @@ class SuiteRuns:
                 self._outcomes("the change's tests on the base", both[0], only(change.proving_tests))
             )
             old_on_head = group.create_task(old_tests.run())
+            edited_on_base = group.create_task(self._edited_on_base(attempt.suite, base))
         result = head.result()
         if attempt.scope == "all" and result.timed_out and is_tight(self.executor.limits, base):
             # The runs side by side slowed each other down, so the change gets a second try alone.
@@ -146,6 +147,7 @@ class SuiteRuns:
             head=result,
             listing=cases.result(),
             new_on_base=await self._new_by_file(new_on_base.result()),
+            edited_on_base=edited_on_base.result(),
             new_tests=frozenset(change.proving_tests),
             added=frozenset(change.added),
             deleted=change.deleted,
@@ -221,6 +223,18 @@ class SuiteRuns:
 
     async def _outcomes(self, what: str, snapshot: str | None, command: tuple[str, ...]) -> Outcomes | None:
         return self.executor.outcomes(await self.executor.run(what, snapshot, command)) if snapshot else None
+
+    async def _edited_on_base(self, suite: Suite, base: Outcomes) -> Outcomes | None:
+        """Run the base's version of edited test files if the suite did not end on the base.
+
+        Only so is it known which of their cases are new.
+        """
+        edited = [path for path in self.change.proving_tests if path in self.change.base_files]
+        if not base.stopped or not edited or (suite.runner and not suite.runner.chooses_files):
+            return None
+        return await self._outcomes(
+            "the edited tests as the base has them", self.change.base, suite.only(edited)
+        )
 
     async def _new_by_file(self, together: Outcomes | None) -> Outcomes | None:
         """Return what new tests do on the base, file by file if one of them keeps the others from running."""
