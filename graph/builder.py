@@ -55,7 +55,7 @@ def build(resources: Resources, checkpointer: BaseCheckpointSaver[Any] | None = 
     graph = StateGraph(State, input_schema=Input)
 
     graph.add_node("snapshot", Snapshot(resources.max_workspace_mb, agents.models.notes_of))
-    graph.add_node("environment", PrepareEnvironment(preparation))
+    graph.add_node("environment", PrepareEnvironment(preparation, within))
     graph.add_node("go_on", GoOn())
     graph.add_node("recall", Recall(memory))
     graph.add_node("tryout", Tryout(preparation, resources.checks, resources.limits, beside, within))
@@ -100,8 +100,10 @@ def unless_stopped(onward: str) -> Callable[[State], str]:
     return route
 
 
-def after_environment(state: State) -> Literal["go_on", "recall"]:
+def after_environment(state: State) -> Literal["go_on", "recall", "commit"]:
     """Ask whether the run goes on if its environment could not be had."""
+    if state["stops"]:
+        return "commit"
     return "go_on" if state["environment_problem"] else "recall"
 
 

@@ -38,3 +38,16 @@ async def test_what_runs_is_stopped_in_time_and_goes_on_with_more(
             await supervisor.resume("t", limits={"max_run_seconds": 100})
             events = [event async for event in supervisor.watch(run, len(events))]
             assert events[-1].data.status == resumed  # type: ignore[attr-defined]
+
+
+async def test_the_build_of_an_environment_is_stopped_before_a_model_is_paid(bench: Bench) -> None:
+    bench.repo.commit({".autocode.toml": "[environment]\nsetup = ['sleep 25']\n"})
+    script(bench.desk)
+    async with bench.supervisor(foreground=True, environment_approval="auto") as supervisor:
+        asks: Any = {"task": "Add mul", "repo": str(bench.repo.path), "options": {"max_run_seconds": LIMIT}}
+        run = await supervisor.submit(asks, "t")
+        events = [event async for event in supervisor.watch(run)]
+        assert events[-1].data.status == "budget"  # type: ignore[attr-defined]
+        assert any(event.type == "environment" for event in events)
+        assert not bench.desk.requests
+        assert (await supervisor.run(run.id)).seconds < LIMIT + LATE

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from langgraph.runtime import Runtime
 
+from memory.calls.budget import BudgetSpent
 from nodes.check.execution.package_sandboxes import base_need
-from nodes.check.tryout import tried_packages
+from nodes.check.tryout import WithinTime, always, tried_packages
 from nodes.dialogue.answers import ask
 from nodes.environment.need import missing
 from nodes.environment.preparation import Preparation
 from nodes.events import ErrorReported
-from nodes.publish import publisher
+from nodes.publish import Publish, publisher
 from nodes.repository import open_workspace
 from nodes.state import State, options_of
 
@@ -24,10 +25,17 @@ class PrepareEnvironment:
     """Finds or builds what the base's tests need, once a human has approved the commands."""
 
     preparation: Preparation
+    within_time: WithinTime = always
 
     async def __call__(self, state: State, runtime: Runtime[None]) -> State:
-        """Return the problem, if there is one."""
-        publish = publisher(runtime.stream_writer, "environment")
+        """Return the problem, if there is one, or a stop if the run's time is up."""
+        try:
+            async with self.within_time(state["run"], options_of(state)):
+                return await self._prepare(state, publisher(runtime.stream_writer, "environment"))
+        except BudgetSpent as spent:
+            return {"stops": [{"kind": "budget", "reason": str(spent)}]}
+
+    async def _prepare(self, state: State, publish: Publish) -> State:
         workspace, base = await open_workspace(state), state["base"]
         folders = await asyncio.to_thread(tried_packages, workspace, base)
         needs = [await base_need(self.preparation, workspace, base, folder) for folder in folders]
