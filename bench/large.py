@@ -5,7 +5,9 @@
 `unpack` sends the files of a repository to a sandbox, and compares that with `git archive | tar -x`. One
 repository has 100,000 small files, the other 1.9 GB. `tasks` runs a one-function task in repositories of 100,
 2,000 and 20,000 files, with a model that answers at once, in a process of its own, and prints the ratio of
-the last to the first. Processor time counts all processes but Docker's. `--scale` makes all of it smaller.
+the last to the first. The task runs again in each, which finds files unpacked. A plain pytest in the checkout
+shows the cost of its walk over the files to any user. Processor time counts all processes but Docker's.
+`--scale` makes all of it smaller.
 """
 
 import argparse
@@ -140,8 +142,15 @@ def measure_tasks(counts: list[int], backend: str, folder: Path, home: Path) -> 
             def run(command: list[str] = command) -> None:
                 subprocess.run(command, env=environment, capture_output=True, check=True)
 
+            def suite(folder: Path = repo.path) -> None:
+                tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+                subprocess.run(tests, cwd=folder, capture_output=True, check=True)
+
             seconds, cpu, _ = measured(run)
-            print(f"  {count:6} files {seconds:6.1f} s, {cpu:6.1f} s of processor time", flush=True)
+            again, _, _ = measured(run)
+            plain, plain_cpu, _ = measured(suite)
+            print(f"  {count:6} files {seconds:6.1f} s, {cpu:6.1f} s of processor time, again {again:6.1f} s")
+            print(f"    a plain pytest {plain:6.1f} s, {plain_cpu:6.1f} s of processor time", flush=True)
             walls.append(seconds)
             cpus.append(cpu)
     print(f"  ratio {walls[-1] / walls[1]:.2f}, of processor time {cpus[-1] / cpus[1]:.2f}")
