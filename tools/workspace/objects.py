@@ -33,9 +33,10 @@ class Objects:
         """Look up the tree of a commit, or one by its own id."""
         with missing_objects():
             try:
-                return self.repo[snapshot].peel(pygit2.Tree)
-            except (KeyError, ValueError, pygit2.GitError) as error:
+                found = self.repo[snapshot]
+            except (KeyError, ValueError) as error:
                 raise _no_snapshot(snapshot) from error
+            return found.peel(pygit2.Tree)
 
     def entry(self, tree: pygit2.Tree, path: str) -> TreeEntry | None:
         """Look up a path. A folder has an entry too."""
