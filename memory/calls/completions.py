@@ -179,8 +179,8 @@ class Completions:
         return _sums(connection, run_id, in_flight=False)
 
     @read_only
-    def usage(self, connection: Connection, run_id: str) -> list[ModelUsage]:
-        """Return the usage of each model by each agent, in the order of their first calls."""
+    def usage(self, connection: Connection, *run_ids: str) -> list[ModelUsage]:
+        """Return the usage of each model by each agent in runs, in the order of their first calls."""
         table = completions.c
         sums = [func.sum(table[name]).label(name) for name in USAGE if name != "cost_usd"]
         # A plain sum would pass over the calls without a price.
@@ -189,7 +189,7 @@ class Completions:
         estimated = _any_estimated().label("estimated")
         query = (
             select(table.agent, table.model, func.count().label("calls"), *sums, cost, estimated)
-            .where(table.run_id == run_id, table.state != "reserved")
+            .where(table.run_id.in_(run_ids), table.state != "reserved")
             .group_by(table.agent, table.model)
             .order_by(func.min(table.number))
         )

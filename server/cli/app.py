@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from server.cli.arguments import AnswerCommand, TaskCommand
+from server.cli.chat.command import chat
 from server.cli.commands.apply import apply, diff, undo
 from server.cli.commands.approvals import approvals
 from server.cli.commands.demo import demo
@@ -30,8 +31,8 @@ app = typer.Typer(
 )
 
 COMMANDS = (
-    run, resume, threads, show, diff, apply, undo, push, verify, cancel, serve, note, fork, forget, demo,
-    doctor, environments, approvals, index,
+    run, chat, resume, threads, show, diff, apply, undo, push, verify, cancel, serve, note, fork, forget,
+    demo, doctor, environments, approvals, index,
 )  # fmt: skip
 
 CLASSES = {run: TaskCommand, resume: AnswerCommand}

@@ -62,7 +62,7 @@ def _run(body: CommandBody, env_file: Path | None, flags: Mapping[str, Any]) -> 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.UNVERIFIED
     except Exception as error:
-        return _report(error, console, settings)
+        return report(error, console, settings)
 
 
 def _load_settings(env_file: Path | None) -> "Settings":
@@ -85,7 +85,7 @@ def _load_settings(env_file: Path | None) -> "Settings":
         raise UsageError(f"cannot read the settings: {error}") from error
 
 
-def _report(error: Exception, console: "CliConsole", settings: "Settings | None") -> ExitCode:
+def report(error: Exception, console: "CliConsole", settings: "Settings | None") -> ExitCode:
     """Print an error's message and notes. The traceback of an internal error goes to errors.log."""
     code = exit_code_of(error)
     trace = "".join(traceback.format_exception(error))

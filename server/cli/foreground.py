@@ -31,12 +31,13 @@ FRAME_SECONDS = 0.1
 
 @dataclass
 class ForegroundRun:
-    """One run of a command. `yes` approves every question, `apply` merges a verified result."""
+    """One run. `yes` approves all, `apply` merges a verified result, `in_chat` names slash commands."""
 
     supervisor: Supervisor
     console: CliConsole
     yes: bool = False
     apply: bool = False
+    in_chat: bool = False
 
     async def start(self, input: Input, thread: str | None = None) -> ExitCode:
         """Run a task on a new thread, or from the last result of `thread`."""
@@ -84,7 +85,7 @@ class ForegroundRun:
         """Show events until they end. Ctrl-C or SIGTERM stops the run, and the log has its last events."""
         progress, loop = display.run, asyncio.get_running_loop()
         seen = progress.last_seq
-        with display:
+        async with self.console.live(display):
             ticking = asyncio.create_task(_tick(display))
             reading = asyncio.create_task(self._read(begin, display))
             try:
@@ -103,7 +104,8 @@ class ForegroundRun:
         if not reading.cancelled() and (error := reading.exception()):
             if progress.last_seq > seen:
                 thread = progress.thread_id
-                error.add_note(f"thread {thread}; go on with: autocode resume {thread}")
+                command = "/resume" if self.in_chat else f"autocode resume {thread}"
+                error.add_note(f"thread {thread}; go on with: {command}")
             raise error
 
     async def _read(self, begin: Callable[[], Awaitable[RunRow]], display: RunDisplay) -> None:
@@ -144,6 +146,11 @@ class ForegroundRun:
             for request in pending:
                 with self.console.page() as page:
                     approvals.show_request(page, request)
+        if self.in_chat:
+            self.console.notify(
+                "It waits for your answer: /resume asks again, a plain yes approves, other words refuse."
+            )
+            return ExitCode.WAITING
         self.console.notify(f"\nThread {thread} waits for your answer. Give it with one of:")
         for request in pending:
             for flags in approvals.answer_flags(request):
@@ -152,7 +159,7 @@ class ForegroundRun:
 
     async def _conclude(self, progress: RunView) -> ExitCode:
         finished, thread = progress.finished, progress.thread_id
-        stopped = f"Stopped. Go on with: autocode resume {thread}"
+        stopped = f"Stopped. Go on with: {'/resume' if self.in_chat else f'autocode resume {thread}'}"
         if finished is None:
             if progress.run_id:
                 self.console.notify(stopped)
@@ -166,7 +173,8 @@ class ForegroundRun:
             if delivery and self.console.out.is_terminal and (diff := await delivery.diff()):
                 self.console.print(Text(), render_diff(diff, thread))
             with self.console.page() as page:
-                print_summary(page, progress, applied=bool(unapplied and not unapplied.suspicious))
+                applied = bool(unapplied and not unapplied.suspicious)
+                print_summary(page, progress, applied, in_chat=self.in_chat)
         elif finished.status == "cancelled" and not finished.missing:
             self.console.notify(stopped)
         if unapplied:

@@ -27,8 +27,7 @@ async def approvals(
     settings: "Settings",
     console: "CliConsole",
     revoke: Annotated[
-        list[str],
-        Option(metavar="KEY", help="Revoke this one: it is asked for again; repeatable."),
+        list[str], Option(metavar="KEY", help="Revoke this one: it is asked for again; repeatable.")
     ] = [],  # noqa: B006  # typer copies it
     json: JsonOption = False,
 ) -> ExitCode:

@@ -82,11 +82,9 @@ async def _show_transcript(settings: "Settings", console: "CliConsole", thread: 
     texts = (masked_tokens(text, tuple(settings.secrets())) for text in transcript(exchanges))
     if console.out.is_terminal:
         with console.out.pager():
-            for text in texts:
-                console.out.print(text, soft_wrap=True)
-        return ExitCode.VERIFIED
-    for text in texts:
-        console.write_raw(text)
+            console.out.print(*texts, sep="", soft_wrap=True)
+    else:
+        console.write_raw("".join(texts))
     return ExitCode.VERIFIED
 
 

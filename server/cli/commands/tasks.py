@@ -68,8 +68,7 @@ async def run(
     apply: Annotated[bool, Option("--apply", help="Apply a verified result to the checkout.")] = False,
     json: JsonOption = False,
     thread: Annotated[
-        str | None,
-        Option(metavar="THREAD", help="Go on from this thread's last result, with its options."),
+        str | None, Option(metavar="THREAD", help="Go on from this thread's last result, with its options.")
     ] = None,
     budget: BudgetOption = None,
     max_tokens: MaxTokensOption = None,
@@ -90,7 +89,7 @@ async def run(
 
     Plans, codes in parallel, tests in a sandbox, repairs and reviews. The branch carries the proof.
     """
-    row = await _thread_to_continue(settings, thread, repo) if thread is not None else None
+    row = await thread_to_continue(settings, thread, repo) if thread is not None else None
     limits: dict[str, Any] = {
         "max_cost_usd": budget,
         "max_tokens": max_tokens,
@@ -105,7 +104,8 @@ async def run(
     agents = (planner_model, coder_model, tester_model, debugger_model, critic_model)
     given |= model_options(row.options if row else {}, model, *agents)
     place = repo or Path(row.repo if row else "")
-    input = read_input(settings, task or (read.task if read else ""), place, context, given, init)
+    text = sys.stdin.read() if task == "-" else task or (read.task if read else "")
+    input = read_input(settings, text, place, context, given, init)
     if read:
         input["context_files"] = [*input["context_files"], {"path": read.file_name, "content": read.text}]
     return await start_run(settings, console, input, row.id if row else None, bool(yes), apply)
@@ -117,7 +117,7 @@ async def _read_issue(settings: "Settings", url: str) -> "Issue":
     return await read_issue(await issue_address(url, settings.sites()))
 
 
-async def _thread_to_continue(settings: "Settings", name: str, repo: Path | None) -> "ThreadRow":
+async def thread_to_continue(settings: "Settings", name: str, repo: Path | None) -> "ThreadRow":
     """Return the thread of --thread. Raises UsageError for an unknown one, or one of another repository."""
     async with open_journal(settings) as journal:
         try:
@@ -173,13 +173,12 @@ def read_input(
     if not repo.is_dir():
         raise UsageError(f"there is no folder {repo}")
     workspace = Workspace.init(repo) if init else Workspace.open(repo)
-    text = sys.stdin.read() if task == "-" else task
-    if not text.strip():
+    if not task.strip():
         raise UsageError("the task is empty; describe what to do")
-    if text != valid_text(text):
+    if task != valid_text(task):
         raise UsageError("the task is not valid UTF-8; check the encoding of your terminal or file")
     files = read_context(workspace.path, context)
-    return Input(task=text, repo=str(workspace.path), context_files=files, options=dict(options or {}))
+    return Input(task=task, repo=str(workspace.path), context_files=files, options=dict(options or {}))
 
 
 def read_context(root: Path, files: Sequence[Path]) -> "list[str | ContextFile]":

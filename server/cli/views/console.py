@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console, RenderableType
@@ -57,6 +57,12 @@ class CliConsole:
         if self.can_redraw:
             return Terminal(self.out, run, options)
         return PlainLines(self.write, self.write, run)
+
+    @asynccontextmanager
+    async def live(self, display: RunDisplay) -> AsyncIterator[None]:
+        """Show a run inside the `async with` block."""
+        with display:
+            yield
 
     def notify(self, text: str) -> None:
         """Write a notice: to standard error, or on a terminal above the part that is redrawn."""

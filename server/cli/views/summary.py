@@ -36,10 +36,12 @@ HEADLINES = {
 }
 
 
-def print_summary(console: Console, run: RunView, applied: bool = False, shown: bool = False) -> None:
+def print_summary(
+    console: Console, run: RunView, applied: bool = False, shown: bool = False, in_chat: bool = False
+) -> None:
     """Print the summary of a finished run, without the commands that the user has just carried out.
 
-    `applied`: the result is in the checkout. `shown`: this summary is the output of `autocode show`.
+    `applied`: it is in the checkout. `shown`: `autocode show` prints it. `in_chat`: with slash commands.
     """
     finished = run.finished
     if finished is None:
@@ -54,9 +56,10 @@ def print_summary(console: Console, run: RunView, applied: bool = False, shown: 
         console.print()
         console.print(cost_table(finished.usage))
     console.print()
-    console.print(
-        _columns(_next_commands(finished, proof, run.thread_id, applied, shown), "bold cyan", gap=3)
-    )
+    commands = _next_commands(finished, proof, run.thread_id, applied, shown)
+    if in_chat:
+        commands = _slash_commands(commands, run.thread_id)
+    console.print(_columns(commands, "bold cyan", gap=3))
 
 
 def suspicious_places(suspicious: Iterable[Suspicion]) -> list[str]:
@@ -239,3 +242,10 @@ def _next_commands(
         commands[f"autocode show {thread}"] = "show the whole run again"
     for command, meaning in commands.items():
         yield command, Text(meaning, style="dim")
+
+
+def _slash_commands(commands: Iterable[tuple[str, Text]], thread: str) -> Iterator[tuple[str, Text]]:
+    """Yield the commands as a conversation has them. A new task needs none there."""
+    for command, meaning in commands:
+        if not command.startswith("autocode run"):
+            yield command.replace("autocode ", "/", 1).replace(f" {thread}", "", 1), meaning

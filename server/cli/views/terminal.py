@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
@@ -9,7 +10,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from nodes.events import Event
+from nodes.events import Event, MessageAdded
 from nodes.state import Options, Plan
 from server.cli.views.format import (
     first_line,
@@ -36,6 +37,16 @@ LABELS = {"environment": "build", "go_on": "go on"}
 """Names of rows whose node has a longer name."""
 
 
+class Redraw(Protocol):
+    """The part of a display that is drawn again and again."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def refresh(self) -> None: ...
+
+
 class Terminal:
     """Shows a run on a terminal with a movable cursor. `tick` redraws."""
 
@@ -48,7 +59,7 @@ class Terminal:
         self.frame = Frame(run, options or Options(), spinner, self._printed)
         self._live = self._new_live()
 
-    def _new_live(self) -> Live:
+    def _new_live(self) -> Redraw:
         # No auto-refresh: rich would draw in a thread of its own, while events change the rows.
         return Live(self.frame, console=self._console, auto_refresh=False, transient=True)
 
@@ -67,6 +78,9 @@ class Terminal:
         self.run.apply(event)
         self._print_title()
         self._print_rows()
+        if isinstance(event.data, MessageAdded) and event.data.role == "user":
+            note = f"you: {first_line(event.data.text, 300)}  (sent)"
+            self._console.print(Text(note, style="cyan"))
 
     def tick(self, now: float) -> None:
         """Redraw the frame. `now` is the wall clock's time in seconds since 1970."""

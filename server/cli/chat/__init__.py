@@ -1,0 +1,1 @@
+"""The command `chat`: a conversation with the agents on a terminal."""

@@ -1,0 +1,167 @@
+"""A conversation: tasks, notes and slash commands on one thread, through the supervisor."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from signal import SIGINT, raise_signal
+from typing import Any
+from uuid import uuid4
+
+import typer
+
+from graph.run_request import merge_options, run_options
+from graph.settings import Settings
+from graph.supervisor import Supervisor
+from nodes.event_parts import AgentUsage
+from server.cli.chat.reader import PipeReader, TerminalReader
+from server.cli.chat.screen import ChatConsole
+from server.cli.chat.slash import AT_ANY_TIME, SLASH, body_of, flags_of, is_slash, read_slash
+from server.cli.commands.apply import recover
+from server.cli.commands.tasks import read_input
+from server.cli.entry import report
+from server.cli.exit_codes import ExitCode, UsageError
+from server.cli.foreground import ForegroundRun, person
+from server.cli.thread_names import find_thread
+from server.cli.views.format import first_line, one_line
+from server.cli.views.summary import cost_table
+
+LIMITS = {"budget": "max_cost_usd", "max_tokens": "max_tokens", "max_seconds": "max_run_seconds"}
+
+
+@dataclass
+class Chat:
+    """One conversation on a terminal or from a pipe. An error is one line, and the conversation goes on."""
+
+    settings: Settings
+    console: ChatConsole
+    supervisor: Supervisor
+    reader: TerminalReader | PipeReader
+    repo: Path
+    thread: str
+    options: dict[str, Any] = field(default_factory=dict)
+    _code: ExitCode = ExitCode.VERIFIED
+    _leaving: bool = False
+
+    def __post_init__(self) -> None:
+        self.console = replace(self.console, typed=self._steer)
+
+    async def converse(self) -> ExitCode:
+        """Read and carry out until the user leaves. Return the code of the first task that failed."""
+        while not self._leaving and (text := await self.reader.line()) is not None:
+            if text := text.strip():
+                code = await self._guarded(self._command(text) if is_slash(text) else self._say(text))
+                self._code = self._code or code
+        return ExitCode.VERIFIED if isinstance(self.reader, TerminalReader) else self._code
+
+    async def _guarded(self, work: Coroutine[Any, Any, int]) -> ExitCode:
+        """Carry out one line. Return the code of its error, which is said."""
+        try:
+            return ExitCode(await work)
+        except typer.Exit:  # of a command's --help
+            return ExitCode.VERIFIED
+        except Exception as error:
+            if message := getattr(error, "format_message", None):  # a wrong flag
+                error = UsageError(message())
+            return report(error, self.console, self.settings)
+
+    async def _say(self, text: str) -> ExitCode:
+        """Answer the questions that wait with this text, else give it as a task."""
+        if await self.supervisor.reply(self.thread, text, person()):
+            return await self._resume({})
+        await recover(self.console, self.repo)
+        input = read_input(self.settings, text, self.repo, options=self.options)
+        return await self._run().start(input, self.thread)
+
+    async def _resume(self, limits: Mapping[str, float], yes: bool = False) -> ExitCode:
+        run = await self.supervisor.journal.runs.current(self.thread)
+        if run is None:
+            raise UsageError("there is no run to go on with; type a task")
+        return await self._run(yes).resume(run, {}, limits)
+
+    def _run(self, yes: bool = False) -> ForegroundRun:
+        return ForegroundRun(self.supervisor, self.console, yes, in_chat=True)
+
+    async def _steer(self, text: str) -> bool:
+        """Take what is typed while a run is at work: a note, or a command. False if a note was not stored."""
+        if is_slash(text):
+            await self._guarded(self._command(text, at_work=True))
+            return True
+        return await self._guarded(self._note(text)) is ExitCode.VERIFIED
+
+    async def _note(self, text: str) -> ExitCode:
+        await self.supervisor.log.note(self.thread, text)  # its event shows it
+        return ExitCode.VERIFIED
+
+    async def _command(self, text: str, at_work: bool = False) -> int:
+        name, words = read_slash(text)
+        if at_work and name not in AT_ANY_TIME:
+            raise UsageError(f"/{name} has to wait: the run is at work; Ctrl-C stops it")
+        if name == "quit":
+            self._leaving = True
+            if at_work:
+                raise_signal(SIGINT)
+            return ExitCode.VERIFIED
+        if name == "resume":
+            flags = flags_of(name, words, self.thread)
+            limits = {option: flags[flag] for flag, option in LIMITS.items() if flags[flag] is not None}
+            return await self._resume(limits, flags["yes"])
+        own: dict[str, Callable[[list[str]], Coroutine[Any, Any, None]]] = {
+            "help": self._help, "new": self._new, "thread": self._switch, "model": self._model,
+            "cost": self._cost,
+        }  # fmt: skip
+        if name in own:
+            await own[name](words)
+            return ExitCode.VERIFIED
+        flags = flags_of(name, words, self.thread)
+        if name == "threads" and not flags["every"]:
+            flags["repo"] = flags["repo"] or self.repo
+        return await body_of(name)(self.settings, self.console, **flags)
+
+    async def _help(self, words: list[str]) -> None:
+        for name, meaning in SLASH.items():
+            self.console.write(f"/{name:<8} {meaning}")
+        self.console.write(
+            "All else is a task, an answer to what waits, or a note to the run that is at work."
+        )
+
+    async def _new(self, words: list[str]) -> None:
+        self.thread = uuid4().hex[:10]
+        self.console.write(f"New thread {self.thread}.")
+
+    async def _switch(self, words: list[str]) -> None:
+        if words:
+            row = await find_thread(self.supervisor.journal, words[0])
+            self.thread, self.repo = row.id, Path(row.repo) if row.repo else self.repo
+        row_now = await self.supervisor.journal.threads.get(self.thread)
+        about = f"{row_now.status}: {first_line(row_now.task)}" if row_now else "nothing said yet"
+        self.console.write(f"Thread {self.thread}, {about} ({one_line(str(self.repo))})")
+
+    async def _model(self, words: list[str]) -> None:
+        row = await self.supervisor.journal.threads.get(self.thread)
+        before = merge_options(row.options if row else {}, self.options)
+        if not words:
+            await self._list_models(before)
+            return
+        name = None if words[0] == "default" else words[0]
+        chosen = {"model": name, "models": None}
+        run_options(merge_options(before, chosen), self.settings)  # only for its errors
+        self.options |= chosen
+        self.console.write(f"The next task uses {name or 'the models of the settings'}.")
+
+    async def _list_models(self, options: Mapping[str, Any]) -> None:
+        models = self.supervisor.resources.agents.models
+        chosen = models.settings.chosen_by(run_options(options, self.settings))
+        for agent in chosen.agents:
+            self.console.write(f"{agent:<9} {one_line(chosen.model_of(agent))}")
+        offer = await models.offers.current()
+        if offer.problem:
+            self.console.notify(one_line(offer.problem))
+        if names := [one_line(model.id) for model in offer.models]:
+            self.console.write(f"{len(names)} on offer: {', '.join(names[:30])}{', …' * (len(names) > 30)}")
+
+    async def _cost(self, words: list[str]) -> None:
+        """Print the usage of all runs of the thread."""
+        journal = self.supervisor.journal
+        runs = [run.id for run in await journal.runs.of_thread(self.thread)]
+        sums = [AgentUsage(**vars(usage)) for usage in await journal.completions.usage(*runs)]
+        self.console.print(cost_table(sums) if sums else "Nothing yet.")
