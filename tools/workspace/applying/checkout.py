@@ -11,6 +11,7 @@ from typing import Literal
 import pygit2
 from pygit2.enums import BlobFilter, FileMode
 
+from tools.workspace.applying.hunks import shown_path
 from tools.workspace.applying.journal import Stamp, stamp_of
 from tools.workspace.listing import TreeEntry
 from tools.workspace.objects import Objects
@@ -119,6 +120,8 @@ class Checkout:
             return "it is a submodule"
         if any(part in ("", ".", "..") or is_git_folder(part) for part in change.path.split("/")):
             return "git's own files are never written"
+        if shown_path(change.path) != change.path:
+            return "its name is not UTF-8"  # pygit2's filters would wait for it without end
         if has_filter(self.repo, change.path):
             return "it has a filter such as Git LFS"
         return None
