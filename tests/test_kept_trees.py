@@ -17,6 +17,8 @@ from nodes.check.execution.shared_tree import SharedTree
 from sandbox.base import Delta, Sandbox, SandboxError
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
 from sandbox.bubblewrap.interpreter import Interpreter
+from sandbox.bubblewrap.kept_trees import KeptTree, KeptTrees
+from sandbox.environment.disk import remove_tree
 from tools.workspace import Workspace
 
 ROOT = Path(__file__).parent.parent
@@ -209,3 +211,63 @@ async def test_a_check_takes_the_kept_tree_that_is_nearest(opened: Bubblewrap, t
         async with SharedTree(workspace.path, opened, base, LIMITS, is_small=True) as tree:
             assert (await tree.run(base, {"a.txt": "edited\n"}, LIST, LIMITS)).stdout == seen.stdout
         assert await opened.kept_layers() == [workspace.tree(snapshot) for snapshot in kept]
+
+
+async def test_a_cancelled_unpacking_leaves_nothing_that_goes_on(tmp_path: Path) -> None:
+    kept = KeptTrees(tmp_path / "trees")
+
+    async def unpack(tree: KeptTree) -> None:
+        for number in range(300):
+            (tree.folder / str(number)).mkdir()
+
+    async def hold() -> None:
+        async with kept.tree("key", os.geteuid(), unpack):
+            pass
+
+    def settled() -> list[tuple[str, int]]:
+        return sorted((str(path), path.lstat().st_ctime_ns) for path in kept.root.rglob("*"))
+
+    for milliseconds in range(0, 60, 2):
+        holding = asyncio.ensure_future(hold())
+        await asyncio.sleep(milliseconds / 1000)
+        holding.cancel()
+        await asyncio.wait({holding})
+        before = settled()
+        await asyncio.sleep(0.05)
+        assert settled() == before, milliseconds
+        for record in kept.root.glob("*/record.json"):
+            record.unlink()
+
+
+@pytest.mark.parametrize("planted", ["link", "folder"])
+async def test_trees_that_another_user_has_made_are_neither_used_nor_removed(
+    home: Path, planted: str
+) -> None:
+    elsewhere = home / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "record.json").write_text("theirs")
+    (elsewhere / "closed").mkdir(mode=0o755)
+    opened = await Bubblewrap.open(home)
+    root = Interpreter.find(home).venv.parent / "trees"  # type: ignore[union-attr]  # as `opened` needs one
+    root.mkdir(mode=0o700, exist_ok=True)
+    (root / "place").symlink_to(elsewhere)
+    if planted == "link":
+        root.rename(home / "moved")
+        root.symlink_to(home / "moved")
+    else:
+        os.chown(root, 54321, 54321)
+    assert "a.txt" in await listed(opened, pack(TREE))
+    assert await opened.kept_layers() == []
+    await opened.aclose()
+    await asyncio.to_thread(KeptTrees(root).prune)
+    assert (elsewhere / "record.json").read_text() == "theirs"
+    assert (elsewhere / "closed").stat().st_mode & 0o777 == 0o755
+
+
+def test_removing_a_folder_follows_no_link(tmp_path: Path) -> None:
+    inside = tmp_path / "target" / "inside"
+    inside.mkdir(parents=True)
+    inside.chmod(0o555)
+    (tmp_path / "link").symlink_to(inside.parent)
+    remove_tree(tmp_path / "link")
+    assert inside.stat().st_mode & 0o777 == 0o555 and not (tmp_path / "link").is_symlink()

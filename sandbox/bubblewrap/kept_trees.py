@@ -9,13 +9,19 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ParamSpec
 
+from sandbox.base import SandboxError
 from sandbox.environment.disk import folder_bytes, remove_tree
+from sandbox.program import retrieve
+
+P = ParamSpec("P")
 
 KEPT_MB = 4096
 """MiB that all kept trees of an AUTOCODE_HOME may take together."""
@@ -58,16 +64,31 @@ class KeptTrees:
         """Return the keys of the complete trees, the latest used first. Blocks."""
         return [record.key for _, record, _ in self._records()]
 
+    @property
+    def is_private(self) -> bool:
+        """True if nobody else can write there. Another user's AUTOCODE_HOME may hold links and records."""
+        with suppress(OSError):
+            status = self.root.lstat()
+            return (
+                stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+            )
+        return False
+
     def has_room(self, megabytes: int) -> bool:
         """Return whether a further tree of this size may be kept. Blocks."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self.is_private or not _boot():
+            return False
         return megabytes <= KEPT_MB and shutil.disk_usage(self.root).free >> 20 > megabytes + _RESERVE_MB
 
     @asynccontextmanager
     async def tree(
         self, key: str, uid: int, unpack: Callable[[KeptTree], Awaitable[None]]
     ) -> AsyncIterator[KeptTree]:
-        """Hold a tree, which `unpack` fills with files of the user `uid` if there is none yet."""
+        """Hold a tree, which `unpack` fills with files of the user `uid` if there is none yet.
+
+        Raises SandboxError.
+        """
         place = self._place(key)
         while True:
             async with self.kept(key) as tree:
@@ -84,7 +105,7 @@ class KeptTrees:
     async def kept(self, key: str) -> AsyncIterator[KeptTree | None]:
         """Hold a complete tree. Yields None if there is none, or if it is being unpacked or removed."""
         place = self._place(key)
-        if not await asyncio.to_thread(_read, place):
+        if not self.is_private or not await asyncio.to_thread(_read, place):
             yield None
             return
         with _locked(place, fcntl.LOCK_SH) as is_locked:
@@ -100,13 +121,16 @@ class KeptTrees:
         self, place: Path, key: str, uid: int, unpack: Callable[[KeptTree], Awaitable[None]]
     ) -> None:
         tree = KeptTree(place / "tree", uid)
-        await asyncio.to_thread(_empty, tree.folder)
-        await unpack(tree)
-        await asyncio.to_thread(_complete, place, key, uid)
+        try:
+            await _finished(_empty, tree.folder)
+            await unpack(tree)
+            await _finished(_complete, place, key, uid)
+        except OSError as error:
+            raise SandboxError(f"{place}: the files could not be kept: {error}") from error
 
     def prune(self) -> None:
         """Remove trees that are incomplete, old, or beyond the limit, unless somebody uses them. Blocks."""
-        if not self.root.is_dir():
+        if not self.is_private:
             return
         total, kept = 0, set()
         for place, record, used in self._records():
@@ -123,7 +147,7 @@ class KeptTrees:
 
     def _records(self) -> list[tuple[Path, TreeRecord, float]]:
         found = []
-        for place in self.root.iterdir() if self.root.is_dir() else ():
+        for place in self.root.iterdir() if self.is_private else ():
             with suppress(OSError):
                 if record := _read(place):
                     found.append((place, record, (place / _RECORD).stat().st_mtime))
@@ -134,12 +158,35 @@ def _read(place: Path) -> TreeRecord | None:
     """Return the record of a complete tree of this boot."""
     with suppress(OSError, ValueError, TypeError):
         record = TreeRecord(**json.loads((place / _RECORD).read_text()))
-        return record if record.boot == _BOOT.read_text() else None
+        return record if record.boot and record.boot == _boot() else None
     return None
 
 
+def _boot() -> str:
+    """Return the id of the machine's boot, empty where the kernel has none."""
+    with suppress(OSError):
+        return _BOOT.read_text()
+    return ""
+
+
+async def _finished(function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call a function in a thread, and wait for its end even if this task is cancelled.
+
+    The lock is released after it. Another process would otherwise work on the same files.
+    """
+    call = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        await asyncio.shield(call)
+    except asyncio.CancelledError:
+        while not call.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({call})
+        retrieve(call)
+        raise
+
+
 def _complete(place: Path, key: str, uid: int) -> None:
-    record = TreeRecord(key, uid, folder_bytes(place / "tree") >> 20, _BOOT.read_text())
+    record = TreeRecord(key, uid, folder_bytes(place / "tree") >> 20, _boot())
     (place / _RECORD).write_text(json.dumps(asdict(record)))
 
 

@@ -22,6 +22,10 @@ def folder_bytes(folder: Path, limit: int = 2**62) -> int:
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder that may be hostile: closed folders are opened first, links are not followed."""
+    if folder.is_symlink():
+        with suppress(OSError):
+            folder.unlink()
+        return
     for directory, names, _ in os.walk(folder):
         for name in names:
             path = os.path.join(directory, name)
