@@ -10,6 +10,7 @@ import pygit2
 from graph.delivery import Delivery
 from graph.errors import RunnerError, UnknownThread
 from graph.thread_history import ThreadHistory
+from memory.records.owner import this_process
 from memory.records.runs import RunUnfinished
 from memory.records.threads import ThreadBusy, ThreadRow
 from tools.workspace import OutsideBounds, ThreadBranch, Workspace, WorkspaceError
@@ -49,21 +50,28 @@ async def forget(history: ThreadHistory, thread_id: str) -> Forgotten:
     An interrupted call can be repeated. Raises UnknownThread, and ThreadBusy or RunUnfinished while a run of
     the thread is at work or queued.
     """
-    forgotten = await survey(history, thread_id)
-    _, runs = await _idle(history, thread_id)
-    if not forgotten.problem:
-        await asyncio.to_thread(_delete_branches, forgotten.thread, runs)
-    await history.journal.episodes.forget_runs(runs)
-    await history.delete(thread_id)  # last, because the thread is what a repeated call begins with
+    forgotten, owner = await survey(history, thread_id), str(this_process())
+    # A run that began now would be refused its thread after its branches were gone.
+    await history.journal.threads.acquire(thread_id, forgotten.thread.repo, owner)
+    try:
+        _, runs = await _idle(history, thread_id, owner)
+        if not forgotten.problem:
+            await asyncio.to_thread(_delete_branches, forgotten.thread, runs)
+        await history.journal.episodes.forget_runs(runs)
+        # Last, because the thread is what a repeated call begins with.
+        await history.delete(thread_id, owner)
+    except BaseException:
+        await asyncio.shield(history.journal.threads.release(thread_id, owner))
+        raise
     return forgotten
 
 
-async def _idle(history: ThreadHistory, thread_id: str) -> tuple[ThreadRow, frozenset[str]]:
-    """Return a thread that does not run, and the ids of its runs."""
+async def _idle(history: ThreadHistory, thread_id: str, owner: str = "") -> tuple[ThreadRow, frozenset[str]]:
+    """Return a thread that does not run, and the ids of its runs. `owner` may hold its lease."""
     thread = await history.journal.threads.get(thread_id)
     if thread is None:
         raise UnknownThread(f"there is no thread {thread_id}")
-    if thread.owner:
+    if thread.owner and thread.owner != owner:
         raise ThreadBusy(thread_id, thread.owner)
     runs = await history.journal.runs.of_thread(thread_id, MOST_RUNS)
     if queued := next((run for run in runs if run.status == "queued"), None):

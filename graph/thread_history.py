@@ -82,13 +82,13 @@ class ThreadHistory:
         await self.graph.aupdate_state(_config(thread_id), added, as_node="commit")
         return await self.graph.aget_state(_config(thread_id))
 
-    async def delete(self, thread_id: str) -> None:
+    async def delete(self, thread_id: str, owner: str = "") -> None:
         """Delete a thread with its checkpoints and snapshots. The branches that it delivered stay.
 
-        Raises UnknownThread, and ThreadBusy while the thread runs.
+        Raises UnknownThread, and ThreadBusy while it runs or somebody else than `owner` holds its lease.
         """
         thread = await self._thread(thread_id)
-        await self.journal.threads.delete(thread_id)
+        await self.journal.threads.delete(thread_id, owner)
         await self.checkpointer.adelete_thread(thread_id)
         with suppress(WorkspaceError):  # the repository may be gone, and its refs with it
             workspace = await asyncio.to_thread(Workspace.open, Path(thread.repo))

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -12,10 +12,12 @@ from delivered import User, deliver
 from gitrepo import GitRepo
 
 from graph.event_log import open_journal
+from graph.forgetting import forget
 from graph.settings import Settings
 from memory.records.episodes import Episode
 from memory.records.journal import Journal
 from memory.records.owner import this_process
+from memory.records.threads import ThreadBusy
 from nodes.events import Event
 from server.app import create_app
 
@@ -136,6 +138,25 @@ async def test_a_thread_is_forgotten_over_http_unless_it_runs(user: User) -> Non
             assert (await client.delete(f"/api/threads/{thread}")).status_code == 404
             assert (await client.delete(f"/api/threads/{outside}")).status_code == 403
             assert await journal.threads.get(outside)
+
+
+async def test_a_run_that_begins_meanwhile_is_refused_or_finds_its_branches(user: User) -> None:
+    app, outcomes = create_app(Settings.load(autocode_home=user.home)), set[str]()
+    async with app.router.lifespan_context(app), records(user.home) as journal:
+        for milliseconds in range(0, 40, 2):
+            thread = await deliver(user.home, user.repo, {"a.txt": "1\n"})
+            forgetting = asyncio.ensure_future(forget(app.state.supervisor.history, thread))
+            await asyncio.sleep(milliseconds / 1000)
+            with suppress(ThreadBusy):
+                await journal.threads.acquire(thread, str(user.repo.path), "a run")
+            try:
+                await forgetting
+                outcomes.add("forgotten")
+                assert f"autocode/{thread}" not in "".join(refs(user.repo))
+            except ThreadBusy:
+                outcomes.add("busy")
+                assert f"refs/heads/autocode/{thread}" in refs(user.repo)
+    assert outcomes == {"busy", "forgotten"}
 
 
 def test_pruning_deletes_the_same_but_for_branches_and_memories(user: User) -> None:

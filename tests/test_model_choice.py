@@ -164,6 +164,23 @@ async def test_a_server_that_lists_nothing_is_a_problem_with_a_reason(bench: Ben
     assert "lists no models" in listed["problem"]
 
 
+async def test_the_password_of_a_model_server_is_in_no_answer(bench: Bench) -> None:
+    address = f"http://me:{KEY}@127.0.0.1:9/v1"
+    settings = bench.settings(local_llm_url=address)
+    listed = await offered(settings)
+    assert "***" in listed["problem"] and KEY not in str(listed)
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+            body = {"task": "Add mul", "repo": str(bench.repo.path)}
+            run = (await client.post("/api/threads", json=body)).json()
+            await app.state.supervisor.wait(run["run_id"])
+            headers = {"Accept": "application/json"}
+            events = await client.get(f"/api/threads/{run['thread_id']}/events", headers=headers)
+            assert "no model server answers" in events.text and KEY not in events.text
+
+
 async def test_hosted_models_are_listed_for_the_providers_that_have_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ REFUSALS: tuple[tuple[dict[str, Any], tuple[str, ...] | None, str], ...] = (
     ({"autocode_api_key": "k"}, None, OTHERS),
     ({"autocode_allowed_hosts": "desk.example"}, None, OTHERS),
     ({"autocode_host": "192.0.2.1"}, None, OTHERS),
+    ({"address": "192.0.2.7"}, None, OTHERS),
     ({}, ("/api/",), OTHERS),  # inside LangGraph's server, which listens where it wants
     ({"autocode_api_key": "k", "tool_policy": {"git_push": "allow"}}, None, ""),
 )
@@ -27,11 +28,11 @@ REFUSALS: tuple[tuple[dict[str, Any], tuple[str, ...] | None, str], ...] = (
 
 @asynccontextmanager
 async def opened(
-    bench: Bench, own: tuple[str, ...] | None = None, **settings: Any
+    bench: Bench, own: tuple[str, ...] | None = None, address: str = "127.0.0.1", **settings: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(bench.settings(**settings), own)
     async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
+        transport = httpx.ASGITransport(app, client=(address, 1234))
         base = "http://127.0.0.1:8000"
         async with httpx.AsyncClient(
             transport=transport, base_url=base, headers={"X-Api-Key": "k"}

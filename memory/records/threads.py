@@ -77,11 +77,11 @@ class ThreadRow:
             options=json.loads(row.options),
         )
 
-    @property
-    def text(self) -> str:
-        """Return what a search looks at, in lower case."""
+    def has_all(self, words: Collection[str]) -> bool:
+        """Return whether the title, the task, the repository or the id hold each word, in lower case."""
         title = self.metadata.get("title", "")
-        return f"{title}\n{self.task}\n{self.repo}\n{self.id}".casefold()
+        text = f"{title}\n{self.task}\n{self.repo}\n{self.id}".casefold()
+        return all(word in text for word in words)
 
     @property
     def resumable(self) -> bool:
@@ -121,9 +121,9 @@ class Threads:
         connection.execute(change.values(options=json.dumps(dict(options))))
 
     @transaction
-    def delete(self, connection: Connection, thread_id: str) -> None:
-        """Delete a thread with its runs and events. Raises ThreadBusy while a live process holds it."""
-        if holder := _holder(connection, thread_id):
+    def delete(self, connection: Connection, thread_id: str, owner: str = "") -> None:
+        """Delete a thread with its runs and events. Raises ThreadBusy while another live process holds it."""
+        if (holder := _holder(connection, thread_id)) and holder != owner:
             raise ThreadBusy(thread_id, holder)
         own = select(runs.c.id).where(runs.c.thread_id == thread_id)
         for of_runs in (completions, tool_calls, intents, notes, notes_seen):
@@ -200,8 +200,8 @@ class Threads:
             query = query.limit(limit)
         # Titles and tasks are JSON, whose escapes a search by SQL would have to know.
         rows = (ThreadRow.of(row) for row in connection.execute(query))
-        wanted = [word.casefold() for word in words]
-        return list(islice((row for row in rows if all(word in row.text for word in wanted)), limit))
+        wanted = {word.casefold() for word in words}
+        return list(islice((row for row in rows if row.has_all(wanted)), limit))
 
     @read_only
     def search(

@@ -50,17 +50,23 @@ async def show_file(
     return Response(text, media_type="text/plain; charset=utf-8")
 
 
-@router.get("/api/threads/{thread_id}/changes", responses=responses(404, 409))
-async def changes(thread_id: ThreadPath, supervisor: SupervisorDep) -> ChangesResponse:
+@router.get("/api/threads/{thread_id}/changes", response_model=ChangesResponse, responses=responses(404, 409))
+async def changes(thread_id: ThreadPath, supervisor: SupervisorDep) -> Response:
     """Return the files and hunks that nobody has applied, in the order of the diff, with ids to name them."""
     delivery = await Delivery.of_thread(supervisor.journal, thread_id)
-    return ChangesResponse(
-        id=await delivery.changes_id(),
-        verified=delivery.verified,
-        branch=delivery.branch,
-        files=[_summary(file) for file in await delivery.changed_files()],
-        undo=delivery.applied is not None,
-    )
+    id, files = await delivery.changes_id(), await delivery.changed_files()
+
+    def body() -> str:
+        return ChangesResponse(
+            id=id,
+            verified=delivery.verified,
+            branch=delivery.branch,
+            files=[_summary(file) for file in files],
+            undo=delivery.applied is not None,
+        ).model_dump_json()
+
+    # Thousands of hunks would block the event loop.
+    return Response(await asyncio.to_thread(body), media_type="application/json")
 
 
 @router.post("/api/threads/{thread_id}/apply", responses=responses(404, 409))

@@ -89,7 +89,7 @@ async def preview(thread_id: ThreadPath, request: Request, supervisor: Superviso
         actions=outgoing.actions,
         commits=[PushedCommit(id=one.id, subject=one.subject, author=one.author) for one in outgoing.commits],
         files=[PushedFile(path=one.path, added=one.added, removed=one.removed) for one in outgoing.changes],
-        refused=_refusal(supervisor.settings, outgoing, mounted=request.app.state.mounted),
+        refused=_refusal(supervisor.settings, outgoing, request),
     )
 
 
@@ -103,7 +103,7 @@ async def push(
     """
     outgoing = await _outgoing(supervisor, thread_id)
     settings = supervisor.settings
-    if refused := _refusal(settings, outgoing, mounted=request.app.state.mounted):
+    if refused := _refusal(settings, outgoing, request):
         raise Problem(403, "Push not allowed", refused)
     if (body.url, body.commit) != (str(outgoing.url), outgoing.delivery.commit):
         detail = "the branch or the remote has changed since it was shown; nothing was pushed. Look again"
@@ -126,7 +126,7 @@ async def _outgoing(supervisor: Supervisor, thread_id: str) -> Outgoing:
     return await Outgoing.of_thread(supervisor.journal, thread_id)
 
 
-def _refusal(settings: Settings, outgoing: Outgoing, *, mounted: bool) -> str:
+def _refusal(settings: Settings, outgoing: Outgoing, request: Request) -> str:
     """Say why this server does not push. Empty if it does.
 
     A push uses the logins of the user who runs the server. Other people may only use them if that user's
@@ -136,9 +136,11 @@ def _refusal(settings: Settings, outgoing: Outgoing, *, mounted: bool) -> str:
     ruling = decide(call, settings.policy())
     if ruling.permission == "deny":
         return f"the policy denies this push ({ruling.reason})"
+    # The setting is not what listens if another program serves the application.
+    hosts = settings.autocode_host, request.client.host if request.client else ""
     personal = (
-        not mounted
-        and is_loopback(settings.autocode_host)
+        not request.app.state.mounted
+        and all(map(is_loopback, hosts))
         and not (settings.autocode_api_key or settings.autocode_allowed_hosts.strip())
     )
     if personal or ruling.permission == "allow":

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from memory.secrets import masked_tokens
 from memory.validation import read_json
 from nodes.llm.model_settings import ModelError, ModelSettings, provider_of
 from nodes.llm.prices import MILLION, limits_of, supports_tools
@@ -62,7 +63,7 @@ class Offers:
         try:
             names = await self.provider.offered()
         except ModelError as error:
-            problem = str(error)
+            problem = masked_tokens(str(error), tuple(self.settings.secrets))
         return ModelOffer(models=await asyncio.to_thread(self._models, names), problem=problem)
 
     def _models(self, names: list[str]) -> list[OfferedModel]:
