@@ -137,6 +137,7 @@ class Coder:
             earlier(branch.get("turns", []), conversation.room, not branch.get("plan_is_given")),
             section("The whole task, for your orientation", task),
             sections.plan(branch["plan"], step["id"]),
+            sections.refusals(branch.get("refusals") or []),
             sections.tool_outputs(branch["plan"], branch.get("results", [])),
             sections.files("Files to read for your step", workspace, head, to_read, file_tokens // 2, places),
             sections.files("The files of your step", workspace, head, step_files, file_tokens, places),

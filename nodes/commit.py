@@ -184,17 +184,20 @@ def _note(proof: Proof, secrets: tuple[str, ...]) -> str:
 
 
 def _message(state: State, proof: Proof | None, tree: str, lacks: list[str]) -> str:
-    """Return a commit message: the task or what git_commit said, and trailers with run, tree and checks."""
-    said = [result["message"] for result in latest(state["results"]).values() if result.get("message")]
-    first, _, rest = ("\n\n".join(said) or state["task"]).strip().partition("\n")
+    """Return a commit message: the task or what git_commit said, notes, and trailers with run and checks."""
+    given = [result["message"] for result in latest(state["results"]).values() if result.get("message")]
+    first, _, rest = ("\n\n".join(given) or state["task"]).strip().partition("\n")
     subject = textwrap.shorten(first, 72, placeholder="…") or "AutoCodeAI"
     whole = f"{first}\n{rest}" if subject != first else rest
     # The user's own line breaks stay, as a list or a table would be torn apart.
     lines = [textwrap.fill(line, 72) for line in whole.strip().splitlines()]
-    words = results.quoted(last_words(state))
+    notes = [f"The user's note: {results.line(note)}" for note in state.get("notes") or []]
     # Indented, so that no line of it can pass for a trailer.
-    words = textwrap.fill(words, 72, subsequent_indent="  ", break_long_words=False)
-    body = [subject, *filter(None, ["\n".join(lines), words])]
+    said = [
+        textwrap.fill(words, 72, subsequent_indent="  ", break_long_words=False)
+        for words in (*notes, results.quoted(last_words(state)))
+    ]
+    body = [subject, *filter(None, ["\n".join(lines), *said])]
     trailers = [f"Autocode-Run: {state['run']}", f"Autocode-Tree: {tree}"]
     if lacks:
         trailers.append(f"Autocode-Unverified: {results.line(lacks[0])}")

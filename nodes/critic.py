@@ -98,10 +98,11 @@ class Critic:
 
     async def _review(self, conversation: Conversation, workspace: Workspace, state: State) -> State:
         checked = Proof.model_validate(state["check"])
+        refusals = [refused["reason"] for refused in state.get("refusals") or []]
         try:
             review, proof = await conversation.ask(
                 lambda: self._prompt(workspace, state, checked, conversation),
-                lambda text: read_review(text, checked, [state["task"], *conversation.notes]),
+                lambda text: read_review(text, checked, [state["task"], *refusals, *conversation.notes]),
             )
             reviewed = verdict_of(review, proof)
         except BudgetSpent as spent:
@@ -124,6 +125,7 @@ class Critic:
             sections.context(workspace, state["head"], state["context_files"]),
             earlier(state.get("turns", []), conversation.room, brief=True),
             sections.plan(state["plan"], task=state["task"]),
+            sections.refusals(state.get("refusals") or []),
             habits(workspace, state["base"]),
             sections.diff(workspace, state["base"], state["head"], "The change"),
             section("What the sandbox saw", _report(proof)),

@@ -141,6 +141,7 @@ def _first(workspace: Workspace, state: State, conversation: Conversation) -> Se
         sections.lessons(state.get("lessons", [])[:LESSONS]),
         earlier(state.get("turns", []), conversation.room, brief=True),
         sections.plan(state["plan"], task=state["task"]),
+        sections.refusals(state.get("refusals") or []),
         task_section(state["task"]),
         commands_near(workspace, base, head, changed) if tools else "",
         change,

@@ -13,7 +13,7 @@ from nodes.state import State, Step, StepResult, files_of, latest, open_steps, o
 
 SHARED_KEYS = {
     "task", "repo", "run", "base", "head", "options", "context_files", "plan", "lessons",
-    "results", "without_environment", "turns", "plan_is_given",
+    "results", "without_environment", "turns", "plan_is_given", "refusals",
 }  # fmt: skip
 """The parts of the state that every branch gets."""
 

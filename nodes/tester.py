@@ -202,6 +202,7 @@ class Tester:
             sections.context(workspace, head, state["context_files"]),
             earlier(state.get("turns", []), conversation.room, brief=True),
             sections.plan(state["plan"], task=state["task"]),
+            sections.refusals(state.get("refusals") or []),
             sections.change(workspace, base, head, "The change that your tests are to prove", tools),
             sections.remarks(state["results"]),
             ""

@@ -1,5 +1,5 @@
-import sqlite3
-from contextlib import closing
+import asyncio
+import re
 
 import pytest
 from desk import Rule
@@ -81,22 +81,51 @@ def test_a_run_is_steered_stopped_and_resumed(bench: Bench, env: dict[str, str])
 
 
 def test_an_approval_is_asked_in_place_and_an_error_ends_nothing(bench: Bench, env: dict[str, str]) -> None:
-    thread = bench.name_thread("t1")
-    with closing(sqlite3.connect(bench.home / "autocode.db")) as database, database:
-        options, repo = '{"approve_plan": true}', str(bench.repo.path)
-        database.execute("UPDATE threads SET options = ?, repo = ? WHERE id = ?", (options, repo, thread))
-    chat = begin(bench, env, "--thread", "t1")
+    chat = begin(bench, env, "--approve-plan")
     chat.type("Add mul\r")
     chat.expect(r"\[a\]pprove, \[e\]dit, \[r\]eject\? ")
     chat.type("\x04")
     chat.expect(r"It waits for your answer: /resume asks again(.|\n)*>")
+    chat.type("/thread zzz\r")
+    chat.expect(r"there is no thread zzz(.|\n)*>")
+    chat.type("/quit\r")
+    assert chat.close() == 0
+    chat = begin(bench, env, "--thread", "last")
+    chat.expect(r"Add mul to calc.py(.|\n)*It waits for your answer(.|\n)*>")
     chat.type("/resume\r")
     chat.expect(r"\[a\]pprove, \[e\]dit, \[r\]eject\? ")
     chat.type("a\n")
     chat.expect(ENDED)
-    chat.type("/thread zzz\r")
-    chat.expect(r"there is no thread zzz(.|\n)*>")
     chat.type("\x04")
+    assert chat.close() == 0
+
+
+def test_a_fork_is_made_and_told_something_else(bench: Bench, env: dict[str, str]) -> None:
+    asyncio.run(bench.run(thread="t1"))
+    chat = begin(bench, env, "--thread", "t1")
+    chat.type("/plan\r")
+    chat.expect("The next plans wait for your approval")
+    chat.type("/plan off\r")
+    chat.expect("The next plans run at once")
+    chat.type("/fork\r")
+    listed = chat.expect("/fork N goes on from checkpoint N in a new thread")
+    assert "\nAdd mul\nnumber" in listed and "the task's start" in listed and "the end" in listed
+    number = re.findall(r"(?m)^(\d+) .* coder ", listed)[0]
+    chat.type(f"/fork {number}\r")
+    chat.expect(r"New thread \w+, with the files of that checkpoint(.|\n)*/resume goes on with it")
+    chat.type("Call it times\r")
+    chat.expect(ENDED)
+    assert "Call it times" in bench.desk.prompts("You are a coder")[-1]
+    assert len(bench.desk.prompts("You are the planner")) == 1
+    chat.type("/model coder big\r")
+    chat.expect("The next task's coder uses big")
+    chat.type("/model nobody big\r")
+    chat.expect("nobody(.|\n)*>")
+    chat.type("/forget\r")
+    chat.expect("Forget it")
+    chat.type("y\n")
+    chat.expect(r"is forgotten(.|\n)*New thread")
+    chat.type("/quit\r")
     assert chat.close() == 0
 
 

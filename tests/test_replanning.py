@@ -61,6 +61,8 @@ async def test_a_reason_has_the_plan_made_again_and_the_planner_sees_both(bench:
 
         assert await supervisor.reply("t", "yes")
         assert (await supervisor.wait(run.id)).status == "verified"
+        for agent in ("You are a coder", "You are the tester", "You are the critic"):
+            assert "Why the user refused an earlier plan\n- Mind the zeros" in bench.desk.prompts(agent)[-1]
         messages = (await supervisor.history.state("t")).values["messages"]
         said = [(one["type"], one["content"]) for one in messages]
         assert said[:2] == [("human", "Add mul"), ("ai", "One function.")]

@@ -192,6 +192,27 @@ def test_a_run_leaves_a_line_for_everything_that_happened_in_its_order() -> None
     assert any("README.md: hunk 1: offset +12" in said for said in left)
 
 
+def test_the_steps_of_a_refused_plan_are_no_longer_shown() -> None:
+    story = Story()
+    asked = story.event("approval.required", "approval", id="i", request={"kind": "plan", "plan": PLAN})
+    log = [story.begin(), *story.plan(), asked]
+    assert "Add parse_duration()" in "\n".join(frame(log))
+    refused = story.event("approval.resolved", id="i", decision="reject", reason="smaller")
+    drawn = "\n".join(frame([*log, refused]))
+    assert "smaller" in drawn and "Add parse_duration()" not in drawn
+
+
+def test_the_clock_of_a_run_that_is_resumed_leaves_out_the_time_between() -> None:
+    story = Story()
+    view = Terminal(terminal()[0], RunView())
+    for event in [story.begin(), story.end("waiting")]:
+        view.show(event)
+    worked = view.run.now - view.run.started
+    view.tick(view.run.now + 500)
+    view.show(story.event("run.started", wait=501, task="x", repo="/srv/shop", resumed=True))
+    assert view.run.now - view.run.started == pytest.approx(worked)
+
+
 def test_nothing_of_a_run_is_printed_twice_when_it_waited_in_between() -> None:
     console, file = terminal()
     story, progress = Story(), RunView()
@@ -448,7 +469,7 @@ def test_a_run_that_can_go_on_says_how(status: str, missing: list[str], offered:
 
 def test_a_long_diff_is_cut_and_says_where_the_rest_is() -> None:
     console, file = terminal(color_system=None)
-    console.print(render_diff("\n".join(f"+{n}" for n in range(1000)), "abc"))
+    console.print(render_diff("\n".join(f"+{n}" for n in range(1000)), "autocode diff abc"))
     assert "+299" in file.getvalue()
     assert "700 more lines: autocode diff abc" in file.getvalue()
 

@@ -9,7 +9,18 @@ from nodes.dialogue.diffs import parse_diff, shown_change
 from nodes.dialogue.excerpts import CHARS_A_TOKEN, around, cut_tokens
 from nodes.dialogue.prompts import fenced, section
 from nodes.dialogue.results import line
-from nodes.state import ContextFile, Lesson, Place, Plan, Repair, StepResult, files_of, latest, steps_of
+from nodes.state import (
+    ContextFile,
+    Lesson,
+    Place,
+    Plan,
+    RefusedPlan,
+    Repair,
+    StepResult,
+    files_of,
+    latest,
+    steps_of,
+)
 from tools.outline import definitions, outlines, repository_map
 from tools.workspace import Workspace
 
@@ -172,6 +183,13 @@ def plan(plan: Plan | None, own: str = "", task: str = "") -> str:
     if own and len(plan["steps"]) == 1:
         return ""
     return section("The plan", "\n".join([plan["explanation"], *lines]))
+
+
+def refusals(refused: Sequence[RefusedPlan]) -> str:
+    """Return the user's reasons against earlier plans of this task. They bind all agents."""
+    return section(
+        "Why the user refused an earlier plan", "\n".join(f"- {each['reason']}" for each in refused)
+    )
 
 
 def tool_outputs(plan: Plan | None, results: Sequence[StepResult]) -> str:

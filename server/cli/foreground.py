@@ -27,6 +27,7 @@ from server.cli.views.run_view import RunView
 from server.cli.views.summary import print_summary, render_diff, suspicious_places
 
 FRAME_SECONDS = 0.1
+WAITS_IN_CHAT = "It waits for your answer: /resume asks again, a plain yes approves, other words refuse."
 
 
 @dataclass
@@ -147,9 +148,7 @@ class ForegroundRun:
                 with self.console.page() as page:
                     approvals.show_request(page, request)
         if self.in_chat:
-            self.console.notify(
-                "It waits for your answer: /resume asks again, a plain yes approves, other words refuse."
-            )
+            self.console.notify(WAITS_IN_CHAT)
             return ExitCode.WAITING
         self.console.notify(f"\nThread {thread} waits for your answer. Give it with one of:")
         for request in pending:
@@ -171,7 +170,8 @@ class ForegroundRun:
             unapplied = await Delivery.of_thread(self.supervisor.journal, thread)
         if not self.console.json:
             if delivery and self.console.out.is_terminal and (diff := await delivery.diff()):
-                self.console.print(Text(), render_diff(diff, thread))
+                more = "/diff" if self.in_chat else f"autocode diff {thread}"
+                self.console.print(Text(), render_diff(diff, more))
             with self.console.page() as page:
                 applied = bool(unapplied and not unapplied.suspicious)
                 print_summary(page, progress, applied, in_chat=self.in_chat)

@@ -7,9 +7,17 @@ from uuid import uuid4
 
 from typer import Option
 
+from server.cli.commands.options import (
+    ApprovePlanOption,
+    BudgetOption,
+    MaxSecondsOption,
+    MaxTokensOption,
+    ModelOption,
+    YesOrAskOption,
+    model_options,
+)
 from server.cli.entry import command
 from server.cli.exit_codes import ExitCode
-from server.cli.views.format import one_line
 
 if TYPE_CHECKING:
     from graph.settings import Settings
@@ -26,12 +34,19 @@ async def chat(
     thread: Annotated[
         str | None, Option(metavar="THREAD", help="Go on with this thread: its id, a prefix, or `last`.")
     ] = None,
+    yes: YesOrAskOption = None,
+    approve_plan: ApprovePlanOption = None,
+    budget: BudgetOption = None,
+    max_tokens: MaxTokensOption = None,
+    max_seconds: MaxSecondsOption = None,
+    model: ModelOption = None,
 ) -> ExitCode:
     """Talk with the agents: give a task, steer it, follow up, apply.
 
     What you type while a run is at work is a note to it. Ctrl-C stops the run, and leaves at the prompt.
-    /help lists the commands. From a pipe, each line is a task.
+    /help lists the commands. From a pipe, each line is a task. The limits are those of each task.
     """
+    from graph.run_request import run_options
     from graph.supervisor import Supervisor
     from server.cli.chat.conversation import Chat
     from server.cli.chat.reader import PipeReader, TerminalReader
@@ -44,11 +59,16 @@ async def chat(
     place = (repo or Path(row.repo if row else "")).expanduser().absolute()
     root = (await asyncio.to_thread(Workspace.open, place)).path
     id = row.id if row else uuid4().hex[:10]
+    flags = {"approve_plan": approve_plan, "auto_approve": yes, "max_cost_usd": budget}
+    flags |= {"max_tokens": max_tokens, "max_run_seconds": max_seconds}
+    options = {name: value for name, value in flags.items() if value is not None}
+    if model is not None:
+        options |= model_options({}, model)
+    run_options(options, settings)  # only for its errors
     terminal = None
     if console.can_redraw and console.can_ask:
         terminal = TerminalReader(settings.home / "chat_history", tuple(settings.secrets()), list(SLASH))
-        console.write(f"Thread {id} in {one_line(str(root))}. Type a task, or /help. Ctrl-C leaves.")
     chat_console = ChatConsole(console.out, console.err, reader=terminal)
     reader = terminal or PipeReader()
     async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
-        return await Chat(settings, chat_console, supervisor, reader, root, id).converse()
+        return await Chat(settings, chat_console, supervisor, reader, root, id, options).converse()

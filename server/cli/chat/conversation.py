@@ -1,6 +1,7 @@
 """A conversation: tasks, notes and slash commands on one thread, through the supervisor."""
 
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import SIGINT, raise_signal
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 import typer
 
+from graph.errors import RunnerError
 from graph.run_request import merge_options, run_options
 from graph.settings import Settings
 from graph.supervisor import Supervisor
@@ -17,11 +19,13 @@ from server.cli.chat.reader import PipeReader, TerminalReader
 from server.cli.chat.screen import ChatConsole
 from server.cli.chat.slash import AT_ANY_TIME, SLASH, body_of, flags_of, is_slash, read_slash
 from server.cli.commands.apply import recover
+from server.cli.commands.fork import fork_at, print_checkpoints
 from server.cli.commands.tasks import read_input
 from server.cli.entry import report
 from server.cli.exit_codes import ExitCode, UsageError
-from server.cli.foreground import ForegroundRun, person
+from server.cli.foreground import WAITS_IN_CHAT, ForegroundRun, person
 from server.cli.thread_names import find_thread
+from server.cli.views.approval_prompts import show_request
 from server.cli.views.format import first_line, one_line
 from server.cli.views.summary import cost_table
 
@@ -47,6 +51,10 @@ class Chat:
 
     async def converse(self) -> ExitCode:
         """Read and carry out until the user leaves. Return the code of the first task that failed."""
+        if isinstance(self.reader, TerminalReader):
+            place = one_line(str(self.repo))
+            self.console.write(f"Thread {self.thread} in {place}. Type a task, or /help. Ctrl-C leaves.")
+            await self._show_questions()
         while not self._leaving and (text := await self.reader.line()) is not None:
             if text := text.strip():
                 code = await self._guarded(self._command(text) if is_slash(text) else self._say(text))
@@ -65,8 +73,12 @@ class Chat:
             return report(error, self.console, self.settings)
 
     async def _say(self, text: str) -> ExitCode:
-        """Answer the questions that wait with this text, else give it as a task."""
+        """Answer what waits with this text, tell it to a run that waits, or give it as a task."""
         if await self.supervisor.reply(self.thread, text, person()):
+            return await self._resume({})
+        run = await self.supervisor.journal.runs.current(self.thread)
+        if run and run.status == "waiting":  # that of a fork
+            await self._note(text)
             return await self._resume({})
         await recover(self.console, self.repo)
         input = read_input(self.settings, text, self.repo, options=self.options)
@@ -107,7 +119,7 @@ class Chat:
             return await self._resume(limits, flags["yes"])
         own: dict[str, Callable[[list[str]], Coroutine[Any, Any, None]]] = {
             "help": self._help, "new": self._new, "thread": self._switch, "model": self._model,
-            "cost": self._cost,
+            "cost": self._cost, "plan": self._plan, "fork": self._fork,
         }  # fmt: skip
         if name in own:
             await own[name](words)
@@ -115,7 +127,10 @@ class Chat:
         flags = flags_of(name, words, self.thread)
         if name == "threads" and not flags["every"]:
             flags["repo"] = flags["repo"] or self.repo
-        return await body_of(name)(self.settings, self.console, **flags)
+        code = await body_of(name)(self.settings, self.console, **flags)
+        if name == "forget" and code == ExitCode.VERIFIED:
+            await self._new([])
+        return code
 
     async def _help(self, words: list[str]) -> None:
         for name, meaning in SLASH.items():
@@ -135,6 +150,37 @@ class Chat:
         row_now = await self.supervisor.journal.threads.get(self.thread)
         about = f"{row_now.status}: {first_line(row_now.task)}" if row_now else "nothing said yet"
         self.console.write(f"Thread {self.thread}, {about} ({one_line(str(self.repo))})")
+        await self._show_questions()
+
+    async def _show_questions(self) -> None:
+        """Show what the thread waits for, which the next text answers, or that its run has stopped."""
+        if pending := await self.supervisor.pending(self.thread):
+            with self.console.page() as page:
+                for request in pending:
+                    show_request(page, request)
+            self.console.notify(WAITS_IN_CHAT)
+            return
+        with suppress(RunnerError):
+            await self.supervisor.history.resumable_run(self.thread)
+            self.console.notify("Its run has stopped: /resume goes on with it.")
+
+    async def _fork(self, words: list[str]) -> None:
+        if not words:
+            await print_checkpoints(self.console, self.supervisor, self.thread)
+            self.console.notify("/fork N goes on from checkpoint N in a new thread.")
+            return
+        self.thread = await fork_at(self.supervisor, self.thread, words[0])
+        self.console.write(f"New thread {self.thread}, with the files of that checkpoint.")
+        await self._show_questions()
+
+    async def _plan(self, words: list[str]) -> None:
+        if words not in ([], ["on"], ["off"]):
+            raise UsageError("/plan takes nothing, `on` or `off`")
+        asks = words != ["off"]
+        self.options |= {"approve_plan": asks}
+        self.console.write(
+            "The next plans wait for your approval." if asks else "The next plans run at once."
+        )
 
     async def _model(self, words: list[str]) -> None:
         row = await self.supervisor.journal.threads.get(self.thread)
@@ -142,11 +188,16 @@ class Chat:
         if not words:
             await self._list_models(before)
             return
-        name = None if words[0] == "default" else words[0]
-        chosen = {"model": name, "models": None}
+        *agents, last = words
+        name = None if last == "default" else last
+        chosen: dict[str, Any] = {"model": name, "models": None}
+        if agents:
+            models = {**(before.get("models") or {}), agents[0]: name}
+            chosen = {"models": {agent: model for agent, model in models.items() if model} or None}
         run_options(merge_options(before, chosen), self.settings)  # only for its errors
         self.options |= chosen
-        self.console.write(f"The next task uses {name or 'the models of the settings'}.")
+        who = f"The next task's {one_line(agents[0])}" if agents else "The next task"
+        self.console.write(f"{who} uses {one_line(name) if name else 'the models of the settings'}.")
 
     async def _list_models(self, options: Mapping[str, Any]) -> None:
         models = self.supervisor.resources.agents.models

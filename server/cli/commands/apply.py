@@ -123,7 +123,7 @@ async def _choose(
         files = _named(files, names, delivery.repo)
     if patch:
         return choose_hunks(console.out, files)
-    console.print(render_diff("".join(file.text for file in files), delivery.thread_id, limit=None))
+    console.print(render_diff("".join(file.text for file in files), limit=None))
     wanted = Selection(frozenset(file.path for file in files)) if names else None
     if yes:
         return wanted

@@ -9,12 +9,13 @@ from server.cli.commands.options import ThreadArgument
 from server.cli.entry import command
 from server.cli.exit_codes import ExitCode, UsageError
 from server.cli.thread_names import find_thread
-from server.cli.views.format import one_line
+from server.cli.views.format import first_line, one_line
 
 if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
 
     from graph.settings import Settings
+    from graph.supervisor import Supervisor
     from server.cli.views.console import CliConsole
 
 MAX_CHECKPOINTS = 1000
@@ -32,17 +33,16 @@ async def fork(
 ) -> ExitCode:
     """Start a new thread from a checkpoint of a thread.
 
-    The files come along. Both threads can be continued.
+    The files come along. Both threads can be continued. The end of a task is the place for another next task.
     """
     from graph.supervisor import Supervisor
 
     async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
         thread = (await find_thread(supervisor.journal, thread)).id
-        snapshots = (await supervisor.history.states(thread, MAX_CHECKPOINTS))[::-1] if list or at else []
         if list:
-            _print_checkpoints(console, snapshots)
+            await print_checkpoints(console, supervisor, thread)
             return ExitCode.VERIFIED
-        fork_id = await supervisor.history.fork(thread, _choose(snapshots, at) if at else None)
+        fork_id = await fork_at(supervisor, thread, at)
         unfinished = await supervisor.journal.runs.current(fork_id)
     console.write(fork_id)
     command = f"autocode resume {fork_id}" if unfinished else f'autocode run "TASK" --thread {fork_id}'
@@ -50,17 +50,36 @@ async def fork(
     return ExitCode.VERIFIED
 
 
-def _print_checkpoints(console: "CliConsole", snapshots: "Sequence[StateSnapshot]") -> None:
-    """List checkpoints, oldest first, with the nodes that run next."""
+async def fork_at(supervisor: "Supervisor", thread: str, at: str | None) -> str:
+    """Fork a thread at a checkpoint of its list, else at the newest. Return the new thread's id."""
+    checkpoint = _choose(await _checkpoints(supervisor, thread), at) if at else None
+    return await supervisor.history.fork(thread, checkpoint)
+
+
+async def print_checkpoints(console: "CliConsole", supervisor: "Supervisor", thread: str) -> None:
+    """List the checkpoints of a thread, oldest first and by task, with the nodes that run next."""
     from server.cli.views.console import list_table
 
+    snapshots = await _checkpoints(supervisor, thread)
     table = list_table("number", "time", "next", "checkpoint")
-    for number, snapshot in enumerate(snapshots, 1):
-        # The branches of a parallel group are one node, named once for each branch.
-        nodes = one_line(", ".join(dict.fromkeys(snapshot.next))) or "the end"
+    for number, (snapshot, later) in enumerate(zip(snapshots, [*snapshots[1:], None], strict=True), 1):
+        if "__start__" in snapshot.next and later:
+            console.print(*([table] if table.row_count else []))
+            console.print(f"\n{first_line(str(later.values.get('task', '')))}", style="bold")
+            table = list_table("number", "time", "next", "checkpoint")
         created = one_line((snapshot.created_at or "")[:19])
-        table.add_row(str(number), created, nodes, _checkpoint_id(snapshot))
+        table.add_row(str(number), created, _next(snapshot), _checkpoint_id(snapshot))
     console.print(table)
+
+
+def _next(snapshot: "StateSnapshot") -> str:
+    """Return the nodes that run next. The branches of a parallel group are one node."""
+    names = ("the task's start" if node == "__start__" else node for node in dict.fromkeys(snapshot.next))
+    return one_line(", ".join(names)) or "the end"
+
+
+async def _checkpoints(supervisor: "Supervisor", thread: str) -> "Sequence[StateSnapshot]":
+    return (await supervisor.history.states(thread, MAX_CHECKPOINTS))[::-1]
 
 
 def _choose(snapshots: "Sequence[StateSnapshot]", at: str) -> str:

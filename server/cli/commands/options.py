@@ -14,6 +14,12 @@ ThreadArgument = Annotated[
     str, Argument(metavar="THREAD", help="A thread's id, a unique prefix of it, or `last`.")
 ]
 YesOption = Annotated[bool, Option("--yes", help="Approve every request, plans included.")]
+YesOrAskOption = Annotated[
+    bool | None, Option("--yes/--ask", help="Approve every request, plans included, or ask.")
+]
+ApprovePlanOption = Annotated[
+    bool | None, Option("--approve-plan/--no-approve-plan", help="Ask to approve the plan first.")
+]
 JsonOption = Annotated[bool, Option("--json", help="Print only events, one JSON object a line.")]
 # These limits hold across parallel steps: memory/calls/completions.py checks them before each model call.
 BudgetOption = Annotated[
@@ -45,11 +51,11 @@ RepoOption = Annotated[Path, Option(metavar="DIR", help="The git repository.")]
 def model_options(
     before: Mapping[str, Any],
     model: str | None,
-    planner: str | None,
-    coder: str | None,
-    tester: str | None,
-    debugger: str | None,
-    critic: str | None,
+    planner: str | None = None,
+    coder: str | None = None,
+    tester: str | None = None,
+    debugger: str | None = None,
+    critic: str | None = None,
 ) -> dict[str, Any]:
     """Return the options of a run for the models of the flags, beside those that it has from `before`.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from server.cli.commands.options import (
+    ApprovePlanOption,
     BudgetOption,
     CoderModelOption,
     CriticModelOption,
@@ -22,6 +23,7 @@ from server.cli.commands.options import (
     TesterModelOption,
     ThreadArgument,
     YesOption,
+    YesOrAskOption,
     model_options,
 )
 from server.cli.entry import command
@@ -59,12 +61,8 @@ async def run(
     context: Annotated[
         list[Path], Option(metavar="FILE", help="A file for the agents to read; repeatable.")
     ] = [],  # noqa: B006  # typer copies it
-    yes: Annotated[
-        bool | None, Option("--yes/--ask", help="Approve every request, plans included, or ask.")
-    ] = None,
-    approve_plan: Annotated[
-        bool | None, Option("--approve-plan/--no-approve-plan", help="Ask to approve the plan first.")
-    ] = None,
+    yes: YesOrAskOption = None,
+    approve_plan: ApprovePlanOption = None,
     apply: Annotated[bool, Option("--apply", help="Apply a verified result to the checkout.")] = False,
     json: JsonOption = False,
     thread: Annotated[

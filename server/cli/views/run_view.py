@@ -245,7 +245,9 @@ class RunView:
         row.notes.append(f"retry {data.attempt}: {first_fault(data.reason, 200)}{model}{wait}")
 
     def _resolve_approval(self, data: events.ApprovalResolved) -> None:
-        self.waiting.pop(data.id, None)
+        asked = self.waiting.pop(data.id, None)
+        if asked and asked.request.get("kind") == "plan" and data.decision == "reject":
+            self.rows = [row for row in self.rows if row.step is None or row.state != "planned"]
         if row := self.asking.pop(data.id, None):
             row.state = "planned"
             row.notes.append(describe_answer(data))

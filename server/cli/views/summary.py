@@ -76,15 +76,15 @@ def _columns(rows: Iterable[tuple[str, RenderableType]], style: str, gap: int = 
     return table
 
 
-def render_diff(diff: str, thread: str = "", limit: int | None = DIFF_LINES) -> RenderableType:
-    """Render a diff in the terminal's own colours, cut to `limit` lines."""
+def render_diff(diff: str, command: str = "", limit: int | None = DIFF_LINES) -> RenderableType:
+    """Render a diff in the terminal's own colours, cut to `limit` lines. `command` shows all of it."""
     lines = sanitize(diff).splitlines()
     shown = "\n".join(lines[:limit])
     # The ansi theme uses the palette of the terminal, which suits dark and light backgrounds.
     syntax = Syntax(shown, "diff", theme="ansi_dark", background_color="default", word_wrap=True)
     if limit is None or len(lines) <= limit:
         return syntax
-    more = f"… {pluralize(len(lines) - limit, 'more line')}: autocode diff {thread}"
+    more = f"… {pluralize(len(lines) - limit, 'more line')}{f': {command}' if command else ''}"
     return Group(syntax, Text(more, style="bold yellow"))
 
 

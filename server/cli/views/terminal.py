@@ -84,7 +84,8 @@ class Terminal:
 
     def tick(self, now: float) -> None:
         """Redraw the frame. `now` is the wall clock's time in seconds since 1970."""
-        self.run.now = max(now, self.run.now)  # events of another machine may be ahead of this clock
+        if not self.run.finished:  # a run that is resumed stands still until its first event
+            self.run.now = max(now, self.run.now)  # events of another machine may be ahead of this clock
         self._live.refresh()
 
     def notify(self, text: str) -> None:
