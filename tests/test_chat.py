@@ -109,7 +109,7 @@ def test_a_fork_is_made_and_told_something_else(bench: Bench, env: dict[str, str
     chat.expect("The next plans run at once")
     chat.type("/fork\r")
     listed = chat.expect("/fork N goes on from checkpoint N in a new thread")
-    assert "\nAdd mul\nnumber" in listed and "the task's start" in listed and "the end" in listed
+    assert "\nAdd mul\nnumber" in listed and "the start" in listed and "the end" in listed
     number = re.findall(r"(?m)^(\d+) .* coder ", listed)[0]
     chat.type(f"/fork {number}\r")
     chat.expect(r"New thread \w+, with the files of that checkpoint(.|\n)*/resume goes on with it")

@@ -67,14 +67,14 @@ async def print_checkpoints(console: "CliConsole", supervisor: "Supervisor", thr
             console.print(*([table] if table.row_count else []))
             console.print(f"\n{first_line(str(later.values.get('task', '')))}", style="bold")
             table = list_table("number", "time", "next", "checkpoint")
-        created = one_line((snapshot.created_at or "")[:19])
+        created = one_line((snapshot.created_at or "")[:16].replace("T", " "))
         table.add_row(str(number), created, _next(snapshot), _checkpoint_id(snapshot))
     console.print(table)
 
 
 def _next(snapshot: "StateSnapshot") -> str:
     """Return the nodes that run next. The branches of a parallel group are one node."""
-    names = ("the task's start" if node == "__start__" else node for node in dict.fromkeys(snapshot.next))
+    names = ("the start" if node == "__start__" else node for node in dict.fromkeys(snapshot.next))
     return one_line(", ".join(names)) or "the end"
 
 
