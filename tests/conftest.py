@@ -176,7 +176,8 @@ def served(
         tests = "from half import half\n\n\ndef test_half():\n    assert half(4) == 2"
         models.on("You are the tester.*half", block("tests/test_half.py", tests))
         models.on("You are the planner.*What does add return", '{"answer": "The sum."}')
-        models.on("You are a coder.*slowly", "", delay=60)
+        # An earlier task of the thread is a heading.
+        models.on("You are a coder.*(?<!### )Add mul slowly", "", delay=60)
         models.on("You are the critic.*grudge", '{"verdict": "FAIL", "reasons": ["I bear a grudge"]}')
         script(models)
         # Without memory, because a test's task would teach other tests.

@@ -85,7 +85,7 @@ def test_the_terminal_shows_the_answer_and_what_was_looked_at(bench: Bench) -> N
     again = bench.autocode("show", "last")
     assert "See calc.py, line 2." in again.stdout
     assert [row["status"] for row in json.loads(bench.autocode("threads", "--json").stdout)] == ["answered"]
-    assert "→ " + ANSWER[:12] in bench.autocode("threads").stdout
+    assert "→ " + ANSWER[:12] in bench.autocode("threads", "--all").stdout
     refused = bench.autocode("resume", "last")
     assert refused.exit_code == 2 and "nothing to resume" in refused.stderr
     assert "delivered nothing" in bench.autocode("diff", "last").stderr

@@ -1,6 +1,7 @@
 """The page in a real browser, on a real server: its main paths, its states, and its manners."""
 
 import json
+import re
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -63,7 +64,7 @@ async def test_a_task_goes_from_the_form_over_an_edited_plan_to_an_applied_resul
 
         await page.wait_for("Waiting for you: approve this plan?")
         assert page.sent[0]["context_files"] == ["calc.py"] and page.sent[0]["repo"] == str(repo.path)
-        assert (await tab.title()).startswith("(!) Needs you · Add mul to calc.py")
+        await expect(tab).to_have_title(re.compile(r"^\(!\) Needs you · Add mul to calc\.py"))
         assert await faults_of(page) == []
         step = tab.get_by_label("Description of step 1")
         await step.fill("Add mul to calc.py, my way")
@@ -241,10 +242,11 @@ async def test_a_thread_is_renamed_filtered_and_deleted_in_the_list_with_the_key
         await tab.locator("#main").focus()
         await tab.keyboard.press("/")
         await tab.keyboard.type("listed")
+        link = tab.get_by_role("navigation").get_by_role("link")
+        await expect(link).to_have_count(1)
         await tab.keyboard.press("ArrowDown")
         await tab.keyboard.press("Enter")
         await tab.get_by_role("heading", name="Failed").wait_for()
-        link = tab.get_by_role("navigation").get_by_role("link")
         await link.hover()
         await tab.get_by_role("button", name="Rename or delete").click()
         await page.press("Rename")
