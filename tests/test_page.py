@@ -180,7 +180,7 @@ async def test_a_narrow_window_shows_the_conversation_first_and_the_threads_in_a
         assert await tab.evaluate("document.documentElement.scrollWidth") == NARROW["width"]
         assert not await tab.get_by_role("tab", name="Changes").is_visible()
         assert await faults_of(page) == []
-        await page.press("Result")
+        await page.press("Details")
         assert await tab.get_by_role("tab", name="Changes").is_visible()
         assert not await tab.get_by_label("Timeline").is_visible()
         assert await faults_of(page) == []
@@ -213,22 +213,45 @@ async def test_a_failure_is_said_in_its_place_and_nothing_looks_alive_after_a_st
         await expect(tab.get_by_label("Planning")).to_contain_text("I think")
         end = {"status": "cancelled", "reason": "cancelled by the user"}
         await write_log(served.home, "stopped", [("run.finished", end)])
-        await expect(tab.get_by_role("heading", name="Stopped")).to_be_visible()
+        await expect(tab.get_by_role("heading", name="Cancelled")).to_be_visible()
         assert await tab.get_by_text("Running").count() == 0
         assert await tab.get_by_text("cancelled by the user").count() == 1
         await expect(tab.get_by_role("button", name="Resume")).to_be_visible()
         refused = {
             "status": "cancelled",
-            "reason": "the plan was refused",
-            "missing": ["the plan was refused"],
+            "reason": "the plan was rejected",
+            "missing": ["the plan was rejected"],
         }
         await write_log(served.home, "stopped", [FAILED[0], ("run.finished", refused)])
-        await page.wait_for("the plan was refused")
-        assert await tab.get_by_text("the plan was refused").count() == 1
+        await page.wait_for("the plan was rejected")
+        assert await tab.get_by_text("the plan was rejected").count() == 1
         # It would only be asked again.
         await expect(tab.get_by_role("button", name="Resume")).not_to_be_visible()
         await tab.goto("/#nobody")
         await page.wait_for("There is no such thread")
+
+
+async def test_nothing_stands_beside_a_conversation_that_has_changed_no_file(
+    browser: Browser, served: Served
+) -> None:
+    asked = ("run.started", {"task": "Why half?", "repo": "/repo"})
+    answer = ("message", {"role": "assistant", "text": "Because."}, "planner")
+    await write_log(served.home, "asked", [asked, answer, ("run.finished", {"status": "answered"})])
+    async with open_page(browser, served.url, viewport=WIDE) as page:
+        tab = page.tab
+        await tab.goto("/#asked")
+        await page.wait_for("Because.")
+        await expect(tab.get_by_role("tablist")).to_have_count(0)
+        await page.press("Details")
+        await expect(tab.get_by_role("tab", name="Log")).to_have_attribute("aria-selected", "true")
+        await page.press("Back to the conversation")
+        await expect(tab.get_by_role("tablist")).to_have_count(0)
+        edit = (
+            "edit",
+            {"files": [{"path": "a.py", "added": 1, "removed": 0}], "added": 1, "removed": 0, "snapshot": ""},
+        )
+        await write_log(served.home, "asked", [FAILED[0], (*edit, "coder"), FAILED[-1]])
+        await expect(tab.get_by_role("tab", name="Changes")).to_have_attribute("aria-selected", "true")
 
 
 async def test_a_thread_is_renamed_filtered_and_deleted_in_the_list_with_the_keyboard(
@@ -259,6 +282,7 @@ async def test_a_thread_is_renamed_filtered_and_deleted_in_the_list_with_the_key
         await page.press("Delete")
         await page.press("Delete the thread")
         await page.wait_for("No task matches.")
+        await page.wait_for("Its branches stay in the repository.")
         assert urlsplit(tab.url).fragment == ""
 
 
@@ -279,6 +303,7 @@ async def test_a_thread_is_forgotten_with_its_branches(
         await tab.keyboard.press("Delete")
         await page.press("Forget it with its branches")
         await page.wait_for("No task matches.")
+        await page.wait_for(f"Forgot “Add mul, to forget” with autocode/{run['thread_id']}.")
         assert not repo.git("branch", "--list", "autocode/*")
         await expect(tab.get_by_role("heading", name="What should be done?")).to_be_visible()
 

@@ -86,7 +86,7 @@ async def test_a_plan_is_edited_as_a_form_and_approve_sends_what_is_on_the_scree
         await step.fill("My way")
         await box.get_by_role("button", name="Add a step").click()
         await box.get_by_label("Description of step 2").fill("Beside it")
-        await box.get_by_label("with the one above").check()
+        await box.get_by_label("with step 1").check()
         await box.get_by_label("Edits").last.fill("a.py, b.py")
         await box.get_by_label("Reads").last.fill("README.md")
         sent = await answer(page, box, "Approve with my changes")
@@ -106,7 +106,7 @@ async def test_a_plan_is_edited_as_a_form_and_approve_sends_what_is_on_the_scree
         await expect(box).to_contain_text("A plan needs a step.")
         await box.get_by_role("button", name="Undo my changes").click()
         assert await answer(page, box, "Approve") == {"decision": "approve"}
-        await box.get_by_role("button", name="Refuse…").click()
+        await box.get_by_role("button", name="Reject…").click()
         assert await answer(page, box, "End the run") == {"decision": "reject"}
         await box.get_by_label("What should be different?").fill("smaller")
         assert await answer(page, box, "Ask for another plan") == {"decision": "reject", "reason": "smaller"}
@@ -122,14 +122,14 @@ async def test_the_questions_about_an_environment_are_answered_with_buttons_and_
         box = box_of(page, "build this environment?")
         await box.wait_for()
         buttons = [name for name in await box.get_by_role("button").all_inner_texts() if name.strip()]
-        assert buttons == ["Approve", "Use .venv", "Refuse"] and await box.locator("textarea").count() == 0
+        assert buttons == ["Approve", "Use .venv", "Reject"] and await box.locator("textarea").count() == 0
         assert await box.locator("code").all_inner_texts() == BUILD["commands"]
         told = await box.inner_text()
         assert "made from pyproject.toml, uv.lock" in told and "libxml2-dev" in told and "Python 3.12" in told
         assert await box.locator(".added").all_inner_texts() == ['+"lxml"']
         assert await answer(page, box, "Approve") == {"decision": "approve"}
         assert await answer(page, box, "Use .venv") == {"decision": "edit", "params": {"venv": ".venv"}}
-        assert await answer(page, box, "Refuse") == {"decision": "reject"}
+        assert await answer(page, box, "Reject") == {"decision": "reject"}
         await write_log(served.home, "builds", [resolved("i1"), asked("i2", failed)])
         box = box_of(page, "go on without the environment?")
         await expect(box.locator("pre")).to_have_text(failed["problem"])
@@ -203,7 +203,7 @@ async def test_a_tool_is_asked_for_with_its_command_and_never_as_raw_json(
         await expect(box.get_by_role("button", name="Also later")).to_have_count(0)
         edited = await answer(page, box, "Approve with my changes")
         assert edited == {"decision": "edit", "params": {"branch": "autocode/b"}}
-        await box.get_by_label("Reason for a refusal").fill("not there")
+        await box.get_by_label("Reason for rejecting").fill("not there")
         assert await answer(page, box, "Reject") == {"decision": "reject", "reason": "not there"}
         hidden = PUSH | {"command": "python -c '\u202etnirp\u202c' \u200b\x1b[2J", "params": {}}
         uncertain = PUSH | {"uncertain": True, "reason": "this may have happened already", "params": {}}

@@ -179,7 +179,7 @@ export const deleteThread = (thread: string) =>
   request(`/threads/${encodeURIComponent(thread)}`, { method: "DELETE" });
 
 /** Delete a thread with its branches, snapshots and what it has taught. */
-export const forgetThread = (thread: string) => json<{ kept: Record<string, string> }>(at(thread), { method: "DELETE" });
+export const forgetThread = (thread: string) => json<{ branches: string[]; kept: Record<string, string> }>(at(thread), { method: "DELETE" });
 
 /** Complete a path to folders that tasks may use. */
 export const completeFolder = (path: string, signal?: AbortSignal) =>

@@ -1,6 +1,8 @@
 /** The unchanged lines around the hunks of a file, which a diff leaves out. */
 
-import type { FileChange, Line } from "./patch";
+import type { FileChange, Hunk, Line } from "./patch";
+
+const CONTEXT = 3;
 
 /** The lines of a gap that are shown: so many below the hunk above it, and so many above the next one. */
 export interface Opened {
@@ -21,8 +23,13 @@ function placeOf(file: FileChange, number: number, size: number | null): { old: 
   const next = file.hunks[number];
   const old = above ? above.old + above.lines.filter((line) => line.kind !== "added").length : 1;
   const fresh = above ? above.new + above.lines.filter((line) => line.kind !== "removed").length : 1;
-  const count = next ? next.new - fresh : size === null ? -1 : size + 1 - fresh;
+  const count = next ? next.new - fresh : size !== null ? size + 1 - fresh : endsFile(above) ? 0 : -1;
   return { old, new: fresh, count };
+}
+
+/** True if no line follows a hunk, as git shows three unchanged lines after a change where there are so many. */
+function endsFile(hunk: Hunk | undefined): boolean {
+  return hunk !== undefined && hunk.lines.slice(-CONTEXT).some((line) => line.kind !== "same");
 }
 
 /** List the gaps of a file: one before each hunk, and one after the last. `text` are its lines, once they are read. */

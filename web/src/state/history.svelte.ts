@@ -20,6 +20,8 @@ class History {
   matching = $state.raw<ThreadSummary[]>([]);
   filter = $state.raw(ALL);
   loaded = $state(false);
+  /** What became of a thread that is gone from the list. */
+  said = $state("");
   limit = $state(PAGE);
   #timer = 0;
   #text = "";

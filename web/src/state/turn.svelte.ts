@@ -80,9 +80,14 @@ export class Turn {
     return this.status === "running";
   }
 
-  /** True if a resume goes on with it. A plan that was refused would only be asked about again. */
+  /** True if a resume goes on with it. A plan that was rejected would only be asked about again. */
   get resumable(): boolean {
     return this.status === "failed" || (this.status === "cancelled" && !this.end?.missing?.length);
+  }
+
+  /** True if it has changed a file. */
+  get changes(): boolean {
+    return Boolean(this.end?.branch) || this.edited.size > 0;
   }
 
   get finished(): boolean {

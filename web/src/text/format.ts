@@ -2,7 +2,7 @@
 
 const NAMES: Record<string, string> = {
   running: "Running", waiting: "Needs you", verified: "Verified", answered: "Answered", unverified: "Not verified",
-  cancelled: "Stopped", failed: "Failed", budget: "Budget spent", new: "New", queued: "Queued",
+  cancelled: "Cancelled", failed: "Failed", budget: "Budget spent", new: "New", queued: "Queued",
 };
 
 /** Name a status. */
