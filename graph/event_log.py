@@ -80,9 +80,10 @@ class EventLog:
         self._gap = asyncio.Event()
 
     async def note(self, thread_id: str, text: str) -> Event:
-        """Write a user's note to a thread's unfinished run, wherever it runs. The next agent's call sees it.
+        """Write a user's note to a thread's unfinished run, wherever it runs.
 
-        Raises InputError, UnknownThread, and RunnerError if the thread has no unfinished run.
+        Every agent's next call sees it. Raises InputError, UnknownThread, and RunnerError if the thread has
+        no unfinished run.
         """
         _check_note(text)
         if await self._journal.threads.get(thread_id) is None:

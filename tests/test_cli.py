@@ -717,10 +717,10 @@ def asked(parked: Result) -> str:
 def test_a_refused_plan_ends_the_run_and_is_not_offered_again(ready: Bench) -> None:
     done = autocode("resume", "t1", "--reject", asked(run(ready, "--approve-plan")))
     assert done.exit_code == 1
-    assert "the plan was refused" in done.stdout
+    assert "the plan was rejected" in done.stdout
     assert "autocode resume" not in done.stdout and "no step" not in done.stdout
     again = autocode("resume", "t1")
-    assert again.exit_code == 2 and "the plan was refused; give it a new task" in again.stderr
+    assert again.exit_code == 2 and "the plan was rejected; give it a new task" in again.stderr
     assert len(ready.desk.requests) == 1
 
 

@@ -82,8 +82,10 @@ async def test_refusals_come_to_an_end_and_nothing_is_left_to_resume(bench: Benc
         assert len(bench.desk.prompts("You are the planner")) == MAX_REPLANS + 1
         assert not bench.desk.prompts("You are a coder")
         events = await supervisor.journal.events.read("t")
-        assert events[-1].data.model_dump()["missing"] == ["the plan was refused 6 times, at last: Not so, 5"]
-        with pytest.raises(RunnerError, match="nothing to resume: the plan was refused"):
+        assert events[-1].data.model_dump()["missing"] == [
+            "the plan was rejected 6 times, at last: Not so, 5"
+        ]
+        with pytest.raises(RunnerError, match="nothing to resume: the plan was rejected"):
             await supervisor.resume("t")
         assert not bench.repo.git("for-each-ref", "refs/autocode")
 

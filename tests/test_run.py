@@ -373,7 +373,7 @@ async def test_a_refused_plan_ends_the_run_and_leaves_no_branch(bench: Bench) ->
     (asked,) = parked.of("approval.required")
     run = await bench.resume(parked.thread, {asked.id: {"decision": "reject"}})
     assert (run.end.status, run.end.branch) == ("cancelled", None)
-    assert run.end.reason == "the plan was refused" and run.end.missing == [run.end.reason]
+    assert run.end.reason == "the plan was rejected" and run.end.missing == [run.end.reason]
 
 
 async def test_unknown_approvals_and_finished_threads_are_refused(bench: Bench) -> None:

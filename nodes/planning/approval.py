@@ -39,9 +39,9 @@ class Approval:
             return {"plan": plan}
         refusals = list(state.get("refusals") or [])
         if not answer.reason:
-            return _refused(state, "the plan was refused")
+            return _refused(state, "the plan was rejected")
         if len(refusals) == MAX_REPLANS:
-            return _refused(state, f"the plan was refused {MAX_REPLANS + 1} times, at last: {answer.reason}")
+            return _refused(state, f"the plan was rejected {MAX_REPLANS + 1} times, at last: {answer.reason}")
         refusals.append({"plan": cast(Plan, state["plan"]), "reason": answer.reason})
         said = human(f"{state['run']}-answer-{len(refusals)}", answer.reason)
         done = Plan(explanation="", steps=done_steps(state)) if state.get("blocked") else None

@@ -123,7 +123,7 @@ async def answer(
 async def note(
     thread_id: ThreadPath, body: NoteRequest, request: Request, supervisor: SupervisorDep
 ) -> Event:
-    """Answer the question that the thread waits for, else add a note, which the next agent's call sees.
+    """Answer the question that the thread waits for, else add a note, which every agent's next call sees.
 
     A plain yes approves. Everything else refuses, and a plan is made again with these words as the reason.
     """

@@ -27,7 +27,7 @@ from server.cli.views.run_view import RunView
 from server.cli.views.summary import print_summary, render_diff, suspicious_places
 
 FRAME_SECONDS = 0.1
-WAITS_IN_CHAT = "It waits for your answer: /resume asks again, a plain yes approves, other words refuse."
+WAITS_IN_CHAT = "It waits for your answer: /resume asks again, a plain yes approves, other words reject it."
 
 
 @dataclass

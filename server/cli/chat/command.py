@@ -41,7 +41,7 @@ async def chat(
     max_seconds: MaxSecondsOption = None,
     model: ModelOption = None,
 ) -> ExitCode:
-    """Talk with the agents: give a task, steer it, follow up, apply.
+    """Talk with the agents: give tasks, steer them, follow up.
 
     What you type while a run is at work is a note to it. Ctrl-C stops the run, and leaves at the prompt.
     /help lists the commands. From a pipe, each line is a task. The limits are those of each task.

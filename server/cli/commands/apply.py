@@ -57,14 +57,14 @@ async def apply(
     unverified: Annotated[bool, Option("--unverified", help="Apply a result without proof too.")] = False,
     patch: Annotated[bool, Option("--patch", "-p", help="Ask hunk by hunk.")] = False,
     file: Annotated[
-        list[str], Option(metavar="PATH", help="Apply only this file or folder (repeatable).")
+        list[str], Option(metavar="PATH", help="Apply only this file or folder; repeatable.")
     ] = [],  # noqa: B006  # typer copies it
     whole: WholeOption = False,
 ) -> ExitCode:
-    """Apply what a thread has delivered to the checkout, or parts of it.
+    """Apply what a thread has delivered, or parts of it.
 
-    Applies all that is chosen or nothing, merges with your own changes, and refuses where both changed the
-    same lines. The rest can be applied later, and `autocode undo` takes it back.
+    Changes the checkout. Applies all that is chosen or nothing, merges with your own changes, and refuses
+    where both changed the same lines. The rest can be applied later, and `autocode undo` takes it back.
     """
     if patch and yes:
         raise UsageError("--patch asks about each hunk, so --yes has nothing to answer; leave one out")

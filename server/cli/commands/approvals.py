@@ -31,7 +31,7 @@ async def approvals(
     ] = [],  # noqa: B006  # typer copies it
     json: JsonOption = False,
 ) -> ExitCode:
-    """List the approvals that count for later runs: of tools, and of environments.
+    """List the approvals that count for later runs.
 
     The answers to single questions stand in the log of their thread: `autocode show THREAD`.
     """

@@ -31,9 +31,9 @@ async def environments(
         float | None, Option(min=0, metavar="DAYS", help="First remove those unused for so many days.")
     ] = None,
 ) -> ExitCode:
-    """List the environments that tests run in, the most recently used first.
+    """List the environments that tests run in.
 
-    One that was used within the last hour is never removed.
+    The most recently used comes first. One that was used within the last hour is never removed.
     """
     from sandbox.environment.records import stored
 

@@ -24,9 +24,9 @@ async def forget(
     thread: ThreadArgument,
     yes: Annotated[bool, Option("--yes", help="Do not ask.")] = False,
 ) -> ExitCode:
-    """Delete a thread with its branches, snapshots, proofs, records and memories.
+    """Forget a thread with its branches, proofs and memories.
 
-    A branch that is checked out, or has commits of your own, stays.
+    Its snapshots and records go too. A branch that is checked out, or has commits of your own, stays.
     """
     from graph.forgetting import forget as delete
     from graph.forgetting import survey

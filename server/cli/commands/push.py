@@ -32,9 +32,9 @@ async def push(
     pr: Annotated[bool, Option("--pr", help="Open a pull request on GitHub or GitLab too.")] = False,
     yes: Annotated[bool, Option("--yes", help="Do not ask.")] = False,
 ) -> ExitCode:
-    """Push the branch that a thread has delivered, with your own git login.
+    """Push the branch that a thread has delivered.
 
-    Shows first what goes where, and asks. Nothing is ever forced.
+    Uses your own git login. Shows first what goes where, and asks. Nothing is ever forced.
     """
     from graph.publication.outgoing import Outgoing  # httpx and libgit2 would delay --help
 

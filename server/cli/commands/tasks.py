@@ -212,7 +212,7 @@ async def resume(
         list[str], Option(metavar="ID", help="Approve this request, or the only one; repeatable.")
     ] = [],  # noqa: B006
     reject: Annotated[
-        list[str], Option(metavar="ID", help="Refuse this request, or the only one; repeatable.")
+        list[str], Option(metavar="ID", help="Reject this request, or the only one; repeatable.")
     ] = [],  # noqa: B006
     reason: Annotated[str | None, Option(metavar="TEXT", help="Reason for --reject.")] = None,
     edit: Annotated[
@@ -234,7 +234,9 @@ async def resume(
     debugger_model: DebuggerModelOption = None,
     critic_model: CriticModelOption = None,
 ) -> ExitCode:
-    """Continue a run that waits, was stopped, failed or died, or that gets a larger budget or another model.
+    """Continue a run that waits, failed or was stopped.
+
+    Also one that died, or whose budget was spent, with a larger one, or with another model.
 
     Without answers, asks each open request. Nothing that is done is repeated or paid for again. Limits are
     those of the whole run, with what it has spent so far.

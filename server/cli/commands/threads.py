@@ -115,7 +115,7 @@ def _table(rows: "list[ThreadRow]", answers: Mapping[str, str], with_repo: bool)
 
 @command
 async def cancel(settings: "Settings", console: "CliConsole", thread: ThreadArgument) -> ExitCode:
-    """Stop the run of a thread. It can be resumed."""
+    """Cancel the run of a thread. It can be resumed."""
     # First a flag in the database for a process that runs it: importing LangGraph would delay the stop.
     async with open_journal(settings) as journal:
         thread = (await find_thread(journal, thread)).id
@@ -155,9 +155,10 @@ async def note(
     thread: ThreadArgument,
     text: Annotated[str, Argument(metavar="TEXT", help="A fact or a wish for the agents.")],
 ) -> ExitCode:
-    """Send a note to a running task, or answer the question that a thread waits for.
+    """Send a note to a running task, or answer its question.
 
-    The next agent reads a note. A plain yes approves. Other words refuse a plan, which is made again.
+    Every agent reads a note with its next call. A plain yes approves. Other words reject a plan, which is
+    made again.
     """
     from graph.event_log import EventLog
 
@@ -168,7 +169,7 @@ async def note(
     if row.status == "waiting" and await _reply(settings, console, row.id, text):
         console.notify(f"Answered. Go on with: autocode resume {row.id}")
     else:
-        console.notify("Noted. The next agent reads it.")
+        console.notify("Noted. Every agent reads it with its next call.")
     return ExitCode.VERIFIED
 
 

@@ -10,7 +10,7 @@ from server.cli.views.format import first_line, format_change, one_line, plurali
 OUTPUT_LINES = 10
 """Lines of a tool's output that a row shows."""
 
-DECISIONS = {"approve": "approved", "edit": "approved with changes", "reject": "refused"}
+DECISIONS = {"approve": "approved", "edit": "approved with changes", "reject": "rejected"}
 
 OutcomePayload = (
     events.FilesEdited

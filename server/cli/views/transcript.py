@@ -30,9 +30,8 @@ def _title(exchange: Mapping[str, Any]) -> str:
     usage, step = exchange["usage"], exchange["step"]
     author = " ".join(filter(None, (exchange["agent"], step if step != exchange["agent"] else "")))
     tokens = f"{usage['input_tokens']:,} + {usage['output_tokens']:,} tokens"
-    about = (
-        f"call {exchange['ordinal'] + 1}, {exchange['model']}, {tokens}, {format_price(usage['cost_usd'])}"
-    )
+    cost = f"cost {format_price(usage['cost_usd'])}"
+    about = f"call {exchange['ordinal'] + 1}, {exchange['model']}, {tokens}, {cost}"
     return f"=== {one_line(author)}: {one_line(about)} ==="
 
 
