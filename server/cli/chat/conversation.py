@@ -17,7 +17,7 @@ from graph.supervisor import Supervisor
 from nodes.event_parts import AgentUsage
 from server.cli.chat.reader import PipeReader, TerminalReader
 from server.cli.chat.screen import ChatConsole
-from server.cli.chat.slash import AT_ANY_TIME, SLASH, body_of, flags_of, is_slash, read_slash
+from server.cli.chat.slash import AT_ANY_TIME, SLASH, body_of, check_text, flags_of, is_slash, read_slash
 from server.cli.commands.apply import recover
 from server.cli.commands.fork import fork_at, print_checkpoints
 from server.cli.commands.tasks import read_input
@@ -74,6 +74,7 @@ class Chat:
 
     async def _say(self, text: str) -> ExitCode:
         """Answer what waits with this text, tell it to a run that waits, or give it as a task."""
+        check_text(text)
         if await self.supervisor.reply(self.thread, text, person()):
             return await self._resume({})
         run = await self.supervisor.journal.runs.current(self.thread)
@@ -101,6 +102,7 @@ class Chat:
         return await self._guarded(self._note(text)) is ExitCode.VERIFIED
 
     async def _note(self, text: str) -> ExitCode:
+        check_text(text)
         await self.supervisor.log.note(self.thread, text)  # its event shows it
         return ExitCode.VERIFIED
 
@@ -161,8 +163,8 @@ class Chat:
             self.console.notify(WAITS_IN_CHAT)
             return
         with suppress(RunnerError):
-            await self.supervisor.history.resumable_run(self.thread)
-            self.console.notify("Its run has stopped: /resume goes on with it.")
+            run = await self.supervisor.history.resumable_run(self.thread)
+            self.console.notify(f"It has stopped: {first_line(run.input['task'])}\n/resume goes on with it.")
 
     async def _fork(self, words: list[str]) -> None:
         if not words:

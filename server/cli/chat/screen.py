@@ -8,6 +8,7 @@ from rich.console import Console
 
 from nodes.state import Options
 from server.cli.chat.reader import TerminalReader
+from server.cli.chat.slash import in_conversation
 from server.cli.views.console import CliConsole, RunDisplay
 from server.cli.views.run_view import RunView
 from server.cli.views.terminal import Redraw, Terminal
@@ -40,6 +41,10 @@ class ChatConsole(CliConsole):
 
     reader: TerminalReader | None = None
     typed: Callable[[str], Awaitable[bool]] | None = None
+
+    def notify(self, text: str) -> None:
+        """Write a notice, which names the commands as a conversation has them."""
+        super().notify(in_conversation(text))
 
     def display(self, run: RunView, options: Options) -> RunDisplay:
         """Return the display that suits the streams."""

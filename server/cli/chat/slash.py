@@ -30,6 +30,12 @@ SLASH = {
 """The slash commands with a line of help each."""
 
 AT_ANY_TIME = ("cost", "help", "quit")
+_OF_A_THREAD = re.compile(rf"autocode ({'|'.join(SLASH)}) [A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def in_conversation(text: str) -> str:
+    """Return a notice with the commands of a conversation for those of `autocode` that name a thread."""
+    return _OF_A_THREAD.sub(r"/\1", text)
 
 
 def read_slash(text: str) -> tuple[str, list[str]]:
@@ -44,6 +50,14 @@ def read_slash(text: str) -> tuple[str, list[str]]:
         return name, shlex.split(rest)
     except ValueError as error:
         raise UsageError(f"/{name}: {error}; close the quotes") from error
+
+
+def check_text(text: str) -> None:
+    """Raise UsageError for a single word that is a command, which would be sent to the models as a task."""
+    word = text.strip().lower()
+    meant = "quit" if word in ("exit", "bye", ":q") else word
+    if meant in SLASH:
+        raise UsageError(f"did you mean /{meant}? A task says what is to be done")
 
 
 def is_slash(text: str) -> bool:

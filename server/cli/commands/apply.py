@@ -114,6 +114,7 @@ async def _choose(
     console: "CliConsole", delivery: "Delivery", yes: bool, patch: bool, names: Sequence[str]
 ) -> "Selection | None":
     """Return what the user wants: None for everything, and an empty selection for nothing."""
+    from server.cli.views.approval_prompts import confirm
     from server.cli.views.hunk_prompts import choose_hunks
     from server.cli.views.summary import render_diff
     from tools.workspace import Selection
@@ -127,11 +128,8 @@ async def _choose(
     wanted = Selection(frozenset(file.path for file in files)) if names else None
     if yes:
         return wanted
-    try:
-        answer = console.out.input(f"Apply this to {delivery.repo}? [y/N] ")
-    except EOFError:
-        answer = ""
-    return wanted if answer.strip().lower() in ("y", "yes") else Selection()
+    question = f"Apply this to {one_line(str(delivery.repo))}?"
+    return wanted if confirm(console.out, question) else Selection()
 
 
 def _named(files: "Sequence[ChangedFile]", names: Sequence[str], root: Path) -> "list[ChangedFile]":

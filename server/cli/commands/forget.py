@@ -31,6 +31,7 @@ async def forget(
     from graph.forgetting import forget as delete
     from graph.forgetting import survey
     from graph.supervisor import Supervisor
+    from server.cli.views.approval_prompts import confirm
 
     async with Supervisor.open(settings, console.notify, foreground=True) as supervisor:
         id = (await find_thread(supervisor.journal, thread)).id
@@ -41,11 +42,7 @@ async def forget(
                 raise UsageError("there is no terminal to ask on; --yes forgets without asking")
             for line in _losses(await survey(supervisor.history, id)):
                 console.write(line)
-            try:
-                answer = console.out.input("Forget it? [y/N] ")
-            except EOFError:
-                answer = ""
-            if answer.strip().lower() not in ("y", "yes"):
+            if not confirm(console.out, "Forget it?"):
                 console.notify("Nothing was deleted.")
                 return ExitCode.UNVERIFIED
         forgotten = await delete(supervisor.history, id)
