@@ -20,7 +20,7 @@ from memory.records.journal import Journal
 from memory.records.runs import RunRow
 from memory.records.threads import ThreadRow
 from nodes.dialogue.messages import as_taken
-from nodes.events import ApprovalRequired, Event, PlanMade, RunFinished, RunStarted
+from nodes.events import ApprovalRequired, Event, MessageAdded, PlanMade, RunFinished, RunStarted
 from nodes.publish import Draft
 from tools.workspace import Workspace, WorkspaceError
 
@@ -134,6 +134,9 @@ class ThreadHistory:
         if is_newest:  # the answers are copied as well, and must not lead to the same effects again
             await self.journal.intents.copy(str(values.get("run") or ""), run_id)
         await self._park(fork, run_id, {name: input[name] for name in INPUT if name in input}, origin)
+        made = f"{chain[0].checkpoint['ts'][:23]}Z"
+        for note in await self.journal.notes.until(str(values.get("run") or ""), made):
+            await self.journal.notes.add(fork, Draft(MessageAdded(role="user", text=note)))
         return fork
 
     async def rewind(self, run: RunRow) -> None:

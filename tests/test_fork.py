@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from desk import Rule
 from runs import Bench, script
 
 from graph.errors import InputError, RunnerError, UnknownThread
@@ -39,6 +40,31 @@ async def test_a_fork_goes_on_from_its_checkpoint_and_survives_its_parent(bench:
         asked = [len(bench.desk.prompts(f"You are (the|a) {a}")) for a in ("planner", "coder", "critic")]
         assert asked == {"snapshot": [1, 1, 1], "coder": [0, 1, 1]}[node]
         assert f"Autocode-Run: {forked.id}" in bench.repo.git("log", "-1", "--format=%B", done.branch or "")
+
+
+async def test_a_fork_keeps_the_notes_that_came_before_its_checkpoint(bench: Bench) -> None:
+    bench.desk.on("You are the planner", "no plan at all", delay=1, times=1)
+    script(bench.desk)
+    async with bench.supervisor() as supervisor:
+        run = await supervisor.submit({"task": "Add mul", "repo": str(bench.repo.path)}, "parent")
+        await asyncio.to_thread(bench.desk.wait)
+        await supervisor.log.note("parent", "Mind the zeros")
+        await supervisor.wait(run.id)
+        history = await supervisor.history.states("parent", limit=50)
+        early, late = [await supervisor.history.fork("parent", at(history, n)) for n in ("recall", "tester")]
+        ended = await supervisor.history.fork("parent")
+        runs = [await supervisor.journal.runs.current(fork) for fork in (early, late)]
+        assert [await supervisor.journal.notes.of_run(run.id) for run in runs if run] == [
+            [],
+            ["Mind the zeros"],
+        ]
+        await supervisor.resume(late)
+        await supervisor.wait(runs[1].id if runs[1] else "")
+        assert "Mind the zeros" in bench.desk.prompts("You are the tester")[-1]
+        bench.desk.rules.insert(0, Rule("You are the planner", '{"answer": "It multiplies."}'))
+        follow = await supervisor.submit({"task": "What does mul do?"}, ended)
+        await supervisor.wait(follow.id)
+        assert "The user's note: Mind the zeros" in bench.desk.prompts("You are the planner")[-1]
 
 
 async def test_a_waiting_run_is_forked_with_its_question_and_each_gets_its_own_answer(bench: Bench) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, and_, func, select
 
 from memory.records.database import Database, read_only, transaction
 from memory.records.events import E, EventDraft, Events
-from memory.records.tables import UNFINISHED, notes, notes_seen, runs
+from memory.records.tables import UNFINISHED, events, notes, notes_seen, runs
 
 
 class Notes(Generic[E]):
@@ -38,6 +38,14 @@ class Notes(Generic[E]):
         """Return all notes to a run, in order."""
         texts = select(notes.c.text).where(notes.c.run_id == run_id)
         return list(connection.scalars(texts.order_by(notes.c.seq)))
+
+    @read_only
+    def until(self, connection: Connection, run_id: str, time: str) -> list[str]:
+        """Return the notes that a run had got at a time, as events write it, in order."""
+        of_event = and_(events.c.run_id == notes.c.run_id, events.c.seq == notes.c.seq)
+        texts = select(notes.c.text).join(events, of_event)
+        before = texts.where(notes.c.run_id == run_id, events.c.ts <= time)
+        return list(connection.scalars(before.order_by(notes.c.seq)))
 
     @transaction
     def for_call(

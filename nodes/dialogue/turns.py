@@ -34,7 +34,8 @@ LEFT = "(earlier ones are left out)"
 def turns_of(state: State, workspace: Workspace, notes: Sequence[str]) -> list[Turn]:
     """Return the thread's earlier tasks, with its last run as the newest one. Blocks.
 
-    `state` is the one that the run left, however it ended. `notes` are the user's notes to it.
+    `state` is the one that the run left, however it ended. `notes` are the user's notes to it. To a fork, the
+    state alone tells those of a run that had ended.
     """
     turns, run = list(state.get("turns") or []), state.get("run")
     task = state.get("asked") or _message(state, f"{run}{TASK}")
@@ -47,7 +48,7 @@ def turns_of(state: State, workspace: Workspace, notes: Sequence[str]) -> list[T
     newest = Turn(
         run=run,
         task=task[:TASK_LENGTH],
-        notes=[note[:TEXT_LENGTH] for note in notes[-MOST_NOTES:]],
+        notes=[note[:TEXT_LENGTH] for note in (notes or state.get("notes") or [])[-MOST_NOTES:]],
         plan=line(" ".join(planned), TEXT_LENGTH),
         refusals=[line(refusal["reason"], TEXT_LENGTH) for refusal in state.get("refusals") or []],
         end=_end(state),
