@@ -3,7 +3,7 @@
 import pytest
 from runs import Bench, Run, block, script
 
-from graph.delivery import Delivery
+from graph.delivery import Delivery, undo
 from tools.workspace import Workspace, WorkspaceError
 
 
@@ -80,14 +80,19 @@ async def test_an_unverified_result_is_no_part_of_what_follows_and_a_merge_count
     assert "+def square" not in await rest.diff() and "cube" not in await rest.diff()
 
 
-async def test_a_fork_covers_what_its_parent_delivered(bench: Bench) -> None:
+async def test_a_fork_covers_what_its_parent_delivered_unless_it_is_applied(bench: Bench) -> None:
     thread = (await power(bench, "square", "a * a")).thread
     async with bench.supervisor(foreground=True) as supervisor:
+        await (await delivery(bench, thread)).apply(bench.home)
         fork = await supervisor.history.fork(thread)
-    bench.repo.git("branch", f"autocode/{fork}", f"autocode/{thread}")
-    await power(bench, "cube", "a * a * a", fork)
+        bench.repo.git("branch", f"autocode/{fork}", f"autocode/{thread}")
+        await power(bench, "cube", "a * a * a", fork)
+        assert "+def square" not in await (await delivery(bench, fork)).diff()
+        await undo(supervisor.journal, thread, bench.home)
     both = await delivery(bench, fork)
     assert "+def square" in await both.diff() and "+def cube" in await both.diff()
+    await both.apply(bench.home)
+    assert "def cube" in (bench.repo.path / "calc.py").read_text()
 
 
 async def test_a_thread_of_an_earlier_version_is_covered_from_its_first_task(bench: Bench) -> None:

@@ -33,6 +33,8 @@ class DeliveryBase:
             since = _later(workspace, since, workspace.resolve("HEAD"), commit)
         newest = _newest_id(workspace, thread_id)
         for record in workspace.records(thread_id):
+            if _is_taken_back(workspace, record, thread_id):
+                continue
             # The branch of an earlier result may be gone.
             with suppress(WorkspaceError):
                 if record.whole:
@@ -71,6 +73,13 @@ def run_of(workspace: Workspace, commit: str) -> str | None:
 def newest_record(workspace: Workspace, thread_id: str) -> ApplyRecord | None:
     """Return what the user applied last of a thread."""
     return next(workspace.records(thread_id), None)
+
+
+def _is_taken_back(workspace: Workspace, record: ApplyRecord, thread_id: str) -> bool:
+    """Return True for a record that a fork has of its original, where it was undone since."""
+    if record.thread == thread_id or not workspace.held(record.thread):  # the original may be forgotten
+        return False
+    return all(other.id != record.id for other in workspace.records(record.thread))
 
 
 def _newest_id(workspace: Workspace, thread_id: str) -> str | None:
