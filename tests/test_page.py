@@ -254,6 +254,23 @@ async def test_nothing_stands_beside_a_conversation_that_has_changed_no_file(
         await expect(tab.get_by_role("tab", name="Changes")).to_have_attribute("aria-selected", "true")
 
 
+async def test_a_red_result_leads_to_the_output_of_the_test_that_fails(
+    browser: Browser, served: Served
+) -> None:
+    proof = {
+        "task": "Write mul", "run": "r", "base": "b", "head": "h", "tree": "t", "grade": "tests",
+        "backend": "docker", "image": "python", "command": ["pytest"], "exit_code": 1, "green": False,
+        "cases": [{"id": "test_mul", "base": "error", "head": "failed", "new": True}],
+        "failures": [{"id": "test_mul", "text": "assert -1 == 12"}],
+    }  # fmt: skip
+    end = {"status": "unverified", "missing": ["1 case failed: test_mul"], "proof": proof}
+    await write_log(served.home, "red", [FAILED[0], ("run.finished", end)])
+    async with open_page(browser, served.url, viewport=WIDE) as page:
+        await page.tab.goto("/#red")
+        await page.press("Show the output of 1 failing test")
+        await expect(page.tab.get_by_text("assert -1 == 12")).to_be_visible()
+
+
 async def test_a_thread_is_renamed_filtered_and_deleted_in_the_list_with_the_keyboard(
     browser: Browser, served: Served
 ) -> None:

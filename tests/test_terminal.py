@@ -98,6 +98,21 @@ def test_a_plan_has_a_line_a_step_and_a_bracket_around_what_runs_at_once() -> No
     assert steps[2].startswith("·   coder")
 
 
+def test_a_command_that_runs_several_times_is_written_once() -> None:
+    story = Story()
+    command = ["python", "-m", "pytest"]
+    runs = [
+        story.event("sandbox.started", node, what=what, backend="bubblewrap", command=command)
+        for node, what in (("tryout", "the base"), ("sandbox", "the change"), ("sandbox", "mutant 1 of 1"))
+    ]
+    said = [line.split("] ")[1] for line in lines([story.begin(), *runs])]
+    assert said[1:] == [
+        "sandbox   the base (bubblewrap): python -m pytest",
+        "sandbox   the change (bubblewrap)",
+        "sandbox   mutant 1 of 1 (bubblewrap)",
+    ]
+
+
 def test_what_parallel_steps_stream_stays_with_its_step() -> None:
     story = Story()
     drawn = frame([story.begin(), *story.plan(), *story.stream({"s1": "alpha beta", "s2": "gamma delta"})])

@@ -167,7 +167,11 @@ async def undo(
     settings: "Settings",
     console: "CliConsole",
     thread: Annotated[
-        str | None, Argument(metavar="[THREAD]", help="Default: what you applied last in this repository.")
+        str | None,
+        Argument(
+            metavar="[THREAD]",
+            help="A thread's id, a unique prefix, or `last` (default: what you applied last here).",
+        ),
     ] = None,
 ) -> ExitCode:
     """Take back what you applied last of a thread.

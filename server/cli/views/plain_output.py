@@ -59,12 +59,22 @@ class JsonLines(_LineDisplay):
 class PlainLines(_LineDisplay):
     """Writes the important events as plain lines, each with the time since the run started."""
 
+    _command = ""
+
     def show(self, event: Event) -> None:
         """Write the lines of one event. Most events have none."""
         self.run.apply(event)
         elapsed = format_duration(self.run.now - self.run.started)
         for text in event_lines(event, self.run):
-            self._write(f"[{elapsed:>7}] {text}")
+            self._write(f"[{elapsed:>7}] {text}{self._new_command(event)}")
+
+    def _new_command(self, event: Event) -> str:
+        """Return the command of a sandbox, unless the last one was the same as far as a line shows it."""
+        if not isinstance(event.data, events.SandboxStarted):
+            return ""
+        command, before = first_line(" ".join(event.data.command), 72), self._command
+        self._command = command
+        return f": {command}" if command != before else ""
 
 
 def event_lines(event: Event, run: RunView) -> Iterator[str]:
@@ -109,8 +119,7 @@ def event_lines(event: Event, run: RunView) -> Iterator[str]:
             yield describe_environment(data)
             yield from (f"            {line}" for line in sanitize(data.text).splitlines())
         case events.SandboxStarted() as data:
-            command = first_line(" ".join(data.command), 72)
-            yield f"sandbox   {one_line(data.what)} ({data.backend}): {command}"
+            yield f"sandbox   {one_line(data.what)} ({data.backend})"
         case events.Retried() as data:
             model = f" ({one_line(data.model)})" if data.model else ""
             wait = f", again in {data.wait_seconds:.1f}s" if data.wait_seconds else ""

@@ -33,8 +33,8 @@ SIGNS: dict[RowState, tuple[str, str, str]] = {
 }
 """For each state of a row: sign, sign on terminals that are limited to ASCII, style."""
 
-LABELS = {"environment": "build", "go_on": "go on"}
-"""Names of rows whose node has a longer name."""
+LABELS = {"environment": "build", "go_on": "go on", "tryout": "sandbox"}
+"""Names of rows whose node has another name."""
 
 
 class Redraw(Protocol):

@@ -35,7 +35,7 @@ export class LogBook {
   }
 
   #push(event: LogEvent, text: string, kind: LogLine["kind"]): LogLine {
-    const line = { seq: event.seq, time: event.ts.slice(11, 19), from: event.node ?? "run", text, kind };
+    const line = { seq: event.seq, time: event.ts.slice(11, 19), from: authorOf(event), text, kind };
     this.lines.push(line);
     return line;
   }
@@ -77,4 +77,9 @@ function describe(event: LogEvent): [text: string, bad?: boolean] {
     case "message": return [event.data.text];
     default: return [""];
   }
+}
+
+/** Name who wrote a line. The base's own tests run in a node of their own. */
+function authorOf({ node }: LogEvent): string {
+  return node === "tryout" ? "sandbox" : (node ?? "run");
 }
