@@ -135,7 +135,7 @@ async def note(
 
 @router.post("/api/threads/{thread_id}/cancel", responses=responses(404))
 async def cancel(thread_id: ThreadPath, supervisor: SupervisorDep) -> CancelResponse:
-    """Stop the thread's run. It can be resumed."""
+    """Cancel the thread's run. It can be resumed."""
     return CancelResponse(cancelled=await supervisor.cancel(thread_id))
 
 

@@ -227,7 +227,7 @@ async def _delivery(settings: "Settings", console: "CliConsole", thread: str, wh
 
 
 async def recover(console: "CliConsole", repo: Path) -> None:
-    """Undo an application to a checkout that was interrupted, and tell the user."""
+    """Undo an apply to a checkout that was interrupted, and tell the user."""
     from tools.workspace import Workspace
 
     if message := await asyncio.to_thread(lambda: Workspace.open(repo).recover()):

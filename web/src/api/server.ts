@@ -147,7 +147,7 @@ export const previewPush = (thread: string) => json<PushPreview>(`${at(thread)}/
 export const pushBranch = (thread: string, { url, commit }: PushPreview, pullRequest: boolean) =>
   post<PushOutcome>(`${at(thread)}/push`, { url, commit, pull_request: pullRequest });
 
-/** What nobody has applied yet. `undo` is true if there is an application to take back. */
+/** What nobody has applied yet. `undo` is true if there is an apply to take back. */
 export interface Changes {
   id: string;
   verified: boolean;
