@@ -59,7 +59,7 @@ def _losses(losses: "Forgotten") -> Iterator[str]:
         yield f"  {pluralize(losses.unapplied, 'changed file')} {lost}"
     for branch in losses.branches:
         name = one_line(branch.name)
-        yield f"  {name} stays: {branch.kept}" if branch.kept else f"  {name} is deleted"
+        yield f"  {name} stays: {one_line(branch.kept)}" if branch.kept else f"  {name} is deleted"
     if losses.problem:
         yield f"  Its repository cannot be read, and branches stay: {one_line(losses.problem)}"
 

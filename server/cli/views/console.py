@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console, RenderableType
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -81,8 +82,9 @@ class CliConsole:
         with self.out.capture() as printed:
             yield self.out
         # rich pads table columns with blanks to the full width, which clutters files and diffs.
-        for text in printed.get().splitlines():
-            self.write(text.rstrip())
+        lines = [f"{line.rstrip()}\n" for line in printed.get().splitlines()]
+        # A `write` for each line of a long diff would take longer than all else.
+        self.out.print(Segments([Segment("".join(lines))]), soft_wrap=True, end="")
 
     def print(self, *parts: RenderableType, style: str | None = None) -> None:
         """Print to standard output. With `json`, print nothing."""

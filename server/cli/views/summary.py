@@ -19,6 +19,9 @@ from server.cli.views.run_view import RunView
 DIFF_LINES = 300
 """Longest diff that is shown whole at the end of a run. `autocode diff` shows longer ones."""
 
+COLOURED = 250_000
+"""Characters of a diff up to which it is coloured. A megabyte would take ten seconds."""
+
 CASES = 12
 """Number of cases, and of lines of a failure, that are shown."""
 
@@ -80,12 +83,15 @@ def render_diff(diff: str, command: str = "", limit: int | None = DIFF_LINES) ->
     """Render a diff in the terminal's own colours, cut to `limit` lines. `command` shows all of it."""
     lines = sanitize(diff).splitlines()
     shown = "\n".join(lines[:limit])
-    # The ansi theme uses the palette of the terminal, which suits dark and light backgrounds.
-    syntax = Syntax(shown, "diff", theme="ansi_dark", background_color="default", word_wrap=True)
+    if len(shown) > COLOURED:
+        part: RenderableType = Text(shown)
+    else:
+        # The ansi theme uses the palette of the terminal, which suits dark and light backgrounds.
+        part = Syntax(shown, "diff", theme="ansi_dark", background_color="default", word_wrap=True)
     if limit is None or len(lines) <= limit:
-        return syntax
+        return part
     more = f"… {pluralize(len(lines) - limit, 'more line')}{f': {command}' if command else ''}"
-    return Group(syntax, Text(more, style="bold yellow"))
+    return Group(part, Text(more, style="bold yellow"))
 
 
 def _headline(finished: RunFinished, proof: Proof | None, run: RunView) -> Text:
