@@ -64,8 +64,9 @@ async def print_checkpoints(console: "CliConsole", supervisor: "Supervisor", thr
     table = list_table("number", "time", "next", "checkpoint")
     for number, (snapshot, later) in enumerate(zip(snapshots, [*snapshots[1:], None], strict=True), 1):
         if "__start__" in snapshot.next and later:
-            console.print(*([table] if table.row_count else []))
-            console.print(f"\n{first_line(str(later.values.get('task', '')))}", style="bold")
+            if table.row_count:
+                console.print(table, "")
+            console.print(first_line(str(later.values.get("task", ""))), style="bold")
             table = list_table("number", "time", "next", "checkpoint")
         created = one_line((snapshot.created_at or "")[:16].replace("T", " "))
         table.add_row(str(number), created, _next(snapshot), _checkpoint_id(snapshot))
