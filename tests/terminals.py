@@ -9,6 +9,7 @@ import struct
 import termios
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from forking import MAIN, ROOT, Forked
@@ -53,12 +54,22 @@ class TerminalProgram:
             assert piece, f"the program ended without {pattern!r}: {rest!r}"
             self._shown += piece.decode(errors="replace")
 
-    def close(self) -> int:
-        """Wait for the end. Return the exit code."""
-        try:
-            while os.read(self._ours, 65536):
-                pass
-        except OSError:
-            pass
+    def press(self, key: str, pattern: str) -> str:
+        """Send a key until `pattern` is shown, as between two inputs nothing reads it."""
+        for _ in range(20):
+            self.type(key)
+            if select.select([self._ours], [], [], 3.0)[0]:
+                with suppress(AssertionError):
+                    return self.expect(pattern, 3.0)
+        return self.expect(pattern)
+
+    def close(self, key: str = "") -> int:
+        """Wait for the end, and send `key` until it comes. Return the exit code."""
+        with suppress(OSError):
+            while True:
+                self.type(key)
+                while select.select([self._ours], [], [], 3.0 if key else None)[0]:
+                    if not os.read(self._ours, 65536):
+                        raise OSError
         os.close(self._ours)
         return self.process.wait(timeout=30)

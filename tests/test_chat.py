@@ -41,7 +41,7 @@ def test_a_conversation_runs_applies_counts_and_is_continued(bench: Bench, env: 
     chat.type("diff\r")
     chat.expect(r"did you mean /diff\?")
     chat.type("/apply\r")
-    chat.expect(r"Apply this to .*\? \[y\]es, \[n\]o\? ")
+    chat.expect(r"Apply this to (.|\n)*\[y\]es, \[n\]o\? ")
     chat.type("n\n")
     chat.expect("Nothing was applied")
     chat.type("/aply\r")
@@ -76,16 +76,13 @@ def test_a_run_is_steered_stopped_and_resumed(bench: Bench, env: dict[str, str])
     chat.expect("/apply has to wait")
     chat.type("half a tho")
     chat.expect("half a tho")
-    chat.type("\x03")
-    chat.expect("Stopped")
+    chat.press("\x03", "Stopped")
     slow.delay = 0.0
     chat.expect("half a tho")  # what was not sent yet is kept
     chat.type("\x15/resume\r")
     assert "has read your note" in chat.expect(ENDED)
     assert "Without recursion" in bench.desk.prompts("You are the tester")[-1]
-    chat.expect(">")
-    chat.type("\x03")
-    assert chat.close() == 0
+    assert chat.close("\x03") == 0
 
 
 def test_an_approval_is_asked_in_place_and_an_error_ends_nothing(bench: Bench, env: dict[str, str]) -> None:
@@ -103,9 +100,8 @@ def test_an_approval_is_asked_in_place_and_an_error_ends_nothing(bench: Bench, e
     chat.type("/resume\r")
     chat.expect(r"\[a\]pprove, \[e\]dit, \[r\]eject\? ")
     chat.type("a\n")
-    chat.expect(ENDED)
-    chat.type("\x04")
-    assert chat.close() == 0
+    chat.expect(ENDED + r"(.|\n)*>")
+    assert chat.close("\x04") == 0
 
 
 def test_a_fork_is_made_and_told_something_else(bench: Bench, env: dict[str, str]) -> None:

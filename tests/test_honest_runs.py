@@ -151,7 +151,8 @@ async def test_the_round_for_unguarded_lines_never_costs_the_result(
     assert run.end.status == "verified" and run.of("check")[-1].green
     assert len(bench.desk.prompts("You are the tester")) == calls
     (weakness,) = run.summary.weaknesses
-    assert weakness.startswith("Unguarded: calc.py 10: no test notices when power() ")
+    # A mutant of the line that a busy machine gives no time is left out.
+    assert weakness.startswith("Unguarded: calc.py 10: no test notices when ")
     (prompt,) = bench.desk.prompts("You are the critic")
     assert weakness in prompt
     assert ("Further tests were left out" in prompt) is bool(check)
