@@ -84,6 +84,7 @@ async def test_a_task_goes_from_the_form_over_an_edited_plan_to_an_applied_resul
 
         result = tab.get_by_role("region", name="Result").first
         await expect(result.get_by_role("heading", name="Verified")).to_be_visible(timeout=60_000)
+        assert await tab.evaluate("document.documentElement.scrollHeight") == WIDE["height"]
         await expect(result).to_contain_text("1 test fails without the change and passes with it")
         await expect(tab.get_by_role("region", name="calc.py", exact=True)).to_contain_text("def mul(a, b):")
         assert await faults_of(page) == []
