@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -30,6 +31,11 @@ from tools.workspace import NotARepository, Workspace, WorkspaceError
 
 THREAD_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """Pattern of thread ids. They become parts of branch and folder names."""
+
+
+def new_thread_id() -> str:
+    """Return an id for a thread that the client has not named."""
+    return uuid4().hex[:10]
 
 
 class RunRequest(ForeignModel):

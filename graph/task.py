@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+from graph.run_request import new_thread_id
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from nodes.events import Event, MessageAdded, RunFinished, RunStatus
@@ -53,7 +53,7 @@ async def run_task(
     last: Event | None = None
     answer = ""
     async with Supervisor.open(settings, foreground=True) as supervisor:
-        run = await supervisor.submit(input, uuid4().hex[:10])
+        run = await supervisor.submit(input, new_thread_id())
         async for event in supervisor.watch(run):
             result = on_event(event)
             if isawaitable(result):

@@ -16,6 +16,7 @@ from langgraph.types import Send, StateSnapshot
 
 from graph.builder import Graph
 from graph.errors import BudgetNotRaised, InputError, RunnerError, UnknownCheckpoint, UnknownThread
+from graph.run_request import new_thread_id
 from memory.records.journal import Journal
 from memory.records.runs import RunRow
 from memory.records.threads import ThreadRow
@@ -122,7 +123,7 @@ class ThreadHistory:
         values = chain[0].checkpoint["channel_values"]
         # Before the first superstep the input is still in the channel that LangGraph writes it to.
         input = values.get("__start__") or values
-        fork, run_id = uuid4().hex[:10], str(uuid4())
+        fork, run_id = new_thread_id(), str(uuid4())
         origin = {"thread_id": thread_id, "checkpoint_id": chain[0].checkpoint["id"]}
         row = await self.journal.threads.get(thread_id)
         repo = str(input.get("repo") or (row.repo if row else ""))

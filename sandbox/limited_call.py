@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future
 from typing import TypeVar
 
 from sandbox.base import SandboxError
@@ -16,30 +16,19 @@ async def limited_call(seconds: float, work: str, function: Callable[[], Called]
 
     The thread is abandoned then. It does not keep the process from ending, as one of an executor would.
     """
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[Called] = loop.create_future()
-
-    def settle(value: Called | None, error: BaseException | None) -> None:
-        if result.done():
-            return
-        if error:
-            result.set_exception(error)
-        else:
-            result.set_result(value)  # type: ignore[arg-type]  # there is a value where there is no error
+    result = Future[Called]()
+    result.set_running_or_notify_cancel()  # what the thread sets is then never refused
 
     def call() -> None:
-        value, error = None, None
         try:
-            value = function()
-        except BaseException as raised:  # the caller gets it
-            error = raised
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, value, error)
+            result.set_result(function())
+        except BaseException as error:  # the caller gets it
+            result.set_exception(error)
 
     threading.Thread(target=call, name=work, daemon=True).start()
     try:
         async with asyncio.timeout(seconds) as clock:
-            return await result
+            return await asyncio.wrap_future(result)
     except TimeoutError:
         if not clock.expired():
             raise

@@ -136,7 +136,7 @@ async def test_a_failed_run_goes_on_with_another_model(bench: Bench) -> None:
 
 
 async def offered(settings: Settings) -> dict[str, Any]:
-    """What GET /api/models answers."""
+    """Return the answer of GET /api/models."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)

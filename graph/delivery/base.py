@@ -40,8 +40,8 @@ class DeliveryBase:
                 if record.whole:
                     since = _later(workspace, since, record.target, commit)
                     break
-                if _is_within(workspace, record.target, commit):
-                    if _is_within(workspace, record.target, since):
+                if is_within(workspace, record.target, commit):
+                    if is_within(workspace, record.target, since):
                         break  # it was merged since
                     return cls(record.id, record.since, newest)
         return cls(since, since, newest)
@@ -51,7 +51,7 @@ def first_base(
     workspace: Workspace, start: str | None, commit: str, runs: Collection[str], proof: Proof | None
 ) -> str:
     """Return the commit that the first of the tasks in `commit` started from."""
-    if start and _is_within(workspace, start, commit):
+    if start and is_within(workspace, start, commit):
         return start
     base = commit  # a thread of an earlier version has no `start`, but its commits name their runs
     while run_of(workspace, base) in runs:
@@ -90,8 +90,9 @@ def _newest_id(workspace: Workspace, thread_id: str) -> str | None:
 def _later(workspace: Workspace, base: str, mark: str, commit: str) -> str:
     """Return the newest commit that `mark` and `commit` have in common, unless it is before `base`."""
     meeting = workspace.meeting(mark, commit)
-    return meeting if meeting and _is_within(workspace, base, meeting) else base
+    return meeting if meeting and is_within(workspace, base, meeting) else base
 
 
-def _is_within(workspace: Workspace, commit: str, other: str) -> bool:
+def is_within(workspace: Workspace, commit: str, other: str) -> bool:
+    """Return whether `other` is the commit or comes after it."""
     return workspace.meeting(commit, other) == commit

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from graph.delivery.base import first_base, newest_record
+from graph.delivery.base import first_base, is_within, newest_record
 from graph.delivery.delivery import check_outside_home
 from graph.errors import RunnerError, UnknownThread
 from memory.records.journal import Journal
@@ -56,8 +56,7 @@ def _undo(thread: ThreadRow, runs: Collection[str], home: Path) -> Undone:
 
 def _check_unmerged(workspace: Workspace, record: ApplyRecord) -> None:
     with suppress(WorkspaceError):  # HEAD has no commit, or the delivered commit is gone
-        merged = workspace.meeting(record.target, workspace.resolve("HEAD")) == record.target
-        if merged:
+        if is_within(workspace, record.target, workspace.resolve("HEAD")):
             raise RunnerError(
                 f"the commit {record.target[:10]} that was applied is part of your branch by now; "
                 f"take it back with: git revert {record.target[:10]}"

@@ -58,7 +58,7 @@ def turns_of(state: State, workspace: Workspace, notes: Sequence[str]) -> list[T
         delivered=_is_delivered(state),
     )
     # Only the last result is kept in full.
-    before = [Turn(**{**turn, "change": "", "words": line(turn["words"], SHORT_LENGTH)}) for turn in turns]
+    before = [_without_change(turn) for turn in turns]
     return [*before, newest][-MOST_TURNS:]
 
 
@@ -113,13 +113,19 @@ def _shown(turn: Turn, brief: bool, tokens: int) -> str:
     return "\n".join(parts)
 
 
+def _without_change(turn: Turn) -> Turn:
+    return {**turn, "change": "", "words": line(turn["words"], SHORT_LENGTH)}
+
+
 def _short(turn: Turn) -> Turn:
     """Return a task that is not the last one in a few lines."""
-    notes, refusals = (
-        [line(text, SHORT_LENGTH) for text in texts] for texts in (turn["notes"], turn["refusals"])
-    )
-    short = {"task": line(turn["task"], SHORT_LENGTH), "plan": line(turn["plan"], SHORT_LENGTH)}
-    return Turn(**{**turn, **short, "notes": notes, "refusals": refusals})  # type: ignore[typeddict-item]
+    return {
+        **turn,
+        "task": line(turn["task"], SHORT_LENGTH),
+        "plan": line(turn["plan"], SHORT_LENGTH),
+        "notes": [line(text, SHORT_LENGTH) for text in turn["notes"]],
+        "refusals": [line(text, SHORT_LENGTH) for text in turn["refusals"]],
+    }
 
 
 def _change(workspace: Workspace, base: str, head: str) -> tuple[list[str], str]:

@@ -37,7 +37,7 @@ class PushedFile(BaseModel):
 
 
 class PushPreview(BaseModel):
-    """What a push would send where. `refused` says why this server does not do it, empty if it does."""
+    """The address, the commits and the files of a push. `refused` is this server's reason to refuse it."""
 
     remote: str
     url: str
@@ -87,8 +87,12 @@ async def preview(thread_id: ThreadPath, request: Request, supervisor: Superviso
         missing=[] if delivery.verified else list(outgoing.account.missing),
         work_in_progress=outgoing.has_work_in_progress,
         actions=outgoing.actions,
-        commits=[PushedCommit(id=one.id, subject=one.subject, author=one.author) for one in outgoing.commits],
-        files=[PushedFile(path=one.path, added=one.added, removed=one.removed) for one in outgoing.changes],
+        commits=[
+            PushedCommit(id=each.id, subject=each.subject, author=each.author) for each in outgoing.commits
+        ],
+        files=[
+            PushedFile(path=each.path, added=each.added, removed=each.removed) for each in outgoing.changes
+        ],
         refused=_refusal(supervisor.settings, outgoing, request),
     )
 

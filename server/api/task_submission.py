@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import pygit2
 from pygit2.enums import CheckoutStrategy, FileMode
 
-from graph.run_request import repository_bounds, scratch_folder
+from graph.run_request import new_thread_id, repository_bounds, scratch_folder
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
@@ -39,7 +38,7 @@ async def submit_task(supervisor: Supervisor, body: TaskRequest | StepsRequest) 
     planned = {"steps": [step.planned(number) for number, step in enumerate(steps)]} if steps else {}
     task = body.task or "\n".join(step.description for step in steps)
     # The id is chosen here, because the scratch repository is named after it.
-    thread_id = body.thread_id or uuid4().hex[:10]
+    thread_id = body.thread_id or new_thread_id()
     repo, files = await choose_repository(supervisor, thread_id, body.repo, files)
     options = body.options.model_dump(exclude_unset=True)
     input = Input(task=task, repo=repo, context_files=files, options=options, **planned)  # type: ignore[typeddict-item]

@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from uuid import uuid4
 
 from rich.text import Text
 
 from graph.approvals import Answerer
 from graph.delivery import Delivery
-from graph.run_request import merge_options, run_options
+from graph.run_request import merge_options, new_thread_id, run_options
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
 from nodes.state import Input, options_of
@@ -42,7 +41,7 @@ class ForegroundRun:
 
     async def start(self, input: Input, thread: str | None = None) -> ExitCode:
         """Run a task on a new thread, or from the last result of `thread`."""
-        thread_id = thread or uuid4().hex[:10]
+        thread_id = thread or new_thread_id()
         row = await self.supervisor.journal.threads.get(thread_id)
         given = merge_options(row.options if row else {}, input.get("options") or {})
         options = run_options(given, self.supervisor.settings)

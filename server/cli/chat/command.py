@@ -3,7 +3,6 @@
 import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from uuid import uuid4
 
 from typer import Option
 
@@ -14,6 +13,7 @@ from server.cli.commands.options import (
     MaxTokensOption,
     ModelOption,
     YesOrAskOption,
+    limit_options,
     model_options,
 )
 from server.cli.entry import command
@@ -46,7 +46,7 @@ async def chat(
     What you type while a run is at work is a note to it. Ctrl-C stops the run, and leaves at the prompt.
     /help lists the commands. From a pipe, each line is a task. The limits are those of each task.
     """
-    from graph.run_request import run_options
+    from graph.run_request import new_thread_id, run_options
     from graph.supervisor import Supervisor
     from server.cli.chat.conversation import Chat
     from server.cli.chat.reader import PipeReader, TerminalReader
@@ -58,9 +58,9 @@ async def chat(
     row = await thread_to_continue(settings, thread, repo) if thread is not None else None
     place = (repo or Path(row.repo if row else "")).expanduser().absolute()
     root = (await asyncio.to_thread(Workspace.open, place)).path
-    id = row.id if row else uuid4().hex[:10]
-    flags = {"approve_plan": approve_plan, "auto_approve": yes, "max_cost_usd": budget}
-    flags |= {"max_tokens": max_tokens, "max_run_seconds": max_seconds}
+    id = row.id if row else new_thread_id()
+    limits = limit_options(budget, max_tokens, max_seconds)
+    flags = {"approve_plan": approve_plan, "auto_approve": yes, **limits}
     options = {name: value for name, value in flags.items() if value is not None}
     if model is not None:
         options |= model_options({}, model)

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import SIGINT, raise_signal
 from typing import Any
-from uuid import uuid4
 
 import typer
 
 from graph.errors import RunnerError
-from graph.run_request import merge_options, run_options
+from graph.run_request import merge_options, new_thread_id, run_options
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from nodes.event_parts import AgentUsage
@@ -20,6 +19,7 @@ from server.cli.chat.screen import ChatConsole
 from server.cli.chat.slash import AT_ANY_TIME, SLASH, body_of, check_text, flags_of, is_slash, read_slash
 from server.cli.commands.apply import recover
 from server.cli.commands.fork import fork_at, print_checkpoints
+from server.cli.commands.options import limit_options
 from server.cli.commands.tasks import read_input
 from server.cli.entry import report
 from server.cli.exit_codes import ExitCode, UsageError
@@ -28,8 +28,6 @@ from server.cli.thread_names import find_thread
 from server.cli.views.approval_prompts import show_request
 from server.cli.views.format import first_line, one_line
 from server.cli.views.summary import cost_table
-
-LIMITS = {"budget": "max_cost_usd", "max_tokens": "max_tokens", "max_seconds": "max_run_seconds"}
 
 
 @dataclass
@@ -67,7 +65,7 @@ class Chat:
             return ExitCode(await work)
         except typer.Exit:  # of a command's --help
             return ExitCode.VERIFIED
-        except Exception as error:
+        except Exception as error:  # one line may fail in any way, and the conversation goes on
             if message := getattr(error, "format_message", None):  # a wrong flag
                 error = UsageError(message())
             return report(error, self.console, self.settings)
@@ -117,8 +115,9 @@ class Chat:
             return ExitCode.VERIFIED
         if name == "resume":
             flags = flags_of(name, words, self.thread)
-            limits = {option: flags[flag] for flag, option in LIMITS.items() if flags[flag] is not None}
-            return await self._resume(limits, flags["yes"])
+            limits = limit_options(*(flags[name] for name in ("budget", "max_tokens", "max_seconds")))
+            given = {name: limit for name, limit in limits.items() if limit is not None}
+            return await self._resume(given, flags["yes"])
         own: dict[str, Callable[[list[str]], Coroutine[Any, Any, None]]] = {
             "help": self._help, "new": self._new, "thread": self._switch, "model": self._model,
             "cost": self._cost, "plan": self._plan, "fork": self._fork,
@@ -142,7 +141,7 @@ class Chat:
         )
 
     async def _new(self, words: list[str]) -> None:
-        self.thread = uuid4().hex[:10]
+        self.thread = new_thread_id()
         self.console.write(f"New thread {self.thread}.")
 
     async def _switch(self, words: list[str]) -> None:

@@ -48,6 +48,13 @@ CriticModelOption = Annotated[str | None, Option("--critic-model", metavar="NAME
 RepoOption = Annotated[Path, Option(metavar="DIR", help="The git repository.")]
 
 
+def limit_options(
+    budget: float | None, max_tokens: int | None, max_seconds: float | None
+) -> dict[str, float | None]:
+    """Return the options of a run for the flags of its limits, None for a flag that is not there."""
+    return {"max_cost_usd": budget, "max_tokens": max_tokens, "max_run_seconds": max_seconds}
+
+
 def model_options(
     before: Mapping[str, Any],
     model: str | None,

@@ -24,6 +24,7 @@ from server.cli.commands.options import (
     ThreadArgument,
     YesOption,
     YesOrAskOption,
+    limit_options,
     model_options,
 )
 from server.cli.entry import command
@@ -88,14 +89,11 @@ async def run(
     Plans, codes in parallel, tests in a sandbox, repairs and reviews. The branch carries the proof.
     """
     row = await thread_to_continue(settings, thread, repo) if thread is not None else None
-    limits: dict[str, Any] = {
-        "max_cost_usd": budget,
-        "max_tokens": max_tokens,
-        "max_run_seconds": max_seconds,
-    }
+    limits = limit_options(budget, max_tokens, max_seconds)
     read = await _read_issue(settings, issue) if issue is not None else None
-    options = {"approve_plan": approve_plan, "auto_approve": yes, "from_head": from_head, **limits}
-    options["issue"] = read.address.url if read else None
+    url = read.address.url if read else None
+    choices = {"approve_plan": approve_plan, "auto_approve": yes, "from_head": from_head, "issue": url}
+    options = {**choices, **limits}
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if no_limits:
         given = dict.fromkeys(limits) | given
@@ -258,7 +256,7 @@ async def resume(
             raise UsageError(f"there is no run on thread {one_line(thread)}; see `autocode threads`")
         pending = await supervisor.pending(thread)
         answers = answers_from_flags(pending, approve, reject, reason, edit, scope)
-        limits = {"max_cost_usd": budget, "max_tokens": max_tokens, "max_run_seconds": max_seconds}
+        limits = limit_options(budget, max_tokens, max_seconds)
         raised: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
         agents = (planner_model, coder_model, tester_model, debugger_model, critic_model)
         raised |= model_options(run.input.get("options") or {}, model, *agents)

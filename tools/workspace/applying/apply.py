@@ -44,7 +44,8 @@ class Applying:
         """
         with applying(Path(self.repo.path)):
             recover_locked(Path(self.repo.path), self.root, self.refs)
-            self._check_newest(application.thread, application.expected) if application else None
+            if application:
+                self._check_newest(application.thread, application.expected)
             checkout, wanted = self._wanted(_changes(self.objects, base, result))
             mark = None
             with _all_or_nothing("applied"):
