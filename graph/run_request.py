@@ -187,15 +187,23 @@ def check_thread_id(thread_id: str) -> str:
     return thread_id
 
 
+def scratch_root(settings: Settings) -> Path:
+    """Return the folder that holds the repositories of threads that came without one."""
+    return settings.home / "scratch"
+
+
 def scratch_folder(settings: Settings, thread_id: str) -> Path:
-    """Return the folder for the repository of a thread that came without one."""
-    return settings.home / "scratch" / thread_id
+    """Return the folder for the repository of a thread that came without one.
+
+    Raises InputError for an id that is none, because `..` would be AUTOCODE_HOME.
+    """
+    return scratch_root(settings) / check_thread_id(thread_id)
 
 
 def repository_bounds(settings: Settings) -> list[Path]:
     """Return the folders that repositories may use, from AUTOCODE_REPOS. None of them means no limit."""
     allowed = [Path(folder).expanduser() for folder in settings.autocode_repos.split(os.pathsep) if folder]
-    return [*allowed, scratch_folder(settings, "")] if allowed else []
+    return [*allowed, scratch_root(settings)] if allowed else []
 
 
 async def open_repository(input: Input, scratch: Path) -> Input:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from served import Served
 
+from graph.run_request import THREAD_ID
 from graph.settings import Settings
 from server.app import STATIC, create_app
 
@@ -65,3 +66,15 @@ def test_the_original_examples_of_the_api_are_in_the_document(served: Served) ->
     with served.client() as ours:
         paths = ours.get("/openapi.json").json()["paths"]
     assert {"/api/agent/run", "/api/agent/run_parallel", "/api/agent/stream", "/health"} <= paths.keys()
+
+
+def test_every_route_refuses_a_thread_id_that_could_lead_out_of_a_folder() -> None:
+    paths = create_app(Settings.load()).openapi()["paths"]
+    ids = {
+        (path, method): parameter["schema"].get("pattern")
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        for parameter in operation.get("parameters", [])
+        if parameter["name"] == "thread_id"
+    }
+    assert len(ids) > 30 and set(ids.values()) == {f"^{THREAD_ID}$"}, ids

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from gitrepo import GitRepo
 
+from graph.errors import InputError
 from graph.settings import Settings
 from server.api.problems import Problem, problem_of
 from server.api.task_submission import check_repository, create_scratch
@@ -76,3 +77,11 @@ def test_a_scratch_repository_holds_what_the_task_brought_and_nothing_else(
         with pytest.raises(Problem) as wrong:
             create_scratch(settings, "t2", [{"path": path, "content": ""}])
         assert (wrong.value.status_code, wrong.value.title) == (422, "Invalid context file")
+
+
+@pytest.mark.parametrize("thread", ["..", ".", ".git", "a/../../b", "a\0b", "", "-x"])
+def test_a_thread_whose_id_leads_elsewhere_gets_no_repository(settings: Settings, thread: str) -> None:
+    brought = [{"path": "mcp.json", "content": "{}"}]
+    with pytest.raises(InputError, match="id is made of"):
+        create_scratch(settings, thread, brought)  # type: ignore[arg-type]  # plain dicts
+    assert not settings.home.exists()

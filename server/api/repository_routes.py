@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from graph.run_request import repository_bounds, scratch_folder
+from graph.run_request import repository_bounds, scratch_root
 from graph.settings import Settings
 from server.api.dependencies import SupervisorDep
 from server.api.problems import responses
@@ -54,7 +54,7 @@ async def find_files(
 
 
 def _complete(settings: Settings, text: str) -> list[FolderChoice]:
-    scratch = scratch_folder(settings, "")
+    scratch = scratch_root(settings)
     allowed = [folder for folder in repository_bounds(settings) if folder != scratch]
     path = Path(text)
     if path.is_absolute():

@@ -221,5 +221,5 @@ class CancelMany(RequestBody):
 
     unserved = ("status",)
 
-    thread_id: str
+    thread_id: ThreadId
     run_ids: list[str] = Field(min_length=1, max_length=1000)

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
 from nodes.events import ErrorReported
-from server.api.dependencies import SupervisorDep, find_thread
+from server.api.dependencies import SupervisorDep, ThreadPath, find_thread
 from server.api.problems import Problem, responses
 from server.protocol.assistants import ASSISTANT_ID, GRAPH_ID
 from server.protocol.request_bodies import MAX_OFFSET, CancelMany, RunBody, not_served
@@ -60,7 +60,7 @@ async def find_run(supervisor: Supervisor, thread_id: str | None, run_id: str) -
 
 
 @router.post("/threads/{thread_id}/runs")
-async def create(thread_id: str, body: RunBody, supervisor: SupervisorDep) -> JSONResponse:
+async def create(thread_id: ThreadPath, body: RunBody, supervisor: SupervisorDep) -> JSONResponse:
     """Start or resume a run in the background."""
     run = (await submit_or_resume(supervisor, body, thread_id)).run
     return JSONResponse(run_json(run), headers=location_headers(run))
@@ -81,7 +81,7 @@ async def create_batch(bodies: list[RunBody], supervisor: SupervisorDep) -> list
 
 @router.post("/threads/{thread_id}/runs/wait")
 async def wait(
-    thread_id: str, body: RunBody, request: Request, supervisor: SupervisorDep
+    thread_id: ThreadPath, body: RunBody, request: Request, supervisor: SupervisorDep
 ) -> StreamingResponse:
     """Start or resume a run, and answer with the thread's values once it ends or waits."""
     run = (await submit_or_resume(supervisor, body, thread_id)).run
@@ -97,7 +97,7 @@ async def wait_stateless(body: RunBody, request: Request, supervisor: Supervisor
 
 @router.get("/threads/{thread_id}/runs")
 async def list_runs(
-    thread_id: str,
+    thread_id: ThreadPath,
     supervisor: SupervisorDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 10,
     offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
@@ -119,14 +119,14 @@ async def list_runs(
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}")
-async def get(thread_id: str, run_id: str, supervisor: SupervisorDep) -> dict[str, Any]:
+async def get(thread_id: ThreadPath, run_id: str, supervisor: SupervisorDep) -> dict[str, Any]:
     """Return a run."""
     return run_json(await find_run(supervisor, thread_id, run_id))
 
 
 @router.get("/threads/{thread_id}/runs/{run_id}/join")
 async def join(
-    thread_id: str,
+    thread_id: ThreadPath,
     run_id: str,
     request: Request,
     supervisor: SupervisorDep,
@@ -141,7 +141,11 @@ async def join(
     "/threads/{thread_id}/runs/{run_id}/cancel", responses={202: {"description": "Cancellation requested"}}
 )
 async def cancel(
-    thread_id: str, run_id: str, supervisor: SupervisorDep, wait: bool = False, action: Action = "interrupt"
+    thread_id: ThreadPath,
+    run_id: str,
+    supervisor: SupervisorDep,
+    wait: bool = False,
+    action: Action = "interrupt",
 ) -> Response:
     """Cancel a run. Its thread stays, and the run can be resumed."""
     if action != "interrupt":
@@ -170,7 +174,7 @@ async def cancel_many(body: CancelMany, supervisor: SupervisorDep, action: Actio
 
 
 @router.delete("/threads/{thread_id}/runs/{run_id}", status_code=204)
-async def delete(thread_id: str, run_id: str, supervisor: SupervisorDep) -> Response:
+async def delete(thread_id: ThreadPath, run_id: str, supervisor: SupervisorDep) -> Response:
     """Remove an ended run from its thread's list. Its events, its state and its branch stay."""
     await find_run(supervisor, thread_id, run_id)
     if not await supervisor.journal.runs.delete(run_id):

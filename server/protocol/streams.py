@@ -14,7 +14,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
-from server.api.dependencies import SupervisorDep
+from server.api.dependencies import SupervisorDep, ThreadPath
 from server.api.problems import Problem, responses
 from server.api.sse import sse_response
 from server.protocol.projection import Projection
@@ -57,7 +57,7 @@ def _parse_cursor(header: str | None) -> Cursor:
 
 
 @router.post("/threads/{thread_id}/runs/stream", response_class=EventSourceResponse)
-async def stream_run(thread_id: str, body: RunBody, supervisor: SupervisorDep) -> EventSourceResponse:
+async def stream_run(thread_id: ThreadPath, body: RunBody, supervisor: SupervisorDep) -> EventSourceResponse:
     """Start or resume a run and stream it."""
     return await _submit(supervisor, body, thread_id)
 
@@ -70,7 +70,7 @@ async def stream_stateless_run(body: RunBody, supervisor: SupervisorDep) -> Even
 
 @router.get("/threads/{thread_id}/runs/{run_id}/stream", response_class=EventSourceResponse)
 async def join_stream(
-    thread_id: str, run_id: str, supervisor: SupervisorDep, options: Join
+    thread_id: ThreadPath, run_id: str, supervisor: SupervisorDep, options: Join
 ) -> EventSourceResponse:
     """Stream a run after `Last-Event-ID`, or from its start."""
     return await _join(supervisor, thread_id, run_id, options)

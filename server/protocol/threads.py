@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Response
 from graph.errors import UnknownThread
 from graph.supervisor import Supervisor
 from memory.records.threads import Order, ThreadRow
-from server.api.dependencies import SupervisorDep, find_thread
+from server.api.dependencies import SupervisorDep, ThreadPath, find_thread
 from server.api.problems import Problem, responses
 from server.protocol.request_bodies import (
     CheckpointBody,
@@ -61,7 +61,7 @@ async def count(body: ThreadSearch, supervisor: SupervisorDep) -> int:
 
 
 @router.get("/{thread_id}")
-async def get(thread_id: str, supervisor: SupervisorDep, include: Include = None) -> dict[str, Any]:
+async def get(thread_id: ThreadPath, supervisor: SupervisorDep, include: Include = None) -> dict[str, Any]:
     """Return a thread with its newest values."""
     if include:
         raise not_served(f"include={include}")
@@ -70,7 +70,7 @@ async def get(thread_id: str, supervisor: SupervisorDep, include: Include = None
 
 @router.patch("/{thread_id}", response_model=None, responses={204: {"description": "Done"}})
 async def patch(
-    thread_id: str, body: ThreadPatch, supervisor: SupervisorDep, prefer: Annotated[str, Header()] = ""
+    thread_id: ThreadPath, body: ThreadPatch, supervisor: SupervisorDep, prefer: Annotated[str, Header()] = ""
 ) -> dict[str, Any] | Response:
     """Merge metadata into a thread's."""
     if not await supervisor.journal.threads.label(thread_id, _without_nulls(body.metadata)):
@@ -81,7 +81,7 @@ async def patch(
 
 
 @router.delete("/{thread_id}", status_code=204)
-async def delete(thread_id: str, supervisor: SupervisorDep) -> Response:
+async def delete(thread_id: ThreadPath, supervisor: SupervisorDep) -> Response:
     """Cancel a thread's runs and delete it. Its delivered branches stay."""
     await find_thread(supervisor, thread_id)
     for run in reversed(await supervisor.journal.runs.of_thread(thread_id)):
@@ -92,7 +92,7 @@ async def delete(thread_id: str, supervisor: SupervisorDep) -> Response:
 
 
 @router.post("/{thread_id}/copy")
-async def copy(thread_id: str, supervisor: SupervisorDep) -> dict[str, Any]:
+async def copy(thread_id: ThreadPath, supervisor: SupervisorDep) -> dict[str, Any]:
     """Copy a thread with its newest state and files."""
     row, new = await find_thread(supervisor, thread_id), str(uuid4())
     if (await supervisor.history.state(thread_id)).created_at:
@@ -105,27 +105,29 @@ async def copy(thread_id: str, supervisor: SupervisorDep) -> dict[str, Any]:
 
 
 @router.get("/{thread_id}/state")
-async def state(thread_id: str, supervisor: SupervisorDep, select: Select = None) -> dict[str, Any]:
+async def state(thread_id: ThreadPath, supervisor: SupervisorDep, select: Select = None) -> dict[str, Any]:
     """Return the newest state."""
     return _selected(await read_state(supervisor, thread_id), select)
 
 
 @router.get("/{thread_id}/state/{checkpoint_id}")
 async def state_at(
-    thread_id: str, checkpoint_id: str, supervisor: SupervisorDep, select: Select = None
+    thread_id: ThreadPath, checkpoint_id: str, supervisor: SupervisorDep, select: Select = None
 ) -> dict[str, Any]:
     """Return the state at a checkpoint."""
     return _selected(await read_state(supervisor, thread_id, checkpoint_id), select)
 
 
 @router.post("/{thread_id}/state/checkpoint")
-async def state_at_checkpoint(thread_id: str, body: StateQuery, supervisor: SupervisorDep) -> dict[str, Any]:
+async def state_at_checkpoint(
+    thread_id: ThreadPath, body: StateQuery, supervisor: SupervisorDep
+) -> dict[str, Any]:
     """Return the state at a checkpoint."""
     return _selected(await read_state(supervisor, thread_id, _checkpoint_id(body.checkpoint)), body.select)
 
 
 @router.post("/{thread_id}/state")
-async def update_state(thread_id: str, body: StateUpdate, supervisor: SupervisorDep) -> dict[str, Any]:
+async def update_state(thread_id: ThreadPath, body: StateUpdate, supervisor: SupervisorDep) -> dict[str, Any]:
     """Add to the thread's messages. The rest of the state is read-only, because proofs rest on it."""
     await find_thread(supervisor, thread_id)
     checkpoint_id = body.checkpoint_id or (_checkpoint_id(body.checkpoint) if body.checkpoint else None)
@@ -141,7 +143,7 @@ async def update_state(thread_id: str, body: StateUpdate, supervisor: Supervisor
 
 @router.post("/{thread_id}/history")
 async def search_history(
-    thread_id: str, body: HistorySearch, supervisor: SupervisorDep
+    thread_id: ThreadPath, body: HistorySearch, supervisor: SupervisorDep
 ) -> list[dict[str, Any]]:
     """List the thread's states, newest first."""
     states = await read_states(supervisor, thread_id, body.limit, body.before_id)
@@ -150,7 +152,7 @@ async def search_history(
 
 @router.get("/{thread_id}/history")
 async def get_history(
-    thread_id: str,
+    thread_id: ThreadPath,
     supervisor: SupervisorDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 10,
     before: str | None = None,
