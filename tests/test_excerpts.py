@@ -21,6 +21,14 @@ def test_a_method_that_is_named_is_shown_wherever_it_stands_in_its_class() -> No
     assert len(text) < 3_000 and text.count(" left out …]") == 2
 
 
+def test_a_long_method_that_is_named_is_shown_whole_below_its_class() -> None:
+    body = "".join(f"        total += {n}\n" for n in range(150))
+    code = f"class Store:\n{METHODS}    def add_up(self, total):\n{body}        return total\n\n{METHODS}"
+    known = definitions({"store.py": code})["store.py"]
+    text = around(code, named_places(code, "Let `add_up` be quick", known), 1_200, known)
+    assert text.startswith("class Store:\n[… lines 2 to ") and body in text and len(text) < 5_000
+
+
 def test_a_class_method_that_no_file_defines_finds_its_uses() -> None:
     text = "from other import load_all\n\n\ndef main():\n    load_all()\n"
     assert named_places(text, "Let `load_all` be quick") == [range(1, 2), range(5, 6)]

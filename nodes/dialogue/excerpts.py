@@ -24,6 +24,9 @@ WHOLE_LINES = 80
 HEAD_LINES = 30
 """Lines of a longer definition that is named."""
 
+WHOLE_FUNCTION_LINES = 200
+"""A function of so many lines is shown whole where it is named."""
+
 _NAME = re.compile(r"(?<![\w/.])[A-Za-z_][\w.]{2,60}\b")
 _QUOTED = re.compile(r"`([A-Za-z_][\w.]{1,60})(?:\(\))?`")
 _DEFINES = "def|class|func|function|fn|type|interface|struct|enum|trait|const|let|var"
@@ -77,12 +80,15 @@ def cut_end(text: str, tokens: int) -> str:
 def around(text: str, places: Sequence[range], tokens: int, known: Sequence[Definition] = ()) -> str:
     """Return `text` whole if it fits, else the lines near `places` (line numbers from 1).
 
-    Of `known`, the definitions of the text, those that hold a place are shown whole.
+    Of `known`, the definitions of the text, those that hold a place are shown whole, each below the first
+    line of its class.
     """
     if len(text) <= tokens * CHARS_A_TOKEN or not places:
         return cut_tokens(text, tokens)
     lines = [f"{line}\n" for line in text.removesuffix("\n").split("\n")]  # as compilers count them
-    near = _near(lines, [window(place, known) for place in places], tokens * CHARS_A_TOKEN)
+    windows = [window(place, known) for place in places]
+    near = _near(lines, windows, tokens * CHARS_A_TOKEN)
+    near |= {each.first for each in known for place in windows if each.first < place.start <= each.last}
     shown = [n for n in range(1, len(lines) + 1) if n in near]
     parts: list[str] = []
     for before, number in pairwise([0, *shown, len(lines) + 1]):
@@ -158,7 +164,7 @@ def named_places(text: str, query: str, known: Sequence[Definition] = ()) -> lis
     single = [name for name in names if name not in methods and name in by_name]
     telling = [*whole, *(name for name in single if len(by_name[name]) <= _MOST_NAMESAKES)]
     if found := [each for name in telling or single for each in by_name[name]]:
-        return [_lines_of(each) for each in dict.fromkeys(found)]
+        return [_lines_of(each, known) for each in dict.fromkeys(found)]
     return _written_places(text, names)
 
 
@@ -169,10 +175,11 @@ def imports(text: str) -> list[range]:
     return [range(numbers[0], numbers[-1] + 1)] if numbers else []
 
 
-def _lines_of(definition: Definition) -> range:
-    """Return the lines of a definition, of a long one the first."""
+def _lines_of(definition: Definition, known: Sequence[Definition]) -> range:
+    """Return the lines of a definition, of a long one the first. Most classes are longer than functions."""
     stop = definition.last + 1
-    is_long = stop - definition.first > WHOLE_LINES
+    holds_others = any(definition.first < each.first <= definition.last for each in known)
+    is_long = stop - definition.first > (WHOLE_LINES if holds_others else WHOLE_FUNCTION_LINES)
     return range(definition.first, definition.first + HEAD_LINES if is_long else stop)
 
 

@@ -60,8 +60,8 @@ def near_tests(
     """Return up to `most` files with tests of the symbols, the nearest first, each with the tests' lines.
 
     A file that is named as one of `paths` counts twice, and is near without a symbol as well. Of the tests
-    in a file, those come first that share words with `query`. What few tests name counts most. After the
-    first test come the imports of its file, because a new test needs them.
+    in a file, those come first that share words with `query` or the symbols. What few tests name counts
+    most. After the first test come the imports of its file, because a new test needs them.
     """
     texts = {path: workspace.text(snapshot, path) or "" for path in tests[:MOST_SEARCHED]}
     named = re.compile(rf"\b(?:{'|'.join(map(re.escape, symbols))})\b") if symbols else None
@@ -72,7 +72,7 @@ def near_tests(
     ranked = sorted(texts, key=lambda path: (-score[path], path not in own, path))
     candidates = [path for path in ranked if score[path] or path in own][:MOST_PARSED]
     known = definitions({path: texts[path] for path in candidates})
-    scored = _scored({path: texts[path] for path in candidates}, known, named, query)
+    scored = _scored({path: texts[path] for path in candidates}, known, named, " ".join([query, *symbols]))
     # The best tests of a file tell more of it than the number of places that name a symbol.
     total = {path: (1 + (path in own)) * sum(points for points, _ in tests) for path, tests in scored.items()}
     near = sorted(scored, key=lambda path: (-total[path], ranked.index(path)))[:most]
