@@ -424,4 +424,19 @@ async def test_a_virtual_environment_at_hand_is_used_as_it_is(
         await environments.build(recipe, tar(files), files)
     with pytest.raises(EnvironmentFailure, match="is no virtual environment"):
         await environments.build(Recipe().with_venv(Path("/etc")), tar(files), files)
+    # A repository can bring an installation of its own, which leads elsewhere.
+    (tmp_path / "lib/python3.1").mkdir(parents=True)
+    (tmp_path / "lib/python3.1/os.py").touch()
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/secret").write_text("of the user")
+    (tmp_path / "lib64").symlink_to(tmp_path / "private")
+    (tmp_path / "bin/python").write_text(f"#!/bin/sh\ncat {tmp_path}/lib64/secret >&2; exit 1\n")
+    os.mkfifo(packages / "pipe.pth")
+    (packages / "gone.pth").symlink_to("nowhere")
+    with pytest.raises(EnvironmentFailure, match="lib64/secret: No such file"):
+        await environments.build(recipe, tar(files), files)
+    (repo / "pyvenv.cfg").touch()
+    (repo / "bin").symlink_to(repo / ".venv/bin")
+    with pytest.raises(EnvironmentFailure, match="is no virtual environment"):  # all of the checkout
+        await environments.build(Recipe().with_venv(repo), tar(files), files)
     await environments.aclose()

@@ -3,8 +3,10 @@
 import hashlib
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from sandbox.base import WORKSPACE, Limits, Sandbox, SandboxError
@@ -13,6 +15,7 @@ from sandbox.environment.backend import EnvironmentFailure
 
 _FINDER = re.compile(r"^__editable__.*_finder\.py")
 _MAX_LINKS = 40
+_MAX_BYTES = 1 << 20
 _TRY_SECONDS = 20
 _EMPTY_TAR = bytes(10_240)
 
@@ -27,7 +30,10 @@ def venvs_at_hand(repo: Path, environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 def fingerprint(venv: Path) -> str:
     """Return a hash that changes when a package is installed, removed or replaced."""
-    entries = [(path.name, path.stat().st_mtime_ns) for path in _installed(venv)]
+    entries = []
+    for path in _installed(venv):
+        status = os.stat(path, follow_symlinks=path.exists())
+        entries.append((path.name, status.st_mtime_ns))
     interpreter = os.path.realpath(venv / "bin" / "python")
     return hashlib.sha256(repr((str(venv), interpreter, entries)).encode()).hexdigest()
 
@@ -43,10 +49,12 @@ def mounts_of(venv: Path) -> Mounts:
     prefix = Path(real).parent.parent
     if not any(prefix.glob("lib/python3*/os.py")):
         raise SandboxError(f"the interpreter of {venv} leads to {real}, which is no Python installation")
-    home = re.search(r"(?m)^home[ \t]*=[ \t]*(\S.*)", (venv / "pyvenv.cfg").read_text())
+    home = re.search(r"(?m)^home[ \t]*=[ \t]*(\S.*)", _text(venv / "pyvenv.cfg"))
     shown = [os.path.realpath(venv)]
     if not prefix.is_relative_to("/usr"):
-        shown += [str(prefix / name) for name in ("bin", "lib", "lib64") if (prefix / name).is_dir()]
+        # The installation may lie in the repository as well, where a folder can be a link to any other.
+        folders = [prefix / name for name in ("bin", "lib", "lib64")]
+        shown += [str(each) for each in folders if each.is_dir() and each.resolve() in folders]
     links = _links(str(venv / "bin" / "python")) | (_links(home[1].rstrip()) if home else {})
     outside = {
         link: target
@@ -64,9 +72,9 @@ def import_paths(venv: Path) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for file in _installed(venv):
         if file.suffix == ".pth":
-            folders = [line.strip() for line in file.read_text().splitlines() if line.startswith("/")]
+            folders = [line.strip() for line in _text(file).splitlines() if line.startswith("/")]
         elif _FINDER.fullmatch(file.name):
-            folders = [os.path.dirname(path) for path in re.findall(r"'(/[^'\n]+)'", file.read_text())]
+            folders = [os.path.dirname(path) for path in re.findall(r"'(/[^'\n]+)'", _text(file))]
         else:
             continue
         for folder in map(Path, folders):
@@ -98,8 +106,22 @@ def _installed(venv: Path) -> Iterator[Path]:
     yield from sorted(venv.glob("lib/python3*/site-packages/*"))
 
 
+def _text(path: Path) -> str:
+    """Return the beginning of a regular file. A pipe in its place does not stop us, and has no text."""
+    with suppress(OSError), open(path, "rb", opener=_at_once) as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file.read(_MAX_BYTES).decode(errors="replace")
+    return ""
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
 def _is_venv(path: Path) -> bool:
-    return (path / "pyvenv.cfg").is_file() and (path / "bin" / "python").exists()
+    # The root of a repository holds more than packages, such as the user's `.env`.
+    is_checkout = (path / ".git").exists()
+    return not is_checkout and (path / "pyvenv.cfg").is_file() and (path / "bin" / "python").exists()
 
 
 def _is_same(first: str, second: str) -> bool:
