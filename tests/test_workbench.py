@@ -1,5 +1,6 @@
 """The tools of agents, in a real session: what they show, what they refuse, and what becomes of the files."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -154,6 +155,14 @@ async def test_what_cannot_be_kept_is_told(bench: Workbench) -> None:
     text = await says(bench, "execute", command="ln -s /etc/passwd leak; mkfifo pipe; echo x > 'a\tb'")
     assert "[not kept: leak: links cannot be written]" in text and "cannot be printed" in text
     assert changed(bench) == {}
+
+
+async def test_many_names_that_cannot_be_kept_take_no_longer_than_others(bench: Workbench) -> None:
+    command = "for n in $(seq 500); do echo > $n; echo > $n$'\\t'; done"
+    began = time.monotonic()
+    text = await says(bench, "execute", command=command)
+    assert "[not kept: 492 more]" in text and len(changed(bench)) == 500
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("is_warm", [False, True])

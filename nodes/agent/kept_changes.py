@@ -1,7 +1,7 @@
 """The changes that an agent made to the files of its session, as a snapshot."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -60,23 +60,19 @@ def keep_changes(workspace: Workspace, base: str, changes: SessionChanges, messa
     contents: dict[str, bytes | None] = {path: file.content for path, file in changes.files.items()}
     contents |= dict.fromkeys(changes.removed & before)
     modes = {path: 0o755 if file.executable else 0o644 for path, file in changes.files.items()}
-    while True:
-        try:
-            snapshot = workspace.write(base, contents, message, modes)
-            return KeptChanges(snapshot, frozenset(modes.keys() - before), tuple(left_out))
-        except PathError as error:
-            left_out.append(str(error))
-            for path in _refused(str(error), contents):
-                contents.pop(path)
-                modes.pop(path, None)
+    # Programs choose the names, and may choose thousands that no repository can hold.
+    while refused := workspace.refused(base, contents):
+        left_out += refused.values()
+        for path in refused:
+            contents.pop(path)
+            modes.pop(path, None)
+    try:
+        snapshot = workspace.write(base, contents, message, modes)
+    except PathError as error:  # such as two names that differ by case on this file system
+        return KeptChanges(base, left_out=(*left_out, str(error)))
+    return KeptChanges(snapshot, frozenset(modes.keys() - before), tuple(left_out))
 
 
 def shown_path(path: str) -> str:
     """Return a path that can be printed: its names are the program's."""
     return path if path.isprintable() else repr(path)
-
-
-def _refused(problem: str, contents: Mapping[str, bytes | None]) -> Collection[str]:
-    """Return the paths that a problem names, all paths if it names none."""
-    named = [path for path in contents if problem.startswith((f"{path}:", f"{path[:200]!r}:", f"{path} "))]
-    return named or list(contents)

@@ -164,10 +164,7 @@ class Snapshots:
         tree = self._objects.tree(snapshot)
         edits: dict[str, TreeEntry | None] = {}
         for path, content in sorted(changes.items()):
-            check_path(path)
-            kept = self._editable(tree, path, changes)
-            if content is None and kept is None:
-                raise PathError(f"{path}: there is no such file, so it cannot be deleted")
+            kept = self._checked(tree, path, changes)
             edits[path] = None if content is None else self._file(path, content, kept)
         for path, mode in sorted((modes or {}).items()):
             check_path(path)
@@ -180,6 +177,27 @@ class Snapshots:
         if written == tree.id:
             return snapshot
         return self._objects.store(written, [snapshot], message)
+
+    def refused(self, snapshot: str, changes: Mapping[str, str | bytes | None]) -> dict[str, str]:
+        """Map the paths that `write` would not accept to the reasons. Nothing is written."""
+        tree = self._objects.tree(snapshot)
+        reasons = {}
+        for path in changes:
+            try:
+                self._checked(tree, path, changes)
+            except PathError as error:
+                reasons[path] = str(error)
+        return reasons
+
+    def _checked(
+        self, tree: pygit2.Tree, path: str, changes: Mapping[str, str | bytes | None]
+    ) -> TreeEntry | None:
+        """Return the present entry at `path`. Raises PathError if the change of it is not allowed."""
+        check_path(path)
+        kept = self._editable(tree, path, changes)
+        if changes[path] is None and kept is None:
+            raise PathError(f"{path}: there is no such file, so it cannot be deleted")
+        return kept
 
     def _editable(
         self, tree: pygit2.Tree, path: str, changes: Mapping[str, str | bytes | None]
