@@ -77,6 +77,11 @@ async def test_a_first_build_asks_and_its_answer_is_remembered(shop: Bench) -> N
     assert again.end.status == "verified" and again.of("approval.required") == []
     assert environment.sources == ["requirements.txt"]
     assert again.of("environment") == []
+    # The build of a clone may have run other code, such as what a setup.py imports.
+    shop.repo.git("clone", "-q", ".", "../clone")
+    async with Supervisor.open(shop.settings()) as supervisor:
+        other = await supervisor.submit(given | {"repo": str(shop.repo.path.parent / "clone")}, "c")
+        assert (await supervisor.wait(other.id)).status == "waiting"
 
 
 async def test_a_refused_environment_is_asked_about_and_never_verified(shop: Bench) -> None:

@@ -96,6 +96,7 @@ class Recipe:
     made from and `inputs` is the hash of what they say. `python` is the interpreter's version, or the version
     that uv must fetch when `interpreter` is empty. `variables` apply to checks and builds alike. `files` are
     files and folders that the snapshot lacks, and `venv` is a virtual environment that is used as it is.
+    `repository` is the git folder whose code the commands may run.
     """
 
     folder: str = ""
@@ -116,6 +117,7 @@ class Recipe:
     cpus: float | None = None
     reasons: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
+    repository: str = ""
 
     @property
     def digest(self) -> str:
@@ -134,6 +136,7 @@ class Recipe:
             self.venv,
             self.variables,
             self.build_variables,
+            self.repository if self.commands else "",
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
