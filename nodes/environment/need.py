@@ -46,7 +46,8 @@ class Need:
         recipes = await environments.recipes(texts, [place], version)
         recipe = recipes[0] if recipes else Recipe()
         # A build runs code that no declaration names, so what another clone has built is not believed.
-        recipe = replace(recipe, repository=os.path.realpath(workspace.store))
+        store = await asyncio.to_thread(workspace.store.resolve)
+        recipe = replace(recipe, repository=str(store))
         if recipe.venv:  # declared, relative to the repository's root
             recipe = recipe.with_venv(workspace.path / recipe.venv)
         if place.endswith(".py"):
