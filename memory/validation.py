@@ -1,18 +1,26 @@
 """Validation of what comes from outside: readable messages for faults, valid Unicode, and bounded JSON."""
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from configparser import Error as ConfigParserError
 from configparser import RawConfigParser
+from itertools import islice
 from math import isfinite
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, Self
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
 
 DEEPEST = 100
 """Levels of lists and objects in JSON from outside. Libraries that copy or store a value recurse."""
+
+MOST_VALUES = 100_000
+"""The most values of JSON from outside. Ten times as many would keep the interpreter busy for seconds."""
+
+MOST_FAULTS = 100
+"""The most faults that are listed. Each costs a hundred times what the value did."""
 
 LONGEST_TOML, MOST_DOTS = 256_000, 500
 """The most characters of a TOML file, and dots of a key, whose square tomllib's work grows with."""
@@ -25,6 +33,10 @@ INI_WORK = 50_000_000
 
 LARGEST = 2**63
 """Integers from here on fit neither a database nor a checkpoint."""
+
+# A comma or an opening bracket begins a value, unless it is in a string. One without an end reaches to that
+# of the text.
+_NEXT_VALUE = re.compile(r'(?:[^",\[{]++|"(?:[^"\\]++|\\.?)*+"?)*+(?:[,\[{]|\Z)', re.DOTALL)
 
 
 class HasErrors(Protocol):
@@ -52,8 +64,10 @@ def valid_text(text: str) -> str:
 def read_json(text: str, *, strict: bool = True) -> Any:
     """Return a JSON value that everything can store.
 
-    Raises ValueError for what is no JSON, is nested too deeply, or holds a number that is too large.
+    Raises ValueError for what is no JSON, is nested too deeply, holds too many values, or a number that is
+    too large.
     """
+    check_length(text)
     try:
         value = json.loads(text, strict=strict, parse_constant=refuse_constant)
     except RecursionError:
@@ -91,11 +105,23 @@ def refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
+def check_length(text: str) -> None:
+    """Raise ValueError for JSON that holds too many values, before it is parsed."""
+    if text.count(",") + text.count("[") + text.count("{") <= MOST_VALUES:
+        return
+    # Most of them may be in strings, such as the text of a file.
+    if any(True for _ in islice(_NEXT_VALUE.finditer(text), MOST_VALUES, None)):
+        raise ValueError(f"it holds more than {MOST_VALUES:,} values")
+
+
 def check_json(value: Any) -> None:
-    """Raise ValueError for a value that is nested too deeply, or holds a number that is too large."""
-    level = [value]
+    """Raise ValueError for a value that is too large to be stored, or too deep."""
+    level, values = [value], 1
     for _ in range(DEEPEST):
         level = [inner for each in level for inner in _inside(each)]
+        values += len(level)
+        if values > MOST_VALUES:
+            raise ValueError(f"it holds more than {MOST_VALUES:,} values")
         if not level:
             return
     raise ValueError(f"it is nested more than {DEEPEST} levels deep")
@@ -120,13 +146,21 @@ def check_setting(value: Any) -> Any:
 
 
 class ForeignModel(BaseModel):
-    """A model of data from clients. Half surrogate pairs in its texts, at any depth, are replaced first."""
+    """A model of data from clients. Half surrogate pairs in its texts, at any depth, are replaced first.
 
-    @model_validator(mode="before")
+    Its faults are listed only if they are few.
+    """
+
+    @model_validator(mode="wrap")
     @classmethod
-    def _repair(cls, value: Any) -> Any:
+    def _repair(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
         check_json(value)
-        return _valid(value)
+        try:
+            return validate(_valid(value))
+        except ValidationError as error:
+            if error.error_count() > MOST_FAULTS:
+                raise ValueError(f"it has {error.error_count():,} faults") from None
+            raise
 
 
 def _valid(value: Any) -> Any:

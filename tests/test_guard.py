@@ -136,6 +136,11 @@ CASES = [
     Case(200, "DELETE"),
     Case(200, "POST", headers=JSON, body=LARGE[:-1], settings={"max_request_bytes": 1024}),
     Case(413, "POST", headers=JSON, body=LARGE, settings={"max_request_bytes": 1024}),
+    Case(400, "POST", headers=JSON | {"Transfer-Encoding": "chunked", "Content-Length": "2"}, body=b"{}"),
+    Case(422, "POST", headers=JSON, body=b"[" + 100_001 * b"[],"),
+    Case(422, "POST", headers=JSON, body=b'["' + 100_001 * b"[]," + b'"' + 100_001 * b',""'),
+    Case(422, "POST", headers=JSON, body='{"a": "\\""}'.encode("utf-16-le")),
+    Case(200, "POST", headers=JSON, body=b'{"text": "' + 100_001 * b'[\\"{,' + b'"}'),
     Case(431, headers={"X-Long": "x" * 33_000}),
     # The first check that fails decides.
     Case(431, headers={"Host": "evil.example", "X-Long": "x" * 33_000}),

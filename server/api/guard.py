@@ -6,6 +6,7 @@ Origin must be this server or configured, and a body must be JSON, which a forei
 preflight request.
 """
 
+import asyncio
 import base64
 import hmac
 import ipaddress
@@ -22,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from graph.run_request import repository_bounds
 from graph.settings import Settings
 from memory.secrets import masked_tokens
+from memory.validation import check_length
 from server.api.problems import Problem, problem_of
 from server.connection import counted_address
 from tools.workspace.opening import bounded
@@ -83,7 +85,7 @@ class Guard:
         """Pass a request to the app, or answer it with a problem."""
         if scope["type"] not in ("http", "websocket") or not self._is_ours(scope["path"]):
             return await self.app(scope, receive, send)
-        started, seen = False, 0
+        started, seen, body = False, 0, list[bytes]()
 
         async def secure_send(message: Message) -> None:
             nonlocal started
@@ -98,8 +100,12 @@ class Guard:
             nonlocal seen
             message = await receive()
             if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
+                body.append(message.get("body", b""))
+                seen += len(body[-1])
                 self._check_length(seen)
+                if not message.get("more_body") and seen:
+                    await asyncio.to_thread(_check_json, b"".join(body))
+                    body.clear()
             return message
 
         client = counted_address((scope.get("client") or ("",))[0])
@@ -169,6 +175,10 @@ class Guard:
             raise Problem(403, "Host not allowed", detail + "AUTOCODE_ALLOWED_HOSTS")
 
     def _check_body(self, headers: Headers) -> None:
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # A proxy may take the rest of the body for another request.
+            detail = "a request has either Content-Length or Transfer-Encoding"
+            raise Problem(400, "Two lengths", detail, {"Connection": "close"})
         length = headers.get("content-length", "0")
         # A request without a body has no type, and a chunked one has no length.
         if not ("transfer-encoding" in headers or (length.isdecimal() and int(length) > 0)):
@@ -184,6 +194,16 @@ class Guard:
         if length > limit:
             detail = f"the body is larger than {limit} bytes; send paths in place of file contents, "
             raise Problem(413, "Body too large", f"{detail}or raise MAX_REQUEST_BYTES")
+
+
+def _check_json(body: bytes) -> None:
+    """Raise a Problem for a body whose parsing would block the server."""
+    try:
+        if b"\0" in body:
+            raise ValueError("JSON is written in UTF-8")
+        check_length(body.decode())
+    except ValueError as error:
+        raise Problem(422, "Invalid request", f"body: {error}") from error
 
 
 def allowed_origins(settings: Settings) -> frozenset[str]:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
 
 from graph.supervisor import Supervisor
-from memory.validation import faults_of
+from memory.validation import check_length, faults_of
 from server.api.dependencies import SupervisorDep
 from server.api.guard import SUBPROTOCOL
 from server.api.problems import Problem, problem_of
@@ -61,13 +61,7 @@ async def _work(websocket: WebSocket, frames: "asyncio.Queue[str | None]", super
     while True:
         frame = await frames.get()
         try:
-            try:
-                task = TaskRequest.model_validate_json(frame or "")
-            except ValidationError as error:
-                faults = "; ".join(faults_of(error))
-                detail = f'{faults}; send {{"task": "…", "context_files": […]}} as JSON text'
-                raise Problem(422, "Invalid request", detail) from error
-            submitted = await submit_task(supervisor, task)
+            submitted = await submit_task(supervisor, await asyncio.to_thread(_task, frame or ""))
             run, transcript = submitted.run, Transcript()
             async for event in supervisor.log.follow(run.thread_id, submitted.after, run.id):
                 for text in transcript.add(event):
@@ -79,6 +73,17 @@ async def _work(websocket: WebSocket, frames: "asyncio.Queue[str | None]", super
             details = problem_of(error).details().model_dump()
             await send(json.dumps({"error": details}, separators=(",", ":"), ensure_ascii=False))
         await send(DONE)
+
+
+def _task(frame: str) -> TaskRequest:
+    """Return the task in a frame. Raises Problem."""
+    try:
+        check_length(frame)
+        return TaskRequest.model_validate_json(frame)
+    except ValueError as error:
+        faults = "; ".join(faults_of(error)) if isinstance(error, ValidationError) else str(error)
+        detail = f'{faults}; send {{"task": "…", "context_files": […]}} as JSON text'
+        raise Problem(422, "Invalid request", detail) from error
 
 
 def text_frames(text: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import Field
 
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
@@ -21,6 +22,9 @@ from server.protocol.state_json import RUN_STATUSES, own_statuses, read_state
 router = APIRouter(tags=["runs"], responses=responses(404, 409, 501))
 
 Action = Annotated[str, Query(include_in_schema=False)]
+
+MOST_RUNS = 100
+Batch = Annotated[list[RunBody], Field(max_length=MOST_RUNS)]
 
 KEEP_ALIVE_SECONDS = 2.0
 """Interval of blanks in a waiting response, so that no proxy closes the connection."""
@@ -74,7 +78,7 @@ async def create_stateless(body: RunBody, supervisor: SupervisorDep) -> JSONResp
 
 
 @router.post("/runs/batch")
-async def create_batch(bodies: list[RunBody], supervisor: SupervisorDep) -> list[dict[str, Any]]:
+async def create_batch(bodies: Batch, supervisor: SupervisorDep) -> list[dict[str, Any]]:
     """Start several runs, each on a new thread."""
     return [run_json((await submit_or_resume(supervisor, body, None)).run) for body in bodies]
 
