@@ -113,9 +113,19 @@ async def test_threads_are_created_found_labelled_and_deleted(client: Client) ->
     with pytest.raises(ConflictError, match="already"):
         await client.threads.create(thread_id=id)
     assert (await client.threads.create(thread_id=id, if_exists="do_nothing"))["thread_id"] == id
-    await client.threads.update(id, metadata={"more": 1})
+    more = {"more": {"team": "x", "tags": [{"a": 1, "b": 2}, "c"]}}
+    await client.threads.update(id, metadata=more)
     (found,) = await client.threads.search(metadata={"mark": mark})
-    assert found["metadata"] == {"mark": mark, "graph_id": "autocode", "more": 1}
+    assert found["metadata"] == {"mark": mark, "graph_id": "autocode", **more}
+    for part, count in (
+        ({"team": "x"}, 1),
+        ({"tags": [{"a": 1}]}, 1),
+        ({"tags": ["d"]}, 0),
+        ({"team": True}, 0),
+    ):
+        for ids in (None, [id]):
+            found_ids = await client.threads.search(metadata={"mark": mark, "more": part}, ids=ids)
+            assert len(found_ids) == count, part
     assert await client.threads.search(metadata={"mark": mark}, status="busy") == []
     (short,) = await client.threads.search(ids=[id], select=["thread_id"])
     assert dict(short) == {"thread_id": id}
@@ -137,6 +147,11 @@ async def test_a_stream_tells_the_run_in_every_mode(client: Client, repo: GitRep
     assert parts[0].data == {"run_id": run["run_id"], "attempt": 1}
     assert run["status"] == "success" and run["metadata"]["outcome"] == "verified"  # type: ignore[index]
     assert run["metadata"]["who"] == "me"  # type: ignore[index]
+    for label in ({"graph_id": "autocode"}, {"assistant_id": ASSISTANT_ID}):  # as chat clients list threads
+        assert thread in {
+            str(each["thread_id"]) for each in await client.threads.search(metadata=label, limit=1000)
+        }
+        assert not await client.threads.search(metadata=dict.fromkeys(label, "other"))
     assert in_order(parts) == NODES
     values = of(parts, "values")
     assert len(values) == len(NODES) + 1 == len(of(parts, "checkpoints"))

@@ -3,10 +3,15 @@
 import hashlib
 import os
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+LEASE_SECONDS = 15.0
+"""Age of a heartbeat at which an owner that cannot be seen from here counts as dead."""
 
 CLOCK_SLACK = 2.0
 """Seconds by which two readings of a process's start may differ, because the system clock is adjusted."""
@@ -53,6 +58,14 @@ class Owner:
 def this_process() -> Owner:
     """Return the owner that this process is."""
     return Owner(socket.gethostname(), os.getpid(), psutil.Process().create_time(), _place())
+
+
+def live_owner(row: Any) -> str | None:
+    """Return a lease's owner if its heartbeat is fresh and its process is not known to be dead."""
+    if not row.owner or time.time() - row.heartbeat >= LEASE_SECONDS:
+        return None
+    owner = Owner.parse(row.owner)  # a dead process of this host is noticed before its heartbeat gets old
+    return None if owner and owner.died() else str(row.owner)
 
 
 def _place() -> str:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, and_, delete, exists, select, update
 
 from memory.records.database import Database, now, read_only, transaction
 from memory.records.events import E, EventDraft, Events
+from memory.records.owner import live_owner
 from memory.records.tables import (
     ACTIVE,
     FINAL,
@@ -20,7 +21,7 @@ from memory.records.tables import (
     threads,
     tool_calls,
 )
-from memory.records.threads import ThreadBusy, add_thread, lease, live_owner, touch
+from memory.records.threads import ThreadBusy, add_thread, lease, touch
 
 
 class RunUnfinished(ThreadBusy):

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Select, and_, delete, func, select, update
 
 from memory.records.database import Database, now, read_only, transaction
-from memory.records.owner import Owner
+from memory.records.labels import contains
+from memory.records.owner import Owner, live_owner
 from memory.records.tables import (
     FINAL,
     UNFINISHED,
@@ -25,9 +26,6 @@ from memory.records.tables import (
     threads,
     tool_calls,
 )
-
-LEASE_SECONDS = 15.0
-"""Age of a heartbeat at which an owner that cannot be seen from here counts as dead."""
 
 Order = Literal["created", "updated", "id", "status"]
 
@@ -82,6 +80,10 @@ class ThreadRow:
         title = self.metadata.get("title", "")
         text = f"{title}\n{self.task}\n{self.repo}\n{self.id}".casefold()
         return all(word in text for word in words)
+
+    def labels(self, of_runs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the metadata, with labels that a thread gets from its first run on."""
+        return {**(of_runs if self.status != "new" else {}), **self.metadata}
 
     @property
     def resumable(self) -> bool:
@@ -213,8 +215,12 @@ class Threads:
         offset: int = 0,
         order: Order = "created",
         ascending: bool = False,
+        of_runs: Mapping[str, Any] | None = None,
     ) -> list[ThreadRow]:
-        """Return threads that have all of `metadata` and one of `statuses`, if any is named."""
+        """Return threads whose labels contain `metadata`, with one of `statuses`, if any is named.
+
+        `of_runs` are labels of all threads that have a run.
+        """
         status = func.coalesce(runs.c.status, "new")
         key = {
             "created": threads.c.number,
@@ -231,8 +237,7 @@ class Threads:
         if not metadata:
             return rows
         # Metadata is JSON text, which SQLite and PostgreSQL query in different ways.
-        labels = dict(metadata).items()
-        matches = [row for row in rows if all(row.metadata.get(key) == value for key, value in labels)]
+        matches = [row for row in rows if contains(row.labels(of_runs or {}), metadata)]
         return matches[offset : offset + limit]
 
 
@@ -265,14 +270,6 @@ def lease(connection: Connection, thread_id: str, owner: str) -> None:
 def touch(connection: Connection, thread_id: str) -> None:
     """Set the time at which something last happened on a thread."""
     connection.execute(update(threads).where(threads.c.id == thread_id).values(updated=now()))
-
-
-def live_owner(row: Any) -> str | None:
-    """Return a lease's owner if its heartbeat is fresh and its process is not known to be dead."""
-    if not row.owner or time.time() - row.heartbeat >= LEASE_SECONDS:
-        return None
-    owner = Owner.parse(row.owner)  # a dead process of this host is noticed before its heartbeat gets old
-    return None if owner and owner.died() else str(row.owner)
 
 
 def _holder(connection: Connection, thread_id: str) -> str | None:

@@ -7,9 +7,11 @@ from fastapi import APIRouter, Header, Query, Response
 
 from graph.errors import UnknownThread
 from graph.supervisor import Supervisor
+from memory.records.labels import contains
 from memory.records.threads import Order, ThreadRow
 from server.api.dependencies import SupervisorDep, ThreadPath, find_thread
 from server.api.problems import Problem, responses
+from server.protocol.assistants import ASSISTANT_ID, GRAPH_ID
 from server.protocol.request_bodies import (
     CheckpointBody,
     HistorySearch,
@@ -34,6 +36,8 @@ ORDERS: dict[str | None, Order] = {
     "status": "status",
 }
 ALL = 1_000_000
+LABELS = {"graph_id": GRAPH_ID, "assistant_id": ASSISTANT_ID}
+"""LangGraph's server labels a thread so when a run begins on it, and chat clients search for these labels."""
 Include = Annotated[str | None, Query(include_in_schema=False)]
 Select = Annotated[list[str] | None, Query()]
 
@@ -173,16 +177,15 @@ async def _matching(supervisor: Supervisor, body: ThreadSearch) -> list[ThreadRo
     if body.ids is None:
         order, ascending = ORDERS[body.sort_by], body.sort_order == "asc"
         return await supervisor.journal.threads.search(
-            body.metadata, statuses, body.limit, body.offset, order, ascending=ascending
+            body.metadata, statuses, body.limit, body.offset, order, ascending=ascending, of_runs=LABELS
         )
     rows = [await supervisor.journal.threads.get(thread_id) for thread_id in body.ids[:1000]]
-    labels = (body.metadata or {}).items()
     matching = [
         row
         for row in rows
         if row
         and (not statuses or row.status in statuses)
-        and all(row.metadata.get(key) == value for key, value in labels)
+        and contains(row.labels(LABELS), body.metadata or {})
     ]
     return matching[body.offset : body.offset + body.limit]
 
@@ -198,7 +201,7 @@ async def _row_json(supervisor: Supervisor, row: ThreadRow, select: list[str] | 
         "created_at": row.created,
         "updated_at": row.updated,
         "state_updated_at": row.updated,
-        "metadata": row.metadata,
+        "metadata": row.labels(LABELS),
         "status": THREAD_STATUSES[row.status],
         "config": {},
     }
