@@ -89,7 +89,11 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "169.254.169.254", "0.0.0.0", "[::1]", "2130706433"]
+    "host",
+    [
+        *("127.0.0.1", "localhost", "169.254.169.254", "0.0.0.0", "[::1]", "2130706433", "168.63.129.16"),
+        *("100.100.100.200", "[64:ff9b::a9fe:a9fe]", "[::ffff:7f00:1]"),
+    ],
 )
 async def test_a_build_cannot_reach_this_machine_or_its_metadata(socket: Path, host: str) -> None:
     async with RegistryProxy(socket, {}, ()) as proxy:
@@ -119,6 +123,18 @@ async def test_the_machines_proxy_is_used_and_its_password_stays_outside(socket:
     async with server, RegistryProxy(socket, {"HTTPS_PROXY": address}, ()) as proxy:
         answer = await asked(proxy, "CONNECT pypi.example:443 HTTP/1.1\r\nHost: a\r\n\r\n")
     assert "CONNECT pypi.example:443 HTTP/1.1\r\nProxy-Authorization: Basic bWU6cHc=\r\nHost: a\r\n" in answer
+
+
+async def test_the_machines_proxy_gets_one_request_of_a_connection_which_was_checked(socket: Path) -> None:
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, RegistryProxy(socket, {"HTTP_PROXY": address}, ()) as proxy:
+        asks = "GET http://pypi.example/ HTTP/1.1\r\nConnection: keep-alive\r\nHost: a\r\n\r\n"
+        told = "GET http://pypi.example/ HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"
+        assert (await asked(proxy, asks)).endswith(told)
+        second = "\n\nGET http://169.254.169.254/ HTTP/1.1"
+        for smuggled in (asks.replace("\r\n", second + "\r\n", 1), asks.replace("keep-alive", second)):
+            assert "502" in await asked(proxy, smuggled)
 
 
 @pytest.mark.parametrize("request_text", WRONG)

@@ -18,6 +18,10 @@ from urllib.parse import unquote, urlsplit
 
 import psutil
 
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_METADATA = ("fd00:ec2::254", "168.63.129.16", "100.100.100.200", "192.0.0.192")
+"""Metadata of AWS, Azure, Alibaba and Oracle beside 169.254.169.254."""
+
 _PORTS = (80, 443)
 HEAD_BYTES = 65_536
 _CHUNK = 65_536
@@ -142,8 +146,9 @@ class FilteringProxy:
         async with asyncio.timeout(_HEAD_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
         line, _, headers = head.partition(b"\r\n")
-        method, target, _ = line.decode("ascii").split(" ", 2)
-        if not self.is_client(headers):
+        method, target, protocol = line.decode("ascii").split(" ")
+        # A lenient upstream would take what follows a bare line break for another request, or a header.
+        if not self.is_client(headers) or len(head.splitlines()) != head.count(b"\r\n"):
             raise ValueError(target)
         url = urlsplit(f"//{target}" if method == "CONNECT" else target)
         host, port = (url.hostname or "").lower(), url.port or (443 if method == "CONNECT" else 80)
@@ -158,16 +163,15 @@ class FilteringProxy:
         async with asyncio.timeout(_CONNECT_SECONDS):
             far_reader, far_writer = await _connect(addresses, port, upstream)
         try:
-            if upstream:
-                # The upstream's password never enters the sandbox.
-                far_writer.write(line + b"\r\n" + _authorization(upstream) + headers)
-            elif method == "CONNECT":
+            if method == "CONNECT" and not upstream:
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
-                path = url._replace(scheme="", netloc="").geturl() or "/"
-                far_writer.write(
-                    f"{method} {path} HTTP/1.1\r\nConnection: close\r\n".encode() + _direct(headers)
-                )
+                path = target if upstream else url._replace(scheme="", netloc="").geturl() or "/"
+                # A connection that stays open would take a second request to a host that nobody has checked.
+                closing = "" if method == "CONNECT" else "Connection: close\r\n"
+                first = f"{method} {path} {protocol}\r\n{closing}".encode()
+                # The upstream's password never enters the sandbox.
+                far_writer.write(first + _authorization(upstream) + _direct(headers))
             await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer, self.count))
         finally:
             far_writer.close()
@@ -236,17 +240,18 @@ async def _connect(
     raise failure
 
 
+def embedded_address(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return an address, or the IPv4 address that a gateway or the kernel reads in it. Raises ValueError."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address) and (ip in _NAT64 or ip.ipv4_mapped):
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip
+
+
 def leads_here(address: str) -> bool:
     """Return whether an address leads to this machine or to its cloud's metadata."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    ip = getattr(ip, "ipv4_mapped", None) or ip
-    if (
-        ip.is_loopback
-        or ip.is_link_local
-        or ip.is_multicast
-        or ip.is_unspecified
-        or str(ip) == "fd00:ec2::254"
-    ):
+    ip = embedded_address(address)
+    if ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or str(ip) in _METADATA:
         return True
     return any(
         str(ip) == own.address.partition("%")[0] for owns in psutil.net_if_addrs().values() for own in owns
@@ -254,6 +259,7 @@ def leads_here(address: str) -> bool:
 
 
 def _authorization(upstream: str) -> bytes:
+    """Return the header for the upstream, empty if there is none or it wants no password."""
     parts = urlsplit(upstream)
     if not parts.username:
         return b""

@@ -10,9 +10,8 @@ import ipaddress
 import secrets
 from collections.abc import Collection, Mapping
 
-from sandbox.environment.proxy import HEAD_BYTES, FilteringProxy, leads_here
+from sandbox.environment.proxy import HEAD_BYTES, FilteringProxy, embedded_address, leads_here
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _SPECIAL = tuple(map(ipaddress.ip_network, ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24")))
 """Networks that Python may take for public: Azure's metadata, Oracle's, and relays."""
 
@@ -67,15 +66,10 @@ class PublicProxy(FilteringProxy):
 def is_public(address: str) -> bool:
     """Return whether an address is reachable from the whole internet, also if it embeds an IPv4 address."""
     try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
+        ip = embedded_address(address)
     except ValueError:
         return False
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip in _NAT64:
-            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-        if ip.ipv4_mapped:
-            return is_public(str(ip.ipv4_mapped))
-        if ip.sixtofour or ip.teredo:
-            return False
+    if isinstance(ip, ipaddress.IPv6Address) and (ip.sixtofour or ip.teredo or ip.is_site_local):
+        return False
     special = ip.is_multicast or ip.is_reserved or any(ip in network for network in _SPECIAL)
     return ip.is_global and not special
