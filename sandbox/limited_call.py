@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import TypeVar
 
 from sandbox.base import SandboxError
@@ -25,7 +26,8 @@ async def limited_call(seconds: float, work: str, function: Callable[[], Called]
         except BaseException as error:  # the caller gets it
             result.set_exception(error)
 
-    threading.Thread(target=call, name=work, daemon=True).start()
+    # As asyncio.to_thread does: what the function tells is published in the context of its node.
+    threading.Thread(target=copy_context().run, args=(call,), name=work, daemon=True).start()
     try:
         async with asyncio.timeout(seconds) as clock:
             return await asyncio.wrap_future(result)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -77,7 +78,9 @@ async def test_an_engine_that_never_ends_a_pull_is_given_up(
 
 
 async def test_a_limited_call_returns_and_raises_as_its_function_does() -> None:
-    assert await limited_call(5, "work", lambda: 7) == 7
+    place = ContextVar("place", default="nowhere")
+    place.set("in the node")
+    assert await limited_call(5, "work", place.get) == "in the node"
     with pytest.raises(TimeoutError, match="its own"):
         await limited_call(5, "work", lambda: (_ for _ in ()).throw(TimeoutError("its own")))
 
