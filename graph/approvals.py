@@ -106,7 +106,7 @@ def check_answer(
 ) -> dict[str, Any]:
     """Return the answer if it fits its question. Raises InputError."""
     try:
-        checked = read_answer(dict(answer))
+        checked = read_answer(dict(answer), request)
     except Unusable as error:
         raise InputError(f"{id}: {error}") from error
     kind = request.get("kind")

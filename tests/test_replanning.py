@@ -12,7 +12,7 @@ from graph.builder import build
 from graph.errors import RunnerError
 from graph.event_log import open_journal
 from graph.resources import open_resources
-from nodes.dialogue.answers import read_answer
+from nodes.dialogue.answers import read_answer, review
 from nodes.dialogue.replies import Unusable
 from nodes.planning.approval import MAX_REPLANS
 
@@ -42,6 +42,56 @@ def test_plain_words_are_answers(words: str, decision: str, reason: str | None) 
 def test_what_is_no_answer_says_so(value: Any) -> None:
     with pytest.raises(Unusable, match="decision"):
         read_answer(value)
+
+
+PUSH = {"kind": "tool", "tool": "git_push", "params": {"branch": "a"}}
+INSTALL = {"kind": "tool", "tool": "pip_install", "params": {"packages": ["a"]}}
+PLAN = {"kind": "plan", "plan": {"explanation": "", "steps": [{"id": "s1", "group": 0}]}}
+
+
+@pytest.mark.parametrize(
+    ("question", "decision", "meant"),
+    [
+        (PUSH, {"type": "approve"}, {"decision": "approve"}),
+        (PUSH, {"type": "reject", "message": "not now"}, {"decision": "reject", "reason": "not now"}),
+        (PUSH, {"branch": "b"}, {"decision": "edit", "params": {"branch": "b"}}),
+        (PUSH, {"branch": "[1]"}, {"decision": "edit", "params": {"branch": "[1]"}}),
+        # Agent Chat UI edits lists as text.
+        (INSTALL, {"packages": '["a", "b"]'}, {"decision": "edit", "params": {"packages": ["a", "b"]}}),
+        (INSTALL, {"packages": "a, b"}, {"decision": "edit", "params": {"packages": "a, b"}}),
+        (PLAN, {"steps": []}, {"decision": "edit", "plan": {"steps": []}}),
+    ],
+)
+def test_chat_clients_draw_a_question_and_their_decision_is_an_answer(
+    question: dict[str, Any], decision: dict[str, Any], meant: dict[str, Any]
+) -> None:
+    shown = review(question)
+    (action,), (config,) = shown["action_requests"], shown["review_configs"]
+    assert action["args"] == question.get("params", question.get("plan"))
+    assert action["name"] == config["action_name"] == question.get("tool", "plan")
+    if "type" not in decision:
+        decision = {"type": "edit", "edited_action": {"name": action["name"], "args": decision}}
+    assert decision["type"] in config["allowed_decisions"]
+    answer = read_answer({"decisions": [decision]}, question)
+    assert answer.model_dump(exclude_none=True) == meant
+
+
+@pytest.mark.parametrize(
+    "decisions",
+    [
+        [],
+        "approve",
+        [{"type": "approve"}] * 2,
+        ["approve"],
+        [{"type": "respond", "message": "done"}],
+        [{"type": "edit"}],
+        [{"type": "edit", "edited_action": {"name": "git_push", "args": "b"}}],
+        [{"type": "edit", "edited_action": {"name": "rm_rf", "args": {"paths": ["a"]}}}],
+    ],
+)
+def test_a_decision_that_fits_no_question_is_none(decisions: Any) -> None:
+    with pytest.raises(Unusable):
+        read_answer({"decisions": decisions}, PUSH)
 
 
 async def test_a_reason_has_the_plan_made_again_and_the_planner_sees_both(bench: Bench) -> None:

@@ -23,6 +23,7 @@ from graph.builder import Graph, Resources, build
 from graph.errors import InputError
 from graph.event_log import open_journal
 from graph.supervisor import Supervisor
+from nodes.dialogue.answers import review
 from nodes.events import ApprovalRequired, ApprovalResolved, Event, ToolResult
 from server.api.run_results import RunResults
 from tools.catalogue import OutsidePlace, OutsideResult, PlanTool, ToolOutput
@@ -175,7 +176,7 @@ async def test_two_tools_and_a_coder_wait_and_work_at_once_and_no_effect_happens
         assert await begin(supervisor, bench, steps=steps) == "waiting"
         questions = await asked(supervisor)
         assert sorted(questions) == ["autocode/a", "autocode/b", "autocode/c"] and world.done == []
-        assert questions["autocode/b"].request == {
+        question = {
             "kind": "tool",
             "tool": "git_push",
             "params": {"branch": "autocode/b"},
@@ -184,6 +185,7 @@ async def test_two_tools_and_a_coder_wait_and_work_at_once_and_no_effect_happens
             "reason": "tools that reach outside of the sandbox ask by default",
             "step": "Run git_push",
         }
+        assert questions["autocode/b"].request == question | review(question)
         with pytest.raises(InputError, match="branch: write the name"):
             edit = {"decision": "edit", "params": {"branch": "--force"}}
             await supervisor.resume("t", {questions["autocode/a"].id: edit})
@@ -500,7 +502,11 @@ def test_three_questions_outlive_a_kill_and_are_answered_on_three_faces(
             headers = {"Sec-Fetch-Site": "same-origin"}
             assert client.post("/api/threads/t/approvals", json=page, headers=headers).status_code == 200
             wait_for(client, ("waiting",))
-            command = {"assistant_id": "autocode", "command": {"resume": {ids["a"]: YES}}}
+            chat = {"decisions": [{"type": "approve"}]}
+            command = {"assistant_id": "autocode", "command": {"resume": chat}}
+            refused = client.post("/threads/t/runs", json=command)
+            assert refused.status_code == 422 and ids["a"] in refused.text  # nobody knows which is meant
+            command = {"assistant_id": "autocode", "command": {"resume": {ids["a"]: chat}}}
             assert client.post("/threads/t/runs", json=command).status_code == 200
             wait_for(client, ("waiting",))
         server.end()

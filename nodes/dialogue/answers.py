@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from memory.validation import faults_of, valid_text
+from memory.validation import faults_of, read_json, valid_text
 from nodes.dialogue.replies import Unusable
 
 T = TypeVar("T")
@@ -52,12 +53,17 @@ class HumanAnswer(BaseModel):
         return valid_text(reason).strip() if reason and _plain(reason) not in {"", *NO} else None
 
 
-def read_answer(value: Any) -> HumanAnswer:
-    """Read an answer: an object, or plain words. Raises Unusable with one line per fault."""
+def read_answer(value: Any, question: Mapping[str, Any] | None = None) -> HumanAnswer:
+    """Read an answer: an object, plain words, or the decision of a chat client on what `review` made.
+
+    Raises Unusable with one line per fault.
+    """
     if isinstance(value, str):
         value = spoken_answer(value)
     if not isinstance(value, Mapping):
         raise Unusable('An answer is {"decision": "approve" | "edit" | "reject", …}, or words such as "yes".')
+    if "decisions" in value:
+        value = _reviewed(value["decisions"], question or {})
     try:
         return HumanAnswer.model_validate(dict(value))
     except ValidationError as error:
@@ -73,7 +79,7 @@ def ask(question: Mapping[str, Any], accept: Callable[[HumanAnswer], T]) -> T:
     asked = dict(question)
     while True:
         try:
-            return accept(read_answer(interrupt(asked)))
+            return accept(read_answer(interrupt(asked | review(asked)), asked))
         except Unusable as error:
             told = [str(error), *([question["problem"]] if question.get("problem") else [])]
             asked = {**question, "problem": "\n".join(told)}
@@ -90,6 +96,66 @@ def spoken_answer(text: str, request: Mapping[str, Any] | None = None) -> dict[s
     if wish and wish in ((request or {}).get("at_hand") or ()):
         return {"decision": "edit", "params": {"venv": wish}}
     return {"decision": "reject", "reason": text.strip()}
+
+
+def review(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a question as LangChain's HITLRequest, which chat clients draw with buttons.
+
+    https://reference.langchain.com/python/langchain/agents/middleware/human_in_the_loop
+    """
+    kind = question["kind"]
+    name = question.get("tool", kind)
+    action = {"name": name, "args": _arguments(question), "description": _description(question)}
+    decisions = ["approve", "reject"] if kind == "environment" else ["approve", "edit", "reject"]
+    config = {"action_name": name, "allowed_decisions": decisions}
+    return {"action_requests": [action], "review_configs": [config]}
+
+
+def _arguments(question: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(question.get("params") or question.get("plan") or {})
+
+
+def _description(question: Mapping[str, Any]) -> str:
+    """Return the texts of a question as Markdown, where four spaces make a block of code."""
+    lists = {name: question.get(name) or [] for name in ("commands", "difference", "reasons")}
+    code = ["\n".join(f"    {line}" for line in lists[name]) for name in ("commands", "difference")]
+    command, remote, lock = (question.get(name) for name in ("command", "remote", "renewal"))
+    blocks = [
+        question.get("step"),
+        command and f"    {command}",
+        *code,
+        remote and f"The remote is {remote}.",
+        lock and f"The lock is renewed, with network: {lock}",
+        *(question.get(name) for name in ("problem", "question", "reason")),
+        *lists["reasons"],
+    ]
+    return "\n\n".join(filter(None, blocks))
+
+
+def _reviewed(decisions: Any, question: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answer that LangChain's HITLResponse means. Raises Unusable."""
+    if not isinstance(decisions, list) or len(decisions) != 1 or not isinstance(decisions[0], Mapping):
+        raise Unusable('Give one decision: {"decisions": [{"type": "approve" | "edit" | "reject", …}]}.')
+    decision = decisions[0]
+    answer = {"decision": decision.get("type"), "reason": decision.get("message")}
+    if answer["decision"] != "edit":
+        return answer
+    action, name = decision.get("edited_action"), question.get("tool", question.get("kind"))
+    if not isinstance(action, Mapping) or not isinstance(action.get("args"), Mapping):
+        raise Unusable('An edit has an {"edited_action": {"name": …, "args": {…}}}.')
+    if action.get("name", name) != name:
+        raise Unusable(f"An edit changes the arguments of {name}, and not its name.")
+    known = _arguments(question)
+    edited = {key: _typed(value, known.get(key)) for key, value in action["args"].items()}
+    return answer | {"plan" if question.get("kind") == "plan" else "params": edited}
+
+
+def _typed(value: Any, before: Any) -> Any:
+    """Return an edited argument as what it was before. Chat clients edit lists and objects as JSON text."""
+    if isinstance(value, str) and isinstance(before, list | dict):
+        with suppress(ValueError):  # what validates the arguments says what is wrong
+            return read_json(value)
+    return value
 
 
 def _plain(text: str) -> str:

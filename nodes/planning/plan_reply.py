@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
 from memory.validation import ForeignModel, faults_of, valid_text
 from nodes.dialogue.replies import Unusable
@@ -48,7 +48,8 @@ class StepReply(ForeignModel):
     file: FilePath = None
     files: FilePaths = Field(default_factory=list)
     context_files: FilePaths = Field(default_factory=list)
-    parallel_group: int | None = None
+    # `group` is what a plan calls it that comes back with changes.
+    parallel_group: int | None = Field(None, validation_alias=AliasChoices("parallel_group", "group"))
     tool_name: Any = None
     tool_params: Any = None
 

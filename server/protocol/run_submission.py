@@ -105,7 +105,10 @@ async def _answers(supervisor: Supervisor, thread_id: str, resume: Any) -> Mappi
             raise Problem(422 if pending else 409, "Not one interrupt", f"{detail}; {hint}")
         answers = {pending[0]: resume}
     for id, answer in answers.items():
-        if not isinstance(answer, Mapping) or not isinstance(answer.get("decision"), str):
+        told = isinstance(answer, Mapping) and (
+            "decisions" in answer or isinstance(answer.get("decision"), str)
+        )
+        if not told:
             shape = '{"decision": "approve" | "edit" | "reject", …}'
             raise Problem(422, "Invalid answer", f"the answer to {id} must be an object: {shape}")
     return answers
