@@ -122,6 +122,21 @@ def test_tools_and_coders_work_side_by_side_and_answer_in_order(served: Served, 
     assert answer["status"] == "unverified"  # because of the program's failure
 
 
+def test_each_given_step_has_a_result_while_the_run_waits_for_its_environment(
+    served: Served, repo: GitRepo
+) -> None:
+    repo.commit({"pyproject.toml": '[project]\nname = "calc"\nversion = "1"\ndependencies = ["attrs"]\n'})
+    steps = [
+        {"agent": "tool", "tool_name": "pwd", "parallel_group": 2},
+        {"agent": "coder", "description": "Add mul to calc.py", "parallel_group": 1},
+    ]
+    answer = post(served, "/api/agent/run_parallel", steps=steps, repo=str(repo.path))
+    assert answer["status"] == "waiting"
+    reason = "done: a human's approval is needed"
+    tool, code = (result["output"] for result in answer["results"])
+    assert tool == {"stdout": "", "stderr": f"not {reason}", "returncode": 1} and code == f"Not {reason}"
+
+
 def test_a_push_waits_for_an_answer_which_the_log_keeps_and_which_can_be_revoked(
     served: Served, repo: GitRepo, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from graph.delivery import Delivery
 from graph.run_request import scratch_folder
 from graph.supervisor import Supervisor
+from nodes.planning.plan_reply import read_plan
 from server.api.dependencies import SupervisorDep
 from server.api.problems import responses
 from server.api.run_results import RunResults
@@ -62,6 +63,9 @@ async def _response(supervisor: Supervisor, submitted: SubmittedRun, steps_only:
     run, repo = submitted.run, submitted.run.input["repo"]
     events = await supervisor.journal.events.read(run.thread_id, submitted.after)
     results = RunResults.from_events(events, run.id)
+    # A run that waits for its environment has no plan yet, and clients expect a result for each step.
+    if steps_only and not results.steps:
+        results.plan(read_plan({"steps": run.input["steps"]}))
     end = results.end
     response = RunResponse(
         results=await asyncio.to_thread(results.outputs, repo, steps_only),

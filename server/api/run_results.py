@@ -1,8 +1,9 @@
 """Results of a run as the original API reports them: steps with their code, the test, the review."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nodes.events import (
     CheckFinished,
@@ -59,8 +60,7 @@ class RunResults:
             case MessageAdded(role="assistant") as data:
                 self.answer = data.text
             case PlanMade() as data:
-                # Clients expect their own order. The plan is sorted by parallel group.
-                self.steps = sorted(data.plan["steps"], key=lambda step: int(step["id"].lstrip("s")))
+                self.plan(data.plan)
             case FilesEdited() as data if event.node == "coder":
                 self.edits[step] = data.snapshot
                 self.errors.pop(step, None)  # a retry after a merge conflict succeeded
@@ -82,6 +82,10 @@ class RunResults:
                 self.verdict = data
             case RunFinished() as data:
                 self.end = data
+
+    def plan(self, plan: Mapping[str, Any]) -> None:
+        """Take the steps of a plan, which sorts them by parallel group. Clients expect their own order."""
+        self.steps = sorted(plan["steps"], key=lambda step: int(step["id"].lstrip("s")))
 
     @property
     def reason(self) -> str:
