@@ -128,6 +128,7 @@ ATTACKS: list[tuple[Any, Any, str]] = [
     ("git_clone", {"url": "https://host/x\n", "folder": "x"}, URL),
     ("git_clone", {"url": "https://h\u00f6st/x", "folder": "x"}, URL),
     ("git_commit", {"message": "a\0b"}, "NUL"),
+    ("git_commit", {"message": " \n"}, "should match pattern"),
     ("python_run", {"code": "1\0"}, "NUL"),
     ("python_run", {"file": "a.py", "args": ["\0"]}, "NUL"),
     ("pytest_run", {"keyword": "a\nb"}, "one line of plain text"),

@@ -15,7 +15,7 @@ from nodes.agent.shown import CHARACTERS
 from nodes.agent.siblings import Siblings
 from nodes.dialogue.excerpts import cut
 from nodes.event_parts import ToolStepCall
-from nodes.events import ToolResult
+from nodes.events import ErrorReported, ToolResult
 from nodes.planning.plan_reply import TOOLS_OFF
 from nodes.publish import Publish, publisher
 from nodes.repository import open_workspace, thread_of
@@ -86,6 +86,9 @@ class ToolBranch:
                 return _told(stored, publish)
             # A node must not ask twice, so the step comes again as an attempt of its own, which asks.
             if self._read(stored.tool, stored.params).effect == "outside":
+                publish(
+                    ErrorReported(message=f"{UNCERTAIN}, and is asked about after this group", kind="warning")
+                )
                 return {"blocked": UNCERTAIN, "again": True}
         permit = await self._permit(call, state, thread)
         await self.intents.begin(key, permit.call.name, permit.call.parameters())

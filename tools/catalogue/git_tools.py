@@ -54,7 +54,7 @@ class GitCommit(PlanTool):
     """Set the message of the commit that the run delivers."""
 
     name, effect = "git_commit", "sandboxed"
-    message: Text
+    message: Annotated[Text, Field(pattern=r"\S")]
 
     def arguments(self) -> Sequence[str]:
         return ["git", "commit", f"--message={self.message}"]

@@ -96,7 +96,7 @@ def _adopt(
     objects = Objects(repository.odb, received / "objects")
     try:
         entries = dict(_checked(iter(objects.listing(commit.tree).entries.items()), objects, limits))
-    except (WorkspaceError, PathError) as error:
+    except (RemoteRefused, WorkspaceError, PathError) as error:
         raise RemoteRefused(f"{url}: {error}") from error
     modules = tuple(path for path, entry in entries.items() if entry.mode == FileMode.COMMIT)
     kept = {path: entry for path, entry in entries.items() if entry.mode != FileMode.COMMIT}

@@ -26,6 +26,7 @@ _ADVICE = (
     (r"Host key verification failed", "ssh does not know the host; connect to it once with ssh yourself"),
     (r"error: 404|not found|does not (?:appear to be a git repository|exist)",
      "there is no such repository, or you may not see it"),
+    (r"Protocol .* (?:not supported|disabled)", "it led to another protocol, and nothing was sent there"),
     (r"error: 30\d|redirect", "the repository has moved; correct the address of the remote"),
     (r"File too large|signal 25|Out of memory|alloc|memory exhausted", "it needs more room than is allowed"),
     (r"fsck|object corrupt|malformed|bad tree|contains '\.git'|hasDot|gitmodules",
