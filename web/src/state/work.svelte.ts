@@ -13,6 +13,7 @@ export interface ToolCall {
 }
 
 const OUTPUT = 200_000;
+const TRYING = /^Trying again: /;
 
 /** The work of one agent or node, from its start to its end. */
 export class Work {
@@ -47,6 +48,7 @@ export class Work {
 
   end(state: WorkState, at: number, seconds?: number): void {
     if (this.state === "running") this.state = state;
+    this.notes = this.notes.map((note) => note.replace(TRYING, "Tried again: "));
     this.seconds = seconds ?? Math.max(0, (at - this.began) / 1000);
     this.waitUntil = 0;
   }
