@@ -1,7 +1,7 @@
 """The snapshot that a run starts from. The node also clears the state of the thread's last run."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -25,6 +25,7 @@ _MASKED = (
     "a part of the task looks like a key, a token or a password, and was replaced by ***; no model sees it. "
     "Name a variable of the environment or a fixture instead"
 )
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,11 @@ class Snapshot:
             begun = workspace.begin(options.from_head)
             snapshot = begun.snapshot
             if begun.left_out:
-                message = f"left out, as they look like secrets: {', '.join(begun.left_out)}"
+                message = f"left out, as they look like secrets: {_some(begun.left_out)}"
                 publish(ErrorReported(message=message, kind="warning"))
             if begun.large:
-                names = ", ".join(begun.large)
-                message = f"left out, as they are untracked and over 5 MB (`git add` includes them): {names}"
+                message = "left out, as they are untracked and over 5 MB (`git add` includes them): "
+                message += _some(begun.large)
                 publish(ErrorReported(message=message, kind="warning"))
         workspace.room(snapshot).check(self.max_workspace_mb)
         self._check_suite(workspace, snapshot)
@@ -138,6 +139,12 @@ class Snapshot:
         if not state.get("delivered"):
             workspace.hold(thread, "start", snapshot)  # `autocode apply` covers what is delivered since
         return snapshot
+
+
+def _some(paths: Sequence[str]) -> str:
+    """Return the first of some paths in words, and how many there are beyond them."""
+    more = len(paths) - _MOST_NAMED
+    return ", ".join([*paths[:_MOST_NAMED], *([f"{more:,} more"] if more > 0 else [])])
 
 
 def _turns(state: State, notes: list[str]) -> list[Turn]:

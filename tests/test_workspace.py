@@ -450,3 +450,11 @@ def test_large_untracked_files_stay_out_and_are_named(repo: GitRepo) -> None:
     base = workspace.begin()
     assert base.large == ("data.bin",)
     assert set(workspace.files(base.snapshot)) == {"a.py", "added.bin", "small.bin"}
+
+
+def test_work_in_progress_without_bounds_is_refused_before_it_is_stored(repo: GitRepo) -> None:
+    repo.commit({"a.py": "1\n"})
+    os.truncate(repo.path / "a.py", 1 << 40)
+    with pytest.raises(WorkspaceError, match=r"1 files with 1,048,576 MB.*'a\.py'.*from_head"):
+        Workspace.open(repo.path).begin()
+    assert Workspace.open(repo.path).begin(from_head=True).head

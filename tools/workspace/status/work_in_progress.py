@@ -1,6 +1,8 @@
 """The user's work in progress: the changes of the checkout since HEAD. Reading them changes nothing."""
 
 import os
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import pygit2
@@ -8,6 +10,7 @@ from pygit2.enums import DeltaStatus, DiffOption, FileMode
 from pygit2.ffi import C
 
 from memory.secrets import is_secret
+from tools.workspace.errors import WorkspaceError
 from tools.workspace.listing import TreeEntry
 
 _VALID, _SKIP_WORKTREE = 0x8000, 0x4000
@@ -15,6 +18,9 @@ _VALID, _SKIP_WORKTREE = 0x8000, 0x4000
 
 LARGEST_UNTRACKED = 5 * 1024 * 1024
 """Bytes of an untracked file. Larger ones are mostly data, and git would keep them for ever."""
+
+MOST_FILES, MOST_BYTES = 50_000, 2 << 30
+"""The most of changed and untracked files. libgit2 stores some thousands in a second."""
 
 _FILES = {int(FileMode.BLOB), int(FileMode.BLOB_EXECUTABLE), int(FileMode.LINK)}
 _WORKDIR = (
@@ -54,19 +60,42 @@ def collect(repo: pygit2.Repository, head: pygit2.Tree) -> WorkInProgress:
             found[path] = FileMode(mode)
             if delta.status == DeltaStatus.UNTRACKED:
                 untracked.add(path)
-    work = WorkInProgress()
+    work, files = WorkInProgress(), dict[str, FileMode]()
     for path, change in found.items():
         if change is not None and is_secret(path):
             work.secrets.add(path)
-        elif path in untracked and os.lstat(os.path.join(repo.workdir, path)).st_size > LARGEST_UNTRACKED:
+        elif path in untracked and _size(repo, path) > LARGEST_UNTRACKED:
             work.large.add(path)
         elif change is not None and has_filter(repo, path):
             work.filtered.add(path)
         elif isinstance(change, FileMode):
-            work.changes[path] = TreeEntry(repo.create_blob_fromworkdir(path), change)
+            files[path] = change
         else:
             work.changes[path] = change
+    _check_room(repo, files)
+    for path, mode in files.items():
+        work.changes[path] = TreeEntry(repo.create_blob_fromworkdir(path), mode)
     return work
+
+
+def _check_room(repo: pygit2.Repository, files: Collection[str]) -> None:
+    """Raise WorkspaceError for files that would take minutes to store."""
+    sizes = {path: _size(repo, path) for path in files}
+    size = sum(sizes.values())
+    if len(files) <= MOST_FILES and size <= MOST_BYTES:
+        return
+    folder, count = Counter(path.partition("/")[0] for path in files).most_common(1)[0]
+    most = f"{MOST_FILES:,} with {MOST_BYTES >> 20:,} MB"
+    raise WorkspaceError(
+        f"{repo.workdir}: {len(files):,} files with {size >> 20:,} MB are changed or untracked, "
+        f"and a run takes {most} at most. {count:,} are below {folder!r}, and the largest is "
+        f"{max(sizes, key=sizes.__getitem__)!r}. Commit them, let .gitignore name what is no source, or "
+        "leave out work in progress (from_head)"
+    )
+
+
+def _size(repo: pygit2.Repository, path: str) -> int:
+    return os.lstat(os.path.join(repo.workdir, path)).st_size
 
 
 def has_filter(repo: pygit2.Repository, path: str) -> bool:
