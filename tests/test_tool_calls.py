@@ -18,6 +18,7 @@ from memory.calls.budget import BudgetSpent
 from memory.calls.reply import ToolCall
 from memory.records.journal import Journal
 from nodes.events import Event
+from nodes.llm.answer import MOST_CALLS
 from nodes.llm.call import Call, Reply
 from nodes.llm.cassette import Exchange, ReplayModel
 from nodes.llm.model_settings import ModelError, ModelSettings
@@ -142,6 +143,13 @@ async def test_calls_are_understood_however_they_come(body: bytes, desk: Desk, m
     ]
     assert len({call.id for call in reply.tool_calls}) == 2 and all(call.id for call in reply.tool_calls)
     assert (reply.text, reply.cut, len(desk.requests)) == ("", False, 1)
+
+
+async def test_a_flood_of_calls_is_cut(desk: Desk, models: Models) -> None:
+    flood = [piece(ONE, "execute", index=number, id="same") for number in range(1000)]
+    desk.on("", raw=(SSE, sse(calls(*flood), END)))
+    reply = await ask(models)
+    assert len({call.id for call in reply.tool_calls}) == len(reply.tool_calls) == MOST_CALLS
 
 
 async def test_the_old_form_of_a_call_is_understood(desk: Desk, models: Models) -> None:

@@ -13,6 +13,9 @@ from nodes.llm.tool_calls import valid_json, with_ids
 from nodes.llm.wire import UNKNOWN_END
 from nodes.llm.written_calls import written_calls
 
+MOST_CALLS = 64
+"""Calls of a reply that are read. The model is not shown that it wrote more."""
+
 CUT = {"length", "max_tokens", "model_length"}
 BROKEN = {"content_filter", "error", "abort", "cancelled", "canceled"}
 """Reasons of the end of a reply that is not the answer, in lower case."""
@@ -46,7 +49,9 @@ def read_answer(message: AIMessage, listener: ReplyListener, prompt: Prompt, pla
     if not calls:
         rest, written = written_calls(without_reasoning(text), prompt.tools)
         text, calls = (rest, list(written)) if written else (text, [])
-    return Answer(text, cut, with_ids(calls, place), _reasoning(message, "".join(listener.thoughts)))
+    return Answer(
+        text, cut, with_ids(calls[:MOST_CALLS], place), _reasoning(message, "".join(listener.thoughts))
+    )
 
 
 def _reasoning(message: AIMessage, thoughts: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,6 +83,9 @@ def without_field(message: BaseMessage, name: str) -> BaseMessage:
     return message.model_copy(update={"additional_kwargs": kept})
 
 
+_SILENT = logging.NullHandler()
+
+
 class ReplyListener(BaseCallbackHandler):
     """Collects text, tool calls and token counts of a reply while it streams, so that a broken one counts."""
 
@@ -96,6 +100,8 @@ class ReplyListener(BaseCallbackHandler):
         self.thoughts: list[str] = []  # filled by the wire
         self._prompt, self._price, self._window, self._limit = prompt, price, window, limit
         self._start = time.monotonic()
+        # LangChain logs what is raised here as well, which would appear on the user's terminal.
+        logging.getLogger("langchain_core.callbacks.manager").addHandler(_SILENT)
 
     @property
     def text(self) -> str:
