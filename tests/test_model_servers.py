@@ -122,6 +122,7 @@ async def test_an_answer_is_understood_however_it_comes(
         (SSE, sse({"choices": None}, {"choices": []}), "`choices` was empty"),
         (SSE, sse("[1, 2]"), "something else than chunks"),
         (SSE, sse("[" * 100_000), "broke off in the middle"),
+        (SSE, sse(f'{{"choices": [{"[]," * 100_001}0]}}'), "broke off in the middle"),
         (SSE, sse(HI, chunk({}, "content_filter")), "content filter stopped the reply"),
         (SSE, sse(HI, chunk({}, "error")), "finish_reason error"),
         (SSE, sse(HI, {"error": {"message": "out of memory"}}), "reported an error: out of memory"),
@@ -298,6 +299,7 @@ async def test_a_rate_limit_is_no_failure_and_holds_all_branches_back(
     [
         ({"Retry-After": "400"}, 400),
         ({"retry-after-ms": "400000"}, 400),
+        ({"Retry-After": "1e300"}, 1_000_000_000),
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m40s"}, 400),
     ],
 )

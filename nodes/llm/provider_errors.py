@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Any
 
 from memory.secrets import masked
+from memory.validation import MOST
 from nodes.llm.model_settings import ModelError
 
 RETRIED_STATUSES = {408, 409, 425, 429}
@@ -213,7 +214,7 @@ def _seconds(value: str | None) -> float | None:
     """Return the seconds of a Retry-After header, which holds a number or a date."""
     try:
         seconds = float(value or "nan")
-        return max(0.0, seconds) if isfinite(seconds) else None
+        return min(max(0.0, seconds), MOST) if isfinite(seconds) else None
     except ValueError:
         pass
     try:

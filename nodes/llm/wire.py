@@ -1,5 +1,6 @@
 """Event streams of servers that speak OpenAI's protocol loosely, made regular for the client library."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextvars import ContextVar
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from memory.validation import check_length
 from nodes.llm.bodies import BoundedBody, InflatedBody
 from nodes.llm.provider_errors import ProviderError, StreamedError
 from nodes.llm.tool_calls import CallPiece, CallPieces
@@ -74,6 +76,7 @@ class _RegularStream(httpx.AsyncByteStream):
             async for value in self._values():
                 if chunk := reply.read(value):
                     yield _event(chunk)
+                    await asyncio.sleep(0)  # thousands may come at once, and LangChain takes long for each
                 if reply.done:
                     break
         except httpx.TransportError:
@@ -171,8 +174,9 @@ def _parsed(text: bytes) -> Any:
     if text.strip() == b"[DONE]":
         return "[DONE]"
     try:
+        check_length(text.decode(errors="replace"))
         return json.loads(text)
-    except (ValueError, RecursionError):  # nested too deeply
+    except (ValueError, RecursionError):  # also if it is too long, or nested too deeply
         return None
 
 
