@@ -187,6 +187,7 @@ async def test_a_reply_that_does_not_stop_is_given_up(
         ([HI | usage(50, 0), STOP, {"choices": []} | usage(50, 4)], (50, 4, False)),
         ([HI | usage("50", "4.0"), STOP], (50, 4, False)),
         ([HI, STOP], (6, 2, True)),
+        ([chunk({"reasoning_content": "hm, " * 100}), HI, STOP], (6, 102, True)),  # thoughts are billed
         ([HI | usage(-5, 4), STOP], (6, 4, True)),
         ([HI | usage(None, None), STOP], (6, 2, True)),
         ([HI | usage("many", [1]), STOP], (6, 2, True)),

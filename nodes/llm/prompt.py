@@ -97,7 +97,7 @@ class ReplyListener(BaseCallbackHandler):
         self._size = 0
         self._reports: list[TokenCounts] = []
         self.calls = CallPieces()
-        self.thoughts: list[str] = []  # filled by the wire
+        self.thoughts: list[str] = []  # filled by the wire too, as LangChain's client for OpenAI drops them
         self._prompt, self._price, self._window, self._limit = prompt, price, window, limit
         self._start = time.monotonic()
         # LangChain logs what is raised here as well, which would appear on the user's terminal.
@@ -105,8 +105,8 @@ class ReplyListener(BaseCallbackHandler):
 
     @property
     def text(self) -> str:
-        """All that the model wrote so far, with the arguments of tool calls."""
-        return "".join(self._pieces)
+        """All that the model wrote so far, with its thoughts and the arguments of tool calls."""
+        return "".join([*self.thoughts, *self._pieces])
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, **_: Any) -> None:
         """Receive a piece of text, or of content blocks, from LangChain. Raises ProviderError."""
@@ -116,8 +116,11 @@ class ReplyListener(BaseCallbackHandler):
             call = CallPiece.of(part["index"], part["id"], part["name"], part["args"])
             self.calls.add(call)
             pieces += [call.name, call.arguments]
+        thought = getattr(message, "additional_kwargs", {}).get("reasoning_content")
+        thoughts = [thought] if isinstance(thought, str) else []
         self._pieces += pieces
-        self._size += sum(map(len, pieces))
+        self.thoughts += thoughts
+        self._size += sum(map(len, [*pieces, *thoughts]))
         if counts := TokenCounts.of(getattr(message, "usage_metadata", None)):
             self._reports.append(counts)
         if self._size > SPARE_CHARACTERS + CHARACTERS_PER_TOKEN * self._limit:
