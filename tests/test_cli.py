@@ -3,6 +3,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -35,6 +36,7 @@ from nodes.events import EVENT, Event, RunFinished
 from nodes.llm.model_settings import ModelError
 from nodes.publish import Draft
 from sandbox.base import SandboxError
+from sandbox.environment.machine import Machine
 from server.cli.app import app
 from server.cli.arguments import ONLY_REQUEST
 from server.cli.commands.tasks import read_context
@@ -289,6 +291,20 @@ def test_what_nobody_foresaw_is_internal_and_keeps_its_trace_in_a_private_file(
     assert log.stat().st_mode & 0o077 == 0
     monkeypatch.setenv("AUTOCODE_DEBUG", "1")
     assert "Traceback" in autocode("threads").stderr
+
+
+def test_no_program_of_the_current_folder_runs(
+    repo: GitRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trap = repo.put("python3.19", f"#!/bin/sh\ntouch {tmp_path}/sprung\n", executable=True)
+    monkeypatch.chdir(repo.path)
+    for path in (f"{os.environ['PATH']}:", f".:{os.environ['PATH']}", "bin::/usr/bin"):
+        monkeypatch.setenv("PATH", path)
+        assert shutil.which(trap.name) or path.startswith("bin")
+        Machine.find({"PATH": path}, tmp_path)
+        assert autocode("threads").exit_code == 0
+        assert all(map(os.path.isabs, os.environ["PATH"].split(":")))
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_a_database_that_cannot_be_opened_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:

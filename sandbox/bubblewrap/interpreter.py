@@ -149,7 +149,7 @@ def _install(python: Path, pins: list[str]) -> None:
 
 def _tools(python: Path) -> Iterator[list[str]]:
     """Yield the installers that are there, the fastest first."""
-    places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH') or os.defpath}"
     if uv := shutil.which("uv", path=places):
         options = ["--quiet", "--only-binary", ":all:", "--compile-bytecode", "--link-mode", "copy"]
         yield [uv, "pip", "install", *options, "--python", str(python)]

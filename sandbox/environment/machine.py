@@ -31,7 +31,7 @@ class Machine:
     @classmethod
     def find(cls, environ: Mapping[str, str], home: Path) -> "Machine":
         """Look at PATH and at the usual places below `home`. Interpreters are asked for their version."""
-        path = environ.get("PATH", os.defpath)
+        path = absolute_entries(environ.get("PATH", os.defpath))
         found: dict[str, Python] = {}
         for candidate in _interpreters(path, home):
             real = os.path.realpath(candidate)
@@ -60,13 +60,18 @@ class Machine:
         return tuple(found)
 
 
+def absolute_entries(path: str) -> str:
+    """Return a PATH without the entries that mean a different folder wherever we are started."""
+    return os.pathsep.join(filter(os.path.isabs, path.split(os.pathsep)))
+
+
 def find_uv(environ: Mapping[str, str]) -> str:
     """Return the path of uv. Raises SandboxError when it is missing."""
     with suppress(ImportError, FileNotFoundError):
         from uv import find_uv_bin
 
         return find_uv_bin()
-    if found := shutil.which("uv", path=environ.get("PATH", os.defpath)):
+    if found := shutil.which("uv", path=absolute_entries(environ.get("PATH", os.defpath))):
         return found
     raise SandboxError("environments are built with uv, which is missing. Install it: pip install uv")
 
