@@ -1,5 +1,6 @@
 """Streams of model servers that would fill the memory."""
 
+import asyncio
 import json
 import zlib
 from collections.abc import AsyncIterator
@@ -53,3 +54,18 @@ async def test_a_small_body_that_unpacks_to_a_large_one_is_given_up() -> None:
 async def test_a_body_that_cannot_be_unpacked_is_an_error_of_the_provider(data: bytes, encoding: str) -> None:
     with pytest.raises(ProviderError, match=r"compressed|identity"):
         await answer(data, encoding)
+
+
+async def test_pieces_that_come_together_leave_time_for_others() -> None:
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    others = asyncio.create_task(take_turns())
+    assert (await answer(CHUNK * 100, "identity")).count(b'"hi"') == 100
+    others.cancel()
+    assert turns > 90
