@@ -28,7 +28,9 @@ _WHOLE = re.compile(
     re.DOTALL,
 )
 _AFTER = re.compile(
-    r"(?P<before>\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{0,100}:)[^\s/@]{1,200}(?=@)"
+    # Names that RFC 2606 reserves for examples belong to no host, so a password before one is an example too.
+    r"(?P<before>\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{0,100}:)[^\s/@]{1,200}"
+    r"(?=@)(?!@(?:[\w-]{1,60}\.){0,9}(?:example\.(?:com|net|org)|example|test|invalid)(?![\w-]|\.\w))"
     r"|(?P<scheme>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{12,}",
     re.IGNORECASE,
 )

@@ -25,6 +25,7 @@ LETTERS = string.ascii_letters + string.digits
         ("ghp_abcdefghijklmnopqrstuvwxyzabcdef", "abcdefghij"),
         ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmN", "dozjgNryP4J3jVmN"),
         ("postgres://user:s3cret@db/x", "s3cret"),
+        ("https://user:s3cret@example.com.evil.net and https://user:s3cret@myexample.com", "s3cret"),
         ("-----BEGIN RSA PRIVATE KEY-----\n+MIIEow\n-----END RSA PRIVATE KEY-----", "MIIEow"),
         ("-----BEGIN PRIVATE KEY-----\nMIIEow cut off", "MIIEow"),
         ('x = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"', "9f86d081884c7d65"),
@@ -46,6 +47,7 @@ def test_what_looks_like_a_secret_becomes_unreadable(text: str, secret: str) -> 
         "MAX_TOKENS=200000",
         "self.token = self.next_token()",
         "AddressBookController2Test",
+        "It rejects http://:pass@example.com and ftp://a:b@www.example.org:21/x.",
     ],
 )
 def test_code_that_only_speaks_of_secrets_stays(text: str) -> None:

@@ -12,7 +12,7 @@ CHARS_A_TOKEN = 4
 MARGINS = (12, 3)
 """Lines shown on either side of a place in a file that is too long to be shown whole, the most that fit."""
 
-TOP = range(1, 49)
+TOP = range(1, 25)
 """The place of a file that is read from its start."""
 
 LEAST_GAP = 2
