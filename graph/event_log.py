@@ -22,7 +22,9 @@ POLL_SECONDS = 0.2
 BUFFER_EVENTS = 512
 """Events that a buffer keeps. A reader that is further behind reads pages from the database."""
 
-PAGE_EVENTS = 256
+PAGE_EVENTS, PAGE_CHARACTERS = 256, 256 * 1024
+"""The most events and about the most characters of a page, of which each slow reader holds one."""
+
 NOTE_CHARACTERS = 20_000
 
 
@@ -122,7 +124,7 @@ class EventLog:
             while True:
                 events = buffer.after(seq)
                 if events is None:
-                    events = await self._journal.events.read(thread_id, seq, PAGE_EVENTS)
+                    events = await self._page(thread_id, seq)
                 for event in events:
                     seq = event.seq
                     if run_id is None or event.run_id == run_id:
@@ -135,6 +137,16 @@ class EventLog:
                     return
                 if not events:
                     await buffer.changed.wait()
+
+    async def pages(self, thread_id: str, after: int = 0) -> AsyncGenerator[list[Event], None]:
+        """Yield the thread's events after `after` that there are now, in pages."""
+        end = (await self._journal.events.ends([thread_id])).get(thread_id, 0)
+        while after < end and (events := await self._page(thread_id, after)):
+            after = events[-1].seq
+            yield events
+
+    async def _page(self, thread_id: str, after: int) -> list[Event]:
+        return await self._journal.events.read(thread_id, after, PAGE_EVENTS, PAGE_CHARACTERS)
 
     def wake(self, thread_id: str) -> None:
         """Let the readers of a thread check whether they have ended."""

@@ -9,7 +9,7 @@ import pytest
 from test_journal import elsewhere
 
 from graph.errors import UnknownThread
-from graph.event_log import BUFFER_EVENTS, EventLog
+from graph.event_log import BUFFER_EVENTS, PAGE_EVENTS, EventLog
 from memory.records.events import LARGEST
 from memory.records.journal import Journal
 from nodes.events import EVENT, ApprovalRequired, CheckFinished, Event, RunFinished, SandboxOutput, Token
@@ -60,6 +60,19 @@ async def test_many_readers_get_every_event_once_however_late_or_slow_they_are(
     for reader in (*quick, slow, late):
         numbers = [event.seq for event in await reader]
         assert numbers == list(range(total - len(numbers) + 1, total + 1))
+
+
+async def test_a_page_of_large_events_is_short_so_that_slow_readers_hold_little(
+    journal: Journal[Event],
+) -> None:
+    log = EventLog(journal)
+    await journal.events.write("t", "r", [Draft(Token(text="x" * 60_000)) for _ in range(12)])
+    await journal.events.write("t", "r", [token(number) for number in range(300)])
+    sizes = [len(page) async for page in log.pages("t")]
+    assert sum(sizes) == 312 and max(sizes[:2]) == 5 and max(sizes) == PAGE_EVENTS
+    assert [event.seq async for page in log.pages("t", 300) for event in page] == list(range(301, 313))
+    assert [event.seq for event in await read(log, 312)] == list(range(1, 313))
+    assert [page async for page in log.pages("nobody")] == []
 
 
 async def test_a_reader_that_comes_while_others_are_looked_after_stays(journal: Journal[Event]) -> None:

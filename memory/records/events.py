@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -65,12 +66,27 @@ class Events(Generic[E]):
 
     @read_only
     def read(
-        self, connection: Connection, thread_id: str, after: int = 0, limit: int | None = None
+        self,
+        connection: Connection,
+        thread_id: str,
+        after: int = 0,
+        limit: int | None = None,
+        characters: float = inf,
     ) -> list[E]:
-        """Return the thread's events with a `seq` above `after`, in order."""
+        """Return the thread's events with a `seq` above `after`, in order.
+
+        At most `limit` of them, and no more once their data has so many `characters`.
+        """
         later = and_(events.c.thread_id == thread_id, events.c.seq > after)
-        rows = connection.execute(select(events).where(later).order_by(events.c.seq).limit(limit)).mappings()
-        return [self._read(row) for row in rows]
+        query = select(events).where(later).order_by(events.c.seq).limit(limit)
+        read: list[E] = []
+        with connection.execute(query) as rows:
+            for row in rows.mappings():
+                read.append(self._read(row))
+                characters -= len(row["data"])
+                if characters <= 0:
+                    break
+        return read
 
     @read_only
     def full_data(self, connection: Connection, thread_id: str, seq: int) -> dict[str, Any] | None:

@@ -1,9 +1,10 @@
 """Routes of the web page and of curl: threads with their events, approvals, notes and forks."""
 
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
 from graph.approvals import Answerer
 from graph.forgetting import forget
@@ -93,10 +94,20 @@ async def follow(
     await find_thread(supervisor, thread_id)  # a 404 must come before the first byte of a stream
     seen = last_seen(request, after)
     if "application/json" in request.headers.get("accept", ""):
-        body = ",".join(event.wire for event in await supervisor.journal.events.read(thread_id, seen))
-        return Response(f"[{body}]", media_type="application/json")
+        return StreamingResponse(
+            _listed(supervisor.log.pages(thread_id, seen)), media_type="application/json"
+        )
     events = supervisor.log.follow(thread_id, seen)
     return sse_response(event_messages(events), supervisor.settings.reader_timeout)
+
+
+async def _listed(pages: AsyncIterable[list[Event]]) -> AsyncIterator[str]:
+    """Yield a JSON list piece by piece, because a log may be larger than what fits into memory many times."""
+    start = "["
+    async for page in pages:
+        yield start + ",".join(event.wire for event in page)
+        start = ","
+    yield "[]" if start == "[" else "]"
 
 
 @router.get("/api/threads/{thread_id}/approvals", responses=responses(404))
