@@ -130,12 +130,14 @@ def _renewing(need: Need, declared: Declared) -> Need:
 
 
 def _told(declared: Declared, workspace: Workspace, head: str, snapshot: str) -> ToolOutput:
-    """Return the difference, of a lock the counts alone. Blocks."""
+    """Return the lines that differ, of a lock the counts alone. Blocks."""
     lines = [f"{declared.path} is changed, and the environment is built\n"]
     if declared.renewal and declared.renewal.path != declared.path:
         changes = (each for each in workspace.changes(head, snapshot) if each.path == declared.renewal.path)
         lines += [f"{each.path} is renewed: +{each.added} -{each.removed} lines\n" for each in changes]
-    return ToolOutput(stdout="".join([*lines, workspace.diff(head, snapshot, [declared.path])]))
+    hunks = workspace.diff(head, snapshot, [declared.path]).partition("\n@@")[2]
+    lines += [line for line in hunks.splitlines(keepends=True) if line[0] in "+-"]
+    return ToolOutput(stdout="".join(lines))
 
 
 def _failed(reason: str, head: str) -> OutsideResult:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from sandbox.environment.detection.sources import Sources
-from tools.declaration.declared import DeclarationError, declared_name, without
+from tools.declaration.declared import DeclarationError, declared_name
 
 _OTHERWISE = "{path} is written in a way that cannot be edited here; edit it in a step"
 _LIST = re.compile(r"^[ \t]*dependencies[ \t]*=[ \t]*\[", re.MULTILINE)
@@ -18,7 +18,10 @@ _PARTS = re.compile(r"([^\[<>=!~]+)(?:\[([^\]\n]*)\])?(.*)")
 def in_project(path: str, text: str, add: Sequence[str], gone: Collection[str]) -> str:
     """Return the text with another list of dependencies in `[project]`. Raises DeclarationError."""
     old = [str(each) for each in parsed(path, text)["project"].get("dependencies") or []]
-    wanted = without(old, gone) + list(add)
+    fresh = {declared_name(each): each for each in add}
+    named = [(declared_name(each), each) for each in old]
+    kept = [fresh.pop(name, each) for name, each in named if name in fresh or name not in gone]
+    wanted = [*kept, *fresh.values()]
 
     def expect(tables: dict[str, Any]) -> None:
         tables["project"]["dependencies"] = wanted
@@ -93,12 +96,12 @@ def _table(path: str, text: str, name: str) -> tuple[int, int]:
 
 
 def _with_list(path: str, text: str, gone: Collection[str], add: Sequence[str]) -> str:
-    """Return the text with the list of dependencies rewritten. Comments in it stay."""
+    """Return the text with the list of dependencies rewritten. Comments stay, but those of what goes."""
     start, end = _table(path, text, "project")
     found = _LIST.search(text, start, end)
-    quoted = [f'"{each}"' for each in add]
+    fresh = {declared_name(each): f'"{each}"' for each in add}
     if found is None:
-        body = "".join(f"    {each},\n" for each in quoted)
+        body = "".join(f"    {each},\n" for each in fresh.values())
         return f"{text[:start]}\ndependencies = [\n{body}]{text[start:]}"
     pieces, place = list[str](), found.end()
     while (piece := _PIECE.match(text, place)) and piece[0] != "]":
@@ -106,23 +109,30 @@ def _with_list(path: str, text: str, gone: Collection[str], add: Sequence[str]) 
         place = piece.end()
     if not text.startswith("]", place):  # a string of several lines
         raise DeclarationError(_OTHERWISE.format(path=path))
-    body = _without(pieces, gone)
+    body, quoted = _without(pieces, gone, fresh), list(fresh.values())
     body = _with_lines(body, quoted) if "\n" in body else _with_words(body, quoted)
     return f"{text[: found.end()]}{body}{text[place:]}"
 
 
-def _without(pieces: Sequence[str], gone: Collection[str]) -> str:
-    """Join the pieces of a list, without entries that go. Lines that held nothing else go as well."""
+def _without(pieces: Sequence[str], gone: Collection[str], fresh: dict[str, str]) -> str:
+    """Join the pieces of a list, without entries that go. Lines that held nothing else go as well.
+
+    What is `fresh` takes the place of an entry of its name, and is not in the mapping afterwards.
+    """
     kept, was_dropped = "", False
     for piece in pieces:
-        if piece[0] in "\"'" and declared_name(piece[1:-1]) in gone:
-            was_dropped = True
+        if piece[0] in "\"'":
+            name = declared_name(piece[1:-1])
+            was_dropped = name in gone and name not in fresh
+            kept += "" if was_dropped else fresh.pop(name, piece)
             continue
-        if was_dropped and piece[0] not in "#\"'":
+        if was_dropped:
+            if piece[0] == "#":
+                continue
             piece = piece.replace(",", "", 1)
             if piece.lstrip(" \t").startswith("\n"):
                 kept = kept.rstrip(" \t").removesuffix("\n")
-        was_dropped = False
+            was_dropped = "\n" not in piece
         kept += piece
     return kept
 
