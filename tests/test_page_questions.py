@@ -235,6 +235,42 @@ async def test_a_tool_is_asked_for_with_its_command_and_never_as_raw_json(
         await expect(page.tab.get_by_label("Tidy up")).to_contain_text("pushed")
 
 
+async def test_a_step_that_waits_is_one_card_until_it_ends_and_a_failed_one_says_so(
+    browser: Browser, served: Served
+) -> None:
+    step = {"agent": "tool", "group": 0, "tool_name": "git_push", "tool_params": {}}
+    steps = [step | {"id": "s1", "description": "Show it"}, step | {"id": "s2", "description": "Share it"}]
+    output = {"tool": "git_push", "stdout": "", "stderr": "refused: no\n", "returncode": 1}
+    starts: list[Any] = [("node.started", {}, "tool", id) for id in ("s1", "s2")]
+    plan = ("plan", {"plan": {"explanation": "", "steps": steps}})
+    asks = [(*asked("i1", PUSH), "tool", "s1"), (*asked("i2", PUSH), "tool", "s2")]
+    await write_log(served.home, "waits", [STARTED, plan, *starts, *asks, WAITING])
+    async with open_page(browser, served.url) as page:
+        await page.tab.goto("/#waits")
+        cards = page.tab.locator("section.work")
+        for name in ("Show it", "Share it"):
+            await expect(page.tab.get_by_label(name, exact=True).get_by_text("waiting")).to_be_attached()
+        ends = [
+            resolved("i1"),
+            STARTED,
+            *starts,
+            ("tool.result", output | {"stderr": "", "returncode": 0}, "tool", "s1"),
+            ("node.finished", {"seconds": 0.1}, "tool", "s1"),
+            resolved("i2", "reject"),
+            starts[1],
+            ("tool.result", output, "tool", "s2"),
+            ("node.finished", {"seconds": 0.1}, "tool", "s2"),
+            ("error", {"kind": "step", "message": "step s2 failed: refused: no"}, "merge", "s2"),
+            ("run.finished", {"status": "unverified", "reason": "step s2 failed: refused: no"}),
+        ]
+        await write_log(served.home, "waits", ends)
+        failed = page.tab.get_by_label("Share it", exact=True)
+        await expect(failed.get_by_text("failed", exact=True)).to_be_attached()
+        await expect(page.tab.get_by_label("Show it", exact=True).get_by_text("done")).to_be_attached()
+        await expect(cards).to_have_count(2)
+        await expect(page.tab.get_by_text("Running")).to_have_count(0)
+
+
 async def test_a_note_names_its_readers_and_an_edited_plan_is_shown_as_it_runs(
     browser: Browser, served: Served
 ) -> None:

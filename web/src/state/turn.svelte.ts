@@ -2,8 +2,8 @@
 
 import type { AgentUsage, LogEvent, Payloads, Plan, Question } from "../api/events";
 import { EMPTY_PROOF } from "./proof";
-import { callLine, counts, titleOfNode } from "./words";
-import { Note, Parallel, Work, type CheckItem, type Item, type VerdictItem } from "./work.svelte";
+import { counts, startLine, titleOfNode } from "./words";
+import { Note, Parallel, Work, type CheckItem, type Item, type VerdictItem, type WorkState } from "./work.svelte";
 
 /** Nodes whose work is only shown if it fails, because nothing in it is of interest to users. */
 const QUIET = new Set(["snapshot", "environment", "go_on", "recall", "tryout", "approval", "dispatch", "merge", "commit"]);
@@ -57,8 +57,8 @@ export class Turn {
       case "checkpoint": this.checkpoint = event.data.id; break;
       case "token": this.#of(event)?.write(event.data.text); break;
       case "sandbox.output": this.#of(event)?.write(event.data.text); break;
-      case "tool.result": this.#of(event)?.write(event.data.stdout + event.data.stderr); break;
-      case "tool.call": this.#call(event); break;
+      case "tool.result": this.#of(event)?.take(event.data); break;
+      case "tool.call": this.#of(event)?.call(event.seq, event.data); break;
       case "sandbox.started": this.#outcome(event, startLine(event.data)); break;
       case "edit": this.#edit(event); break;
       case "plan": this.plan = event.data.plan; this.planEdited = event.data.by === "user"; break;
@@ -70,7 +70,7 @@ export class Turn {
       case "error": this.#error(event, at); break;
       case "message": this.#message(event); break;
       case "note.read": this.#read(event); break;
-      case "approval.required": this.#ask(event.data); break;
+      case "approval.required": this.#ask(event); break;
       case "approval.resolved": this.#answered(event); break;
       case "recall": break;
     }
@@ -101,7 +101,7 @@ export class Turn {
   #resume(): void {
     this.status = "running";
     this.end = null;
-    this.#stopAll(0);
+    this.#stopAll(0, "running");
   }
 
   #finish(data: Payloads["run.finished"], at: number): void {
@@ -110,22 +110,29 @@ export class Turn {
     this.ended = at;
     if (data.usage?.length) this.usage = data.usage;
     if (data.status !== "waiting") this.questions = [];
-    this.#stopAll(at);
+    this.#stopAll(at, data.status === "waiting" ? "running" : null);
     this.#sayOnce(data.reason ?? "");
   }
 
   /** Leave the reason of the end to the result, which shows it. */
   #sayOnce(reason: string): void {
-    for (const work of this.items.flatMap((item) => (item instanceof Parallel ? item.works : item.kind === "work" ? [item] : []))) {
+    for (const work of this.#works()) {
       if (reason && work.notes.includes(reason)) work.notes = work.notes.filter((note) => note !== reason);
     }
   }
 
-  /** End what has no end of its own, so that nothing looks alive in a run that has ended. */
-  #stopAll(at: number): void {
-    for (const work of this.#open.values()) work.end("stopped", at || work.began);
-    for (const [step, value] of this.stepStates) if (value === "running") this.#mark(step, "stopped");
-    this.#open.clear();
+  #works(): Work[] {
+    return this.items.flatMap((item) => (item instanceof Parallel ? item.works : item.kind === "work" ? [item] : []));
+  }
+
+  /** End what has no end of its own, so that nothing looks alive in a run that has ended. `only` limits it to a state. */
+  #stopAll(at: number, only: "running" | null): void {
+    for (const [key, work] of this.#open) {
+      if (only && work.state !== only) continue;
+      work.end("stopped", at || work.began);
+      this.#set(work, work.state);
+      this.#open.delete(key);
+    }
   }
 
   #key({ node, step_id: step }: LogEvent): string {
@@ -143,11 +150,14 @@ export class Turn {
   #start(event: LogEvent, at: number): void {
     const node = event.node ?? "";
     const step = this.#stepOf(event.step_id ?? "");
+    // A node that has asked starts again with an answer, of another node of its group too.
+    const before = step && this.#open.get(this.#key(event));
+    if (before) return this.#set(before, this.questions.some(({ id }) => id === before.question) ? "waiting" : "running");
     const work = new Work(event.seq, node, at, step);
     this.#open.set(this.#key(event), work);
     if (QUIET.has(node)) return;
     if (!step) return this.#push(work);
-    this.#mark(step.id, "running");
+    this.#set(work, "running");
     const last = this.items.at(-1);
     const together = last instanceof Parallel && last.group === step.group && last.works.some((other) => other.state === "running");
     const parallel = together ? last : new Parallel(event.seq, step.group);
@@ -159,34 +169,25 @@ export class Turn {
     const work = this.#of(event);
     if (!work) return;
     if (event.data.error) this.#show(work, event.data.error);
-    work.end(event.data.error ? "failed" : "done", at, event.data.seconds);
-    if (work.step) this.#mark(work.step.id, work.state);
+    work.end(event.data.error || work.code ? "failed" : work.tells ? "done" : "stopped", at, event.data.seconds);
+    this.#set(work, work.state);
     this.#open.delete(this.#key(event));
   }
 
-  #mark(step: string, state: string): void {
-    this.stepStates = new Map(this.stepStates).set(step, state);
+  #set(work: Work, state: WorkState): void {
+    work.state = state;
+    if (work.step) this.stepStates = new Map(this.stepStates).set(work.step.id, state);
   }
 
   /** Add a note to a work, and show the work if its node is a quiet one. */
   #show(work: Work, text: string): void {
     work.note(text);
-    const shown = this.items.some((item) => item === work || (item instanceof Parallel && item.works.includes(work)));
-    if (!shown) this.#push(work);
+    if (!this.#works().includes(work)) this.#push(work);
   }
 
   #outcome(event: LogEvent, text: string): void {
     const work = this.#of(event);
     if (work) work.outcome = text;
-  }
-
-  #call(event: Of<"tool.call">): void {
-    const work = this.#of(event);
-    if (!work) return;
-    const { exit_code: code, bytes } = event.data;
-    const line = callLine(event.data);
-    work.calls = [...work.calls, { seq: event.seq, line, failed: Boolean(code), arguments: event.data.arguments, bytes }];
-    work.outcome = line;
   }
 
   #edit(event: Of<"edit">): void {
@@ -253,9 +254,11 @@ export class Turn {
   }
 
   #error(event: Of<"error">, at: number): void {
-    const work = this.#of(event) ?? new Work(event.seq, event.node ?? "run", at, null);
+    const step = event.data.kind === "step" ? this.#works().findLast((one) => one.step?.id === event.step_id) : undefined;
+    const work = step ?? this.#of(event) ?? new Work(event.seq, event.node ?? "run", at, null);
     this.#show(work, event.data.message);
-    if (event.data.kind !== "warning") work.end("failed", at);
+    if (step) this.#set(step, "failed");
+    else if (event.data.kind !== "warning") work.end("failed", at);
     else if (!this.#open.has(this.#key(event))) work.end("done", at);
   }
 
@@ -271,7 +274,11 @@ export class Turn {
     }
   }
 
-  #ask(data: Payloads["approval.required"]): void {
+  #ask(event: Of<"approval.required">): void {
+    const { data } = event;
+    const work = this.#of(event);
+    if (work) work.question = data.id;
+    if (work?.step) this.#set(work, "waiting");
     this.#asked.set(data.id, data.request);
     this.questions = [...this.questions.filter((question) => question.id !== data.id), data];
   }
@@ -283,8 +290,4 @@ export class Turn {
     const about = request?.kind === "tool" ? (request.tool ?? "tool") : (request?.kind ?? "");
     this.#push({ kind: "answered", key: event.seq, about, decision, reason: reason ?? "" });
   }
-}
-
-function startLine({ what, command }: Payloads["sandbox.started"]): string {
-  return what === "command" ? `$ ${command.join(" ")} …` : what;
 }

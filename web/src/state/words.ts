@@ -42,3 +42,8 @@ export function titleOfNode(node: string): string {
   if (node.startsWith("environment of ")) return `Building the ${node}`;
   return TITLES[node] ?? node;
 }
+
+/** The line of a program that starts in the sandbox. */
+export function startLine({ what, command }: Payloads["sandbox.started"]): string {
+  return what === "command" ? `$ ${command.join(" ")} …` : what;
+}

@@ -1,8 +1,9 @@
 /** The pieces of a turn, in the order in which they happen. */
 
 import type { Payloads, Step } from "../api/events";
+import { callLine } from "./words";
 
-export type WorkState = "running" | "done" | "failed" | "stopped";
+export type WorkState = "running" | "waiting" | "done" | "failed" | "stopped";
 
 export interface ToolCall {
   seq: number;
@@ -26,6 +27,10 @@ export class Work {
   notes = $state.raw<string[]>([]);
   calls = $state.raw<ToolCall[]>([]);
   waitUntil = $state(0);
+  /** The exit code of a tool of the plan, null until its result is there. */
+  code: number | null = null;
+  /** The question that it waits for, or has waited for. */
+  question = "";
   /** The result of a check or a review, which is shown in the place of the work once it has ended. */
   outcomeItem = $state.raw<CheckItem | VerdictItem | null>(null);
 
@@ -42,12 +47,30 @@ export class Work {
     this.output = joined.length > 2 * OUTPUT ? joined.slice(-OUTPUT) : joined;
   }
 
+  /** Take the result of a tool of the plan. */
+  take(result: Payloads["tool.result"]): void {
+    this.write(result.stdout + result.stderr);
+    this.code = result.returncode;
+  }
+
+  /** False for a tool of the plan without a result: it may have run before, and is asked about. */
+  get tells(): boolean {
+    return this.step?.agent !== "tool" || this.code !== null;
+  }
+
+  /** Take a call of an agent's tool. */
+  call(seq: number, data: Payloads["tool.call"]): void {
+    this.outcome = callLine(data);
+    const { exit_code: code, bytes } = data;
+    this.calls = [...this.calls, { seq, line: this.outcome, failed: Boolean(code), arguments: data.arguments, bytes }];
+  }
+
   note(text: string): void {
     this.notes = [...this.notes, text];
   }
 
   end(state: WorkState, at: number, seconds?: number): void {
-    if (this.state === "running") this.state = state;
+    if (this.state === "running" || this.state === "waiting") this.state = state;
     this.notes = this.notes.map((note) => note.replace(TRYING, "Tried again: "));
     this.seconds = seconds ?? Math.max(0, (at - this.began) / 1000);
     this.waitUntil = 0;
