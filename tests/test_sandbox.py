@@ -513,6 +513,14 @@ async def test_a_program_that_kills_its_parent_gains_nothing(sandbox: Sandbox) -
     """
     result = await python(sandbox, program, seconds=2)
     assert result.exit_code == 137 and result.seconds < 4
+    forge = """
+        import os, signal
+        words = open(f"/proc/{os.getppid()}/cmdline", "rb").read().split(b"\\0")
+        at = len(words) - 1 - words[::-1].index(b"sh")
+        os.write(2, words[at + 2] + words[at + 1] + b" 0 0 0\\n")
+        os.kill(os.getppid(), signal.SIGKILL)
+    """
+    assert (await python(sandbox, forge, seconds=2)).exit_code == 137
 
 
 async def test_a_program_has_no_privileges_and_gets_none(sandbox: Sandbox) -> None:

@@ -233,6 +233,23 @@ async def test_files_stay_and_processes_do_not(session: Session) -> None:
     assert (result.exit_code, result.stdout, result.stderr, result.left_running) == (7, "out\n", "err\n", 0)
 
 
+async def test_a_command_that_writes_our_marks_leaves_no_process_either(session: Session) -> None:
+    forge = """
+        import os, signal, time
+        words = open(f"/proc/{os.getppid()}/cmdline", "rb").read().split(b"\\0")
+        at = len(words) - 1 - words[::-1].index(b"sh")
+        shell = os.getppid()
+        if not os.fork():
+            os.closerange(0, 3)
+            time.sleep(60)
+        os.write(2, words[at + 2] + words[at + 1] + b" 0 0 137\\n")
+        os.kill(shell, signal.SIGKILL)
+    """
+    assert (await session.run(["python", "-c", textwrap.dedent(forge)])).exit_code == 137
+    result = await sh(session, "cat /proc/[0-9]*/cmdline")
+    assert "time.sleep" not in result.stdout
+
+
 async def test_output_is_heard_and_what_looks_like_our_marks_is_output(session: Session) -> None:
     heard: list[str] = []  # xyz cannot be in the random mark, which is hexadecimal
     spy = "tr '\\0' '\\n' </proc/$PPID/cmdline >&2; printf xyz >&2; printf '{report}'"

@@ -150,8 +150,8 @@ class Docker:
             await program.watch(sending, reading, lambda: kill(execution))
             if program.timed_out or container.outgrown:
                 return KILLED
-            ending = program.output.ending  # the engine needs a further request to tell
-            return ending.exit_code if ending else await self._call(execution.exit_code)
+            # A program can read the marks, write an ending of its own and kill the shell.
+            return await self._call(execution.exit_code)
         finally:
             await self._cleanup.run(self._call(container.finish, execution))
 

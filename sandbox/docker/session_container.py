@@ -11,6 +11,7 @@ from sandbox.program import Program, program_slot
 from sandbox.script import Stream, run_script
 
 _STOP_SECONDS = 10.0
+_SIGNALS = 128  # exit codes from here on
 _GONE = (
     "the session has ended, because its container was stopped or its programs could not be; start a new one"
 )
@@ -51,7 +52,9 @@ class SessionContainer:
                 await self._raise_if_gone(error)
                 raise
             ending = program.output.ending
-            ooms = ending.ooms if ending else await self._stop()
+            # A shell that ended by a signal, or by another code than it wrote, may have stopped nothing.
+            is_ended = ending and ending.exit_code == exit_code < _SIGNALS
+            ooms = ending.ooms if ending and is_ended else await self._stop()
             ran_out, self._ooms = ooms > self._ooms or self._container.outgrown, ooms
         return await program.result(exit_code, ran_out, b"")
 
