@@ -121,6 +121,7 @@ def test_other_files_are_not_listed(tmp_path: Path, path: str, text: str) -> Non
         "import os\ndef add(a, b):\n    return os.environ.get('PYTEST_CURRENT_TEST')\n",
         "import os\nX = os.path.exists('/workspace')\n",
         "def add(a, b):\n    return open('/proc/self/cmdline').read()\n",
+        "import os\ndef add(a, b):\n    return os.system('kill -9 $PPID; cat /proc/$PPID/maps')\n",
         "import gc\ndef add(a, b):\n    return [o for o in gc.get_objects()]\n",
         "import sys\ndef add(a, b):\n    return sys._getframe(1).f_code.co_name\n",
         "import inspect\ndef add(a, b):\n    return inspect.stack()[1]\n",
@@ -189,6 +190,12 @@ def test_other_files_are_not_listed(tmp_path: Path, path: str, text: str) -> Non
         "class Same(int):\n    def __eq__(self, other):\n        return not False\n",
         "class Same(int):\n    def __eq__(self, other):\n        return isinstance(other, int)\n",
         "import os\nos.environ['PY_IGNORE_IMPORTMISMATCH'] = '1'\n",
+        "class Same:\n    pass\nsetattr(Same, '__e' + 'q__', lambda self, other: True)\n",
+        "class Same:\n    pass\nSame.__eq__ = lambda self, other: True\n",
+        "import ctypes\nctypes.c_int.from_address(id(3) + 24).value = 4\n",
+        "import ctypes\ndef f(a, b):\n    ctypes.memmove(id(a), id(b), 32)\n",
+        "def f(name):\n    return [c for c in object.__subclasses__() if c.__name__ == name]\n",
+        "import faulthandler\ndef f():\n    return faulthandler.is_enabled()\n",
     ],
 )
 def test_code_that_looks_at_its_tests_or_escapes_them_is_listed(tmp_path: Path, code: str) -> None:
@@ -227,6 +234,9 @@ def test_code_that_looks_at_its_tests_or_escapes_them_is_listed(tmp_path: Path, 
         "CACHE = {}\ndef f(a):\n    CACHE.update(a=a)\n    CACHE.setdefault(a, 1)\n",
         "import pickle\ndef f(data):\n    return pickle.loads(data)\n",
         "class Frozen:\n    def __init__(self):\n        object.__setattr__(self, 'a', 1)\n",
+        "import ctypes\nclass P(ctypes.Structure):\n    _fields_ = [('x', ctypes.c_int)]\n",
+        "class Base:\n    pass\ndef kinds():\n    return Base.__subclasses__()\n",
+        "HELP = 'see https://example.org/proc/manual'\ndef f(a):\n    setattr(a, 'x', 1)\n",
     ],
 )
 def test_ordinary_code_is_not_listed(tmp_path: Path, code: str) -> None:

@@ -7,6 +7,7 @@ _CALLERS = "looks at its callers, so that it can act differently when a test cal
 _OBJECTS = "searches the live objects of the process, among which are pytest's own"
 _TRACES = "intercepts the code that runs, the tests included"
 _IMPORTS = "alters how modules are imported, the tests' modules included"
+_MEMORY = "reaches the memory of the process, where it can alter anything"
 _LATE = "acts when the process ends, after the tests, when results can still be rewritten"
 _SIGNALS = "handles signals, with which it can hide that a test run was stopped"
 _STARTS = "starts another program or thread when it is imported, which can interfere with the tests"
@@ -17,6 +18,7 @@ _RUNS = "runs code from another place when it is imported, which is not examined
 ALWAYS = {
     **dict.fromkeys(("os._exit", "os.abort"), _ENDS),
     **dict.fromkeys(("gc.get_objects", "gc.get_referrers", "gc.get_referents"), _OBJECTS),
+    "builtins.object.__subclasses__": _OBJECTS,
     **dict.fromkeys(
         ("sys.settrace", "sys.setprofile", "threading.settrace", "threading.setprofile"), _TRACES
     ),
@@ -26,6 +28,7 @@ ALWAYS = {
     "marshal.loads": "loads compiled code, which nobody can read",
     "zipimport": "imports code from an archive, which nobody can read",
     "faulthandler.dump_traceback": _CALLERS,
+    "faulthandler.is_enabled": "tells how the process was started, by which it can recognise a test run",
     "ctypes.pythonapi": "calls into the interpreter, where it can alter anything",
 }
 """Names that are listed in sources and tests, wherever they are used."""
@@ -51,6 +54,7 @@ FRAMES = {
 
 UNLESS_KNOWN = {
     "atexit.register": _LATE,
+    **dict.fromkeys(("ctypes.memmove", "ctypes.memset", "ctypes.string_at"), _MEMORY),
     "weakref.finalize": _LATE,
     **dict.fromkeys(("signal.signal", "signal.setitimer", "signal.alarm", "signal.raise_signal"), _SIGNALS),
     **dict.fromkeys(("os.kill", "os.killpg"), "sends signals, with which it can stop a test run"),
@@ -109,7 +113,10 @@ LOOKS = (
     (re.compile(r"junit|(?<!\w)report\.xml|(?<!\w)r\.xml", re.IGNORECASE), "the report of a test run"),
     (re.compile(r"/workspace\b|(?<!\w)/\.dockerenv|\bbubblewrap\b|\bbwrap\b"), "the sandbox"),
     (re.compile(r"^\.git(?:/HEAD|/config)?$"), "the sandbox, which has no .git"),
-    (re.compile(r"^/proc(?:/|$)|\bcmdline$"), "the process that runs it"),
+    (
+        re.compile(r"^/proc(?:/|$)|\bcmdline$|/proc/(?:\d|self|[$%{*])|\$\{?PPID\b"),
+        "the process that runs it",
+    ),
     (re.compile(r"^PYTHON(?:PATH|STARTUP|WARNINGS)$|--rootdir|conftest"), "how the tests are started"),
 )
 """Texts by which a source recognises a test run, with the thing that they name."""

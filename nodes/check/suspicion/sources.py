@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nodes.check.suspicion import dangers
 from nodes.check.suspicion.names import SourceNames
 from nodes.check.suspicion.sight import Sight
-from nodes.check.suspicion.truths import always_true
+from nodes.check.suspicion.truths import TRUTHS, always_true
 from nodes.check.suspicion.walk import Function, Surroundings, Walked, code_of
 
 _METADATA = {"__doc__", "__module__", "__name__", "__qualname__", "__wrapped__", "__signature__"}
@@ -82,6 +82,8 @@ class SourceRules:
             yield name, f"It uses {name}{hidden}, which {text}."
         elif hidden and (_of(dangers.AT_IMPORT, name) or name in dangers.CODE_RUNNERS):
             yield name, f"It reaches {name} by a name that is hidden, so that readers do not see it."
+        elif name.startswith("ctypes.") and name.endswith(".from_address"):
+            yield name, f"It uses {name}, which reaches the memory of the process."
         elif name == "sys.argv" and not isinstance(node, ast.Call):
             if around.at_import:
                 yield "argv at import", "It reads sys.argv at import, by which it can recognise a test run."
@@ -138,6 +140,8 @@ class SourceRules:
             attribute = self.names.text(node.args[1]) if len(node.args) > 1 else None
             if owner:
                 yield from self._patches(owner, attribute or "?", around)
+            elif attribute in TRUTHS:
+                yield "truth", f"It sets {attribute} from outside, so that comparisons in tests may succeed."
         yield from self._patches_by_method(node, name, around)
         if around.at_import:
             yield from self._writes(node, name)
@@ -193,6 +197,8 @@ class SourceRules:
                 ahead += target.elts
             elif isinstance(target, ast.Attribute) and (owner := self.names.dotted(target.value)):
                 yield from self._patches(owner, target.attr, around)
+            elif isinstance(target, ast.Attribute) and target.attr in TRUTHS:
+                yield "truth", f"It sets {target.attr} from outside, so comparisons in tests may succeed."
             elif isinstance(target, ast.Subscript) and (owner := self.names.dotted(target.value)):
                 yield from self._replaces(owner, target.slice)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from nodes.check.suspicion.walk import Function, Surroundings
 
-_TRUTHS = {"__eq__", "__bool__", "__hash__", "__contains__", "__le__", "__ge__", "__lt__", "__gt__"}
+TRUTHS = {"__eq__", "__bool__", "__hash__", "__contains__", "__le__", "__ge__", "__lt__", "__gt__"}
 
 
 def always_true(node: ast.AST, around: Surroundings) -> Iterator[tuple[str, str]]:
@@ -18,9 +18,9 @@ def always_true(node: ast.AST, around: Surroundings) -> Iterator[tuple[str, str]
     elif isinstance(node, ast.Assign) and around.owner and not around.function:
         pairs = [(getattr(target, "id", None), node.value) for target in node.targets]
     for name, value in pairs:
-        if name in _TRUTHS and isinstance(value, ast.Lambda) and _always(value.body, around.owner):
+        if name in TRUTHS and isinstance(value, ast.Lambda) and _always(value.body, around.owner):
             yield "truth", f"{name} always returns True, so that comparisons in tests succeed."
-    if isinstance(node, Function) and node.name in _TRUTHS and around.owner:
+    if isinstance(node, Function) and node.name in TRUTHS and around.owner:
         returned = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
         if returned and all(value is not None and _always(value, around.owner) for value in returned):
             yield "truth", f"{around.owner}.{node.name} always returns True, so comparisons in tests succeed."
