@@ -419,6 +419,12 @@ def test_malformed_and_explosive_trees_are_refused(repo: GitRepo, monkeypatch: p
         bomb = tree(*((b"40000", b"%d" % number, bomb) for number in range(10)))
     with pytest.raises(WorkspaceError, match="too many"):
         begin(bomb)
+    # In an earlier commit it may stay, and none of its billion paths is looked at twice.
+    commit = repo.git("commit-tree", "-p", "HEAD", "-m", "m", inner.hex())
+    repo.git("update-ref", "HEAD", commit)
+    workspace = Workspace.open(repo.path)
+    assert len(workspace.history(commit, commit, 1 << 20) or b"") < 20_000
+    assert len(workspace.recent_changes(commit)[0]) < 10_000
 
 
 def test_twenty_thousand_files_begin_within_seconds(repo: GitRepo) -> None:

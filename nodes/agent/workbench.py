@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from nodes.dialogue.excerpts import cut
 from nodes.dialogue.replies import Unusable
 from sandbox.base import MAX_FILE_BYTES, WORKSPACE, Limits, Sandbox, Session, SessionError
 from tools.catalogue.mcp_call import is_mcp
-from tools.workspace import PathError, Workspace, archive
+from tools.workspace import PathError, Workspace, WorkspaceError, archive
 from tools.workspace.paths import check_path
 
 OpenPlace = Callable[[], Awaitable[tuple[Sandbox, Limits]]]
@@ -171,11 +171,13 @@ class Workbench:
 
         def pack() -> bytes | None:  # libgit2's repositories are not for several threads
             # After a resume, HEAD stays what the agent began with, so that the stored files are changes.
-            return Workspace.open(self.workspace.path).history(self.base, self._first, MAX_FILE_BYTES)
+            with suppress(WorkspaceError):  # a partial clone, or a damaged one
+                return Workspace.open(self.workspace.path).history(self.base, self._first, MAX_FILE_BYTES)
+            return None
 
         history = await asyncio.to_thread(pack)
         if history is None:
-            return ["[git knows no commits here: they are too large for this place]"]
+            return ["[git knows no commits here: they are too large for this place, or not all there]"]
         await session.write(".git/history.tar", history)
         await session.run(_UNPACK)
         return []

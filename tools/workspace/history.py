@@ -10,10 +10,17 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode
 
+from tools.workspace.errors import missing_objects
 from tools.workspace.packing.archive import TAR_END, file_member
 
 COMMITS = 40
 """The most commits that the folder holds."""
+
+_MOST_UNPACKED = 4
+"""Bytes of files for each byte of the archive, as text is packed."""
+
+_MOST_ENTRIES, _MOST_CHANGED = 100_000, 5_000
+"""Entries of folders that are compared for one commit, and paths that are named."""
 
 _HEADERS = 65_536  # bytes of the archive that are not the files' own
 
@@ -58,24 +65,60 @@ def history(repo: pygit2.Repository, base: str, snapshot: str, largest: int) -> 
     configuration. The archive has at most `largest` bytes: there are fewer commits then, and None if not even
     one fits.
     """
-    commits = list(islice(repo.walk(snapshot), COMMITS))
-    while commits:
-        files = _folder(repo, commits, largest)
-        if files is None:
-            commits = commits[: len(commits) // 2]
-            continue
-        if any(str(commit.id) == base for commit in commits):
-            files["refs/tags/base"] = f"{base}\n".encode()
-        return b"".join(file_member(*file, FileMode.BLOB) for file in files.items()) + TAR_END
+    commits: list[_Step] = []
+    seen, weight = set[pygit2.Oid](), 0
+    with missing_objects():
+        for commit in islice(repo.walk(snapshot), COMMITS):
+            step = _Step.of(repo, commit, seen)
+            # Packing takes seconds for each 100 MB, so what is far too large is not even tried.
+            weight += step.size
+            if weight > _MOST_UNPACKED * largest:
+                break
+            commits.append(step)
+        while commits:
+            files = _folder(repo, commits, largest)
+            if files is None:
+                commits = commits[: len(commits) // 2]
+                continue
+            if any(str(step.commit.id) == base for step in commits):
+                files["refs/tags/base"] = f"{base}\n".encode()
+            return b"".join(file_member(*file, FileMode.BLOB) for file in files.items()) + TAR_END
     return None
 
 
-def _folder(repo: pygit2.Repository, commits: list[pygit2.Commit], largest: int) -> dict[str, bytes] | None:
+@dataclass(frozen=True)
+class _Step:
+    """A commit with the objects that newer ones lack. `size` counts the bytes of their files."""
+
+    commit: pygit2.Commit
+    objects: tuple[pygit2.Oid, ...]
+    size: int
+
+    @classmethod
+    def of(cls, repo: pygit2.Repository, commit: pygit2.Commit, seen: set[pygit2.Oid]) -> "_Step":
+        """Collect the objects that are not `seen`, and add them. Each tree is entered once."""
+        objects, size = [commit.id], 0
+        waiting: list[pygit2.Object] = [commit.tree]
+        while waiting:
+            entry = waiting.pop()
+            if entry.id in seen or entry.filemode == FileMode.COMMIT:
+                continue
+            seen.add(entry.id)
+            objects.append(entry.id)
+            if isinstance(entry, pygit2.Tree):
+                waiting += entry
+            else:
+                size += repo.odb.read_header(entry.id)[1]
+        return cls(commit, tuple(objects), size)
+
+
+def _folder(repo: pygit2.Repository, steps: list[_Step], largest: int) -> dict[str, bytes] | None:
     """Return the files of the folder, None if they have more than `largest` bytes."""
     builder = pygit2.PackBuilder(repo)
-    for commit in commits:
-        builder.add(commit.id)
-        builder.add_recur(commit.tree_id)
+    for step in steps:
+        for id in step.objects:  # libgit2 adds a tree as often as it is named, and few trees name billions
+            builder.add(id)
+    commits = [step.commit for step in steps]
     ids = {commit.id for commit in commits}
     # git follows no parent of these, which are not there.
     cut = [commit for commit in commits if not ids.issuperset(commit.parent_ids)]
@@ -107,6 +150,31 @@ def recent_changes(repo: pygit2.Repository, snapshot: str) -> list[set[str]]:
     with suppress(KeyError, pygit2.GitError):  # the parent of a shallow clone's last commit is not there
         for commit in islice(walk, COMMITS):
             parent = commit.parents[0].tree if commit.parent_ids else None
-            diff = commit.tree.diff_to_tree(parent, swap=True) if parent else None
-            changed.append({os.fsdecode(delta.new_file.raw_path) for delta in diff.deltas} if diff else set())
+            changed.append(_changed_paths(parent, commit.tree) if parent else set())
     return changed
+
+
+def _changed_paths(old: pygit2.Tree, new: pygit2.Tree) -> set[str]:
+    """Return the first paths that differ. A diff of libgit2 has no bound, and few trees name many files."""
+    paths, left = set[str](), _MOST_ENTRIES
+    waiting: list[tuple[str, pygit2.Object | None, pygit2.Object | None]] = [("", old, new)]
+    while waiting and left > 0 and len(paths) < _MOST_CHANGED:
+        folder, one, other = waiting.pop()
+        before, after = _entries(one), _entries(other)
+        left -= len(before) + len(after)
+        for name in before.keys() | after.keys():
+            sides = before.get(name), after.get(name)
+            if len({(side.id, side.filemode) if side else None for side in sides}) == 1:
+                continue
+            if any(isinstance(side, pygit2.Tree) for side in sides):
+                waiting.append((f"{folder}{name}/", *sides))
+            if any(side and not isinstance(side, pygit2.Tree) for side in sides):
+                paths.add(folder + name)
+    return paths
+
+
+def _entries(tree: pygit2.Object | None) -> dict[str, pygit2.Object]:
+    """Return the entries of a folder by name, none for anything else."""
+    return (
+        {os.fsdecode(entry.raw_name or b""): entry for entry in tree} if isinstance(tree, pygit2.Tree) else {}
+    )
