@@ -310,7 +310,7 @@ async def test_no_text_of_a_model_a_repository_or_a_user_becomes_markup(
         "headline": EVIL,
         "weaknesses": [EVIL],
         "advice": EVIL,
-        "words": f"{EVIL}\n\n[go](javascript:hack)",
+        "words": f"{EVIL}\n\n[go](javascript:hack)\n\n{'a.*' * 20_000}\n\n*the end*",
     }
     usage = {"agent": EVIL, "model": EVIL, "calls": 1, "input_tokens": 1, "output_tokens": 1}
     usage |= {"seconds": 1, "cost_usd": None}
@@ -345,6 +345,8 @@ async def test_no_text_of_a_model_a_repository_or_a_user_becomes_markup(
             await page.tab.get_by_role("tab", name=name).click()
             await page.tab.wait_for_timeout(150)
         assert EVIL in await page.tab.locator("main").inner_text()
+        # The paragraph before would keep marked busy for minutes.
+        assert await page.tab.locator("em").get_by_text("the end").count() == 1
         await page.tab.goto("/")
         await page.tab.get_by_role("link").get_by_text(EVIL).first.wait_for()
         assert await page.tab.evaluate("window.hacked") is None
