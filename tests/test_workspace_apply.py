@@ -246,3 +246,14 @@ def test_a_pipe_in_the_way_is_refused_and_not_read(repo: GitRepo) -> None:
     os.mkfifo(repo.path / "a.py")
     with pytest.raises(WorkspaceError, match="a pipe"):
         workspace.apply(base, result)
+
+
+def test_a_damaged_index_is_an_error_that_says_so(repo: GitRepo) -> None:
+    workspace = Workspace.open(repo.path)
+    base = workspace.begin().snapshot
+    result = workspace.write(base, {"a.py": "2\n"}, "m")
+    index = repo.path / ".git/index"
+    data = index.read_bytes()
+    index.write_bytes(data[:8] + b"\xff" * 4 + data[12:])
+    with pytest.raises(WorkspaceError, match="nothing was applied"):
+        Workspace.open(repo.path).apply(base, result)

@@ -165,7 +165,8 @@ class Workspace(Snapshots, Refs):
         is recorded, so that it can be undone. Returns the paths that were written or deleted. Raises
         CheckoutConflict, which lists the paths that conflict.
         """
-        return self._applying().apply(base, result, application)
+        with git_errors(f"{self.path}: the checkout cannot be read, so nothing was applied"):
+            return self._applying().apply(base, result, application)
 
     def records(self, thread: str) -> Iterator[ApplyRecord]:
         """Yield the records of what a thread's user has applied, newest first."""
@@ -181,7 +182,8 @@ class Workspace(Snapshots, Refs):
 
     def undo(self, record: ApplyRecord, base: str) -> Undone:
         """Take back the newest application of a thread. See `Applying.undo`. Raises CheckoutConflict."""
-        return self._applying().undo(record, base)
+        with git_errors(f"{self.path}: the checkout cannot be read, so nothing was taken back"):
+            return self._applying().undo(record, base)
 
     def _applying(self) -> Applying:
         if self._repo.is_bare:
