@@ -41,7 +41,7 @@ from nodes.agent.toolbox import definitions
 from nodes.check.output_text import cut_output, normalise
 from nodes.check.suites.config import NoSuite, read_config
 from nodes.dialogue.answers import spoken_answer
-from nodes.dialogue.diffs import lines_shown, parse_diff
+from nodes.dialogue.diffs import lines_shown
 from nodes.dialogue.edits import check_whole
 from nodes.dialogue.episodes import abridge
 from nodes.dialogue.last_words import as_markdown
@@ -108,9 +108,8 @@ def fuzz_diffs(text: str) -> None:
     with suppress(PatchError):
         after = apply_patch({"a.py": "a\nb\nc\n" * 20}, text)
         "".join(after.values()).encode()
-    parse_diff(text)
     lines_shown(text)
-    abridge(text)
+    abridge({"a.py": text})
 
 
 def fuzz_events(value: Any) -> None:

@@ -37,7 +37,6 @@ from nodes.dialogue.answers import spoken_answer
 from nodes.events import ApprovalRequired, Event, RunFinished
 from nodes.publish import Draft
 from nodes.state import Input
-from tools.workspace.blocked_calls import interrupt_blocked_calls
 
 Strategy = Literal["reject", "enqueue", "interrupt"]
 BuildGraph = Callable[[Resources, BaseCheckpointSaver[Any]], Graph]
@@ -85,7 +84,6 @@ class Supervisor:
 
         Runs that a stop or a crash left behind go on if RESUME_ON_START is set, except in the foreground.
         """
-        interrupt_blocked_calls()
         async with AsyncExitStack() as stack:
             journal = await open_journal(settings)
             stack.push_async_callback(journal.aclose)

@@ -28,8 +28,8 @@ LONGEST_TOML, MOST_DOTS = 256_000, 500
 MOST = 1_000_000_000
 """The largest number of a setting: 30 years of seconds."""
 
-INI_WORK = 50_000_000
-"""The most that the squares of an INI file's lines add up to, as configparser's work does."""
+LONGEST_INI, INI_WORK = 256_000, 50_000_000
+"""The most characters of an INI file, and the most that the squares of its lines add up to."""
 
 LARGEST = 2**63
 """Integers from here on fit neither a database nor a checkpoint."""
@@ -90,6 +90,8 @@ def read_toml(text: str) -> dict[str, Any]:
 
 def read_ini(text: str) -> RawConfigParser:
     """Return an INI file. Raises ValueError if it is none, or takes too long to read."""
+    if len(text) > LONGEST_INI:
+        raise ValueError(f"it has {len(text):,} characters, and at most {LONGEST_INI:,} are read")
     if sum(len(line) ** 2 for line in text.splitlines()) > INI_WORK:
         raise ValueError("its lines are too long")
     parser = RawConfigParser(strict=False, allow_no_value=True)

@@ -22,6 +22,16 @@ def fifo(path: str) -> Damage:
     return damage
 
 
+def held(path: str) -> Damage:
+    """Put a FIFO in the place of a file, and hold it open for good, as one who never writes."""
+
+    def damage(repo: Path) -> None:
+        fifo(path)(repo)
+        os.open(repo / path, os.O_RDWR)
+
+    return damage
+
+
 def link(path: str, target: str) -> Damage:
     """Put a symbolic link in the place of a file."""
 

@@ -6,26 +6,28 @@ import sys
 from pathlib import Path
 
 import pytest
+from damage import loose
 from gitrepo import GitRepo
 
 ROOT = Path(__file__).parent.parent
 
 OPENING = """
-import json, sys, threading
+import json, os, sys, threading
 from pathlib import Path
 import tools.workspace.blocked_calls as blocked_calls
 from tools.workspace import Workspace, WorkspaceError
 import tools.workspace.workspace as opened
 
 blocked_calls.SECONDS = 1
-blocked_calls.interrupt_blocked_calls()
 looked = opened.look
 
 def look(path):  # the moment at which a swapper wins
     folder = looked(path)
     file = Path(sys.argv[1], ".git", sys.argv[2])
     file.unlink(missing_ok=True)
-    __import__("os").mkfifo(file)
+    os.mkfifo(file)
+    if len(sys.argv) > 3:
+        os.open(file, os.O_RDWR)  # whoever writes to it lets readers wait for more
     return folder
 
 opened.look = look
@@ -52,7 +54,6 @@ from tools.workspace import Workspace, WorkspaceError
 import tools.workspace.blocked_calls as blocked_calls
 
 blocked_calls.SECONDS = 1
-blocked_calls.interrupt_blocked_calls()
 git, end, opened = Path(sys.argv[1], ".git"), time.monotonic() + 6, 0
 text = {name: (git / name).read_bytes() for name in ("config", "HEAD", "index")}
 swapper = os.fork()
@@ -97,6 +98,12 @@ def run(program: str, *arguments: object) -> str:
 def test_a_file_that_becomes_a_pipe_after_the_look_is_an_error(repo: Path, name: str) -> None:
     (told,) = json.loads(run(OPENING, repo, name))
     assert str(repo) in told
+
+
+def test_a_pipe_that_somebody_holds_open_is_an_error_too(repo: Path) -> None:
+    file = loose(repo, "HEAD:a.py")
+    (told,) = json.loads(run(OPENING, repo, file.relative_to(repo / ".git"), "held"))
+    assert told.startswith(f"{file} is no regular file")
 
 
 def test_whoever_swaps_files_for_pipes_cannot_hang_the_process(repo: Path) -> None:

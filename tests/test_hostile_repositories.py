@@ -16,6 +16,7 @@ from damage import (
     fifo,
     folder,
     gone,
+    held,
     large,
     link,
     names,
@@ -60,6 +61,11 @@ STARS = "a*" * 40 + "b\n"
 HOSTILE: dict[str, tuple[Damage, str]] = {
     "HEAD as FIFO": (fifo(".git/HEAD"), r"not in a git repository|" + PIPE),
     "config as FIFO": (fifo(".git/config"), PIPE),
+    "HEAD as a pipe that somebody holds open": (held(".git/HEAD"), r"not in a git repository|" + PIPE),
+    **{
+        f"{name} as a pipe that somebody holds open": (held(name), PIPE)
+        for name in (".git/config", ".git/index", ".git/packed-refs", ".git/refs/heads/main", ".gitignore")
+    },
     "config as folder": (folder(".git/config"), "is a folder"),
     "config as device": (link(".git/config", "/dev/zero"), "is a device"),
     "config of a gigabyte": (large(".git/config", 2**30), "make it smaller"),

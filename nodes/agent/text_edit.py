@@ -1,12 +1,12 @@
 """One text of a file put in the place of another, with tolerance for white space."""
 
-from difflib import unified_diff
-
 from nodes.agent.tool_error import ToolError
-from tools.patch import PatchError, place_patch
+from tools.patch import LineSearch, PatchError, place_patch
+from tools.workspace import hunks_of
 
 _SHOWN = 60  # lines of a change
 _PLACES = 8  # that are named if a text occurs more often than once
+_LONGEST = 100_000  # characters of a text for which something like it is looked for
 
 
 def replaced(path: str, text: str, old: str, new: str, every: bool) -> str:
@@ -25,6 +25,8 @@ def replaced(path: str, text: str, old: str, new: str, every: bool) -> str:
         lines = text.splitlines(keepends=True)
         end = "\n" if new and not new.endswith("\n") else ""
         return "".join([*lines[: span.start], new, end, *lines[span.stop :]])
+    if len(old) > _LONGEST:
+        raise ToolError(f"old_string is not in {path}. Copy it exactly, or replace shorter pieces")
     try:
         return place_patch({path: text}, _diff(path, old, new)).files[path]
     except PatchError as error:
@@ -37,16 +39,14 @@ def _ignoring_blanks(text: str, old: str) -> range | None:
     if not wanted:
         return None
     filled = [(number, line.rstrip()) for number, line in enumerate(text.splitlines()) if line.strip()]
-    lines, numbers = [line for _, line in filled], [number for number, _ in filled]
-    length = len(wanted)
-    starts = (at for at, line in enumerate(lines) if line == wanted[0])
-    found = [at for at in starts if lines[at : at + length] == wanted]
-    return range(numbers[found[0]], numbers[found[0] + length - 1] + 1) if len(found) == 1 else None
+    numbers = [number for number, _ in filled]
+    found = LineSearch([line for _, line in filled]).find(wanted, 2)
+    return range(numbers[found[0]], numbers[found[0] + len(wanted) - 1] + 1) if len(found) == 1 else None
 
 
 def shown_change(path: str, before: str, after: str) -> str:
     """Return the lines that an edit changed, with two lines around them."""
-    diff = list(unified_diff(before.splitlines(), after.splitlines(), n=2, lineterm=""))[2:]
+    diff = hunks_of(before, after, 2)
     added, removed = (sum(line.startswith(sign) for line in diff) for sign in "+-")
     more = [f"[{len(diff) - _SHOWN} more lines]"] if len(diff) > _SHOWN else []
     return "\n".join([f"{path}: +{added} -{removed}", *diff[:_SHOWN], *more])
@@ -63,6 +63,5 @@ def _lines(text: str, old: str) -> str:
 
 def _diff(path: str, old: str, new: str) -> str:
     """Return the replacement as a diff of whole lines, without their numbers, which nobody knows."""
-    before, after = (text.splitlines() for text in (old, new))
-    body = list(unified_diff(before, after, n=len(before), lineterm=""))[3:]
+    body = hunks_of(old, new, len(old))[1:]
     return "\n".join([f"--- a/{path}", f"+++ b/{path}", "@@ @@", *body, ""])

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from tools.workspace.recent import Recent
 
-_LONGEST_SOURCE = 1_000_000
+_LONGEST_SOURCE = 500_000
 _MOST_KEPT = 100_000
 _names = Recent[tuple[str, bytes], tuple[str, ...]](_MOST_KEPT)
 _IMPORTERS = {"import_module", "importorskip", "__import__"}

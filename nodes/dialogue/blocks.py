@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nodes.llm.fences import FENCE
 
 _DIFF = re.compile(r"^\s*(?:diff --git |index |---[ \t]+\S)")
-_MOST_BLOCKS = 10_000
+_MOST_BLOCKS, _MOST_LINES = 10_000, 200_000
 _DIFF_INFO = ("diff", "patch", "udiff")
 
 
@@ -15,8 +15,8 @@ class UnclosedBlock(Exception):
     """A block has no closing fence. The text is the line that opens it."""
 
 
-class TooManyBlocks(UnclosedBlock):
-    """A reply has more blocks than anybody writes."""
+class TooMany(UnclosedBlock):
+    """A reply has more blocks or lines than anybody writes."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,14 @@ class Blocks:
 
 
 def split_blocks(text: str, nested: bool = False) -> Blocks:
-    """Return the blocks of a reply. Raises UnclosedBlock, also for one with too many blocks.
+    """Return the blocks of a reply. Raises UnclosedBlock, also for one with too many blocks or lines.
 
     In a nested reading, a fence with a language inside a block opens an inner block, and the next bare fence
     closes that. Otherwise the first bare fence closes the block, as in Markdown.
     """
     lines = text.split("\n")
+    if len(lines) > _MOST_LINES:
+        raise TooMany(f"more than {_MOST_LINES:,} lines")
     blocks: list[Block] = []
     rest: list[str] = []
     at = 0
@@ -58,7 +60,7 @@ def split_blocks(text: str, nested: bool = False) -> Blocks:
             at += 1
             continue
         if len(blocks) == _MOST_BLOCKS:
-            raise TooManyBlocks(f"more than {_MOST_BLOCKS:,} blocks")
+            raise TooMany(f"more than {_MOST_BLOCKS:,} blocks")
         end = _closing(lines, at, opening, nested)
         body = _without_indent(lines[at + 1 : end], opening["indent"])
         content = "".join(f"{line}\n" for line in body)

@@ -4,9 +4,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from unidiff.errors import UnidiffParseError
-from unidiff.patch import PatchedFile, PatchSet
-
 from nodes.dialogue.excerpts import CHARS_A_TOKEN, cut_tokens, enclosing, window
 from tools.outline import Definition, definitions
 from tools.workspace import Workspace
@@ -23,29 +20,21 @@ MOST_PLACES = 4
 # pytest's `path:12: Error`, and the `File "path", line 12` of a traceback.
 _PLACE = re.compile(r"(?<![\w./-])(?:/workspace/)?([\w./-]{1,200}\.\w{1,8})(?::|\", line )(\d{1,7})\b")
 _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
-_FILE = re.compile(r"^\+\+\+ b/(.+)$", re.MULTILINE)
-
-
-def parse_diff(diff: str) -> Sequence[PatchedFile]:
-    """Return the files of a unified diff, none if it cannot be parsed."""
-    try:
-        return PatchSet(diff)
-    except UnidiffParseError:
-        return ()
+_FILE_OR_HUNK = re.compile(rf"^\+\+\+ b/(?P<path>.+)$|{_HUNK.pattern}", re.MULTILINE)
 
 
 def shown_change(workspace: Workspace, base: str, head: str, tokens: int) -> str:
     """Return a change within `tokens`, each hunk with the definitions around it as far as there is room."""
+    diffs = workspace.diffs(base, head)
+    room = tokens * CHARS_A_TOKEN - sum(map(len, diffs.values()))
+    if room <= 0:
+        return cut_tokens("".join(diffs.values()), tokens)
     modified = [change.path for change in workspace.changes(base, head) if change.status == "modified"]
     read = {path: workspace.text(head, path) for path in modified[:MOST_PARSED]}
     texts = {path: text for path, text in read.items() if text is not None}
     known = definitions(texts)
-    plain = workspace.diff(base, head)
-    room = tokens * CHARS_A_TOKEN - len(plain)
-    # Lines of a hunk begin with a sign, so only a file's header begins like this.
     shown = []
-    for diff in re.split(r"^(?=diff --git )", plain, flags=re.MULTILINE):
-        path = name[1] if (name := _FILE.search(diff)) else ""
+    for path, diff in diffs.items():
         wide = widened(diff, texts[path], known[path]) if path in texts else diff
         grown = len(wide) - len(diff)
         shown.append(wide if grown <= room else diff)
@@ -57,11 +46,10 @@ def lines_shown(diff: str) -> Mapping[str, Sequence[range]]:
     """Return the lines of the new files that a diff shows, by path."""
     shown = dict[str, list[range]]()
     path = ""
-    for line in diff.split("\n"):
-        if name := _FILE.match(line):
-            path = name[1]
-        elif match := _HUNK.match(line):
-            first, count = int(match[3]), int(match[4] or 1)
+    for match in _FILE_OR_HUNK.finditer(diff):
+        path = match["path"] or path
+        if match[4]:
+            first, count = int(match[4]), int(match[5] or 1)
             shown.setdefault(path, []).append(range(first, first + count))
     return shown
 

@@ -1,7 +1,10 @@
 """Episodes: a verified run as memory stores it, and as agents read it later."""
 
+import re
+from collections.abc import Mapping
+from itertools import islice
+
 from memory.records.episodes import Episode, EpisodeRepair, FileChange
-from nodes.dialogue.diffs import parse_diff
 from nodes.dialogue.excerpts import cut_end
 from nodes.state import State, steps_of
 from tools.workspace import Workspace
@@ -13,6 +16,9 @@ LESSON_TOKENS = 700
 SHORT_PLAN_TOKENS = 250
 HUNKS, HUNK_LINES, LINE_LENGTH = 4, 8, 120
 """Limits on the stored change: hunks of a file, changed lines of a hunk, and characters of a line."""
+
+_HUNK = re.compile(r"^@@ -\S+ \+(\d+)\S* @@ ?(.*)$", re.MULTILINE)
+_CHANGED = re.compile(r"^[-+\\].*$", re.MULTILINE)
 
 
 def episode_of(state: State, thread: str, workspace: Workspace, commit: str) -> Episode:
@@ -29,24 +35,27 @@ def episode_of(state: State, thread: str, workspace: Workspace, commit: str) -> 
         files=[
             FileChange(path=c.path, added=c.added, removed=c.removed) for c in workspace.changes(base, head)
         ],
-        change=cut_end(abridge(workspace.diff(base, head)), CHANGE_TOKENS),
+        change=cut_end(abridge(workspace.diffs(base, head)), CHANGE_TOKENS),
         mends=[EpisodeRepair(**mend) for mend in state.get("mends", [])],
         commit=commit,
         tree=workspace.tree(commit),
     )
 
 
-def abridge(diff: str) -> str:
-    """Return the beginning of every hunk of a diff, under the file's name."""
+def abridge(diffs: Mapping[str, str]) -> str:
+    """Return the beginning of every hunk of the diffs of files, under the file's path."""
     lines: list[str] = []
-    for file in parse_diff(diff):
-        lines.append(file.path)
-        for hunk in file[:HUNKS]:
-            lines.append(f"@@ line {hunk.target_start} @@ {hunk.section_header}".rstrip()[:LINE_LENGTH])
-            changed = [str(line).rstrip("\n")[:LINE_LENGTH] for line in hunk if not line.is_context]
-            lines += changed[:HUNK_LINES] + (["…"] if len(changed) > HUNK_LINES else [])
-        if len(file) > HUNKS:
-            lines.append(f"… and {len(file) - HUNKS} more places")
+    for path, diff in diffs.items():
+        lines.append(path)
+        hunks = list(_HUNK.finditer(diff))
+        for hunk in hunks[:HUNKS]:
+            lines.append(f"@@ line {hunk[1]} @@ {hunk[2]}".rstrip()[:LINE_LENGTH])
+            end = diff.find("\n@@ ", hunk.end())
+            changed = _CHANGED.finditer(diff, hunk.end(), end if end >= 0 else len(diff))
+            first = [line[0][:LINE_LENGTH] for line in islice(changed, HUNK_LINES + 1)]
+            lines += first[:HUNK_LINES] + (["…"] if len(first) > HUNK_LINES else [])
+        if len(hunks) > HUNKS:
+            lines.append(f"… and {len(hunks) - HUNKS} more places")
     return "\n".join(lines)
 
 

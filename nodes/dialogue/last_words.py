@@ -5,7 +5,7 @@ import re
 from nodes.state import Agent, LastWords, State, latest
 
 _CODE = re.compile(r"(`[^`\n]+`)")
-_MARKUP = re.compile(r"([\\`*_\[\]<>#|~!])")
+_MARKUP = {ord(sign): f"\\{sign}" for sign in "\\`*_[]<>#|~!"}
 
 
 def last_words(state: State) -> LastWords | None:
@@ -32,4 +32,4 @@ def _words(agent: Agent, text: str) -> LastWords | None:
 def as_markdown(text: str) -> str:
     """Return a line of a model's text as Markdown that shows it as it is. Spans of code stay code."""
     parts = _CODE.split(text)
-    return "".join(part if _CODE.fullmatch(part) else _MARKUP.sub(r"\\\1", part) for part in parts)
+    return "".join(part if _CODE.fullmatch(part) else part.translate(_MARKUP) for part in parts)

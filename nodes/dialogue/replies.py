@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from memory.validation import check_json, refuse_constant
-from nodes.dialogue.blocks import Blocks, TooManyBlocks, UnclosedBlock, has_inner_fences, split_blocks
+from nodes.dialogue.blocks import Blocks, TooMany, UnclosedBlock, has_inner_fences, split_blocks
 from nodes.llm.fences import FENCE
 from nodes.llm.reasoning import without_reasoning
 
@@ -118,7 +118,7 @@ def parse_edits(text: str) -> EditReply:
 def _split(text: str, nested: bool = False) -> Blocks:
     try:
         return split_blocks(text, nested)
-    except TooManyBlocks as error:
+    except TooMany as error:
         raise Unusable(f"The reply has {error}.", "Write only those that the task needs.") from error
     except UnclosedBlock as error:
         raise Unusable(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from nodes.check.runners.test_names import is_test_name
-from nodes.dialogue.diffs import parse_diff, shown_change
+from nodes.dialogue.diffs import lines_shown, shown_change
 from nodes.dialogue.excerpts import CHARS_A_TOKEN, around, cut_tokens
 from nodes.dialogue.prompts import fenced, section
 from nodes.dialogue.results import line
@@ -90,10 +90,7 @@ def change(workspace: Workspace, base: str, head: str, title: str, offers_tools:
         text = shown_change(workspace, base, head, CHANGE_TOKENS)
         return section(title, fenced(text, "diff") if text else "(nothing has changed)")
     changed = [change.path for change in workspace.changes(base, head) if change.status != "deleted"]
-    places = {
-        file.path: [range(hunk.target_start, hunk.target_start + hunk.target_length) for hunk in file]
-        for file in (parse_diff(workspace.diff(base, head, changed)) if changed else ())
-    }
+    places = lines_shown(workspace.diff(base, head, changed)) if changed else {}
     now = files("The changed files as they are now", workspace, head, changed, CHANGED_TOKENS, places)
     return "\n\n".join(filter(None, (now, diff(workspace, base, head, title))))
 

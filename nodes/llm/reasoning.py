@@ -11,6 +11,8 @@ _TAG = re.compile(
     r"|◁(?P<kimi_end>/?)think▷)(?!`)",
     re.IGNORECASE,
 )
+_FENCE = re.compile(FENCE.pattern, re.MULTILINE)
+_EITHER = re.compile(f"{_FENCE.pattern}|{_TAG.pattern}", re.MULTILINE | re.IGNORECASE)
 # The format of gpt-oss, which some servers pass on: the answer is the last message of the channel `final`.
 _CHANNEL = re.compile(r"<\|channel\|>(\w+)[^<\n]{0,80}<\|message\|>")
 _CONTROL = re.compile(r"<\|(?:start|end|return|message|channel)\|>")
@@ -23,22 +25,20 @@ def without_reasoning(text: str) -> str:
     """
     text = _after_orphan(_final_channel(text))
     kept: list[str] = []
-    fence, tag = "", ""
-    for line in text.splitlines(keepends=True):
-        mark, start = FENCE.match(line.rstrip("\r\n")), 0
-        if mark and not tag:
-            closes = bool(fence) and mark["fence"].startswith(fence) and not mark["info"].strip()
-            fence = "" if closes else fence or mark["fence"]
-        elif not fence:
-            for match in _TAG.finditer(line):
-                name, closing = _kind(match)
-                if not (tag or closing):
-                    kept.append(line[start : match.start()])
-                    tag = name
-                elif closing and name == tag:
-                    tag, start = "", match.end()
-        kept.append("" if tag else line[start:])
-    return "".join(kept)
+    fence, tag, start, at = "", "", 0, 0
+    while match := (_TAG if tag else _FENCE if fence else _EITHER).search(text, at):
+        at = match.end()
+        if not tag and match["fence"]:
+            closes = bool(fence) and match["fence"].startswith(fence) and not match["info"].strip()
+            fence = "" if closes else fence or match["fence"]
+            continue
+        name, closing = _kind(match)
+        if not (tag or closing):
+            kept.append(text[start : match.start()])
+            tag = name
+        elif closing and name == tag:
+            tag, start = "", at
+    return "".join([*kept, "" if tag else text[start:]])
 
 
 def _kind(match: re.Match[str]) -> tuple[str, bool]:

@@ -51,14 +51,12 @@ def command(body: CommandBody) -> Callable[..., None]:
 def _run(body: CommandBody, env_file: Path | None, flags: Mapping[str, Any]) -> int:
     from sandbox.environment.machine import absolute_entries
     from server.cli.views.console import CliConsole
-    from tools.workspace.blocked_calls import interrupt_blocked_calls
 
     console, settings = CliConsole.open(flags.get("json", False)), None
     # An empty or relative entry means the current folder, which may be a stranger's repository.
     os.environ["PATH"] = absolute_entries(os.environ.get("PATH", os.defpath))
     try:
         settings = _load_settings(env_file)
-        interrupt_blocked_calls()
         return asyncio.run(body(settings, console, **flags))
     except BrokenPipeError:
         # The reader (`| head`) is gone. Python flushes stdout at exit and would complain about it.

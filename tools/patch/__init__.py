@@ -2,5 +2,6 @@
 
 from tools.patch.apply import Patched, apply_patch, place_patch
 from tools.patch.errors import PatchError
+from tools.patch.source import LineSearch
 
-__all__ = ["PatchError", "Patched", "apply_patch", "place_patch"]
+__all__ = ["LineSearch", "PatchError", "Patched", "apply_patch", "place_patch"]

@@ -137,13 +137,14 @@ def _problem(source: Source, items: list[Item], region: Sequence[int]) -> Alignm
     columns: dict[str, list[int]] = {}
     for j, text in enumerate(texts):
         columns.setdefault(text, []).append(j)
-    spans = list(_spans(items, [source.lines[line].rstrip() for line in region]))
+    stripped = [source.lines[line].rstrip() for line in region]
+    spans = list(_spans(items, stripped))
     spare = {k for start, end, _, _ in spans for k in range(start, end)}
     gains: list[dict[int, float]] = [{} for _ in items]
     # Removed lines come first: they reject a hunk quickly, while the search for similar lines is slow.
     for k, item in sorted(enumerate(items), key=lambda numbered: numbered[1].kind == " "):
         places = columns.get(item.text, []) if item.kind != "+" else []
-        gains[k] = {j: item.weight - _drift(item, source.lines[region[j]]) for j in places}
+        gains[k] = {j: item.weight - _drift(item, stripped[j]) for j in places}
         if not places and item.kind == " " and item.drop is None:
             gains[k] = dict(_similar(source, item.raw, region))
         if not gains[k] and item.drop is None and k not in spare:
@@ -157,7 +158,7 @@ def _problem(source: Source, items: list[Item], region: Sequence[int]) -> Alignm
 
 def _drift(item: Item, line: str) -> float:
     """Return the cost of different white space in a match."""
-    return 0.0 if item.raw.rstrip() == line.rstrip() else min(_DRIFT, item.weight / 2)
+    return 0.0 if item.raw.rstrip() == line else min(_DRIFT, item.weight / 2)
 
 
 def _similar(source: Source, text: str, region: Sequence[int]) -> Iterator[tuple[int, float]]:

@@ -8,7 +8,7 @@ from tools.patch.source import Source, dice, plain, words
 
 _WIDTH = 160
 _SHOWN = 3
-_SEARCHED = 20_000  # lines of a file, so that an explanation takes no second
+_SEARCHED, _COMPARED = 20_000, 1_000  # lines of a file and of a hunk, so that an explanation takes no second
 
 
 def no_place(source: Source, lines: Sequence[Line]) -> str:
@@ -47,7 +47,7 @@ def _nearest(source: Source, old: Sequence[str]) -> int | None:
     """Return the start at which most of the old lines agree with the file."""
     index = source.index()
     votes: Counter[int] = Counter()
-    for k, text in enumerate(map(plain, old)):
+    for k, text in enumerate(map(plain, old[:_COMPARED])):
         places = index.get(text, []) if text else []
         for place in places[:50]:
             # Brackets and the like are everywhere, so they count less.

@@ -45,6 +45,9 @@ class FilePatch:
     hunks: list[Hunk] = field(default_factory=list)
 
 
+MOST_LINES = 200_000
+"""The most lines of a diff. No model writes as many."""
+
 _NUMBERS = re.compile(r"^@@+\s*-\s*(\d+)(?:\s*,\s*(\d+))?\s*\+\s*(\d+)(?:\s*,\s*(\d+))?\s*(?:@@+)?(.*)")
 _GIT = re.compile(
     r'^diff --git (?:"(?:a/)?((?:[^"\\]|\\.)+)" "(?:b/)?((?:[^"\\]|\\.)+)"\s*$'
@@ -61,6 +64,8 @@ def parse(diff: str) -> list[FilePatch]:
     """Read the hunks of every file from a reply, which may contain fences and prose."""
     text = diff.removeprefix("\ufeff")
     lines = text.split("\n")
+    if len(lines) > MOST_LINES:
+        raise PatchError(f"the diff has more than {MOST_LINES:,} lines: send a smaller one")
     if lines and not lines[-1]:
         lines.pop()
     # Headers with carriage returns mean that the whole reply has them. Otherwise they belong to the content.

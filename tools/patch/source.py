@@ -1,6 +1,7 @@
 """A file as lines, and the forms in which they are compared with a diff's lines."""
 
 import re
+import sys
 import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
@@ -100,6 +101,28 @@ def indent_of(text: str) -> str:
     return match[0] if match else ""
 
 
+class LineSearch:
+    """A search for adjacent lines. Each line becomes a character, because `str.find` takes linear time."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+        self._codes = {line: chr(k % sys.maxunicode) for k, line in enumerate(dict.fromkeys(lines))}
+        self._is_exact = len(self._codes) <= sys.maxunicode  # else two lines may share a character
+        self._text = "".join([self._codes[line] for line in lines])
+
+    def find(self, wanted: list[str], limit: int) -> list[int]:
+        """Return the places of `wanted`, which is not empty, at most `limit` of them."""
+        if not all(line in self._codes for line in wanted):
+            return []
+        sought, starts = "".join([self._codes[line] for line in wanted]), list[int]()
+        at = self._text.find(sought)
+        while at >= 0 and len(starts) < limit:
+            if self._is_exact or self._lines[at : at + len(wanted)] == wanted:
+                starts.append(at)
+            at = self._text.find(sought, at + 1)
+        return starts
+
+
 class Source:
     """A file's text as lines without line feeds, with an index of its lines."""
 
@@ -110,6 +133,7 @@ class Source:
         if self.newline:
             self.lines.pop()
         self._forms: dict[int, list[str]] = {}
+        self._searches: dict[int, LineSearch] = {}
         self._index: dict[str, list[int]] = {}
         self._words: dict[int, set[str]] = {}
         self._bigrams: dict[int, set[str]] = {}
@@ -118,7 +142,9 @@ class Source:
         """Return the lines in the form that a tier compares. -1 is the last tier, which compares tokens."""
         tier %= len(TIERS)
         if tier not in self._forms:
-            self._forms[tier] = list(map(TIERS[tier][1], self.lines)) if tier else self.lines
+            # A long file repeats its lines, so each is reduced once.
+            distinct = {line: TIERS[tier][1](line) for line in dict.fromkeys(self.lines)} if tier else {}
+            self._forms[tier] = [distinct[line] for line in self.lines] if tier else self.lines
         return self._forms[tier]
 
     def index(self) -> dict[str, list[int]]:
@@ -151,16 +177,6 @@ class Source:
         """Find every place where `wanted`, in that tier's form, stands line after line."""
         if not wanted:
             return [] if self.lines else [0]
-        form, size = self.form(tier), len(wanted)
-        # The longest line is likely to be rare, so it is searched first.
-        rare = max(range(size), key=lambda k: len(wanted[k]))
-        starts: list[int] = []
-        at = rare - 1
-        while len(starts) < limit:
-            try:
-                at = form.index(wanted[rare], at + 1)
-            except ValueError:
-                break
-            if at >= rare and form[at - rare : at - rare + size] == wanted:
-                starts.append(at - rare)
-        return starts
+        if tier not in self._searches:
+            self._searches[tier] = LineSearch(self.form(tier))
+        return self._searches[tier].find(wanted, limit)

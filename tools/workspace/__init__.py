@@ -9,7 +9,7 @@ from tools.workspace.applying import (
     Undone,
     shown_path,
 )
-from tools.workspace.diff import LineChange, line_changes
+from tools.workspace.diff import LineChange, hunks_of, line_changes
 from tools.workspace.errors import (
     CheckoutConflict,
     NotARepository,
@@ -46,6 +46,7 @@ __all__ = [
     "WorkspaceError",
     "archive",
     "check_path",
+    "hunks_of",
     "line_changes",
     "shown_path",
 ]

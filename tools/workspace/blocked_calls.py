@@ -8,8 +8,6 @@ import ctypes
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from functools import cache
 
 SECONDS = 20
@@ -38,39 +36,68 @@ class _Notice(ctypes.Structure):
     )
 
 
+class _Timer:
+    """A timer that interrupts the thread that makes it. It ends with the thread."""
+
+    def __init__(self) -> None:
+        self._id = ctypes.c_void_p()
+        notice = _Notice(None, _signal(), _TO_THREAD, threading.get_native_id())
+        # The user may have no timer left.
+        self._is_made = not _library().timer_create(_MONOTONIC, ctypes.byref(notice), ctypes.byref(self._id))
+
+    def __del__(self) -> None:
+        if self._is_made:
+            _library().timer_delete(self._id)
+
+    def set(self, seconds: int) -> None:
+        """Interrupt the thread after some seconds, and again each second. 0 stops that."""
+        if self._is_made:
+            times = _Times(_AGAIN_SECONDS, 0, seconds, 0)
+            _library().timer_settime(self._id, 0, ctypes.byref(times), None)
+
+
 class _Place(threading.local):
-    is_limited = False
+    depth = 0
+    timer: _Timer | None = None
 
 
 _place = _Place()
 
 
-def interrupt_blocked_calls() -> None:
-    """Let `interruptible` work in this process. Does nothing outside of the main thread and of Linux."""
-    if sys.platform == "linux":
-        with suppress(ValueError):  # Python sets handlers in the main thread alone
-            signal.signal(_signal(), _ignore)
+class interruptible:  # used as a function
+    """Interrupt what blocks in the block for too long. It fails with an OSError or libgit2's error.
+
+    Does nothing on other systems than Linux, or if the program itself handles the signal.
+    """
+
+    def __enter__(self) -> None:
+        if not _place.depth and _has_handler():
+            _place.timer = _place.timer or _Timer()
+            _place.timer.set(SECONDS)
+        _place.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        _place.depth -= 1
+        if not _place.depth and _place.timer:
+            _place.timer.set(0)
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Interrupt what blocks in the block for too long. It fails with an OSError or libgit2's error."""
-    if _place.is_limited or sys.platform != "linux" or signal.getsignal(_signal()) is not _ignore:
-        yield
-        return
-    timer = ctypes.c_void_p()
-    notice = _Notice(None, _signal(), _TO_THREAD, threading.get_native_id())
-    is_made = not _library().timer_create(_MONOTONIC, ctypes.byref(notice), ctypes.byref(timer))
-    _place.is_limited = True
-    try:
-        if is_made:  # the user may have no timer left
-            times = _Times(_AGAIN_SECONDS, 0, SECONDS, 0)
-            _library().timer_settime(timer, 0, ctypes.byref(times), None)
-        yield
-    finally:
-        if is_made:
-            _library().timer_delete(timer)
-        _place.is_limited = False
+@cache
+def _has_handler() -> bool:
+    """Set a handler that does nothing, for only a signal that has one interrupts a call.
+
+    Python's own function for it works in the main thread alone, which is another program's in Studio.
+    """
+    if sys.platform != "linux":
+        return False
+    get, put = ctypes.pythonapi.PyOS_getsig, ctypes.pythonapi.PyOS_setsig
+    get.restype = put.restype = ctypes.c_void_p
+    put.argtypes = (ctypes.c_int, ctypes.c_void_p)
+    handler = ctypes.cast(_library().abs, ctypes.c_void_p).value
+    known = get(_signal())
+    if not known:
+        put(_signal(), handler)
+    return known in (None, handler)
 
 
 @cache
@@ -80,7 +107,3 @@ def _library() -> ctypes.CDLL:
 
 def _signal() -> int:
     return signal.SIGRTMAX - 2  # glibc keeps the first ones for itself
-
-
-def _ignore(number: int, frame: object) -> None:
-    """Do nothing. A handler is what lets the signal interrupt a call."""

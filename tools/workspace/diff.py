@@ -38,6 +38,13 @@ def line_changes(old: bytes, new: bytes) -> list[LineChange]:
     ]
 
 
+def hunks_of(old: str, new: str, context: int) -> list[str]:
+    """Return the lines of the hunks between two texts, whose last lines count as ended."""
+    before, after = ("".join(f"{line}\n" for line in text.splitlines()).encode() for text in (old, new))
+    patch = pygit2.Patch.create_from(before, after, flag=DiffOption.FORCE_TEXT, context_lines=context)
+    return patch.data[patch.data.find(b"\n@@ ") + 1 :].decode().splitlines() if patch.hunks else []
+
+
 def unified(path: str, patch: pygit2.Patch) -> str:
     """Return one file's patch, with a/ and b/ before its names."""
     delta, old, new = patch.delta, patch.delta.old_file, patch.delta.new_file

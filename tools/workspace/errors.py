@@ -60,8 +60,9 @@ def damage(place: object) -> Iterator[None]:
 def missing_objects() -> Iterator[None]:
     """Turn the failed lookup of an object into a WorkspaceError."""
     try:
-        yield
-    except (KeyError, pygit2.GitError) as error:
+        with interruptible():
+            yield
+    except (KeyError, pygit2.GitError, OSError) as error:
         raise WorkspaceError(
             f"an object of the repository is missing ({error}): it is a partial clone, or damaged. "
             "`git fsck` shows which, and a full clone repairs it"

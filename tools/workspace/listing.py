@@ -80,8 +80,9 @@ class TreeListing:
     def sizes(self, size: Callable[[pygit2.Oid], int]) -> Mapping[str, int]:
         """Map everything but submodules to its size in bytes. `size` reads what is not known yet."""
         sizes: dict[str, int] = {}
-        for folder in self._folders:
-            sizes.update(folder.sizes(size))
+        with interruptible():
+            for folder in self._folders:
+                sizes.update(folder.sizes(size))
         return sizes
 
     @cached_property

@@ -1,5 +1,9 @@
 """The object database of a repository, used without its config and attributes."""
 
+import os
+import re
+import stat
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,8 +13,12 @@ from pygit2.enums import DiffOption, FileMode
 from memory.secrets import mask_tokens
 from tools.workspace.errors import WorkspaceError, missing_objects
 from tools.workspace.listing import TreeEntry, TreeListing, known_listing, listing_of
+from tools.workspace.opening import open_at_once
 
 NAME, EMAIL = "AutoCodeAI", "autocode@localhost"
+
+_HEADER = re.compile(rb"blob (\d{1,15})\0")
+_HEADER_BYTES = 64
 
 
 class Objects:
@@ -56,6 +64,9 @@ class Objects:
 
     def size(self, id: pygit2.Oid) -> int:
         """Return the size of a blob in bytes without reading it."""
+        name = str(id)
+        if (size := _loose_size(f"{self.folder}/{name[:2]}/{name[2:]}")) is not None:
+            return size
         with missing_objects():
             return self.repo.odb.read_header(id)[1]
 
@@ -105,6 +116,26 @@ class Objects:
         committer = pygit2.Signature(NAME, EMAIL, time, 0)
         writer = pygit2.Signature(author.name, author.email, time, 0) if author else committer
         return str(self.repo.create_commit(None, writer, committer, as_message(message), tree, parents))
+
+
+def _loose_size(path: str) -> int | None:
+    """Return the size of a blob that has a file of its own, None if it has none, or a damaged one.
+
+    libgit2 waits here for whoever holds a pipe open, and no signal ends that.
+    """
+    try:
+        file = open_at_once(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise WorkspaceError(f"{path} is no regular file: git needs one. Remove it")
+        header = _HEADER.match(zlib.decompressobj().decompress(os.read(file, _HEADER_BYTES), _HEADER_BYTES))
+    except (OSError, zlib.error):
+        return None
+    finally:
+        os.close(file)
+    return int(header[1]) if header else None
 
 
 def _no_snapshot(snapshot: str) -> WorkspaceError:

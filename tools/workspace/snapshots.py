@@ -243,9 +243,8 @@ class Snapshots:
     def commit(self, snapshot: str, parent: str, message: str) -> str:
         """Write a commit with the files of a snapshot on top of another one. Again, it is the same commit."""
         tree = self._objects.tree(snapshot).id
-        return (
-            parent if tree == self._objects.tree(parent).id else self._objects.store(tree, [parent], message)
-        )
+        is_same = tree == self._objects.tree(parent).id
+        return parent if is_same else self._objects.store(tree, [parent], message)
 
     def changes(self, base: str, head: str) -> tuple[Change, ...]:
         """List the files that differ, by path. A renamed file counts as a deletion and an addition."""
@@ -256,19 +255,22 @@ class Snapshots:
 
     def diff(self, base: str, head: str, paths: Sequence[str] = ()) -> str:
         """Return the unified diff of two snapshots, or of some files and folders in them."""
-        return "".join(
-            unified(path, patch)
-            for path, patch in self._patches(base, head)
-            if not paths or any(path == wanted or path.startswith(f"{wanted}/") for wanted in paths)
-        )
+        return "".join(self.diffs(base, head, paths).values())
+
+    def diffs(self, base: str, head: str, paths: Sequence[str] = ()) -> dict[str, str]:
+        """Map the paths that differ, or those of some files and folders, to their unified diffs."""
+        diffs = dict[str, str]()
+        for path, patch in self._patches(base, head):
+            if not paths or any(path == wanted or path.startswith(f"{wanted}/") for wanted in paths):
+                # A file that becomes a link has two patches.
+                diffs[path] = diffs.get(path, "") + unified(path, patch)
+        return diffs
 
     def _patches(self, base: str, head: str) -> list[tuple[str, pygit2.Patch]]:
         with missing_objects():
             patches = [patch for patch in self._objects.diff(base, head) if patch is not None]
-        return sorted(
-            ((os.fsdecode(patch.delta.new_file.raw_path), patch) for patch in patches),
-            key=lambda item: item[0],
-        )
+        named = [(os.fsdecode(patch.delta.new_file.raw_path), patch) for patch in patches]
+        return sorted(named, key=lambda item: item[0])
 
     def merge(self, base: str, ours: str, theirs: str, message: str) -> Merged:
         """Merge two snapshots that started from `base` into a snapshot or a list of conflicts."""

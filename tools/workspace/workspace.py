@@ -24,7 +24,7 @@ from tools.workspace.applying import (
 from tools.workspace.errors import WorkspaceError, damage, git_errors
 from tools.workspace.history import LogEntry, history, log, recent_changes
 from tools.workspace.objects import Objects
-from tools.workspace.opening import GitFolder, check_inside, look
+from tools.workspace.opening import GitFolder, check_inside, is_bounded, look
 from tools.workspace.refs import APPLIED, Refs
 from tools.workspace.snapshots import Snapshots
 from tools.workspace.status import QUICK_STEPS, WorkInProgress, collect, collect_apart, look_at_checkout
@@ -121,7 +121,8 @@ class Workspace(Snapshots, Refs):
 
     def _collect(self, tree: pygit2.Tree) -> WorkInProgress:
         look = look_at_checkout(str(self.path), self._folder.places)
-        if look.steps > QUICK_STEPS:
+        # A server's repositories belong to others, who can make a changed file a pipe while it is read.
+        if look.steps > QUICK_STEPS or is_bounded():
             return collect_apart(self.path, str(tree.id))
         return collect(self._repo, self._repo[tree.id].peel(pygit2.Tree))
 

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 
-_LONGEST = 1_000_000
+_LONGEST = 500_000
 _PROMPT = ">>>"
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from memory.validation import read_ini, read_toml
-from nodes.check.suspicion.versions import FileVersions
+from nodes.check.suspicion.versions import MOST_BYTES, FileVersions
 
 _ENTRY_POINTS = {"pyproject.toml", "setup.cfg", "setup.py", "entry_points.txt"}
 _GROUP = re.compile(r"^[ \t]*\[[ \t]*pytest11[ \t]*\]", re.MULTILINE)
@@ -80,7 +80,8 @@ def builds_otherwise(file: FileVersions) -> bool:
         known = {*_requirements(old)}
         return any(map(_is_odd, {*_requirements(new)} - known))
     if _REQUIREMENTS.search(file.path):
-        lines = (re.sub(r"(?:^|\s)#.*", "", line).strip() for _, line in file.added_lines())
+        added = dict.fromkeys(line for _, line in file.added_lines())
+        lines = (re.sub(r"(?:^|\s)#.*", "", line).strip() for line in added)
         return any(_is_odd(line) for line in lines if line and not _INCLUDE.fullmatch(line))
     return False
 
@@ -146,6 +147,8 @@ def _tables_named(table: dict[str, Any], name: str) -> list[object]:
 
 def _essence(text: str) -> str:
     """Return what setup.py does, without the plain values that only describe the project."""
+    if len(text) > MOST_BYTES:
+        return text
     try:
         tree = ast.parse(text)
         for node in ast.walk(tree):

@@ -44,13 +44,12 @@ def line_sights(file: FileVersions, test: bool, products: Set[str]) -> Iterator[
     if not code and not script:
         return
     program = bool(_PROGRAM.search(file.path))
+    known = dict[str, str]()  # a long file repeats its lines
     for number, line in file.added_lines():
-        text = (
-            _of_code(line[:_LONGEST_LINE], test, program)
-            if code
-            else _of_script(line[:_LONGEST_LINE], products)
-        )
-        if text:
+        if line not in known:
+            start = line[:_LONGEST_LINE]
+            known[line] = _of_code(start, test, program) if code else _of_script(start, products)
+        if text := known[line]:
             yield Sight(f"line:{line.strip()[:300]}", number, text)
 
 

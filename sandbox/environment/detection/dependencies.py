@@ -74,7 +74,7 @@ class _LinkReader:
 
     def requirements(self, path: str) -> None:
         for each in (path, *includes(self._sources, path)):
-            for line in self._sources.text(each).splitlines():
+            for line in dict.fromkeys(self._sources.text(each).splitlines()):
                 self._requirement(line)
 
     def _pyproject(self) -> None:

@@ -16,7 +16,7 @@ MAX_CHARACTERS = 512_000
 
 # The bounds of memory/validation.py, which this folder may not import. tomllib's work grows with the square
 # of a dotted key's length.
-_MAX_TOML_CHARACTERS = 256_000
+_MAX_TOML_CHARACTERS = _MAX_INI_CHARACTERS = 256_000
 _MAX_DOTS = 500
 _MAX_INI_WORK = 50_000_000  # configparser's work grows with the square of a line's length
 _MAX_LOCK_CHARACTERS = 20_000_000
@@ -33,6 +33,7 @@ class Sources:
         self.paths = frozenset(files)
         self.faults: list[Fault] = []
         self._files = files
+        self._sections: dict[str, dict[str, dict[str, str]]] = {}
 
     def __contains__(self, path: str) -> bool:
         return path in self.paths
@@ -92,8 +93,13 @@ class Sources:
 
     def ini(self, path: str) -> dict[str, dict[str, str]]:
         """Return the sections of an INI file, without interpolation."""
+        if path not in self._sections:
+            self._sections[path] = self._ini(path)
+        return {name: dict(values) for name, values in self._sections[path].items()}
+
+    def _ini(self, path: str) -> dict[str, dict[str, str]]:
         parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
-        text = self.text(path)
+        text = self.text(path, _MAX_INI_CHARACTERS)
         if sum(len(line) ** 2 for line in text.splitlines()) > _MAX_INI_WORK:
             self.fault("too large", f"{path} has lines that are too long and is not read.")
             return {}

@@ -9,7 +9,7 @@ _CONTROLS = {code: f"<U+{code:04X}>" for code in range(0x80, 0xA0)} | {0x7F: "\u
 _CONTROLS |= {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"}
 # Direction marks and overrides, zero-width characters, line separators, lone surrogates, tags.
 _INVISIBLE = re.compile(
-    "[\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]+"
 )
 
 
@@ -20,7 +20,7 @@ def sanitize(text: str) -> str:
     """
     text = _COLOURS.sub("", text.replace("\r\n", "\n"))
     text = text.translate(_CONTROLS)
-    return _INVISIBLE.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
+    return _INVISIBLE.sub(lambda match: "".join([f"<U+{ord(sign):04X}>" for sign in match[0]]), text)
 
 
 def one_line(text: str) -> str:

@@ -34,6 +34,11 @@ def check_inside(path: str, real: str | None = None) -> None:
         )
 
 
+def is_bounded() -> bool:
+    """Return whether only some folders are allowed."""
+    return bool(_BOUNDS.get())
+
+
 def bounds_key() -> tuple[str, ...]:
     """Return the allowed folders, for results that depend on them."""
     return _BOUNDS.get()
