@@ -101,9 +101,13 @@ async def told(supervisor: Supervisor, type: str) -> list[Any]:
 
 
 async def test_tools_read_and_change_the_files_and_coders_see_what_they_say(bench: Bench) -> None:
+    for link in ("unused", "used"):
+        (bench.repo.path / link).symlink_to("calc.py")
     bench.repo.commit({"old.py": "x = 1\n"})
     steps = [
         tool("mv", source="old.py", target="new.py"),
+        tool("rm", paths=["unused"]),
+        tool("mv", source="used", target="moved"),
         tool("python_run", code="open('made.txt', 'w').write('made'); print('printed' * 2)"),
         coder("Add mul", "calc.py", 2),
         tool("git_status", 3),
@@ -120,8 +124,9 @@ async def test_tools_read_and_change_the_files_and_coders_see_what_they_say(benc
     outputs: dict[str, list[str]] = {}
     for result in run.of("tool.result"):
         assert result.returncode == 0, result
+        assert ("the link stays" in result.stderr) == ("used moved" in " ".join(result.call.command)), result
         outputs.setdefault(result.tool, []).append(result.stdout)
-    assert outputs["git_status"] == ["M calc.py\nA made.txt\nA new.py\nD old.py\n"]
+    assert outputs["git_status"] == ["M calc.py\nA made.txt\nA new.py\nD old.py\nD unused\n"]
     assert outputs["cat"] == ["x = 1\nmade"] and outputs["pwd"] == ["/workspace\n"]
     assert "+made" in outputs["git_diff"][0] and "mul" not in outputs["git_diff"][0]
     assert len(outputs["git_log"][0].splitlines()) == 1

@@ -59,6 +59,16 @@ def keep_changes(workspace: Workspace, base: str, changes: SessionChanges, messa
     before = workspace.files(base).keys()
     contents: dict[str, bytes | None] = {path: file.content for path, file in changes.files.items()}
     contents |= dict.fromkeys(changes.removed & before)
+    # Environments bring files that a session loses, and the base does not have.
+    others = dict.fromkeys(changes.removed - before)
+    unlinked = others.keys() - workspace.refused(base, others).keys()
+    if changes.links:  # one of them may be the other end of a move
+        notes = (
+            f"{shown_path(path)}: the link stays, as links cannot be written" for path in sorted(unlinked)
+        )
+        left_out += notes
+    else:
+        contents |= dict.fromkeys(unlinked)
     modes = {path: 0o755 if file.executable else 0o644 for path, file in changes.files.items()}
     # Programs choose the names, and may choose thousands that no repository can hold.
     while refused := workspace.refused(base, contents):
