@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -417,6 +418,21 @@ async def test_what_is_missing_is_said_before_any_work(
 
 async def test_a_server_that_answers_is_enough_to_begin(models: Models) -> None:
     await models.probe()
+
+
+async def test_a_list_of_models_without_end_is_not_read(journal: Journal[Event]) -> None:
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"x" * 65536)
+                await writer.drain()
+
+    async with await asyncio.start_server(pour, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        settings = ModelSettings(mode="local", local_url=f"http://127.0.0.1:{port}/v1")
+        async with open_models(settings, journal.completions) as models, asyncio.timeout(5):
+            await models.probe()
 
 
 async def test_a_busy_machine_does_not_hide_a_server_that_answers(

@@ -128,14 +128,18 @@ class OpenAIProvider(LibraryProvider):
                 f"no model server answers at {url} ({type(error).__name__}: {error}); start one, such as "
                 "`ollama serve`, or set LOCAL_LLM_URL, or choose another LLM_MODE"
             ) from error
-        except httpx.HTTPError:
+        except (httpx.HTTPError, TimeoutError):
             pass  # it took the connection: a server with one slot may be busy with another reply
 
     async def _ask_for_models(self, url: str) -> None:
         for attempt in range(PROBES):
             try:
-                await self._http().get(f"{url.rstrip('/')}/models", timeout=PROBE_SECONDS)
-                return
+                # The head of an answer is enough. Its body may have no end.
+                async with (
+                    asyncio.timeout(PROBES * PROBE_SECONDS),
+                    self._http().stream("GET", f"{url.rstrip('/')}/models", timeout=PROBE_SECONDS),
+                ):
+                    return
             except httpx.ConnectTimeout:
                 if attempt == PROBES - 1:
                     raise
