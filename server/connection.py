@@ -6,8 +6,12 @@ because their readers send nothing, and granian limits headers alone. Neither co
 """
 
 import asyncio
+import fcntl
 import ipaddress
+import sys
+import termios
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -29,13 +33,15 @@ class ConnectionLimits:
     """Limits of connections, in seconds, bytes a second and connections.
 
     The minimum rate of bodies is that of Apache's mod_reqtimeout: each second of delay needs `body_rate`
-    bytes. `idle` and `idle_of_client` limit the connections on which no request is in progress.
+    bytes. A reader of a large answer must read `reader_rate`, which any telephone does. `idle` and
+    `idle_of_client` limit the connections on which no request is in progress.
     """
 
     header_seconds: float = 10.0
     body_seconds: float = 20.0
     body_rate: int = 500
     reader_seconds: float = 20.0
+    reader_rate: int = 10_000
     closing_seconds: float = 5.0
     idle: int = 1024
     idle_of_client: int = 256
@@ -128,7 +134,8 @@ class LimitedConnection(H11Protocol):
     def pause_writing(self) -> None:
         """Give the client time to read what it asked for."""
         super().pause_writing()
-        self._unread = self._unread or self.loop.call_later(self._limits.reader_seconds, self.abort)
+        if not self._unread:
+            self._await_reader()
 
     def resume_writing(self) -> None:
         """Go on, as the client reads."""
@@ -141,6 +148,27 @@ class LimitedConnection(H11Protocol):
         """End the connection at once."""
         self._leave()
         self.transport.abort()
+
+    def _await_reader(self) -> None:
+        """End the connection, unless the client reads fast enough until then."""
+        limits, before = self._limits, self._unread_bytes()
+
+        def check() -> None:
+            if before - self._unread_bytes() < limits.reader_rate * limits.reader_seconds:
+                self.abort()
+            else:
+                self._await_reader()
+
+        self._unread = self.loop.call_later(limits.reader_seconds, check)
+
+    def _unread_bytes(self) -> int:
+        """Return the bytes that the client has not acknowledged. The kernel holds megabytes of them."""
+        waiting = int(self.transport.get_write_buffer_size())
+        with suppress(OSError):
+            place = self.transport.get_extra_info("socket").fileno()
+            sent = fcntl.ioctl(place, termios.TIOCOUTQ, bytes(4))
+            waiting += int.from_bytes(sent, sys.byteorder)
+        return waiting
 
     def _watch(self) -> None:
         """Limit the time of the phase that the client is in."""

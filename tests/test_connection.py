@@ -19,14 +19,20 @@ from server.api.guard import Guard
 from server.connection import ConnectionLimits, counted_address, limited_connections
 
 SHORT = ConnectionLimits(
-    header_seconds=0.3, body_seconds=0.3, body_rate=100, reader_seconds=0.5, closing_seconds=0.2
+    header_seconds=0.3,
+    body_seconds=0.3,
+    body_rate=100,
+    reader_seconds=0.5,
+    reader_rate=100_000,
+    closing_seconds=0.2,
 )
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200\r\n\r\n"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Count the body. /stream sends for a second, /large answers with 10 MB, /early reads no body."""
+    """Count the body. /stream sends for a second, /large answers with 10 MB, /whole with 24 at
+    once, /early reads no body."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})
@@ -42,6 +48,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     for _ in range(10 if scope["path"] == "/stream" else 0):
         await send({"type": "http.response.body", "body": b".", "more_body": True})
         await asyncio.sleep(0.1)
+    if scope["path"] == "/whole":
+        await send({"type": "http.response.body", "body": bytes(24_000_000), "more_body": True})
     if scope["path"] == "/large":
         for _ in range(160):
             await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})
@@ -139,6 +147,16 @@ async def test_a_client_that_reads_no_answer_is_disconnected() -> None:
         await asyncio.sleep(1)
         stuck.resume_reading()
         assert len(await answer(streams)) < 10_000_000
+
+
+async def test_a_client_that_reads_a_large_answer_slowly_gets_all_of_it() -> None:
+    async with serving() as port:
+        reader, writer = await opened(port, b"GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(24):  # one and a half seconds, three times reader_seconds
+            await reader.readexactly(1_000_000)
+            await asyncio.sleep(0.06)
+        writer.close()
 
 
 PATIENT = ConnectionLimits(idle=8, idle_of_client=3)
