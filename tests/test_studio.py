@@ -33,6 +33,7 @@ def studio(bench: Bench, tmp_path: Path, recordings_folder: Path) -> Iterator[Sy
         "SANDBOX_BACKEND": "bubblewrap",
         "LANGSMITH_TRACING": "false",
         "PYTHONPATH": str(ROOT),
+        "AUTOCODE_REPOS": str(bench.repo.path),
     }
     start = "import runpy; runpy.run_module('langgraph_cli', run_name='__main__')"
     command = ["-c", start, "dev", "--no-browser", "--no-reload"]
@@ -90,6 +91,9 @@ def test_the_graph_is_shown_and_runs_a_task(studio: SyncLangGraphClient, bench: 
     values = studio.threads.get_state(thread)["values"]
     assert isinstance(values, dict) and values["missing"] == []
     assert bench.repo.git("rev-parse", f"autocode/{thread}^{{tree}}") == values["proof"]["tree"]
+    outside: dict[str, Any] = {"task": "Add mul", "repo": str(ROOT)}
+    refused = [part.data for part in studio.runs.stream(None, "autocode", input=outside)]
+    assert "error" in json.dumps(refused[-1]).lower() and "values" not in refused[-1], refused
     assert_our_routes_answer_beside(studio, bench)
 
 
