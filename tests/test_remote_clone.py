@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from blockbuster import blockbuster_ctx
 from githost import GitHost, endless, redirect, silent
 from gitrepo import GitRepo
 
@@ -64,9 +65,10 @@ async def cloned(
     workspace = Workspace.open(repo.path)
     head = workspace.begin().snapshot
     url, hosts = host.url(path), [host.endpoint]
-    return await clone(
-        program or git(), workspace, head, url, folder, branch=branch, hosts=hosts, limits=limits
-    )
+    with blockbuster_ctx():  # `langgraph dev` ends a run that blocks its event loop
+        return await clone(
+            program or git(), workspace, head, url, folder, branch=branch, hosts=hosts, limits=limits
+        )
 
 
 async def test_a_clone_is_a_folder_of_the_snapshot_without_git(

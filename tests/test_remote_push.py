@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from blockbuster import blockbuster_ctx
 from githost import GitHost, redirect, silent
 from gitrepo import GitRepo
 
@@ -75,7 +76,8 @@ async def pushed(
     workspace = Workspace.open(repo.path)
     commit = workspace.resolve(f"refs/heads/{BRANCH}")
     how = {"approved_branch": approved, "login": login or Login()}
-    return await push(program or git(), workspace, commit, branch, name, **how)  # type: ignore[arg-type]
+    with blockbuster_ctx():  # `langgraph dev` ends a run that blocks its event loop
+        return await push(program or git(), workspace, commit, branch, name, **how)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("over", ["folder", "file url", "relative", "http"])

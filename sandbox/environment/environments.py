@@ -146,7 +146,7 @@ class Environments:
         if found := await self.find(recipe):
             return found
         key = await self._key(recipe)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        await self._make_folder()
         async with self._lock(key, on_output):
             if found := await self.find(recipe):
                 return found
@@ -170,9 +170,9 @@ class Environments:
         if recipe.fatal:
             raise EnvironmentFailure("\n".join(fault.message for fault in recipe.fatal))
         key = await self._key(recipe)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        await self._make_folder()
         async with self._lock(key, on_output):
-            place, output = self._place(key), MaskedOutput(self._registries.mask, on_output)
+            place, output = await self._place(key), MaskedOutput(self._registries.mask, on_output)
             # A path that the snapshot does not have counts as made by the build, which keeps it.
             others = frozenset(paths) - {lock}
             build = Build(recipe, files, others, place, self._registries, self._limits, output.feed)
@@ -216,7 +216,7 @@ class Environments:
         paths: frozenset[str],
         on_output: Callable[[str], None],
     ) -> None:
-        place, output = self._place(key), MaskedOutput(self._registries.mask, on_output)
+        place, output = await self._place(key), MaskedOutput(self._registries.mask, on_output)
         build = Build(recipe, files, paths, place, self._registries, self._limits, output.feed)
         began = time.monotonic()
         try:
@@ -234,16 +234,19 @@ class Environments:
                 size_mb=-(-size // 2**20) + built.image_mb,
                 image=built.image,
             )
-            (place / RECORD).write_text(json.dumps(asdict(record)))
+            await asyncio.to_thread((place / RECORD).write_text, json.dumps(asdict(record)))
             await asyncio.to_thread(self._publish, place, self._folder / key)
         except TooMuchGenerated as error:
             raise EnvironmentFailure(f"The environment could not be stored: {error}.") from error
         finally:
             await asyncio.shield(asyncio.to_thread(remove_tree, place))
 
-    def _place(self, key: str) -> Path:
+    async def _make_folder(self) -> None:
+        await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
+
+    async def _place(self, key: str) -> Path:
         """Make the folder of a build."""
-        return Path(tempfile.mkdtemp(prefix=f"{MAKING}{key}-", dir=self._folder))
+        return Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=f"{MAKING}{key}-", dir=self._folder))
 
     async def _built(self, build: Build, output: MaskedOutput, key: str, lock: str = "") -> Built:
         """Run the commands, or store the files where there are no commands."""
@@ -281,7 +284,7 @@ class Environments:
         longest = 2 * self._limits.seconds + _IMAGE_SECONDS  # a build, one before this run, and their images
         while True:
             try:
-                with held(self._folder, key):
+                with await asyncio.to_thread(held, self._folder, key):
                     yield
                     return
             except Timeout:

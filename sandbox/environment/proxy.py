@@ -70,12 +70,13 @@ async def open_proxy(
     proxies: Mapping[str, str], hosts: Collection[tuple[str, int]]
 ) -> AsyncIterator["RegistryProxy"]:
     """Serve a proxy on a socket in a folder that nobody else can enter."""
-    folder = Path(tempfile.mkdtemp(prefix="autocode-"))  # a socket's path must be short
+    # A socket's path must be short.
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="autocode-"))
     try:
         async with RegistryProxy(folder / "s", proxies, hosts) as proxy:
             yield proxy
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
 
 class FilteringProxy:
@@ -217,10 +218,6 @@ class RegistryProxy(FilteringProxy):
         server = await asyncio.start_unix_server(self._accept, self.path, limit=HEAD_BYTES)
         self.path.chmod(0o666)  # the build runs as another user, and only it sees the socket's folder
         return server
-
-    async def __aexit__(self, *error: object) -> None:
-        await super().__aexit__(*error)
-        self.path.unlink(missing_ok=True)
 
 
 async def _connect(

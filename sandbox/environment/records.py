@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,12 +57,9 @@ def read_record(place: Path) -> EnvironmentRecord | None:
         return None
 
 
-@contextmanager
-def held(folder: Path, key: str) -> Iterator[None]:
-    """Hold the lock of an environment. Raises Timeout while another process holds it."""
-    lock = FileLock(folder / f"{key}.lock", thread_local=False)
-    with lock.acquire(blocking=False):
-        yield
+def held(folder: Path, key: str) -> AbstractContextManager[object]:
+    """Take the lock of an environment, and return what gives it back. Raises Timeout if another has it."""
+    return FileLock(folder / f"{key}.lock", thread_local=False).acquire(blocking=False)
 
 
 async def prune(home: Path, backend: EnvironmentBackend, days: float) -> tuple[EnvironmentRecord, ...]:

@@ -1,9 +1,10 @@
 """One use of a remote: our own git folder, the proxy before the network, and the logins that are allowed."""
 
+import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,7 +96,7 @@ async def connect(
     settings: Sequence[Setting] = (),
 ) -> AsyncIterator[Connection]:
     """Prepare the use of a remote. `hosts` are those that may be internal. Raises RemoteError."""
-    with own_git_dir(git.place, objects, settings) as folder:
+    async with _in_thread(own_git_dir(git.place, objects, settings)) as folder:
         own = await git.own_settings(folder) if login.own else []
         ssh = next((value for key, value in reversed(own) if key.lower() == "core.sshcommand"), "ssh")
         added = [(key, value) for key, value in own if key.lower() != "core.sshcommand"]
@@ -104,13 +105,24 @@ async def connect(
             # git would send the headers of a login to the place of a redirect too.
             added.append(("http.followRedirects", "false"))
         if url.scheme not in ("http", "https"):
-            _add(folder, added)
+            await asyncio.to_thread(_add, folder, added)
             yield Connection(git, url, folder, login, None, ssh)
             return
         proxies = {name: git.variable(name) for name in _PROXIES}
         async with PublicProxy(git.limits.received_bytes, proxies, hosts) as proxy:
-            _add(folder, [*added, ("http.proxy", proxy.url), ("http.proxyAuthMethod", "basic")])
+            own_proxy = [("http.proxy", proxy.url), ("http.proxyAuthMethod", "basic")]
+            await asyncio.to_thread(_add, folder, [*added, *own_proxy])
             yield Connection(git, url, folder, login, proxy, ssh)
+
+
+@asynccontextmanager
+async def _in_thread(manager: AbstractContextManager[Path]) -> AsyncIterator[Path]:
+    """Enter and leave a context whose both ends block."""
+    folder = await asyncio.to_thread(manager.__enter__)
+    try:
+        yield folder
+    finally:
+        await asyncio.shield(asyncio.to_thread(manager.__exit__, None, None, None))
 
 
 def _token_header(url: RemoteUrl, login: Login) -> list[Setting]:

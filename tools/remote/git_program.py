@@ -109,7 +109,8 @@ class GitProgram:
         # Helpers of users may reserve more addresses than git may use.
         memory = 0 if login else limits.memory_bytes
         numbers = map(str, (limits.file_bytes, int(limits.seconds) + 1, memory))
-        command = [sys.executable, "-I", "-S", "-c", LIMITED, *numbers, self._git(), *arguments]
+        program = await asyncio.to_thread(self._git)
+        command = [sys.executable, "-I", "-S", "-c", LIMITED, *numbers, program, *arguments]
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=folder,

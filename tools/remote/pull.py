@@ -64,7 +64,7 @@ async def _fetch(git: GitProgram, url: RemoteUrl, ref: str, objects: Path, head:
     if url.scheme == "ssh" and not login.own:
         raise RemoteRefused(f"{url}: ssh needs your login, which nobody has approved")
     async with connect(git, url, objects, login=login, hosts=[url.endpoint]) as connection:
-        write_ref(connection.folder, _HAVE, head)
+        await asyncio.to_thread(write_ref, connection.folder, _HAVE, head)
         output = await connection.run(
             "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", REMOTE,
             f"+{ref}:{_REF}",

@@ -76,7 +76,7 @@ def check_target(branch: str, approved: str = "") -> None:
 
 async def _push(connection: Connection, tip: str, branch: str) -> tuple[PushStatus, str]:
     ref = f"refs/heads/{branch}"
-    write_ref(connection.folder, ref, tip)
+    await asyncio.to_thread(write_ref, connection.folder, ref, tip)
     output = await connection.run(
         "push", "--porcelain", "--no-verify", "--no-follow-tags", "--no-recurse-submodules", REMOTE,
         f"{ref}:{ref}",
