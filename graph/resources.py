@@ -45,9 +45,12 @@ INDEX_SHARE = 0.2
 
 @asynccontextmanager
 async def open_resources(
-    settings: Settings, journal: Journal[Event], say: Callable[[str], None]
+    settings: Settings, journal: Journal[Event], say: Callable[[str], None], shared: bool = False
 ) -> AsyncIterator[Resources]:
-    """Yield the resources. The sandbox opens with its first use and is closed at the end."""
+    """Yield the resources. The sandbox opens with its first use and is closed at the end.
+
+    `shared` says that others than the user may start runs and answer their questions.
+    """
     lock, opened, built = asyncio.Lock(), list[Sandbox](), list[Environments]()
 
     async def sandbox() -> Sandbox:
@@ -77,9 +80,8 @@ async def open_resources(
         ):
             limits = settings.sandbox_limits()
             steps = settings.max_agent_steps
-            permissions = Permissions(
-                journal.consents, Installation(preparation), settings.policy(), mcp.read_call
-            )
+            installation, policy = Installation(preparation), settings.policy()
+            permissions = Permissions(journal.consents, installation, policy, mcp.read_call, shared)
             servers = ReadingServers(mcp, permissions) if mcp.servers else None
             agents = Agents(models, preparation, journal.tool_calls, limits, memory, steps, servers)
             seconds, outside = (

@@ -78,9 +78,10 @@ class Supervisor:
         say: Callable[[str], None] = lambda line: None,
         *,
         foreground: bool = False,
+        shared: bool = False,
         build: BuildGraph = build,
     ) -> AsyncIterator["Supervisor"]:
-        """Open the database and the graph. Models and sandbox open with the first run.
+        """Open the database and the graph. Models and sandbox open with the first run. `shared` as there.
 
         Runs that a stop or a crash left behind go on if RESUME_ON_START is set, except in the foreground.
         """
@@ -88,7 +89,7 @@ class Supervisor:
             journal = await open_journal(settings)
             stack.push_async_callback(journal.aclose)
             checkpointer = await stack.enter_async_context(open_saver(settings))
-            resources = await stack.enter_async_context(open_resources(settings, journal, say))
+            resources = await stack.enter_async_context(open_resources(settings, journal, say, shared))
             graph, log = build(resources, checkpointer), EventLog(journal)
             history = ThreadHistory(journal, graph, checkpointer)
             approvals = PendingApprovals(journal, graph, checkpointer)

@@ -24,7 +24,7 @@ from server.api import (
     thread_routes,
     websocket,
 )
-from server.api.guard import Guard, allowed_origins
+from server.api.guard import Guard, allowed_origins, is_shared
 from server.api.problems import handle_problems, responses
 
 STATIC = Path(__file__).parent / "static"
@@ -87,7 +87,8 @@ def create_app(
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with Supervisor.open(app.state.settings, app.state.say) as supervisor:
+    shared = is_shared(app.state.settings, app.state.mounted)
+    async with Supervisor.open(app.state.settings, app.state.say, shared=shared) as supervisor:
         app.state.supervisor = supervisor
         yield
 

@@ -24,7 +24,7 @@ async def graph() -> AsyncIterator[Graph]:
     journal = await open_journal(settings)
     try:
         with bounded(await asyncio.to_thread(repository_bounds, settings)):
-            async with open_resources(settings, journal, lambda line: None) as resources:
+            async with open_resources(settings, journal, lambda line: None, shared=True) as resources:
                 yield build(resources)  # without a checkpointer: LangGraph's server brings its own
     finally:
         await journal.aclose()

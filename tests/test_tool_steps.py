@@ -67,7 +67,9 @@ class Outside:
         return OutsideResult(ToolOutput(stdout=f"{' '.join(call.subjects())}, {named}"), place.head)
 
     @asynccontextmanager
-    async def supervisor(self, bench: Bench, **settings: Any) -> AsyncIterator[Supervisor]:
+    async def supervisor(
+        self, bench: Bench, shared: bool = False, **settings: Any
+    ) -> AsyncIterator[Supervisor]:
         def build_with_fakes(resources: Resources, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
             work = dict.fromkeys(("git_push", "git_pull", "git_clone"), self)
             execution = replace(resources.tools.execution, outside=work)
@@ -75,7 +77,8 @@ class Outside:
                 replace(resources, tools=replace(resources.tools, execution=execution)), checkpointer
             )
 
-        async with Supervisor.open(bench.settings(**settings), build=build_with_fakes) as supervisor:
+        opening = Supervisor.open(bench.settings(**settings), shared=shared, build=build_with_fakes)
+        async with opening as supervisor:
             yield supervisor
 
 
@@ -297,6 +300,21 @@ async def test_policy_and_remembered_answers_decide_without_a_question(bench: Be
         assert await begin(supervisor, bench, steps=denied, options={"auto_approve": True}) == "unverified"
         end = (await told(supervisor, "run.finished"))[-1]
         assert "git_push is denied (TOOL_POLICY or config.toml" in end.missing[0]
+
+
+async def test_others_than_the_user_get_no_use_of_the_users_logins_by_their_own_approval(
+    bench: Bench,
+) -> None:
+    world = Outside()
+    script(bench.desk)
+    steps = [tool("git_pull", branch="main"), tool("git_push", branch="main")]
+    rules: Any = {"git_push:origin main": "ask", "git_push:origin autocode/*": "allow"}
+    async with world.supervisor(bench, shared=True, tool_policy=rules) as supervisor:
+        assert await begin(supervisor, bench, steps=steps, options={"auto_approve": True}) == "unverified"
+        end = (await told(supervisor, "run.finished"))[-1]
+        assert ["logins of the user" in reason for reason in end.missing[:2]] == [True, True]
+        await begin(supervisor, bench, steps=[tool("git_push", branch="autocode/a")])
+    assert world.done == ["origin autocode/a"]
 
 
 async def test_an_answer_for_the_repository_counts_for_later_runs_until_it_is_revoked(bench: Bench) -> None:

@@ -16,6 +16,7 @@ from nodes.state import BranchInput, options_of
 from nodes.tool.installation import Installation
 from nodes.tool.remote_work import destination
 from tools.catalogue import InvalidCall, PlanTool, read_call
+from tools.catalogue.remote_tools import GitPull, GitPush
 from tools.policy import Policy, PolicyError, Ruling, decide, repository_policy
 from tools.workspace import Workspace
 
@@ -42,12 +43,17 @@ class Permit:
 
 @dataclass(frozen=True)
 class Permissions:
-    """Decides on calls. A call that needs a human interrupts the run, before any effect."""
+    """Decides on calls. A call that needs a human interrupts the run, before any effect.
+
+    `shared` is true if others than the user may answer. What uses the user's logins must be allowed by the
+    policy then.
+    """
 
     consents: ConsentStore
     installation: Installation
     policy: Policy = field(default_factory=Policy)
     read: Callable[[Any, Any], PlanTool] = read_call
+    shared: bool = False
 
     async def permit(self, call: PlanTool, workspace: Workspace, state: BranchInput, thread: str) -> Permit:
         """Return the permit of a call, or of the call that a human put in its place.
@@ -56,7 +62,7 @@ class Permissions:
         repository that cannot be read.
         """
         theirs = await asyncio.to_thread(_policies, workspace, state["base"], thread)
-        ruling = _allowed_or_asked(call, decide(call, self.policy, *theirs))
+        ruling = self._allowed_or_asked(call, *theirs)
         remote = await asyncio.to_thread(destination, call, workspace)
         unseen = await self.installation.unseen(call, workspace, state)
         if not unseen:
@@ -71,7 +77,7 @@ class Permissions:
         question = _question(call, state, unseen or ruling.reason, remote)
         question |= await self.installation.preview(call, workspace, state["head"])
         answer, call = ask(question, self._follows(call, remote))
-        _allowed_or_asked(call, decide(call, self.policy, *theirs))  # the parameters may be new
+        self._allowed_or_asked(call, *theirs)  # the parameters may be new
         if answer.scope:
             about = {"kind": "tool", "tool": call.name, "params": call.parameters(), "scope": answer.scope}
             about |= {
@@ -98,13 +104,25 @@ class Permissions:
         Raises Refused and PolicyError, as `permit` does.
         """
         theirs = await asyncio.to_thread(_policies, workspace, state["base"], thread)
-        _allowed_or_asked(call, decide(call, self.policy, *theirs))
+        self._allowed_or_asked(call, *theirs)
         remote = await asyncio.to_thread(destination, call, workspace)
         question = _question(call, state, MAY_HAVE_HAPPENED.format(begun=begun), remote) | {"uncertain": True}
         question |= await self.installation.preview(call, workspace, state["head"])
         _, call = ask(question, self._follows(call, remote))
-        _allowed_or_asked(call, decide(call, self.policy, *theirs))
+        self._allowed_or_asked(call, *theirs)
         return Permit(call, "approved", named=True)
+
+    def _allowed_or_asked(self, call: PlanTool, *theirs: Policy) -> Ruling:
+        """Return the ruling of the user's policy and the repository's. Raises Refused."""
+        ruling = decide(call, self.policy, *theirs)
+        if ruling.permission == "deny":
+            raise Refused(f"{call.name} is denied ({ruling.reason})")
+        if self.shared and ruling.permission == "ask" and isinstance(call, GitPull | GitPush):
+            raise Refused(
+                f"{call.name} would use the logins of the user who runs this server, which others may use. "
+                f'That user can allow it with {call.name} = "allow" in the policy'
+            )
+        return ruling
 
     def _follows(self, call: PlanTool, remote: str) -> Callable[[HumanAnswer], tuple[HumanAnswer, PlanTool]]:
         """Return a function that returns an answer with the call that it means.
@@ -145,12 +163,6 @@ def _config(workspace: Workspace, snapshot: str) -> str | None:
     if text is None and workspace.read(snapshot, CONFIG) is not None:
         raise PolicyError(f"{CONFIG} is not UTF-8; save it as UTF-8")
     return text
-
-
-def _allowed_or_asked(call: PlanTool, ruling: Ruling) -> Ruling:
-    if ruling.permission == "deny":
-        raise Refused(f"{call.name} is denied ({ruling.reason})")
-    return ruling
 
 
 def _question(call: PlanTool, state: BranchInput, reason: str, remote: str) -> dict[str, Any]:

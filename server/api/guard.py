@@ -219,6 +219,15 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def is_shared(settings: Settings, mounted: bool) -> bool:
+    """Return True if others than the user who runs the server may use it.
+
+    `mounted` says that another server is around ours, which listens wherever it likes.
+    """
+    is_open = settings.autocode_api_key or settings.autocode_allowed_hosts.strip()
+    return bool(mounted or is_open or not is_loopback(settings.autocode_host))
+
+
 def _split(text: str) -> list[str]:
     """Split a setting at commas and blanks."""
     return [word for word in re.split(r"[,\s]+", text) if word]

@@ -10,7 +10,7 @@ from graph.settings import Settings
 from graph.supervisor import Supervisor
 from memory.validation import ForeignModel
 from server.api.dependencies import SupervisorDep, ThreadPath, find_thread
-from server.api.guard import is_loopback
+from server.api.guard import is_loopback, is_shared
 from server.api.problems import Problem, responses
 from server.api.task_submission import check_repository
 from tools.catalogue.remote_tools import GitPush
@@ -141,13 +141,8 @@ def _refusal(settings: Settings, outgoing: Outgoing, request: Request) -> str:
     if ruling.permission == "deny":
         return f"the policy denies this push ({ruling.reason})"
     # The setting is not what listens if another program serves the application.
-    hosts = settings.autocode_host, request.client.host if request.client else ""
-    personal = (
-        not request.app.state.mounted
-        and all(map(is_loopback, hosts))
-        and not (settings.autocode_api_key or settings.autocode_allowed_hosts.strip())
-    )
-    if personal or ruling.permission == "allow":
+    is_far = not is_loopback(request.client.host if request.client else "")
+    if not (is_far or is_shared(settings, request.app.state.mounted)) or ruling.permission == "allow":
         return ""
     return (
         "other people may use this server, and a push would use the logins of the user who runs it. "
