@@ -1,7 +1,9 @@
 """The choice of the file that declares a repository's Python packages, and of the lock that follows it."""
 
 import ast
+import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
@@ -25,6 +27,7 @@ _LOCKING = {
     "pdm.lock": "uv tool run pdm lock --update-reuse",
 }
 _FILES = (PYPROJECT, "setup.py", "setup.cfg", "Pipfile", REQUIREMENTS, SOURCE)
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _MOST_FOLDERS = 50
 _SHOWN_FOLDERS = 5
 
@@ -38,11 +41,13 @@ def declare(
     """Return the declaration of a folder with packages added and removed.
 
     `files` maps all paths to their texts and may be lazy. Without a folder, the root counts if it declares
-    packages, else the only folder that does. `remove` holds normalised names. Raises DeclarationError.
+    packages, else the only folder that does. `remove` holds normalised names. As with pip, a name alone
+    changes nothing if some version of the package is declared. Raises DeclarationError.
     """
     sources = Sources(files)
     place = _only_folder(sources) if folder is None else _checked_folder(sources, folder)
     project = PythonProject.read(sources, place)
+    add = [each for each in add if not (_NAME.fullmatch(each) and _is_declared(project, package_name(each)))]
     gone = {*remove, *map(package_name, add)}
     declared = _declared(project, add, gone)
     if fault := next((fault for fault in sources.faults if fault.fatal), None):
@@ -54,6 +59,13 @@ def declare(
         how = "only its own tool can renew it; add the package with that tool, and commit it"
         raise DeclarationError(f"{project.lock} pins the packages, and {how}")
     return replace(declared, renewal=Renewal(project.lock, command))
+
+
+def _is_declared(project: PythonProject, name: str) -> bool:
+    """Return whether the declaration would lose something without a package."""
+    with suppress(DeclarationError):  # whoever adds the package is told
+        return _declared(project, (), {name}).text != _declared(project, (), ()).text
+    return False
 
 
 def _declared(project: PythonProject, add: Sequence[str], gone: Collection[str]) -> Declared:
