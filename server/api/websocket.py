@@ -23,8 +23,8 @@ DONE = "__DONE__"
 ERROR = '{"error":'
 """Start of an error frame: a JSON object whose `error` holds problem details."""
 
-WAITING_TASKS = 16
-"""Number of tasks that a client may send ahead."""
+WAITING_TASKS = 1
+"""Number of tasks that are read ahead. Each may take 20 MB, and the network keeps the others."""
 
 
 @router.websocket("/api/ws")
