@@ -540,6 +540,7 @@ def test_three_questions_outlive_a_kill_and_are_answered_on_three_faces(
     log = asyncio.run(events_of(bench))
     resolved = [event.data for event in log if isinstance(event.data, ApprovalResolved)]
     assert [each.details and each.details.through for each in resolved] == ["page", "SDK", "terminal"]
+    assert [each.details and each.details.by for each in resolved][:2] == ["127.0.0.1"] * 2
     results = [event.data for event in log if isinstance(event.data, ToolResult)]
     pushed = [each.call.params["branch"] for each in results if each.call]
     assert pushed == ["autocode/c", "autocode/a", "autocode/b"]

@@ -17,6 +17,13 @@ def _supervisor(connection: HTTPConnection) -> Supervisor:
     return supervisor
 
 
+def _client(connection: HTTPConnection) -> str:
+    return connection.client.host if connection.client else ""
+
+
+ClientDep = Annotated[str, Depends(_client)]
+"""The address of the client, which the log keeps beside its answers."""
+
 SupervisorDep = Annotated[Supervisor, Depends(_supervisor)]
 ThreadPath = Annotated[ThreadId, Path(description="A thread.")]
 

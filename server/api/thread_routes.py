@@ -12,7 +12,7 @@ from graph.run_request import repository_bounds
 from memory.records.runs import RunRow
 from memory.records.threads import ThreadRow
 from nodes.events import EVENT, AnyEvent, ApprovalRequired, Event
-from server.api.dependencies import SupervisorDep, ThreadPath, find_thread
+from server.api.dependencies import ClientDep, SupervisorDep, ThreadPath, find_thread
 from server.api.problems import responses
 from server.api.schemas import (
     AnswersBody,
@@ -119,28 +119,25 @@ async def list_approvals(thread_id: ThreadPath, supervisor: SupervisorDep) -> li
 
 @router.post("/api/threads/{thread_id}/approvals", response_model=RunSummary, responses=responses(404, 409))
 async def answer(
-    thread_id: ThreadPath, body: AnswersBody, request: Request, supervisor: SupervisorDep
+    thread_id: ThreadPath, body: AnswersBody, request: Request, supervisor: SupervisorDep, client: ClientDep
 ) -> RunRow:
     """Answer some or all of the open questions. The run continues."""
     answers = {id: answer.model_dump(exclude_none=True) for id, answer in body.answers.items()}
     # Browsers add this header to what a page of ours sends, and no script can set it.
     through = "page" if request.headers.get("sec-fetch-site") == "same-origin" else "HTTP"
-    answerer = Answerer(through, request.client.host if request.client else "")
-    return await supervisor.resume(thread_id, answers, answerer=answerer)
+    return await supervisor.resume(thread_id, answers, answerer=Answerer(through, client))
 
 
 @router.post("/threads/{thread_id}/messages", response_model=AnyEvent, responses=responses(404, 409))
 @router.post("/api/threads/{thread_id}/messages", response_model=AnyEvent, responses=responses(404, 409))
 async def note(
-    thread_id: ThreadPath, body: NoteRequest, request: Request, supervisor: SupervisorDep
+    thread_id: ThreadPath, body: NoteRequest, supervisor: SupervisorDep, client: ClientDep
 ) -> Event:
     """Answer the question that the thread waits for, else add a note, which every agent's next call sees.
 
     A plain yes approves. Everything else refuses, and a plan is made again with these words as the reason.
     """
-    answered = await supervisor.reply(
-        thread_id, body.text, Answerer("chat", request.client.host if request.client else "")
-    )
+    answered = await supervisor.reply(thread_id, body.text, Answerer("chat", client))
     return answered or await supervisor.log.note(thread_id, body.text)
 
 

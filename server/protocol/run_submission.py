@@ -23,14 +23,15 @@ from server.protocol.state_json import read_state
 METADATA_KEY = "agent_protocol"
 """Key in a run's metadata for its stream modes, which readers that join later use."""
 
-SDK, CHAT = Answerer("SDK"), Answerer("chat")
 # LangGraph's ids are xxh3-128 hashes. Keys of an answer itself look different.
 INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 MODES_JSON = re.compile(r'\[("[a-z-]+"(, ?)?)*\]')
 
 
-async def submit_or_resume(supervisor: Supervisor, body: RunBody, thread_id: str | None) -> SubmittedRun:
-    """Queue or resume the run that `body` describes. Without a thread it gets a new one."""
+async def submit_or_resume(
+    supervisor: Supervisor, body: RunBody, thread_id: str | None, client: str = ""
+) -> SubmittedRun:
+    """Queue or resume the run that `body` of a `client` describes. Without a thread it gets a new one."""
     check_assistant(body.assistant_id)
     modes = check_modes(body.stream_mode)
     thread = await supervisor.journal.threads.get(thread_id) if thread_id else None
@@ -41,11 +42,17 @@ async def submit_or_resume(supervisor: Supervisor, body: RunBody, thread_id: str
     after = await last_seq(supervisor, thread_id)
     if body.command and body.command.resume is not None:
         answers = await _answers(supervisor, thread_id, body.command.resume)
-        return SubmittedRun(await supervisor.resume(thread_id, answers, answerer=SDK), after)
+        return SubmittedRun(
+            await supervisor.resume(thread_id, answers, answerer=Answerer("SDK", client)), after
+        )
     if body.input is None:
         return SubmittedRun(await supervisor.resume(thread_id), after)
     run_input = body.input
-    if body.multitask_strategy is None and thread and (run := await _answered(supervisor, thread, run_input)):
+    if (
+        body.multitask_strategy is None
+        and thread
+        and (run := await _answered(supervisor, thread, run_input, client))
+    ):
         return SubmittedRun(run, after)
     repo, files = await choose_repository(
         supervisor, thread_id, run_input.repo, run_input.context_files or []
@@ -59,14 +66,14 @@ async def submit_or_resume(supervisor: Supervisor, body: RunBody, thread_id: str
     return SubmittedRun(run, after)
 
 
-async def _answered(supervisor: Supervisor, thread: ThreadRow, input: RunInput) -> RunRow | None:
+async def _answered(supervisor: Supervisor, thread: ThreadRow, input: RunInput, client: str) -> RunRow | None:
     """Take a message on a waiting thread as the answer, and return its run. None if it does not wait.
 
     The message must not start a task, because nobody has approved one.
     """
     values = input.model_dump()
     words = str(values.get("task") or task_of(values.get("messages") or []))
-    event = await supervisor.reply(thread.id, words, CHAT)
+    event = await supervisor.reply(thread.id, words, Answerer("chat", client))
     return await supervisor.run(event.run_id) if event else None
 
 

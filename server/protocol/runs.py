@@ -12,7 +12,7 @@ from pydantic import Field
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
 from nodes.events import ErrorReported
-from server.api.dependencies import SupervisorDep, ThreadPath, find_thread
+from server.api.dependencies import ClientDep, SupervisorDep, ThreadPath, find_thread
 from server.api.problems import Problem, responses
 from server.protocol.assistants import ASSISTANT_ID, GRAPH_ID
 from server.protocol.request_bodies import MAX_OFFSET, CancelMany, RunBody, not_served
@@ -64,9 +64,11 @@ async def find_run(supervisor: Supervisor, thread_id: str | None, run_id: str) -
 
 
 @router.post("/threads/{thread_id}/runs")
-async def create(thread_id: ThreadPath, body: RunBody, supervisor: SupervisorDep) -> JSONResponse:
+async def create(
+    thread_id: ThreadPath, body: RunBody, supervisor: SupervisorDep, client: ClientDep
+) -> JSONResponse:
     """Start or resume a run in the background."""
-    run = (await submit_or_resume(supervisor, body, thread_id)).run
+    run = (await submit_or_resume(supervisor, body, thread_id, client)).run
     return JSONResponse(run_json(run), headers=location_headers(run))
 
 
@@ -85,10 +87,10 @@ async def create_batch(bodies: Batch, supervisor: SupervisorDep) -> list[dict[st
 
 @router.post("/threads/{thread_id}/runs/wait")
 async def wait(
-    thread_id: ThreadPath, body: RunBody, request: Request, supervisor: SupervisorDep
+    thread_id: ThreadPath, body: RunBody, request: Request, supervisor: SupervisorDep, client: ClientDep
 ) -> StreamingResponse:
     """Start or resume a run, and answer with the thread's values once it ends or waits."""
-    run = (await submit_or_resume(supervisor, body, thread_id)).run
+    run = (await submit_or_resume(supervisor, body, thread_id, client)).run
     return _wait(supervisor, run, request, body.on_disconnect == "cancel")
 
 

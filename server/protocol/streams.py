@@ -14,7 +14,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from graph.supervisor import Supervisor
 from memory.records.runs import RunRow
-from server.api.dependencies import SupervisorDep, ThreadPath
+from server.api.dependencies import ClientDep, SupervisorDep, ThreadPath
 from server.api.problems import Problem, responses
 from server.api.sse import sse_response
 from server.protocol.projection import Projection
@@ -57,9 +57,11 @@ def _parse_cursor(header: str | None) -> Cursor:
 
 
 @router.post("/threads/{thread_id}/runs/stream", response_class=EventSourceResponse)
-async def stream_run(thread_id: ThreadPath, body: RunBody, supervisor: SupervisorDep) -> EventSourceResponse:
+async def stream_run(
+    thread_id: ThreadPath, body: RunBody, supervisor: SupervisorDep, client: ClientDep
+) -> EventSourceResponse:
     """Start or resume a run and stream it."""
-    return await _submit(supervisor, body, thread_id)
+    return await _submit(supervisor, body, thread_id, client)
 
 
 @router.post("/runs/stream", response_class=EventSourceResponse)
@@ -82,8 +84,10 @@ async def join_stateless_stream(run_id: str, supervisor: SupervisorDep, options:
     return await _join(supervisor, None, run_id, options)
 
 
-async def _submit(supervisor: Supervisor, body: RunBody, thread_id: str | None) -> EventSourceResponse:
-    submitted = await submit_or_resume(supervisor, body, thread_id)
+async def _submit(
+    supervisor: Supervisor, body: RunBody, thread_id: str | None, client: str = ""
+) -> EventSourceResponse:
+    submitted = await submit_or_resume(supervisor, body, thread_id, client)
     modes = check_modes(body.stream_mode) or ["values"]
     # A resumed run has earlier events. The number is larger than any of the line `after`.
     cursor = submitted.after, 1_000_000
