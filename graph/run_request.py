@@ -33,6 +33,9 @@ THREAD_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """Pattern of thread ids. They become parts of branch and folder names."""
 
 
+TASK_CHARACTERS = 100_000
+
+
 def new_thread_id() -> str:
     """Return an id for a thread that the client has not named."""
     return uuid4().hex[:10]
@@ -73,6 +76,8 @@ def complete_request(input: Mapping[str, Any], settings: Settings, repo: str | N
     task = request.task if request.task.strip() else task_of(request.messages or [])
     if not task.strip():
         raise InputError("the task is empty; say what is to be done")
+    if len(task) > TASK_CHARACTERS:
+        raise InputError(f"the task is longer than {TASK_CHARACTERS} characters; put the rest into a file")
     place = request.repo or repo
     if not place:
         raise InputError("the task names no repository")

@@ -35,6 +35,7 @@ def test_a_request_is_completed(given: dict[str, Any], task: str, repo: str) -> 
     [
         ({"task": ""}, "the task is empty"),
         ({"messages": []}, "the task is empty"),
+        ({"task": "x" * 100_001}, "longer than 100000 characters; put the rest into a file"),
         ({"task": "x", "unknown": 1}, "unknown: Extra inputs"),
         ({"task": "x", "options": {"unknown": 1}}, "unknown: Extra inputs"),
         ({"task": "x", "options": {"max_tokens": 0}}, "max_tokens: Input should be greater than 0"),

@@ -9,6 +9,9 @@ from browser import write_log
 from gitrepo import GitRepo
 from served import Reader, Served
 
+from memory.records.threads import ThreadRow
+from server.api.schemas import ThreadSummary
+
 
 def test_a_late_reader_gets_everything_after_what_it_saw_and_then_the_live_tail(
     served: Served, repo: GitRepo
@@ -172,3 +175,8 @@ def test_a_changed_file_is_read_as_it_is_with_the_change(served: Served, repo: G
         for path in (".autocode.toml", "../calc.py", "/etc/passwd", "no.py"):  # not part of the change
             assert read(path).status_code == 404
         assert read("calc.py", "nobody").status_code == 404
+
+
+def test_a_list_of_threads_is_short_however_long_their_tasks_are() -> None:
+    row = ThreadRow("t", "x" * 100_000, "new", "/r", None, "now", None)
+    assert ThreadSummary.model_validate(row, from_attributes=True).task == 1000 * "x" + "…"

@@ -21,7 +21,7 @@ from server.api.problems import Problem
 from tools.catalogue import ToolOutput
 
 NonBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
-TITLE_CHARACTERS = 200
+TITLE_CHARACTERS, SHOWN_CHARACTERS = 200, 1_000
 MOST_SELECTED = 100_000
 ThreadId = Annotated[str, StringConstraints(pattern=f"^{THREAD_ID}$")]
 
@@ -126,14 +126,19 @@ def _title(metadata: Any) -> str:
     return title[:TITLE_CHARACTERS] if isinstance(title, str) else ""
 
 
+def _shown(task: str) -> str:
+    return task if len(task) <= SHOWN_CHARACTERS else f"{task[:SHOWN_CHARACTERS]}…"
+
+
 class ThreadSummary(BaseModel):
     """A thread with its newest run. `live` means that a process runs it now.
 
-    `title` is the one in its metadata, empty unless somebody has renamed the thread.
+    `title` is the one in its metadata, empty unless somebody has renamed the thread. A long `task` is cut.
+    The event `run.started` has all of it.
     """
 
     id: str
-    task: str
+    task: Annotated[str, BeforeValidator(_shown)]
     title: Annotated[str, BeforeValidator(_title), Field(validation_alias="metadata")] = ""
     status: str
     repo: str
