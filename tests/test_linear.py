@@ -19,6 +19,7 @@ import pytest
 from memory.chunks import Chunker
 from memory.chunks.words import words
 from memory.embeddings.hashed import HashEmbedder
+from memory.repo_index.ignore import Ignore
 from memory.repo_index.search.query import Query
 from memory.secrets import mask
 from memory.validation import read_ini
@@ -149,6 +150,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "INI": read_ini,
     "masking": mask,
     "words": words,
+    "ignored paths": lambda text: Ignore({".gitignore": text.encode()}.get).ignores("aaaa.py"),
     "query": lambda text: (Query.of(text).paths, Query.of(text).names, Query.of(text).capitalised),
     "JUnit": lambda text: read_report(text.encode()),
     "JSON report": lambda text: read_json_report(text.encode()),
@@ -422,6 +424,7 @@ def test_patterns_of_repositories_match_in_linear_time(glob: str, path: str) -> 
 
     def match() -> None:
         matches(path, glob)
+        Ignore({".gitignore": glob.encode()}.get).ignores(path[:250])
         options.is_test(f"{path}.py")
         options.skips(path)
         policy.rule(call)

@@ -7,13 +7,29 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import AnyStr
 
 from pathspec import GitIgnoreSpec
+from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 _LONGEST = 256 * 1024
 _LINES = 2_000
-_STARS = 5
-"""Wildcards of a pattern. Regular expressions with more can take forever on a chosen path."""
+_FOLDERS = 2
+"""Parts `**/` of a pattern. Regular expressions with more can take forever on a chosen path."""
+
+_STAR = re.compile(r"\[\^/\]\*((?:\\.|\[\^/\](?!\*)|\[[^\]/]+\]|[^\\/()\[\]])*)(?=\[\^/\]\*)")
+"""A star and what stands before the next star of the same part."""
+
+
+class _LinearPattern(GitIgnoreSpecPattern):
+    """A pattern whose stars do not backtrack: the first place of what follows a star is as good as others."""
+
+    @classmethod
+    def pattern_to_regex(cls, pattern: AnyStr) -> tuple[AnyStr | None, bool | None]:
+        regex, include = super().pattern_to_regex(pattern)
+        if isinstance(regex, str):
+            regex = _STAR.sub(r"(?>[^/]*?\1)", regex)
+        return regex, include
 
 
 class Ignore:
@@ -71,9 +87,9 @@ def _spec(rules: bytes | None) -> GitIgnoreSpec | None:
         return None
     lines = rules[:_LONGEST].decode("utf-8", "replace").splitlines()[:_LINES]
     with suppress(ValueError):
-        return GitIgnoreSpec.from_lines([line for line in lines if _is_sane(line)])
+        return GitIgnoreSpec.from_lines([line for line in lines if _is_sane(line)], _LinearPattern)
     return None
 
 
 def _is_sane(line: str) -> bool:
-    return len(line) < 500 and len(re.findall(r"\*+", line)) <= _STARS
+    return len(line) < 500 and line.count("**/") <= _FOLDERS

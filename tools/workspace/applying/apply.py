@@ -16,7 +16,7 @@ from tools.workspace.errors import CheckoutConflict, Outdated, WorkspaceError
 from tools.workspace.listing import TreeEntry
 from tools.workspace.objects import Objects
 from tools.workspace.refs import APPLIED, Refs
-from tools.workspace.status import QUICK_STEPS, look_along
+from tools.workspace.status import MOST_STEPS, look_along
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Applying:
         """Return the changes of the files as they are now. Raises CheckoutConflict, which lists the paths."""
         nothing = "nothing was taken back" if undoing else "nothing was applied"
         look = look_along(str(self.root), self.places, (change.path for change in changes))
-        if look.steps > QUICK_STEPS:
+        if look.steps > MOST_STEPS:
             raise WorkspaceError(
                 f"{self.root}: {nothing}, because its .gitattributes take too long to match (many patterns "
                 "with `*`); use simpler ones, or merge the branch: git merge BRANCH"

@@ -12,8 +12,8 @@ from tools.workspace.opening.config_files import LIST_BYTES
 from tools.workspace.opening.regular import read_file
 
 LISTS = (".gitignore", ".gitattributes")
-QUICK_STEPS = 10**9
-"""Steps of comparison that take a few seconds at most."""
+QUICK_STEPS, MOST_STEPS = 10**8, 10**9
+"""Steps of comparison that take half a second and several. libgit2 holds the interpreter meanwhile."""
 
 _EACH = 10  # the steps to begin with a pattern
 _FOLDER_STEPS = 8  # going through folders costs more than going through letters
