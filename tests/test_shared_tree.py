@@ -123,9 +123,11 @@ async def test_a_tree_that_does_not_fit_fails_every_run_with_the_reason(
 async def test_the_check_of_a_large_repository_shares_its_tree(
     project: Callable[[Files], Project],
 ) -> None:
-    here = project(MATHS | {f"data/{number}.txt": f"{number}\n" for number in range(400)})
+    untouched = {f"more/{number}.txt": f"{number}\n" for number in range(500)}
+    here = project(MATHS | untouched | {f"data/{number}.txt": f"{number}\n" for number in range(400)})
     good = await here.prove(DOUBLE | {f"data/{number}.txt": None for number in range(200)})
     assert good.proves and fates(good)[ADD] == ("passed", "passed")
     assert good.fail_to_pass == ["tests.test_double::test_double"]
+    assert [word for word in good.command if "ignore" in word] == ["--ignore=more"]
     assert not (await here.prove(SUBTRACT)).green
     assert not held()

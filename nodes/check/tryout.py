@@ -9,9 +9,10 @@ from langgraph.runtime import Runtime
 
 from memory.calls.budget import BudgetSpent
 from nodes.check.change import CheckedChange
+from nodes.check.execution.attempt import Attempt
 from nodes.check.execution.executor import CheckCache, Executor, open_executor
 from nodes.check.execution.package_sandboxes import base_need
-from nodes.check.execution.suite_runs import Attempt, SuiteRuns
+from nodes.check.execution.suite_runs import SuiteRuns
 from nodes.check.outcomes import Outcomes, list_cases
 from nodes.check.prove import baseline_reason, suite_limits
 from nodes.check.suites.packages import Packages

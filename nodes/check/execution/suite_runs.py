@@ -4,12 +4,14 @@ If the whole suite takes too long, only the tests that the change affects run.
 """
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from nodes.check.base_tests.old_tests import OldTests, is_believable
 from nodes.check.change import CheckedChange
+from nodes.check.execution.attempt import Attempt
 from nodes.check.execution.evidence import Evidence
 from nodes.check.execution.executor import Executor, change_limits, is_tight, task_group
+from nodes.check.execution.folders_without_tests import folders_without_tests
 from nodes.check.execution.origins import changed_modules, watching
 from nodes.check.judge import chance_failures
 from nodes.check.outcomes import Outcomes
@@ -17,7 +19,7 @@ from nodes.check.report_check import ListingError, parse_listing
 from nodes.check.suites.suite import Suite, listing
 from nodes.check.unrun.shared_causes import MORE_MEMORY, ChangedFiles
 from nodes.proof import FAILED, Scope
-from sandbox.base import Limits, ReportOutcome, Result
+from sandbox.base import ReportOutcome, Result
 
 _LISTING_BYTES = 32_000_000  # a cut list would not hold every case
 _MOST_ALONE = 4
@@ -29,33 +31,6 @@ _SLOW = (
     "a higher `timeout` under [test] in .autocode.toml lets it run"
 )
 _LARGE = f"the whole suite does not fit into {{memory}} MB of memory on the base; {MORE_MEMORY}"
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """The commands of one attempt to run the suite, empty for a side without tests.
-
-    `plain` is true for a suite without any option of its configuration.
-    """
-
-    suite: Suite
-    scope: Scope
-    plain: bool
-    base_command: tuple[str, ...]
-    head_command: tuple[str, ...]
-    scope_reason: str = ""
-    refusals: int = 0
-    limits: Limits = field(default_factory=Limits)
-    """The limits of the runs on the change, once the base's time is known."""
-
-    def fails_on(self, base: Outcomes) -> bool:
-        """Return whether the base's outcomes ask for another attempt, with fewer options or fewer files."""
-        if not self.suite.is_pytest:
-            return False
-        if base.refusal:
-            return not self.plain
-        beyond_limits = base.stopped in ("timed out", "out of memory")
-        return beyond_limits and self.suite.scope == "auto" and self.scope == "all"
 
 
 @dataclass(frozen=True)
@@ -72,6 +47,7 @@ class SuiteRuns:
         # The base comes first, as its time sets the limits of all else. Mostly the tryout has cached it.
         attempt, base = await self.run_base()
         while True:
+            attempt = await self._narrowed(attempt, base)
             limits = change_limits(self.executor.limits, self.program_seconds, base)
             runs = replace(self, executor=replace(self.executor, limits=limits))
             if isinstance(seen := await runs._run_attempt(attempt, base), Evidence):
@@ -93,6 +69,15 @@ class SuiteRuns:
                 return attempt, base
             attempt = await self._next(attempt, base)
 
+    async def _narrowed(self, attempt: Attempt, base: Outcomes) -> Attempt:
+        """Return the attempt without a walk over folders that hold no test."""
+        # Another environment may have other plugins, which collect other files.
+        if attempt.scope != "all" or not attempt.suite.is_pytest or self.executor.on_base:
+            return attempt
+        workspace, change = await asyncio.to_thread(self.executor.workspace), self.change
+        folders = await asyncio.to_thread(folders_without_tests, workspace, change, base)
+        return attempt.of_whole(replace(attempt.suite, without_tests=folders), change)
+
     async def _next(self, attempt: Attempt, seen: Outcomes) -> Attempt:
         """Return the attempt after one that failed on the base."""
         if seen.refusal:
@@ -111,7 +96,7 @@ class SuiteRuns:
     async def _attempt(self, suite: Suite, scope: Scope, plain: bool = False) -> Attempt:
         change = self.change
         if scope == "all":
-            return Attempt(suite, scope, plain, suite.whole(change.edited), suite.whole(change.new_tests))
+            return Attempt(suite, scope, plain).of_whole(suite, change)
         workspace = await asyncio.to_thread(self.executor.workspace)
         affected = await asyncio.to_thread(change.affected_tests, workspace, change.changed)
         tests = sorted({*affected, *change.near_data})

@@ -72,6 +72,7 @@ class Suite:
     env: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     mutants: bool = True
+    without_tests: tuple[str, ...] = ()  # folders that pytest need not walk
     cleared: tuple[str, ...] = ()  # flags that undo what a sandbox without plugins refuses
     src: bool = False  # whether there is a folder `src`, which belongs on the import path
 
@@ -107,10 +108,11 @@ class Suite:
         """Return the command for the whole suite and those of `tests` that the suite leaves out."""
         if self.runner:
             return self.runner.whole(tests)
+        start = (*self._start(), *(f"--ignore={folder}" for folder in self.without_tests))
         beyond = tuple(_argument(path) for path in tests if not self._reaches(path))
         if not beyond or self.paths:
-            return (*self._start(), *self.paths, *beyond)
-        return (*self._start(), "-o", f"testpaths={shlex.join([*self.options.testpaths, *beyond])}")
+            return (*start, *self.paths, *beyond)
+        return (*start, "-o", f"testpaths={shlex.join([*self.options.testpaths, *beyond])}")
 
     def only(self, tests: Iterable[str]) -> tuple[str, ...]:
         """Return the command for these test files alone."""
