@@ -134,15 +134,19 @@ class IndexStore:
             [(model, key, packed(row)) for key, row in zip(keys, rows, strict=True)],
         )
 
-    def inherit(self, model: str) -> None:
-        """Give the chunks of moved files the vectors that they had under their old paths."""
-        self._writer.execute(_MOVED, (model,))
+    def inherit(self, model: str) -> int:
+        """Give the chunks of moved files the vectors of their old paths. Return how many got one."""
+        return self._writer.execute(_MOVED, (model,)).rowcount
 
-    def borrow(self, model: str, keys: Iterable[str]) -> None:
-        """Copy the vectors of these keys from other indexes. Must not run within a transaction."""
-        if self._path:
-            with self._writing:
-                shared_vectors.borrow(self._writer, self._path, model, keys)
+    def borrow(self, model: str, keys: Iterable[str]) -> int:
+        """Copy the vectors of these keys from other indexes. Must not run within a transaction.
+
+        Return how many were found.
+        """
+        if not self._path:
+            return 0
+        with self._writing:
+            return shared_vectors.borrow(self._writer, self._path, model, keys)
 
     def _doc(self, path: str, blob: str) -> int | None:
         query = "SELECT id FROM docs WHERE path = ? AND blob = ?"
@@ -176,14 +180,14 @@ class IndexStore:
         row = self.read("SELECT count(*), coalesce(sum(chunks), 0) FROM files JOIN docs ON docs.id = doc")[0]
         return *row, self.read(f"SELECT count(*) FROM ({_EMBEDDED})", [model])[0][0]
 
-    def missing(self, model: str) -> list[tuple[str, str]]:
-        """Return key and text of the files' chunks that a model has not embedded."""
-        rows = self.read(
-            f"{_CHUNKS} JOIN files ON files.doc = docs.id WHERE NOT EXISTS "
-            "(SELECT * FROM vectors WHERE model = ? AND vectors.key = chunks.key) GROUP BY key",
-            [model],
-        )
-        return [(stored.key, embedded_text(stored.path, stored.chunk)) for stored in map(_chunk, rows)]
+    def missing(self, model: str) -> list[str]:
+        """Return the keys of the files' chunks that a model has not embedded, those of short texts first."""
+        rows = self.read(_MISSING, [model])
+        return [key for (key,) in rows]
+
+    def texts(self, keys: Sequence[str]) -> dict[str, str]:
+        """Return the texts to embed for some keys."""
+        return {each.key: embedded_text(each.path, each.chunk) for each in self.chunks("key", keys)}
 
     def keys(self, model: str) -> set[str]:
         """Return the keys of the files' chunks that a model has embedded."""
@@ -256,6 +260,11 @@ JOIN vectors ON model = ? AND vectors.key = old.key
 _EMBEDDED = (
     "SELECT chunks.key FROM files JOIN chunks ON chunks.doc = files.doc "
     "JOIN vectors ON vectors.key = chunks.key AND model = ?"
+)
+_MISSING = (
+    "SELECT chunks.key FROM files JOIN chunks ON chunks.doc = files.doc WHERE NOT EXISTS "
+    "(SELECT * FROM vectors WHERE model = ? AND vectors.key = chunks.key) "
+    "GROUP BY chunks.key ORDER BY length(text)"
 )
 _CHUNKS = (
     "SELECT chunks.id, docs.id, docs.path, symbol, first, last, text, outline, key "

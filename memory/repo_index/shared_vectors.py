@@ -14,17 +14,18 @@ FROM temp.lacking CROSS JOIN other.vectors AS theirs ON theirs.model = ? AND the
 """
 
 
-def borrow(connection: sqlite3.Connection, path: Path, model: str, keys: Iterable[str]) -> None:
+def borrow(connection: sqlite3.Connection, path: Path, model: str, keys: Iterable[str]) -> int:
     """Copy the vectors of these keys from the indexes beside `path`, the newest first.
 
-    Must not run within a transaction. An index that cannot be read is skipped.
+    Must not run within a transaction. An index that cannot be read is skipped. Return how many were found.
     """
+    found = 0
     others: list[Path] = []
     with suppress(OSError):  # an index may be deleted meanwhile
         beside = [other for other in path.parent.glob("*.db") if other != path]
         others = sorted(beside, key=lambda other: -other.stat().st_mtime)[:_MOST_INDEXES]
     if not others:
-        return
+        return found
     connection.execute("CREATE TEMP TABLE lacking (key TEXT PRIMARY KEY) WITHOUT ROWID")
     try:
         connection.execute("BEGIN")
@@ -34,8 +35,9 @@ def borrow(connection: sqlite3.Connection, path: Path, model: str, keys: Iterabl
             with suppress(sqlite3.Error):
                 connection.execute("ATTACH ? AS other", (f"{other.absolute().as_uri()}?mode=ro",))
                 try:
-                    connection.execute(_COPY, (model,))
+                    found += connection.execute(_COPY, (model,)).rowcount
                 finally:
                     connection.execute("DETACH other")
     finally:
         connection.execute("DROP TABLE temp.lacking")
+    return found

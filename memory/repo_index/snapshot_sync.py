@@ -9,11 +9,9 @@ from memory.repo_index.index_store import IndexStore
 from memory.repo_index.index_types import SnapshotView
 
 _FILES = 300
-"""Files of one snapshot that are cut at most."""
+"""Files of one snapshot that are cut at most. With more, the index is just being made, and no run waits."""
 _SECONDS = 1.5
 """Time in which one search may cut files. The next search cuts the rest."""
-_SECONDS_OF_MANY = 0.3
-"""The same while so many are lacking that the index is just being made, for which no run waits."""
 
 
 class SnapshotSync:
@@ -33,9 +31,8 @@ class SnapshotSync:
         with self._lock:
             known = store.versions(view.files)
             lacking = [pair for pair in view.files.items() if pair[0] not in known and is_wanted(pair[0])]
-            seconds = _SECONDS if len(lacking) <= _FILES else _SECONDS_OF_MANY
-            deadline, cut = time.monotonic() + seconds, []
-            for path, blob in sorted(lacking)[:_FILES]:
+            deadline, cut = time.monotonic() + _SECONDS, []
+            for path, blob in sorted(lacking) if len(lacking) <= _FILES else ():
                 if time.monotonic() > deadline:
                     break
                 text = decoded(view.read(path))

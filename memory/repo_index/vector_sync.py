@@ -40,18 +40,18 @@ class VectorSync:
         embedder, store = self.embedder, self.store
         if missing := store.missing(embedder.key):
             with store.transaction():
-                store.inherit(embedder.key)
-            store.borrow(embedder.key, [key for key, _ in missing])
-            missing = store.missing(embedder.key)
-        missing.sort(key=lambda pair: len(pair[1]))  # texts of similar length are padded least
+                found = store.inherit(embedder.key)
+            if found + store.borrow(embedder.key, missing):
+                missing = store.missing(embedder.key)
         done = 0
-        for batch in self._batches(missing):
-            keys, rows = [key for key, _ in batch], embedder.embed([text for _, text in batch])
-            with store.transaction():
-                store.keep(embedder.key, keys, rows)
-            if collection:
-                _write(collection, keys, rows)
-            done += len(batch)
+        for keys in self._batches(missing):  # texts of similar length, which are padded least
+            if texts := store.texts(keys):  # a refresh may have removed them
+                rows = embedder.embed(list(texts.values()))
+                with store.transaction():
+                    store.keep(embedder.key, list(texts), rows)
+                if collection:
+                    _write(collection, list(texts), rows)
+            done += len(keys)
             self.progress(done, len(missing))
 
     def align(self, collection: VectorCollection) -> None:
