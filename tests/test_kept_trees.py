@@ -216,9 +216,10 @@ async def test_a_check_takes_the_kept_tree_that_is_nearest(opened: Bubblewrap, t
 async def test_a_cancelled_unpacking_leaves_nothing_that_goes_on(tmp_path: Path) -> None:
     kept = KeptTrees(tmp_path / "trees")
 
-    async def unpack(tree: KeptTree) -> None:
+    async def unpack(tree: KeptTree) -> int:
         for number in range(300):
             (tree.folder / str(number)).mkdir()
+        return 0
 
     async def hold() -> None:
         async with kept.tree("key", os.geteuid(), unpack):

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from math import log
-from os.path import basename, splitext
+from os.path import splitext
 from threading import Lock
 
 from memory.chunks import Parser, SyntaxPart, has_grammar
@@ -111,7 +112,7 @@ def repository_map(
     """
     paths = sorted(path for path in files if path.isprintable())
     wanted = set(_terms(query))
-    by_path = _relevance(wanted, {path: _terms(path) + _terms(basename(path)) for path in paths})
+    by_path = _relevance(wanted, {path: _path_terms(path) for path in paths})
     ranked = sorted(paths, key=lambda path: (-by_path[path], not has_grammar(path), path.count("/"), path))
     defined = outlines(_texts(ranked, files, read))
     by_definition = _relevance(wanted, {path: _terms(" ".join(defined.get(path, ()))) for path in defined})
@@ -133,18 +134,28 @@ def _texts(
     return texts
 
 
+def _path_terms(path: str) -> list[str]:
+    """Return the words of a path. Those of the file's own name count twice."""
+    folder, _, name = path.rpartition("/")
+    return [*_folder_terms(folder), *_terms(name) * 2]
+
+
 def _terms(text: str) -> list[str]:
     """Return the words of a text, plurals as singulars."""
     return [word.removesuffix("s") or "s" for word in words(text)]
 
 
+_folder_terms = lru_cache(maxsize=1024)(_terms)
+
+
 def _relevance(wanted: set[str], documents: Mapping[str, list[str]]) -> dict[str, float]:
     """Score documents by the terms they contain, weighted by inverse document frequency."""
-    counts = Counter(term for terms in documents.values() for term in wanted.intersection(terms))
+    held = {path: Counter(filter(wanted.__contains__, terms)) for path, terms in documents.items()}
+    counts = Counter(term for terms in held.values() for term in terms)
     weight = {term: log(1 + len(documents) / count) for term, count in counts.items()}
     return {
-        path: sum(weight[term] * (1 + log(count)) for term, count in Counter(terms).items() if term in weight)
-        for path, terms in documents.items()
+        path: sum(weight[term] * (1 + log(count)) for term, count in terms.items())
+        for path, terms in held.items()
     }
 
 

@@ -129,8 +129,8 @@ class Bubblewrap:
             archive = await asyncio.to_thread(StoredArchive, files)
             yield PackedLayer(archive, self._run_alone)
 
-    async def _unpack(self, files: Iterable[bytes], limits: Limits, tree: KeptTree) -> None:
-        """Unpack a tar stream into a folder on disk. Raises SandboxError."""
+    async def _unpack(self, files: Iterable[bytes], limits: Limits, tree: KeptTree) -> int:
+        """Unpack a tar stream into a folder on disk. Return the bytes there. Raises SandboxError."""
         program = Program({"tree": files}, ["true"], _for_unpacking(limits, on_disk=True))
         stage = Stage(folder=str(tree.folder), uid=tree.uid, disk=tree.folder)
         result = await self.run_program(program, stage)
@@ -139,6 +139,7 @@ class Bubblewrap:
             raise does_not_fit(limits.workspace_mb)
         if result.exit_code:
             raise SandboxError(f"the files could not be unpacked: {result.stderr.strip()}")
+        return size
 
     @asynccontextmanager
     async def session(self, files: Iterable[bytes], limits: Limits, key: str = "") -> AsyncIterator[Session]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import ParamSpec
 
 from sandbox.base import SandboxError
-from sandbox.environment.disk import folder_bytes, remove_tree
+from sandbox.environment.disk import remove_tree
 from sandbox.program import retrieve
 
 P = ParamSpec("P")
@@ -83,11 +83,11 @@ class KeptTrees:
 
     @asynccontextmanager
     async def tree(
-        self, key: str, uid: int, unpack: Callable[[KeptTree], Awaitable[None]]
+        self, key: str, uid: int, unpack: Callable[[KeptTree], Awaitable[int]]
     ) -> AsyncIterator[KeptTree]:
         """Hold a tree, which `unpack` fills with files of the user `uid` if there is none yet.
 
-        Raises SandboxError.
+        `unpack` returns their bytes on disk. Raises SandboxError.
         """
         place = self._place(key)
         while True:
@@ -118,13 +118,13 @@ class KeptTrees:
         return self.root / hashlib.sha256(key.encode()).hexdigest()[:40]
 
     async def _make(
-        self, place: Path, key: str, uid: int, unpack: Callable[[KeptTree], Awaitable[None]]
+        self, place: Path, key: str, uid: int, unpack: Callable[[KeptTree], Awaitable[int]]
     ) -> None:
         tree = KeptTree(place / "tree", uid)
         try:
             await _finished(_empty, tree.folder)
-            await unpack(tree)
-            await _finished(_complete, place, key, uid)
+            size = await unpack(tree)
+            await _finished(_complete, place, TreeRecord(key, uid, size >> 20, _boot()))
         except OSError as error:
             raise SandboxError(f"{place}: the files could not be kept: {error}") from error
 
@@ -185,8 +185,7 @@ async def _finished(function: Callable[P, None], *args: P.args, **kwargs: P.kwar
         raise
 
 
-def _complete(place: Path, key: str, uid: int) -> None:
-    record = TreeRecord(key, uid, folder_bytes(place / "tree") >> 20, _boot())
+def _complete(place: Path, record: TreeRecord) -> None:
     (place / _RECORD).write_text(json.dumps(asdict(record)))
 
 

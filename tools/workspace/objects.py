@@ -70,6 +70,12 @@ class Objects:
         with missing_objects():
             return self.repo.odb.read_header(id)[1]
 
+    def sizes(self, listing: TreeListing) -> Mapping[str, int]:
+        """Map everything but the submodules of a listing to its size in bytes."""
+        header = self.repo.odb.read_header
+        with missing_objects():
+            return listing.sizes(lambda id: header(id)[1])
+
     def listing(self, tree: pygit2.Tree) -> TreeListing:
         """List a tree. Raises WorkspaceError for trees that git itself would not check out."""
         return listing_of(self.repo, tree.id)

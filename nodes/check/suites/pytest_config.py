@@ -1,8 +1,10 @@
 """pytest's configuration in a repository, and the files that may change how pytest runs or reports."""
 
 import fnmatch
+import re
 import shlex
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -36,18 +38,25 @@ class PytestOptions:
 
     def is_test(self, path: str) -> bool:
         """Return whether pytest takes the file for a test module by its name."""
-        return path.endswith(".py") and any(_matches(pattern, path) for pattern in self.files)
+        return path.endswith(".py") and _matches(self.files, path)
 
     def skips(self, path: str) -> bool:
         """Return whether pytest looks into no folder of the file, unless a command names the file."""
         folders = [str(folder) for folder in PurePosixPath(path).parents][:-1]
-        return any(_matches(pattern, folder) for pattern in self.norecursedirs for folder in folders)
+        return any(_matches(self.norecursedirs, folder) for folder in folders)
 
 
-def _matches(pattern: str, path: str) -> bool:
-    if "/" in pattern:
-        return fnmatch.fnmatchcase(f"/{path}", f"*/{pattern.removeprefix('/')}")
-    return fnmatch.fnmatchcase(path.rpartition("/")[2], pattern)
+def _matches(patterns: tuple[str, ...], path: str) -> bool:
+    names, paths = _compiled(patterns)
+    return bool(names.match(path, path.rfind("/") + 1) or (paths and paths.match(f"/{path}")))
+
+
+@lru_cache(maxsize=64)
+def _compiled(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
+    """Return one expression for the patterns of names, and one for those of paths."""
+    names = [fnmatch.translate(pattern) for pattern in patterns if "/" not in pattern]
+    paths = [fnmatch.translate(f"*/{pattern.removeprefix('/')}") for pattern in patterns if "/" in pattern]
+    return re.compile("|".join(names) or r"(?!)"), re.compile("|".join(paths)) if paths else None
 
 
 def read_options(workspace: Workspace, snapshot: str) -> PytestOptions:

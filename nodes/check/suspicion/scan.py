@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -53,6 +53,8 @@ def suspicions(
     `changed` are the paths that differ. What the base has already, also elsewhere among these files, is no
     suspicion. The list ends with the number of those that it leaves out. Blocks.
     """
+    if not changed:
+        return []
     scan = _Scan(workspace, base, head, suite, workspace.files(base), workspace.files(head))
     files = list(scan.versions(changed))
     known = Counter(
@@ -100,16 +102,26 @@ class _Scan:
         self._tests: list[Literals] = []
         self._known_uses, self._is_imported = cache(self._search_base), cache(self._search_head)
         self._is_known, self._is_of_tests = cache(self._search_text), cache(self._search_definition)
-        self._products = {
-            path.rpartition("/")[2] for path in head_files if _CODE.search(path) and not self._is_test(path)
-        }
-        self._test_names = names_of_tests(
-            path for path in head_files if path.endswith(".py") and suite.is_test(path)
+
+    @cached_property
+    def _products(self) -> set[str]:
+        """The names of the files that hold code and no tests."""
+        code = (path for path in self._head_files if _CODE.search(path) and not self._is_test(path))
+        return {path.rpartition("/")[2] for path in code}
+
+    @cached_property
+    def _test_names(self) -> frozenset[str]:
+        return names_of_tests(
+            path for path in self._head_files if path.endswith(".py") and self._suite.is_test(path)
         )
-        self._own = {
+
+    @cached_property
+    def _own(self) -> set[str]:
+        """The names of the modules and packages on the import path."""
+        return {
             path[len(root) :].lstrip("/").partition("/")[0].partition(".")[0]
             for root in self.steering.roots
-            for path in head_files
+            for path in self._head_files
             if path.endswith(".py") and (not root or path.startswith(f"{root}/"))
         }
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from nodes.check.outcomes import Outcomes
 from nodes.check.unrun.causes import Cause, cause_of, shorten
@@ -24,12 +23,12 @@ class ChangedFiles:
     @classmethod
     def of(cls, changed: Iterable[str], files: Collection[str]) -> "ChangedFiles":
         """Find the modules among the repository's `files`."""
-        own = set()
-        for path in (PurePosixPath(path) for path in files if path.endswith(".py")):
-            own |= {part.removesuffix(".py") for part in path.parts[:2]}  # also below `src`
-            while path.parents and str(path.parent / "__init__.py") in files:
-                path = path.parent
-            own.add(path.stem)
+        own = set[str]()
+        for path in (path for path in files if path.endswith(".py")):
+            own.update(part.removesuffix(".py") for part in path.split("/", 2)[:2])  # also below `src`
+            while f"{path.rpartition('/')[0]}/__init__.py" in files:
+                path = path.rpartition("/")[0]
+            own.add(path.rpartition("/")[2].removesuffix(".py"))
         return cls(frozenset(changed), frozenset(own))
 
 

@@ -47,10 +47,12 @@ def _members(
     paths: Iterable[str] | None,
     edits: Mapping[str, str],
 ) -> Iterator[bytes]:
-    listed = objects.listing(tree).entries
+    listing = objects.listing(tree)
+    listed, sizes = listing.entries, objects.sizes(listing) if paths is None else {}
     for path in listed if paths is None else paths:
-        if path not in edits and (entry := listed.get(path)):
-            yield from _tar_member(objects, large, path, entry)
+        if path not in edits and (entry := listed.get(path)) and entry.mode != FileMode.COMMIT:
+            size = sizes[path] if paths is None else objects.size(entry.id)
+            yield from _tar_member(objects, large, path, entry, size)
     for path, text in edits.items():
         check_path(path)
         kept = objects.entry(tree, path)
@@ -65,11 +67,10 @@ def encoded(path: str, text: str) -> bytes:
         raise PathError(f"{path}: the text is not valid Unicode ({error.reason})") from error
 
 
-def _tar_member(objects: Objects, large: LargeBlobs, path: str, entry: TreeEntry) -> Iterator[bytes]:
-    """Yield header and content of an entry. Nothing for submodules, and for links that lead out."""
-    if entry.mode == FileMode.COMMIT:
-        return
-    size = objects.size(entry.id)
+def _tar_member(
+    objects: Objects, large: LargeBlobs, path: str, entry: TreeEntry, size: int
+) -> Iterator[bytes]:
+    """Yield header and content of an entry. Nothing for links that lead out."""
     if entry.mode == FileMode.LINK:
         target = objects.blob(entry.id) if size <= _LONGEST_LINK else b""
         if stays_inside(path, target):
