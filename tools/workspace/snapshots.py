@@ -275,19 +275,16 @@ class Snapshots:
     def merge(self, base: str, ours: str, theirs: str, message: str) -> Merged:
         """Merge two snapshots that started from `base` into a snapshot or a list of conflicts."""
         ancestor, our_tree, their_tree = (self._objects.tree(snapshot) for snapshot in (base, ours, theirs))
-        if len({ancestor.id, our_tree.id, their_tree.id}) < 3:  # an index of all files says the same, later
-            tree = their_tree.id if ancestor.id == our_tree.id else our_tree.id
-        else:
-            with missing_objects():
-                index = self._objects.repo.merge_trees(ancestor, our_tree, their_tree)
-            if index.conflicts is not None:
-                return Merged(None, describe(self._objects, index.conflicts))
-            tree = index.write_tree(self._objects.repo)
-        if tree == our_tree.id:
-            return Merged(ours, ())
-        if tree == their_tree.id:
-            return Merged(theirs, ())
-        return Merged(self._objects.store(tree, [ours, theirs], message), ())
+        sides = {their_tree.id: theirs, our_tree.id: ours}
+        if ancestor.id in sides or len(sides) == 1:  # one side changes nothing, or both do the same
+            sides.pop(ancestor.id, None)
+            return Merged(next(iter(sides.values()), ours), ())
+        with missing_objects():
+            index = self._objects.repo.merge_trees(ancestor, our_tree, their_tree)
+        if index.conflicts is not None:
+            return Merged(None, describe(self._objects, index.conflicts))
+        tree = index.write_tree(self._objects.repo)
+        return Merged(sides.get(tree) or self._objects.store(tree, [ours, theirs], message), ())
 
 
 def _with_mode(path: str, entry: TreeEntry | None, mode: int) -> TreeEntry:
