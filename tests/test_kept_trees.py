@@ -18,7 +18,7 @@ from sandbox.base import Delta, Sandbox, SandboxError
 from sandbox.bubblewrap.bubblewrap_sandbox import Bubblewrap
 from sandbox.bubblewrap.interpreter import Interpreter
 from sandbox.bubblewrap.kept_trees import KeptTree, KeptTrees
-from sandbox.environment.disk import remove_tree
+from sandbox.environment.disk import folder_bytes, remove_tree, take_ownership
 from tools.workspace import Workspace
 
 ROOT = Path(__file__).parent.parent
@@ -272,3 +272,21 @@ def test_removing_a_folder_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(inside.parent)
     remove_tree(tmp_path / "link")
     assert inside.stat().st_mode & 0o777 == 0o555 and not (tmp_path / "link").is_symlink()
+
+
+def test_folders_that_are_nested_beyond_any_path_are_counted_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    monkeypatch.chdir(top)  # and back at the end
+    for _ in range(2500):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("large").write_bytes(b"x" * 10_000)
+    os.chdir(tmp_path)
+    assert folder_bytes(top, 10**9) > 10**9  # what nobody can count is too much
+    with pytest.raises(SandboxError, match="too deeply"):
+        take_ownership(top)
+    remove_tree(top)
+    assert not top.exists()

@@ -17,7 +17,7 @@ from sandbox.bubblewrap.jail import Jail, Mounts
 from sandbox.cgroup import Cgroup, Cgroups
 from sandbox.environment.backend import Build, Built, Environment
 from sandbox.environment.build_script import SCRATCH, UV, build_script, tracked_list
-from sandbox.environment.disk import folder_bytes, take_ownership
+from sandbox.environment.disk import folder_bytes, remove_tree, take_ownership
 from sandbox.environment.generated import store_generated
 from sandbox.environment.machine import Machine, find_uv
 from sandbox.environment.proxy import FORWARDER, PORT, VARIABLES, open_proxy
@@ -199,8 +199,10 @@ def _is_over(place: Path, limit: int) -> bool:
 
 def _seal(build: Build, root: Path) -> None:
     """Take ownership, keep what the build made and drop the rest."""
-    take_ownership(root)
     scratch = root / Path(SCRATCH).name
+    if scratch.is_symlink():  # the build may write there, and could lead us to a file of the user's
+        raise SandboxError(f"the build replaced its own folder {SCRATCH} by a link")
+    take_ownership(root)
     store_generated(scratch / "generated.tar", build.place / "generated.tar", build.paths)
     for directory in (scratch, root / "workspace"):
-        shutil.rmtree(directory)
+        remove_tree(directory)
