@@ -16,6 +16,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pygit2
+
+from tools.workspace.history import past_changes
+
 DEVELOPED_ON = {
     "Textualize/rich", "Textualize/textual", "aio-libs/aiohttp", "expressjs/express", "fastapi/typer",
     "hynek/structlog", "langchain-ai/langgraph", "marshmallow-code/marshmallow", "mkdocs/mkdocs",
@@ -106,6 +110,11 @@ def tree_of(sought: Sought, clones: Path, trees: Path) -> Path:
     os.unlink(env["GIT_INDEX_FILE"])
     partial.rename(target)
     return target
+
+
+def history_of(sought: Sought, clones: Path) -> list[tuple[str, tuple[str, ...]]]:
+    """Return subjects and changed paths of the commits before a commit, as runs read them."""
+    return past_changes(pygit2.Repository(str(_clone(clones, sought.repo))), sought.parent)
 
 
 def plan(sought: Sought, texts: Mapping[str, str]) -> tuple[str, str, frozenset[str]] | None:

@@ -134,7 +134,11 @@ def search_snapshot(
     memory: Recollection, workspace: Workspace, snapshot: str, query: str, most: int
 ) -> list[Snippet]:
     """Return the best snippets of a snapshot, as their lines stand in the file. Blocks."""
-    view = SnapshotView(workspace.blobs(snapshot), lambda path: workspace.read(snapshot, path))
+    view = SnapshotView(
+        workspace.blobs(snapshot),
+        lambda path: workspace.read(snapshot, path),
+        lambda: workspace.past_changes(snapshot),
+    )
     found = memory.search(workspace.path, view, query, most)
     return [_whole_lines(workspace, snapshot, snippet) for snippet in found]
 

@@ -1,6 +1,7 @@
 """The order of what a search finds: named places first, then what fits, and nothing rather than noise."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -35,10 +36,17 @@ def export_command(path, format):
     """Start the clock of an entry."""
     return clock.now()
 ''',
-    "worklog/archive.py": """class Archive:
+    "worklog/archive.py": '''class Archive:
     def write_json(self, folder):
         return folder / "entries.json"
-""",
+
+    def add_missing(self, folder, lock):
+        """Fix what is missing, and use the lock of the folder for more support."""
+        lock.update(folder)
+
+    def open(self, folder):
+        return folder_lock(folder).wait(self.seconds)
+''',
     "tests/test_export.py": """from worklog.export import Exporter
 
 
@@ -120,6 +128,23 @@ def test_tests_come_before_other_uses_when_they_are_asked_for(index: RepoIndex) 
     ]
     assert paths(index.search("test that the timer starts", 3))[0] == "tests/test_timer.py"
     assert paths(index.search("start the clock", 3))[0] == "worklog/timer.py"
+
+
+def test_words_of_tasks_count_less_than_words_of_code_and_those_that_stand_together_more(
+    index: RepoIndex,
+) -> None:
+    found = index.search("add support for a missing clock, fix its use", 3)
+    assert found[0].symbol == "start_timer" and found[0].why.startswith("words: clock")
+    assert index.search("support another folder lock", 3)[0].symbol == "Archive.open"
+
+
+def test_files_that_earlier_commits_of_such_subjects_changed_come_first(index: RepoIndex) -> None:
+    past = [("Flush the stream of the clock", ("worklog/timer.py",)), ("Start", ("worklog/cli.py",))]
+    without, search = index.code_search(), replace(index.code_search(), past=lambda: past)
+    assert paths(without.snippets("stream clock entry", 2)) == ["worklog/export.py", "worklog/timer.py"]
+    assert paths(search.snippets("stream clock entry", 2)) == ["worklog/timer.py", "worklog/export.py"]
+    past.append(("Mine a quantum blockchain", ("worklog/timer.py",)))
+    assert search.snippets("quantum blockchain", 2) == []
 
 
 def test_a_path_finds_the_outline_of_its_file_and_nothing_else(index: RepoIndex) -> None:

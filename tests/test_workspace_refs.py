@@ -221,3 +221,14 @@ def test_a_process_killed_at_any_moment_leaves_the_repository_whole(repo: GitRep
         workspace.note(head, "n")
     repo.git("fsck", "--strict")
     assert repo.fingerprint() == before
+
+
+def test_the_past_is_the_commits_that_changed_few_files(
+    repo: GitRepo, workspace: Workspace, tmp_path: Path
+) -> None:
+    repo.commit({"a.py": "2\n", "b.py": "1\n"}, "Add b\n\nWhat for.")
+    repo.commit({f"{number}.py": "" for number in range(30)}, "Add many")
+    head = repo.commit({"b.py": "2\n"}, "Fix b")
+    assert workspace.past_changes(head) == [("Fix b", ("b.py",)), ("Add b", ("a.py", "b.py"))]
+    repo.git("clone", "-q", "--depth", "2", f"file://{repo.path}", str(tmp_path / "shallow"))
+    assert Workspace.open(tmp_path / "shallow").past_changes(head) == [("Fix b", ("b.py",))]

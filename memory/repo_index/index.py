@@ -190,6 +190,7 @@ class RepoIndex:
             visible,
             self._search_vectors,
             lambda text: unembedded_files(text, store, self.embedder.key),
+            view.past if view else tuple,
         )
 
     def _search_vectors(self, query: str, visible: Collection[int]) -> Hits:

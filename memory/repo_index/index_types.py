@@ -1,6 +1,6 @@
 """The values that a repository's index takes and returns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -41,12 +41,20 @@ class Snippet:
     why: str
 
 
+PastChange = tuple[str, Sequence[str]]
+"""The subject of an earlier commit, and the paths that it changed."""
+
+
 @dataclass(frozen=True)
 class SnapshotView:
-    """A snapshot to search instead of the disk: git blob ids by path, and a function that reads a file."""
+    """A snapshot to search instead of the disk: git blob ids by path, and a function that reads a file.
+
+    `past` returns the commits before it, none if they are not known.
+    """
 
     files: Mapping[str, str]
     read: Callable[[str], bytes | None]
+    past: Callable[[], Sequence[PastChange]] = tuple
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +13,7 @@ from pygit2.enums import FileMode
 
 from tools.workspace.errors import missing_objects
 from tools.workspace.packing.archive import TAR_END, file_member
+from tools.workspace.recent import Recent
 
 COMMITS = 40
 """The most commits that the folder holds."""
@@ -21,6 +23,14 @@ _MOST_UNPACKED = 4
 
 _MOST_ENTRIES, _MOST_CHANGED = 100_000, 5_000
 """Entries of folders that are compared for one commit, and paths that are named."""
+
+PAST = 300
+"""The most commits whose subjects are searched."""
+_MOST_PATHS = 20
+"""Changed paths from which a commit says nothing about each of them."""
+_SECONDS = 1.0
+"""Processor time for commits that were not compared before. The next search compares what is left."""
+_COMPARED: Recent[str, tuple[str, ...]] = Recent(20 * PAST)
 
 _HEADERS = 65_536  # bytes of the archive that are not the files' own
 
@@ -52,9 +62,8 @@ def log(repo: pygit2.Repository, snapshot: str, count: int) -> list[LogEntry]:
     entries: list[LogEntry] = []
     with suppress(KeyError, pygit2.GitError):  # a shallow clone lacks the parents
         for commit in islice(repo.walk(snapshot), count):
-            subject = commit.raw_message.decode(errors="replace").strip().partition("\n")[0]
             author = commit.author.raw_name.decode(errors="replace")
-            entries.append(LogEntry(str(commit.id), author, commit.commit_time, subject[:500]))
+            entries.append(LogEntry(str(commit.id), author, commit.commit_time, _subject(commit)))
     return entries
 
 
@@ -154,11 +163,11 @@ def recent_changes(repo: pygit2.Repository, snapshot: str) -> list[set[str]]:
     return changed
 
 
-def _changed_paths(old: pygit2.Tree, new: pygit2.Tree) -> set[str]:
+def _changed_paths(old: pygit2.Tree, new: pygit2.Tree, most: int = _MOST_CHANGED) -> set[str]:
     """Return the first paths that differ. A diff of libgit2 has no bound, and few trees name many files."""
     paths, left = set[str](), _MOST_ENTRIES
     waiting: list[tuple[str, pygit2.Object | None, pygit2.Object | None]] = [("", old, new)]
-    while waiting and left > 0 and len(paths) < _MOST_CHANGED:
+    while waiting and left > 0 and len(paths) < most:
         folder, one, other = waiting.pop()
         before, after = _entries(one), _entries(other)
         left -= len(before) + len(after)
@@ -178,3 +187,33 @@ def _entries(tree: pygit2.Object | None) -> dict[str, pygit2.Object]:
     return (
         {os.fsdecode(entry.raw_name or b""): entry for entry in tree} if isinstance(tree, pygit2.Tree) else {}
     )
+
+
+def past_changes(repo: pygit2.Repository, snapshot: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Return subject and changed paths of the last commits up to a snapshot, the newest first.
+
+    Merges are left out, and commits of many files. A shallow clone has fewer commits.
+    """
+    past: list[tuple[str, tuple[str, ...]]] = []
+    end = time.thread_time() + _SECONDS
+    with suppress(KeyError, pygit2.GitError):  # as above
+        for commit in islice(repo.walk(snapshot), 2 * PAST):
+            paths = _COMPARED.get(str(commit.id))
+            if paths is None and time.thread_time() < end:
+                paths = _own_paths(commit)
+                _COMPARED.put(str(commit.id), paths)
+            if paths:
+                past.append((_subject(commit), paths))
+    return past[:PAST]
+
+
+def _own_paths(commit: pygit2.Commit) -> tuple[str, ...]:
+    """Return the paths that a commit changed, none if it is a merge or changed many."""
+    if len(commit.parent_ids) != 1:
+        return ()
+    paths = _changed_paths(commit.parents[0].tree, commit.tree, _MOST_PATHS + 1)
+    return tuple(sorted(paths)) if len(paths) <= _MOST_PATHS else ()
+
+
+def _subject(commit: pygit2.Commit) -> str:
+    return commit.raw_message.decode(errors="replace").strip().partition("\n")[0][:500]

@@ -22,7 +22,7 @@ from tools.workspace.applying import (
     select,
 )
 from tools.workspace.errors import WorkspaceError, damage, git_errors
-from tools.workspace.history import LogEntry, history, log, recent_changes
+from tools.workspace.history import LogEntry, history, log, past_changes, recent_changes
 from tools.workspace.objects import Objects
 from tools.workspace.opening import GitFolder, check_inside, is_bounded, look
 from tools.workspace.refs import APPLIED, Refs
@@ -146,6 +146,10 @@ class Workspace(Snapshots, Refs):
     def recent_changes(self, snapshot: str) -> list[set[str]]:
         """Return the paths that each of the last commits changed, along first parents, the newest first."""
         return recent_changes(self._repo, snapshot)
+
+    def past_changes(self, snapshot: str) -> list[tuple[str, tuple[str, ...]]]:
+        """Return subject and changed paths of the commits up to a snapshot, the newest first. See there."""
+        return past_changes(self._repo, snapshot)
 
     def recover(self) -> str:
         """Undo an application that was interrupted, and return a message if there was one. See `recover`."""

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from memory.chunks.words import words
 from memory.repo_index.index_store import IndexStore, StoredChunk
-from memory.repo_index.index_types import Snippet
+from memory.repo_index.index_types import PastChange, Snippet
 from memory.repo_index.search.file_ranking import FILES, WEIGHTS, FileRanking
+from memory.repo_index.search.history import history_scores
 from memory.repo_index.search.hits import Hits, match_expression, search_words
 from memory.repo_index.search.named_places import NamedPlace, NamedPlaces
-from memory.repo_index.search.query import Query, kind_of, terms
+from memory.repo_index.search.query import Query, kind_of
 
 SearchVectors = Callable[[str, Collection[int]], Hits]
 """Finds the nearest chunks of some versions of files, none while there are no vectors."""
@@ -18,23 +20,27 @@ FindUnembedded = Callable[[Hits], set[str]]
 
 @dataclass(frozen=True)
 class CodeSearch:
-    """Searches the visible versions of files (ids by path)."""
+    """Searches the visible versions of files (ids by path). `past` returns the commits before them."""
 
     store: IndexStore
     visible: Mapping[str, int]
     search_vectors: SearchVectors
     find_unembedded: FindUnembedded
+    past: Callable[[], Sequence[PastChange]] = tuple
 
     def ranking(self, query: Query) -> FileRanking:
-        """Search by words and by vectors."""
-        counts = {word: self.store.holding(word) for word in query.terms}
+        """Search by words and by vectors, and read the history."""
+        counts = {word: self.store.holding(word) for word in query.spoken}
         docs = set(self.visible.values())
-        text = search_words(self.store, match_expression(counts), docs)
+        text = search_words(
+            self.store, match_expression({word: counts[word] for word in query.terms}, query.phrases), docs
+        )
         near = self.search_vectors(query.text, docs)
         unembedded = self.find_unembedded(text) if near.scored else set[str]()
         paths = {*list(text.totals())[:FILES], *list(near.totals())[:FILES]}
         chunks = self.store.chunks("docs.id", [self.visible[path] for path in paths])
-        return FileRanking(query, text, near, unembedded, chunks, counts, self.store.size())
+        past = history_scores(query.terms, self.past())
+        return FileRanking(query, text, near, past, unembedded, chunks, counts, self.store.size())
 
     def snippets(
         self, text: str, k: int, weights: Mapping[str, float] = WEIGHTS, *, all_files: bool = False
@@ -88,7 +94,7 @@ def _snippet(hit: StoredChunk, score: float, why: str) -> Snippet:
 
 
 def _why(query: Sequence[str], hit: StoredChunk, near: tuple[StoredChunk, float] | None) -> str:
-    present = set(terms(f"{hit.path} {hit.chunk.symbol} {hit.chunk.text}"))
+    present = set(words(f"{hit.path} {hit.chunk.symbol} {hit.chunk.text}"))
     shared = [word for word in query if {word, word.removesuffix("s"), word + "s"} & present]
     reasons = [f"words: {', '.join(shared[:8])}"] if shared else []
     if near:

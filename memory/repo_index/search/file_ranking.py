@@ -1,7 +1,8 @@
-"""Rank files for a query by their words and their vectors, and cut what is not about it.
+"""Rank files for a query by their words, their vectors and their history, and cut what is not about it.
 
 `bench/retrieval.py` prints what each signal is worth. BM25 over whole files, words of the path, names in it,
-its size, its imports and a lower weight for common verbs were measured too, and none found more beside both.
+its size, its imports, more of its chunks, prefixes of words and a second search for words of the first hits
+were measured too. Beside both, none found more files among the first five in other repositories as well.
 """
 
 from collections import defaultdict
@@ -12,11 +13,11 @@ from math import log
 
 from memory.repo_index.index_store import StoredChunk
 from memory.repo_index.search.hits import Hits
-from memory.repo_index.search.query import FileKind, Query, kind_of
+from memory.repo_index.search.query import FileKind, Query, kind_of, stem
 
 FILES = 50
 """Files of each search that are considered."""
-WEIGHTS = {"words": 0.5, "vectors": 0.5}
+WEIGHTS = {"words": 0.4, "vectors": 0.4, "history": 0.2}
 """Weights of the signals, fitted on the development repositories of `bench/retrieval.py`."""
 _KINDS: dict[FileKind, float] = {"code": 1.0, "test": 0.5, "docs": 0.5, "changelog": 0.3}
 """Factors of kinds of files that a query does not ask for."""
@@ -34,12 +35,13 @@ _LENGTH = 60_000
 class FileRanking:
     """Ranks the files of both searches. `chunks` are all chunks of these files.
 
-    `counts` says how many of the `total` chunks hold a word.
+    `past` are scores of files by their history. `counts` says how many of the `total` chunks hold a word.
     """
 
     query: Query
     text: Hits
     near: Hits
+    past: Mapping[str, float]
     unembedded: Collection[str]
     chunks: Sequence[StoredChunk]
     counts: Mapping[str, int]
@@ -78,7 +80,7 @@ class FileRanking:
         for path in self.unembedded:
             # A file that was just saved has no vectors. Otherwise it would come last.
             vectors.setdefault(path, words.get(path, 0.0))
-        return {"words": words, "vectors": vectors}
+        return {"words": words, "vectors": vectors, "history": _shares(self.past)}
 
     def _score(self, path: str, weights: Mapping[str, float]) -> float:
         kind, asked = kind_of(path), self.query.asked
@@ -95,10 +97,10 @@ class FileRanking:
 
     def _coverage(self) -> float:
         """Return the largest share of the query's words that a file has."""
-        rarity = {word: self._rarity(word) for word in self.query.terms}
+        rarity = {word: self._rarity(word) for word in self.query.spoken}
         # Identifiers are one word in lower case, so a part of a word counts as well.
         lower = [text.lower() for text in self._texts.values()]
-        covered = (sum(rarity[word] for word in rarity if _stem(word) in text) for text in lower)
+        covered = (sum(rarity[word] for word in rarity if stem(word) in text) for text in lower)
         return max(covered, default=0.0) / (sum(rarity.values()) or 1.0)
 
     def _rarity(self, word: str) -> float:
@@ -111,11 +113,3 @@ def _shares(values: Mapping[str, float]) -> dict[str, float]:
     """Scale values so that the best is 1."""
     best = max(values.values(), default=0.0)
     return {path: value / best for path, value in values.items() if value > 0}
-
-
-def _stem(word: str) -> str:
-    """Remove the commonest English endings from a word of some length."""
-    for ending in ("ing", "ed", "es", "s"):
-        if word.endswith(ending) and len(word) >= len(ending) + 4:
-            return word[: -len(ending)]
-    return word

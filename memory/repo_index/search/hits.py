@@ -67,13 +67,19 @@ def search_words(store: IndexStore, expression: str, visible: Collection[int]) -
         limit *= 4
 
 
-def match_expression(counts: Mapping[str, int]) -> str:
-    """Write an FTS5 expression that matches any of the words. `counts` are the chunks that hold a word."""
-    total, alternatives = 0, []
+def match_expression(counts: Mapping[str, int], phrases: Sequence[tuple[str, str]]) -> str:
+    """Write an FTS5 expression that matches any of the words, and scores those higher that stand together.
+
+    `counts` are the chunks that hold a word. `phrases` are pairs of these words.
+    """
+    total, alternatives, common = 0, [], set[str]()
     for count, word in sorted((count, word) for word, count in counts.items()):
         total += count
         # SQLite scores every matching chunk, so the commonest words of a large index match names only.
-        alternatives.append(f'"{word}"' if total <= _MOST_SCORED else f'{{path symbol}} : "{word}"')
+        if total > _MOST_SCORED:
+            common.add(word)
+        alternatives.append(f'{{path symbol}} : "{word}"' if word in common else f'"{word}"')
+    alternatives += [f'"{one} {after}"' for one, after in phrases if common.isdisjoint((one, after))]
     return " OR ".join(alternatives)
 
 
