@@ -124,7 +124,7 @@ class EventLog:
             while True:
                 events = buffer.after(seq)
                 if events is None:
-                    events = await self._page(thread_id, seq)
+                    events = await self._journal.events.read(thread_id, seq, PAGE_EVENTS, PAGE_CHARACTERS)
                 for event in events:
                     seq = event.seq
                     if run_id is None or event.run_id == run_id:
@@ -140,13 +140,13 @@ class EventLog:
 
     async def pages(self, thread_id: str, after: int = 0) -> AsyncGenerator[list[Event], None]:
         """Yield the thread's events after `after` that there are now, in pages."""
-        end = (await self._journal.events.ends([thread_id])).get(thread_id, 0)
-        while after < end and (events := await self._page(thread_id, after)):
+        read, end = (
+            self._journal.events.read,
+            (await self._journal.events.ends([thread_id])).get(thread_id, 0),
+        )
+        while after < end and (events := await read(thread_id, after, PAGE_EVENTS, PAGE_CHARACTERS)):
             after = events[-1].seq
             yield events
-
-    async def _page(self, thread_id: str, after: int) -> list[Event]:
-        return await self._journal.events.read(thread_id, after, PAGE_EVENTS, PAGE_CHARACTERS)
 
     def wake(self, thread_id: str) -> None:
         """Let the readers of a thread check whether they have ended."""

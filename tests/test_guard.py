@@ -76,7 +76,7 @@ CASES = [
     Case(403, headers={"Host": "10.0.0.9"}),
     Case(403, headers={"Host": ""}),
     Case(200, headers={"Host": "[0:0:0:0:0:0:0:1]:8000"}),
-    Case(200, headers={"Host": "localhost:"}),
+    Case(200, headers={"Host": "LOCALHOST:"}),
     *(
         Case(403, headers={"Host": host})
         for host in (
@@ -87,7 +87,7 @@ CASES = [
         )
     ),
     Case(403, path="/", headers={"Host": "evil.example"}),
-    Case(200, headers={"Host": "box.example"}, settings={"autocode_allowed_hosts": "box.example"}),
+    Case(200, headers={"Host": "box.example"}, settings={"autocode_allowed_hosts": "a, Box.example"}),
     Case(200, headers={"Host": "box.example"}, settings={"autocode_host": "box.example"}),
     Case(200, headers={"Host": "10.0.0.9"}, settings={"autocode_host": "0.0.0.0"}),
     Case(200, headers={"Host": "[fe80::1]"}, settings={"autocode_host": "::"}),
@@ -105,6 +105,10 @@ CASES = [
     Case(200, "POST", headers={"Origin": DESK}, settings={"autocode_cors_origins": DESK}),
     Case(200, "POST", headers={"Origin": DESK}, settings={"autocode_cors_origins": f"{DESK}/, x"}),
     Case(403, "POST", headers={"Origin": f"{DESK}.evil"}, settings={"autocode_cors_origins": DESK}),
+    *(Case(403, headers={"Sec-Fetch-Site": site}) for site in ("cross-site", "same-site")),
+    *(Case(200, headers={"Sec-Fetch-Site": site}) for site in ("same-origin", "none")),
+    *(Case(200, path=path, headers={"Sec-Fetch-Site": "cross-site"}) for path in ("/", "/static/x.js")),
+    Case(200, headers={"Sec-Fetch-Site": "same-site", "Origin": HOME}),
     # Key
     keyed(401),
     keyed(401, X_Api_Key=KEY[:-1]),
@@ -169,12 +173,6 @@ async def test_a_full_server_asks_to_try_again() -> None:
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000", "box.example"])
-async def test_the_server_answers_to_its_own_names(host: str) -> None:
-    async with guarded(autocode_allowed_hosts="other.example, Box.example") as client:
-        assert (await client.get("/api/threads", headers={"Host": host})).status_code == 200
-
-
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "10.0.0.9", ""]
 )
@@ -182,12 +180,6 @@ async def test_a_name_that_was_rebound_to_this_machine_is_refused(host: str) -> 
     async with guarded() as client:
         answer = await client.get("/", headers={"Host": host})
     assert answer.status_code == 403 and "AUTOCODE_ALLOWED_HOSTS" in answer.json()["detail"]
-
-
-async def test_bound_to_every_address_it_answers_to_numbers_but_to_no_strange_name() -> None:
-    async with guarded(autocode_host="0.0.0.0") as client:
-        assert (await client.get("/", headers={"Host": "10.0.0.9:8000"})).status_code == 200
-        assert (await client.get("/", headers={"Host": "evil.example"})).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -198,12 +190,6 @@ async def test_another_web_page_is_refused(origin: str) -> None:
     async with guarded() as client:
         answer = await client.post("/api/agent/run", headers={"Origin": origin})
     assert answer.status_code == 403 and "AUTOCODE_CORS_ORIGINS" in answer.json()["detail"]
-
-
-async def test_our_own_page_and_configured_ones_are_let_in() -> None:
-    async with guarded(autocode_cors_origins="https://desk.example") as client:
-        for origin in (HOME, "https://desk.example"):
-            assert (await client.post("/api/agent/run", headers={"Origin": origin})).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -230,13 +216,6 @@ async def test_a_body_beyond_the_limit_is_refused_stated_or_not(stated: bool) ->
         answer = await client.post("/", content=body, headers=JSON)
         assert answer.status_code == 413 and "MAX_REQUEST_BYTES" in answer.json()["detail"]
         assert (await client.post("/", content=b"x" * 1024, headers=JSON)).text == "1024"
-
-
-async def test_headers_beyond_the_limit_are_refused() -> None:
-    async with guarded() as client:
-        answer = await client.get("/", headers={f"X-{number}": "x" * 100 for number in range(400)})
-        assert answer.status_code == 431 and "fewer or shorter" in answer.json()["detail"]
-        assert (await client.get("/", headers={"X-Long": "x" * 16_000})).status_code == 200
 
 
 @pytest.mark.parametrize("header", [{"X-Api-Key": KEY}, {"Authorization": f"bearer {KEY}"}])

@@ -179,4 +179,4 @@ def test_a_changed_file_is_read_as_it_is_with_the_change(served: Served, repo: G
 
 def test_a_list_of_threads_is_short_however_long_their_tasks_are() -> None:
     row = ThreadRow("t", "x" * 100_000, "new", "/r", None, "now", None)
-    assert ThreadSummary.model_validate(row, from_attributes=True).task == 1000 * "x" + "…"
+    assert ThreadSummary.model_validate(row, from_attributes=True).task == 1000 * "x"

@@ -35,7 +35,6 @@ class CheckedChange:
     base: str
     head: str
     base_tree: str
-    head_tree: str
     base_files: frozenset[str]
     head_files: frozenset[str]
     size: int
@@ -104,7 +103,6 @@ class CheckedChange:
             base=base,
             head=head,
             base_tree=workspace.tree(base),
-            head_tree=workspace.tree(head),
             base_files=frozenset(base_files),
             head_files=frozenset(head_files),
             folder=folder,

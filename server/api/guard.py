@@ -143,7 +143,10 @@ class Guard:
         self._check_host(hosts := headers.getlist("host"))
         # Sandboxed frames and files send `null`, which is in no list.
         allowed = {f"http://{hosts[0].lower()}", f"https://{hosts[0].lower()}", *self._origins}
-        if any(origin.rstrip("/").lower() not in allowed for origin in headers.getlist("origin")):
+        origins = [origin.rstrip("/").lower() for origin in headers.getlist("origin")]
+        # An image or a link of another page has no Origin, and could end a stream that cancels its run.
+        is_foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site") and not origins
+        if not allowed.issuperset(origins) or (is_foreign and not _is_open(scope["path"])):
             detail = "a web page of another origin sent this request; to allow it, add its origin to "
             raise Problem(403, "Origin not allowed", detail + "AUTOCODE_CORS_ORIGINS")
         key = self.settings.autocode_api_key
@@ -220,10 +223,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_shared(settings: Settings, mounted: bool) -> bool:
-    """Return True if others than the user who runs the server may use it.
-
-    `mounted` says that another server is around ours, which listens wherever it likes.
-    """
+    """Return True if others than the user may use the server, as one that ours is `mounted` in lets them."""
     is_open = settings.autocode_api_key or settings.autocode_allowed_hosts.strip()
     return bool(mounted or is_open or not is_loopback(settings.autocode_host))
 

@@ -126,19 +126,14 @@ def _title(metadata: Any) -> str:
     return title[:TITLE_CHARACTERS] if isinstance(title, str) else ""
 
 
-def _shown(task: str) -> str:
-    return task if len(task) <= SHOWN_CHARACTERS else f"{task[:SHOWN_CHARACTERS]}…"
-
-
 class ThreadSummary(BaseModel):
     """A thread with its newest run. `live` means that a process runs it now.
 
     `title` is the one in its metadata, empty unless somebody has renamed the thread. A long `task` is cut.
-    The event `run.started` has all of it.
     """
 
     id: str
-    task: Annotated[str, BeforeValidator(_shown)]
+    task: Annotated[str, BeforeValidator(lambda task: task[:SHOWN_CHARACTERS])]
     title: Annotated[str, BeforeValidator(_title), Field(validation_alias="metadata")] = ""
     status: str
     repo: str
