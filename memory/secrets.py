@@ -11,7 +11,6 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from math import log2
-from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -120,7 +119,7 @@ def names_key(variable: str) -> bool:
 
 def is_secret(path: str) -> bool:
     """Return True if `path` looks like keys or passwords, which no model may read."""
-    *folders, name = PurePosixPath(path.lower()).parts
+    *folders, name = path.lower().rstrip("/").split("/")  # each file of a repository is asked for
     if not _SECRET_FOLDERS.isdisjoint(folders):
         return True
     return bool(_SECRET_NAMES.fullmatch(name)) and not _HARMLESS_NAMES.fullmatch(name)

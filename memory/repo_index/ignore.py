@@ -87,7 +87,9 @@ def _spec(rules: bytes | None) -> GitIgnoreSpec | None:
         return None
     lines = rules[:_LONGEST].decode("utf-8", "replace").splitlines()[:_LINES]
     with suppress(ValueError):
-        return GitIgnoreSpec.from_lines([line for line in lines if _is_sane(line)], _LinearPattern)
+        spec = GitIgnoreSpec.from_lines([line for line in lines if _is_sane(line)], _LinearPattern)
+        # git's own info/exclude holds comments alone, with which no file need be compared.
+        return spec if any(pattern.include is not None for pattern in spec.patterns) else None
     return None
 
 
