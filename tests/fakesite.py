@@ -45,6 +45,8 @@ class FakeSite:
         handler.send_response(status)
         if status in (301, 302, 307):
             handler.send_header("Location", answer)
+        if data.startswith(b"\x1f\x8b"):
+            handler.send_header("Content-Encoding", "gzip")
         handler.send_header("Content-Length", str(len(data)))
         handler.end_headers()
         handler.wfile.write(data)

@@ -1,5 +1,6 @@
 """Issues and pull requests of GitHub and GitLab, and who gets a token."""
 
+import gzip
 import os
 import stat
 from collections.abc import Iterator
@@ -126,6 +127,8 @@ async def test_a_pull_request_is_no_issue(fake: FakeSite) -> None:
     [
         ((200, b"<html>"), "other than JSON"),
         ((200, b"[" * 100_000), "other than JSON"),
+        ((200, b"[" + b"[]," * 100_001), "other than JSON"),
+        ((200, gzip.compress(b"{}")), "compressed answer"),
         ((200, [1, 2]), "other than an issue"),
         ((200, {"title": 3}), "other than an issue"),
         ((200, b" " * (5 << 20)), "more than 4 MB"),

@@ -9,9 +9,12 @@ import httpx
 import pytest
 
 from nodes.llm.provider_errors import ProviderError
-from nodes.llm.wire import regularize
+from nodes.llm.wire import ERROR_BYTES, regularize
 
 CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}\n\n'
+
+# A frame of unknown size with 2,000 blocks that repeat a zero 131,072 times, the last of which says so.
+ZSTD_BOMB = bytes.fromhex("28b52ffd0058") + 1999 * bytes.fromhex("02001000") + bytes.fromhex("03001000")
 
 
 class Body(httpx.AsyncByteStream):
@@ -23,9 +26,9 @@ class Body(httpx.AsyncByteStream):
             yield self.data[start : start + 10_000]
 
 
-async def answer(data: bytes, encoding: str) -> bytes:
+async def answer(data: bytes, encoding: str, status: int = 200) -> bytes:
     def handle(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, headers={"content-encoding": encoding}, stream=Body(data))
+        return httpx.Response(status, headers={"content-encoding": encoding}, stream=Body(data))
 
     hooks = {"response": [regularize]}
     async with httpx.AsyncClient(transport=httpx.MockTransport(handle), event_hooks=hooks) as client:
@@ -48,6 +51,12 @@ async def test_a_reply_is_read_even_if_the_server_compresses_it(encoding: str) -
 async def test_a_small_body_that_unpacks_to_a_large_one_is_given_up() -> None:
     with pytest.raises(ProviderError, match="does not stop"):
         await answer(gzipped(b"\0" * 50_000_000), "gzip")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+async def test_an_error_that_unpacks_to_gigabytes_is_cut(encoding: str) -> None:
+    bomb = gzipped(b"x" * 50_000_000) if encoding == "gzip" else ZSTD_BOMB
+    assert len(await answer(bomb, encoding, 500)) <= ERROR_BYTES
 
 
 @pytest.mark.parametrize(("data", "encoding"), [(b"no gzip", "gzip"), (CHUNK, "br")])

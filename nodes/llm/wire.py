@@ -32,17 +32,17 @@ THOUGHTS: ContextVar[list[str]] = ContextVar("thoughts")
 
 async def regularize(response: httpx.Response) -> None:
     """Put a regular event stream in the place of a chat completion's body. A response hook of httpx."""
-    if response.status_code >= 400:
-        response.stream = BoundedBody(_stream_of(response), ERROR_BYTES)
-    elif _is_chat(response.request):
-        encoding = response.headers.pop("content-encoding", "identity").strip().lower()
-        if encoding in ("gzip", "x-gzip", "deflate"):
-            response.stream = InflatedBody(_stream_of(response))
-        elif encoding not in ("identity", ""):
-            raise ProviderError(
-                f"the server sent {encoding[:40]}, though it was asked for identity", retries=0
-            )
-        response.stream = _RegularStream(response)
+    is_error = response.status_code >= 400
+    if not (is_error or _is_chat(response.request)):
+        return
+    # httpx would unpack a piece as a whole, and a few bytes may stand for gigabytes.
+    encoding = response.headers.pop("content-encoding", "identity").strip().lower()
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        response.stream = InflatedBody(_stream_of(response))
+    elif encoding not in ("identity", "") and not is_error:
+        raise ProviderError(f"the server sent {encoding[:40]}, though it was asked for identity", retries=0)
+    stream = _stream_of(response)
+    response.stream = BoundedBody(stream, ERROR_BYTES) if is_error else _RegularStream(response)
 
 
 def _is_chat(request: httpx.Request) -> bool:

@@ -9,7 +9,7 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from memory.secrets import MASK, mask
-from memory.validation import valid_text
+from memory.validation import check_length, valid_text
 from tools.hosting.errors import HostingError
 from tools.hosting.sites import Site
 
@@ -29,7 +29,8 @@ class HostingApi:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        headers = {"User-Agent": _AGENT, "Accept": "application/json"}
+        # What is compressed has no limit: httpx unpacks a piece as a whole.
+        headers = {"User-Agent": _AGENT, "Accept": "application/json", "Accept-Encoding": "identity"}
         if site.kind == "github":
             headers |= {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
         if site.token:
@@ -84,7 +85,9 @@ class HostingApi:
     ) -> tuple[int, httpx.Headers, bytes]:
         data = bytearray()
         async with self._client.stream(method, url, params=params, json=body) as response:
-            async for piece in response.aiter_bytes(65536):
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                raise HostingError(f"{self.site.name} sent a compressed answer, which was not asked for")
+            async for piece in response.aiter_raw(65536):
                 data += piece
                 if len(data) > ANSWER_BYTES:
                     raise HostingError(f"{self.site.name} sent more than {ANSWER_BYTES >> 20} MB")
@@ -92,6 +95,7 @@ class HostingApi:
 
     def _read(self, status: int, data: bytes) -> Any:
         try:
+            check_length(data.decode())
             answer = json.loads(data)
         except (ValueError, RecursionError) as error:
             answer = None
