@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from graph.run_request import repository_bounds
 from graph.settings import Settings
 from memory.secrets import masked_tokens
-from memory.validation import check_length
+from memory.validation import MOST_VALUES, check_length
 from server.api.problems import Problem, problem_of
 from server.connection import counted_address
 from tools.workspace.opening import bounded
@@ -103,9 +103,8 @@ class Guard:
                 body.append(message.get("body", b""))
                 seen += len(body[-1])
                 self._check_length(seen)
-                if not message.get("more_body") and seen:
+                if not message.get("more_body") and seen > MOST_VALUES:  # a value takes a byte at least
                     await asyncio.to_thread(_check_json, b"".join(body))
-                    body.clear()
             return message
 
         client = counted_address((scope.get("client") or ("",))[0])
