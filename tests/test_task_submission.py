@@ -1,6 +1,7 @@
 """Repositories of runs: allowed folders, symbolic links, and scratch repositories."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,16 @@ def test_a_thread_whose_id_leads_elsewhere_gets_no_repository(settings: Settings
     with pytest.raises(InputError, match="id is made of"):
         create_scratch(settings, thread, brought)  # type: ignore[arg-type]  # plain dicts
     assert not settings.home.exists()
+
+
+def test_requests_on_one_new_thread_at_once_find_one_whole_repository(settings: Settings) -> None:
+    def create(number: int) -> str:
+        brought = [{"path": f"f{number}.py", "content": "x"}]
+        place, _ = create_scratch(settings, "t", brought)  # type: ignore[arg-type]  # plain dicts
+        return check_repository(settings, place)
+
+    with ThreadPoolExecutor(8) as pool:
+        places = set(pool.map(create, range(8)))
+    (place,) = places
+    assert [path.name for path in Path(place).parent.iterdir()] == ["t"]
+    assert len(list(Path(place).glob("f*.py"))) == 1

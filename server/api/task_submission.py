@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pygit2
 from pygit2.enums import CheckoutStrategy, FileMode
@@ -103,10 +104,17 @@ def create_scratch(
     try:
         for path in contents:
             check_path(path)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A second request on a thread without a run finds the folder of the first.
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A second request on a thread without a run finds the folder of the first, which may come meanwhile.
         if not (folder / ".git").exists():
-            _commit(folder, contents)
+            with TemporaryDirectory(prefix=".", dir=folder.parent) as place:
+                (made := Path(place, "made")).mkdir(mode=0o700)
+                _commit(made, contents)
+                try:
+                    made.rename(folder)
+                except OSError:
+                    if not (folder / ".git").exists():
+                        raise
     except (PathError, UnicodeEncodeError) as error:
         raise Problem(422, "Invalid context file", str(error)) from error
     except (OSError, pygit2.GitError) as error:
