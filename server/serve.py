@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from logging.handlers import RotatingFileHandler
 
 import uvicorn
 
@@ -30,6 +31,9 @@ GRACE_SECONDS = 2
 
 EXIT_SECONDS = 4.5
 """Time until a stopping process exits even if something hangs. The database is crash-safe."""
+
+LOG_BYTES = 10_000_000
+"""Size at which errors.log becomes errors.log.1, because a client may provoke any number of errors."""
 
 OWN_FILES = 1024
 """Open files that the server needs beside its connections."""
@@ -174,7 +178,8 @@ def _error_log(settings: Settings) -> Iterator[None]:
     path = settings.home / "errors.log"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
-    handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8"), logging.StreamHandler()]
+    kept = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
+    handlers: list[logging.Handler] = [kept, logging.StreamHandler()]
     # uvicorn logs tracebacks of its own, with secrets unmasked.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     log.propagate = False
