@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from nodes.check.execution.evidence import Evidence
@@ -277,3 +279,12 @@ def test_a_red_check_that_the_base_shows_too_is_not_for_repair(
 def test_a_root_that_is_a_package_itself_has_modules() -> None:
     files = ChangedFiles.of(["calc.py"], ["__init__.py", "calc.py", "tests/__init__.py", "tests/test_a.py"])
     assert {"calc", "tests", "test_a"} <= files.own_modules
+
+
+def test_a_suite_of_many_cases_is_asked_for_each_of_them_in_linear_time() -> None:
+    cases: dict[str, ReportOutcome] = {f"c::n{number}": "passed" for number in range(30_000)}
+    outcomes = Outcomes(exit_code=0, runner="JUnit", cases=cases)
+    began = time.monotonic()
+    assert {outcomes.of_case(case) for case in cases} == {"passed"}
+    assert time.monotonic() - began < 2  # it was a minute
+    assert outcomes.known and not outcomes.model_copy(update={"stopped": "timed out"}).known

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
@@ -84,12 +85,18 @@ class Outcomes(BaseModel, frozen=True):
         fails = not runner or any(outcome in FAILED for outcome in cases.values())
         return cls(exit_code=int(fails), runner=runner, cases=dict(cases))
 
-    @property
+    @cached_property  # each case asks, and a suite may have 100,000
     def known(self) -> bool:
         """True if the suite ran to its end, whatever its cases did."""
         if self.stopped or self.cases is None:
             return False
         return _has_ended(self.exit_code, self.cases, self.runner)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, which knows nothing of what was computed from the fields before their update."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("known", None)
+        return copied
 
     def of_case(self, case: str) -> CaseOutcome:
         """Return what a case did: `error` if its file could not be collected, else `absent` without it."""
