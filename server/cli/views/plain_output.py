@@ -1,5 +1,6 @@
 """Displays of a run for pipes and programs: plain lines, or JSON."""
 
+import re
 from collections.abc import Callable, Iterator
 
 from nodes import events
@@ -22,6 +23,9 @@ from server.cli.views.outcomes import (
     describe_recall,
 )
 from server.cli.views.run_view import QUIET, RunView
+
+# JSON may hold these as they are, and a terminal would obey them.
+_UNSEEN = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 WriteLine = Callable[[str], None]
 
@@ -53,7 +57,7 @@ class JsonLines(_LineDisplay):
     def show(self, event: Event) -> None:
         """Write one event."""
         self.run.apply(event)
-        self._write(event.model_dump_json())
+        self._write(_UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", event.model_dump_json()))
 
 
 class PlainLines(_LineDisplay):
