@@ -64,17 +64,20 @@ class Objects:
 
     def size(self, id: pygit2.Oid) -> int:
         """Return the size of a blob in bytes without reading it."""
-        name = str(id)
-        if (size := _loose_size(f"{self.folder}/{name[:2]}/{name[2:]}")) is not None:
-            return size
         with missing_objects():
-            return self.repo.odb.read_header(id)[1]
+            return self._size(id)
 
     def sizes(self, listing: TreeListing) -> Mapping[str, int]:
         """Map everything but the submodules of a listing to its size in bytes."""
-        header = self.repo.odb.read_header
         with missing_objects():
-            return listing.sizes(lambda id: header(id)[1])
+            return listing.sizes(self._size)
+
+    def _size(self, id: pygit2.Oid) -> int:
+        name = str(id)
+        path = f"{self.folder}/{name[:2]}/{name[2:]}"
+        # Most files of a large repository lie in packs, and an error for each would take longer.
+        size = _loose_size(path) if os.access(path, os.F_OK) else None
+        return self.repo.odb.read_header(id)[1] if size is None else size
 
     def listing(self, tree: pygit2.Tree) -> TreeListing:
         """List a tree. Raises WorkspaceError for trees that git itself would not check out."""
