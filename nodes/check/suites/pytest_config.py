@@ -13,6 +13,7 @@ from nodes.check.suites.config import NoSuite
 from tools.workspace import Workspace
 
 _MOST_PATTERNS, _LONGEST_PATTERN = 200, 200
+_MOST_KNOWN = 100_000  # paths whose matches are kept, because a run asks some ten times for each file
 _CONFIGS = (
     ("pytest.toml", ("pytest",)),
     (".pytest.toml", ("pytest",)),
@@ -46,6 +47,7 @@ class PytestOptions:
         return any(_matches(self.norecursedirs, folder) for folder in folders)
 
 
+@lru_cache(maxsize=_MOST_KNOWN)
 def _matches(patterns: tuple[str, ...], path: str) -> bool:
     names, paths = _compiled(patterns)
     return bool(names.match(path, path.rfind("/") + 1) or (paths and paths.match(f"/{path}")))

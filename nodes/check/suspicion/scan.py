@@ -38,6 +38,7 @@ MOST = 50
 
 _MOST_TOTAL = 4_000_000  # bytes, which take a few seconds to examine
 _MOST_SEARCHED = 2_000
+_USUAL = PytestOptions()
 _TEST_NAME = re.compile(r"(?:^|[._-])(?:tests?|spec|check)(?:[._-]|$)|Tests?\.\w+$")
 _UNRELATED = {"docs", "doc", ".github", "changelog.d", "newsfragments"}
 _BUILD_FILES = {"setup.py", "noxfile.py", "fabfile.py", "dodo.py", "tasks.py"}
@@ -182,7 +183,7 @@ class _Scan:
         for sight in rules.sights(nodes):
             yield replace(sight, key=f"{'test' if test else 'source'}:{sight.key}")
         if test:
-            cases = not script and (PytestOptions().is_test(path) or self._suite.is_test(path))
+            cases = not script and (_USUAL.is_test(path) or self._suite.is_test(path))
             yield from CaseRules(names, self._products, cases).sights(nodes)
         else:
             special = list(special_cases(tree, self._tests))
@@ -223,7 +224,7 @@ class _Scan:
 
     def _is_test(self, path: str) -> bool:
         *folders, name = path.split("/")
-        if name == "conftest.py" or self._suite.is_test(path) or PytestOptions().is_test(path):
+        if name == "conftest.py" or self._suite.is_test(path) or _USUAL.is_test(path):
             return True
         if not TEST_FOLDERS.isdisjoint(folders):
             return True
