@@ -9,6 +9,7 @@ from itertools import takewhile
 import pygit2
 from pygit2.enums import FileMode
 
+from tools.workspace.blocked_calls import interruptible
 from tools.workspace.errors import PathError
 from tools.workspace.listing import TreeEntry
 from tools.workspace.objects import Objects
@@ -27,17 +28,23 @@ def pack(
     objects: Objects, tree: pygit2.Tree, paths: Iterable[str] | None, edits: Mapping[str, str]
 ) -> Iterator[bytes]:
     """Yield a tree, or some paths of it, in pieces of about a megabyte. `edits` replaces texts."""
-    waiting = bytearray()
     with LargeBlobs(objects.folder) as large:
-        for member in _members(objects, large, tree, paths, edits):
-            if waiting and len(waiting) + len(member) > TAR_PIECE:
-                yield bytes(waiting)
-                waiting.clear()
-            if len(member) >= TAR_PIECE:  # is not copied
-                yield member
-            else:
-                waiting += member
-    yield bytes(waiting) + TAR_END
+        members = _members(objects, large, tree, paths, edits)
+        while piece := _piece(members):
+            yield piece
+    yield TAR_END
+
+
+def _piece(members: Iterator[bytes]) -> bytes:
+    """Join the next members to about a megabyte. Empty at the end."""
+    joined, size = list[bytes](), 0
+    with interruptible():  # a limit for each file gives the interpreter away twice, to any busy thread
+        for member in members:
+            joined.append(member)
+            size += len(member)
+            if size >= TAR_PIECE:
+                break
+    return b"".join(joined)
 
 
 def _members(
