@@ -18,7 +18,7 @@ TOLD = "ghp_9sKq27ZxWv31Lm0PtRb5YcHd"
 CONSTANT = "glpat-Wx7Kq29Zt4mR1bNc7Ks2"
 """Tokens that are typed, that stand in an address, that a model tells, and that a repository holds."""
 
-TASK = f"Add mul. The service's key is {TYPED}, and it is at https://me:{ADDRESS}@git.example/x."
+TASK = f"Add mul. The service's key is {TYPED}, and it is at https://me:{ADDRESS}@git.internal/x."
 FAILING = """### tests/test_mul.py
 ```python
 from calc import mul

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar, TypeVarTuple
@@ -58,10 +58,14 @@ class Docker:
     ) -> "Docker":
         """Connect, remove old containers, build or pull the image. Raises NoEngine or SandboxError."""
         client = await asyncio.to_thread(connect)
-        await asyncio.to_thread(_translate_errors, sweep, client, ownership)
-        make = partial(_translate_errors, ready_image, client, image, notify)
-        id = await limited_call(IMAGE_SECONDS, "pulling or building the sandbox's image", make)
-        return cls(client, id, await asyncio.to_thread(digest, client, id), ownership)
+        try:
+            await asyncio.to_thread(_translate_errors, sweep, client, ownership)
+            make = partial(_translate_errors, ready_image, client, image, notify)
+            id = await limited_call(IMAGE_SECONDS, "pulling or building the sandbox's image", make)
+            return cls(client, id, await asyncio.to_thread(digest, client, id), ownership)
+        except BaseException:
+            client.close()
+            raise
 
     async def identity(self) -> str:
         return self._identity
@@ -200,9 +204,8 @@ class Docker:
 def connect() -> DockerClient:
     """Connect to the engine that Docker's own variables name. Raises NoEngine."""
     try:
-        quick = docker.from_env(timeout=_PING_SECONDS)
-        quick.ping()
-        quick.close()
+        with closing(docker.from_env(timeout=_PING_SECONDS)) as quick:
+            quick.ping()
         return docker.from_env(timeout=_CALL_SECONDS, max_pool_size=_THREADS)
     except (DockerException, OSError) as error:
         raise NoEngine(str(error)) from error
