@@ -196,8 +196,7 @@ class Supervisor:
         """Stop a thread's run, or take it from the queue. Return False if it had ended."""
         run = await self.journal.runs.get(run_id) if run_id else await self.journal.runs.current(thread_id)
         if run is None or run.thread_id != thread_id:
-            run_name = f"run {run_id} on thread {thread_id}" if run_id else f"run on thread {thread_id}"
-            raise UnknownRun(f"there is no {run_name}")
+            raise UnknownRun(f"there is no {f'run {run_id}' if run_id else 'run'} on thread {thread_id}")
         return await self._cancel(run, CANCELLED, wait)
 
     async def watch(self, run: RunRow, after: int = 0) -> AsyncGenerator[Event, None]:
@@ -285,9 +284,12 @@ class Supervisor:
                 return True
             run = await self.run(run.id)  # somebody claimed it meanwhile
         if self.queue.stop(run.id, ending):
-            if wait:
-                await self.queue.wait(run.id)
-            return not wait or (await self.run(run.id)).status == ending.status  # its end may have come first
+            if not wait:
+                return True
+            await self.queue.wait(run.id)
+            run = await self.run(run.id)
+            if run.status != "waiting":  # else it parked before it saw this
+                return run.status == ending.status  # its end may have come first
         if run.status not in ("running", "waiting"):
             return False
         if not await self.journal.threads.request_cancel(run.thread_id):

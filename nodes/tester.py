@@ -1,5 +1,6 @@
 """The tester writes tests that fail without the change and pass with it, or says why there can be none."""
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -172,7 +173,7 @@ class Tester:
         }
 
     async def _ask(self, conversation: Conversation, workspace: Workspace, state: State) -> Edit | str:
-        packages = Packages(workspace, state["base"], state["head"])
+        packages = await asyncio.to_thread(Packages, workspace, state["base"], state["head"])
         return await conversation.ask(
             lambda: self._prompt(workspace, packages, state, conversation),
             lambda text: _read(workspace, packages, state["head"], conversation.snapshot, text),
