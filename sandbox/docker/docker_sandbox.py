@@ -30,6 +30,7 @@ _PING_SECONDS = 5
 _CALL_SECONDS = 60
 _COLLECT_SECONDS = 15.0
 _DISK_SECONDS = 2.0
+_CLOSE_SECONDS = 5.0
 _THREADS = 4 * MAX_PROGRAMS
 _DEFAULT = Limits()
 
@@ -77,7 +78,8 @@ class Docker:
     async def aclose(self) -> None:
         await self._cleanup.wait()
         await self._pool.aclose()
-        self._threads.shutdown(wait=False)
+        with suppress(SandboxError):  # a call that its caller gave up would open a connection anew
+            await limited_call(_CLOSE_SECONDS, "the last calls of Docker", self._threads.shutdown)
         self._client.close()
 
     async def run(
