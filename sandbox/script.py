@@ -22,10 +22,9 @@ UID = 10001
 # The shell starts a process for each frame.
 _FRAME_BYTES = 4 * 2**20
 
-Stream = Literal["start", "tree", "removed", "files", "path", "orders", "input"]
-"""The parts of stdin before the program starts: a line to wait for, a whole tree, paths to remove, files to
-add, and the value of $path. `input` is what the program reads. `orders` stays open: a line in it kills every
-process."""
+Stream = Literal["tree", "removed", "files", "path", "orders", "input"]
+"""The parts of stdin before the program starts: a whole tree, paths to remove, files to add, and the value of
+$path. `input` is what the program reads. `orders` stays open: a line in it kills every process."""
 
 # Counts the processes of the shell's user, and those that ran out of memory, with either version of cgroups.
 # A zombie has no `exe`. The kernel takes a moment to end a process that was killed, which may still write.
@@ -67,7 +66,6 @@ count
 alone=$count
 for stream in $streams; do
   case $stream in
-    start) read -r _;;
     removed) frames | xargs -0 rm -rf -- || exit;;
     path) path=$(frames; printf x); export path="${{path%x}}";;
     orders) exec 3<&0; {{ read -r _ <&3 && kill -9 -1; }} >/dev/null 2>&1 & exec 3<&-;;

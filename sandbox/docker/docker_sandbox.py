@@ -1,7 +1,7 @@
 """The Docker backend: a container for each program, created ahead of time if possible."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
@@ -22,7 +22,7 @@ from sandbox.limited_call import limited_call
 from sandbox.output import Output
 from sandbox.packed_layer import PackedLayer, StoredArchive
 from sandbox.program import KILLED, MAX_PROGRAMS, Cleanup, Program, program_slot
-from sandbox.script import Stream, run_script, send_streams
+from sandbox.script import run_script, send_streams
 from sandbox.sessions.listed_survey import ListedSurvey
 from sandbox.sessions.workspace_session import WorkspaceSession
 
@@ -122,7 +122,7 @@ class Docker:
         async with program_slot():
             container = await self._take(program.limits)
             try:
-                command = run_script(program.command, program.output.mark, ("start", *program.streams))
+                command = run_script(program.command, program.output.mark, tuple(program.streams))
                 exit_code = await self._execute(
                     container, program, command, lambda _: self._call(container.kill)
                 )
@@ -148,7 +148,7 @@ class Docker:
             raise
         try:
             loop = asyncio.get_running_loop()
-            sending = loop.run_in_executor(self._threads, _send, execution, program.streams)
+            sending = loop.run_in_executor(self._threads, send_streams, program.streams, execution.send)
             reading = asyncio.ensure_future(self._read(execution, program.output))
             if program.limits.on_disk:
                 guard = asyncio.ensure_future(self._watch_disk(container, program, lambda: kill(execution)))
@@ -201,12 +201,6 @@ class Docker:
     async def _call(self, function: Callable[[*Arguments], Returned], *args: *Arguments) -> Returned:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, _translate_errors, function, *args)
-
-
-def _send(execution: Execution, streams: Mapping[Stream, Iterable[bytes]]) -> None:
-    """Let the script start, which waits for a line: what it says before its connection is ready gets lost."""
-    execution.send(b"\n")
-    send_streams(streams, execution.send)
 
 
 def connect() -> DockerClient:

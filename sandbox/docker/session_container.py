@@ -45,9 +45,7 @@ class SessionContainer:
             if self._is_gone:
                 raise SandboxError(_GONE)
             stoppable: tuple[Stream, ...] = () if "input" in program.streams else ("orders",)
-            command = run_script(
-                program.command, program.output.mark, ["start", *program.streams, *stoppable]
-            )
+            command = run_script(program.command, program.output.mark, [*program.streams, *stoppable])
             try:
                 exit_code = await self._execute(self._container, program, command, self._kill)
             except SandboxError as error:
