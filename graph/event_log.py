@@ -140,11 +140,9 @@ class EventLog:
 
     async def pages(self, thread_id: str, after: int = 0) -> AsyncGenerator[list[Event], None]:
         """Yield the thread's events after `after` that there are now, in pages."""
-        read, end = (
-            self._journal.events.read,
-            (await self._journal.events.ends([thread_id])).get(thread_id, 0),
-        )
-        while after < end and (events := await read(thread_id, after, PAGE_EVENTS, PAGE_CHARACTERS)):
+        log = self._journal.events
+        end = (await log.ends([thread_id])).get(thread_id, 0)
+        while after < end and (events := await log.read(thread_id, after, PAGE_EVENTS, PAGE_CHARACTERS)):
             after = events[-1].seq
             yield events
 

@@ -214,7 +214,7 @@ SIZES = (31_250, 125_000, MEGABYTE)
 """A text grows until it is certain that a megabyte of it takes less than the limit."""
 
 STEADY = 2.0
-"""How much more than in proportion linear work may seem to grow on a busy machine."""
+"""Linear work may seem to grow by this factor more than its text, as other programs run beside it."""
 
 UNITS = (
     *"\n\t\r \"'`([{}<>+-#*/\\|.:=@~0aA_",

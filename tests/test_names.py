@@ -9,6 +9,7 @@ ODD_TEST, OTHER_ODD_TEST = (os.fsdecode(b"tests/test_caf" + end + b".py") for en
 SOUND: dict[str, str | bytes] = {
     **CALC,
     ODD_TEST: "from calc import add\n\n\ndef test_sum():\n    assert add(2, 2) == 4\n",
+    # Another outcome than its twin's, so that a mix-up of their ids would be seen.
     OTHER_ODD_TEST: "import pytest\n\n\n@pytest.mark.skip\ndef test_sum(): ...\n",
     os.fsdecode(b"d\xfe/__init__.py"): "",
     os.fsdecode(b"d\xfe/mod\xff.py"): "x = 1\n",

@@ -75,9 +75,9 @@ async def pushed(
 ) -> Pushed:
     workspace = Workspace.open(repo.path)
     commit = workspace.resolve(f"refs/heads/{BRANCH}")
-    how = {"approved_branch": approved, "login": login or Login()}
+    place, login = program or git(), login or Login()
     with blockbuster_ctx():  # `langgraph dev` ends a run that blocks its event loop
-        return await push(program or git(), workspace, commit, branch, name, **how)  # type: ignore[arg-type]
+        return await push(place, workspace, commit, branch, name, approved_branch=approved, login=login)
 
 
 @pytest.mark.parametrize("over", ["folder", "file url", "relative", "http"])

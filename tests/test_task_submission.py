@@ -10,7 +10,7 @@ from gitrepo import GitRepo
 from graph.errors import InputError
 from graph.settings import Settings
 from server.api.problems import Problem, problem_of
-from server.api.task_submission import check_repository, create_scratch
+from server.api.task_submission import ContextFiles, check_repository, create_scratch
 from tools.workspace import OutsideBounds, WorkspaceError
 
 
@@ -70,8 +70,12 @@ def test_without_roots_anything_that_is_a_repository_is_allowed(tmp_path: Path) 
 def test_a_scratch_repository_holds_what_the_task_brought_and_nothing_else(
     settings: Settings, tmp_path: Path
 ) -> None:
-    brought = [{"path": "a/b.py", "content": "x\r\n"}, {"path": ".gitignore", "content": "*\n"}, "c.py"]
-    place, paths = create_scratch(settings, "t1", brought)  # type: ignore[arg-type]  # plain dicts
+    brought: ContextFiles = [
+        {"path": "a/b.py", "content": "x\r\n"},
+        {"path": ".gitignore", "content": "*\n"},
+        "c.py",
+    ]
+    place, paths = create_scratch(settings, "t1", brought)
     assert paths == ["a/b.py", ".gitignore", "c.py"] and (Path(place) / "a/b.py").read_bytes() == b"x\r\n"
     assert check_repository(settings, place) == place
     for path in ("../x", "/etc/x", ".git/hooks/x", "a//b", ""):
@@ -82,16 +86,16 @@ def test_a_scratch_repository_holds_what_the_task_brought_and_nothing_else(
 
 @pytest.mark.parametrize("thread", ["..", ".", ".git", "a/../../b", "a\0b", "", "-x"])
 def test_a_thread_whose_id_leads_elsewhere_gets_no_repository(settings: Settings, thread: str) -> None:
-    brought = [{"path": "mcp.json", "content": "{}"}]
+    brought: ContextFiles = [{"path": "mcp.json", "content": "{}"}]
     with pytest.raises(InputError, match="id is made of"):
-        create_scratch(settings, thread, brought)  # type: ignore[arg-type]  # plain dicts
+        create_scratch(settings, thread, brought)
     assert not settings.home.exists()
 
 
 def test_requests_on_one_new_thread_at_once_find_one_whole_repository(settings: Settings) -> None:
     def create(number: int) -> str:
-        brought = [{"path": f"f{number}.py", "content": "x"}]
-        place, _ = create_scratch(settings, "t", brought)  # type: ignore[arg-type]  # plain dicts
+        brought: ContextFiles = [{"path": f"f{number}.py", "content": "x"}]
+        place, _ = create_scratch(settings, "t", brought)
         return check_repository(settings, place)
 
     with ThreadPoolExecutor(8) as pool:

@@ -114,7 +114,7 @@ def _text(path: Path) -> str:
     return ""
 
 
-def _at_once(path: str, flags: int) -> int:
+def _at_once(path: str, flags: int) -> int:  # as in tools/workspace/opening, which may not be imported here
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
