@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nodes.llm.fences import FENCE
+from tools.patch.parse import MOST_LINES
 
 _DIFF = re.compile(r"^\s*(?:diff --git |index |---[ \t]+\S)")
-_MOST_BLOCKS, _MOST_LINES = 10_000, 200_000
+_MOST_BLOCKS = 10_000
 _DIFF_INFO = ("diff", "patch", "udiff")
 
 
@@ -48,8 +49,8 @@ def split_blocks(text: str, nested: bool = False) -> Blocks:
     closes that. Otherwise the first bare fence closes the block, as in Markdown.
     """
     lines = text.split("\n")
-    if len(lines) > _MOST_LINES:
-        raise TooMany(f"more than {_MOST_LINES:,} lines")
+    if len(lines) > MOST_LINES:
+        raise TooMany(f"more than {MOST_LINES:,} lines")
     blocks: list[Block] = []
     rest: list[str] = []
     at = 0

@@ -46,7 +46,7 @@ class FilePatch:
 
 
 MOST_LINES = 200_000
-"""The most lines of a diff. No model writes as many."""
+"""The most lines of a diff, or of a reply. No model writes as many."""
 
 _NUMBERS = re.compile(r"^@@+\s*-\s*(\d+)(?:\s*,\s*(\d+))?\s*\+\s*(\d+)(?:\s*,\s*(\d+))?\s*(?:@@+)?(.*)")
 _GIT = re.compile(

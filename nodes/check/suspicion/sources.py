@@ -141,7 +141,7 @@ class SourceRules:
             if owner:
                 yield from self._patches(owner, attribute or "?", around)
             elif attribute in TRUTHS:
-                yield "truth", f"It sets {attribute} from outside, so that comparisons in tests may succeed."
+                yield _truth(attribute)
         yield from self._patches_by_method(node, name, around)
         if around.at_import:
             yield from self._writes(node, name)
@@ -198,7 +198,7 @@ class SourceRules:
             elif isinstance(target, ast.Attribute) and (owner := self.names.dotted(target.value)):
                 yield from self._patches(owner, target.attr, around)
             elif isinstance(target, ast.Attribute) and target.attr in TRUTHS:
-                yield "truth", f"It sets {target.attr} from outside, so comparisons in tests may succeed."
+                yield _truth(target.attr)
             elif isinstance(target, ast.Subscript) and (owner := self.names.dotted(target.value)):
                 yield from self._replaces(owner, target.slice)
 
@@ -249,6 +249,10 @@ class SourceRules:
                 f"built {text}",
                 f"It puts the text {text!r} together from pieces, which hides what it looks at.",
             )
+
+
+def _truth(attribute: str) -> tuple[str, str]:
+    return "truth", f"It sets {attribute} from outside, so that comparisons in tests may succeed."
 
 
 def _looks(text: str) -> str | None:
