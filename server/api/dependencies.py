@@ -17,11 +17,12 @@ def _supervisor(connection: HTTPConnection) -> Supervisor:
     return supervisor
 
 
-def _client(connection: HTTPConnection) -> str:
+def client_of(connection: HTTPConnection) -> str:
+    """Return the address of the client, empty on a socket without addresses."""
     return connection.client.host if connection.client else ""
 
 
-ClientDep = Annotated[str, Depends(_client)]
+ClientDep = Annotated[str, Depends(client_of)]
 """The address of the client, which the log keeps beside its answers."""
 
 SupervisorDep = Annotated[Supervisor, Depends(_supervisor)]

@@ -103,8 +103,10 @@ class Guard:
                 body.append(message.get("body", b""))
                 seen += len(body[-1])
                 self._check_length(seen)
-                if not message.get("more_body") and seen > MOST_VALUES:  # a value takes a byte at least
-                    await asyncio.to_thread(_check_json, b"".join(body))
+                if not message.get("more_body"):
+                    if seen > MOST_VALUES:  # a value takes a byte at least
+                        await asyncio.to_thread(_check_json, b"".join(body))
+                    body.clear()  # a stream may go on for hours
             return message
 
         client = counted_address((scope.get("client") or ("",))[0])

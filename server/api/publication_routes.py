@@ -9,7 +9,7 @@ from graph.publication.outgoing import Outgoing
 from graph.settings import Settings
 from graph.supervisor import Supervisor
 from memory.validation import ForeignModel
-from server.api.dependencies import SupervisorDep, ThreadPath, find_thread
+from server.api.dependencies import SupervisorDep, ThreadPath, client_of, find_thread
 from server.api.guard import is_loopback, is_shared
 from server.api.problems import Problem, responses
 from server.api.task_submission import check_repository
@@ -141,7 +141,7 @@ def _refusal(settings: Settings, outgoing: Outgoing, request: Request) -> str:
     if ruling.permission == "deny":
         return f"the policy denies this push ({ruling.reason})"
     # The setting is not what listens if another program serves the application.
-    is_far = not is_loopback(request.client.host if request.client else "")
+    is_far = not is_loopback(client_of(request))
     if not (is_far or is_shared(settings, request.app.state.mounted)) or ruling.permission == "allow":
         return ""
     return (
